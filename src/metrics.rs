@@ -1,0 +1,199 @@
+//! Counters of the process: who writes them, and what they add up to.
+//!
+//! Every thread of the data path owns one cache-line-aligned block and is its only writer, so counting is a
+//! plain load and store ([`Counter::add`]), never a locked read-modify-write. Readers (`/stats`, `/metrics`, the
+//! log line) sum the blocks whenever they are asked. Gauges are differences of counters: open connections
+//! are those opened less those closed.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Instant;
+
+use crate::market::Reject;
+
+/// A number that one thread writes and any thread reads.
+#[derive(Debug, Default)]
+pub struct Counter(AtomicU64);
+
+impl Counter {
+    /// Adds `n`. Only the thread that owns the block may call this: it is not an atomic increment.
+    #[inline]
+    pub fn add(&self, n: u64) {
+        self.0.store(self.0.load(Ordering::Relaxed).wrapping_add(n), Ordering::Relaxed);
+    }
+
+    /// Replaces the value; for gauges of the owning thread.
+    #[inline]
+    pub fn set(&self, value: u64) {
+        self.0.store(value, Ordering::Relaxed);
+    }
+
+    /// Adds `n` from any thread: for the control side, where several tasks count the same thing.
+    #[inline]
+    pub fn add_shared(&self, n: u64) {
+        self.0.fetch_add(n, Ordering::Relaxed);
+    }
+
+    /// The value as last written.
+    #[inline]
+    pub fn get(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+/// How many power-of-two buckets a [`Histogram`] has: bucket `i` holds values up to 2^i µs, the last one the rest
+/// (2^25 µs = 33 s, longer than `STALL_TIMEOUT` lets anything wait).
+pub const HISTOGRAM_BUCKETS: usize = 26;
+
+/// Microseconds in power-of-two buckets, single-writer as [`Counter`] is.
+#[derive(Debug, Default)]
+pub struct Histogram {
+    buckets: [Counter; HISTOGRAM_BUCKETS],
+    sum_us: Counter,
+}
+
+impl Histogram {
+    /// Records that `n` things took `us` microseconds each.
+    #[inline]
+    pub fn record(&self, us: u64, n: u64) {
+        let bucket = (64 - us.saturating_sub(1).leading_zeros() as usize).min(HISTOGRAM_BUCKETS - 1);
+        self.buckets[bucket].add(n);
+        self.sum_us.add(us.saturating_mul(n));
+    }
+
+    /// The count of each bucket, not cumulative, and the sum in microseconds.
+    pub fn read(&self) -> ([u64; HISTOGRAM_BUCKETS], u64) {
+        (std::array::from_fn(|i| self.buckets[i].get()), self.sum_us.get())
+    }
+}
+
+/// What one shard counts. Written by that shard's thread only.
+#[derive(Debug, Default)]
+#[repr(align(128))]
+pub struct ShardMetrics {
+    /// Connections handed over to the shard, ever.
+    pub connections_opened: Counter,
+    /// Connections the shard has let go of, ever.
+    pub connections_closed: Counter,
+    /// Gauge: connections that have missed a pong and aren't dropped yet.
+    pub connections_dead: Counter,
+    /// Gauge: (client, topic) pairs.
+    pub subscriptions: Counter,
+    /// Gauge: topics with at least one subscriber on this shard.
+    pub topics: Counter,
+    /// Frames written completely to sockets: events, replies and status (not pings, pongs, close).
+    pub messages_sent: Counter,
+    /// Bytes written to sockets.
+    pub bytes_sent: Counter,
+    /// Text and binary messages received.
+    pub messages_received: Counter,
+    /// Bytes read from sockets.
+    pub bytes_received: Counter,
+    /// `write` calls on sockets: `messages_sent / writes` is how well frames coalesce.
+    pub writes: Counter,
+    /// Writes that found a socket full, or took only a part.
+    pub writes_blocked: Counter,
+    /// Events skipped for slow clients, all causes.
+    pub events_skipped: Counter,
+    /// Error replies sent.
+    pub errors_sent: Counter,
+    /// Gauge: bytes of batches kept alive by outboxes.
+    pub backlog_bytes: Counter,
+    /// Connections closed by us because the client was too slow (1013, stalled).
+    pub slow_closed: Counter,
+    /// Connections dropped for missed pongs.
+    pub pong_timeouts: Counter,
+    /// Connections closed for breaking the WebSocket protocol (1002, 1007, 1009).
+    pub protocol_errors: Counter,
+    /// When the shard's loop last turned, in milliseconds since [`Metrics::started`].
+    pub tick_ms: Counter,
+    /// From an event's arrival at the ingest thread to its batch being written by this shard.
+    pub delivery: Histogram,
+}
+
+/// What the ingest thread counts.
+#[derive(Debug, Default)]
+#[repr(align(128))]
+pub struct IngestMetrics {
+    /// Events that came in, wanted or not, good or bad.
+    pub events: Counter,
+    /// Bytes of those events' payloads.
+    pub event_bytes: Counter,
+    /// Events of topics that nobody wants: not looked into.
+    pub events_unwanted: Counter,
+    /// Events checked, framed and handed on.
+    pub events_framed: Counter,
+    /// Events dropped, by [`Reject`].
+    pub rejected: [Counter; Reject::ALL.len()],
+    /// Batches handed to shards.
+    pub batches: Counter,
+    /// Events dropped because a shard's inbox had no room (each shard counted for itself).
+    pub events_dropped: Counter,
+    /// Times the upstream was lost.
+    pub upstream_losses: Counter,
+    /// When the last event came in, in milliseconds since [`Metrics::started`]; 0 = none yet.
+    pub last_event_ms: Counter,
+    /// When the loop last turned, in milliseconds since [`Metrics::started`].
+    pub tick_ms: Counter,
+}
+
+/// What the control side counts (several tasks: [`Counter::add_shared`]).
+#[derive(Debug, Default)]
+pub struct ControlMetrics {
+    /// Connections accepted from the listening socket.
+    pub accepted: Counter,
+    /// `accept` calls that failed because of the one connection (reset before it was accepted).
+    pub accept_errors_connection: Counter,
+    /// `accept` calls that failed because the process or the system ran out of something.
+    pub accept_errors_exhausted: Counter,
+    /// Upgrades completed.
+    pub upgrades: Counter,
+    /// Requests refused before the upgrade (4xx, 503).
+    pub upgrades_refused: Counter,
+    /// HTTP requests answered that were no upgrade.
+    pub http_requests: Counter,
+    /// Attempts to reach the upstream.
+    pub upstream_connects: Counter,
+    /// Attempts to reach the upstream that failed.
+    pub upstream_connect_failures: Counter,
+}
+
+/// All counters of one gateway.
+#[derive(Debug)]
+pub struct Metrics {
+    /// When the gateway was built; all `*_ms` gauges count from here.
+    pub started: Instant,
+    /// One block a shard.
+    pub shards: Box<[Arc<ShardMetrics>]>,
+    /// The ingest thread's block.
+    pub ingest: Arc<IngestMetrics>,
+    /// The control side's block.
+    pub control: ControlMetrics,
+}
+
+impl Metrics {
+    /// Blocks for `shards` shards, all zero.
+    pub fn new(shards: usize) -> Self {
+        Self {
+            started: Instant::now(),
+            shards: (0..shards).map(|_| Arc::default()).collect(),
+            ingest: Arc::default(),
+            control: ControlMetrics::default(),
+        }
+    }
+
+    /// Milliseconds since the gateway was built.
+    pub fn uptime_ms(&self) -> u64 {
+        self.started.elapsed().as_millis() as u64
+    }
+
+    /// The sum of one counter over all shards.
+    pub fn sum(&self, counter: impl Fn(&ShardMetrics) -> &Counter) -> u64 {
+        self.shards.iter().map(|shard| counter(shard).get()).sum()
+    }
+
+    /// Open WebSocket connections.
+    pub fn connections_open(&self) -> u64 {
+        self.sum(|s| &s.connections_opened).saturating_sub(self.sum(|s| &s.connections_closed))
+    }
+}
