@@ -234,7 +234,8 @@ impl<'p> serde::Deserialize<'p> for Key<'p> {
 mod tests {
     use super::*;
 
-    const GOOD: &str = r#"{"symbol":"AAPL","price":150.250,"volume":9007199254740993,"timestamp":1234567890}"#;
+    const GOOD: &str =
+        r#"{"symbol":"AAPL","price":150.250,"volume":9007199254740993,"timestamp":1234567890}"#;
 
     fn check(payload: &str) -> Result<&str, Reject> {
         check_trade(payload.as_bytes(), b"AAPL", 65_536)
