@@ -1,0 +1,69 @@
+//! `--healthcheck`: asks the gateway that runs on this machine for its health, as a container's `HEALTHCHECK` does,
+//! without a runtime and without a tool in the image.
+
+use std::io::{Read, Write};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream};
+use std::time::Duration;
+
+use crate::limits::HEALTHCHECK_TIMEOUT_MS;
+
+/// The most of an answer that is read; `/health` is some 250 bytes.
+const ANSWER_BYTES_MAX: u64 = 16 * 1024;
+
+/// Asks `GET /health` at the address that the gateway listens on and returns the answer's body.
+///
+/// # Errors
+/// What is wrong, in a line: nobody listens, no answer in time, or an answer that isn't 200 (with its body).
+pub fn ask(listen: SocketAddr) -> Result<String, String> {
+    let address = reachable(listen);
+    let timeout = Duration::from_millis(HEALTHCHECK_TIMEOUT_MS);
+    let failed = |error: std::io::Error| format!("http://{address}/health: {error}");
+    let mut stream = TcpStream::connect_timeout(&address, timeout).map_err(failed)?;
+    stream.set_read_timeout(Some(timeout)).map_err(failed)?;
+    stream.set_write_timeout(Some(timeout)).map_err(failed)?;
+    let request = format!("GET /health HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n");
+    stream.write_all(request.as_bytes()).map_err(failed)?;
+    let mut answer = Vec::new();
+    stream.take(ANSWER_BYTES_MAX).read_to_end(&mut answer).map_err(failed)?;
+    judge(&String::from_utf8_lossy(&answer)).map_err(|problem| format!("http://{address}/health: {problem}"))
+}
+
+/// Where a gateway that listens on `listen` is reached from this machine.
+fn reachable(listen: SocketAddr) -> SocketAddr {
+    let ip = match listen.ip() {
+        IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
+        IpAddr::V6(ip) if ip.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
+        ip => ip,
+    };
+    SocketAddr::new(ip, listen.port())
+}
+
+/// The body of a 200, or what came instead.
+fn judge(answer: &str) -> Result<String, String> {
+    let (head, body) = answer.split_once("\r\n\r\n").ok_or("the answer is no HTTP")?;
+    let status = head.split(' ').nth(1).unwrap_or_default();
+    match status {
+        "200" => Ok(body.to_owned()),
+        _ => Err(format!("{status} {body}")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_200_is_healthy() {
+        assert_eq!(judge("HTTP/1.1 200 OK\r\nA: b\r\n\r\n{}"), Ok("{}".to_owned()));
+        assert_eq!(judge("HTTP/1.1 503 Service Unavailable\r\n\r\nstuck"), Err("503 stuck".to_owned()));
+        assert!(judge("200").is_err());
+        assert!(judge("").is_err());
+    }
+
+    #[test]
+    fn an_unspecified_address_is_asked_on_loopback() {
+        assert_eq!(reachable("0.0.0.0:8080".parse().unwrap()).to_string(), "127.0.0.1:8080");
+        assert_eq!(reachable("[::]:8080".parse().unwrap()).to_string(), "[::1]:8080");
+        assert_eq!(reachable("10.0.0.1:1".parse().unwrap()).to_string(), "10.0.0.1:1");
+    }
+}
