@@ -1,0 +1,97 @@
+//! One client's connection: its transport, what waits to be written, how far its input has been read.
+//!
+//! Everything here is owned by the connection's shard. An idle connection is this struct and nothing else: no task,
+//! no buffer, no timer of its own.
+
+pub mod close;
+pub mod rate;
+pub mod reader;
+pub mod reply;
+pub mod session;
+pub mod transport;
+
+use slotmap::new_key_type;
+
+use self::rate::Allowance;
+use self::reader::Reader;
+use self::transport::Transport;
+use crate::admission::Seat;
+use crate::fanout::outbox::Outbox;
+use crate::fanout::slowness::Slowness;
+use crate::limits::CONTROL_RESERVE_BYTES;
+
+new_key_type! {
+    /// A connection on its shard; a key of one that has gone finds nothing.
+    pub struct ConnKey;
+}
+
+/// Where a connection stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Phase {
+    /// Messages are read and answered.
+    Open,
+    /// A request waits for ingest's answer; what the client sends after it waits with it, so that replies keep
+    /// their order.
+    Waiting,
+    /// A close frame is the last thing in the outbox; input is discarded.
+    Closing,
+    /// The close frame is written and the writing side shut; waiting for the peer to close as well.
+    Closed,
+}
+
+/// A connection of a shard. Ticks are those of the shard's wheel.
+#[derive(Debug)]
+pub struct Conn {
+    /// The socket.
+    pub transport: Transport,
+    /// What waits to be written.
+    pub outbox: Outbox,
+    /// How far the input has been read.
+    pub reader: Reader,
+    /// Input received behind a request that waits for ingest.
+    pub unread: Option<Box<[u8]>>,
+    /// Where the connection stands.
+    pub phase: Phase,
+    /// The socket may have more input than was read.
+    pub readable: bool,
+    /// The socket took less than it was offered; its writability will be announced.
+    pub blocked: bool,
+    /// On the shard's list of connections to flush.
+    pub dirty: bool,
+    /// Not told of the feed yet: the first reply of `?symbols=` comes first.
+    pub ungreeted: bool,
+    /// Pongs missed in a row.
+    pub missed_pongs: u32,
+    /// Requests refused for their rate, in a row.
+    pub rate_strikes: u8,
+    /// When the last frame came in.
+    pub received_tick: u32,
+    /// When the last ping fell due.
+    pub ping_tick: u32,
+    /// Whether that ping was sent and its answer isn't judged yet.
+    pub ping_pending: bool,
+    /// When the socket last took a byte, or began to be blocked.
+    pub progress_tick: u32,
+    /// Whether the client keeps up.
+    pub slowness: Slowness,
+    /// When a closing connection is cut off.
+    pub close_tick: u32,
+    /// The tick of the one entry in the wheel that counts; others are stale.
+    pub timer_tick: u32,
+    /// What is left of the client's message rate.
+    pub allowance: Allowance,
+    /// The place in `MAX_CONNECTIONS`, freed with the connection.
+    pub seat: Seat,
+}
+
+impl Conn {
+    /// Whether the client still takes part: it gets events and statuses, and its messages count.
+    pub fn is_live(&self) -> bool {
+        matches!(self.phase, Phase::Open | Phase::Waiting)
+    }
+
+    /// Whether so many replies wait that the client's next messages have to.
+    pub fn is_reserve_half_full(&self) -> bool {
+        self.outbox.own_bytes() as usize > CONTROL_RESERVE_BYTES / 2
+    }
+}

@@ -1,0 +1,342 @@
+//! The WebSocket frame reader: bytes in, messages out (RFC 6455 section 5). Pure.
+//!
+//! All connections of a shard share one scratch buffer, so what a read brings is taken apart where it lies: a whole,
+//! unfragmented frame is unmasked in place and handed out as a slice, with no copy and no allocation. Only what is cut
+//! off at the end of a read, or comes in fragments, is kept, in a box that goes away with the message. It grows
+//! with bytes received, never with a length announced.
+//!
+//! Frame headers are parsed by tungstenite, and the whole is held to tungstenite by the fuzz target `frame_reader` and to
+//! the Autobahn suite by `tests/autobahn/run`.
+
+use std::io::Cursor;
+
+use thiserror::Error;
+use tokio_tungstenite::tungstenite::protocol::frame::FrameHeader;
+use tokio_tungstenite::tungstenite::protocol::frame::coding::{Control, Data, OpCode};
+
+use super::close::CloseCode;
+
+/// The longest header: 2 bytes, 8 of length, 4 of mask.
+const HEADER_BYTES_MAX: usize = 14;
+
+/// The longest payload of a control frame (RFC 6455 section 5.5).
+const CONTROL_BYTES_MAX: u64 = 125;
+
+/// Where one connection's input stands. While nothing is cut off it is a null pointer.
+#[derive(Debug, Default)]
+pub struct Reader {
+    partial: Option<Box<Partial>>,
+}
+
+const _: () = assert!(size_of::<Reader>() == 8, "an idle connection's reader is one pointer");
+
+/// A message or control frame, complete and checked.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Incoming<'a> {
+    /// A text message.
+    Text(&'a str),
+    /// A binary message.
+    Binary(&'a [u8]),
+    /// A ping and what its pong has to repeat.
+    Ping(&'a [u8]),
+    /// A pong.
+    Pong(&'a [u8]),
+    /// The peer closes: code and reason, if it gave them.
+    Close(Option<(u16, &'a str)>),
+}
+
+/// What [`Reader::next`] made of the front of the input.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Step<'a> {
+    /// How many bytes of the input are done with.
+    pub consumed: usize,
+    /// What they completed, if anything.
+    pub message: Option<Incoming<'a>>,
+}
+
+/// Why the input is not WebSocket, or more than is allowed. Nothing can be read after it.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+pub enum ReadError {
+    /// A frame against RFC 6455.
+    #[error("protocol error: {0}")]
+    Protocol(&'static str),
+    /// A text message or close reason that is not UTF-8.
+    #[error("text is not valid UTF-8")]
+    Utf8,
+    /// A message longer than `MAX_MESSAGE_SIZE`.
+    #[error("message of at least {bytes} bytes exceeds the maximum of {max_bytes} bytes")]
+    TooLarge {
+        /// What has been announced so far.
+        bytes: u64,
+        /// The limit.
+        max_bytes: usize,
+    },
+}
+
+impl ReadError {
+    /// The code that the connection is closed with.
+    pub fn close_code(&self) -> CloseCode {
+        match self {
+            Self::Protocol(_) => CloseCode::Protocol,
+            Self::Utf8 => CloseCode::InvalidData,
+            Self::TooLarge { .. } => CloseCode::TooLarge,
+        }
+    }
+}
+
+/// A frame whose header is read.
+#[derive(Debug, Clone, Copy)]
+struct Frame {
+    kind: Kind,
+    is_final: bool,
+    mask: [u8; 4],
+    payload_bytes: u64,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Text,
+    Binary,
+    Continuation,
+    Ping,
+    Pong,
+    Close,
+}
+
+impl Kind {
+    fn is_control(self) -> bool {
+        matches!(self, Self::Ping | Self::Pong | Self::Close)
+    }
+}
+
+/// What has been received of something that is not complete.
+#[derive(Debug, Default)]
+struct Partial {
+    /// The beginning of a header.
+    header: [u8; HEADER_BYTES_MAX],
+    header_bytes: usize,
+    /// The frame whose payload is being received, and how much of it has been.
+    frame: Option<(Frame, u64)>,
+    /// Payload of the control frame being received.
+    control: Vec<u8>,
+    /// Whether the message under way is text; `None` if none is.
+    is_text: Option<bool>,
+    /// Payload of the message under way.
+    data: Vec<u8>,
+    /// How much of a text's `data` is known to be UTF-8.
+    valid_bytes: usize,
+    /// `data` has been handed out as a message.
+    is_done: bool,
+}
+
+impl Reader {
+    /// Takes the next message off the front of `input`. The caller goes on with what isn't consumed, and calls
+    /// [`Reader::settle`] once all is. `input` is changed: its payload is unmasked in place.
+    ///
+    /// # Errors
+    /// See [`ReadError`]; the connection has to be closed.
+    pub fn next<'a>(&'a mut self, input: &'a mut [u8], max_bytes: usize) -> Result<Step<'a>, ReadError> {
+        self.settle();
+        if self.partial.is_none() {
+            if let Some((frame, header_bytes)) = parse_header(input)? {
+                frame.check(None, max_bytes)?;
+                let whole = frame.payload_bytes <= (input.len() - header_bytes) as u64;
+                if whole && frame.is_final {
+                    let end = header_bytes + frame.payload_bytes as usize;
+                    let payload = &mut input[header_bytes..end];
+                    unmask(payload, frame.mask, 0);
+                    return Ok(Step { consumed: end, message: Some(frame.incoming(payload)?) });
+                }
+            }
+            self.partial = Some(Box::default());
+        }
+        match &mut self.partial {
+            Some(partial) => partial.next(input, max_bytes),
+            None => Ok(Step { consumed: 0, message: None }),
+        }
+    }
+
+    /// Gives the memory of a message that has been handed out back.
+    pub fn settle(&mut self) {
+        if let Some(partial) = &mut self.partial {
+            partial.control.clear();
+            if partial.is_done {
+                partial.data = Vec::new();
+                partial.valid_bytes = 0;
+                partial.is_done = false;
+            }
+            if partial.is_text.is_none() && partial.frame.is_none() && partial.header_bytes == 0 {
+                self.partial = None;
+            }
+        }
+    }
+}
+
+impl Partial {
+    fn next<'a>(&'a mut self, input: &mut [u8], max_bytes: usize) -> Result<Step<'a>, ReadError> {
+        let mut consumed = 0;
+        let (frame, received) = match self.frame.take() {
+            Some(frame) => frame,
+            None => match self.read_header(input, &mut consumed)? {
+                Some(frame) => {
+                    frame.check(self.is_text.map(|_| self.data.len() as u64), max_bytes)?;
+                    (frame, 0)
+                }
+                None => return Ok(Step { consumed, message: None }),
+            },
+        };
+        let rest = &mut input[consumed..];
+        let take = (frame.payload_bytes - received).min(rest.len() as u64) as usize;
+        let payload = &mut rest[..take];
+        unmask(payload, frame.mask, received);
+        consumed += take;
+        let received = received + take as u64;
+        if frame.kind.is_control() {
+            self.control.extend_from_slice(payload);
+        } else {
+            self.extend(frame.kind, payload)?;
+        }
+        if received < frame.payload_bytes {
+            self.frame = Some((frame, received));
+            return Ok(Step { consumed, message: None });
+        }
+        if frame.kind.is_control() {
+            return Ok(Step { consumed, message: Some(frame.incoming(&self.control)?) });
+        }
+        if !frame.is_final {
+            return Ok(Step { consumed, message: None });
+        }
+        Ok(Step { consumed, message: Some(self.finish()?) })
+    }
+
+    /// Completes the header begun with bytes of `input`.
+    fn read_header(&mut self, input: &[u8], consumed: &mut usize) -> Result<Option<Frame>, ReadError> {
+        let had = self.header_bytes;
+        let more = input.len().min(HEADER_BYTES_MAX - had);
+        self.header[had..had + more].copy_from_slice(&input[..more]);
+        let Some((frame, header_bytes)) = parse_header(&self.header[..had + more])? else {
+            self.header_bytes = had + more;
+            *consumed = more;
+            return Ok(None);
+        };
+        self.header_bytes = 0;
+        *consumed = header_bytes - had;
+        Ok(Some(frame))
+    }
+
+    /// Adds payload to the message under way; bad UTF-8 is found with its first byte.
+    fn extend(&mut self, kind: Kind, payload: &[u8]) -> Result<(), ReadError> {
+        let is_text = *self.is_text.get_or_insert(kind == Kind::Text);
+        self.data.extend_from_slice(payload);
+        if is_text {
+            match std::str::from_utf8(&self.data[self.valid_bytes..]) {
+                Ok(_) => self.valid_bytes = self.data.len(),
+                // A character cut off at the end is not bad yet.
+                Err(error) if error.error_len().is_none() => self.valid_bytes += error.valid_up_to(),
+                Err(_) => return Err(ReadError::Utf8),
+            }
+        }
+        Ok(())
+    }
+
+    fn finish(&mut self) -> Result<Incoming<'_>, ReadError> {
+        self.is_done = true;
+        if self.is_text.take() == Some(true) {
+            return std::str::from_utf8(&self.data).map(Incoming::Text).map_err(|_| ReadError::Utf8);
+        }
+        Ok(Incoming::Binary(&self.data))
+    }
+}
+
+impl Frame {
+    /// The rules that a header is held to. `under_way`: bytes of the fragmented message that has begun.
+    fn check(&self, under_way: Option<u64>, max_bytes: usize) -> Result<(), ReadError> {
+        if self.kind.is_control() {
+            return match (self.is_final, self.payload_bytes) {
+                (false, _) => Err(ReadError::Protocol("fragmented control frame")),
+                (true, ..=CONTROL_BYTES_MAX) => Ok(()),
+                (true, _) => Err(ReadError::Protocol("control frame longer than 125 bytes")),
+            };
+        }
+        match (self.kind, under_way) {
+            (Kind::Continuation, None) => return Err(ReadError::Protocol("continuation of no message")),
+            (Kind::Text | Kind::Binary, Some(_)) => {
+                return Err(ReadError::Protocol("new message within a fragmented one"));
+            }
+            _ => {}
+        }
+        let bytes = under_way.unwrap_or(0).saturating_add(self.payload_bytes);
+        if bytes > max_bytes as u64 {
+            return Err(ReadError::TooLarge { bytes, max_bytes });
+        }
+        Ok(())
+    }
+
+    /// A frame that is whole, with its payload.
+    fn incoming<'a>(&self, payload: &'a [u8]) -> Result<Incoming<'a>, ReadError> {
+        Ok(match self.kind {
+            Kind::Text => Incoming::Text(std::str::from_utf8(payload).map_err(|_| ReadError::Utf8)?),
+            Kind::Binary | Kind::Continuation => Incoming::Binary(payload),
+            Kind::Ping => Incoming::Ping(payload),
+            Kind::Pong => Incoming::Pong(payload),
+            Kind::Close => Incoming::Close(close_reason(payload)?),
+        })
+    }
+}
+
+/// RFC 6455 section 7.4: which codes may be on the wire.
+fn close_reason(payload: &[u8]) -> Result<Option<(u16, &str)>, ReadError> {
+    match payload {
+        [] => Ok(None),
+        [_] => Err(ReadError::Protocol("close frame with half a code")),
+        [high, low, reason @ ..] => match u16::from_be_bytes([*high, *low]) {
+            code @ (1000..=1003 | 1007..=1014 | 3000..=4999) => {
+                let reason = std::str::from_utf8(reason).map_err(|_| ReadError::Utf8)?;
+                Ok(Some((code, reason)))
+            }
+            _ => Err(ReadError::Protocol("close code that may not be sent")),
+        },
+    }
+}
+
+/// The header at the front of `input` and its length; `None` if it is not whole.
+fn parse_header(input: &[u8]) -> Result<Option<(Frame, usize)>, ReadError> {
+    let mut cursor = Cursor::new(input);
+    let parsed = FrameHeader::parse(&mut cursor).map_err(|_| ReadError::Protocol("unknown opcode"))?;
+    let Some((header, payload_bytes)) = parsed else { return Ok(None) };
+    // No extension is negotiated. One that is (compression) would claim RSV1 here.
+    if header.rsv1 || header.rsv2 || header.rsv3 {
+        return Err(ReadError::Protocol("reserved bits set"));
+    }
+    let Some(mask) = header.mask else { return Err(ReadError::Protocol("frame without a mask")) };
+    if payload_bytes >> 63 != 0 {
+        return Err(ReadError::Protocol("length with the highest bit set"));
+    }
+    let kind = match header.opcode {
+        OpCode::Data(Data::Text) => Kind::Text,
+        OpCode::Data(Data::Binary) => Kind::Binary,
+        OpCode::Data(Data::Continue) => Kind::Continuation,
+        OpCode::Control(Control::Ping) => Kind::Ping,
+        OpCode::Control(Control::Pong) => Kind::Pong,
+        OpCode::Control(Control::Close) => Kind::Close,
+        OpCode::Data(Data::Reserved(_)) | OpCode::Control(Control::Reserved(_)) => {
+            return Err(ReadError::Protocol("unknown opcode"));
+        }
+    };
+    let frame = Frame { kind, is_final: header.is_final, mask, payload_bytes };
+    Ok(Some((frame, cursor.position() as usize)))
+}
+
+/// XORs `payload` with the mask, of which `offset` bytes have been used (RFC 6455 section 5.3); a word at a time.
+fn unmask(payload: &mut [u8], mut mask: [u8; 4], offset: u64) {
+    mask.rotate_left((offset % 4) as usize);
+    let [a, b, c, d] = mask;
+    let word = u64::from_ne_bytes([a, b, c, d, a, b, c, d]);
+    let (words, rest) = payload.as_chunks_mut::<8>();
+    for bytes in words {
+        *bytes = (u64::from_ne_bytes(*bytes) ^ word).to_ne_bytes();
+    }
+    for (byte, mask) in rest.iter_mut().zip(mask.iter().cycle()) {
+        *byte ^= mask;
+    }
+}
