@@ -1,0 +1,192 @@
+//! The data path behind ingest: shards that own their connections, and the only door to them.
+//!
+//! | part | what it is |
+//! |---|---|
+//! | [`batch`] | frames with a table of them, as ingest hands them over |
+//! | [`inbox`] | how a thread of the data path is spoken to |
+//! | [`index`] | who wants what; pure |
+//! | [`outbox`] | what waits for one client, bounded; pure |
+//! | [`slowness`] | who is too slow, judged over time; pure |
+//! | [`wheel`] | all timers of a shard; pure |
+//! | `shard` | the loop that puts them together around one `mio::Poll` |
+//!
+//! A shard does everything for its connections, on its own thread, with nothing shared: it reads and answers their messages,
+//! applies each batch to the outboxes of the subscribers, and then writes each socket that has something waiting once.
+//! Nothing in here waits for a client: what a socket doesn't take stays in its outbox, and what an outbox
+//! doesn't take is that client's loss, announced to it.
+
+pub mod batch;
+pub mod inbox;
+pub mod index;
+pub mod outbox;
+mod shard;
+pub mod slowness;
+pub mod wheel;
+
+use std::io;
+use std::net::TcpStream;
+use std::panic::resume_unwind;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use bytes::Bytes;
+use socket2::SockRef;
+
+use self::batch::{Frames, TopicId};
+use self::inbox::Sender;
+pub use self::shard::ShardConfig;
+use self::shard::{Links, Shard};
+use crate::admission::Seat;
+use crate::market::Symbol;
+use crate::state::State;
+use crate::{ingest, limits};
+
+/// A client whose handshake is done.
+#[derive(Debug)]
+pub struct NewClient {
+    /// The socket, behind its 101 answer.
+    pub stream: TcpStream,
+    /// Bytes that came behind the upgrade request: the first of the client's frames.
+    pub early: Bytes,
+    /// `?symbols=` of the URL, as the client wrote them.
+    pub symbols: Option<Vec<String>>,
+    /// The client's place in `MAX_CONNECTIONS`.
+    pub seat: Seat,
+}
+
+/// The only door into the data path for a new client.
+pub trait Adopt: Send + Sync + 'static {
+    /// Takes the client over for life.
+    fn adopt(&self, client: NewClient);
+}
+
+/// What shards are told.
+#[derive(Debug)]
+pub enum Command {
+    /// Events. Bounded in bytes by ingest, see [`inbox`].
+    Batch(Frames),
+    /// Events that ingest had to drop because this shard's inbox was full: counts by topic.
+    Lost(Vec<(TopicId, u64)>),
+    /// Ingest's answer to the oldest [`ingest::Command::Want`] of this shard.
+    Granted(Vec<(Symbol, TopicId)>),
+    /// The upstream was lost or is back.
+    Feed(Feed),
+    /// A new client.
+    Adopt(Box<NewClient>),
+    /// Tell every client to go elsewhere, and end with the last of them, at the latest after the time given.
+    Drain(Duration),
+}
+
+/// The upstream as clients are told of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Feed {
+    /// Lost, or not reached yet.
+    Down,
+    /// There.
+    Up {
+        /// For how long it was not, in milliseconds.
+        gap_ms: u64,
+    },
+}
+
+/// The running shards.
+#[derive(Debug)]
+pub struct Fanout {
+    shards: Vec<ShardHandle>,
+}
+
+#[derive(Debug)]
+struct ShardHandle {
+    inbox: Sender<Command>,
+    /// Connections handed over and not gone yet.
+    load: Arc<AtomicUsize>,
+}
+
+/// The threads of the shards.
+#[derive(Debug)]
+pub struct Threads(Vec<JoinHandle<usize>>);
+
+impl Threads {
+    /// Waits for the shards to end; returns how many clients had to be cut off. Blocks.
+    pub fn join(self) -> usize {
+        let end = |thread: JoinHandle<usize>| thread.join().unwrap_or_else(|panic| resume_unwind(panic));
+        self.0.into_iter().map(end).sum()
+    }
+}
+
+/// A shard that has a poll and an inbox, but no thread yet: ingest must know the inboxes of all shards, and shards
+/// the inbox of ingest.
+#[derive(Debug)]
+pub struct Prepared {
+    poll: mio::Poll,
+    inbox: inbox::Inbox<Command>,
+    sender: Sender<Command>,
+}
+
+impl Prepared {
+    /// A poll and an inbox.
+    ///
+    /// # Errors
+    /// When the system has no descriptors left.
+    pub fn new() -> io::Result<Self> {
+        let poll = mio::Poll::new()?;
+        let (sender, inbox) = inbox::inbox(&poll)?;
+        Ok(Self { poll, inbox, sender })
+    }
+
+    /// Where the shard is spoken to.
+    pub fn sender(&self) -> Sender<Command> {
+        self.sender.clone()
+    }
+}
+
+impl Fanout {
+    /// Starts one thread for each prepared shard.
+    ///
+    /// # Errors
+    /// When a thread can't be started.
+    pub fn start(
+        prepared: Vec<Prepared>,
+        config: &ShardConfig,
+        ingest: &Sender<ingest::Command>,
+        state: &Arc<State>,
+    ) -> io::Result<(Self, Threads)> {
+        let start = |(id, prepared): (usize, Prepared)| {
+            let load = Arc::new(AtomicUsize::new(0));
+            let links =
+                Links { id, ingest: ingest.clone(), state: Arc::clone(state), load: Arc::clone(&load) };
+            let config = config.clone();
+            let thread = std::thread::Builder::new()
+                .name(format!("shard-{id}"))
+                .spawn(move || Shard::new(prepared.poll, prepared.inbox, config, links).run())?;
+            Ok((ShardHandle { inbox: prepared.sender, load }, thread))
+        };
+        let started: Vec<_> = prepared.into_iter().enumerate().map(start).collect::<io::Result<_>>()?;
+        let (shards, threads) = started.into_iter().unzip();
+        Ok((Self { shards }, Threads(threads)))
+    }
+
+    /// Tells every client to go elsewhere and asks the shards to end once they are gone or `timeout` has passed.
+    pub fn drain(&self, timeout: Duration) {
+        for shard in &self.shards {
+            // A shard that has ended has nobody left to tell.
+            let _ = shard.inbox.send(Command::Drain(timeout), 0);
+        }
+    }
+}
+
+impl Adopt for Fanout {
+    fn adopt(&self, client: NewClient) {
+        // Without it the kernel would take megabytes for a client that doesn't read, beyond the reach of any policy.
+        // A kernel that doesn't know the option only makes slowness show later.
+        let _ = SockRef::from(&client.stream).set_tcp_notsent_lowat(limits::NOTSENT_LOWAT_BYTES);
+        let Some(shard) = self.shards.iter().min_by_key(|shard| shard.load.load(Ordering::Relaxed)) else {
+            return;
+        };
+        shard.load.fetch_add(1, Ordering::Relaxed);
+        // A shard that has ended drops the client, which closes its socket.
+        let _ = shard.inbox.send(Command::Adopt(Box::new(client)), 0);
+    }
+}

@@ -1,0 +1,133 @@
+//! A batch: what ingest hands to a shard in one go, and what outboxes hold runs of.
+
+use std::cell::Cell;
+use std::rc::Rc;
+
+use bytes::Bytes;
+use slotmap::{Key, new_key_type};
+
+new_key_type! {
+    /// A topic as the data path knows it. Given out by ingest while any shard wants the topic; generational, so
+    /// that an id that is still in some batch never names the topic that came after.
+    pub struct TopicId;
+}
+
+/// Where a frame ends in its batch, and what it is about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Entry {
+    /// Offset of the byte behind the frame.
+    pub end: u32,
+    /// The event's topic; null for a frame that is one client's own (a reply, a status).
+    pub topic: TopicId,
+}
+
+/// Frames back to back with a table of them, as it crosses from ingest to a shard.
+#[derive(Debug, Default, Clone)]
+pub struct Frames {
+    /// Complete WebSocket frames, one behind the other.
+    pub bytes: Bytes,
+    /// One entry a frame, ends ascending.
+    pub table: Vec<Entry>,
+    /// When the first of the events was read, in microseconds since the gateway was built.
+    pub arrived_us: u64,
+}
+
+/// Bytes of the batches that outboxes keep alive on one shard.
+#[derive(Debug, Clone, Default)]
+pub struct Ledger(Rc<Cell<usize>>);
+
+impl Ledger {
+    /// Bytes alive now.
+    pub fn bytes(&self) -> usize {
+        self.0.get()
+    }
+}
+
+/// Frames on a shard, alive as long as an outbox holds a run of them. Counted in the shard's [`Ledger`].
+#[derive(Debug)]
+pub struct Batch {
+    frames: Frames,
+    ledger: Ledger,
+    /// Topics whose subscription ends with this (own) frame: see [`Batch::ends`].
+    ends: Box<[TopicId]>,
+}
+
+impl Batch {
+    /// Takes over what ingest built.
+    pub fn shared(frames: Frames, ledger: &Ledger) -> Rc<Self> {
+        Self::new(frames, Box::default(), ledger)
+    }
+
+    /// One frame for one client.
+    pub fn own(frame: Vec<u8>, ledger: &Ledger) -> Rc<Self> {
+        Self::farewell(frame, Box::default(), ledger)
+    }
+
+    /// The reply to an unsubscribe from `ends`: what was skipped of them is announced before it.
+    pub fn farewell(frame: Vec<u8>, ends: Box<[TopicId]>, ledger: &Ledger) -> Rc<Self> {
+        let table = vec![Entry { end: frame.len() as u32, topic: TopicId::null() }];
+        Self::new(Frames { bytes: frame.into(), table, arrived_us: 0 }, ends, ledger)
+    }
+
+    fn new(frames: Frames, ends: Box<[TopicId]>, ledger: &Ledger) -> Rc<Self> {
+        ledger.0.set(ledger.0.get() + frames.bytes.len());
+        Rc::new(Self { frames, ledger: ledger.clone(), ends })
+    }
+
+    /// A batch of frame `index` alone: what a partly written frame is kept alive by when the rest is dropped.
+    pub fn extract(&self, index: u32) -> Rc<Self> {
+        let frame = self.slice(self.start(index), self.start(index + 1));
+        let entry = Entry { end: frame.len() as u32, topic: self.topic(index) };
+        let bytes = Bytes::copy_from_slice(frame);
+        let frames = Frames { bytes, table: vec![entry], arrived_us: self.frames.arrived_us };
+        Self::new(frames, Box::default(), &self.ledger)
+    }
+
+    /// The entries of the frames.
+    pub fn table(&self) -> &[Entry] {
+        &self.frames.table
+    }
+
+    /// When the first of the events was read, in microseconds since the gateway was built; 0 for own frames.
+    pub fn arrived_us(&self) -> u64 {
+        self.frames.arrived_us
+    }
+
+    /// Topics for which anything skipped must be announced before this frame.
+    pub fn ends(&self) -> &[TopicId] {
+        &self.ends
+    }
+
+    /// Offset of the first byte of frame `index`; for `index` = number of frames, the length.
+    #[inline]
+    pub fn start(&self, index: u32) -> u32 {
+        match index.checked_sub(1) {
+            Some(previous) => self.frames.table[previous as usize].end,
+            None => 0,
+        }
+    }
+
+    /// What frame `index` is about; null for an own frame.
+    #[inline]
+    pub fn topic(&self, index: u32) -> TopicId {
+        self.frames.table[index as usize].topic
+    }
+
+    /// Whether this is a client's own frame rather than shared events.
+    #[inline]
+    pub fn is_own(&self) -> bool {
+        self.frames.table.first().is_some_and(|entry| entry.topic.is_null())
+    }
+
+    /// The bytes from `start` to `end`.
+    #[inline]
+    pub fn slice(&self, start: u32, end: u32) -> &[u8] {
+        &self.frames.bytes[start as usize..end as usize]
+    }
+}
+
+impl Drop for Batch {
+    fn drop(&mut self) {
+        self.ledger.0.set(self.ledger.0.get() - self.frames.bytes.len());
+    }
+}

@@ -1,0 +1,234 @@
+//! The outbox against its promises, under random pushes, partial writes, skips and unsubscribes.
+
+use std::cell::RefCell;
+use std::collections::HashMap;
+
+use proptest::prelude::*;
+use slotmap::SlotMap;
+
+use super::super::batch::{Entry, Frames, Ledger};
+use super::*;
+
+/// A frame of these tests: kind, topic, number (u32), how many bytes of filler follow.
+const HEADER: usize = 7;
+
+fn frame(kind: u8, topic: u8, number: u32, filler: u8) -> Vec<u8> {
+    let mut frame = vec![kind, topic];
+    frame.extend_from_slice(&number.to_be_bytes());
+    frame.push(filler);
+    frame.resize(HEADER + filler as usize, b'.');
+    frame
+}
+
+/// What a client would read: (kind, topic, number), whole frames only.
+fn parse(mut bytes: &[u8]) -> Vec<(u8, u8, u32)> {
+    let mut frames = Vec::new();
+    while !bytes.is_empty() {
+        let number = u32::from_be_bytes(bytes[2..6].try_into().unwrap());
+        frames.push((bytes[0], bytes[1], number));
+        bytes = &bytes[HEADER + bytes[6] as usize..];
+    }
+    frames
+}
+
+#[derive(Debug, Clone)]
+enum Op {
+    /// Topics of the events of one batch, each with its filler; the client is subscribed to topics 0..3 of 0..4.
+    Events(Vec<(u8, u8)>),
+    Reply(u8),
+    Ping,
+    Lost(u8, u8),
+    SkipTo(u16),
+    Leave(u8),
+    Write(u16),
+}
+
+fn op() -> impl Strategy<Value = Op> {
+    prop_oneof![
+        4 => prop::collection::vec((0u8..4, 0u8..40), 1..12).prop_map(Op::Events),
+        1 => (0u8..30).prop_map(Op::Reply),
+        1 => Just(Op::Ping),
+        1 => (0u8..3, 1u8..5).prop_map(|(topic, n)| Op::Lost(topic, n)),
+        1 => (0u16..300).prop_map(Op::SkipTo),
+        1 => (0u8..3).prop_map(Op::Leave),
+        5 => (0u16..200).prop_map(Op::Write),
+    ]
+}
+
+struct Client {
+    ids: Vec<TopicId>,
+    outbox: Outbox,
+    ledger: Ledger,
+    wire: Vec<u8>,
+    published: HashMap<u8, u32>,
+    replies: u32,
+    pings: u32,
+    progress: u64,
+}
+
+impl Client {
+    fn new() -> Self {
+        let mut slots: SlotMap<TopicId, ()> = SlotMap::with_key();
+        Self {
+            ids: (0..4).map(|_| slots.insert(())).collect(),
+            outbox: Outbox::default(),
+            ledger: Ledger::default(),
+            wire: Vec::new(),
+            published: HashMap::new(),
+            replies: 0,
+            pings: 0,
+            progress: 0,
+        }
+    }
+
+    fn apply(&mut self, op: &Op) {
+        match op {
+            Op::Events(events) => self.events(events),
+            Op::Reply(filler) => {
+                self.replies += 1;
+                let reply = frame(b'R', 0, self.replies, *filler);
+                self.outbox.push_own(Batch::own(reply, &self.ledger));
+            }
+            Op::Ping => {
+                self.pings += 1;
+                self.outbox.push_urgent(&frame(b'P', 0, self.pings, 0));
+            }
+            Op::Lost(topic, count) => {
+                *self.published.entry(*topic).or_default() += u32::from(*count);
+                self.outbox.note_skipped(self.ids[*topic as usize], u64::from(*count));
+            }
+            Op::SkipTo(target_bytes) => {
+                self.outbox.skip_oldest(u32::from(*target_bytes));
+                let largest = HEADER as u32 + 40;
+                assert!(self.outbox.event_bytes() <= u32::from(*target_bytes) + largest);
+            }
+            Op::Leave(topic) => {
+                self.replies += 1;
+                let reply = frame(b'U', *topic, self.replies, 3);
+                let ends = [self.ids[*topic as usize]].into();
+                self.outbox.push_own(Batch::farewell(reply, ends, &self.ledger));
+            }
+            Op::Write(room) => self.write(*room as usize),
+        }
+    }
+
+    /// As the shard does it: every run of events of topics 0..3 is pushed, those of topic 3 are somebody else's.
+    fn events(&mut self, events: &[(u8, u8)]) {
+        let mut frames = Frames::default();
+        let mut bytes = Vec::new();
+        for &(topic, filler) in events {
+            let number = self.published.entry(topic).or_default();
+            bytes.extend_from_slice(&frame(b'E', topic, *number, filler));
+            *number += 1;
+            frames.table.push(Entry { end: bytes.len() as u32, topic: self.ids[topic as usize] });
+        }
+        frames.bytes = bytes.into();
+        let batch = Batch::shared(frames, &self.ledger);
+        for (index, &(topic, _)) in events.iter().enumerate() {
+            if topic < 3 {
+                let (from, to) = (index as u32, index as u32 + 1);
+                self.outbox.push_events(&batch, from, to, batch.start(to) - batch.start(from));
+            }
+        }
+    }
+
+    /// A socket with `room` bytes of room.
+    fn write(&mut self, mut room: usize) {
+        let ids = self.ids.clone();
+        let ledger = self.ledger.clone();
+        let announce = |topic: TopicId, _: Option<&Symbol>, count: u64| {
+            let topic = ids.iter().position(|id| *id == topic).unwrap() as u8;
+            Batch::own(frame(b'S', topic, count as u32, 0), &ledger)
+        };
+        let mut scratch = Vec::with_capacity(128);
+        loop {
+            let chunk = self.outbox.chunk(&mut scratch, &announce);
+            if chunk.is_empty() {
+                break;
+            }
+            let taken = chunk.len().min(room);
+            self.wire.extend_from_slice(&chunk[..taken]);
+            room -= taken;
+            self.progress += self.outbox.advance(taken).frames;
+            if room == 0 {
+                break;
+            }
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(2_000))]
+
+    #[test]
+    fn delivered_and_announced_is_published(ops in prop::collection::vec(op(), 1..80)) {
+        let mut client = Client::new();
+        for op in &ops {
+            client.apply(op);
+        }
+        client.write(usize::MAX);
+        prop_assert!(client.outbox.is_empty());
+        prop_assert_eq!((client.outbox.event_bytes(), client.outbox.own_bytes()), (0, 0));
+        prop_assert_eq!(client.ledger.bytes(), 0, "an empty outbox keeps no batch alive");
+        prop_assert!(client.outbox.tail.is_none() && client.outbox.aside.is_none(), "nor memory of its own");
+
+        let frames = parse(&client.wire);
+        let pings = frames.iter().filter(|frame| frame.0 == b'P').count();
+        prop_assert_eq!(client.progress as usize, frames.len() - pings);
+        let mut total: HashMap<u8, u32> = HashMap::new();
+        let mut last_event: HashMap<u8, u32> = HashMap::new();
+        let (mut last_reply, mut last_ping) = (0, 0);
+        for (kind, topic, number) in frames {
+            match kind {
+                b'E' => {
+                    let previous = last_event.insert(topic, number);
+                    prop_assert!(previous.is_none_or(|previous| previous < number), "out of order");
+                    *total.entry(topic).or_default() += 1;
+                }
+                b'S' => *total.entry(topic).or_default() += number,
+                b'P' => { last_ping += 1; prop_assert_eq!(number, last_ping); }
+                _ => { last_reply += 1; prop_assert_eq!(number, last_reply); }
+            }
+        }
+        for (topic, published) in client.published.iter().filter(|(topic, _)| **topic < 3) {
+            prop_assert_eq!(total.get(topic).copied().unwrap_or(0), *published, "topic {}", topic);
+        }
+        prop_assert_eq!((last_reply, last_ping), (client.replies, client.pings));
+    }
+
+    /// With nothing written before the skips, every announcement stands directly before its topic's next event.
+    #[test]
+    fn an_announcement_stands_before_the_next_event(
+        batches in prop::collection::vec(prop::collection::vec((0u8..3, 0u8..40), 1..12), 1..20),
+        target_bytes in 0u32..400,
+    ) {
+        let mut client = Client::new();
+        batches.iter().for_each(|batch| client.events(batch));
+        client.outbox.skip_oldest(target_bytes);
+        client.write(usize::MAX);
+        let frames = parse(&client.wire);
+        let announced: RefCell<HashMap<u8, usize>> = RefCell::default();
+        for (at, (kind, topic, number)) in frames.iter().enumerate() {
+            if *kind == b'S' {
+                prop_assert!(announced.borrow_mut().insert(*topic, at).is_none(), "one for each topic");
+                if let Some(next) = frames[at + 1..].iter().find(|next| next.1 == *topic) {
+                    prop_assert_eq!(frames[at + 1], *next);
+                    prop_assert_eq!(next.2, *number, "the next event follows the skipped ones");
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn clearing_spares_the_partly_written_frame_only() {
+    let mut client = Client::new();
+    client.events(&[(0, 10), (1, 10), (0, 10)]);
+    client.write(5);
+    client.outbox.push_urgent(&frame(b'P', 0, 1, 0));
+    client.outbox.clear();
+    client.outbox.push_own(Batch::own(frame(b'R', 0, 1, 0), &client.ledger));
+    client.write(usize::MAX);
+    assert_eq!(parse(&client.wire), [(b'E', 0, 0), (b'R', 0, 1)]);
+    assert_eq!((client.outbox.event_bytes(), client.outbox.own_bytes()), (0, 0));
+}

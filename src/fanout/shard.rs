@@ -1,0 +1,267 @@
+//! A shard: one thread, one `mio::Poll`, a part of the connections.
+//!
+//! A turn of the loop, in this order: take what the inbox has (batches are applied to outboxes, nothing is written yet), read
+//! the sockets that have input, fire what is due, and then write each dirty socket once. So everything that came in
+//! one turn leaves each socket in one write, and a lone trade leaves at once.
+//!
+//! What may stand still here: nothing but `Poll::poll`. Reads and writes are non-blocking and have budgets; what is left
+//! over is taken up in the next turn, which then doesn't sleep.
+
+mod clients;
+mod delivery;
+mod timers;
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use mio::{Events, Poll, Token};
+use slotmap::{Key, KeyData, SlotMap};
+
+use self::clients::Pending;
+use super::batch::Ledger;
+use super::inbox::{Inbox, Sender, WAKER};
+use super::index::Index;
+use super::wheel::{TICK_MS, Wheel};
+use super::{Command, Feed};
+use crate::config::SlowClientPolicy;
+use crate::conn::{Conn, ConnKey};
+
+use crate::metrics::ShardMetrics;
+use crate::state::State;
+use crate::{ingest, limits};
+
+/// Readiness events taken from one poll.
+const EVENTS_MAX: usize = 1_024;
+
+/// The scratch buffer that all reads of a shard share.
+const READ_BYTES: usize = limits::READ_BUFFER_BYTES;
+
+/// The scratch buffer that runs are gathered into: about what a socket takes at once.
+const GATHER_BYTES: usize = 64 * 1024;
+
+/// A shard turns its loop at least so often, so that health can tell an idle one from one that is stuck.
+const SLEEP_MAX: Duration = Duration::from_secs(1);
+
+/// What a shard needs to know of the configuration.
+#[derive(Debug, Clone)]
+pub struct ShardConfig {
+    /// `MAX_SYMBOLS_PER_CLIENT`.
+    pub max_symbols: usize,
+    /// `MAX_MESSAGE_SIZE`.
+    pub max_message_bytes: usize,
+    /// `MAX_MESSAGES_PER_SECOND`; 0 = no limit.
+    pub max_messages_per_second: u32,
+    /// `MAX_OUTBOX_BYTES`.
+    pub max_outbox_bytes: u32,
+    /// `SLOW_CLIENT_POLICY`.
+    pub slow_client_policy: SlowClientPolicy,
+    /// This shard's part of `MAX_BACKLOG_BYTES`.
+    pub max_backlog_bytes: usize,
+    /// `PING_INTERVAL`.
+    pub ping_interval: Duration,
+    /// `PONG_TIMEOUT`, at most the ping interval.
+    pub pong_timeout: Duration,
+    /// `MAX_MISSED_PONGS`.
+    pub max_missed_pongs: u32,
+    /// `STALL_TIMEOUT`.
+    pub stall_timeout: Duration,
+    /// `FLUSH_INTERVAL`; zero = every turn.
+    pub flush_interval: Duration,
+}
+
+/// What ties a shard to the rest of the process.
+#[derive(Debug)]
+pub(super) struct Links {
+    pub(super) id: usize,
+    pub(super) ingest: Sender<ingest::Command>,
+    pub(super) state: Arc<State>,
+    pub(super) load: Arc<AtomicUsize>,
+}
+
+/// The time as of the current turn.
+#[derive(Debug)]
+struct Clock {
+    started: Instant,
+    /// Microseconds since the gateway was built.
+    now_us: u64,
+    /// Unix milliseconds.
+    unix_ms: u64,
+}
+
+impl Clock {
+    fn new(started: Instant) -> Self {
+        let mut clock = Self { started, now_us: 0, unix_ms: 0 };
+        clock.update();
+        clock
+    }
+
+    fn update(&mut self) {
+        self.now_us = self.started.elapsed().as_micros() as u64;
+        self.unix_ms =
+            SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as u64);
+    }
+
+    fn tick(&self) -> u32 {
+        (self.now_us / (TICK_MS * 1_000)) as u32
+    }
+}
+
+/// Ticks of the wheel that a time takes, at least one.
+fn ticks(time: Duration) -> u32 {
+    (time.as_millis() as u64).div_ceil(TICK_MS).clamp(1, u64::from(u32::MAX / 4)) as u32
+}
+
+pub(super) struct Shard {
+    config: ShardConfig,
+    links: Links,
+    metrics: Arc<ShardMetrics>,
+    poll: Poll,
+    inbox: Inbox<Command>,
+    clock: Clock,
+    conns: SlotMap<ConnKey, Conn>,
+    index: Index<ConnKey>,
+    wheel: Wheel<ConnKey>,
+    ledger: Ledger,
+    /// Requests that wait for ingest, in the order in which it will answer.
+    pending: VecDeque<Pending>,
+    /// Connections with something to write.
+    dirty: VecDeque<ConnKey>,
+    /// Connections with something left to read.
+    unfinished: Vec<ConnKey>,
+    feed: Feed,
+    flushed_us: u64,
+    /// The last round of writing reached every dirty connection.
+    flushed_all: bool,
+    /// While draining: when the rest is cut off, in microseconds since the gateway was built.
+    drain_until_us: Option<u64>,
+    read_scratch: Vec<u8>,
+    gather_scratch: Vec<u8>,
+}
+
+impl Shard {
+    pub(super) fn new(poll: Poll, inbox: Inbox<Command>, config: ShardConfig, links: Links) -> Self {
+        let clock = Clock::new(links.state.metrics.started);
+        Self {
+            metrics: Arc::clone(&links.state.metrics.shards[links.id]),
+            wheel: Wheel::new(u64::from(clock.tick())),
+            config,
+            links,
+            poll,
+            inbox,
+            clock,
+            conns: SlotMap::with_key(),
+            index: Index::default(),
+            ledger: Ledger::default(),
+            pending: VecDeque::new(),
+            dirty: VecDeque::new(),
+            unfinished: Vec::new(),
+            feed: Feed::Down,
+            flushed_us: 0,
+            flushed_all: true,
+            drain_until_us: None,
+            read_scratch: vec![0; READ_BYTES],
+            gather_scratch: Vec::with_capacity(GATHER_BYTES),
+        }
+    }
+
+    /// Turns the loop until the shard is drained; returns how many clients were cut off.
+    pub(super) fn run(mut self) -> usize {
+        let mut events = Events::with_capacity(EVENTS_MAX);
+        while !self.is_drained() {
+            let timeout = self.sleep_time();
+            let early = match self.inbox.sleep(&mut self.poll, &mut events, Some(timeout)) {
+                Ok(early) => early,
+                Err(error) => {
+                    tracing::error!(shard = self.links.id, %error, "poll failed: the shard ends");
+                    break;
+                }
+            };
+            self.clock.update();
+            self.metrics.tick_ms.set(self.clock.now_us / 1_000);
+            self.take_commands(early);
+            for event in &events {
+                if event.token() != WAKER {
+                    self.socket_ready(key_of(event.token()), event.is_readable(), event.is_writable());
+                }
+            }
+            self.resume_reading();
+            self.fire_timers();
+            self.flush_dirty();
+            self.publish_gauges();
+        }
+        self.conns.len()
+    }
+
+    /// How long the shard may sleep: not at all with work left over, else until the next timer.
+    fn sleep_time(&self) -> Duration {
+        if !self.unfinished.is_empty() {
+            return Duration::ZERO;
+        }
+        let mut sleep = SLEEP_MAX;
+        if !self.dirty.is_empty() {
+            let flush_us = self.flushed_us + self.config.flush_interval.as_micros() as u64;
+            sleep = sleep.min(Duration::from_micros(flush_us.saturating_sub(self.clock.now_us)));
+        }
+        if let Some(tick) = self.wheel.next_tick() {
+            let tick_us = tick * TICK_MS * 1_000;
+            sleep = sleep.min(Duration::from_micros(tick_us.saturating_sub(self.clock.now_us)));
+        }
+        if let Some(until_us) = self.drain_until_us {
+            sleep = sleep.min(Duration::from_micros(until_us.saturating_sub(self.clock.now_us)));
+        }
+        sleep
+    }
+
+    fn take_commands(&mut self, early: Option<Command>) {
+        let mut next = early;
+        while let Some(command) = next.take().or_else(|| self.inbox.pop()) {
+            match command {
+                Command::Batch(frames) => {
+                    self.inbox.consumed(frames.bytes.len());
+                    self.apply(frames);
+                }
+                Command::Lost(counts) => self.note_lost(&counts),
+                Command::Granted(topics) => self.granted(topics),
+                Command::Feed(feed) => self.tell_feed(feed),
+                Command::Adopt(client) => self.adopt(*client),
+                Command::Drain(timeout) => self.drain(timeout),
+            }
+        }
+    }
+
+    fn is_drained(&self) -> bool {
+        self.drain_until_us.is_some_and(|until_us| self.conns.is_empty() || self.clock.now_us >= until_us)
+    }
+
+    fn publish_gauges(&self) {
+        self.metrics.subscriptions.set(self.index.subscriptions() as u64);
+        self.metrics.topics.set(self.index.topics() as u64);
+        self.metrics.backlog_bytes.set(self.ledger.bytes() as u64);
+    }
+
+    /// Marks a connection as having something to write.
+    fn mark_dirty(&mut self, key: ConnKey) {
+        if let Some(conn) = self.conns.get_mut(key)
+            && !conn.dirty
+        {
+            conn.dirty = true;
+            self.dirty.push_back(key);
+        }
+    }
+}
+
+impl Drop for Shard {
+    fn drop(&mut self) {
+        self.links.load.fetch_sub(self.conns.len(), Ordering::Relaxed);
+    }
+}
+
+fn token_of(key: ConnKey) -> Token {
+    Token(key.data().as_ffi() as usize)
+}
+
+fn key_of(token: Token) -> ConnKey {
+    KeyData::from_ffi(token.0 as u64).into()
+}

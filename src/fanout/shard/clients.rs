@@ -1,0 +1,403 @@
+//! Clients come, ask and go: adoption, input, requests, closing.
+
+use mio::net::TcpStream;
+
+use super::super::batch::{Batch, TopicId};
+use super::super::{Feed, NewClient};
+use super::{Shard, ticks, token_of};
+use crate::conn::close::{self, CloseCode};
+use crate::conn::rate::Allowance;
+use crate::conn::reader::{Incoming, ReadError, Reader};
+use crate::conn::session::{self, Action, ErrorCode, Id, Refusal, Request};
+use crate::conn::transport::Transport;
+use crate::conn::{Conn, ConnKey, Phase, reply};
+use crate::fanout::outbox::Outbox;
+use crate::fanout::slowness::Slowness;
+use crate::market::Symbol;
+use crate::{ingest, limits};
+
+/// Reads of the scratch buffer's size that one socket may do in one turn.
+const READS_PER_TURN: usize = 4;
+
+/// Requests refused for their rate, in a row, after which the client is closed (1008).
+const RATE_STRIKES_MAX: u8 = 100;
+
+/// A subscribe that waits for ingest.
+pub(super) struct Pending {
+    key: ConnKey,
+    symbols: Vec<Symbol>,
+    id: Option<Id>,
+}
+
+/// One message as the loop over the input sees it.
+enum Step {
+    Message(Result<Request, Refusal>),
+    Pong(Vec<u8>),
+    Nothing,
+    Closed,
+}
+
+impl Shard {
+    pub(super) fn adopt(&mut self, client: NewClient) {
+        let NewClient { stream, early, symbols, seat } = client;
+        let tick = self.clock.tick();
+        let interval = ticks(self.config.ping_interval);
+        let key = self.conns.insert(Conn {
+            transport: Transport::Plain(TcpStream::from_std(stream)),
+            outbox: Outbox::default(),
+            reader: Reader::default(),
+            unread: None,
+            phase: Phase::Open,
+            readable: false,
+            blocked: false,
+            dirty: false,
+            ungreeted: true,
+            missed_pongs: 0,
+            rate_strikes: 0,
+            received_tick: tick,
+            // As if the last ping had fallen due at a random moment of the interval before: pings are spread over it.
+            ping_tick: tick.wrapping_sub(fastrand::u32(..interval)),
+            ping_pending: false,
+            progress_tick: tick,
+            slowness: Slowness::default(),
+            close_tick: u32::MAX,
+            timer_tick: u32::MAX,
+            allowance: Allowance::default(),
+            seat,
+        });
+        self.metrics.connections_opened.add(1);
+        let Some(conn) = self.conns.get_mut(key) else { return };
+        if conn.transport.register(self.poll.registry(), token_of(key)).is_err() {
+            return self.remove(key);
+        }
+        self.arm(key);
+        match symbols.map(|names| session::parse_symbols(&names)) {
+            None => {}
+            Some(Ok(symbols)) => self.subscribe(key, symbols, None),
+            Some(Err(refusal)) => self.refuse(key, &refusal),
+        }
+        self.greet(key);
+        if self.drain_until_us.is_some() {
+            self.send_away(key);
+        }
+        let mut early = early.to_vec();
+        self.take_input(key, &mut early);
+    }
+
+    /// Tells a new client that the upstream is down, if it is; behind the reply to `?symbols=`.
+    fn greet(&mut self, key: ConnKey) {
+        let Some(conn) = self.conns.get_mut(key) else { return };
+        if conn.phase == Phase::Waiting || !std::mem::take(&mut conn.ungreeted) {
+            return;
+        }
+        if self.feed == Feed::Down {
+            let status = Batch::own(reply::feed_down(self.clock.unix_ms), &self.ledger);
+            self.queue_own(key, status);
+        }
+    }
+
+    pub(super) fn socket_ready(&mut self, key: ConnKey, readable: bool, writable: bool) {
+        let Some(conn) = self.conns.get_mut(key) else { return };
+        if writable && std::mem::take(&mut conn.blocked) {
+            self.mark_dirty(key);
+        }
+        if readable {
+            self.read(key);
+        }
+    }
+
+    /// Goes on with the clients that had more input than their budget.
+    pub(super) fn resume_reading(&mut self) {
+        for key in std::mem::take(&mut self.unfinished) {
+            self.read(key);
+        }
+    }
+
+    fn read(&mut self, key: ConnKey) {
+        let mut scratch = std::mem::take(&mut self.read_scratch);
+        let mut reads = 0;
+        while let Some(conn) = self.conns.get_mut(key) {
+            conn.readable = true;
+            if conn.phase == Phase::Waiting || conn.is_reserve_half_full() {
+                break;
+            }
+            if reads == READS_PER_TURN {
+                self.unfinished.push(key);
+                break;
+            }
+            reads += 1;
+            match conn.transport.read(&mut scratch) {
+                Ok(0) => self.remove(key),
+                Ok(count) => {
+                    conn.readable = count == scratch.len();
+                    let exhausted = !conn.readable;
+                    self.metrics.bytes_received.add(count as u64);
+                    self.take_input(key, &mut scratch[..count]);
+                    if exhausted {
+                        break;
+                    }
+                }
+                Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => {
+                    conn.readable = false;
+                    break;
+                }
+                Err(_) => self.remove(key),
+            }
+        }
+        self.read_scratch = scratch;
+    }
+
+    /// Takes frames off the input until it is used up or a request has to wait for ingest.
+    fn take_input(&mut self, key: ConnKey, input: &mut [u8]) {
+        let mut at = 0;
+        while at < input.len() {
+            let tick = self.clock.tick();
+            let Some(conn) = self.conns.get_mut(key) else { return };
+            match conn.phase {
+                Phase::Open => {}
+                Phase::Waiting => {
+                    conn.unread = Some(input[at..].into());
+                    return;
+                }
+                Phase::Closing | Phase::Closed => return self.take_discarded(key, &mut input[at..]),
+            }
+            let step = match conn.reader.next(&mut input[at..], self.config.max_message_bytes) {
+                Ok(step) => step,
+                Err(error) => return self.break_protocol(key, &error),
+            };
+            at += step.consumed;
+            let Some(incoming) = step.message else { continue };
+            conn.received_tick = tick;
+            let step = match incoming {
+                Incoming::Text(text) => Step::Message(session::parse(text)),
+                Incoming::Binary(_) => Step::Message(Err(Refusal::binary())),
+                Incoming::Ping(payload) => Step::Pong(close::pong_frame(payload)),
+                Incoming::Pong(_) => Step::Nothing,
+                Incoming::Close(_) => Step::Closed,
+            };
+            self.revive(key);
+            self.take_step(key, step);
+        }
+    }
+
+    fn take_step(&mut self, key: ConnKey, step: Step) {
+        match step {
+            Step::Nothing => {}
+            Step::Message(message) => {
+                self.metrics.messages_received.add(1);
+                self.answer(key, message);
+            }
+            Step::Pong(frame) => {
+                if let Some(conn) = self.conns.get_mut(key) {
+                    conn.outbox.push_urgent(&frame);
+                    self.mark_dirty(key);
+                }
+            }
+            Step::Closed => {
+                if let Some(conn) = self.conns.get_mut(key) {
+                    conn.outbox.clear();
+                    self.close(key, CloseCode::Normal, "");
+                }
+            }
+        }
+    }
+
+    fn answer(&mut self, key: ConnKey, message: Result<Request, Refusal>) {
+        let Some(conn) = self.conns.get_mut(key) else { return };
+        if let Err(retry_after_s) =
+            conn.allowance.take(self.config.max_messages_per_second, self.clock.now_us)
+        {
+            return self.refuse_rate(key, retry_after_s, message);
+        }
+        conn.rate_strikes = 0;
+        match message {
+            Err(refusal) => self.refuse(key, &refusal),
+            Ok(Request { action: Action::Ping, id }) => {
+                let frame = reply::pong(id.as_ref(), self.clock.unix_ms);
+                let frame = Batch::own(frame, &self.ledger);
+                self.queue_own(key, frame);
+            }
+            Ok(Request { action: Action::Subscribe(symbols), id }) => self.subscribe(key, symbols, id),
+            Ok(Request { action: Action::Unsubscribe(symbols), id }) => {
+                self.unsubscribe(key, &symbols, id.as_ref());
+            }
+        }
+    }
+
+    /// All or nothing: either every symbol fits, or nothing changes. Symbols that this shard has no interest in yet
+    /// are asked of ingest; the reply waits for its answer, so that no event published after it is missed.
+    fn subscribe(&mut self, key: ConnKey, symbols: Vec<Symbol>, id: Option<Id>) {
+        let max_symbols = self.config.max_symbols;
+        if self.index.count_with(key, &symbols) > max_symbols {
+            return self.refuse(key, &Refusal::symbol_limit(max_symbols, id));
+        }
+        let asked: Vec<_> = symbols.iter().filter(|symbol| self.index.hold(symbol)).cloned().collect();
+        let pending = Pending { key, symbols, id };
+        if asked.is_empty() && self.index.all_live(&pending.symbols) {
+            return self.complete(pending);
+        }
+        if let Some(conn) = self.conns.get_mut(key) {
+            conn.phase = Phase::Waiting;
+        }
+        self.pending.push_back(pending);
+        self.ask_ingest(ingest::Command::Want { shard: self.links.id, symbols: asked });
+    }
+
+    /// Ingest has answered the oldest request: from here on, the events of its topics come.
+    pub(super) fn granted(&mut self, topics: Vec<(Symbol, TopicId)>) {
+        for (symbol, topic) in topics {
+            self.index.grant(symbol, topic);
+        }
+        let Some(pending) = self.pending.pop_front() else { return };
+        let key = pending.key;
+        match self.conns.get_mut(key) {
+            Some(conn) if conn.phase == Phase::Waiting => conn.phase = Phase::Open,
+            _ => {
+                let unwanted = self.index.release(&pending.symbols);
+                return self.release_topics(unwanted);
+            }
+        }
+        self.complete(pending);
+        self.greet(key);
+        let Some(conn) = self.conns.get_mut(key) else { return };
+        if let Some(mut unread) = conn.unread.take() {
+            self.take_input(key, &mut unread);
+        }
+        if self.conns.get(key).is_some_and(|conn| conn.readable) {
+            self.unfinished.push(key);
+        }
+    }
+
+    fn complete(&mut self, pending: Pending) {
+        let Pending { key, symbols, id } = pending;
+        self.index.subscribe(key, &symbols);
+        let current = self.index.symbols_of(key);
+        let frame = reply::subscribed(&symbols, current, id.as_ref(), self.clock.unix_ms);
+        let frame = Batch::own(frame, &self.ledger);
+        self.queue_own(key, frame);
+    }
+
+    fn unsubscribe(&mut self, key: ConnKey, symbols: &[Symbol], id: Option<&Id>) {
+        let left = self.index.unsubscribe(key, symbols);
+        let names: Vec<&Symbol> = left.iter().map(|left| &left.symbol).collect();
+        let frame = reply::unsubscribed(&names, self.index.symbols_of(key), id, self.clock.unix_ms);
+        let ends = left.iter().map(|left| left.topic).collect();
+        let unwanted = left.iter().filter(|left| left.last).map(|left| left.topic).collect();
+        if let Some(conn) = self.conns.get_mut(key) {
+            for left in left {
+                conn.outbox.remember(left.topic, left.symbol);
+            }
+        }
+        let frame = Batch::farewell(frame, ends, &self.ledger);
+        self.queue_own(key, frame);
+        self.release_topics(unwanted);
+    }
+
+    fn release_topics(&self, topics: Vec<TopicId>) {
+        if !topics.is_empty() {
+            self.ask_ingest(ingest::Command::Release { shard: self.links.id, topics });
+        }
+    }
+
+    fn ask_ingest(&self, command: ingest::Command) {
+        // Ingest ends after the shards do; without it there is nothing left to want.
+        let _ = self.links.ingest.send(command, 0);
+    }
+
+    fn refuse(&mut self, key: ConnKey, refusal: &Refusal) {
+        self.metrics.errors_sent.add(1);
+        let frame = Batch::own(reply::error(refusal, self.clock.unix_ms), &self.ledger);
+        self.queue_own(key, frame);
+    }
+
+    fn refuse_rate(&mut self, key: ConnKey, retry_after_s: u64, message: Result<Request, Refusal>) {
+        let id = message.map_or_else(|refusal| refusal.id, |request| request.id);
+        let text = format!("Too many messages: at most {} a second", self.config.max_messages_per_second);
+        let refusal = Refusal {
+            retry_after_s: Some(retry_after_s),
+            id,
+            ..Refusal::new(ErrorCode::RateLimitExceeded, text)
+        };
+        self.refuse(key, &refusal);
+        let Some(conn) = self.conns.get_mut(key) else { return };
+        conn.rate_strikes += 1;
+        if conn.rate_strikes >= RATE_STRIKES_MAX {
+            self.close(key, CloseCode::Policy, "message rate broken again and again");
+        }
+    }
+
+    fn break_protocol(&mut self, key: ConnKey, error: &ReadError) {
+        self.metrics.protocol_errors.add(1);
+        if let ReadError::TooLarge { .. } = error {
+            self.refuse(key, &Refusal::new(ErrorCode::MessageTooLarge, error.to_string()));
+        }
+        self.close(key, error.close_code(), &error.to_string());
+    }
+
+    /// Replies, then closes.
+    pub(super) fn refuse_and_close(&mut self, key: ConnKey, refusal: &Refusal) {
+        self.metrics.errors_sent.add(1);
+        let Some(conn) = self.conns.get_mut(key) else { return };
+        conn.outbox.push_own(Batch::own(reply::error(refusal, self.clock.unix_ms), &self.ledger));
+        self.close(key, CloseCode::TryAgainLater, "slow client");
+    }
+
+    /// Queues the close frame behind what waits already; from now on the client gets and says nothing more.
+    pub(super) fn close(&mut self, key: ConnKey, code: CloseCode, reason: &str) {
+        let Some(conn) = self.conns.get_mut(key) else { return };
+        if !conn.is_live() {
+            return;
+        }
+        conn.outbox.push_own(Batch::own(close::close_frame(code, reason), &self.ledger));
+        conn.phase = Phase::Closing;
+        conn.reader = Reader::default();
+        conn.unread = None;
+        let unwanted = self.index.disconnect(key);
+        self.release_topics(unwanted);
+        self.mark_dirty(key);
+        self.arm_close(key, limits::CLOSE_FLUSH_TIMEOUT);
+    }
+
+    /// Input behind our close frame counts for nothing, but the peer's own close frame ends the wait for it.
+    fn take_discarded(&mut self, key: ConnKey, input: &mut [u8]) {
+        let mut at = 0;
+        while let Some(conn) = self.conns.get_mut(key)
+            && at < input.len()
+        {
+            let Ok(step) = conn.reader.next(&mut input[at..], self.config.max_message_bytes) else { return };
+            at += step.consumed;
+            if matches!(step.message, Some(Incoming::Close(_))) && conn.phase == Phase::Closed {
+                return self.remove(key);
+            }
+        }
+    }
+
+    /// The close frame is written: no more writing, and a while for the peer to close as well. Closing the socket at
+    /// once, with input unread, would send a reset that can overtake the close frame.
+    pub(super) fn shut_writing(&mut self, key: ConnKey) {
+        let Some(conn) = self.conns.get_mut(key) else { return };
+        conn.phase = Phase::Closed;
+        if conn.transport.shutdown_write().is_err() {
+            return self.remove(key);
+        }
+        if conn.readable {
+            self.unfinished.push(key);
+        }
+        self.arm_close(key, limits::CLOSE_TIMEOUT);
+    }
+
+    /// Lets go of a connection; the socket closes.
+    pub(super) fn remove(&mut self, key: ConnKey) {
+        let Some(mut conn) = self.conns.remove(key) else { return };
+        // The socket is closed right behind this, which deregisters it as well.
+        let _ = conn.transport.deregister(self.poll.registry());
+        if conn.missed_pongs > 0 {
+            self.count_dead(-1);
+        }
+        let unwanted = self.index.disconnect(key);
+        self.release_topics(unwanted);
+        self.metrics.connections_closed.add(1);
+        self.links.load.fetch_sub(1, std::sync::atomic::Ordering::Relaxed);
+        drop(conn.seat);
+    }
+}

@@ -1,0 +1,245 @@
+//! From a batch to the sockets: apply to outboxes, flush, and the policies for clients that are too slow.
+
+use std::rc::Rc;
+
+use super::super::batch::{Batch, Frames, TopicId};
+use super::super::outbox::Outbox;
+use super::{Feed, Shard};
+use crate::config::SlowClientPolicy;
+use crate::conn::session::{ErrorCode, Refusal};
+use crate::conn::{ConnKey, Phase, reply};
+use crate::limits;
+
+/// Sockets written in one turn of the loop; then inbox, reads and timers get their turn.
+const FLUSH_SOCKETS: usize = 256;
+
+/// What one socket may take in one turn, so that a fast reader of a long backlog delays nobody.
+const FLUSH_BYTES_PER_SOCKET: usize = 1024 * 1024;
+
+/// Between two looks at the clock while flushing, for the delivery histogram.
+const FLUSHES_PER_CLOCK: usize = 16;
+
+/// What became of writing to a socket.
+enum Written {
+    /// Everything is on its way.
+    All,
+    /// The socket is full; it will say when it isn't.
+    Blocked,
+    /// The socket would take more, but has had its share.
+    Budget,
+    /// The peer has gone.
+    Gone,
+}
+
+impl Shard {
+    /// Queues a batch to the outboxes of the subscribers. Adjacent frames of one topic are queued as one run.
+    pub(super) fn apply(&mut self, frames: Frames) {
+        let batch = Batch::shared(frames, &self.ledger);
+        let table = batch.table();
+        let mut from = 0;
+        while let Some(entry) = table.get(from) {
+            let same = table[from..].iter().take_while(|next| next.topic == entry.topic).count();
+            self.queue_run(&batch, entry.topic, from as u32, (from + same) as u32);
+            from += same;
+        }
+    }
+
+    fn queue_run(&mut self, batch: &Rc<Batch>, topic: TopicId, from: u32, to: u32) {
+        let bytes = batch.start(to) - batch.start(from);
+        for &key in self.index.subscribers(topic) {
+            let Some(conn) = self.conns.get_mut(key) else { continue };
+            conn.outbox.push_events(batch, from, to, bytes);
+            if !conn.dirty {
+                conn.dirty = true;
+                self.dirty.push_back(key);
+            }
+        }
+    }
+
+    /// Events that ingest could not hand over are announced like those skipped from an outbox.
+    pub(super) fn note_lost(&mut self, counts: &[(TopicId, u64)]) {
+        for &(topic, count) in counts {
+            for &key in self.index.subscribers(topic) {
+                let Some(conn) = self.conns.get_mut(key) else { continue };
+                conn.outbox.note_skipped(topic, count);
+                self.metrics.events_skipped.add(count);
+                if !conn.dirty {
+                    conn.dirty = true;
+                    self.dirty.push_back(key);
+                }
+            }
+        }
+    }
+
+    pub(super) fn tell_feed(&mut self, feed: Feed) {
+        self.feed = feed;
+        let frame = match feed {
+            Feed::Down => reply::feed_down(self.clock.unix_ms),
+            Feed::Up { gap_ms } => reply::feed_up(gap_ms, self.clock.unix_ms),
+        };
+        let status = Batch::own(frame, &self.ledger);
+        let live = self.conns.iter().filter(|(_, conn)| conn.is_live() && !conn.ungreeted);
+        for key in live.map(|(key, _)| key).collect::<Vec<_>>() {
+            self.queue_own(key, Rc::clone(&status));
+        }
+    }
+
+    /// Queues a reply or status. A client whose replies don't fit its reserve is closed: it reads nothing at all.
+    pub(super) fn queue_own(&mut self, key: ConnKey, frame: Rc<Batch>) {
+        let Some(conn) = self.conns.get_mut(key) else { return };
+        conn.outbox.push_own(frame);
+        let over = conn.is_live() && conn.outbox.own_bytes() as usize > limits::CONTROL_RESERVE_BYTES;
+        self.mark_dirty(key);
+        if over {
+            self.close_slow(key);
+        }
+    }
+
+    /// Writes the sockets that have something waiting, each once, at most [`FLUSH_SOCKETS`] of them.
+    pub(super) fn flush_dirty(&mut self) {
+        let due_us = self.flushed_us + self.config.flush_interval.as_micros() as u64;
+        if self.dirty.is_empty() || self.clock.now_us < due_us {
+            return;
+        }
+        // Subscribers are queued in the order of their index: a random start keeps the last from always being last.
+        if self.flushed_all {
+            let start = fastrand::usize(..self.dirty.len());
+            self.dirty.rotate_left(start);
+        }
+        for turn in 0..self.dirty.len().min(FLUSH_SOCKETS) {
+            if turn % FLUSHES_PER_CLOCK == FLUSHES_PER_CLOCK - 1 {
+                self.clock.update();
+            }
+            let Some(key) = self.dirty.pop_front() else { break };
+            self.flush(key);
+        }
+        self.flushed_all = self.dirty.is_empty();
+        if self.flushed_all {
+            self.flushed_us = self.clock.now_us;
+        }
+        if self.ledger.bytes() > self.config.max_backlog_bytes {
+            self.relieve_backlog();
+        }
+    }
+
+    fn flush(&mut self, key: ConnKey) {
+        let Some(conn) = self.conns.get_mut(key) else { return };
+        conn.dirty = false;
+        let written = if conn.blocked { Written::Blocked } else { self.write(key) };
+        match written {
+            Written::All if self.conns.get(key).is_some_and(|conn| conn.phase == Phase::Closing) => {
+                self.shut_writing(key);
+            }
+            Written::All => {}
+            Written::Budget => self.mark_dirty(key),
+            Written::Blocked => {
+                self.limit_outbox(key);
+                self.arm(key);
+            }
+            Written::Gone => return self.remove(key),
+        }
+        self.resume_if_room(key);
+    }
+
+    fn write(&mut self, key: ConnKey) -> Written {
+        let Self { conns, index, ledger, clock, metrics, gather_scratch, .. } = self;
+        let Some(conn) = conns.get_mut(key) else { return Written::Gone };
+        let announce = |topic, former: Option<&_>, count| {
+            let symbol = index.symbol(topic).or(former);
+            let frame = symbol.map(|symbol| reply::skipped(symbol, count, clock.unix_ms)).unwrap_or_default();
+            Batch::own(frame, ledger)
+        };
+        let mut budget_bytes = FLUSH_BYTES_PER_SOCKET;
+        while !conn.outbox.is_empty() {
+            let arrived_us = conn.outbox.head_arrival_us();
+            let chunk = conn.outbox.chunk(gather_scratch, &announce);
+            let offered = chunk.len();
+            metrics.writes.add(1);
+            let taken = match conn.transport.write(chunk) {
+                Ok(taken) => taken,
+                Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => 0,
+                Err(_) => return Written::Gone,
+            };
+            let progress = conn.outbox.advance(taken);
+            metrics.messages_sent.add(progress.frames);
+            metrics.bytes_sent.add(taken as u64);
+            if arrived_us > 0 && progress.frames > 0 {
+                metrics.delivery.record(clock.now_us.saturating_sub(arrived_us), progress.frames);
+            }
+            if taken > 0 {
+                conn.progress_tick = clock.tick();
+                conn.slowness.took(taken as u32, conn.outbox.event_bytes());
+            }
+            if taken < offered {
+                metrics.writes_blocked.add(1);
+                conn.blocked = true;
+                return Written::Blocked;
+            }
+            budget_bytes = budget_bytes.saturating_sub(taken);
+            if budget_bytes == 0 {
+                return Written::Budget;
+            }
+        }
+        Written::All
+    }
+
+    /// Reads on where a client was left unread because too many replies waited for it.
+    fn resume_if_room(&mut self, key: ConnKey) {
+        if let Some(conn) = self.conns.get(key)
+            && conn.readable
+            && conn.phase == Phase::Open
+            && !conn.is_reserve_half_full()
+        {
+            self.unfinished.push(key);
+        }
+    }
+
+    /// The policy for a client whose outbox is full, if it is slow.
+    pub(super) fn limit_outbox(&mut self, key: ConnKey) {
+        let limit_bytes = self.config.max_outbox_bytes;
+        let Some(conn) = self.conns.get_mut(key) else { return };
+        let queued_bytes = conn.outbox.event_bytes();
+        if conn.is_live() && conn.slowness.is_due(queued_bytes, limit_bytes, self.clock.tick()) {
+            self.apply_slow_policy(key, limit_bytes / 2);
+        }
+    }
+
+    fn apply_slow_policy(&mut self, key: ConnKey, target_bytes: u32) {
+        match self.config.slow_client_policy {
+            SlowClientPolicy::Disconnect => self.close_slow(key),
+            SlowClientPolicy::Skip => {
+                let Some(conn) = self.conns.get_mut(key) else { return };
+                self.metrics.events_skipped.add(conn.outbox.skip_oldest(target_bytes));
+            }
+        }
+    }
+
+    /// All clients together keep too much alive: the policy of those furthest behind fires, until a quarter is free.
+    fn relieve_backlog(&mut self) {
+        let behind = |(key, outbox): (ConnKey, &Outbox)| Some((outbox.oldest_arrival_us()?, key));
+        let outboxes = self.conns.iter().filter(|(_, conn)| conn.blocked && conn.is_live());
+        let mut furthest: Vec<_> = outboxes.filter_map(|(key, conn)| behind((key, &conn.outbox))).collect();
+        furthest.sort_unstable();
+        let target_bytes = self.config.max_backlog_bytes / 4 * 3;
+        for (_, key) in furthest {
+            if self.ledger.bytes() <= target_bytes {
+                break;
+            }
+            let queued_bytes = self.conns.get(key).map_or(0, |conn| conn.outbox.event_bytes());
+            self.apply_slow_policy(key, queued_bytes / 2);
+        }
+    }
+
+    /// The client can't be kept: what waits for it is dropped, and it is told why as the last thing.
+    fn close_slow(&mut self, key: ConnKey) {
+        self.metrics.slow_closed.add(1);
+        let Some(conn) = self.conns.get_mut(key) else { return };
+        conn.outbox.clear();
+        let message = format!(
+            "Too slow: more than {} bytes of events or {} bytes of replies were waiting",
+            self.config.max_outbox_bytes,
+            limits::CONTROL_RESERVE_BYTES
+        );
+        self.refuse_and_close(key, &Refusal::new(ErrorCode::SlowClient, message));
+    }
+}
