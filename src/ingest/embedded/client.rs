@@ -1,0 +1,302 @@
+//! The task of one client: reads and runs its commands, a turn at a time, and writes what waits in its outbox.
+//!
+//! Reading, handing events over and writing are separate futures of one task, each safe to cancel, so a client
+//! that is a publisher and a subscriber at once keeps being written to while the gateway makes it wait.
+
+use std::io;
+use std::net::SocketAddr;
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use bytes::{Buf, BytesMut};
+use tokio::io::AsyncWriteExt;
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
+use tracing::{debug, warn};
+
+use super::commands::{Flow, Session};
+use super::hub::Turn;
+use super::outbox::{Outbox, Overflow};
+use super::pubsub::ClientId;
+use super::{COMMAND_LIMITS, Door, Shared};
+use crate::ingest::resp::{Command, CommandError, CommandLimits, Progress, parse_command, write_error};
+
+/// How much a first read takes; a client that fills it gets more.
+const READ_BYTES_MIN: usize = 4 * 1024;
+/// How much one read takes at most, and so about how long a turn may be.
+const READ_BYTES_MAX: usize = 64 * 1024;
+/// An empty input buffer larger than this is given back.
+const KEPT_BYTES_MAX: usize = 2 * READ_BYTES_MAX;
+/// How long the last replies may take to leave before the connection is closed anyway.
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// Why a connection ends.
+#[derive(Debug)]
+enum End {
+    /// The client has gone, or its connection broke.
+    Gone,
+    /// It took its output too slowly.
+    Overflow(Overflow),
+}
+
+/// Serves one client to its end.
+pub(super) async fn serve(
+    stream: TcpStream,
+    peer: SocketAddr,
+    shared: Arc<Shared>,
+    door: impl Door,
+    shutdown: CancellationToken,
+) {
+    let outbox = Arc::new(Outbox::new(shared.output));
+    let id = shared.hub().attach(outbox.clone());
+    // Detaches also if the task ends in a panic.
+    let attached = Attached { shared, id };
+    let end = tokio::select! {
+        () = shutdown.cancelled() => return,
+        end = Client::new(&stream, &attached, &outbox).run(&door) => end,
+    };
+    match end {
+        End::Gone => debug!(%peer, "a client of the embedded broker has gone"),
+        End::Overflow(Overflow { queued_bytes }) => {
+            warn!(%peer, queued_bytes, "the embedded broker cut a client that reads too slowly");
+        }
+    }
+    let mut stream = stream;
+    // Whether the peer hears of the end is its own matter by now.
+    let _ = timeout(CLOSE_TIMEOUT, stream.shutdown()).await;
+}
+
+/// A client's entry in the hub.
+struct Attached {
+    shared: Arc<Shared>,
+    id: ClientId,
+}
+
+impl Drop for Attached {
+    fn drop(&mut self) {
+        self.shared.hub().detach(self.id);
+    }
+}
+
+struct Client<'a> {
+    stream: &'a TcpStream,
+    shared: &'a Shared,
+    outbox: &'a Arc<Outbox>,
+    session: Session,
+    input: BytesMut,
+    /// How much input makes it worth while to parse.
+    needed_bytes: usize,
+    read_bytes: usize,
+    /// Replies of the turn.
+    replies: Vec<u8>,
+    writer: Writer<'a>,
+}
+
+impl<'a> Client<'a> {
+    fn new(stream: &'a TcpStream, attached: &'a Attached, outbox: &'a Arc<Outbox>) -> Self {
+        let shared = &*attached.shared;
+        Self {
+            stream,
+            shared,
+            outbox,
+            session: Session::new(attached.id, &shared.settings),
+            input: BytesMut::new(),
+            needed_bytes: 1,
+            read_bytes: READ_BYTES_MIN,
+            replies: Vec::new(),
+            writer: Writer { stream, outbox, bytes: Vec::new(), written_bytes: 0 },
+        }
+    }
+
+    async fn run(mut self, door: &impl Door) -> End {
+        loop {
+            let read = tokio::select! {
+                end = self.writer.run() => return end,
+                read = read(self.stream, &mut self.input, self.read_bytes) => read,
+            };
+            match read {
+                Ok(0) | Err(_) => return End::Gone,
+                Ok(bytes) => self.adapt(bytes),
+            }
+            if self.input.len() < self.needed_bytes {
+                continue;
+            }
+            let mut turn = Turn::new(Instant::now());
+            let flow = self.turn(&mut turn);
+            for outbox in turn.wake.drain(..) {
+                outbox.wake();
+            }
+            if !turn.events.is_empty()
+                && let Some(end) = self.hand_over(door, turn).await
+            {
+                return end;
+            }
+            self.flush();
+            if flow == Flow::Close {
+                return self.close().await;
+            }
+        }
+    }
+
+    /// Reads more at a time from a client that has more to say.
+    fn adapt(&mut self, bytes: usize) {
+        if bytes >= self.read_bytes {
+            self.read_bytes = (self.read_bytes * 2).min(READ_BYTES_MAX);
+        }
+    }
+
+    /// Runs every whole command of the input, under the lock.
+    fn turn(&mut self, turn: &mut Turn) -> Flow {
+        let mut hub = self.shared.hub();
+        let mut used = 0;
+        let flow = loop {
+            let limits =
+                if self.session.authenticated() { COMMAND_LIMITS } else { CommandLimits::UNAUTHENTICATED };
+            let (command, used_bytes) = match parse_command(&self.input[used..], &limits) {
+                Ok(Progress::Done { value, used_bytes }) => (value, used_bytes),
+                Ok(Progress::Incomplete { needed_bytes }) => {
+                    self.needed_bytes = needed_bytes;
+                    break Flow::Continue;
+                }
+                Err(error) => {
+                    refuse(&mut self.replies, error);
+                    break Flow::Close;
+                }
+            };
+            let settings = &self.shared.settings;
+            let mut execute =
+                |args: &[&[u8]]| self.session.execute(args, settings, &mut hub, turn, &mut self.replies);
+            let flow = match &command {
+                Command::Array(args) => execute(args),
+                Command::Inline(_) => execute(&command.args()),
+            };
+            used += used_bytes;
+            match flow {
+                Flow::Continue if self.replies.len() <= self.shared.output.hard_bytes => {}
+                // More would only be kept to be thrown away: the outbox finds it too much.
+                Flow::Continue => break Flow::Close,
+                Flow::Flush => drop(push(self.outbox, &mut self.replies, turn.now)),
+                Flow::Close => break Flow::Close,
+            }
+        };
+        drop(hub);
+        self.input.advance(used);
+        if self.input.is_empty() && self.input.capacity() > KEPT_BYTES_MAX {
+            self.input = BytesMut::new();
+        }
+        flow
+    }
+
+    /// Hands the turn's events to the gateway, however long that takes; meanwhile the client is written to.
+    /// Returns the connection's end if it came meanwhile. The events are handed over even then.
+    async fn hand_over(&mut self, door: &impl Door, turn: Turn) -> Option<End> {
+        let mut publish = pin!(door.publish(turn.events));
+        tokio::select! {
+            biased;
+            () = &mut publish => None,
+            end = self.writer.run() => {
+                publish.await;
+                Some(end)
+            }
+        }
+    }
+
+    /// Queues the replies; the writer is run next, so nobody need be woken.
+    fn flush(&mut self) {
+        if !self.replies.is_empty() {
+            push(self.outbox, &mut self.replies, Instant::now());
+        }
+    }
+
+    /// Writes what is left.
+    async fn close(mut self) -> End {
+        let outbox = self.outbox;
+        let emptied = async {
+            while !outbox.is_empty() {
+                if let Some(end) = self.writer.step().await {
+                    return end;
+                }
+            }
+            End::Gone
+        };
+        timeout(CLOSE_TIMEOUT, emptied).await.unwrap_or(End::Gone)
+    }
+}
+
+fn push(outbox: &Outbox, replies: &mut Vec<u8>, now: Instant) -> bool {
+    let wake = outbox.push(now, |out| {
+        if out.is_empty() {
+            std::mem::swap(out, replies);
+        } else {
+            out.extend_from_slice(replies);
+        }
+    });
+    replies.clear();
+    wake
+}
+
+/// The reply to bytes that are no command. For a command that is only too long Redis has no words.
+fn refuse(replies: &mut Vec<u8>, error: CommandError) {
+    write_error(replies, format!("ERR Protocol error: {error}").as_bytes());
+}
+
+/// Reads at most `bytes` once; 0 is the end of the stream. Safe to cancel.
+async fn read(stream: &TcpStream, input: &mut BytesMut, bytes: usize) -> io::Result<usize> {
+    loop {
+        stream.readable().await?;
+        input.reserve(bytes);
+        match stream.try_read_buf(input) {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+            other => return other,
+        }
+    }
+}
+
+/// Takes from the outbox and writes to the socket.
+struct Writer<'a> {
+    stream: &'a TcpStream,
+    outbox: &'a Arc<Outbox>,
+    /// Taken from the outbox.
+    bytes: Vec<u8>,
+    written_bytes: usize,
+}
+
+impl Writer<'_> {
+    /// Writes whatever comes until the connection must end. Safe to cancel.
+    async fn run(&mut self) -> End {
+        loop {
+            if let Some(end) = self.step().await {
+                return end;
+            }
+            // A socket that takes everything at once must not keep the task from reading.
+            tokio::task::consume_budget().await;
+        }
+    }
+
+    /// Writes once, as soon as there is something to write and the socket takes it. Safe to cancel.
+    async fn step(&mut self) -> Option<End> {
+        if self.written_bytes == self.bytes.len() {
+            self.bytes.clear();
+            self.written_bytes = 0;
+            if let Err(overflow) = self.outbox.take(&mut self.bytes).await {
+                return Some(End::Overflow(overflow));
+            }
+        }
+        let left = self.bytes.get(self.written_bytes..).unwrap_or_default();
+        match self.stream.try_write(left) {
+            Ok(0) => Some(End::Gone),
+            Ok(bytes) => {
+                self.written_bytes += bytes;
+                self.outbox.wrote(bytes, Instant::now());
+                None
+            }
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => tokio::select! {
+                writable = self.stream.writable() => writable.err().map(|_| End::Gone),
+                overflow = self.outbox.overflowed() => Some(End::Overflow(overflow)),
+            },
+            Err(_) => Some(End::Gone),
+        }
+    }
+}

@@ -1,0 +1,101 @@
+//! Accepting the broker's clients.
+
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::net::{TcpListener, TcpStream};
+use tokio::task::JoinSet;
+use tokio::time::{Instant, sleep};
+use tokio_util::sync::CancellationToken;
+use tracing::warn;
+
+use super::{Door, Shared, client};
+
+/// How long to wait after the first failure of the whole listener; doubled with each further one.
+const BACKOFF_MIN: Duration = Duration::from_millis(100);
+/// How long to wait at most: then a freed descriptor is noticed within seconds.
+const BACKOFF_MAX: Duration = Duration::from_secs(5);
+/// How often the log may say that clients are not let in.
+const LOG_INTERVAL: Duration = Duration::from_secs(1);
+/// After how long a silent peer is asked whether it still exists (Redis' `tcp-keepalive`).
+const KEEPALIVE: Duration = Duration::from_secs(300);
+
+/// Accepts until `shutdown`, then waits for every client's task to end.
+pub(super) async fn serve(
+    listener: TcpListener,
+    clients_max: usize,
+    shared: &Arc<Shared>,
+    door: &impl Door,
+    shutdown: &CancellationToken,
+) {
+    let mut clients = JoinSet::new();
+    let mut backoff = BACKOFF_MIN;
+    let mut log = Throttle::default();
+    loop {
+        let accepted = tokio::select! {
+            () = shutdown.cancelled() => break,
+            Some(_) = clients.join_next() => continue,
+            accepted = listener.accept() => accepted,
+        };
+        match accepted {
+            Ok((stream, peer)) if clients.len() >= clients_max => {
+                refuse(&stream);
+                if log.allows() {
+                    warn!(%peer, clients_max, "the embedded broker is full: a client was refused");
+                }
+            }
+            Ok((stream, peer)) => {
+                backoff = BACKOFF_MIN;
+                prepare(&stream);
+                clients.spawn(client::serve(stream, peer, shared.clone(), door.clone(), shutdown.clone()));
+            }
+            Err(error) if is_the_peers(&error) => {}
+            Err(error) => {
+                if log.allows() {
+                    warn!(%error, "the embedded broker cannot accept a client; trying again");
+                }
+                tokio::select! {
+                    () = shutdown.cancelled() => break,
+                    () = sleep(backoff) => {}
+                }
+                backoff = (backoff * 2).min(BACKOFF_MAX);
+            }
+        }
+    }
+    drop(listener);
+    while clients.join_next().await.is_some() {}
+}
+
+/// Whether only the connection that was to be accepted is lost, and the next one can be accepted at once.
+fn is_the_peers(error: &io::Error) -> bool {
+    use io::ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset, Interrupted};
+    matches!(error.kind(), ConnectionAborted | ConnectionRefused | ConnectionReset | Interrupted)
+}
+
+/// Tells a client that there is no room. It is a line into an empty buffer; if it doesn't go, the close says it.
+fn refuse(stream: &TcpStream) {
+    let _ = stream.try_write(b"-ERR max number of clients reached\r\n");
+}
+
+/// Both options are for the better only: a connection without them works.
+fn prepare(stream: &TcpStream) {
+    let _ = stream.set_nodelay(true);
+    let keepalive = socket2::TcpKeepalive::new().with_time(KEEPALIVE);
+    let _ = socket2::SockRef::from(stream).set_tcp_keepalive(&keepalive);
+}
+
+/// Lets something happen once per [`LOG_INTERVAL`].
+#[derive(Default)]
+struct Throttle(Option<Instant>);
+
+impl Throttle {
+    fn allows(&mut self) -> bool {
+        let now = Instant::now();
+        if self.0.is_some_and(|last| now.duration_since(last) < LOG_INTERVAL) {
+            return false;
+        }
+        self.0 = Some(now);
+        true
+    }
+}

@@ -1,0 +1,287 @@
+//! Who is subscribed to what: the pure registry of the embedded broker.
+//!
+//! Publishing costs one look-up and one match per pattern; subscribing and unsubscribing cost what a client's own
+//! names cost; what a client may make the registry remember is bounded in bytes.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::Arc;
+
+use super::glob;
+
+/// What one subscription is taken to cost besides its name: entries in two maps, two references, the client's id.
+const SUBSCRIPTION_BYTES: usize = 128;
+/// How much one client's subscriptions may take: about 7,000 channels of 20 bytes.
+const CLIENT_BYTES_MAX: usize = 1024 * 1024;
+/// How much all subscriptions may take.
+const TOTAL_BYTES_MAX: usize = 64 * 1024 * 1024;
+
+/// A connected client; ids begin with 1 and are never used again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(super) struct ClientId(pub(super) u64);
+
+/// What a name stands for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Kind {
+    Channel,
+    Pattern,
+}
+
+/// A subscription was refused: the client's, or all clients', would take too much memory.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct TooManySubscriptions;
+
+/// A channel or pattern, shared by the maps that it is a key of.
+type Name = Arc<[u8]>;
+
+/// Clients and their channels and patterns, both ways.
+#[derive(Debug, Default)]
+pub(super) struct Registry {
+    /// Subscribers in the order in which they came.
+    channels: HashMap<Name, Vec<ClientId>, foldhash::fast::RandomState>,
+    patterns: BTreeMap<Name, Vec<ClientId>>,
+    clients: HashMap<ClientId, Subscriptions>,
+    bytes: usize,
+}
+
+/// What one client is subscribed to.
+#[derive(Debug, Default)]
+struct Subscriptions {
+    channels: BTreeSet<Name>,
+    patterns: BTreeSet<Name>,
+    bytes: usize,
+}
+
+impl Registry {
+    /// Subscribes `client`; doing so again changes nothing.
+    pub(super) fn subscribe(
+        &mut self,
+        client: ClientId,
+        kind: Kind,
+        name: &[u8],
+    ) -> Result<(), TooManySubscriptions> {
+        let cost = SUBSCRIPTION_BYTES + name.len();
+        let own = self.clients.entry(client).or_default();
+        if own.names(kind).contains(name) {
+            return Ok(());
+        }
+        if own.bytes + cost > CLIENT_BYTES_MAX || self.bytes + cost > TOTAL_BYTES_MAX {
+            return Err(TooManySubscriptions);
+        }
+        own.bytes += cost;
+        self.bytes += cost;
+        let shared = match kind {
+            Kind::Channel => self.channels.get_key_value(name).map(|(name, _)| name.clone()),
+            Kind::Pattern => self.patterns.get_key_value(name).map(|(name, _)| name.clone()),
+        };
+        let name = shared.unwrap_or_else(|| name.into());
+        own.names_mut(kind).insert(name.clone());
+        match kind {
+            Kind::Channel => self.channels.entry(name).or_default().push(client),
+            Kind::Pattern => self.patterns.entry(name).or_default().push(client),
+        }
+        Ok(())
+    }
+
+    /// Ends a subscription; one that doesn't exist is nothing.
+    pub(super) fn unsubscribe(&mut self, client: ClientId, kind: Kind, name: &[u8]) {
+        let Some(own) = self.clients.get_mut(&client) else { return };
+        if !own.names_mut(kind).remove(name) {
+            return;
+        }
+        let cost = SUBSCRIPTION_BYTES + name.len();
+        own.bytes -= cost;
+        self.bytes -= cost;
+        if own.count() == 0 {
+            self.clients.remove(&client);
+        }
+        let subscribers = match kind {
+            Kind::Channel => self.channels.get_mut(name),
+            Kind::Pattern => self.patterns.get_mut(name),
+        };
+        let Some(subscribers) = subscribers else { return };
+        subscribers.retain(|&subscriber| subscriber != client);
+        if subscribers.is_empty() {
+            match kind {
+                Kind::Channel => drop(self.channels.remove(name)),
+                Kind::Pattern => drop(self.patterns.remove(name)),
+            }
+        }
+    }
+
+    /// Ends all of a client's subscriptions.
+    pub(super) fn remove(&mut self, client: ClientId) {
+        for kind in [Kind::Channel, Kind::Pattern] {
+            for name in self.names(client, kind) {
+                self.unsubscribe(client, kind, &name);
+            }
+        }
+    }
+
+    /// How many channels and patterns a client is subscribed to.
+    pub(super) fn count(&self, client: ClientId) -> usize {
+        self.clients.get(&client).map_or(0, Subscriptions::count)
+    }
+
+    /// A client's channels or patterns, sorted.
+    pub(super) fn names(&self, client: ClientId, kind: Kind) -> Vec<Name> {
+        self.clients.get(&client).map(|own| own.names(kind).iter().cloned().collect()).unwrap_or_default()
+    }
+
+    /// Names each receiver of an event on `channel`: first the channel's subscribers, then with their pattern those
+    /// of every pattern that matches. A client is named once for each of its subscriptions.
+    pub(super) fn receivers(&self, channel: &[u8], mut each: impl FnMut(ClientId, Option<&[u8]>)) {
+        for &client in self.channels.get(channel).into_iter().flatten() {
+            each(client, None);
+        }
+        for (pattern, clients) in &self.patterns {
+            if glob::matches(pattern, channel) {
+                for &client in clients {
+                    each(client, Some(pattern));
+                }
+            }
+        }
+    }
+
+    /// The channels that have subscribers.
+    pub(super) fn channels(&self) -> impl Iterator<Item = &[u8]> {
+        self.channels.keys().map(AsRef::as_ref)
+    }
+
+    /// How many clients are subscribed to `channel` itself.
+    pub(super) fn subscribers(&self, channel: &[u8]) -> usize {
+        self.channels.get(channel).map_or(0, Vec::len)
+    }
+
+    /// How many different patterns there are.
+    pub(super) fn pattern_count(&self) -> usize {
+        self.patterns.len()
+    }
+
+    /// Whether anyone is subscribed to `pattern`.
+    pub(super) fn has_pattern(&self, pattern: &[u8]) -> bool {
+        self.patterns.contains_key(pattern)
+    }
+}
+
+impl Subscriptions {
+    fn names(&self, kind: Kind) -> &BTreeSet<Name> {
+        match kind {
+            Kind::Channel => &self.channels,
+            Kind::Pattern => &self.patterns,
+        }
+    }
+
+    fn names_mut(&mut self, kind: Kind) -> &mut BTreeSet<Name> {
+        match kind {
+            Kind::Channel => &mut self.channels,
+            Kind::Pattern => &mut self.patterns,
+        }
+    }
+
+    fn count(&self) -> usize {
+        self.channels.len() + self.patterns.len()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// Every subscription in one list, in the order of subscribing.
+    #[derive(Default)]
+    struct Model(Vec<(u64, bool, String)>);
+
+    impl Model {
+        fn receivers(&self, channel: &str) -> Vec<(u64, Option<String>)> {
+            let mut out: Vec<_> = (self.0.iter())
+                .filter(|(_, pattern, name)| !pattern && name == channel)
+                .map(|(client, ..)| (*client, None))
+                .collect();
+            let mut patterns: Vec<_> = (self.0.iter())
+                .filter(|(_, pattern, name)| *pattern && glob::matches(name.as_bytes(), channel.as_bytes()))
+                .collect();
+            patterns.sort_by(|a, b| a.2.cmp(&b.2));
+            out.extend(patterns.into_iter().map(|(client, _, name)| (*client, Some(name.clone()))));
+            out
+        }
+    }
+
+    #[derive(Debug, Clone)]
+    enum Action {
+        Subscribe(u64, bool, String),
+        Unsubscribe(u64, bool, String),
+        Remove(u64),
+        Publish(String),
+    }
+
+    fn action() -> impl Strategy<Value = Action> {
+        let client = 1..4_u64;
+        let name = "[ab]{1,2}|a\\*|\\*|\\?b";
+        prop_oneof![
+            (client.clone(), any::<bool>(), name).prop_map(|(c, p, n)| Action::Subscribe(c, p, n)),
+            (client.clone(), any::<bool>(), name).prop_map(|(c, p, n)| Action::Unsubscribe(c, p, n)),
+            client.prop_map(Action::Remove),
+            "[ab]{1,2}".prop_map(Action::Publish),
+        ]
+    }
+
+    fn kind(pattern: bool) -> Kind {
+        if pattern { Kind::Pattern } else { Kind::Channel }
+    }
+
+    proptest! {
+        #[test]
+        fn agrees_with_a_naive_list(actions in proptest::collection::vec(action(), 0..60)) {
+            let (mut registry, mut model) = (Registry::default(), Model::default());
+            for action in actions {
+                match action {
+                    Action::Subscribe(client, pattern, name) => {
+                        prop_assert_eq!(registry.subscribe(ClientId(client), kind(pattern), name.as_bytes()), Ok(()));
+                        if !model.0.contains(&(client, pattern, name.clone())) {
+                            model.0.push((client, pattern, name));
+                        }
+                    }
+                    Action::Unsubscribe(client, pattern, name) => {
+                        registry.unsubscribe(ClientId(client), kind(pattern), name.as_bytes());
+                        model.0.retain(|held| *held != (client, pattern, name.clone()));
+                    }
+                    Action::Remove(client) => {
+                        registry.remove(ClientId(client));
+                        model.0.retain(|held| held.0 != client);
+                    }
+                    Action::Publish(channel) => {
+                        let mut named = Vec::new();
+                        registry.receivers(channel.as_bytes(), |client, pattern| {
+                            named.push((client.0, pattern.map(|p| String::from_utf8_lossy(p).into_owned())));
+                        });
+                        prop_assert_eq!(named, model.receivers(&channel));
+                    }
+                }
+                for client in 1..4 {
+                    let held = model.0.iter().filter(|held| held.0 == client).count();
+                    prop_assert_eq!(registry.count(ClientId(client)), held);
+                }
+                let cost: usize = model.0.iter().map(|held| SUBSCRIPTION_BYTES + held.2.len()).sum();
+                prop_assert_eq!(registry.bytes, cost);
+                prop_assert_eq!(registry.clients.is_empty(), model.0.is_empty());
+            }
+        }
+    }
+
+    #[test]
+    fn a_client_cannot_make_the_registry_remember_without_end() {
+        let mut registry = Registry::default();
+        let fitting = CLIENT_BYTES_MAX / (SUBSCRIPTION_BYTES + 8);
+        for i in 0..fitting {
+            let name = format!("{i:08}");
+            assert_eq!(registry.subscribe(ClientId(1), Kind::Channel, name.as_bytes()), Ok(()));
+        }
+        assert_eq!(registry.subscribe(ClientId(1), Kind::Pattern, b"one more"), Err(TooManySubscriptions));
+        assert_eq!(registry.subscribe(ClientId(2), Kind::Pattern, b"one more"), Ok(()));
+        registry.remove(ClientId(1));
+        assert_eq!(registry.subscribe(ClientId(1), Kind::Pattern, b"one more"), Ok(()));
+        assert_eq!(registry.channels().count(), 0);
+    }
+}

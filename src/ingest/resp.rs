@@ -1,0 +1,177 @@
+//! The Redis serialization protocol, sans-IO: bytes in, borrowed values out; values in, bytes out.
+//!
+//! | half | for | module |
+//! |---|---|---|
+//! | [`FeedParser`] | what a subscribed server sends us; the hot path | `feed` |
+//! | [`parse_reply`] | any RESP2 or RESP3 reply | `reply` |
+//! | [`parse_command`] | what a client sends to the embedded broker | `command` |
+//! | `write_*` | replies and commands | `write` |
+//!
+//! Invariants: nothing is copied and (inline commands aside) nothing is allocated; no announced length is
+//! believed before it is held against a limit, and none is used to reserve memory; nothing recurses.
+//!
+//! A parser starts at the front of its input every time, so a caller that asked again after every read would parse
+//! a frame of n bytes n times. [`Progress::Incomplete`] prevents that: it names the least length at which asking
+//! again can help, counting every announced byte and the least size of every announced element. With it the work
+//! is O(n log n) however the bytes trickle in.
+//!
+//! Source: <https://redis.io/docs/latest/develop/reference/protocol-spec/>, and redis-server 7.0.15 where that
+//! is silent.
+
+mod command;
+mod feed;
+mod reply;
+mod write;
+
+use memchr::memchr;
+use thiserror::Error;
+
+pub use command::{Args, Command, CommandError, CommandLimits, parse_command};
+pub use feed::{Feed, FeedLimits, FeedParser, Message, Step};
+pub use reply::{Elements, Reply, ReplyLimits, parse_reply};
+pub use write::{
+    Protocol, write_array_header, write_bulk, write_command, write_error, write_integer, write_map_header,
+    write_null, write_push_header, write_simple, write_verbatim,
+};
+
+/// What parsing the front of a buffer gave.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Progress<T> {
+    /// A whole frame.
+    Done {
+        /// What it says.
+        value: T,
+        /// How many bytes of the input it took.
+        used_bytes: usize,
+    },
+    /// The frame goes on. Asking again is useless until the input holds `needed_bytes` in all (always more than
+    /// it does now).
+    Incomplete {
+        /// The least total length of input, from the frame's first byte on.
+        needed_bytes: usize,
+    },
+}
+
+/// Why bytes from a server are no reply. The stream cannot be trusted after any of these: the link must be dropped.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+pub enum RespError {
+    /// A reply begins with a byte that is no type of RESP2 or RESP3.
+    #[error("a reply begins with byte 0x{0:02x}, which is no RESP type")]
+    UnknownType(u8),
+    /// A length or number is not one.
+    #[error("a reply's length or number is malformed: {0:?}")]
+    BadNumber(String),
+    /// A value of a fixed form (null, boolean, double, verbatim string) has another one.
+    #[error("a reply of type {0:?} is malformed")]
+    Malformed(char),
+    /// CR without LF, or a bulk that doesn't end where it was announced to.
+    #[error("a reply lacks its CRLF where it was announced to end")]
+    MissingCrlf,
+    /// A line is longer than the limit.
+    #[error("a reply's line is longer than {max_bytes} bytes")]
+    LineTooLong {
+        /// The limit.
+        max_bytes: usize,
+    },
+    /// A bulk string is longer than the limit.
+    #[error("a reply announces a string of {bytes} bytes; at most {max_bytes} are accepted")]
+    BulkTooLong {
+        /// What was announced.
+        bytes: usize,
+        /// The limit.
+        max_bytes: usize,
+    },
+    /// An aggregate has more elements than the limit.
+    #[error("a reply announces {elements} elements; at most {max} are accepted")]
+    TooManyElements {
+        /// What was announced.
+        elements: usize,
+        /// The limit.
+        max: usize,
+    },
+    /// Aggregates are nested deeper than [`DEPTH_MAX`].
+    #[error("a reply is nested deeper than {DEPTH_MAX} levels")]
+    TooDeep,
+    /// The whole reply would be longer than the limit.
+    #[error("a reply needs at least {bytes} bytes; at most {max_bytes} are accepted")]
+    ReplyTooLong {
+        /// The least length of the reply, as far as it is known.
+        bytes: usize,
+        /// The limit.
+        max_bytes: usize,
+    },
+}
+
+/// How deep aggregates of a reply may be nested. Redis' own replies reach 4 (`COMMAND DOCS`).
+pub const DEPTH_MAX: usize = 8;
+
+/// What Redis accepts and therefore may send as one string (`proto-max-bulk-len`'s default): 512 MiB.
+pub const REDIS_BULK_BYTES_MAX: usize = 512 * 1024 * 1024;
+
+/// The line that starts at `start`: its content without CRLF, and where the next byte after it is. `None` if it is
+/// not whole yet.
+fn line(input: &[u8], start: usize, max_bytes: usize) -> Result<Option<(&[u8], usize)>, RespError> {
+    let rest = input.get(start..).unwrap_or_default();
+    let window = &rest[..rest.len().min(max_bytes + 1)];
+    let Some(end) = memchr(b'\r', window) else {
+        return if window.len() > max_bytes { Err(RespError::LineTooLong { max_bytes }) } else { Ok(None) };
+    };
+    match rest.get(end + 1) {
+        None => Ok(None),
+        Some(b'\n') => Ok(Some((&rest[..end], start + end + 2))),
+        Some(_) => Err(RespError::MissingCrlf),
+    }
+}
+
+/// A decimal number as Redis' `string2ll` takes it: an optional minus, digits, no leading zero, no plus, in the
+/// range of `i64`.
+fn decimal(text: &[u8]) -> Option<i64> {
+    let (negative, digits) = match text {
+        [b'-', digits @ ..] => (true, digits),
+        digits => (false, digits),
+    };
+    if digits.is_empty() || digits.len() > 19 || (digits[0] == b'0' && text.len() > 1) {
+        return None;
+    }
+    let mut value: i64 = 0;
+    for &digit in digits {
+        if !digit.is_ascii_digit() {
+            return None;
+        }
+        // Counted downwards, because i64::MIN has no positive counterpart.
+        value = value.checked_mul(10)?.checked_sub(i64::from(digit - b'0'))?;
+    }
+    if negative { Some(value) } else { value.checked_neg() }
+}
+
+/// The error for a number that is none, quoting no more of it than a log line should carry.
+fn bad_number(text: &[u8]) -> RespError {
+    RespError::BadNumber(String::from_utf8_lossy(&text[..text.len().min(32)]).into_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn decimals_are_those_of_redis() {
+        for value in [0, 1, 9, 10, -1, 42, i64::MAX, i64::MIN] {
+            assert_eq!(decimal(value.to_string().as_bytes()), Some(value));
+        }
+        for bad in
+            ["", "-", "+1", "01", "-0", "00", " 1", "1 ", "1a", "9223372036854775808", "99999999999999999999"]
+        {
+            assert_eq!(decimal(bad.as_bytes()), None, "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn a_line_ends_at_crlf_and_nowhere_else() {
+        assert_eq!(line(b"+OK\r\nx", 1, 10), Ok(Some((&b"OK"[..], 5))));
+        assert_eq!(line(b"+OK\r", 1, 10), Ok(None));
+        assert_eq!(line(b"+OK", 1, 10), Ok(None));
+        assert_eq!(line(b"+OK\rx", 1, 10), Err(RespError::MissingCrlf));
+        assert_eq!(line(b"abc\r\n", 0, 3), Ok(Some((&b"abc"[..], 5))));
+        assert_eq!(line(b"abcd\r\n", 0, 3), Err(RespError::LineTooLong { max_bytes: 3 }));
+    }
+}
