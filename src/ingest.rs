@@ -1,0 +1,329 @@
+//! From the upstream to the shards: one thread that reads, checks, frames and hands over, and never waits for a client.
+//!
+//! | part | what it is |
+//! |---|---|
+//! | [`resp`] | the RESP codec; pure |
+//! | [`router`] | interest, and event → frame → batches; pure |
+//! | [`link`] | an established subscription as bytes: TCP, TLS or unix socket |
+//! | [`redis`] | the supervisor on the control side: connects, subscribes, hands the link over, comes back after a loss |
+//! | [`embedded`] | the embedded broker, for when there is no Redis |
+//! | [`publisher`] | the door for events that don't come over a link: the embedded broker, `--demo`, embedders |
+//!
+//! A turn of the loop: take what the inbox has (wishes of shards, published events), read what the link has, at most
+//! [`limits::INGEST_READ_BUDGET_BYTES`] or [`limits::INGEST_READ_BUDGET`] of it, and hand each shard one batch. A shard's answer to a wish travels
+//! through the same queue as the events, so its place among them is exact.
+
+pub mod embedded;
+pub mod link;
+pub mod publisher;
+pub mod redis;
+pub mod resp;
+pub mod router;
+
+mod handover;
+
+use std::io;
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use mio::{Events, Poll, Token};
+use tokio::sync::mpsc::UnboundedSender;
+use tokio::sync::oneshot;
+
+use self::handover::Handover;
+use self::link::{Link, Lost};
+use self::publisher::EventBatch;
+use self::router::{Routed, Router};
+use crate::fanout::batch::TopicId;
+use crate::fanout::inbox::{Inbox, Sender, WAKER, inbox};
+use crate::fanout::{self, Feed};
+use crate::limits;
+use crate::market::{Reject, Symbol};
+use crate::state::State;
+
+/// The link's token in the thread's poll.
+const LINK: Token = Token(0);
+
+/// What the ingest thread is told.
+#[derive(Debug)]
+pub enum Command {
+    /// A shard wants topics; it gets its answer in the order of asking, also for none.
+    Want {
+        /// The shard that asks.
+        shard: usize,
+        /// What it wants.
+        symbols: Vec<Symbol>,
+    },
+    /// A shard does not want topics any more.
+    Release {
+        /// The shard that says so.
+        shard: usize,
+        /// What it had been granted.
+        topics: Vec<TopicId>,
+    },
+    /// Events that come through the process itself. Bounded in bytes by [`publisher`].
+    Publish(EventBatch),
+    /// The upstream subscription stands.
+    Connected {
+        /// Where events come from; `None` with the embedded broker.
+        link: Option<Box<Link>>,
+        /// Dropped once the shards have been told.
+        told: Option<oneshot::Sender<()>>,
+    },
+    /// End.
+    Stop,
+}
+
+/// What the ingest thread needs to know of the configuration.
+#[derive(Debug, Clone)]
+pub struct IngestConfig {
+    /// `MAX_EVENT_BYTES`.
+    pub max_event_bytes: usize,
+    /// What channels start with, up to the symbol: `channel:trade:`.
+    pub channel_prefix: String,
+}
+
+/// The ingest thread before it runs: shards must know its inbox, and it theirs.
+#[derive(Debug)]
+pub struct Prepared {
+    poll: Poll,
+    inbox: Inbox<Command>,
+    sender: Sender<Command>,
+}
+
+impl Prepared {
+    /// A poll and an inbox.
+    ///
+    /// # Errors
+    /// When the system has no descriptors left.
+    pub fn new() -> io::Result<Self> {
+        let poll = Poll::new()?;
+        let (sender, inbox) = inbox(&poll)?;
+        Ok(Self { poll, inbox, sender })
+    }
+
+    /// Where ingest is spoken to.
+    pub fn sender(&self) -> Sender<Command> {
+        self.sender.clone()
+    }
+
+    /// Starts the thread. `lost` is told when a link is lost; the supervisor makes another.
+    ///
+    /// # Errors
+    /// When the thread can't be started.
+    pub fn start(
+        self,
+        config: IngestConfig,
+        shards: Vec<Sender<fanout::Command>>,
+        state: Arc<State>,
+        lost: UnboundedSender<Lost>,
+    ) -> io::Result<JoinHandle<()>> {
+        let ingest = Ingest {
+            router: Router::new(shards.len(), config.max_event_bytes),
+            handover: Handover::new(shards, Arc::clone(&state)),
+            config,
+            poll: self.poll,
+            inbox: self.inbox,
+            link: None,
+            lost,
+            down_since: Instant::now(),
+            logged: [None; Reject::ALL.len()],
+            state,
+        };
+        std::thread::Builder::new().name("ingest".to_owned()).spawn(move || ingest.run())
+    }
+}
+
+struct Ingest {
+    config: IngestConfig,
+    poll: Poll,
+    inbox: Inbox<Command>,
+    router: Router,
+    handover: Handover,
+    link: Option<Box<Link>>,
+    lost: UnboundedSender<Lost>,
+    down_since: Instant,
+    /// When each reason for dropping events was last logged.
+    logged: [Option<Instant>; Reject::ALL.len()],
+    state: Arc<State>,
+}
+
+impl Ingest {
+    fn run(mut self) {
+        let mut events = Events::with_capacity(8);
+        loop {
+            let timeout = self.sleep_time();
+            let early = match self.inbox.sleep(&mut self.poll, &mut events, Some(timeout)) {
+                Ok(early) => early,
+                Err(error) => {
+                    tracing::error!(%error, "poll failed: ingest ends");
+                    return;
+                }
+            };
+            self.state.metrics.ingest.tick_ms.set(self.state.metrics.uptime_ms());
+            if let Some(link) = &mut self.link
+                && events.iter().any(|event| event.token() != WAKER)
+            {
+                link.set_readable();
+            }
+            if self.take_commands(early).is_break() {
+                return;
+            }
+            self.read_link();
+            self.hand_over();
+            self.watch_link();
+        }
+    }
+
+    fn sleep_time(&self) -> Duration {
+        if self.link.as_ref().is_some_and(|link| link.is_readable()) {
+            return Duration::ZERO;
+        }
+        if self.handover.owes() {
+            return limits::HANDOVER_RETRY;
+        }
+        limits::INGEST_SLEEP_MAX
+    }
+
+    fn take_commands(&mut self, early: Option<Command>) -> std::ops::ControlFlow<()> {
+        let mut next = early;
+        while let Some(command) = next.take().or_else(|| self.inbox.pop()) {
+            match command {
+                Command::Want { shard, symbols } => self.grant(shard, symbols),
+                Command::Release { shard, topics } => {
+                    topics.into_iter().for_each(|topic| self.router.release(shard, topic));
+                }
+                Command::Publish(events) => {
+                    self.inbox.consumed(events.bytes());
+                    let now_ms = unix_ms();
+                    events.iter().for_each(|(channel, payload)| self.event(channel, payload, now_ms));
+                    if self.router.building_bytes() >= limits::INGEST_READ_BUDGET_BYTES {
+                        self.hand_over();
+                    }
+                }
+                Command::Connected { link, told } => {
+                    self.connected(link);
+                    drop(told);
+                }
+                Command::Stop => return std::ops::ControlFlow::Break(()),
+            }
+        }
+        std::ops::ControlFlow::Continue(())
+    }
+
+    /// Answers a shard at once: what is framed for it later comes behind the answer.
+    fn grant(&mut self, shard: usize, symbols: Vec<Symbol>) {
+        let granted = symbols.into_iter().map(|symbol| {
+            let topic = self.router.want(shard, &symbol);
+            (symbol, topic)
+        });
+        let granted = granted.collect();
+        self.handover.tell(shard, fanout::Command::Granted(granted));
+    }
+
+    fn connected(&mut self, link: Option<Box<Link>>) {
+        if let Some(mut link) = link {
+            if let Err(error) = link.register(self.poll.registry(), LINK) {
+                let _ = self.lost.send(Lost::new(format!("the link could not be polled: {error}")));
+                return;
+            }
+            self.link = Some(link);
+        }
+        let gap_ms = self.down_since.elapsed().as_millis() as u64;
+        self.handover.tell_all(|| fanout::Command::Feed(Feed::Up { gap_ms }));
+        self.state.set_redis_connected(true);
+        self.state.set_feed_up(true);
+    }
+
+    /// Reads and routes what the link has, within the budget of a turn.
+    fn read_link(&mut self) {
+        let Some(mut link) = self.link.take() else { return };
+        let until = Instant::now() + limits::INGEST_READ_BUDGET;
+        let now_ms = unix_ms();
+        let mut budget_bytes = limits::INGEST_READ_BUDGET_BYTES;
+        while link.is_readable() && budget_bytes > 0 && Instant::now() < until {
+            let outcome = link.read(|message| match message {
+                link::Message::Event { channel, payload } => {
+                    self.event(channel, payload, now_ms);
+                }
+                link::Message::TooLarge { channel, payload_bytes } => {
+                    self.oversized(channel, payload_bytes);
+                }
+            });
+            match outcome {
+                Ok(bytes) => budget_bytes = budget_bytes.saturating_sub(bytes),
+                Err(lost) => return self.disconnected(&mut link, lost),
+            }
+        }
+        self.link = Some(link);
+    }
+
+    fn watch_link(&mut self) {
+        let Some(mut link) = self.link.take() else { return };
+        match link.watch(Instant::now()) {
+            Ok(()) => self.link = Some(link),
+            Err(lost) => self.disconnected(&mut link, lost),
+        }
+    }
+
+    /// The link is gone: everyone is told, in order behind the events that did arrive.
+    fn disconnected(&mut self, link: &mut Link, lost: Lost) {
+        link.deregister(self.poll.registry());
+        self.hand_over();
+        self.down_since = Instant::now();
+        self.state.set_redis_connected(false);
+        self.state.set_feed_up(false);
+        self.state.metrics.ingest.upstream_losses.add(1);
+        self.handover.tell_all(|| fanout::Command::Feed(Feed::Down));
+        // Without a supervisor the process is on its way out.
+        let _ = self.lost.send(lost);
+    }
+
+    fn event(&mut self, channel: &[u8], payload: &[u8], now_ms: u64) {
+        // A program that publishes through the library may name any channel; only ours are events.
+        let Some(name) = channel.strip_prefix(self.config.channel_prefix.as_bytes()) else { return };
+        let metrics = &self.state.metrics.ingest;
+        metrics.events.add(1);
+        metrics.event_bytes.add(payload.len() as u64);
+        match self.router.route(name, payload, now_ms) {
+            Routed::Framed => metrics.events_framed.add(1),
+            Routed::Unwanted => metrics.events_unwanted.add(1),
+            Routed::Rejected(reject) => self.reject(reject, name, payload.len()),
+        }
+    }
+
+    /// An event of which only the size was read.
+    fn oversized(&mut self, channel: &[u8], payload_bytes: usize) {
+        let name = channel.strip_prefix(self.config.channel_prefix.as_bytes()).unwrap_or_default();
+        self.state.metrics.ingest.events.add(1);
+        self.reject(Reject::TooLarge, name, payload_bytes);
+    }
+
+    /// Counts a bad event, and logs its kind at most once a second.
+    fn reject(&mut self, reject: Reject, name: &[u8], payload_bytes: usize) {
+        let count = &self.state.metrics.ingest.rejected[reject as usize];
+        count.add(1);
+        let logged = &mut self.logged[reject as usize];
+        if logged.is_none_or(|at| at.elapsed() >= limits::REJECT_LOG_INTERVAL) {
+            *logged = Some(Instant::now());
+            let symbol = String::from_utf8_lossy(&name[..name.len().min(limits::LOGGED_NAME_BYTES)]);
+            tracing::warn!(
+                reason = reject.label(),
+                %symbol,
+                payload_bytes,
+                total = count.get(),
+                "bad upstream event dropped"
+            );
+        }
+    }
+
+    fn hand_over(&mut self) {
+        let arrived_us = self.state.metrics.started.elapsed().as_micros() as u64;
+        self.handover.hand_over(&mut self.router, arrived_us);
+    }
+}
+
+fn unix_ms() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as u64)
+}

@@ -1,0 +1,109 @@
+//! Batches on their way into the shards' inboxes, and what becomes of those that don't fit.
+//!
+//! An inbox is bounded in bytes. Ingest waits for room for a few milliseconds, once; if the shard doesn't get on,
+//! its batches are dropped, counted by topic, and the shard is told as soon as it has room again, before
+//! anything else, so that it can announce the loss to its clients exactly.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Instant;
+
+use foldhash::fast::RandomState;
+
+use super::router::Router;
+use crate::fanout::Command;
+use crate::fanout::batch::{Frames, TopicId};
+use crate::fanout::inbox::Sender;
+use crate::limits;
+use crate::state::State;
+
+#[derive(Debug)]
+pub(super) struct Handover {
+    shards: Vec<Shard>,
+    state: Arc<State>,
+}
+
+#[derive(Debug)]
+struct Shard {
+    inbox: Sender<Command>,
+    /// Events dropped that the shard does not know of yet. At most one entry a topic.
+    owed: HashMap<TopicId, u64, RandomState>,
+}
+
+impl Handover {
+    pub(super) fn new(inboxes: Vec<Sender<Command>>, state: Arc<State>) -> Self {
+        let shards = inboxes.into_iter().map(|inbox| Shard { inbox, owed: HashMap::default() }).collect();
+        Self { shards, state }
+    }
+
+    /// Whether some shard has yet to be told of a loss.
+    pub(super) fn owes(&self) -> bool {
+        self.shards.iter().any(|shard| !shard.owed.is_empty())
+    }
+
+    /// Hands every shard what has been framed for it.
+    pub(super) fn hand_over(&mut self, router: &mut Router, arrived_us: u64) {
+        for (id, shard) in self.shards.iter_mut().enumerate() {
+            shard.settle();
+            let Some(frames) = router.take(id, arrived_us) else { continue };
+            if shard.has_room_for(&frames) {
+                self.state.metrics.ingest.batches.add(1);
+                let bytes = frames.bytes.len();
+                shard.send(Command::Batch(frames), bytes);
+            } else {
+                self.state.metrics.ingest.events_dropped.add(frames.table.len() as u64);
+                frames.table.iter().for_each(|entry| *shard.owed.entry(entry.topic).or_default() += 1);
+            }
+        }
+    }
+
+    /// Tells one shard something that is no event: never dropped.
+    pub(super) fn tell(&mut self, shard: usize, command: Command) {
+        if let Some(shard) = self.shards.get_mut(shard) {
+            shard.confess();
+            shard.send(command, 0);
+        }
+    }
+
+    /// Tells all shards something that is no event.
+    pub(super) fn tell_all(&mut self, command: impl Fn() -> Command) {
+        (0..self.shards.len()).for_each(|shard| self.tell(shard, command()));
+    }
+}
+
+impl Shard {
+    /// Tells the shard of its losses once it has room again.
+    fn settle(&mut self) {
+        if !self.owed.is_empty() && self.inbox.bytes() <= limits::SHARD_INBOX_BYTES / 2 {
+            self.confess();
+        }
+    }
+
+    fn confess(&mut self) {
+        if !self.owed.is_empty() {
+            let owed = std::mem::take(&mut self.owed).into_iter().collect();
+            self.send(Command::Lost(owed), 0);
+        }
+    }
+
+    /// Waits for room, but not behind a shard that had none the last time either.
+    fn has_room_for(&self, frames: &Frames) -> bool {
+        let fits = || self.inbox.bytes() + frames.bytes.len() <= limits::SHARD_INBOX_BYTES;
+        if !self.owed.is_empty() {
+            return false;
+        }
+        let since = Instant::now();
+        while !fits() {
+            if since.elapsed() >= limits::HANDOVER_WAIT {
+                return false;
+            }
+            std::thread::sleep(limits::HANDOVER_WAIT / 20);
+        }
+        true
+    }
+
+    fn send(&self, command: Command, bytes: usize) {
+        // A shard only ends when the gateway drains; then nobody is left to miss this.
+        let _ = self.inbox.send(command, bytes);
+    }
+}

@@ -1,0 +1,320 @@
+//! An established subscription, as the ingest thread has it: a socket, a buffer, and a watch over its silence.
+//!
+//! A half-open link looks like a quiet market. So a link that has said nothing for [`limits::UPSTREAM_QUIET`] is
+//! asked (`PING`), and one that doesn't answer within [`limits::UPSTREAM_PONG_TIMEOUT`] is lost.
+
+use std::fmt;
+use std::io::{self, ErrorKind, Read, Write};
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Instant;
+
+use mio::event::Source;
+use mio::{Interest, Registry, Token};
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject;
+use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
+
+use super::resp::{Feed, FeedLimits, FeedParser, Step, write_command};
+use crate::limits;
+
+/// The bytes of an upstream connection, past its handshakes. Non-blocking.
+#[derive(Debug)]
+pub enum Stream {
+    /// `redis://`
+    Tcp(mio::net::TcpStream),
+    /// `rediss://`
+    Tls(Box<StreamOwned<ClientConnection, mio::net::TcpStream>>),
+    /// `unix://`
+    Unix(mio::net::UnixStream),
+}
+
+impl Stream {
+    fn source(&mut self) -> &mut dyn Source {
+        match self {
+            Self::Tcp(socket) => socket,
+            Self::Tls(stream) => &mut stream.sock,
+            Self::Unix(socket) => socket,
+        }
+    }
+
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        match self {
+            Self::Tcp(socket) => socket.read(buffer),
+            Self::Tls(stream) => stream.read(buffer),
+            Self::Unix(socket) => socket.read(buffer),
+        }
+    }
+
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        match self {
+            Self::Tcp(socket) => socket.write(bytes),
+            Self::Tls(stream) => stream.write(bytes),
+            Self::Unix(socket) => socket.write(bytes),
+        }
+    }
+}
+
+/// Why a link ended, in words for the log.
+#[derive(Debug)]
+pub struct Lost(String);
+
+impl Lost {
+    pub(super) fn new(reason: impl Into<String>) -> Self {
+        Self(reason.into())
+    }
+}
+
+impl fmt::Display for Lost {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// What came over the link.
+#[derive(Debug)]
+pub enum Message<'m> {
+    /// Something a worker has published.
+    Event {
+        /// The whole channel.
+        channel: &'m [u8],
+        /// The worker's bytes.
+        payload: &'m [u8],
+    },
+    /// A payload beyond `MAX_EVENT_BYTES`; it is discarded as it comes in.
+    TooLarge {
+        /// The whole channel; empty if it was what is too long.
+        channel: &'m [u8],
+        /// How long.
+        payload_bytes: usize,
+    },
+}
+
+/// A subscription that stands.
+#[derive(Debug)]
+pub struct Link {
+    stream: Stream,
+    parser: FeedParser,
+    buffer: Vec<u8>,
+    /// Where the bytes that aren't parsed yet end in the buffer; they begin at 0.
+    filled: usize,
+    /// With fewer bytes than that, parsing is useless.
+    needed: usize,
+    readable: bool,
+    heard: Instant,
+    asked: Option<Instant>,
+}
+
+impl Link {
+    /// A link whose subscription is confirmed; `early` are the bytes that came behind the confirmation.
+    pub fn new(stream: Stream, early: Vec<u8>, max_event_bytes: usize) -> Self {
+        let feed_limits =
+            FeedLimits { name_bytes_max: limits::CHANNEL_BYTES_MAX, payload_bytes_max: max_event_bytes };
+        let size = feed_limits.input_bytes_max().max(limits::INGEST_READ_BUDGET_BYTES) + early.len();
+        let filled = early.len();
+        let mut buffer = early;
+        buffer.resize(size, 0);
+        Self {
+            stream,
+            parser: FeedParser::new(feed_limits),
+            buffer,
+            filled,
+            needed: 1,
+            readable: true,
+            heard: Instant::now(),
+            asked: None,
+        }
+    }
+
+    /// Has `registry` report when there is something to read.
+    ///
+    /// # Errors
+    /// As `epoll_ctl`.
+    pub fn register(&mut self, registry: &Registry, token: Token) -> io::Result<()> {
+        self.stream.source().register(registry, token, Interest::READABLE)
+    }
+
+    /// Undoes [`Link::register`].
+    pub fn deregister(&mut self, registry: &Registry) {
+        // The socket is about to be closed, which does the same.
+        let _ = self.stream.source().deregister(registry);
+    }
+
+    /// Whether there may be more to read.
+    pub fn is_readable(&self) -> bool {
+        self.readable
+    }
+
+    /// The poll has reported something.
+    pub fn set_readable(&mut self) {
+        self.readable = true;
+    }
+
+    /// Reads once, as much as the buffer holds, and hands out every whole message; returns how many bytes came in.
+    ///
+    /// # Errors
+    /// The link is lost.
+    pub fn read(&mut self, mut take: impl FnMut(Message<'_>)) -> Result<usize, Lost> {
+        let count = match self.stream.read(&mut self.buffer[self.filled..]) {
+            Ok(0) => return Err(Lost::new("closed by the server")),
+            Ok(count) => count,
+            Err(error) if error.kind() == ErrorKind::WouldBlock => {
+                self.readable = false;
+                0
+            }
+            Err(error) if error.kind() == ErrorKind::Interrupted => 0,
+            Err(error) => return Err(Lost::new(format!("read failed: {error}"))),
+        };
+        if count > 0 {
+            self.heard = Instant::now();
+            self.asked = None;
+        }
+        self.filled += count;
+        self.parse(&mut take)?;
+        Ok(count)
+    }
+
+    fn parse(&mut self, take: &mut impl FnMut(Message<'_>)) -> Result<(), Lost> {
+        let mut at = 0;
+        while self.filled - at >= self.needed {
+            let step = self.parser.next(&self.buffer[at..self.filled]);
+            match step.map_err(|error| Lost::new(format!("not understood: {error}")))? {
+                Step::Said { feed, used_bytes } => {
+                    at += used_bytes;
+                    self.needed = 1;
+                    match feed {
+                        Feed::Message(message) => {
+                            take(Message::Event { channel: message.channel, payload: message.payload });
+                        }
+                        Feed::TooLarge { channel, bytes } => {
+                            let channel = channel.unwrap_or_default();
+                            take(Message::TooLarge { channel, payload_bytes: bytes });
+                        }
+                        Feed::Unsubscribed(_) => return Err(Lost::new("unsubscribed by the server")),
+                        Feed::Error(text) => {
+                            let text = String::from_utf8_lossy(text);
+                            return Err(Lost::new(format!("the server said: {text}")));
+                        }
+                        Feed::Subscribed(_) | Feed::Pong | Feed::Other(_) => {}
+                    }
+                }
+                Step::Discarded { used_bytes } => {
+                    at += used_bytes;
+                    self.needed = 1;
+                }
+                Step::Incomplete { needed_bytes } => self.needed = needed_bytes,
+            }
+        }
+        self.buffer.copy_within(at..self.filled, 0);
+        self.filled -= at;
+        Ok(())
+    }
+
+    /// Asks a link that has been quiet for long whether it is still there.
+    ///
+    /// # Errors
+    /// It is not.
+    pub fn watch(&mut self, now: Instant) -> Result<(), Lost> {
+        if let Some(asked) = self.asked {
+            if now.duration_since(asked) < limits::UPSTREAM_PONG_TIMEOUT {
+                return Ok(());
+            }
+            let waited_s = limits::UPSTREAM_PONG_TIMEOUT.as_secs();
+            return Err(Lost::new(format!("no answer to PING within {waited_s} s")));
+        }
+        if now.duration_since(self.heard) >= limits::UPSTREAM_QUIET {
+            self.asked = Some(now);
+            let mut ping = Vec::new();
+            write_command(&mut ping, &[b"PING"]);
+            let written = self.stream.write(&ping);
+            if !written.is_ok_and(|count| count == ping.len()) {
+                return Err(Lost::new("PING could not be written"));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// TLS to a `rediss://` server: the public authorities (Mozilla's list) or those of `ca_file`, or with `#insecure` in the
+/// URL none at all.
+///
+/// # Errors
+/// When `ca_file` can't be read or has something in it that is no authority.
+pub fn tls_config(insecure: bool, ca_file: Option<&Path>) -> anyhow::Result<Arc<ClientConfig>> {
+    if insecure {
+        let config = ClientConfig::builder()
+            .dangerous()
+            .with_custom_certificate_verifier(Arc::new(insecure::AcceptAny::new()))
+            .with_no_client_auth();
+        return Ok(Arc::new(config));
+    }
+    let mut roots = RootCertStore::empty();
+    match ca_file {
+        None => roots.extend(webpki_roots::TLS_SERVER_ROOTS.iter().cloned()),
+        Some(path) => {
+            for certificate in CertificateDer::pem_file_iter(path)? {
+                roots.add(certificate?)?;
+            }
+        }
+    }
+    Ok(Arc::new(ClientConfig::builder().with_root_certificates(roots).with_no_client_auth()))
+}
+
+mod insecure {
+    //! `rediss://…#insecure`: the user asks for encryption without a check of who is there.
+
+    use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+    use rustls::crypto::{
+        CryptoProvider, WebPkiSupportedAlgorithms, aws_lc_rs, verify_tls12_signature, verify_tls13_signature,
+    };
+    use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
+    use rustls::{DigitallySignedStruct, Error, SignatureScheme};
+
+    #[derive(Debug)]
+    pub(super) struct AcceptAny(WebPkiSupportedAlgorithms);
+
+    impl AcceptAny {
+        pub(super) fn new() -> Self {
+            let default = aws_lc_rs::default_provider().signature_verification_algorithms;
+            Self(
+                CryptoProvider::get_default()
+                    .map_or(default, |provider| provider.signature_verification_algorithms),
+            )
+        }
+    }
+
+    impl ServerCertVerifier for AcceptAny {
+        fn verify_server_cert(
+            &self,
+            _end_entity: &CertificateDer<'_>,
+            _intermediates: &[CertificateDer<'_>],
+            _server_name: &ServerName<'_>,
+            _ocsp_response: &[u8],
+            _now: UnixTime,
+        ) -> Result<ServerCertVerified, Error> {
+            Ok(ServerCertVerified::assertion())
+        }
+
+        fn verify_tls12_signature(
+            &self,
+            message: &[u8],
+            cert: &CertificateDer<'_>,
+            dss: &DigitallySignedStruct,
+        ) -> Result<HandshakeSignatureValid, Error> {
+            verify_tls12_signature(message, cert, dss, &self.0)
+        }
+
+        fn verify_tls13_signature(
+            &self,
+            message: &[u8],
+            cert: &CertificateDer<'_>,
+            dss: &DigitallySignedStruct,
+        ) -> Result<HandshakeSignatureValid, Error> {
+            verify_tls13_signature(message, cert, dss, &self.0)
+        }
+
+        fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+            self.0.supported_schemes()
+        }
+    }
+}

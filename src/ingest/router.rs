@@ -1,0 +1,223 @@
+//! From an upstream event to the shards that want its topic. Pure; the clock comes in as Unix milliseconds.
+//!
+//! Ingest owns interest: the router knows which shard wants which topic, gives topics their ids and takes them back. An
+//! event of a topic that nobody wants costs one look-up and is not looked into. One that is wanted is checked and
+//! framed once, into the buffer of the first shard that wants it, and copied into those of the others: a few
+//! hundred bytes, where sharing them would have cores fight over a reference count.
+
+use std::borrow::Borrow;
+use std::collections::HashMap;
+
+use bytes::Bytes;
+use foldhash::quality::RandomState;
+use slotmap::SlotMap;
+
+use crate::fanout::batch::{Entry, Frames, TopicId};
+use crate::frame;
+use crate::limits;
+use crate::market::{self, Reject, SYMBOL_BYTES_MAX, Symbol};
+
+const _: () = assert!(limits::SHARDS_MAX <= u64::BITS as usize, "the interest mask has one bit a shard");
+
+impl Borrow<[u8]> for Symbol {
+    fn borrow(&self) -> &[u8] {
+        self.as_bytes()
+    }
+}
+
+/// A topic that at least one shard wants.
+#[derive(Debug)]
+struct Topic {
+    symbol: Symbol,
+    /// One bit a shard.
+    wanted_by: u64,
+}
+
+/// Frames for one shard since the last hand-over.
+#[derive(Debug, Default)]
+struct Building {
+    bytes: Vec<u8>,
+    table: Vec<Entry>,
+}
+
+/// What became of an event.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Routed {
+    /// Framed for the shards that want it.
+    Framed,
+    /// Nobody wants its topic.
+    Unwanted,
+    /// It is against the contract.
+    Rejected(Reject),
+}
+
+/// Interest, and the batches under construction.
+#[derive(Debug)]
+pub struct Router {
+    topics: SlotMap<TopicId, Topic>,
+    by_symbol: HashMap<Symbol, TopicId, RandomState>,
+    building: Vec<Building>,
+    max_event_bytes: usize,
+}
+
+impl Router {
+    /// A router that nobody wants anything of yet.
+    pub fn new(shards: usize, max_event_bytes: usize) -> Self {
+        Self {
+            topics: SlotMap::with_key(),
+            by_symbol: HashMap::default(),
+            building: (0..shards).map(|_| Building::default()).collect(),
+            max_event_bytes,
+        }
+    }
+
+    /// A shard wants a symbol: its events come under the id returned from now on.
+    pub fn want(&mut self, shard: usize, symbol: &Symbol) -> TopicId {
+        let id = match self.by_symbol.get(symbol) {
+            Some(id) => *id,
+            None => {
+                let id = self.topics.insert(Topic { symbol: symbol.clone(), wanted_by: 0 });
+                self.by_symbol.insert(symbol.clone(), id);
+                id
+            }
+        };
+        if let Some(topic) = self.topics.get_mut(id) {
+            topic.wanted_by |= 1 << shard;
+        }
+        id
+    }
+
+    /// A shard does not want a topic any more. The last one's leave frees the id.
+    pub fn release(&mut self, shard: usize, id: TopicId) {
+        let Some(topic) = self.topics.get_mut(id) else { return };
+        topic.wanted_by &= !(1 << shard);
+        if topic.wanted_by == 0
+            && let Some(topic) = self.topics.remove(id)
+        {
+            self.by_symbol.remove(&topic.symbol);
+        }
+    }
+
+    /// How many topics any shard wants.
+    pub fn topics(&self) -> usize {
+        self.topics.len()
+    }
+
+    /// Routes one event: `name` is the channel's last part, `payload` the worker's JSON.
+    pub fn route(&mut self, name: &[u8], payload: &[u8], now_ms: u64) -> Routed {
+        let mut buffer = [0; SYMBOL_BYTES_MAX];
+        let Some(symbol) = market::normalize_symbol(name, &mut buffer) else {
+            return Routed::Rejected(Reject::BadSymbol);
+        };
+        let Some(&id) = self.by_symbol.get(symbol) else { return Routed::Unwanted };
+        match market::check_trade(payload, symbol, self.max_event_bytes) {
+            Ok(object) => {
+                self.frame(id, object, now_ms);
+                Routed::Framed
+            }
+            Err(reject) => Routed::Rejected(reject),
+        }
+    }
+
+    fn frame(&mut self, id: TopicId, object: &str, now_ms: u64) {
+        let Some(topic) = self.topics.get(id) else { return };
+        let mut shards = Shards(topic.wanted_by);
+        let Some(first) = shards.next() else { return };
+        let Building { bytes, table } = &mut self.building[first];
+        let start = bytes.len();
+        frame::write_trade(bytes, object, now_ms);
+        table.push(Entry { end: bytes.len() as u32, topic: id });
+        for shard in shards {
+            let [from, to] =
+                self.building.get_disjoint_mut([first, shard]).unwrap_or_else(|_| unreachable!());
+            to.bytes.extend_from_slice(&from.bytes[start..]);
+            to.table.push(Entry { end: to.bytes.len() as u32, topic: id });
+        }
+    }
+
+    /// Bytes framed for the shard that has most, since the last hand-over.
+    pub fn building_bytes(&self) -> usize {
+        self.building.iter().map(|building| building.bytes.len()).max().unwrap_or(0)
+    }
+
+    /// Takes what has been framed for a shard since the last hand-over; `None` if that is nothing.
+    pub fn take(&mut self, shard: usize, arrived_us: u64) -> Option<Frames> {
+        let Building { bytes, table } = self.building.get_mut(shard)?;
+        if table.is_empty() {
+            return None;
+        }
+        // Exactly sized copies: what an outbox keeps alive for long has no slack, and the buffers here stay warm.
+        let frames =
+            Frames { bytes: Bytes::copy_from_slice(bytes), table: table.as_slice().into(), arrived_us };
+        bytes.clear();
+        table.clear();
+        Some(frames)
+    }
+}
+
+/// The set bits of an interest mask.
+struct Shards(u64);
+
+impl Iterator for Shards {
+    type Item = usize;
+
+    fn next(&mut self) -> Option<usize> {
+        if self.0 == 0 {
+            return None;
+        }
+        let shard = self.0.trailing_zeros() as usize;
+        self.0 &= self.0 - 1;
+        Some(shard)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn trade(symbol: &str) -> Vec<u8> {
+        format!(r#"{{"symbol":"{symbol}","price":1,"volume":2,"timestamp":3}}"#).into_bytes()
+    }
+
+    fn symbol(name: &str) -> Symbol {
+        Symbol::parse(name.as_bytes()).unwrap()
+    }
+
+    #[test]
+    fn an_event_goes_to_the_shards_that_want_it() {
+        let mut router = Router::new(3, 1_000);
+        assert_eq!(router.route(b"AAPL", &trade("AAPL"), 1), Routed::Unwanted);
+        let id = router.want(0, &symbol("AAPL"));
+        assert_eq!(router.want(2, &symbol("AAPL")), id);
+        assert_eq!(router.route(b"aapl", &trade("AAPL"), 1), Routed::Framed);
+        assert_eq!(router.route(b"MSFT", b"not even JSON", 1), Routed::Unwanted);
+        let frames = router.take(0, 7).unwrap();
+        assert_eq!((frames.table[0].end as usize, frames.table[0].topic), (frames.bytes.len(), id));
+        assert_eq!(frames.arrived_us, 7);
+        assert!(router.take(1, 7).is_none());
+        assert_eq!(router.take(2, 7).unwrap().bytes, frames.bytes);
+        assert!(router.take(0, 7).is_none());
+    }
+
+    #[test]
+    fn bad_events_leave_no_trace() {
+        let mut router = Router::new(1, 100);
+        router.want(0, &symbol("AAPL"));
+        assert_eq!(router.route(b"A B", &trade("A B"), 1), Routed::Rejected(Reject::BadSymbol));
+        assert_eq!(router.route(b"AAPL", &trade("MSFT"), 1), Routed::Rejected(Reject::WrongSymbol));
+        assert_eq!(router.route(b"AAPL", &[b' '; 101], 1), Routed::Rejected(Reject::TooLarge));
+        assert!(router.take(0, 0).is_none());
+    }
+
+    #[test]
+    fn an_id_ends_with_the_last_shard() {
+        let mut router = Router::new(2, 100);
+        let old = router.want(0, &symbol("AAPL"));
+        router.want(1, &symbol("AAPL"));
+        router.release(0, old);
+        assert_eq!(router.topics(), 1);
+        router.release(1, old);
+        assert_eq!((router.topics(), router.by_symbol.len()), (0, 0));
+        assert_ne!(router.want(0, &symbol("MSFT")), old, "a freed id never names another topic");
+    }
+}
