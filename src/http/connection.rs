@@ -1,0 +1,152 @@
+//! One HTTP connection, from `accept` to its end or its hand-over to the data path.
+
+use std::cell::Cell;
+use std::convert::Infallible;
+use std::future::{Ready, ready};
+use std::pin::pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use hyper::Request;
+use hyper::body::Incoming;
+use hyper::header::{CONNECTION, HeaderValue};
+use hyper::server::conn::http1;
+use hyper::service::Service;
+use hyper_util::rt::TokioIo;
+use tokio::io::AsyncReadExt;
+use tokio::net::TcpStream;
+use tokio::sync::Semaphore;
+use tokio::time::{Instant, sleep_until, timeout};
+use tokio_util::sync::CancellationToken;
+
+use super::routes::{self, Outcome};
+use super::upgrade::Accepted;
+use super::{Answer, Http};
+use crate::fanout::NewClient;
+use crate::limits::*;
+
+/// Answers requests in the order in which hyper reads them. It is called by one task only, hence the `Cell`.
+struct Requests {
+    http: Arc<Http>,
+    /// The places for connections in flight.
+    in_flight: Arc<Semaphore>,
+    /// Requests begun; the connection's deadline looks at whether it moves.
+    begun: Arc<AtomicU64>,
+    /// Set by the request that was answered 101, which is the connection's last.
+    accepted: Cell<Option<Accepted>>,
+}
+
+impl Service<Request<Incoming>> for Requests {
+    type Response = Answer;
+    type Error = Infallible;
+    type Future = Ready<Result<Answer, Infallible>>;
+
+    fn call(&self, request: Request<Incoming>) -> Self::Future {
+        self.begun.fetch_add(1, Ordering::Relaxed);
+        let control = &self.http.state.metrics.control;
+        let mut answer = match routes::answer(&request, &self.http) {
+            Outcome::Plain(answer) => {
+                control.http_requests.add_shared(1);
+                answer
+            }
+            Outcome::Refused(answer) => {
+                control.upgrades_refused.add_shared(1);
+                answer
+            }
+            Outcome::Upgrade(answer, accepted) => {
+                self.accepted.set(Some(accepted));
+                return ready(Ok(answer));
+            }
+        };
+        if self.is_crowded() {
+            answer.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+        }
+        ready(Ok(answer))
+    }
+}
+
+impl Requests {
+    /// Whether so few places are free that nobody may keep one for requests to come.
+    fn is_crowded(&self) -> bool {
+        let few = (self.http.bounds.in_flight_max / HTTP_CROWDED_PART).max(1);
+        self.in_flight.available_permits() < few
+    }
+}
+
+/// Serves `stream` until its end, its deadline or its hand-over.
+///
+/// There is one timer: the first request has the handshake's time, and afterwards each idle period must see a new request.
+/// That also ends peers that trickle a header or don't read their answers.
+pub(super) async fn serve(
+    stream: TcpStream,
+    http: Arc<Http>,
+    in_flight: Arc<Semaphore>,
+    stop: CancellationToken,
+) {
+    let begun = Arc::new(AtomicU64::new(0));
+    let requests =
+        Requests { http: Arc::clone(&http), in_flight, begun: Arc::clone(&begun), accepted: Cell::new(None) };
+    let mut connection = http1::Builder::new()
+        .header_read_timeout(None)
+        .max_headers(HTTP_HEADERS_MAX)
+        .max_buf_size(HTTP_HEADER_BYTES_MAX)
+        .serve_connection(TokioIo::new(stream), requests);
+
+    let mut deadline = pin!(sleep_until(Instant::now() + http.bounds.handshake_timeout));
+    let mut stopped = pin!(stop.cancelled());
+    let mut stopping = false;
+    let mut seen = 0;
+    loop {
+        tokio::select! {
+            // An error is the peer's, and hyper has answered it (400, 431) if it was a bad request.
+            _ended = &mut connection => break,
+            () = &mut stopped, if !stopping => {
+                stopping = true;
+                std::pin::Pin::new(&mut connection).graceful_shutdown();
+                deadline.as_mut().reset(Instant::now() + Duration::from_millis(HTTP_DRAIN_TIMEOUT_MS));
+            }
+            () = &mut deadline => {
+                let now_begun = begun.load(Ordering::Relaxed);
+                if stopping || now_begun == seen {
+                    return;
+                }
+                seen = now_begun;
+                deadline.as_mut().reset(Instant::now() + http.bounds.idle_timeout);
+            }
+        }
+    }
+
+    let parts = connection.into_parts();
+    let stream = parts.io.into_inner();
+    match parts.service.accepted.take() {
+        Some(accepted) => hand_over(stream, parts.read_buf, accepted, &http),
+        None if !stopping => linger(stream).await,
+        None => {}
+    }
+}
+
+/// Gives an upgraded client to the data path. What the peer sent behind its request goes along; when `into_std` fails the
+/// socket is gone, and the seat is free again.
+fn hand_over(stream: TcpStream, early: bytes::Bytes, accepted: Accepted, http: &Http) {
+    let Ok(stream) = stream.into_std() else { return };
+    http.state.metrics.control.upgrades.add_shared(1);
+    http.adopt.adopt(NewClient { stream, early, symbols: accepted.symbols, seat: accepted.seat });
+}
+
+/// Throws away what the peer still sends (our side is closed already), so that closing doesn't reset the connection
+/// before the peer has read its answer.
+async fn linger(mut stream: TcpStream) {
+    let discard = async {
+        let mut buffer = [0; 4096];
+        let mut left = HTTP_LINGER_BYTES;
+        while let Ok(read @ 1..) = stream.read(&mut buffer).await {
+            left = left.saturating_sub(read);
+            if left == 0 {
+                break;
+            }
+        }
+    };
+    // At the end of the time the socket is closed anyway.
+    let _ = timeout(Duration::from_millis(HTTP_LINGER_MS), discard).await;
+}

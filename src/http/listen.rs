@@ -1,0 +1,215 @@
+//! The listening socket: bind, accept, and what to do when `accept` fails.
+
+use std::io;
+use std::net::SocketAddr;
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use socket2::{Domain, Protocol, Socket, Type};
+use tokio::net::TcpListener;
+use tokio::sync::Semaphore;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use tracing::warn;
+
+use super::{Http, connection};
+use crate::limits::{ACCEPT_BACKOFF_MAX_MS, ACCEPT_BACKOFF_MIN_MS, LISTEN_BACKLOG};
+
+/// Why the gateway can't listen, and the way out.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot listen on {address}: {source}{hint}")]
+pub struct BindError {
+    /// `WS_HOST` and `WS_PORT`.
+    pub address: SocketAddr,
+    /// The system's reason.
+    pub source: io::Error,
+    /// What to do about it.
+    hint: &'static str,
+}
+
+/// Listens on that address; an unspecified IPv6 address takes IPv4 too. Must be called within a runtime.
+///
+/// # Errors
+/// The port is taken, not allowed, or the address isn't this machine's.
+pub fn bind(address: SocketAddr) -> Result<TcpListener, BindError> {
+    listening_socket(address).map_err(|source| {
+        let hint = match source.kind() {
+            io::ErrorKind::AddrInUse => "; stop what listens there, or set WS_PORT to another port",
+            io::ErrorKind::PermissionDenied => {
+                "; ports below 1024 need a privilege: set WS_PORT to a higher one"
+            }
+            io::ErrorKind::AddrNotAvailable => "; set WS_HOST to an address of this machine, or to 0.0.0.0",
+            _ if address.is_ipv6() => "; without IPv6 set WS_HOST to 0.0.0.0",
+            _ => "",
+        };
+        BindError { address, source, hint }
+    })
+}
+
+fn listening_socket(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+    // A restart may bind while connections of the previous process are in TIME_WAIT.
+    socket.set_reuse_address(true)?;
+    if address.is_ipv6() {
+        socket.set_only_v6(!address.ip().is_unspecified())?;
+    }
+    socket.bind(&address.into())?;
+    socket.listen(LISTEN_BACKLOG)?;
+    socket.set_nonblocking(true)?;
+    TcpListener::from_std(socket.into())
+}
+
+/// Accepts and serves until `stop` is cancelled, then lets requests under way finish (`HTTP_DRAIN_TIMEOUT_MS`) and returns.
+/// Clients that were upgraded are not this function's any more.
+pub async fn serve(listener: TcpListener, http: Arc<Http>, stop: CancellationToken) {
+    let in_flight = Arc::new(Semaphore::new(http.bounds.in_flight_max));
+    let connections = TaskTracker::new();
+    let mut backoff = Backoff::default();
+    let mut stopped = pin!(stop.cancelled());
+    loop {
+        let accepted = async {
+            // First a place, then a connection: beyond the bound clients wait in the listen queue, which costs us nothing.
+            let place = Arc::clone(&in_flight).acquire_owned().await;
+            (place, listener.accept().await)
+        };
+        let (place, accepted) = tokio::select! {
+            biased;
+            () = &mut stopped => break,
+            accepted = accepted => accepted,
+        };
+        let pause = match accepted.and_then(|(stream, _)| stream.set_nodelay(true).map(|()| stream)) {
+            Ok(stream) => {
+                backoff.reset();
+                http.state.metrics.control.accepted.add_shared(1);
+                let served =
+                    connection::serve(stream, Arc::clone(&http), Arc::clone(&in_flight), stop.clone());
+                connections.spawn(async move {
+                    served.await;
+                    drop(place);
+                });
+                continue;
+            }
+            Err(error) => failed(&error, &http, &mut backoff),
+        };
+        if let Some(pause) = pause {
+            tokio::select! {
+                biased;
+                () = &mut stopped => break,
+                () = tokio::time::sleep(pause) => {}
+            }
+        }
+    }
+    drop(listener);
+    connections.close();
+    connections.wait().await;
+}
+
+/// Counts a failed `accept`, and says how long to wait before the next.
+fn failed(error: &io::Error, http: &Http, backoff: &mut Backoff) -> Option<Duration> {
+    let control = &http.state.metrics.control;
+    match classify(error) {
+        Failure::Connection => {
+            control.accept_errors_connection.add_shared(1);
+            None
+        }
+        Failure::Exhausted => {
+            control.accept_errors_exhausted.add_shared(1);
+            let pause = backoff.next_pause();
+            // At most ten lines a second: the back-off is the rate limit.
+            warn!(%error, pause_ms = pause.as_millis() as u64, "cannot accept connections");
+            Some(pause)
+        }
+    }
+}
+
+/// What a failed `accept` says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Failure {
+    /// Only this connection is lost: the next may be fine, and is tried at once.
+    Connection,
+    /// The process or the system ran out of something, or we don't know: trying at once would burn a core.
+    Exhausted,
+}
+
+/// Sorts the errors of accept(2). Linux passes errors that are already pending on the new socket to the caller, and the
+/// manual asks to treat those "like EAGAIN by retrying"; EPERM is a firewall's refusal.
+fn classify(error: &io::Error) -> Failure {
+    let Some(errno) = error.raw_os_error() else { return Failure::Exhausted };
+    match errno {
+        libc::ECONNABORTED
+        | libc::ECONNRESET
+        | libc::ENOTCONN
+        // From setting an option on a connection that has gone meanwhile; the listener's options were set long ago.
+        | libc::EINVAL
+        | libc::EINTR
+        | libc::EAGAIN
+        | libc::EPERM
+        | libc::EPROTO
+        | libc::ENOPROTOOPT
+        | libc::EOPNOTSUPP
+        | libc::ETIMEDOUT
+        | libc::ENETDOWN
+        | libc::ENETUNREACH
+        | libc::EHOSTUNREACH => Failure::Connection,
+        #[cfg(target_os = "linux")]
+        libc::EHOSTDOWN | libc::ENONET => Failure::Connection,
+        _ => Failure::Exhausted,
+    }
+}
+
+/// Pauses between attempts: doubled from one failure to the next, from the start again after a success.
+#[derive(Debug, Default)]
+struct Backoff {
+    failures: u32,
+}
+
+impl Backoff {
+    fn reset(&mut self) {
+        self.failures = 0;
+    }
+
+    fn next_pause(&mut self) -> Duration {
+        let doubled = ACCEPT_BACKOFF_MIN_MS << self.failures.min(16);
+        self.failures = self.failures.saturating_add(1);
+        Duration::from_millis(doubled.min(ACCEPT_BACKOFF_MAX_MS))
+    }
+}
+
+const _: () =
+    assert!(ACCEPT_BACKOFF_MIN_MS << 16 > ACCEPT_BACKOFF_MAX_MS, "the doubling reaches the longest pause");
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn class(errno: i32) -> Failure {
+        classify(&io::Error::from_raw_os_error(errno))
+    }
+
+    #[test]
+    fn running_out_is_told_from_a_lost_connection() {
+        for errno in
+            [libc::EMFILE, libc::ENFILE, libc::ENOBUFS, libc::ENOMEM, libc::EBADF, libc::ENOTSOCK, 4095]
+        {
+            assert_eq!(class(errno), Failure::Exhausted, "errno {errno}");
+        }
+        for errno in
+            [libc::ECONNABORTED, libc::EINTR, libc::EPERM, libc::EPROTO, libc::ENETDOWN, libc::EHOSTUNREACH]
+        {
+            assert_eq!(class(errno), Failure::Connection, "errno {errno}");
+        }
+        assert_eq!(classify(&io::Error::other("no errno")), Failure::Exhausted);
+    }
+
+    #[test]
+    fn pauses_double_up_to_the_longest_and_begin_anew() {
+        let mut backoff = Backoff::default();
+        let pauses: Vec<u128> = (0..8).map(|_| backoff.next_pause().as_millis()).collect();
+        assert_eq!(pauses, [100, 200, 400, 800, 1600, 3200, 5000, 5000]);
+        backoff.failures = u32::MAX;
+        assert_eq!(backoff.next_pause().as_millis(), 5000);
+        backoff.reset();
+        assert_eq!(backoff.next_pause().as_millis(), 100);
+    }
+}

@@ -1,0 +1,216 @@
+//! `/health`, `/ready` and `/stats`: what the gateway says of itself, as JSON.
+
+use hyper::http::StatusCode;
+use serde::{Serialize, Serializer};
+
+use super::{Answer, Http, json};
+use crate::admission::Admission;
+use crate::market::Reject;
+use crate::metrics::IngestMetrics;
+use crate::state::State;
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Health<'a> {
+    status: &'static str,
+    /// The thread that has stood still.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    thread: Option<String>,
+    server_id: &'a str,
+    uptime_seconds: u64,
+    connections: Connections,
+    redis: Redis,
+}
+
+#[derive(Serialize)]
+struct Connections {
+    total: u64,
+    local: u64,
+    alive: u64,
+    dead: u64,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Redis {
+    connected: bool,
+    pubsub_connected: bool,
+}
+
+/// Liveness: 503 only if a restart would help, which is when a thread of the data path stands still.
+pub(super) fn health(state: &State) -> Answer {
+    let open = state.metrics.connections_open();
+    let dead = state.metrics.sum(|shard| &shard.connections_dead).min(open);
+    let stuck = state.stuck_thread();
+    let (code, status) = match stuck {
+        None => (StatusCode::OK, "ok"),
+        Some(_) => (StatusCode::SERVICE_UNAVAILABLE, "stuck"),
+    };
+    let health = Health {
+        status,
+        thread: stuck,
+        server_id: &state.server_id,
+        uptime_seconds: state.metrics.uptime_ms() / 1000,
+        connections: Connections { total: open, local: open, alive: open - dead, dead },
+        redis: Redis { connected: state.redis_connected(), pubsub_connected: state.feed_up() },
+    };
+    json(code, &health)
+}
+
+#[derive(Serialize)]
+struct Ready {
+    status: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reason: Option<&'static str>,
+}
+
+/// Readiness: whether a load balancer should send clients here.
+pub(super) fn ready(state: &State, admission: &Admission) -> Answer {
+    let reason = if state.draining() {
+        Some("draining")
+    } else if !state.feed_up() {
+        Some("upstream down")
+    } else if admission.is_full() {
+        Some("full")
+    } else {
+        None
+    };
+    match reason {
+        None => json(StatusCode::OK, &Ready { status: "ready", reason }),
+        Some(_) => json(StatusCode::SERVICE_UNAVAILABLE, &Ready { status: "unavailable", reason }),
+    }
+}
+
+/// The first five fields are the contract's, in its order.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Stats<'a> {
+    active_connections: u64,
+    total_symbol_subscriptions: u64,
+    messages_sent: u64,
+    messages_received: u64,
+    uptime_seconds: u64,
+    server_id: &'a str,
+    version: &'static str,
+    draining: bool,
+    max_connections: usize,
+    upstream: Upstream,
+    events: Events<'a>,
+    slow_clients: SlowClients,
+    sockets: Sockets,
+    connections: ConnectionEnds,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Upstream {
+    kind: &'static str,
+    connected: bool,
+    feed_up: bool,
+    losses: u64,
+    /// `null` before the first event.
+    last_event_age_ms: Option<u64>,
+}
+
+#[derive(Serialize)]
+struct Events<'a> {
+    received: u64,
+    bytes: u64,
+    unwanted: u64,
+    framed: u64,
+    rejected: Rejected<'a>,
+    dropped: u64,
+}
+
+/// The counts of rejected events by reason, as an object.
+struct Rejected<'a>(&'a IngestMetrics);
+
+impl Serialize for Rejected<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_map(
+            Reject::ALL.iter().zip(&self.0.rejected).map(|(why, count)| (why.label(), count.get())),
+        )
+    }
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct SlowClients {
+    skipped_events: u64,
+    backlog_bytes: u64,
+    disconnected: u64,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Sockets {
+    bytes_sent: u64,
+    bytes_received: u64,
+    writes: u64,
+    writes_blocked: u64,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct ConnectionEnds {
+    opened: u64,
+    closed: u64,
+    dead: u64,
+    refused: u64,
+    pong_timeouts: u64,
+    protocol_errors: u64,
+}
+
+/// Statistics for people and dashboards; `/metrics` is for Prometheus.
+pub(super) fn stats(http: &Http) -> Answer {
+    let state = &http.state;
+    let metrics = &state.metrics;
+    let ingest = &metrics.ingest;
+    let last_event_ms = ingest.last_event_ms.get();
+    let stats = Stats {
+        active_connections: metrics.connections_open(),
+        total_symbol_subscriptions: metrics.sum(|s| &s.subscriptions),
+        messages_sent: metrics.sum(|s| &s.messages_sent),
+        messages_received: metrics.sum(|s| &s.messages_received),
+        uptime_seconds: metrics.uptime_ms() / 1000,
+        server_id: &state.server_id,
+        version: env!("CARGO_PKG_VERSION"),
+        draining: state.draining(),
+        max_connections: http.admission.max(),
+        upstream: Upstream {
+            kind: if http.embedded_broker { "embedded" } else { "redis" },
+            connected: state.redis_connected(),
+            feed_up: state.feed_up(),
+            losses: ingest.upstream_losses.get(),
+            last_event_age_ms: (last_event_ms > 0).then(|| metrics.uptime_ms().saturating_sub(last_event_ms)),
+        },
+        events: Events {
+            received: ingest.events.get(),
+            bytes: ingest.event_bytes.get(),
+            unwanted: ingest.events_unwanted.get(),
+            framed: ingest.events_framed.get(),
+            rejected: Rejected(ingest),
+            dropped: ingest.events_dropped.get(),
+        },
+        slow_clients: SlowClients {
+            skipped_events: metrics.sum(|s| &s.events_skipped),
+            backlog_bytes: metrics.sum(|s| &s.backlog_bytes),
+            disconnected: metrics.sum(|s| &s.slow_closed),
+        },
+        sockets: Sockets {
+            bytes_sent: metrics.sum(|s| &s.bytes_sent),
+            bytes_received: metrics.sum(|s| &s.bytes_received),
+            writes: metrics.sum(|s| &s.writes),
+            writes_blocked: metrics.sum(|s| &s.writes_blocked),
+        },
+        connections: ConnectionEnds {
+            opened: metrics.sum(|s| &s.connections_opened),
+            closed: metrics.sum(|s| &s.connections_closed),
+            dead: metrics.sum(|s| &s.connections_dead),
+            refused: metrics.control.upgrades_refused.get(),
+            pong_timeouts: metrics.sum(|s| &s.pong_timeouts),
+            protocol_errors: metrics.sum(|s| &s.protocol_errors),
+        },
+    };
+    json(StatusCode::OK, &stats)
+}

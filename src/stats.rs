@@ -1,0 +1,23 @@
+//! The statistics line in the log.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio_util::sync::CancellationToken;
+
+use crate::state::State;
+
+/// Logs the gateway's statistics once each `interval`, under the names that `/stats` gives them.
+pub async fn log(state: Arc<State>, interval: Duration, shutdown: CancellationToken) {
+    while shutdown.run_until_cancelled(tokio::time::sleep(interval)).await.is_some() {
+        let metrics = &state.metrics;
+        tracing::info!(
+            activeConnections = metrics.connections_open(),
+            totalSymbolSubscriptions = metrics.sum(|shard| &shard.subscriptions),
+            messagesSent = metrics.sum(|shard| &shard.messages_sent),
+            messagesReceived = metrics.sum(|shard| &shard.messages_received),
+            uptimeSeconds = metrics.uptime_ms() / 1_000,
+            "statistics"
+        );
+    }
+}
