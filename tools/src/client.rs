@@ -1,0 +1,166 @@
+//! The example client: subscribes, prints what the gateway says, and comes back when the connection ends.
+//!
+//! [`frame`] understands the protocol, [`view`] makes lines of it, [`wanted`] knows what to subscribe to, [`reconnect`]
+//! decides whether and when to come back; all of these are pure. [`session`] is the loop that does it.
+
+pub mod frame;
+pub mod reconnect;
+pub mod session;
+pub mod view;
+pub mod wanted;
+
+use std::time::Duration;
+
+use clap::Parser;
+use clap::builder::FalseyValueParser;
+
+use crate::cli;
+use wanted::Wanted;
+
+pub use session::run;
+
+/// What is subscribed to when nobody names symbols, and what is swapped then.
+const SYMBOLS: [&str; 3] = ["AAPL", "GOOGL", "MSFT"];
+const SWAP: (&str, &str) = ("MSFT", "TSLA");
+const SWAP_AFTER: Duration = Duration::from_secs(10);
+
+const EXAMPLES: &str = "\
+Examples:
+  client-example                                  three symbols; after 10 s TSLA instead of MSFT
+  client-example --symbols BTC-USD,ETH-USD        others, without a swap
+  client-example --swap GOOGL:AMZN --swap-after 3s
+  client-example --json | jq .data.price          every frame as it came, one a line
+  client-example --count 100 --duration 30s       fails unless 100 trades come within 30 s
+
+Trades and the gateway's messages go to standard output, what the client itself has to say to
+standard error. Exit code: 0 when done or stopped, 1 when the gateway refuses us for good or
+--duration ends before --count is reached, 2 for a wrong command line.";
+
+/// Subscribes to trades and prints them.
+#[derive(Debug, Clone, Parser)]
+#[command(name = "client-example", version, after_help = EXAMPLES)]
+pub struct Options {
+    /// Address of the gateway: ws:// or wss://
+    #[arg(
+        long,
+        env = "WS_URL",
+        value_name = "URL",
+        default_value = "ws://127.0.0.1:8080/ws",
+        hide_env_values = true,
+        value_parser = cli::ws_url
+    )]
+    pub url: String,
+
+    /// Symbols to subscribe to, separated by commas; * is all, BTC-* all that begin so [default: AAPL,GOOGL,MSFT]
+    #[arg(
+        long,
+        env = "CLIENT_SYMBOLS",
+        value_name = "LIST",
+        value_delimiter = ',',
+        value_parser = cli::symbol_or_pattern
+    )]
+    pub symbols: Vec<String>,
+
+    /// Print every frame as it came, byte for byte, one a line
+    #[arg(long, env = "CLIENT_JSON", value_parser = FalseyValueParser::new())]
+    pub json: bool,
+
+    /// Stop after so many trades
+    #[arg(long, env = "CLIENT_COUNT", value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    pub count: Option<u64>,
+
+    /// Stop after this time (30s, 5m; a plain number is milliseconds)
+    #[arg(long, env = "CLIENT_DURATION", value_name = "TIME", value_parser = cli::duration)]
+    pub duration: Option<Duration>,
+
+    /// Drop one symbol for another after a while [default: MSFT:TSLA, with the default symbols only]
+    #[arg(long, env = "CLIENT_SWAP", value_name = "OLD:NEW", value_parser = cli::swap, conflicts_with = "no_swap")]
+    pub swap: Option<(String, String)>,
+
+    /// When to swap, counted from the first subscription [default: 10s]
+    #[arg(
+        long,
+        env = "CLIENT_SWAP_AFTER",
+        value_name = "TIME",
+        value_parser = cli::duration,
+        conflicts_with = "no_swap"
+    )]
+    pub swap_after: Option<Duration>,
+
+    /// Swap nothing
+    #[arg(long, env = "CLIENT_NO_SWAP", value_parser = FalseyValueParser::new())]
+    pub no_swap: bool,
+}
+
+impl Options {
+    /// What to subscribe to, and what to swap when: what was asked for, or the default swap of the default symbols.
+    ///
+    /// # Errors
+    /// If the swap drops a symbol that isn't subscribed to.
+    pub fn wanted(&self) -> anyhow::Result<(Wanted, Option<Duration>)> {
+        let default = self.symbols.is_empty();
+        let symbols = if default { SYMBOLS.map(str::to_owned).to_vec() } else { self.symbols.clone() };
+        let asked = self.swap.is_some() || self.swap_after.is_some();
+        let swap = if self.no_swap || !(default || asked) {
+            None
+        } else {
+            let usual = || (SWAP.0.to_owned(), SWAP.1.to_owned());
+            Some(self.swap.clone().unwrap_or_else(usual))
+        };
+        if let Some((drop, take)) = &swap
+            && !symbols.contains(drop)
+        {
+            anyhow::bail!(
+                "--swap {drop}:{take} would drop {drop}, which is not among the symbols {}; \
+                 name one of them in --swap, or add {drop} to --symbols",
+                symbols.join(",")
+            );
+        }
+        let after = swap.is_some().then(|| self.swap_after.unwrap_or(SWAP_AFTER));
+        Ok((Wanted::new(symbols, swap), after))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    use super::*;
+
+    fn swap_of(arguments: &[&str]) -> anyhow::Result<(String, Option<Duration>)> {
+        let options = Options::try_parse_from([&["client-example"], arguments].concat())?;
+        let (mut wanted, after) = options.wanted()?;
+        Ok((wanted.swap().join(" "), after))
+    }
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Options::command().debug_assert();
+    }
+
+    #[test]
+    fn the_default_symbols_are_swapped_after_ten_seconds() {
+        let (requests, after) = swap_of(&[]).unwrap();
+        assert!(requests.contains(r#"["MSFT"]"#) && requests.contains(r#"["TSLA"]"#), "{requests}");
+        assert_eq!(after, Some(Duration::from_secs(10)));
+    }
+
+    #[test]
+    fn other_symbols_are_swapped_only_when_asked() {
+        assert_eq!(swap_of(&["--symbols", "AAPL,AMZN"]).unwrap(), (String::new(), None));
+        assert_eq!(swap_of(&["--no-swap"]).unwrap(), (String::new(), None));
+        let (requests, after) =
+            swap_of(&["--symbols=AAPL,AMZN", "--swap=AMZN:NVDA", "--swap-after=2s"]).unwrap();
+        assert!(requests.contains(r#"["NVDA"]"#), "{requests}");
+        assert_eq!(after, Some(Duration::from_secs(2)));
+        let (requests, _) = swap_of(&["--symbols", "MSFT", "--swap-after", "1s"]).unwrap();
+        assert!(requests.contains(r#"["TSLA"]"#), "{requests}");
+    }
+
+    #[test]
+    fn a_swap_of_what_is_not_held_is_refused() {
+        let error = swap_of(&["--symbols", "AAPL", "--swap-after", "1s"]).unwrap_err().to_string();
+        assert!(error.contains("MSFT") && error.contains("AAPL") && error.contains("--symbols"), "{error}");
+        assert!(swap_of(&["--no-swap", "--swap", "MSFT:TSLA"]).is_err());
+    }
+}

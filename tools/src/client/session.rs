@@ -1,0 +1,318 @@
+//! The loop around the connections: connect, subscribe, read, come back.
+//!
+//! One task owns the socket. It waits for four things at once — a frame, the swap, the end of `--duration`, a signal —
+//! and a fifth, silence: the gateway pings every 30 s, so a link without any frame for three times as long is dead, even
+//! if no packet has said so.
+
+use std::process::ExitCode;
+use std::time::Duration;
+
+use anyhow::bail;
+use futures_util::{SinkExt as _, StreamExt as _};
+use tokio::net::TcpStream;
+use tokio::time::{Instant, sleep_until, timeout};
+use tokio_tungstenite::tungstenite::client::IntoClientRequest as _;
+use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
+use tokio_tungstenite::tungstenite::protocol::{CloseFrame, WebSocketConfig};
+use tokio_tungstenite::tungstenite::{Error, Message};
+use tokio_tungstenite::{MaybeTlsStream, WebSocketStream, connect_async_with_config};
+
+use super::Options;
+use super::frame::Frame;
+use super::reconnect::{Ended, Next, Reconnect};
+use super::view::View;
+use super::wanted::Wanted;
+use crate::cli::without_secrets;
+use crate::term::{self, Palette, Stop, clean};
+
+/// A link without any frame for so long is dead.
+const SILENCE_MAX: Duration = Duration::from_secs(90);
+
+/// TCP, TLS and the upgrade together may take so long.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// A request that the gateway's socket doesn't take for so long never will be.
+const SEND_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// How long to wait for the gateway's half of the closing handshake.
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// One client needs no 128 KiB of read buffer; a burst of trades still comes in few reads.
+const READ_BUFFER_BYTES: usize = 4 * 1024;
+
+/// The largest frame we take: far above an event (64 KiB), for long lists of subscriptions.
+const MESSAGE_BYTES_MAX: usize = 1 << 20;
+
+type Socket = WebSocketStream<MaybeTlsStream<TcpStream>>;
+
+/// Why the client is done.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Done {
+    Count,
+    Duration,
+    Stopped,
+}
+
+/// What a connection came to.
+enum Outcome {
+    Ended(Ended),
+    Done(Done),
+}
+
+struct Client<'o> {
+    options: &'o Options,
+    stop: Stop,
+    wanted: Wanted,
+    swap_after: Option<Duration>,
+    /// Set with the first subscription.
+    swap_at: Option<Instant>,
+    deadline: Option<Instant>,
+    policy: Reconnect,
+    view: View,
+    trades: u64,
+    /// When the present connection was established.
+    connected: Option<Instant>,
+}
+
+/// Prints trades until `--count`, `--duration` or `stop` says that it is enough, over as many connections as it takes.
+///
+/// # Errors
+/// If the command line contradicts itself, the gateway refuses us for good, or standard output is closed.
+pub async fn run(options: &Options, stop: Stop) -> anyhow::Result<ExitCode> {
+    let (wanted, swap_after) = options.wanted()?;
+    let mut client = Client {
+        options,
+        stop,
+        wanted,
+        swap_after,
+        swap_at: None,
+        deadline: options.duration.map(|duration| Instant::now() + duration),
+        policy: Reconnect::new(fastrand::Rng::new()),
+        view: View::new(Palette::for_stdout()),
+        trades: 0,
+        connected: None,
+    };
+    let done = client.connect_until_done().await?;
+    let trades = client.trades;
+    eprintln!("received {trades} trades");
+    match options.count {
+        Some(count) if done == Done::Duration => {
+            bail!("only {trades} of {count} trades came within --duration")
+        }
+        _ => Ok(ExitCode::SUCCESS),
+    }
+}
+
+impl Client<'_> {
+    async fn connect_until_done(&mut self) -> anyhow::Result<Done> {
+        let url = without_secrets(&self.options.url);
+        loop {
+            let ended = match self.connection().await? {
+                Outcome::Done(done) => return Ok(done),
+                Outcome::Ended(ended) => ended,
+            };
+            let held = self.connected.take().map_or(Duration::ZERO, |connected| connected.elapsed());
+            let why = describe(&ended, &url);
+            match self.policy.after(&ended, held) {
+                Next::GiveUp => bail!("{why}; trying again unchanged would end the same"),
+                Next::Retry(wait) => {
+                    eprintln!("{why}; next attempt in {:.1} s", wait.as_secs_f64());
+                    if let Some(done) = self.pause(wait).await {
+                        return Ok(done);
+                    }
+                }
+            }
+        }
+    }
+
+    async fn pause(&mut self, wait: Duration) -> Option<Done> {
+        tokio::select! {
+            () = tokio::time::sleep(wait) => None,
+            () = at(self.deadline) => Some(Done::Duration),
+            () = self.stop.requested() => Some(Done::Stopped),
+        }
+    }
+
+    /// One connection, from the attempt to its end.
+    async fn connection(&mut self) -> anyhow::Result<Outcome> {
+        let connected = tokio::select! {
+            connected = connect(&self.options.url) => connected,
+            () = at(self.deadline) => return Ok(Outcome::Done(Done::Duration)),
+            () = self.stop.requested() => return Ok(Outcome::Done(Done::Stopped)),
+        };
+        let mut socket = match connected {
+            Ok(socket) => socket,
+            Err(ended) => return Ok(Outcome::Ended(ended)),
+        };
+        eprintln!("connected to {}", without_secrets(&self.options.url));
+        self.connected = Some(Instant::now());
+        if let Err(ended) = send(&mut socket, self.wanted.subscribe()).await {
+            return Ok(Outcome::Ended(ended));
+        }
+        if self.swap_at.is_none() {
+            self.swap_at = self.swap_after.map(|after| Instant::now() + after);
+        }
+        let outcome = self.read(&mut socket).await?;
+        if let Outcome::Done(_) = outcome {
+            close(&mut socket).await;
+        }
+        Ok(outcome)
+    }
+
+    async fn read(&mut self, socket: &mut Socket) -> anyhow::Result<Outcome> {
+        let mut last_frame = Instant::now();
+        loop {
+            let swap_at = self.swap_at.filter(|_| self.wanted.swap_is_pending());
+            tokio::select! {
+                message = socket.next() => {
+                    last_frame = Instant::now();
+                    let message = match message {
+                        Some(Ok(message)) => message,
+                        Some(Err(error)) => return Ok(Outcome::Ended(Ended::Lost(error.to_string()))),
+                        None => return Ok(Outcome::Ended(Ended::Lost("the stream ended".to_owned()))),
+                    };
+                    if let Some(outcome) = self.message(socket, message).await? {
+                        return Ok(outcome);
+                    }
+                }
+                () = at(swap_at) => {
+                    for request in self.wanted.swap() {
+                        if let Err(ended) = send(socket, request).await {
+                            return Ok(Outcome::Ended(ended));
+                        }
+                    }
+                }
+                () = at(self.deadline) => return Ok(Outcome::Done(Done::Duration)),
+                () = self.stop.requested() => return Ok(Outcome::Done(Done::Stopped)),
+                () = sleep_until(last_frame + SILENCE_MAX) => {
+                    return Ok(Outcome::Ended(Ended::Silent(SILENCE_MAX)));
+                }
+            }
+        }
+    }
+
+    async fn message(&mut self, socket: &mut Socket, message: Message) -> anyhow::Result<Option<Outcome>> {
+        match message {
+            Message::Text(text) => {
+                self.text(&text)?;
+                let enough = self.options.count.is_some_and(|count| self.trades >= count);
+                Ok(enough.then_some(Outcome::Done(Done::Count)))
+            }
+            Message::Close(frame) => {
+                // Reading on sends our half of the handshake; the gateway then ends the stream.
+                let _ =
+                    timeout(CLOSE_TIMEOUT, async { while let Some(Ok(_)) = socket.next().await {} }).await;
+                Ok(Some(Outcome::Ended(closed(frame))))
+            }
+            Message::Binary(bytes) => {
+                eprintln!("a binary frame of {} bytes came; the protocol has none: ignored", bytes.len());
+                Ok(None)
+            }
+            Message::Ping(_) | Message::Pong(_) | Message::Frame(_) => Ok(None),
+        }
+    }
+
+    fn text(&mut self, text: &str) -> anyhow::Result<()> {
+        let frame = Frame::parse(text);
+        if self.options.json {
+            term::print(text)?;
+        }
+        let frame = match frame {
+            Ok(frame) => frame,
+            Err(error) => {
+                eprintln!("a frame is not of the protocol ({error}): {}", clean(text, 200));
+                return Ok(());
+            }
+        };
+        match &frame {
+            Frame::Trade { .. } => self.trades += 1,
+            Frame::Status { event, data } if event == "shutdown" => {
+                if let Some(delay_ms) = data.get("reconnectAfterMs").and_then(serde_json::Value::as_u64) {
+                    self.policy.announced(Duration::from_millis(delay_ms));
+                }
+            }
+            _ => {}
+        }
+        if !self.options.json {
+            term::print(&self.view.show(&frame))?;
+        }
+        Ok(())
+    }
+}
+
+/// Sleeps until then; for ever without a time.
+async fn at(time: Option<Instant>) {
+    match time {
+        Some(time) => sleep_until(time).await,
+        None => std::future::pending().await,
+    }
+}
+
+async fn connect(url: &str) -> Result<Socket, Ended> {
+    let request = url.into_client_request().map_err(|error| Ended::Unreachable(error.to_string()))?;
+    let config = WebSocketConfig::default()
+        .read_buffer_size(READ_BUFFER_BYTES)
+        .write_buffer_size(0)
+        .max_write_buffer_size(MESSAGE_BYTES_MAX)
+        .max_message_size(Some(MESSAGE_BYTES_MAX))
+        .max_frame_size(Some(MESSAGE_BYTES_MAX));
+    match timeout(CONNECT_TIMEOUT, connect_async_with_config(request, Some(config), true)).await {
+        Ok(Ok((socket, _))) => Ok(socket),
+        Ok(Err(Error::Http(response))) => {
+            let retry_after =
+                response.headers().get("retry-after").and_then(|value| value.to_str().ok()?.parse().ok());
+            let body = response.body().as_deref().unwrap_or_default();
+            Err(Ended::Refused {
+                status: response.status().as_u16(),
+                retry_after: retry_after.map(Duration::from_secs),
+                reason: String::from_utf8_lossy(&body[..body.len().min(1024)]).into_owned(),
+            })
+        }
+        Ok(Err(Error::Io(error))) => Err(Ended::Unreachable(error.to_string())),
+        Ok(Err(error)) => Err(Ended::Unreachable(error.to_string())),
+        Err(_) => Err(Ended::Unreachable(format!("no answer within {} s", CONNECT_TIMEOUT.as_secs()))),
+    }
+}
+
+async fn send(socket: &mut Socket, request: String) -> Result<(), Ended> {
+    match timeout(SEND_TIMEOUT, socket.send(Message::text(request))).await {
+        Ok(Ok(())) => Ok(()),
+        Ok(Err(error)) => Err(Ended::Lost(error.to_string())),
+        Err(_) => Err(Ended::Lost(format!("the gateway has read nothing for {} s", SEND_TIMEOUT.as_secs()))),
+    }
+}
+
+/// Says good-bye and waits a little for the answer; what still comes is not looked at.
+async fn close(socket: &mut Socket) {
+    let farewell = CloseFrame { code: CloseCode::Normal, reason: "done".into() };
+    let handshake = async {
+        if socket.close(Some(farewell)).await.is_ok() {
+            while let Some(Ok(_)) = socket.next().await {}
+        }
+    };
+    let _ = timeout(CLOSE_TIMEOUT, handshake).await;
+}
+
+fn closed(frame: Option<CloseFrame>) -> Ended {
+    match frame {
+        Some(frame) => Ended::Closed { code: Some(frame.code.into()), reason: frame.reason.to_string() },
+        None => Ended::Closed { code: None, reason: String::new() },
+    }
+}
+
+fn describe(ended: &Ended, url: &str) -> String {
+    match ended {
+        Ended::Unreachable(why) => format!("cannot reach {url}: {why}"),
+        Ended::Refused { status, reason, .. } => {
+            format!("{url} answered HTTP {status} instead of a WebSocket: {}", clean(reason.trim(), 300))
+        }
+        Ended::Closed { code: Some(code), reason } => {
+            format!("{url} closed with {code}: {}", clean(reason, 200))
+        }
+        Ended::Closed { code: None, .. } => format!("{url} closed without a code"),
+        Ended::Lost(why) => format!("lost {url}: {why}"),
+        Ended::Silent(silence) => {
+            format!("lost {url}: nothing came for {} s, not even a ping", silence.as_secs())
+        }
+    }
+}
