@@ -8,9 +8,8 @@ use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::sync::{Semaphore, mpsc};
-use ws_gateway::ingest::embedded::{
-    BULK_BYTES_MAX, Door, EmbeddedBroker, EmbeddedConfig, EventBatch, OutputLimits,
-};
+use ws_gateway::ingest::embedded::{BULK_BYTES_MAX, Door, EmbeddedBroker, EmbeddedConfig, OutputLimits};
+use ws_gateway::ingest::publisher::EventBatch;
 use ws_gateway::ingest::resp::{Progress, ReplyLimits, parse_reply, write_command};
 
 #[path = "support/broker.rs"]

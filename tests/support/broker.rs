@@ -5,7 +5,8 @@ use std::net::SocketAddr;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
-use ws_gateway::ingest::embedded::{Door, EmbeddedBroker, EmbeddedConfig, EventBatch};
+use ws_gateway::ingest::embedded::{Door, EmbeddedBroker, EmbeddedConfig};
+use ws_gateway::ingest::publisher::EventBatch;
 
 /// A gateway that takes everything at once.
 #[derive(Clone)]
