@@ -48,7 +48,7 @@ pub struct Conn {
     pub outbox: Outbox,
     /// How far the input has been read.
     pub reader: Reader,
-    /// Input received behind a request that waits for ingest.
+    /// Input received behind a request that waits for ingest, or behind more replies than the reserve should hold.
     pub unread: Option<Box<[u8]>>,
     /// Where the connection stands.
     pub phase: Phase,
@@ -90,8 +90,14 @@ impl Conn {
         matches!(self.phase, Phase::Open | Phase::Waiting)
     }
 
-    /// Whether so many replies wait that the client's next messages have to.
-    pub fn is_reserve_half_full(&self) -> bool {
-        self.outbox.own_bytes() as usize > CONTROL_RESERVE_BYTES / 2
+    /// Whether the client's next messages have to wait: for ingest's answer, or because too many replies wait already.
+    pub fn is_paused(&self) -> bool {
+        let reserve_half_full = self.outbox.own_bytes() as usize > CONTROL_RESERVE_BYTES / 2;
+        self.phase == Phase::Waiting || (self.phase == Phase::Open && reserve_half_full)
+    }
+
+    /// Whether there is, or may be, input that could be taken now.
+    pub fn has_input(&self) -> bool {
+        !self.is_paused() && (self.readable || self.unread.is_some())
     }
 }

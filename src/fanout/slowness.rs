@@ -1,9 +1,9 @@
 //! Who is too slow: judged over time, not by one burst. Pure; the clock comes in as ticks of the shard's wheel.
 //!
 //! A burst larger than an outbox is no reason to skip events for a client that is reading it. So while more than
-//! `MAX_OUTBOX_BYTES` wait, windows of [`WINDOW_TICKS`] are judged: a client that takes less than a quarter of that limit in
+//! `MAX_OUTBOX_BYTES` wait, windows of `WINDOW_TICKS` are judged: a client that takes less than a quarter of that limit in
 //! one of them would need more than four to catch up, and is slow. Once it is, its limit holds at once, until it
-//! has caught up entirely. And no outbox ever holds more than [`BURST_FACTOR`] times its limit, however fast it drains.
+//! has caught up entirely. And no outbox ever holds more than `BURST_FACTOR` times its limit, however fast it drains.
 
 use super::wheel::TICK_MS;
 

@@ -118,8 +118,12 @@ impl Shard {
         let mut reads = 0;
         while let Some(conn) = self.conns.get_mut(key) {
             conn.readable = true;
-            if conn.phase == Phase::Waiting || conn.is_reserve_half_full() {
+            if conn.is_paused() {
                 break;
+            }
+            if let Some(mut unread) = conn.unread.take() {
+                self.take_input(key, &mut unread);
+                continue;
             }
             if reads == READS_PER_TURN {
                 self.unfinished.push(key);
@@ -147,19 +151,18 @@ impl Shard {
         self.read_scratch = scratch;
     }
 
-    /// Takes frames off the input until it is used up or a request has to wait for ingest.
+    /// Takes frames off the input until it is used up or the client's next messages have to wait.
     fn take_input(&mut self, key: ConnKey, input: &mut [u8]) {
         let mut at = 0;
         while at < input.len() {
             let tick = self.clock.tick();
             let Some(conn) = self.conns.get_mut(key) else { return };
-            match conn.phase {
-                Phase::Open => {}
-                Phase::Waiting => {
-                    conn.unread = Some(input[at..].into());
-                    return;
-                }
-                Phase::Closing | Phase::Closed => return self.take_discarded(key, &mut input[at..]),
+            if conn.is_paused() {
+                conn.unread = Some(input[at..].into());
+                return;
+            }
+            if !conn.is_live() {
+                return self.take_discarded(key, &mut input[at..]);
             }
             let step = match conn.reader.next(&mut input[at..], self.config.max_message_bytes) {
                 Ok(step) => step,
@@ -259,11 +262,7 @@ impl Shard {
         }
         self.complete(pending);
         self.greet(key);
-        let Some(conn) = self.conns.get_mut(key) else { return };
-        if let Some(mut unread) = conn.unread.take() {
-            self.take_input(key, &mut unread);
-        }
-        if self.conns.get(key).is_some_and(|conn| conn.readable) {
+        if self.conns.get(key).is_some_and(Conn::has_input) {
             self.unfinished.push(key);
         }
     }

@@ -185,11 +185,7 @@ impl Shard {
 
     /// Reads on where a client was left unread because too many replies waited for it.
     fn resume_if_room(&mut self, key: ConnKey) {
-        if let Some(conn) = self.conns.get(key)
-            && conn.readable
-            && conn.phase == Phase::Open
-            && !conn.is_reserve_half_full()
-        {
+        if self.conns.get(key).is_some_and(|conn| conn.phase == Phase::Open && conn.has_input()) {
             self.unfinished.push(key);
         }
     }
