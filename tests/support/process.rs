@@ -18,7 +18,10 @@ pub struct Process {
 impl Process {
     /// Starts the binary on a free port and waits until it is ready.
     pub async fn start(args: &[&str]) -> Self {
-        let mut process = Self::spawn(args);
+        Self::ready(Self::spawn(args)).await
+    }
+
+    async fn ready(mut process: Self) -> Self {
         let log = Arc::clone(&process.log);
         let line = |part: &'static str| {
             let log = Arc::clone(&log);
@@ -41,9 +44,21 @@ impl Process {
         Self::start(&all).await
     }
 
+    /// Starts the binary against `redis`, with so many descriptors at most.
+    pub async fn limited(redis: &Redis, open_files: u32, args: &[&str]) -> Self {
+        let mut shell = Command::new("/bin/sh");
+        let script = format!("ulimit -n {open_files} && exec \"$0\" \"$@\"");
+        shell.args(["-c", &script, env!("CARGO_BIN_EXE_ws-gateway"), "--redis-url", &redis.url()]);
+        Self::ready(Self::launch(shell, args)).await
+    }
+
     /// Starts the binary and does not wait.
     pub fn spawn(args: &[&str]) -> Self {
-        let mut child = Command::new(env!("CARGO_BIN_EXE_ws-gateway"))
+        Self::launch(Command::new(env!("CARGO_BIN_EXE_ws-gateway")), args)
+    }
+
+    fn launch(mut command: Command, args: &[&str]) -> Self {
+        let mut child = command
             .args(["--ws-host", "127.0.0.1", "--ws-port", "0"])
             .args(args)
             .env_clear()
