@@ -16,7 +16,7 @@ pub const VOLATILITY: f64 = 0.000_3;
 /// A pause counts as at most so long, or the first trade after a night would leap.
 pub const PAUSE_MS_MAX: u64 = 60_000;
 
-/// No trade moves the unrounded price by more than this fraction: `VOLATILITY` × √60 s × [`Z_MAX`] = 0.0081.
+/// No trade moves the unrounded price by more than this fraction: `VOLATILITY` × √60 s × `Z_MAX` = 0.0081.
 pub const STEP_MAX: f64 = 0.008_1;
 
 /// The bound of [`normal`].
