@@ -16,6 +16,13 @@ use tokio_tungstenite::tungstenite::protocol::frame::coding::{Control, Data, OpC
 
 use super::close::CloseCode;
 
+#[cfg(any(test, fuzzing))]
+pub mod differential;
+#[cfg(test)]
+mod property_tests;
+#[cfg(test)]
+mod tests;
+
 /// The longest header: 2 bytes, 8 of length, 4 of mask.
 const HEADER_BYTES_MAX: usize = 14;
 
@@ -117,7 +124,7 @@ struct Partial {
     header_bytes: usize,
     /// The frame whose payload is being received, and how much of it has been.
     frame: Option<(Frame, u64)>,
-    /// Payload of the control frame being received.
+    /// Payload of the control frame being received, or of the last one.
     control: Vec<u8>,
     /// Whether the message under way is text; `None` if none is.
     is_text: Option<bool>,
@@ -159,7 +166,6 @@ impl Reader {
     /// Gives the memory of a message that has been handed out back.
     pub fn settle(&mut self) {
         if let Some(partial) = &mut self.partial {
-            partial.control.clear();
             if partial.is_done {
                 partial.data = Vec::new();
                 partial.valid_bytes = 0;
@@ -169,6 +175,12 @@ impl Reader {
                 self.partial = None;
             }
         }
+    }
+
+    /// How much payload is kept.
+    #[cfg(any(test, fuzzing))]
+    fn held_bytes(&self) -> usize {
+        self.partial.as_ref().map_or(0, |partial| partial.data.len() + partial.control.len())
     }
 }
 
@@ -180,6 +192,7 @@ impl Partial {
             None => match self.read_header(input, &mut consumed)? {
                 Some(frame) => {
                     frame.check(self.is_text.map(|_| self.data.len() as u64), max_bytes)?;
+                    self.control.clear();
                     (frame, 0)
                 }
                 None => return Ok(Step { consumed, message: None }),

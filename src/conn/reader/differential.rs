@@ -1,0 +1,185 @@
+//! The same bytes into [`Reader`] and into tungstenite: the same messages in the same order, then either both go on or
+//! both have failed. Shared by the property tests and the fuzz target `frame_reader`.
+//!
+//! Three differences are meant:
+//!
+//! * **Ours fails earlier.** It judges a header as soon as it is there (masking, reserved bits, the length of control frames
+//!   and of the whole message) and text as far as it has come; tungstenite judges a frame once it is whole. So where
+//!   ours has failed and tungstenite waits for the rest of a frame, it is given that rest, and must fail then.
+//! * **A close code that may not be sent** fails the connection with ours. tungstenite hands out a close with code 1002
+//!   and a reason of its own instead.
+//! * **Code 1014** (bad gateway, registered with IANA after the RFC) is one of those for tungstenite, but not for us.
+//!
+//! Which of several mistakes in one frame is named first is not compared.
+
+use std::io::{self, Cursor, ErrorKind, Read, Write};
+
+use tokio_tungstenite::tungstenite::Error;
+use tokio_tungstenite::tungstenite::protocol::frame::FrameHeader;
+use tokio_tungstenite::tungstenite::protocol::{Message as TheirMessage, Role, WebSocket, WebSocketConfig};
+
+use super::{CONTROL_BYTES_MAX, Incoming, ReadError, Reader};
+
+/// A message with memory of its own.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Message {
+    /// See [`Incoming::Text`].
+    Text(String),
+    /// See [`Incoming::Binary`].
+    Binary(Vec<u8>),
+    /// See [`Incoming::Ping`].
+    Ping(Vec<u8>),
+    /// See [`Incoming::Pong`].
+    Pong(Vec<u8>),
+    /// See [`Incoming::Close`]; the last one of a stream.
+    Close(Option<(u16, String)>),
+}
+
+impl From<Incoming<'_>> for Message {
+    fn from(incoming: Incoming<'_>) -> Self {
+        match incoming {
+            Incoming::Text(text) => Self::Text(text.to_owned()),
+            Incoming::Binary(bytes) => Self::Binary(bytes.to_vec()),
+            Incoming::Ping(payload) => Self::Ping(payload.to_vec()),
+            Incoming::Pong(payload) => Self::Pong(payload.to_vec()),
+            Incoming::Close(close) => Self::Close(close.map(|(code, reason)| (code, reason.to_owned()))),
+        }
+    }
+}
+
+/// What a stream has brought, and whether it failed after that. It ends with its first close frame.
+pub type Outcome<E> = (Vec<Message>, Result<(), E>);
+
+/// What ours makes of a stream that comes in chunks of these sizes, and then the rest in one.
+pub fn ours(stream: &[u8], chunks: &[usize], max_bytes: usize) -> Outcome<ReadError> {
+    let mut reader = Reader::default();
+    let mut messages = Vec::new();
+    let mut stream = stream.to_vec();
+    let mut rest = &mut stream[..];
+    let mut chunks = chunks.iter().copied();
+    while !rest.is_empty() {
+        let size = chunks.next().unwrap_or(rest.len()).min(rest.len());
+        let (chunk, behind) = rest.split_at_mut(size);
+        rest = behind;
+        let mut at = 0;
+        while at < chunk.len() {
+            let step = match reader.next(&mut chunk[at..], max_bytes) {
+                Ok(step) => step,
+                Err(error) => return (messages, Err(error)),
+            };
+            messages.extend(step.message.map(Message::from));
+            if let Some(Message::Close(_)) = messages.last() {
+                return (messages, Ok(()));
+            }
+            assert!(step.consumed > 0, "the reader stands still at {at} of {chunk:?}");
+            at += step.consumed;
+        }
+        reader.settle();
+        assert!(reader.held_bytes() <= max_bytes + CONTROL_BYTES_MAX as usize, "{reader:?} holds too much");
+    }
+    (messages, Ok(()))
+}
+
+/// What tungstenite makes of it.
+pub fn theirs(stream: &[u8], max_bytes: usize) -> Outcome<Error> {
+    let mut config = WebSocketConfig::default();
+    config.max_message_size = Some(max_bytes);
+    // To us the limit is one of messages; control frames have their own.
+    config.max_frame_size = Some(max_bytes.max(CONTROL_BYTES_MAX as usize));
+    config.accept_unmasked_frames = false;
+    let mut socket = WebSocket::from_raw_socket(Memory(Cursor::new(stream)), Role::Server, Some(config));
+    let mut messages = Vec::new();
+    loop {
+        match socket.read() {
+            Ok(message) => messages.push(message_of(message)),
+            Err(Error::Io(error)) if error.kind() == ErrorKind::WouldBlock => return (messages, Ok(())),
+            Err(error) => return (messages, Err(error)),
+        }
+        if let Some(Message::Close(_)) = messages.last() {
+            return (messages, Ok(()));
+        }
+    }
+}
+
+/// Compares the two, and the stream in chunks with the stream as a whole.
+///
+/// # Panics
+/// When they disagree other than as described above.
+pub fn compare(stream: &[u8], chunks: &[usize], max_bytes: usize) {
+    let whole = ours(stream, &[], max_bytes);
+    assert_eq!(ours(stream, chunks, max_bytes), whole, "chunks of {chunks:?} make a difference");
+    let (messages, end) = whole;
+    let (their_messages, their_end) = theirs(stream, max_bytes);
+    if let Some(their_close) = bad_code_replaced(&their_messages) {
+        assert_eq!(messages[..their_close], their_messages[..their_close]);
+        assert!(matches!(
+            (messages.get(their_close), &end),
+            (None, Err(ReadError::Protocol(_))) | (Some(Message::Close(Some((1002 | 1014, _)))), Ok(()))
+        ));
+        return;
+    }
+    assert_eq!(messages, their_messages);
+    match (&end, &their_end) {
+        (Ok(()), Ok(())) | (Err(_), Err(_)) => {}
+        (Ok(()), Err(error)) => panic!("only tungstenite fails: {error}"),
+        (Err(error), Ok(())) => {
+            let rest = vec![0; missing_bytes(stream)];
+            let (later, end) = theirs(&[stream, &rest].concat(), max_bytes);
+            assert!(later == messages && end.is_err(), "only ours fails: {error}");
+        }
+    }
+}
+
+/// Where tungstenite has put a close of its own in the place of one with a bad code; or the peer has sent just that.
+fn bad_code_replaced(their_messages: &[Message]) -> Option<usize> {
+    let replaced = Message::Close(Some((1002, "Protocol violation".to_owned())));
+    their_messages.iter().position(|message| *message == replaced)
+}
+
+/// How much of the last frame's payload is not there yet.
+fn missing_bytes(mut stream: &[u8]) -> usize {
+    loop {
+        let mut cursor = Cursor::new(stream);
+        let Ok(Some((_, payload_bytes))) = FrameHeader::parse(&mut cursor) else { return 0 };
+        let payload = &stream[cursor.position() as usize..];
+        match payload.split_at_checked(payload_bytes as usize) {
+            Some((_, next)) => stream = next,
+            None => return payload_bytes as usize - payload.len(),
+        }
+    }
+}
+
+fn message_of(message: TheirMessage) -> Message {
+    match message {
+        TheirMessage::Text(text) => Message::Text(text.as_str().to_owned()),
+        TheirMessage::Binary(bytes) => Message::Binary(bytes.to_vec()),
+        TheirMessage::Ping(payload) => Message::Ping(payload.to_vec()),
+        TheirMessage::Pong(payload) => Message::Pong(payload.to_vec()),
+        TheirMessage::Close(close) => {
+            Message::Close(close.map(|close| (close.code.into(), close.reason.as_str().to_owned())))
+        }
+        TheirMessage::Frame(_) => unreachable!("tungstenite never reads one"),
+    }
+}
+
+/// A stream that has nothing more to read at its end, for now, and forgets what is written.
+struct Memory<'a>(Cursor<&'a [u8]>);
+
+impl Read for Memory<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        match self.0.read(buffer)? {
+            0 => Err(ErrorKind::WouldBlock.into()),
+            count => Ok(count),
+        }
+    }
+}
+
+impl Write for Memory<'_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
