@@ -132,8 +132,6 @@ struct Partial {
     data: Vec<u8>,
     /// How much of a text's `data` is known to be UTF-8.
     valid_bytes: usize,
-    /// `data` has been handed out as a message.
-    is_done: bool,
 }
 
 impl Reader {
@@ -165,15 +163,8 @@ impl Reader {
 
     /// Gives the memory of a message that has been handed out back.
     pub fn settle(&mut self) {
-        if let Some(partial) = &mut self.partial {
-            if partial.is_done {
-                partial.data = Vec::new();
-                partial.valid_bytes = 0;
-                partial.is_done = false;
-            }
-            if partial.is_text.is_none() && partial.frame.is_none() && partial.header_bytes == 0 {
-                self.partial = None;
-            }
+        if self.partial.as_ref().is_some_and(|partial| partial.is_idle()) {
+            self.partial = None;
         }
     }
 
@@ -185,6 +176,11 @@ impl Reader {
 }
 
 impl Partial {
+    /// Whether nothing is under way: what is still in here has been handed out.
+    fn is_idle(&self) -> bool {
+        self.is_text.is_none() && self.frame.is_none() && self.header_bytes == 0
+    }
+
     fn next<'a>(&'a mut self, input: &mut [u8], max_bytes: usize) -> Result<Step<'a>, ReadError> {
         let mut consumed = 0;
         let (frame, received) = match self.frame.take() {
@@ -253,7 +249,6 @@ impl Partial {
     }
 
     fn finish(&mut self) -> Result<Incoming<'_>, ReadError> {
-        self.is_done = true;
         if self.is_text.take() == Some(true) {
             return std::str::from_utf8(&self.data).map(Incoming::Text).map_err(|_| ReadError::Utf8);
         }

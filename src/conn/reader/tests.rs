@@ -243,6 +243,15 @@ fn characters_may_be_split_anywhere() {
 }
 
 #[test]
+fn text_is_checked_once_however_small_its_pieces() {
+    let mut input = frame(TEXT, "aä€".as_bytes());
+    let cut = input.len() - 1;
+    let mut reader = Reader::default();
+    assert_eq!(reader.next(&mut input[..cut], MAX_BYTES), Ok(Step { consumed: cut, message: None }));
+    assert_eq!(reader.partial.unwrap().valid_bytes, 3, "all but the character that is cut off");
+}
+
+#[test]
 fn binary_need_not_be_utf8() {
     let input = [frame(BINARY, b"\xff"), frame(FIN | CONTINUATION, b"\xfe")].concat();
     assert_eq!(read(&input), [Ok(differential::Message::Binary(vec![0xff, 0xfe]))]);
