@@ -107,3 +107,101 @@ impl Shard {
         let _ = self.inbox.send(command, bytes);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use mio::Poll;
+    use slotmap::SlotMap;
+
+    use super::*;
+    use crate::fanout::inbox::{Inbox, inbox};
+    use crate::market::Symbol;
+
+    const TRADE: &[u8] = br#"{"symbol":"AAPL","price":1,"volume":2,"timestamp":3}"#;
+
+    struct World {
+        router: Router,
+        handover: Handover,
+        /// The shards' ends, which nobody empties unless the test does.
+        inboxes: Vec<Inbox<Command>>,
+        _polls: Vec<Poll>,
+    }
+
+    fn world(shards: usize) -> World {
+        let polls: Vec<Poll> = (0..shards).map(|_| Poll::new().unwrap()).collect();
+        let (senders, inboxes): (Vec<_>, Vec<_>) = polls.iter().map(|poll| inbox(poll).unwrap()).unzip();
+        let state = Arc::new(State::new("test".to_owned(), shards));
+        let router = Router::new(shards, 1_000);
+        World { router, handover: Handover::new(senders, state), inboxes, _polls: polls }
+    }
+
+    impl World {
+        fn publish(&mut self, count: usize) {
+            for _ in 0..count {
+                self.router.route(b"AAPL", TRADE, 1);
+            }
+            self.handover.hand_over(&mut self.router, 1);
+        }
+
+        /// Empties a shard's inbox: events delivered, events told of as lost.
+        fn take(&self, shard: usize) -> (u64, u64) {
+            let (mut delivered, mut lost) = (0, 0);
+            while let Some(command) = self.inboxes[shard].pop() {
+                match command {
+                    Command::Batch(frames) => {
+                        delivered += frames.table.len() as u64;
+                        self.inboxes[shard].consumed(frames.bytes.len());
+                    }
+                    Command::Lost(counts) => lost += counts.iter().map(|(_, count)| count).sum::<u64>(),
+                    other => panic!("{other:?}"),
+                }
+            }
+            (delivered, lost)
+        }
+    }
+
+    #[test]
+    fn a_shard_that_stands_still_loses_batches_and_is_told_exactly() {
+        let mut world = world(2);
+        let symbol = Symbol::parse(b"AAPL").unwrap();
+        world.router.want(0, &symbol);
+        world.router.want(1, &symbol);
+        let (mut stuck, mut healthy, mut published) = ((0, 0), (0, 0), 0);
+        while !world.handover.owes() {
+            world.publish(10_000);
+            published += 10_000;
+            let taken = world.take(1);
+            healthy = (healthy.0 + taken.0, healthy.1 + taken.1);
+        }
+        world.publish(10_000);
+        published += 10_000;
+        let taken = world.take(1);
+        healthy = (healthy.0 + taken.0, healthy.1 + taken.1);
+        assert_eq!(healthy, (published, 0), "another shard misses nothing");
+        assert!(world.handover.shards[0].inbox.bytes() <= limits::SHARD_INBOX_BYTES);
+
+        // The shard gets on: first it learns what it has lost, then events follow.
+        let taken = world.take(0);
+        stuck = (stuck.0 + taken.0, stuck.1 + taken.1);
+        world.publish(1);
+        assert!(!world.handover.owes());
+        assert!(matches!(world.inboxes[0].pop(), Some(Command::Lost(counts)) if {
+            stuck.1 += counts.iter().map(|(_, count)| count).sum::<u64>();
+            true
+        }));
+        let taken = world.take(0);
+        stuck = (stuck.0 + taken.0, stuck.1 + taken.1);
+        assert_eq!(stuck.0 + stuck.1, published + 1, "delivered + lost = published");
+        assert_eq!(world.handover.state.metrics.ingest.events_dropped.get(), stuck.1);
+    }
+
+    #[test]
+    fn news_overtake_no_loss() {
+        let mut world = world(1);
+        let topic: TopicId = SlotMap::with_key().insert(());
+        world.handover.shards[0].owed.insert(topic, 7);
+        world.handover.tell(0, Command::Granted(Vec::new()));
+        assert!(matches!(world.inboxes[0].pop(), Some(Command::Lost(counts)) if counts == [(topic, 7)]));
+        assert!(matches!(world.inboxes[0].pop(), Some(Command::Granted(_))));
+    }
+}

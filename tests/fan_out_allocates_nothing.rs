@@ -1,0 +1,61 @@
+//! Queuing a lone trade for a client and writing it off again allocates nothing, and an outbox that is empty again owns
+//! no memory: measured with a counting allocator, on the pure parts that do it.
+
+use std::rc::Rc;
+
+use slotmap::SlotMap;
+use ws_gateway::fanout::batch::{Batch, Entry, Frames, Ledger, TopicId};
+use ws_gateway::fanout::outbox::Outbox;
+
+#[global_allocator]
+static ALLOCATOR: dhat::Alloc = dhat::Alloc;
+
+const CLIENTS: usize = 1_000;
+
+#[test]
+fn a_lone_trade_costs_a_client_no_allocation() {
+    let topic: TopicId = SlotMap::with_key().insert(());
+    let ledger = Ledger::default();
+    let frames = || Frames {
+        bytes: vec![b'x'; 360].into(),
+        table: vec![Entry { end: 180, topic }, Entry { end: 360, topic }],
+        arrived_us: 1,
+    };
+    let announce = |_, _: Option<&_>, _| Batch::own(Vec::new(), &ledger);
+    let mut scratch = Vec::with_capacity(64 * 1024);
+    let mut outboxes: Vec<Outbox> = (0..CLIENTS).map(|_| Outbox::default()).collect();
+
+    let profiler = dhat::Profiler::builder().testing().build();
+    for _ in 0..10 {
+        let batch = Batch::shared(frames(), &ledger);
+        for outbox in &mut outboxes {
+            outbox.push_events(&batch, 0, 1, 180);
+            outbox.push_events(&batch, 1, 2, 180);
+        }
+        assert_eq!(Rc::strong_count(&batch), CLIENTS + 1, "adjacent frames are one run");
+        for outbox in &mut outboxes {
+            let written = outbox.chunk(&mut scratch, &announce).len();
+            assert_eq!((written, outbox.advance(written).frames), (360, 2));
+        }
+    }
+    let stats = dhat::HeapStats::get();
+    assert!(
+        stats.total_blocks <= 10 * 6,
+        "{} allocations for 10 batches to {CLIENTS} clients",
+        stats.total_blocks
+    );
+
+    // A backlog of several runs needs memory, and gives it back.
+    let live_blocks = dhat::HeapStats::get().curr_blocks;
+    for outbox in &mut outboxes {
+        for _ in 0..50 {
+            outbox.push_events(&Batch::shared(frames(), &ledger), 0, 2, 360);
+        }
+        while !outbox.is_empty() {
+            let written = outbox.chunk(&mut scratch, &announce).len();
+            outbox.advance(written);
+        }
+    }
+    assert_eq!(dhat::HeapStats::get().curr_blocks, live_blocks, "empty outboxes own no memory");
+    drop(profiler);
+}
