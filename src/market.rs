@@ -182,7 +182,12 @@ impl<'p> Visitor<'p> for TradeVisitor {
                 "symbol" => {
                     let raw: &RawValue = map.next_value()?;
                     match serde_json::from_str::<Key<'p>>(raw.get()) {
-                        Ok(Key(symbol)) => fields.symbol = Some(symbol),
+                        Ok(Key(symbol)) => {
+                            // Readers differ in which of two they take, so both have to say the same.
+                            let first = fields.symbol.as_deref().unwrap_or(&symbol);
+                            fields.bad |= !first.eq_ignore_ascii_case(&symbol);
+                            fields.symbol = Some(symbol);
+                        }
                         Err(_) => fields.bad = true,
                     }
                     continue;
@@ -265,6 +270,10 @@ mod tests {
         assert_eq!(check(&GOOD.replace("150.250", "01")), Err(Reject::NotJson));
         assert_eq!(check(&GOOD.replace("\"AAPL\"", "7")), Err(Reject::BadField));
         assert_eq!(check(&GOOD.replace("AAPL", "MSFT")), Err(Reject::WrongSymbol));
+        for (first, second) in [("MSFT", "AAPL"), ("AAPL", "MSFT")] {
+            let twice = GOOD.replace(r#""AAPL""#, &format!(r#""{first}","symbol":"{second}""#));
+            assert_eq!(check(&twice), Err(Reject::BadField));
+        }
         assert_eq!(check_trade(GOOD.as_bytes(), b"AAPL", 10), Err(Reject::TooLarge));
         assert_eq!(check_trade(b"{\"symbol\":\"\xff\"}", b"AAPL", 100), Err(Reject::NotJson));
     }
