@@ -307,7 +307,8 @@ fn close_reason(payload: &[u8]) -> Result<Option<(u16, &str)>, ReadError> {
     }
 }
 
-/// The header at the front of `input` and its length; `None` if it is not whole.
+/// The header at the front of `input` and its length; `None` if it is not whole. A payload length in more bytes than it
+/// needs is taken, as by tungstenite: RFC 6455 forbids clients to send it but has servers do nothing about it.
 fn parse_header(input: &[u8]) -> Result<Option<(Frame, usize)>, ReadError> {
     let mut cursor = Cursor::new(input);
     let parsed = FrameHeader::parse(&mut cursor).map_err(|_| ReadError::Protocol("unknown opcode"))?;

@@ -87,6 +87,8 @@ pub fn theirs(stream: &[u8], max_bytes: usize) -> Outcome<Error> {
     // To us the limit is one of messages; control frames have their own.
     config.max_frame_size = Some(max_bytes.max(CONTROL_BYTES_MAX as usize));
     config.accept_unmasked_frames = false;
+    // It is allocated and zero-filled for every stream; the default is 128 KiB.
+    config.read_buffer_size = 1_024;
     let mut socket = WebSocket::from_raw_socket(Memory(Cursor::new(stream)), Role::Server, Some(config));
     let mut messages = Vec::new();
     loop {

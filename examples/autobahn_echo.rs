@@ -1,0 +1,186 @@
+//! An echo server for the Autobahn test suite (`tests/autobahn/run`): the gateway's frame reader, transport and close
+//! frames around the smallest loop that can carry them. The gateway itself answers JSON only, and the suite wants its
+//! messages back.
+//!
+//! One thread, one `mio::Poll`. A client is read only while nothing waits to be written to it, so what is kept for it is
+//! one message and the answers to one read.
+
+use std::io::{self, ErrorKind};
+use std::net::{Ipv4Addr, SocketAddr};
+
+use anyhow::{Context, Result};
+use clap::Parser;
+use mio::net::TcpListener;
+use mio::{Events, Interest, Poll, Token};
+use slotmap::{DefaultKey, Key, KeyData, SlotMap};
+use tokio_tungstenite::tungstenite::handshake::machine::TryParse;
+use tokio_tungstenite::tungstenite::handshake::server::{Request, create_response, write_response};
+use tokio_tungstenite::tungstenite::protocol::frame::FrameHeader;
+use tokio_tungstenite::tungstenite::protocol::frame::coding::{Data, OpCode};
+use ws_gateway::conn::close::{CloseCode, close_frame, pong_frame};
+use ws_gateway::conn::reader::{Incoming, Reader};
+use ws_gateway::conn::transport::Transport;
+use ws_gateway::limits::{HTTP_HEADER_BYTES_MAX, KIB, MIB};
+
+/// The suite's longest message has 16 MiB.
+const MESSAGE_BYTES_MAX: usize = 64 * MIB;
+
+/// A key of the slot map is never this.
+const LISTENER: Token = Token(usize::MAX);
+
+#[derive(Parser)]
+struct Args {
+    /// Port on 127.0.0.1; 0 takes a free one. The first line printed is the address.
+    #[arg(long, default_value_t = 0)]
+    port: u16,
+}
+
+fn main() -> Result<()> {
+    let args = Args::parse();
+    let address = SocketAddr::from((Ipv4Addr::LOCALHOST, args.port));
+    let mut listener = TcpListener::bind(address).with_context(|| format!("cannot listen on {address}"))?;
+    println!("{}", listener.local_addr()?);
+    let mut poll = Poll::new()?;
+    poll.registry().register(&mut listener, LISTENER, Interest::READABLE)?;
+    let mut clients: SlotMap<DefaultKey, Client> = SlotMap::new();
+    let mut scratch = vec![0; 64 * KIB];
+    let mut events = Events::with_capacity(64);
+    loop {
+        match poll.poll(&mut events, None) {
+            Err(error) if error.kind() == ErrorKind::Interrupted => continue,
+            outcome => outcome?,
+        }
+        for event in &events {
+            if event.token() == LISTENER {
+                accept(&listener, &poll, &mut clients)?;
+                continue;
+            }
+            let key = DefaultKey::from(KeyData::from_ffi(event.token().0 as u64));
+            let Some(client) = clients.get_mut(key) else { continue };
+            if !matches!(client.turn(&mut scratch), Err(error) if error.kind() == ErrorKind::WouldBlock) {
+                clients.remove(key);
+            }
+        }
+    }
+}
+
+fn accept(listener: &TcpListener, poll: &Poll, clients: &mut SlotMap<DefaultKey, Client>) -> Result<()> {
+    loop {
+        let socket = match listener.accept() {
+            Ok((socket, _)) => socket,
+            Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(()),
+            Err(error) => return Err(error).context("cannot accept a connection"),
+        };
+        let key = clients.insert(Client {
+            transport: Transport::Plain(socket),
+            stage: Stage::Handshake(Vec::new()),
+            reader: Reader::default(),
+            out: Vec::new(),
+            written: 0,
+        });
+        let token = Token(key.data().as_ffi() as usize);
+        clients[key].transport.register(poll.registry(), token)?;
+    }
+}
+
+struct Client {
+    transport: Transport,
+    stage: Stage,
+    reader: Reader,
+    /// What waits to be written, and how much of it has been.
+    out: Vec<u8>,
+    written: usize,
+}
+
+enum Stage {
+    /// The request as far as it has come.
+    Handshake(Vec<u8>),
+    Open,
+    /// A close frame is the last thing in `out`.
+    Closing,
+    /// It is written, and so is all that ever will be; the peer still has to close.
+    Closed,
+}
+
+impl Client {
+    /// Writes and reads by turns until the socket has no more of either. That it would block is how this goes well; the end
+    /// of the connection is `Ok`.
+    fn turn(&mut self, scratch: &mut [u8]) -> io::Result<()> {
+        loop {
+            self.flush()?;
+            let count = self.transport.read(scratch)?;
+            if count == 0 {
+                return Ok(());
+            }
+            self.take(&mut scratch[..count])?;
+        }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        while self.written < self.out.len() {
+            self.written += self.transport.write(&self.out[self.written..])?;
+        }
+        self.out.clear();
+        self.written = 0;
+        if let Stage::Closing = self.stage {
+            self.stage = Stage::Closed;
+            self.transport.shutdown_write()?;
+        }
+        Ok(())
+    }
+
+    fn take(&mut self, input: &mut [u8]) -> io::Result<()> {
+        let Stage::Handshake(request) = &mut self.stage else {
+            self.take_frames(input);
+            return Ok(());
+        };
+        request.extend_from_slice(input);
+        let Some((head_bytes, head)) = Request::try_parse(request).map_err(io::Error::other)? else {
+            let fits = request.len() < HTTP_HEADER_BYTES_MAX;
+            return if fits { Ok(()) } else { Err(io::Error::other("request header too long")) };
+        };
+        let mut early = request.split_off(head_bytes);
+        let response = create_response(&head).map_err(io::Error::other)?;
+        write_response(&mut self.out, &response).map_err(io::Error::other)?;
+        self.stage = Stage::Open;
+        self.take_frames(&mut early);
+        Ok(())
+    }
+
+    /// Answers what the input completes. Nothing is read behind a close, of either side.
+    fn take_frames(&mut self, input: &mut [u8]) {
+        let mut at = 0;
+        while at < input.len()
+            && let Stage::Open = self.stage
+        {
+            match self.reader.next(&mut input[at..], MESSAGE_BYTES_MAX) {
+                Ok(step) => {
+                    at += step.consumed;
+                    match step.message {
+                        Some(Incoming::Text(text)) => echo(&mut self.out, Data::Text, text.as_bytes()),
+                        Some(Incoming::Binary(bytes)) => echo(&mut self.out, Data::Binary, bytes),
+                        Some(Incoming::Ping(payload)) => self.out.extend(pong_frame(payload)),
+                        Some(Incoming::Close(_)) => self.close(CloseCode::Normal, ""),
+                        Some(Incoming::Pong(_)) | None => {}
+                    }
+                }
+                Err(error) => self.close(error.close_code(), &error.to_string()),
+            }
+        }
+        self.reader.settle();
+    }
+
+    fn close(&mut self, code: CloseCode, reason: &str) {
+        self.out.extend(close_frame(code, reason));
+        self.stage = Stage::Closing;
+    }
+}
+
+/// Appends a message as one unmasked frame.
+fn echo(out: &mut Vec<u8>, kind: Data, payload: &[u8]) {
+    let header = FrameHeader { opcode: OpCode::Data(kind), ..FrameHeader::default() };
+    let length = payload.len() as u64;
+    out.reserve(header.len(length) + payload.len());
+    header.format(length, out).unwrap_or_else(|_| unreachable!("writing to memory does not fail"));
+    out.extend_from_slice(payload);
+}

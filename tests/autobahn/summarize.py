@@ -1,0 +1,111 @@
+"""Turns the Autobahn suite's index.json into a summary, and into an exit status: 1 if any case failed.
+
+usage: summarize.py <index.json> <summary.md>
+"""
+
+import datetime
+import json
+import pathlib
+import re
+import subprocess
+import sys
+
+GROUPS = {
+    1: "Framing",
+    2: "Pings and pongs",
+    3: "Reserved bits",
+    4: "Opcodes",
+    5: "Fragmentation",
+    6: "UTF-8 handling",
+    7: "Close handshake",
+    9: "Limits and performance",
+    10: "Automatic fragmentation",
+}
+
+# What a case may come to, for its messages and for its close. Anything else (FAILED, UNCLEAN, WRONG CODE, ...) has failed.
+PASSED = ["OK", "NON-STRICT", "INFORMATIONAL"]
+
+
+def verdict(case):
+    """A case is as good as the worse of its messages and its close, unless it is for information only."""
+    behaviors = (case["behavior"], case["behaviorClose"])
+    if not set(behaviors) <= set(PASSED):
+        return "FAILED"
+    return next(worst for worst in reversed(PASSED) if worst in behaviors)
+
+
+def versions(repo):
+    def run(*command):
+        return subprocess.run(command, cwd=repo, check=True, capture_output=True, text=True).stdout
+
+    lock = (repo / "Cargo.lock").read_text()
+    tungstenite = re.search(r'name = "tungstenite"\nversion = "(.*)"', lock).group(1)
+    pins = (repo / "tests/autobahn/requirements.txt").read_text()
+    suite = re.search(r"^autobahntestsuite==(.*)$", pins, re.MULTILINE).group(1)
+    ours = json.loads(run("cargo", "metadata", "--format-version", "1", "--no-deps"))
+    ours = next(package["version"] for package in ours["packages"] if package["name"] == "ws-gateway")
+    rustc = run("rustc", "--version").split()[1]
+    return f"ws-gateway {ours}, tungstenite {tungstenite} (headers), rustc {rustc}, autobahntestsuite {suite} on Python 2.7"
+
+
+def summary(cases, versions):
+    today = datetime.datetime.now(datetime.timezone.utc).date().isoformat()
+    lines = [
+        "# Autobahn test suite",
+        "",
+        "The frame reader of the gateway, with its transport and close frames, behind an echo server"
+        " (`examples/autobahn_echo.rs`).",
+        "Cases 12 and 13 test compression, which isn't negotiated. A case counts as failed if its messages or its close do.",
+        "",
+        f"Written by `tests/autobahn/run` on {today}: {versions}.",
+        "",
+        "| group | what | cases | OK | NON-STRICT | INFORMATIONAL | FAILED |",
+        "|---|---|---:|---:|---:|---:|---:|",
+    ]
+    columns = [*PASSED, "FAILED"]
+    totals = dict.fromkeys(columns, 0)
+    for group, name in GROUPS.items():
+        verdicts = [verdict(case) for number, case in cases.items() if group_of(number) == group]
+        counts = {column: verdicts.count(column) for column in columns}
+        totals = {column: totals[column] + counts[column] for column in columns}
+        lines.append(row(group, name, len(verdicts), *counts.values()))
+    lines.append(row("", "all", len(cases), *totals.values()))
+    for column in columns[1:]:
+        numbers = sorted((number for number in cases if verdict(cases[number]) == column), key=natural)
+        if numbers:
+            lines += ["", f"{column}: {', '.join(numbers)}."]
+    return "\n".join(lines) + "\n"
+
+
+def row(*cells):
+    return "| " + " | ".join(str(cell) for cell in cells) + " |"
+
+
+def group_of(number):
+    return int(number.split(".")[0])
+
+
+def natural(number):
+    return [int(part) for part in number.split(".")]
+
+
+def main(index, target):
+    (cases,) = json.loads(pathlib.Path(index).read_text()).values()
+    groups = {group_of(number) for number in cases}
+    if groups != set(GROUPS):
+        sys.exit(f"summarize.py: {index} has cases of the groups {sorted(groups)}, expected {list(GROUPS)}")
+    repo = pathlib.Path(__file__).resolve().parents[2]
+    target = pathlib.Path(target)
+    target.parent.mkdir(exist_ok=True)
+    text = summary(cases, versions(repo))
+    target.write_text(text)
+    print(text)
+    failed = sorted((number for number in cases if verdict(cases[number]) == "FAILED"), key=natural)
+    for number in failed:
+        case = cases[number]
+        print(f"failed: {number} ({case['behavior']}, close {case['behaviorClose']})", file=sys.stderr)
+    sys.exit(1 if failed else 0)
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
