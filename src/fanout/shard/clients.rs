@@ -181,6 +181,9 @@ impl Shard {
             self.revive(key);
             self.take_step(key, step);
         }
+        if let Some(conn) = self.conns.get_mut(key) {
+            conn.reader.settle();
+        }
     }
 
     fn take_step(&mut self, key: ConnKey, step: Step) {

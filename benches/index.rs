@@ -1,0 +1,79 @@
+//! Subscribe, unsubscribe, disconnect: what they cost beside 10 to 100,000 other subscribers of the same topic.
+
+use criterion::{BatchSize, BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
+use slotmap::{DefaultKey, SlotMap};
+use ws_gateway::fanout::batch::TopicId;
+use ws_gateway::fanout::index::Index;
+use ws_gateway::market::Symbol;
+
+const SUBSCRIBERS: [usize; 5] = [10, 100, 1_000, 10_000, 100_000];
+
+struct World {
+    index: Index<DefaultKey>,
+    clients: SlotMap<DefaultKey, ()>,
+    symbols: Vec<Symbol>,
+}
+
+impl World {
+    /// What a request for all symbols does before it is answered.
+    fn hold_all(&mut self) {
+        for symbol in &self.symbols {
+            self.index.hold(symbol);
+        }
+    }
+}
+
+/// Five topics, all with as many subscribers.
+fn world(subscribers: usize) -> World {
+    let mut topics: SlotMap<TopicId, ()> = SlotMap::with_key();
+    let symbols: Vec<Symbol> = ["AAPL", "GOOGL", "MSFT", "TSLA", "AMZN"]
+        .iter()
+        .filter_map(|name| Symbol::parse(name.as_bytes()))
+        .collect();
+    let mut world = World { index: Index::default(), clients: SlotMap::new(), symbols };
+    for symbol in &world.symbols {
+        world.index.hold(symbol);
+        world.index.grant(symbol.clone(), topics.insert(()));
+    }
+    for _ in 0..subscribers {
+        let client = world.clients.insert(());
+        world.hold_all();
+        world.index.subscribe(client, &world.symbols);
+    }
+    world
+}
+
+fn index(c: &mut Criterion) {
+    let mut group = c.benchmark_group("index");
+    group.throughput(Throughput::Elements(5));
+    for subscribers in SUBSCRIBERS {
+        let mut world = world(subscribers);
+        group.bench_function(BenchmarkId::new("subscribe and unsubscribe 5", subscribers), |b| {
+            let client = world.clients.insert(());
+            b.iter(|| {
+                world.hold_all();
+                world.index.subscribe(client, &world.symbols);
+                world.index.unsubscribe(client, &world.symbols)
+            });
+        });
+        group.bench_function(BenchmarkId::new("disconnect with 5", subscribers), |b| {
+            let world = std::cell::RefCell::new(&mut world);
+            let connect = || {
+                let world = &mut **world.borrow_mut();
+                let client = world.clients.insert(());
+                world.hold_all();
+                world.index.subscribe(client, &world.symbols);
+                client
+            };
+            b.iter_batched(
+                connect,
+                |client| world.borrow_mut().index.disconnect(client),
+                BatchSize::PerIteration,
+            );
+        });
+    }
+    group.finish();
+}
+
+criterion_group!(benches, index);
+criterion_main!(benches);
