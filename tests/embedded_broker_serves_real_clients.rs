@@ -135,7 +135,7 @@ async fn redis_rs_in_resp3() {
 
 async fn redis_py_works(version: &str) {
     let mut env = Command::new(support("py-env"));
-    env.arg(version);
+    env.arg(format!("redis=={version}"));
     let python = output(env).await;
     for password in [None, Some(PASSWORD)] {
         let setup = EmbeddedConfig { password: password.map(Into::into), ..config() };
