@@ -1,0 +1,136 @@
+//! The live page in a real browser (headless Chromium): trades appear, one subscribes and unsubscribes, the state of
+//! feed and connection is told, and the page comes back by itself when the gateway restarts.
+//!
+//! `PAGE_SCREENSHOTS=<directory>` keeps pictures of the steps.
+
+mod support;
+
+use serde_json::{Value, json};
+use support::process::Process;
+use support::program::{Program, node};
+use support::{Redis, trade, until};
+use tempfile::TempDir;
+
+/// A browser with one page, see `support/browser.js`.
+struct Browser {
+    program: Program,
+    /// Profile and temporary files.
+    _dir: TempDir,
+}
+
+impl Browser {
+    /// Opens the page of a gateway, as somebody who has never been there.
+    async fn open(gateway: &Process) -> Self {
+        let dir = TempDir::new().expect("a temporary directory");
+        let mut script = node("browser.js").await;
+        script.arg(dir.path().join("profile")).env("TMPDIR", dir.path());
+        let mut browser = Self { program: Program::start(script), _dir: dir };
+        browser.act(json!({"do": "goto", "at": format!("http://{}/", gateway.addr())})).await;
+        browser
+    }
+
+    async fn act(&mut self, command: Value) -> Value {
+        self.program.say(&command.to_string()).await;
+        let answer = self.program.json().await;
+        assert!(answer.get("error").is_none(), "{command}: {}", answer["error"].as_str().unwrap_or_default());
+        answer["answer"].clone()
+    }
+
+    /// Waits until an element says so, and returns all that it says.
+    async fn until(&mut self, selector: &str, says: &str) -> String {
+        let text = self.act(json!({"do": "until", "at": selector, "with": says})).await;
+        text.as_str().expect("text").to_owned()
+    }
+
+    /// Waits until the row of a symbol shows a price.
+    async fn until_traded(&mut self, symbol: &str) {
+        self.until(&format!("tr:has(td:text-is('{symbol}'))"), "%").await;
+    }
+
+    /// Presses a button of the form, with symbols typed.
+    async fn submit(&mut self, button: &str, symbols: &str) {
+        self.act(json!({"do": "fill", "at": "#symbols", "with": symbols})).await;
+        self.act(json!({"do": "click", "at": format!("button[value={button}]")})).await;
+    }
+
+    /// The texts of one column, counted from 1.
+    async fn column(&mut self, number: u32) -> Vec<String> {
+        let texts = self.act(json!({"do": "texts", "at": format!("tbody td:nth-child({number})")})).await;
+        serde_json::from_value(texts).expect("texts")
+    }
+
+    async fn symbols(&mut self) -> Vec<String> {
+        self.column(1).await
+    }
+
+    /// The trades that the page has counted of the first symbol.
+    async fn trades(&mut self) -> u64 {
+        self.column(7).await[0].replace(',', "").parse().expect("a number")
+    }
+
+    async fn picture(&mut self, name: &str) {
+        if let Ok(directory) = std::env::var("PAGE_SCREENSHOTS") {
+            self.act(json!({"do": "screenshot", "at": format!("{directory}/{name}.png")})).await;
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_demo_is_watched() {
+    let demo = ["--embedded-redis-port", "0", "--demo"];
+    let mut gateway = Process::start(&demo).await;
+    let mut page = Browser::open(&gateway).await;
+    page.until("#connection", "connected").await;
+    assert_eq!(page.until("#feed", "feed").await, "feed up");
+    for symbol in ["AAPL", "GOOGL", "MSFT"] {
+        page.until_traded(symbol).await;
+    }
+    page.picture("first-visit").await;
+
+    page.submit("subscribe", "tsla").await;
+    page.until("#note", "Successfully subscribed to 1 symbol(s)").await;
+    page.until_traded("TSLA").await;
+    page.act(json!({"do": "click", "at": "[aria-label='Unsubscribe from MSFT']"})).await;
+    page.act(json!({"do": "untilGone", "at": "td:text-is('MSFT')"})).await;
+    page.submit("unsubscribe", "GOOGL").await;
+    page.act(json!({"do": "untilGone", "at": "td:text-is('GOOGL')"})).await;
+    assert_eq!(page.symbols().await, ["AAPL", "TSLA"]);
+
+    page.submit("subscribe", "A B C D E").await;
+    page.until("#note", "SYMBOL_LIMIT_EXCEEDED").await;
+    assert_eq!(page.symbols().await, ["AAPL", "TSLA"], "a refused request changes nothing");
+    page.picture("refused").await;
+
+    gateway.signal("TERM");
+    assert!(gateway.exit().await.success());
+    page.until("#connection", "reconnecting in").await;
+    page.until("#note", "The gateway restarts; the page comes back by itself.").await;
+    page.picture("gateway-away").await;
+    let port = gateway.port.to_string();
+    let _restarted = Process::start(&[&demo[..], &["--ws-port", &port]].concat()).await;
+    page.until("#note", "Successfully subscribed to 2 symbol(s)").await;
+    assert_eq!(page.until("#connection", "connected").await, "connected");
+    let before = page.trades().await;
+    until("a trade after the restart", async || (page.trades().await > before).then_some(())).await;
+    assert_eq!(page.symbols().await, ["AAPL", "TSLA"]);
+    page.picture("back-again").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_lost_feed_is_told() {
+    let mut redis = Redis::start().await;
+    let gateway = Process::on(&redis, &[]).await;
+    let mut page = Browser::open(&gateway).await;
+    page.until("#note", "Successfully subscribed").await;
+    redis.publisher().await.trade("AAPL", &trade("AAPL", "150.250", 1_795_000_000_000)).await;
+    page.until("tbody tr:first-child", "150.25").await;
+    redis.kill();
+    page.until("#feed", "feed down").await;
+    page.picture("feed-down").await;
+    redis.launch();
+    page.until("#feed", "feed up, after").await;
+    redis.publisher().await.trade("AAPL", &trade("AAPL", "150.5", 1_795_000_000_001)).await;
+    let row = page.until("tbody tr:first-child", "150.50").await;
+    assert!(row.contains("+0.17 %"), "{row}");
+    page.picture("feed-up").await;
+}

@@ -1,0 +1,64 @@
+// A page in headless Chromium, driven by lines of JSON on standard input, each answered by one on standard output:
+//
+//   {"do":"goto","at":"http://…"}
+//   {"do":"click","at":"button"}
+//   {"do":"fill","at":"#symbols","with":"AAPL"}
+//   {"do":"texts","at":"td:first-child"}            what each of the elements says
+//   {"do":"until","at":"#feed","with":"feed up"}    waits for an element that contains it, and tells all that it says
+//   {"do":"untilGone","at":"td:text-is('AAPL')"}    waits until there is none
+//   {"do":"screenshot","at":"page.png"}
+//
+// usage: browser.js USER_DATA_DIR [WIDTH HEIGHT [SCALE]]
+"use strict";
+const readline = require("node:readline");
+const { chromium } = require("playwright-core");
+
+const EXECUTABLE = "/usr/bin/chromium";
+const [userData, width = 1200, height = 640, scale = 1] = process.argv.slice(2);
+
+async function act(page, { do: what, at, with: text }) {
+  switch (what) {
+    case "goto": return void (await page.goto(at));
+    case "click": return void (await page.click(at));
+    case "fill": return void (await page.fill(at, text));
+    case "texts": return page.locator(at).allTextContents();
+    case "until": {
+      const found = page.locator(at).filter({ hasText: text }).first();
+      await found.waitFor();
+      return (await found.textContent()).trim();
+    }
+    case "untilGone": return void (await page.locator(at).first().waitFor({ state: "detached" }));
+    case "screenshot": return void (await page.screenshot({ path: at, animations: "disabled" }));
+    default: throw new Error(`unknown command ${what}`);
+  }
+}
+
+async function main() {
+  const context = await chromium.launchPersistentContext(userData, {
+    executablePath: EXECUTABLE,
+    headless: true,
+    args: ["--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking", "--disable-component-update", "--disable-sync"],
+    viewport: { width: Number(width), height: Number(height) },
+    deviceScaleFactor: Number(scale),
+  });
+  context.setDefaultTimeout(50_000); // Before the test gives up, as only we can tell what the page shows.
+  const page = context.pages()[0] ?? (await context.newPage());
+  const errors = [];
+  page.on("pageerror", (error) => errors.push(String(error)));
+  const say = (what) => console.log(JSON.stringify(what));
+  for await (const line of readline.createInterface({ input: process.stdin })) {
+    try {
+      const answer = await act(page, JSON.parse(line));
+      say(errors.length ? { error: errors.join("\n") } : { answer: answer ?? null });
+    } catch (error) {
+      say({ error: `${error.message}\nThe page:\n${await page.innerText("body").catch(String)}` });
+    }
+  }
+  await context.close();
+}
+
+main().catch((error) => {
+  const hint = require("node:fs").existsSync(EXECUTABLE) ? "" : `${EXECUTABLE} is not installed (see README: Tests)\n`;
+  console.error(hint + error);
+  process.exit(1);
+});
