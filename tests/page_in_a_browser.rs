@@ -126,9 +126,11 @@ async fn a_lost_feed_is_told() {
     page.until("tbody tr:first-child", "150.25").await;
     redis.kill();
     page.until("#feed", "feed down").await;
+    page.until("tbody.stale", "150.25").await;
     page.picture("feed-down").await;
     redis.launch();
     page.until("#feed", "feed up, after").await;
+    page.until("tbody:not(.stale)", "150.25").await;
     redis.publisher().await.trade("AAPL", &trade("AAPL", "150.5", 1_795_000_000_001)).await;
     let row = page.until("tbody tr:first-child", "150.50").await;
     assert!(row.contains("+0.17 %"), "{row}");
