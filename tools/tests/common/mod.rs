@@ -112,7 +112,7 @@ impl Redis {
             .stdout(Stdio::piped())
             .kill_on_drop(true)
             .spawn()
-            .expect("redis-server is installed");
+            .expect("redis-server is installed (see README: Tests)");
         let mut log = BufReader::new(server.stdout.take().unwrap()).lines();
         line_with(&mut log, "eady to accept connections").await;
         // The log goes on being read, or a full pipe would block the server.
