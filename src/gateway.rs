@@ -220,6 +220,9 @@ impl Gateway {
         tracing::info!("Heartbeat started with {interval_ms}ms interval");
         self.tasks.spawn(stats::log(Arc::clone(&self.state), config.stats_interval, self.feeding.clone()));
         tracing::info!("WebSocket Gateway initialized and ready");
+        if config.demo {
+            tracing::info!("Demo: open http://localhost:{}/", self.local_addr.port());
+        }
     }
 }
 

@@ -202,7 +202,7 @@ impl Shard {
             Step::Closed => {
                 if let Some(conn) = self.conns.get_mut(key) {
                     conn.outbox.clear();
-                    self.close(key, CloseCode::Normal, "");
+                    self.close(key, CloseCode::Normal, "closed by the client");
                 }
             }
         }
@@ -334,6 +334,10 @@ impl Shard {
             self.refuse(key, &Refusal::new(ErrorCode::MessageTooLarge, error.to_string()));
         }
         self.close(key, error.close_code(), &error.to_string());
+        // Nothing can be read after such an error; what follows is thrown away from any place.
+        if let Some(conn) = self.conns.get_mut(key) {
+            conn.reader = Reader::default();
+        }
     }
 
     /// Replies, then closes.
@@ -352,7 +356,6 @@ impl Shard {
         }
         conn.outbox.push_own(Batch::own(close::close_frame(code, reason), &self.ledger));
         conn.phase = Phase::Closing;
-        conn.reader = Reader::default();
         conn.unread = None;
         let unwanted = self.index.disconnect(key);
         self.release_topics(unwanted);
@@ -368,7 +371,9 @@ impl Shard {
         {
             let Ok(step) = conn.reader.next(&mut input[at..], self.config.max_message_bytes) else { return };
             at += step.consumed;
-            if matches!(step.message, Some(Incoming::Close(_))) && conn.phase == Phase::Closed {
+            let closed = matches!(step.message, Some(Incoming::Close(_)));
+            conn.reader.settle();
+            if closed && conn.phase == Phase::Closed {
                 return self.remove(key);
             }
         }
