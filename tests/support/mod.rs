@@ -2,6 +2,7 @@
 #![allow(dead_code, unreachable_pub, reason = "each test uses the part that it needs")]
 
 pub mod client;
+pub mod nginx;
 pub mod process;
 pub mod program;
 pub mod raw;

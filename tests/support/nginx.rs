@@ -1,0 +1,120 @@
+//! nginx with the configuration that is shipped, on a port of the test's own.
+
+use std::io::{BufRead, BufReader, Read};
+use std::net::{SocketAddr, TcpListener};
+use std::path::Path;
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::{Arc, Mutex};
+
+use tempfile::TempDir;
+
+use super::until;
+
+/// The text of a file in `deploy/`.
+pub fn deployed(name: &str) -> String {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("deploy").join(name);
+    std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+}
+
+/// The arguments of each directive of that name, in order; for values without quotes, braces and semicolons.
+pub fn directives(config: &str, name: &str) -> Vec<Vec<String>> {
+    let lines = config.lines().map(|line| line.split('#').next().unwrap_or_default().trim());
+    let found = lines.filter_map(|line| line.strip_suffix(';')?.strip_prefix(name));
+    let found = found.filter(|rest| rest.starts_with(char::is_whitespace));
+    found.map(|rest| rest.split_whitespace().map(str::to_owned).collect()).collect()
+}
+
+/// A running nginx, stopped when dropped.
+pub struct Nginx {
+    child: Child,
+    _dir: TempDir,
+    pub port: u16,
+    /// Both logs, line by line.
+    pub log: Arc<Mutex<Vec<String>>>,
+}
+
+impl Nginx {
+    /// nginx in front of `gateways`: `deploy/nginx.conf` as it is, and the two files that differ between places with
+    /// this place's addresses and the same parameters.
+    pub async fn before(gateways: &[SocketAddr]) -> Self {
+        let port = TcpListener::bind("127.0.0.1:0").and_then(|socket| socket.local_addr());
+        let port = port.expect("a free port").port();
+        let dir = TempDir::new().expect("a temporary directory");
+        let file = |name: &str| dir.path().join(name);
+
+        let listen = deployed("listen.conf").replace("listen 8080 ", &format!("listen 127.0.0.1:{port} "));
+        let [server] = &directives(&deployed("upstream.conf"), "server")[..] else { panic!("one server") };
+        let ["gateway:8080", "resolve", parameters @ ..] =
+            &server.iter().map(String::as_str).collect::<Vec<_>>()[..]
+        else {
+            panic!("gateway:8080 resolve in {server:?}")
+        };
+        let parameters = parameters.join(" ");
+        let servers: String =
+            gateways.iter().map(|gateway| format!("server {gateway} {parameters};\n")).collect();
+        std::fs::write(file("nginx.conf"), deployed("nginx.conf")).expect("a file");
+        std::fs::write(file("listen.conf"), listen).expect("a file");
+        std::fs::write(file("upstream.conf"), servers).expect("a file");
+        std::fs::create_dir(file("run")).expect("a directory");
+
+        // Debian has it where only root looks.
+        let path = format!("{}:/usr/sbin", std::env::var("PATH").unwrap_or_default());
+        let mut child = Command::new("nginx")
+            .env("PATH", path)
+            .args(["-p".as_ref(), file("run").as_os_str(), "-c".as_ref(), file("nginx.conf").as_os_str()])
+            .args(["-e", "stderr", "-g", "daemon off;"])
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("nginx is installed (see README: Tests)");
+        let log: Arc<Mutex<Vec<String>>> = Arc::default();
+        collect(child.stdout.take().expect("piped"), &log);
+        collect(child.stderr.take().expect("piped"), &log);
+        let mut nginx = Self { child, _dir: dir, port, log };
+        until("nginx to listen", async || {
+            let ended = nginx.child.try_wait().expect("a child");
+            assert!(ended.is_none(), "nginx ended: {:?}", nginx.log);
+            tokio::net::TcpStream::connect(nginx.addr()).await.ok()
+        })
+        .await;
+        nginx
+    }
+
+    pub fn addr(&self) -> SocketAddr {
+        ([127, 0, 0, 1], self.port).into()
+    }
+
+    /// Whether a line of a log contains `part`.
+    pub fn has_logged(&self, part: &str) -> bool {
+        self.log.lock().unwrap().iter().any(|line| line.contains(part))
+    }
+
+    pub fn signal(&self, signal: &str) {
+        let status = Command::new("kill").args(["-s", signal, &self.child.id().to_string()]).status();
+        assert!(status.expect("kill(1)").success());
+    }
+
+    /// Waits for the end.
+    pub async fn exit(&mut self) -> ExitStatus {
+        until("nginx to end", async || self.child.try_wait().expect("a child")).await
+    }
+}
+
+impl Drop for Nginx {
+    fn drop(&mut self) {
+        // SIGKILL would leave its workers behind.
+        if matches!(self.child.try_wait(), Ok(None)) {
+            let _ = Command::new("kill").args(["-s", "TERM", &self.child.id().to_string()]).status();
+            let _ = self.child.wait();
+        }
+    }
+}
+
+fn collect(pipe: impl Read + Send + 'static, log: &Arc<Mutex<Vec<String>>>) {
+    let log = Arc::clone(log);
+    std::thread::spawn(move || {
+        for line in BufReader::new(pipe).lines().map_while(Result::ok) {
+            log.lock().unwrap().push(line);
+        }
+    });
+}
