@@ -251,6 +251,32 @@ fn thousands(number: usize) -> String {
 }
 
 #[test]
+fn clients_are_told_before_nginx_goes() {
+    // Compose ends what depends on a service before that service, and all else at the same time.
+    let compose = compose();
+    for (name, service) in compose["services"].as_object().expect("a mapping") {
+        let depends_on = service["depends_on"].as_object();
+        assert!(depends_on.is_none_or(|others| others.keys().all(|other| other == "redis")), "{name}");
+    }
+    assert_eq!(compose["services"]["nginx"]["stop_signal"], "SIGQUIT");
+    assert_eq!(compose["services"]["gateway"]["depends_on"]["redis"]["condition"], "service_healthy");
+}
+
+#[test]
+fn every_directive_is_explained() {
+    let page = read("docs/deployment.md");
+    for file in ["nginx.conf", "listen.conf", "upstream.conf"] {
+        let config = deployed(file);
+        let lines = config.lines().map(str::trim).filter(|line| line.ends_with(';'));
+        let names = lines.filter_map(|line| line.split_whitespace().next());
+        let names = names.filter(|name| name.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_'));
+        for name in names.filter(|name| !name.ends_with("_temp_path")) {
+            assert!(page.contains(name), "{name} of {file} in docs/deployment.md");
+        }
+    }
+}
+
+#[test]
 fn no_service_has_more_than_it_needs() {
     let compose = compose();
     let services = compose["services"].as_object().expect("a mapping");
