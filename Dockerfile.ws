@@ -23,7 +23,9 @@ RUN cargo build --release --locked --package ws-gateway \
     && cargo clean --release --package ws-gateway
 COPY web web
 COPY src src
-RUN cargo build --release --locked --package ws-gateway --bin ws-gateway
+# Without line numbers, but with the names of functions: 7 MB instead of 29.
+RUN cargo build --release --locked --package ws-gateway --bin ws-gateway \
+    && strip --strip-debug target/release/ws-gateway
 
 # --- The test publisher, which nobody builds who doesn't ask for it ---
 FROM manifests AS publisher-build
@@ -32,7 +34,8 @@ RUN cargo build --release --locked --package tools \
 COPY web web
 COPY src src
 COPY tools/src tools/src
-RUN cargo build --release --locked --package tools --bin test-publisher
+RUN cargo build --release --locked --package tools --bin test-publisher \
+    && strip --strip-debug target/release/test-publisher
 
 # --- The images: glibc and libgcc, no shell, no package manager, user 65532 ---
 FROM gcr.io/distroless/cc-debian12:nonroot AS test-publisher
