@@ -146,13 +146,11 @@ async fn clients_are_spread_and_come_back_when_a_gateway_goes() {
     assert_eq!(spread(&clients), HashMap::from([("gw-2", CLIENTS)]));
     all_receive(&mut clients, &mut worker, 30..40).await;
 
-    // One comes back, and has clients again as soon as nginx tries it.
+    // One comes back, and has the next clients, as it has the fewest.
     let port = gateways[0].port.to_string();
     let _back = Process::on(&redis, &["--server-id", "gw-back", "--ws-port", &port]).await;
-    let back = until("a client on the gateway that came back", async || {
-        Some(Placed::connect(nginx.addr()).await).filter(|placed| placed.server_id == "gw-back")
-    });
-    clients.push(back.await);
+    clients.extend(Placed::connect_all(nginx.addr(), 20).await);
+    assert_eq!(spread(&clients), HashMap::from([("gw-2", CLIENTS), ("gw-back", 20)]));
     all_receive(&mut clients, &mut worker, 40..50).await;
 
     // Lines are written when clients go. Somebody's handshake was first tried at the dead gateway.
