@@ -84,6 +84,12 @@ pub(super) async fn serve(
     in_flight: Arc<Semaphore>,
     stop: CancellationToken,
 ) {
+    // hyper allocates its buffer with its first look at the socket: a peer that hasn't said anything yet gets none.
+    let started = Instant::now();
+    let first = timeout(http.bounds.handshake_timeout, stream.readable());
+    if stop.run_until_cancelled(first).await.is_none_or(|readable| readable.is_err()) {
+        return;
+    }
     let begun = Arc::new(AtomicU64::new(0));
     let requests =
         Requests { http: Arc::clone(&http), in_flight, begun: Arc::clone(&begun), accepted: Cell::new(None) };
@@ -93,7 +99,7 @@ pub(super) async fn serve(
         .max_buf_size(HTTP_HEADER_BYTES_MAX)
         .serve_connection(TokioIo::new(stream), requests);
 
-    let mut deadline = pin!(sleep_until(Instant::now() + http.bounds.handshake_timeout));
+    let mut deadline = pin!(sleep_until(started + http.bounds.handshake_timeout));
     let mut stopped = pin!(stop.cancelled());
     let mut stopping = false;
     let mut seen = 0;
@@ -121,7 +127,8 @@ pub(super) async fn serve(
     let stream = parts.io.into_inner();
     match parts.service.accepted.take() {
         Some(accepted) => hand_over(stream, parts.read_buf, accepted, &http),
-        None if !stopping => linger(stream).await,
+        // Boxed, so that its buffer isn't part of every connection's task.
+        None if !stopping => Box::pin(linger(stream)).await,
         None => {}
     }
 }

@@ -18,12 +18,12 @@ use crate::limits::{ACCEPT_BACKOFF_MAX_MS, ACCEPT_BACKOFF_MIN_MS, LISTEN_BACKLOG
 
 /// Why the gateway can't listen, and the way out.
 #[derive(Debug, thiserror::Error)]
-#[error("cannot listen on {address}: {source}{hint}")]
+#[error("cannot listen on {address}: {reason}{hint}")]
 pub struct BindError {
     /// `WS_HOST` and `WS_PORT`.
     pub address: SocketAddr,
     /// The system's reason.
-    pub source: io::Error,
+    pub reason: io::Error,
     /// What to do about it.
     hint: &'static str,
 }
@@ -33,8 +33,8 @@ pub struct BindError {
 /// # Errors
 /// The port is taken, not allowed, or the address isn't this machine's.
 pub fn bind(address: SocketAddr) -> Result<TcpListener, BindError> {
-    listening_socket(address).map_err(|source| {
-        let hint = match source.kind() {
+    listening_socket(address).map_err(|reason| {
+        let hint = match reason.kind() {
             io::ErrorKind::AddrInUse => "; stop what listens there, or set WS_PORT to another port",
             io::ErrorKind::PermissionDenied => {
                 "; ports below 1024 need a privilege: set WS_PORT to a higher one"
@@ -43,7 +43,7 @@ pub fn bind(address: SocketAddr) -> Result<TcpListener, BindError> {
             _ if address.is_ipv6() => "; without IPv6 set WS_HOST to 0.0.0.0",
             _ => "",
         };
-        BindError { address, source, hint }
+        BindError { address, reason, hint }
     })
 }
 

@@ -119,13 +119,13 @@ pub enum BrokerError {
     },
     /// The address cannot be listened on for another reason.
     #[error(
-        "the embedded broker cannot listen on {addr}: {source}; set REDIS_URL, or another address for it"
+        "the embedded broker cannot listen on {addr}: {reason}; set REDIS_URL, or another address for it"
     )]
     Listen {
         /// Where it should have listened.
         addr: SocketAddr,
         /// What the system says.
-        source: std::io::Error,
+        reason: std::io::Error,
     },
 }
 
@@ -149,9 +149,9 @@ impl EmbeddedBroker {
             let local_addr = listener.local_addr()?;
             Ok((listener, local_addr))
         };
-        let (listener, local_addr) = bound.await.map_err(|source: std::io::Error| match source.kind() {
+        let (listener, local_addr) = bound.await.map_err(|reason: std::io::Error| match reason.kind() {
             std::io::ErrorKind::AddrInUse => BrokerError::PortTaken { addr },
-            _ => BrokerError::Listen { addr, source },
+            _ => BrokerError::Listen { addr, reason },
         })?;
         if !config.host.is_loopback() && config.password.is_none() {
             warn!(%local_addr, "the embedded broker has no password: whoever reaches this address can publish");
