@@ -14,6 +14,7 @@
 pub mod backoff;
 pub mod cli;
 pub mod client;
+pub mod load;
 
 pub mod publisher;
 pub mod term;

@@ -1,0 +1,161 @@
+//! The publisher's side of the Redis protocol: pipelined PUBLISH out, replies counted and forgotten. Pure.
+
+use fastrand::Rng;
+use ws_gateway::ingest::resp::{write_array_header, write_bulk};
+
+use super::crowd::symbol_name;
+use super::message::Trade;
+
+/// Writes trades, each as the command that publishes it. Once the buffers have grown nothing is allocated.
+#[derive(Debug)]
+pub struct TradeWriter {
+    /// Names and channels of all symbols.
+    channels: Vec<(String, String)>,
+    payload: Vec<u8>,
+    rng: Rng,
+}
+
+impl TradeWriter {
+    /// For so many symbols, on channels `<prefix>trade:<symbol>`.
+    pub fn new(channel_prefix: &str, symbols: u32, seed: u64) -> Self {
+        let channel = |name: String| {
+            let channel = format!("{channel_prefix}trade:{name}");
+            (name, channel)
+        };
+        Self {
+            channels: (0..symbols).map(|symbol| channel(symbol_name(symbol))).collect(),
+            payload: Vec::with_capacity(256),
+            rng: Rng::with_seed(seed),
+        }
+    }
+
+    /// Appends the PUBLISH of a trade, for a symbol below the number given. What [`super::message`] looks for stands in
+    /// front, directly behind the symbol; the rest is as long as with a typical trade.
+    pub fn write(&mut self, out: &mut Vec<u8>, trade: &Trade, timestamp_ms: u64) {
+        let Some((name, channel)) = self.channels.get(trade.symbol as usize) else { return };
+        // Always three digits, a point and two: all trades have about the same size.
+        let cents = self.rng.u64(10_000..=99_999);
+        let payload = &mut self.payload;
+        payload.clear();
+        payload.extend_from_slice(br#"{"symbol":""#);
+        payload.extend_from_slice(name.as_bytes());
+        field(payload, br#"","seq":"#, trade.seq);
+        field(payload, br#","sent":"#, trade.sent_ns);
+        field(payload, br#","price":"#, cents / 100);
+        payload.extend_from_slice(&[b'.', b'0' + (cents / 10 % 10) as u8, b'0' + (cents % 10) as u8]);
+        field(payload, br#","volume":"#, 100 * (1 + cents % 9));
+        field(payload, br#","timestamp":"#, timestamp_ms);
+        payload.extend_from_slice(br#","exchange":"NASDAQ"}"#);
+
+        write_array_header(out, 3);
+        write_bulk(out, b"PUBLISH");
+        write_bulk(out, channel.as_bytes());
+        write_bulk(out, payload);
+    }
+}
+
+fn field(out: &mut Vec<u8>, name: &[u8], value: u64) {
+    out.extend_from_slice(name);
+    out.extend_from_slice(itoa::Buffer::new().format(value).as_bytes());
+}
+
+/// Counts replies, each of one line, as they come in pieces.
+#[derive(Debug, Default)]
+pub struct Replies {
+    /// How many there were.
+    pub count: u64,
+    /// How many of them said that nobody is subscribed.
+    pub unheard: u64,
+    /// The first error reply.
+    pub error: Option<String>,
+    /// The line so far, without its end; long ones are cut.
+    line: Vec<u8>,
+}
+
+impl Replies {
+    /// Takes the next piece.
+    pub fn feed(&mut self, mut bytes: &[u8]) {
+        while let Some(at) = bytes.iter().position(|&byte| byte == b'\n') {
+            self.append(&bytes[..at]);
+            self.end_of_line();
+            bytes = &bytes[at + 1..];
+        }
+        self.append(bytes);
+    }
+
+    fn append(&mut self, piece: &[u8]) {
+        let room = 512 - self.line.len().min(512);
+        self.line.extend_from_slice(&piece[..piece.len().min(room)]);
+    }
+
+    fn end_of_line(&mut self) {
+        let line = self.line.strip_suffix(b"\r").unwrap_or(&self.line);
+        self.count += 1;
+        match line {
+            b":0" => self.unheard += 1,
+            [b'-', text @ ..] if self.error.is_none() => {
+                self.error = Some(String::from_utf8_lossy(text).into_owned());
+            }
+            _ => {}
+        }
+        self.line.clear();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use ws_gateway::frame;
+    use ws_gateway::ingest::resp::{CommandLimits, Progress, parse_command};
+    use ws_gateway::market::{Symbol, check_trade};
+
+    use super::super::{frames, message};
+    use super::*;
+
+    #[test]
+    fn a_trade_passes_through_the_gateway_and_is_read_back() {
+        let mut writer = TradeWriter::new("md:", 100, 1);
+        for n in 1..200 {
+            let trade = Trade { symbol: n as u32 % 100, seq: n, sent_ns: 123_456_789_012_345 + n };
+            let mut out = Vec::new();
+            writer.write(&mut out, &trade, 1_700_000_000_123);
+            let Ok(Progress::Done { value, used_bytes }) =
+                parse_command(&out, &CommandLimits::UNAUTHENTICATED)
+            else {
+                panic!("{}", String::from_utf8_lossy(&out));
+            };
+            let args = value.args();
+            let symbol = Symbol::parse(symbol_name(trade.symbol).as_bytes()).unwrap();
+            assert_eq!((used_bytes, args[0]), (out.len(), &b"PUBLISH"[..]));
+            assert_eq!(args[1], format!("md:trade:{symbol}").as_bytes());
+            let object = check_trade(args[2], symbol.as_bytes(), 65_536).unwrap();
+            let mut framed = Vec::new();
+            frame::write_trade(&mut framed, object, 1_700_000_000_456);
+            assert!((170..=190).contains(&framed.len()), "{} bytes", framed.len());
+            let frames::Front::Frame { payload, .. } = frames::front(&framed, 1000) else {
+                panic!("{framed:?}")
+            };
+            assert_eq!(message::parse(payload), message::Message::Trade(trade));
+        }
+    }
+
+    #[test]
+    fn replies_are_counted_however_they_are_cut() {
+        let text = b":1\r\n:0\r\n-ERR no\r\n+OK\r\n-ERR other\r\n:10\r\n";
+        for cut in 0..text.len() {
+            let mut replies = Replies::default();
+            replies.feed(&text[..cut]);
+            replies.feed(&text[cut..]);
+            assert_eq!((replies.count, replies.unheard), (6, 1), "{cut}");
+            assert_eq!(replies.error.as_deref(), Some("ERR no"));
+        }
+    }
+
+    #[test]
+    fn a_line_without_end_is_bounded() {
+        let mut replies = Replies::default();
+        for _ in 0..100 {
+            replies.feed(&[b'x'; 1000]);
+        }
+        assert_eq!((replies.count, replies.line.len()), (0, 512));
+    }
+}

@@ -1,0 +1,227 @@
+//! A run from beginning to end: open the crowd, publish, watch, wait for the last event, close the books.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use anyhow::{Context as _, bail};
+
+use super::clock::monotonic_ns;
+use super::feed::{Feed, Published};
+use super::options::Plan;
+use super::report::{Facts, Measured, Opening, Report, Sample};
+use super::server::Processes;
+use super::wire::{Command, Progress, Window};
+use super::workers::Workers;
+
+/// Between two lines of progress.
+const PROGRESS_NS: u64 = 1_000_000_000;
+/// Between two looks at the server's memory.
+const MEMORY_NS: u64 = 500_000_000;
+/// After the last connection is in: the server puts away what it needed for handshakes.
+const SETTLE: Duration = Duration::from_millis(500);
+/// From the order to measure to the first trade, so that every worker has heard of it.
+const START_DELAY_NS: u64 = 50_000_000;
+/// The longest wait for the crowd to get in: at 100 handshakes a second 10,000 take 100 s.
+const OPEN_TIMEOUT_NS: u64 = 300_000_000_000;
+/// Nothing more for so long, and what hasn't come is lost.
+const PATIENCE_NS: u64 = 3_000_000_000;
+/// The longest wait for the workers' results.
+const FINISH_TIMEOUT_NS: u64 = 60_000_000_000;
+
+/// Runs a plan and reports. Progress goes to standard error.
+///
+/// # Errors
+/// If it can't be run at all: no Redis, a worker that ends, a crowd that doesn't get in. What the server does wrong is
+/// no error, but what the report is about.
+pub fn run(plan: &Plan) -> anyhow::Result<Report> {
+    let server = match &plan.server_pids[..] {
+        [] => Processes::listening_at(plan.crowd.addr),
+        pids => Processes::new(pids.to_vec()),
+    };
+    let redis = plan.feed.as_ref().map(|feed| Processes::listening_at(feed.addr)).unwrap_or_default();
+    let feed = plan.feed.clone().map(Feed::connect).transpose()?;
+    let (mut workers, opening) = open(plan, &server)?;
+    let stage = Stage { server: &server, redis: &redis, clients: Processes::new(workers.pids()) };
+    let mut measured = None;
+    if workers.progress().open > 0 && !plan.duration.is_zero() {
+        measured = Some(stage.measure(plan, feed, &mut workers)?);
+    }
+    let last = match &measured {
+        Some(Measured { published: Some(published), .. }) => published.last.clone(),
+        _ => vec![0; plan.crowd.symbols as usize],
+    };
+    workers.tell(&Command::Finish { last, patience_ns: PATIENCE_NS })?;
+    let deadline_ns = monotonic_ns() + FINISH_TIMEOUT_NS;
+    while !workers.are_done() {
+        workers.hear(Duration::from_millis(100))?;
+        if monotonic_ns() > deadline_ns {
+            bail!("the worker processes have not finished after {} s", FINISH_TIMEOUT_NS / 1_000_000_000);
+        }
+    }
+    let outcomes = workers.outcomes();
+    Ok(Report::new(&Facts { plan, server: &server, opening, measured, outcomes }))
+}
+
+/// Opens the crowd, and measures what that takes.
+fn open(plan: &Plan, server: &Processes) -> anyhow::Result<(Workers, Opening)> {
+    let rss_before_bytes = server.rss_bytes();
+    let cpu_before_ns = server.cpu_ns();
+    let begin_ns = monotonic_ns();
+    let mut workers = Workers::start(&plan.crowd, plan.workers)?;
+    let mut lines = Lines::new("opening", begin_ns);
+    while !workers.are_opened() {
+        workers.hear(Duration::from_millis(100))?;
+        lines.tell(&workers.progress(), 0);
+        if monotonic_ns() > begin_ns + OPEN_TIMEOUT_NS {
+            bail!(
+                "only {} of {} connections are open after 300 s",
+                workers.progress().open,
+                plan.crowd.connections
+            );
+        }
+    }
+    let end_ns = monotonic_ns();
+    let cpu_ns = server.cpu_ns().zip(cpu_before_ns).map(|(after, before)| after - before);
+    std::thread::sleep(SETTLE);
+    let opening = Opening {
+        seconds: (end_ns - begin_ns) as f64 / 1e9,
+        cpu_ns,
+        rss_before_bytes,
+        rss_after_bytes: server.rss_bytes(),
+    };
+    Ok((workers, opening))
+}
+
+/// Who takes part, to be measured.
+struct Stage<'r> {
+    server: &'r Processes,
+    redis: &'r Processes,
+    clients: Processes,
+}
+
+type Publisher = JoinHandle<anyhow::Result<Published>>;
+
+impl Stage<'_> {
+    fn measure(&self, plan: &Plan, feed: Option<Feed>, workers: &mut Workers) -> anyhow::Result<Measured> {
+        let start_ns = monotonic_ns() + START_DELAY_NS;
+        let from_ns = start_ns + plan.warmup.as_nanos() as u64;
+        let window = Window { from_ns, to_ns: from_ns + plan.duration.as_nanos() as u64 };
+        workers.tell(&Command::Measure(window))?;
+        let published = Arc::new(AtomicU64::new(0));
+        let publisher = feed.map(|feed| {
+            let progress = Arc::clone(&published);
+            let publish = move || feed.run(start_ns, window, &progress);
+            std::thread::Builder::new().name("publisher".to_owned()).spawn(publish)
+        });
+        let publisher = publisher.transpose().context("the publisher's thread could not be started")?;
+        let mut watch = Watch {
+            workers,
+            lines: Lines::new("running", start_ns),
+            published: &published,
+            publisher,
+            peak: 0,
+        };
+        watch.until(window.from_ns, self.server)?;
+        let begin = self.sample();
+        watch.until(window.to_ns, self.server)?;
+        let end = self.sample();
+        let rss_peak_bytes = (watch.peak > 0).then_some(watch.peak);
+        let published = watch.publisher.map(join).transpose()?;
+        Ok(Measured { window, begin, end, rss_peak_bytes, published })
+    }
+
+    fn sample(&self) -> Sample {
+        let single = |pid: &u32| Processes::new(vec![*pid]);
+        Sample {
+            at_ns: monotonic_ns(),
+            server_ns: self.server.cpu_ns(),
+            redis_ns: self.redis.cpu_ns(),
+            own_ns: Processes::new(vec![std::process::id()]).cpu_ns(),
+            client_ns: self.clients.pids().iter().map(|pid| single(pid).cpu_ns()).collect(),
+            client_waited_ns: self.clients.pids().iter().map(|pid| single(pid).run_queue_ns()).collect(),
+        }
+    }
+}
+
+/// Watching while trades flow.
+struct Watch<'w> {
+    workers: &'w mut Workers,
+    lines: Lines,
+    published: &'w AtomicU64,
+    publisher: Option<Publisher>,
+    /// The most memory seen, in bytes.
+    peak: u64,
+}
+
+impl Watch<'_> {
+    /// Until a time, or until the publisher has failed.
+    fn until(&mut self, time_ns: u64, server: &Processes) -> anyhow::Result<()> {
+        let mut memory_ns = 0;
+        loop {
+            let now_ns = monotonic_ns();
+            if now_ns >= time_ns {
+                return Ok(());
+            }
+            if now_ns >= memory_ns + MEMORY_NS {
+                memory_ns = now_ns;
+                self.peak = self.peak.max(server.rss_bytes_quick().unwrap_or_default());
+            }
+            self.workers.hear(Duration::from_nanos((time_ns - now_ns).min(MEMORY_NS)))?;
+            self.lines.tell(&self.workers.progress(), self.published.load(Ordering::Relaxed));
+            if let Some(publisher) = self.publisher.take_if(|publisher| publisher.is_finished()) {
+                // It ends by itself only at the window's end.
+                join(publisher)?;
+                return Ok(());
+            }
+        }
+    }
+}
+
+fn join(publisher: Publisher) -> anyhow::Result<Published> {
+    publisher.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)).context("publishing")
+}
+
+/// Lines of progress.
+struct Lines {
+    what: &'static str,
+    begin_ns: u64,
+    told_ns: u64,
+    delivered: u64,
+}
+
+impl Lines {
+    fn new(what: &'static str, begin_ns: u64) -> Self {
+        Self { what, begin_ns, told_ns: begin_ns, delivered: 0 }
+    }
+
+    fn tell(&mut self, progress: &Progress, published: u64) {
+        let now_ns = monotonic_ns();
+        if now_ns < self.told_ns + PROGRESS_NS {
+            return;
+        }
+        let counts = progress.counts;
+        let per_second = (counts.delivered - self.delivered) as f64 * 1e9 / (now_ns - self.told_ns) as f64;
+        let seconds = now_ns.saturating_sub(self.begin_ns) as f64 / 1e9;
+        let mut line = format!("{} {seconds:5.1} s: {} open", self.what, progress.open);
+        if published > 0 {
+            line += &format!(", {published} published, {} delivered ({per_second:.0}/s)", counts.delivered);
+        }
+        for (figure, name) in [
+            (u64::from(progress.failed), "FAILED"),
+            (counts.missing, "MISSING"),
+            (counts.repeated, "REPEATED"),
+            (counts.out_of_order, "OUT OF ORDER"),
+            (counts.uninvited, "UNINVITED"),
+            (counts.announced, "skipped with notice"),
+        ] {
+            if figure > 0 {
+                line += &format!(", {figure} {name}");
+            }
+        }
+        eprintln!("{line}");
+        self.told_ns = now_ns;
+        self.delivered = counts.delivered;
+    }
+}

@@ -1,0 +1,367 @@
+//! A swarm of connections on one epoll: opens them, subscribes them, reads what comes, and keeps the books.
+//!
+//! Everything a message needs is at hand: one read into one scratch buffer, frames and trades read where they lie, a
+//! slot in the ledger, a bucket of the histogram. So that a core goes to the server, not to watching it.
+
+mod churn;
+mod connection;
+
+use std::io;
+use std::ops::Range;
+
+use mio::event::Event;
+use mio::{Registry, Token};
+
+use self::churn::Churn;
+use self::connection::{Connection, Stage};
+use super::clock::monotonic_ns;
+use super::crowd::{Crowd, write_request};
+use super::frames::{self, Front};
+use super::handshake::{self, Response};
+use super::latency::Latency;
+use super::ledger::{Holding, Ledger};
+use super::message::{self, Message};
+use super::wire::{Outcome, Progress, Reasons, Window};
+
+/// The shared read buffer, and so the longest frame, and the most that one read takes.
+const SCRATCH_BYTES: usize = 256 * 1024;
+/// Connections begun in one turn of the loop, so that those in flight get theirs.
+const OPENED_PER_TURN: usize = 64;
+/// How long a connection may take from connect to its first reply.
+const OPEN_TIMEOUT_NS: u64 = 20_000_000_000;
+
+/// Connections of one process.
+#[derive(Debug)]
+pub struct Swarm {
+    crowd: Crowd,
+    first: u32,
+    registry: Registry,
+    connections: Vec<Connection>,
+    request: Vec<u8>,
+    scratch: Box<[u8]>,
+    /// The next connection to open.
+    next: usize,
+    /// Connections on their way in.
+    opening: usize,
+    churn: Churn,
+    books: Books,
+    last_read_ns: u64,
+}
+
+/// What is measured.
+#[derive(Debug)]
+struct Books {
+    ledger: Ledger,
+    window: Window,
+    open: u32,
+    opened: u32,
+    failed: Reasons,
+    lost: Reasons,
+    complaints: Reasons,
+    feed_lost: u64,
+    delivered_in_window: u64,
+    bytes_in_window: u64,
+    latency: Latency,
+    handshakes: Latency,
+    replies: Latency,
+}
+
+impl Swarm {
+    /// A part of a crowd, to be opened turn by turn.
+    pub fn new(crowd: Crowd, part: Range<u32>, registry: Registry) -> Self {
+        let connections: Vec<_> = part.clone().map(|_| Connection::unborn()).collect();
+        let books = Books {
+            ledger: Ledger::new(&crowd, part.clone()),
+            window: Window::default(),
+            open: 0,
+            opened: 0,
+            failed: Reasons::default(),
+            lost: Reasons::default(),
+            complaints: Reasons::default(),
+            feed_lost: 0,
+            delivered_in_window: 0,
+            bytes_in_window: 0,
+            latency: Latency::new(),
+            handshakes: Latency::new(),
+            replies: Latency::new(),
+        };
+        Self {
+            request: handshake::request(&crowd.host, &crowd.path),
+            first: part.start,
+            crowd,
+            registry,
+            connections,
+            scratch: vec![0; SCRATCH_BYTES].into(),
+            next: 0,
+            opening: 0,
+            churn: Churn::default(),
+            books,
+            last_read_ns: 0,
+        }
+    }
+
+    /// Whether every connection is in, or has failed.
+    pub fn is_opened(&self) -> bool {
+        self.next == self.connections.len() && self.opening == 0
+    }
+
+    /// Whether the loop has to come back at once, or at the next millisecond, without an event.
+    pub fn is_restless(&self) -> bool {
+        (self.next < self.connections.len() && self.opening < self.crowd.connecting_max as usize)
+            || self.churn.from_ns.is_some()
+    }
+
+    /// Counts for rates what arrives from now on in the window, for latencies what was sent in it.
+    pub fn measure(&mut self, window: Window) {
+        self.books.window = window;
+        if self.crowd.churn_per_second > 0 {
+            self.churn.from_ns = Some(monotonic_ns());
+        }
+    }
+
+    /// How things stand.
+    pub fn progress(&self) -> Progress {
+        Progress {
+            open: self.books.open,
+            failed: self.books.failed.total() + self.books.lost.total(),
+            counts: self.books.ledger.counts(),
+        }
+    }
+
+    /// Whether all that was published has come.
+    pub fn is_complete(&self, last: &[u64]) -> bool {
+        self.books.ledger.is_complete(last)
+    }
+
+    /// When something came last.
+    pub fn last_read_ns(&self) -> u64 {
+        self.last_read_ns
+    }
+
+    /// Closes the books.
+    pub fn outcome(self, last: &[u64]) -> Outcome {
+        let books = self.books;
+        Outcome {
+            opened: books.opened,
+            failed: books.failed,
+            lost: books.lost,
+            complaints: books.complaints,
+            feed_lost: books.feed_lost,
+            expected: books.ledger.expected(last),
+            counts: books.ledger.close(last),
+            delivered_in_window: books.delivered_in_window,
+            bytes_in_window: books.bytes_in_window,
+            latency: books.latency.counted(),
+            handshakes: books.handshakes.counted(),
+            replies: books.replies.counted(),
+            churn_missed: self.churn.missed,
+        }
+    }
+
+    /// Opens the next connections, as many as may be in flight.
+    pub fn open_some(&mut self) {
+        for _ in 0..OPENED_PER_TURN {
+            if self.next == self.connections.len() || self.opening >= self.crowd.connecting_max as usize {
+                return;
+            }
+            let at = self.next;
+            self.next += 1;
+            self.opening += 1;
+            let source = self.crowd.source_of(self.first + at as u32);
+            let connection = &mut self.connections[at];
+            connection.since_ns = monotonic_ns();
+            if let Err(error) = connection.open(&self.registry, Token(at), self.crowd.addr, source) {
+                connection.stage = Stage::Connecting;
+                self.end(at, &error.to_string());
+            }
+        }
+    }
+
+    /// Gives up on connections that take too long to get in.
+    pub fn give_up_late_ones(&mut self) {
+        let now_ns = monotonic_ns();
+        for at in 0..self.next {
+            let connection = &self.connections[at];
+            let waits = !matches!(connection.stage, Stage::Open | Stage::Ended);
+            if waits && now_ns > connection.since_ns + OPEN_TIMEOUT_NS {
+                let reason = format!(
+                    "no answer for {} s while {:?}",
+                    OPEN_TIMEOUT_NS / 1_000_000_000,
+                    connection.stage
+                );
+                self.end(at, &reason);
+            }
+        }
+    }
+
+    /// Does what an event of the poll calls for.
+    pub fn ready(&mut self, event: &Event) {
+        let Token(at) = event.token();
+        if let Err(reason) = self.serve(at, event) {
+            self.end(at, &reason);
+        }
+    }
+
+    fn serve(&mut self, at: usize, event: &Event) -> Result<(), String> {
+        let Some(connection) = self.connections.get_mut(at) else { return Ok(()) };
+        if connection.stage == Stage::Connecting {
+            if !connection.is_connected().map_err(|error| words(&error))? {
+                return Ok(());
+            }
+            connection.stage = Stage::Upgrading;
+            connection.send(&self.request).map_err(|error| words(&error))?;
+        } else if event.is_writable() {
+            connection.flush().map_err(|error| words(&error))?;
+        }
+        if event.is_readable() || event.is_read_closed() {
+            self.read(at)?;
+        }
+        Ok(())
+    }
+
+    fn read(&mut self, at: usize) -> Result<(), String> {
+        // Taken out, so that what is in it can be read while the connection changes.
+        let mut scratch = std::mem::take(&mut self.scratch);
+        let outcome = self.read_into(at, &mut scratch);
+        self.scratch = scratch;
+        outcome
+    }
+
+    fn read_into(&mut self, at: usize, scratch: &mut [u8]) -> Result<(), String> {
+        loop {
+            let Some(connection) = self.connections.get_mut(at) else { return Ok(()) };
+            let Some((len, is_drained)) = connection.read(scratch).map_err(|error| words(&error))? else {
+                return Ok(());
+            };
+            let now_ns = monotonic_ns();
+            self.last_read_ns = now_ns;
+            let used = self.consume(at, &scratch[..len], now_ns)?;
+            self.connections[at].keep(&scratch[used..len]);
+            if is_drained {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Takes in what a connection has received; returns how much of it was whole.
+    fn consume(&mut self, at: usize, bytes: &[u8], now_ns: u64) -> Result<usize, String> {
+        let mut used = 0;
+        if self.connections[at].stage == Stage::Upgrading {
+            match handshake::response(bytes) {
+                Response::Partial => return Ok(0),
+                Response::Refused(reason) => return Err(reason),
+                Response::Accepted(len) => used = len,
+            }
+            self.upgraded(at, now_ns)?;
+        }
+        let is_measured = self.books.window.contains(now_ns);
+        let begin = used;
+        loop {
+            match frames::front(&bytes[used..], SCRATCH_BYTES / 2) {
+                Front::Partial => break,
+                Front::Bad(reason) => return Err(reason.to_owned()),
+                Front::Frame { opcode: frames::TEXT | frames::BINARY, payload, len } => {
+                    used += len;
+                    self.message(at, payload, now_ns, is_measured)?;
+                }
+                Front::Frame { opcode, payload, len } => {
+                    used += len;
+                    self.control(at, opcode, payload)?;
+                }
+            }
+        }
+        if is_measured {
+            self.books.bytes_in_window += (used - begin) as u64;
+        }
+        Ok(used)
+    }
+
+    #[inline]
+    fn message(&mut self, at: usize, payload: &[u8], now_ns: u64, is_measured: bool) -> Result<(), String> {
+        let message = message::parse(payload);
+        let Message::Trade(trade) = message else { return self.other_message(at, message, now_ns) };
+        let books = &mut self.books;
+        if books.ledger.event(at, trade.symbol, trade.seq) {
+            books.delivered_in_window += u64::from(is_measured);
+            if books.window.contains(trade.sent_ns) {
+                books.latency.record(now_ns.saturating_sub(trade.sent_ns));
+            }
+        }
+        Ok(())
+    }
+
+    #[cold]
+    fn other_message(&mut self, at: usize, message: Message, now_ns: u64) -> Result<(), String> {
+        match message {
+            Message::Subscribed if self.connections[at].stage == Stage::Subscribing => self.opened(at),
+            Message::Subscribed => self.churned(at, Holding::On, now_ns),
+            Message::Unsubscribed => self.churned(at, Holding::Off, now_ns),
+            Message::Refused(why) if self.connections[at].stage == Stage::Subscribing => return Err(why),
+            Message::Refused(why) => self.books.complaints.add(&why, 1),
+            Message::Skipped { symbol, count } => self.books.ledger.skipped(at, symbol, count),
+            Message::FeedLost => self.books.feed_lost += 1,
+            Message::Unreadable => self.books.complaints.add("a message that can't be understood", 1),
+            Message::Trade(_) | Message::Other => {}
+        }
+        Ok(())
+    }
+
+    fn control(&mut self, at: usize, opcode: u8, payload: &[u8]) -> Result<(), String> {
+        match opcode {
+            frames::PING => {
+                self.connections[at].send_frame(frames::PONG, payload).map_err(|error| words(&error))
+            }
+            frames::CLOSE => {
+                let (code, reason) = payload.split_at_checked(2).unwrap_or_default();
+                let code = code.iter().fold(0, |code, &byte| code * 256 + u32::from(byte));
+                Err(format!("closed with {code}: {}", String::from_utf8_lossy(reason)))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn upgraded(&mut self, at: usize, now_ns: u64) -> Result<(), String> {
+        let connection = &mut self.connections[at];
+        self.books.handshakes.record(now_ns.saturating_sub(connection.since_ns));
+        let (symbols, _) = self.crowd.symbols_of(self.first + at as u32);
+        if symbols.is_empty() {
+            self.opened(at);
+            return Ok(());
+        }
+        connection.stage = Stage::Subscribing;
+        let mut request = String::new();
+        write_request(&mut request, "subscribe", &symbols);
+        connection.send_frame(frames::TEXT, request.as_bytes()).map_err(|error| words(&error))
+    }
+
+    fn opened(&mut self, at: usize) {
+        self.connections[at].stage = Stage::Open;
+        self.opening -= 1;
+        self.books.open += 1;
+        self.books.opened += 1;
+    }
+
+    fn end(&mut self, at: usize, reason: &str) {
+        let connection = &mut self.connections[at];
+        match connection.stage {
+            Stage::Unborn | Stage::Ended => return,
+            Stage::Open => {
+                self.books.open -= 1;
+                self.books.lost.add(reason, 1);
+            }
+            Stage::Connecting | Stage::Upgrading | Stage::Subscribing => {
+                self.opening -= 1;
+                self.books.failed.add(reason, 1);
+            }
+        }
+        connection.end();
+    }
+}
+
+/// Why a connection ended, without what differs from one to the other.
+fn words(error: &io::Error) -> String {
+    match error.kind() {
+        io::ErrorKind::UnexpectedEof => "the server ended it without a close frame".to_owned(),
+        _ => error.to_string(),
+    }
+}
