@@ -1,9 +1,10 @@
-//! What the tools are made of: the test publisher and the example client.
+//! What the tools are made of: the test publisher, the example client and the load generator.
 //!
 //! | module | what lives there |
 //! |---|---|
 //! | [`publisher`] | trades → Redis: made up or replayed, paced, pipelined |
 //! | [`client`] | WebSocket → terminal: subscribe, print, come back |
+//! | [`load`] | subscribers by the ten thousand, a publisher, and exact books in between |
 //! | [`trade`] | a trade's JSON as both tools show it, and the aligned columns |
 //! | [`backoff`] | how long to wait before trying again |
 //! | [`cli`] | values of flags: times, symbols, addresses |

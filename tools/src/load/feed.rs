@@ -127,7 +127,7 @@ impl Feed {
         };
         loop {
             let now_ns = monotonic_ns();
-            if now_ns >= window.to_ns {
+            if self.is_over(start_ns, window, published.total, now_ns) {
                 break;
             }
             if self.out.is_empty() && now_ns >= start_ns {
@@ -140,6 +140,16 @@ impl Feed {
         self.settle()?;
         published.unheard = self.replies.unheard;
         Ok(published)
+    }
+
+    /// Whether all trades of the window are sent; those that are due and late still count, but not for ever.
+    fn is_over(&self, start_ns: u64, window: Window, total: u64, now_ns: u64) -> bool {
+        match self.config.pace.due_ns(total) {
+            Some(due_ns) => {
+                start_ns + due_ns >= window.to_ns || now_ns >= window.to_ns + PATIENCE.as_nanos() as u64
+            }
+            None => now_ns >= window.to_ns,
+        }
     }
 
     /// Writes the trades whose time has come into the buffer.

@@ -1,27 +1,28 @@
 //! The result: what was asked for, what came of it, what it cost, and whether the measurement can be trusted.
 
+mod caveats;
+mod sum;
+
 use serde::Serialize;
 
+use self::sum::Sum;
 use super::feed::Published;
-use super::latency::{Latency, Quantiles};
+use super::latency::Quantiles;
 use super::ledger::Counts;
 use super::options::Plan;
 use super::pace::Pace;
 use super::server::Processes;
 use super::wire::{Outcome, Reasons, Window};
 
-/// A process that uses more of a core than this had nothing to spare.
-const BUSY_PERCENT: f64 = 90.0;
-/// A publisher that is later than this with one trade of a hundred isn't in time.
-const LATE_P99_US: f64 = 1_000.0;
-
 /// What opening the crowd took.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Default)]
 pub struct Opening {
     /// From the first process to the last reply.
     pub seconds: f64,
     /// The server's processor time.
     pub cpu_ns: Option<u64>,
+    /// Each worker's.
+    pub client_ns: Vec<Option<u64>>,
     /// The server's memory before.
     pub rss_before_bytes: Option<u64>,
     /// The server's memory after, settled.
@@ -226,6 +227,8 @@ pub struct ClientFacts {
     pub waited_percent: f64,
     /// The process that published, of one core.
     pub publisher_percent: f64,
+    /// The busiest of those that held connections, of one core, while connections were opened.
+    pub opening_percent: f64,
 }
 
 impl Report {
@@ -268,7 +271,7 @@ impl Report {
             && report.connections.opened == facts.plan.crowd.connections
             && report.connections.lost.total() == 0
             && report.connections.complaints.total() == 0;
-        report.caveats = report.find_caveats(facts);
+        report.caveats = caveats::find(&report, facts);
         report
     }
 
@@ -297,54 +300,6 @@ impl Report {
             rss_bytes_per_connection: rss.map(|(before, after)| (after as f64 - before as f64) / opened),
             redis_cpu_percent: used(|sample| sample.redis_ns).map(percent),
         }
-    }
-
-    /// What has to be known to read the figures rightly.
-    fn find_caveats(&self, facts: &Facts<'_>) -> Vec<String> {
-        let mut caveats = Vec::new();
-        let Self { client, published, server, .. } = self;
-        if client.busiest_percent > BUSY_PERCENT {
-            caveats.push(format!(
-                "the load generator was the bottleneck: a process of its connections used {:.0} % of a core",
-                client.busiest_percent
-            ));
-        }
-        if client.publisher_percent > BUSY_PERCENT {
-            caveats.push(format!(
-                "the load generator was the bottleneck: its publisher used {:.0} % of a core",
-                client.publisher_percent
-            ));
-        }
-        if let Some(late) = published.late_us.filter(|late| late.p99 > LATE_P99_US) {
-            caveats.push(format!(
-                "the load generator published late: p99 {:.0} µs, at most {:.0} µs; that much of the latency is its own",
-                late.p99, late.max
-            ));
-        }
-        if let Some(redis) = server.redis_cpu_percent.filter(|&redis| redis > BUSY_PERCENT) {
-            caveats.push(format!("Redis was at its limit: {redis:.0} % of a core"));
-        }
-        if published.unheard > 0 {
-            caveats.push(format!(
-                "Redis had no subscriber for {} of {} trades: is the gateway connected to this Redis, with the same \
-                 channel prefix?",
-                published.unheard, published.total
-            ));
-        }
-        if self.events.feed_lost > 0 {
-            caveats.push("the server lost its upstream during the run".to_owned());
-        }
-        if facts.server.is_empty() {
-            caveats.push(
-                "the server's process was not found (--server-pid): its cost was not measured".to_owned(),
-            );
-        } else if facts.opening.cpu_ns.is_none() {
-            caveats.push(format!(
-                "no such process: {:?}: the server's cost was not measured",
-                facts.server.pids()
-            ));
-        }
-        caveats
     }
 }
 
@@ -376,9 +331,10 @@ fn published(measured: Option<&Measured>, per_second: impl Fn(u64) -> f64) -> Pu
 }
 
 fn client(facts: &Facts<'_>) -> ClientFacts {
-    let Some(Measured { begin, end, .. }) = &facts.measured else {
-        return ClientFacts { workers: facts.plan.workers, ..ClientFacts::default() };
-    };
+    let opening_ns = facts.opening.client_ns.iter().flatten().copied().max().unwrap_or_default();
+    let opening_percent = opening_ns as f64 / 1e7 / facts.opening.seconds.max(1e-9);
+    let opened = ClientFacts { workers: facts.plan.workers, opening_percent, ..ClientFacts::default() };
+    let Some(Measured { begin, end, .. }) = &facts.measured else { return opened };
     let wall_ns = (end.at_ns - begin.at_ns).max(1) as f64;
     let percent = |(end, begin): (Option<u64>, Option<u64>)| {
         let used_ns = end.zip(begin).map_or(0, |(end, begin)| end.saturating_sub(begin));
@@ -388,49 +344,9 @@ fn client(facts: &Facts<'_>) -> ClientFacts {
         end.iter().copied().zip(begin.iter().copied()).map(percent).fold(0.0, f64::max)
     };
     ClientFacts {
-        workers: facts.plan.workers,
         busiest_percent: most(&end.client_ns, &begin.client_ns),
         waited_percent: most(&end.client_waited_ns, &begin.client_waited_ns),
         publisher_percent: percent((end.own_ns, begin.own_ns)),
-    }
-}
-
-/// All workers' outcomes as one.
-#[derive(Default)]
-struct Sum {
-    opened: u32,
-    failed: Reasons,
-    lost: Reasons,
-    complaints: Reasons,
-    feed_lost: u64,
-    counts: Counts,
-    expected: u64,
-    delivered_in_window: u64,
-    bytes_in_window: u64,
-    latency: Latency,
-    handshakes: Latency,
-    replies: Latency,
-    churn_missed: u64,
-}
-
-impl Sum {
-    fn of(outcomes: &[Outcome]) -> Self {
-        let mut sum = Self::default();
-        for outcome in outcomes {
-            sum.opened += outcome.opened;
-            sum.failed.add_all(&outcome.failed);
-            sum.lost.add_all(&outcome.lost);
-            sum.complaints.add_all(&outcome.complaints);
-            sum.feed_lost += outcome.feed_lost;
-            sum.counts += outcome.counts;
-            sum.expected += outcome.expected;
-            sum.delivered_in_window += outcome.delivered_in_window;
-            sum.bytes_in_window += outcome.bytes_in_window;
-            sum.latency.add(&outcome.latency);
-            sum.handshakes.add(&outcome.handshakes);
-            sum.replies.add(&outcome.replies);
-            sum.churn_missed += outcome.churn_missed;
-        }
-        sum
+        ..opened
     }
 }

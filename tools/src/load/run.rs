@@ -7,11 +7,11 @@ use std::time::Duration;
 
 use anyhow::{Context as _, bail};
 
-use super::clock::monotonic_ns;
+use super::clock::{monotonic_ns, process_cpu_ns};
 use super::feed::{Feed, Published};
 use super::options::Plan;
 use super::report::{Facts, Measured, Opening, Report, Sample};
-use super::server::Processes;
+use super::server::{Processes, run_queue_ns};
 use super::wire::{Command, Progress, Window};
 use super::workers::Workers;
 
@@ -19,8 +19,8 @@ use super::workers::Workers;
 const PROGRESS_NS: u64 = 1_000_000_000;
 /// Between two looks at the server's memory.
 const MEMORY_NS: u64 = 500_000_000;
-/// After the last connection is in: the server puts away what it needed for handshakes.
-const SETTLE: Duration = Duration::from_millis(500);
+/// After the last connection is in: the server ends what it put off, and gives back what handshakes needed.
+const SETTLE: Duration = Duration::from_secs(1);
 /// From the order to measure to the first trade, so that every worker has heard of it.
 const START_DELAY_NS: u64 = 50_000_000;
 /// The longest wait for the crowd to get in: at 100 handshakes a second 10,000 take 100 s.
@@ -41,9 +41,11 @@ pub fn run(plan: &Plan) -> anyhow::Result<Report> {
         pids => Processes::new(pids.to_vec()),
     };
     let redis = plan.feed.as_ref().map(|feed| Processes::listening_at(feed.addr)).unwrap_or_default();
+    // The embedded broker is a part of the server.
+    let redis = if redis == server { Processes::default() } else { redis };
     let feed = plan.feed.clone().map(Feed::connect).transpose()?;
     let (mut workers, opening) = open(plan, &server)?;
-    let stage = Stage { server: &server, redis: &redis, clients: Processes::new(workers.pids()) };
+    let stage = Stage { server: &server, redis: &redis, clients: workers.pids() };
     let mut measured = None;
     if workers.progress().open > 0 && !plan.duration.is_zero() {
         measured = Some(stage.measure(plan, feed, &mut workers)?);
@@ -83,11 +85,13 @@ fn open(plan: &Plan, server: &Processes) -> anyhow::Result<(Workers, Opening)> {
         }
     }
     let end_ns = monotonic_ns();
-    let cpu_ns = server.cpu_ns().zip(cpu_before_ns).map(|(after, before)| after - before);
+    let client_ns = workers.pids().into_iter().map(process_cpu_ns).collect();
     std::thread::sleep(SETTLE);
+    let cpu_ns = server.cpu_ns().zip(cpu_before_ns).map(|(after, before)| after - before);
     let opening = Opening {
         seconds: (end_ns - begin_ns) as f64 / 1e9,
         cpu_ns,
+        client_ns,
         rss_before_bytes,
         rss_after_bytes: server.rss_bytes(),
     };
@@ -98,10 +102,24 @@ fn open(plan: &Plan, server: &Processes) -> anyhow::Result<(Workers, Opening)> {
 struct Stage<'r> {
     server: &'r Processes,
     redis: &'r Processes,
-    clients: Processes,
+    clients: Vec<u32>,
 }
 
-type Publisher = JoinHandle<anyhow::Result<Published>>;
+enum Publisher {
+    Runs(JoinHandle<anyhow::Result<Published>>),
+    Ended(Published),
+}
+
+impl Publisher {
+    fn join(self) -> anyhow::Result<Published> {
+        match self {
+            Self::Runs(thread) => {
+                thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)).context("publishing")
+            }
+            Self::Ended(published) => Ok(published),
+        }
+    }
+}
 
 impl Stage<'_> {
     fn measure(&self, plan: &Plan, feed: Option<Feed>, workers: &mut Workers) -> anyhow::Result<Measured> {
@@ -113,7 +131,7 @@ impl Stage<'_> {
         let publisher = feed.map(|feed| {
             let progress = Arc::clone(&published);
             let publish = move || feed.run(start_ns, window, &progress);
-            std::thread::Builder::new().name("publisher".to_owned()).spawn(publish)
+            std::thread::Builder::new().name("publisher".to_owned()).spawn(publish).map(Publisher::Runs)
         });
         let publisher = publisher.transpose().context("the publisher's thread could not be started")?;
         let mut watch = Watch {
@@ -128,19 +146,18 @@ impl Stage<'_> {
         watch.until(window.to_ns, self.server)?;
         let end = self.sample();
         let rss_peak_bytes = (watch.peak > 0).then_some(watch.peak);
-        let published = watch.publisher.map(join).transpose()?;
+        let published = watch.publisher.map(Publisher::join).transpose()?;
         Ok(Measured { window, begin, end, rss_peak_bytes, published })
     }
 
     fn sample(&self) -> Sample {
-        let single = |pid: &u32| Processes::new(vec![*pid]);
         Sample {
             at_ns: monotonic_ns(),
             server_ns: self.server.cpu_ns(),
             redis_ns: self.redis.cpu_ns(),
-            own_ns: Processes::new(vec![std::process::id()]).cpu_ns(),
-            client_ns: self.clients.pids().iter().map(|pid| single(pid).cpu_ns()).collect(),
-            client_waited_ns: self.clients.pids().iter().map(|pid| single(pid).run_queue_ns()).collect(),
+            own_ns: process_cpu_ns(std::process::id()),
+            client_ns: self.clients.iter().map(|&pid| process_cpu_ns(pid)).collect(),
+            client_waited_ns: self.clients.iter().map(|&pid| run_queue_ns(pid)).collect(),
         }
     }
 }
@@ -156,7 +173,7 @@ struct Watch<'w> {
 }
 
 impl Watch<'_> {
-    /// Until a time, or until the publisher has failed.
+    /// Until a time; sooner only with an error.
     fn until(&mut self, time_ns: u64, server: &Processes) -> anyhow::Result<()> {
         let mut memory_ns = 0;
         loop {
@@ -170,17 +187,15 @@ impl Watch<'_> {
             }
             self.workers.hear(Duration::from_nanos((time_ns - now_ns).min(MEMORY_NS)))?;
             self.lines.tell(&self.workers.progress(), self.published.load(Ordering::Relaxed));
-            if let Some(publisher) = self.publisher.take_if(|publisher| publisher.is_finished()) {
-                // It ends by itself only at the window's end.
-                join(publisher)?;
-                return Ok(());
+            if let Some(Publisher::Runs(thread)) = &self.publisher
+                && thread.is_finished()
+            {
+                // If it has failed, nobody needs to wait for the window's end.
+                self.publisher =
+                    self.publisher.take().map(Publisher::join).transpose()?.map(Publisher::Ended);
             }
         }
     }
-}
-
-fn join(publisher: Publisher) -> anyhow::Result<Published> {
-    publisher.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)).context("publishing")
 }
 
 /// Lines of progress.

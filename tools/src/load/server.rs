@@ -59,20 +59,18 @@ impl Processes {
         self.sum(rss_quick)
     }
 
-    /// Time that their main threads have spent waiting for a processor.
-    pub fn run_queue_ns(&self) -> Option<u64> {
-        self.sum(|pid| {
-            let schedstat = fs::read_to_string(format!("/proc/{pid}/schedstat")).ok()?;
-            schedstat.split_whitespace().nth(1)?.parse().ok()
-        })
-    }
-
     fn sum(&self, figure: impl Fn(u32) -> Option<u64>) -> Option<u64> {
         if self.0.is_empty() {
             return None;
         }
         self.0.iter().map(|&pid| figure(pid)).sum()
     }
+}
+
+/// How long a process' main thread has waited for a processor so far.
+pub fn run_queue_ns(pid: u32) -> Option<u64> {
+    let schedstat = fs::read_to_string(format!("/proc/{pid}/schedstat")).ok()?;
+    schedstat.split_whitespace().nth(1)?.parse().ok()
 }
 
 fn has_any(pid: u32, links: &BTreeSet<String>) -> bool {

@@ -159,8 +159,13 @@ impl Table {
     fn client(&mut self, report: &Report) {
         let client = &report.client;
         let text = format!(
-            "{} process(es), the busiest {:.1} % of a core, waiting for one {:.1} % of the time; publisher {:.1} %",
-            client.workers, client.busiest_percent, client.waited_percent, client.publisher_percent
+            "{} process(es), the busiest {:.1} % of a core ({:.1} % while opening), waiting for one {:.1} % of the time; \
+             publisher {:.1} %",
+            client.workers,
+            client.busiest_percent,
+            client.opening_percent,
+            client.waited_percent,
+            client.publisher_percent
         );
         self.row("load itself", &text);
     }

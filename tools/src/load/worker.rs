@@ -18,6 +18,8 @@ use super::wire::{Command, Report};
 const COMMANDS: Token = Token(usize::MAX);
 /// Between two reports.
 const PROGRESS_NS: u64 = 500_000_000;
+/// Between two looks through all books.
+const CHECK_NS: u64 = 10_000_000;
 /// The longest sleep: how soon the end of the wait for stragglers is noticed.
 const SLEEP: Duration = Duration::from_millis(20);
 /// What is waited in all for events that are still on their way, even if some come all the time.
@@ -43,20 +45,28 @@ pub fn run() -> anyhow::Result<()> {
     let registry = poll.registry().try_clone().context("epoll")?;
     let mut worker =
         Worker { swarm: Swarm::new(crowd, part, registry), finish: None, reported_ns: 0, is_opened: false };
+    // More may have come with the first one.
+    let mut is_told = true;
     loop {
+        while std::mem::take(&mut is_told) {
+            match commands.next()? {
+                Next::Command(command) => {
+                    worker.obey(command)?;
+                    is_told = true;
+                }
+                Next::None => {}
+                Next::End => return Ok(()),
+            }
+        }
         worker.swarm.open_some();
         worker.swarm.churn_some();
         let sleep = if worker.swarm.is_restless() { Duration::from_millis(1) } else { SLEEP };
         poll_events(&mut poll, &mut events, Some(sleep))?;
         for event in &events {
-            if event.token() != COMMANDS {
-                worker.swarm.ready(event);
+            match event.token() {
+                COMMANDS => is_told = true,
+                _ => worker.swarm.ready(event),
             }
-        }
-        match commands.next()? {
-            Next::Command(command) => worker.obey(command)?,
-            Next::None => {}
-            Next::End => return Ok(()),
         }
         worker.report()?;
         if worker.is_finished() {
@@ -78,6 +88,7 @@ struct Finish {
     last: Vec<u64>,
     patience_ns: u64,
     since_ns: u64,
+    checked_ns: u64,
 }
 
 impl Worker {
@@ -86,7 +97,7 @@ impl Worker {
             Command::Open { .. } => anyhow::bail!("a worker opens its connections once"),
             Command::Measure(window) => self.swarm.measure(window),
             Command::Finish { last, patience_ns } => {
-                self.finish = Some(Finish { last, patience_ns, since_ns: monotonic_ns() });
+                self.finish = Some(Finish { last, patience_ns, since_ns: monotonic_ns(), checked_ns: 0 });
             }
         }
         Ok(())
@@ -106,9 +117,13 @@ impl Worker {
         Ok(())
     }
 
-    fn is_finished(&self) -> bool {
-        let Some(finish) = &self.finish else { return false };
+    fn is_finished(&mut self) -> bool {
+        let Some(finish) = &mut self.finish else { return false };
         let now_ns = monotonic_ns();
+        if now_ns < finish.checked_ns + CHECK_NS {
+            return false;
+        }
+        finish.checked_ns = now_ns;
         let quiet_since_ns = self.swarm.last_read_ns().max(finish.since_ns);
         self.swarm.is_complete(&finish.last)
             || now_ns > quiet_since_ns + finish.patience_ns
