@@ -16,7 +16,6 @@ pub mod backoff;
 pub mod cli;
 pub mod client;
 pub mod load;
-
 pub mod publisher;
 pub mod term;
 pub mod trade;

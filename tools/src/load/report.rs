@@ -38,6 +38,8 @@ pub struct Sample {
     pub server_ns: Option<u64>,
     /// Redis'.
     pub redis_ns: Option<u64>,
+    /// How long Redis has waited for a processor.
+    pub redis_waited_ns: Option<u64>,
     /// This process', which publishes.
     pub own_ns: Option<u64>,
     /// Each worker's.
@@ -213,6 +215,8 @@ pub struct ServerFacts {
     pub rss_bytes_per_connection: Option<f64>,
     /// Redis, of one core.
     pub redis_cpu_percent: Option<f64>,
+    /// The time that Redis waited for a core.
+    pub redis_waited_percent: Option<f64>,
 }
 
 /// What it cost the load generator.
@@ -299,6 +303,7 @@ impl Report {
             rss_peak_bytes: facts.measured.as_ref().and_then(|measured| measured.rss_peak_bytes),
             rss_bytes_per_connection: rss.map(|(before, after)| (after as f64 - before as f64) / opened),
             redis_cpu_percent: used(|sample| sample.redis_ns).map(percent),
+            redis_waited_percent: used(|sample| sample.redis_waited_ns).map(percent),
         }
     }
 }

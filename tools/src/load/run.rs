@@ -155,6 +155,7 @@ impl Stage<'_> {
             at_ns: monotonic_ns(),
             server_ns: self.server.cpu_ns(),
             redis_ns: self.redis.cpu_ns(),
+            redis_waited_ns: self.redis.pids().first().and_then(|&pid| run_queue_ns(pid)),
             own_ns: process_cpu_ns(std::process::id()),
             client_ns: self.clients.iter().map(|&pid| process_cpu_ns(pid)).collect(),
             client_waited_ns: self.clients.iter().map(|&pid| run_queue_ns(pid)).collect(),

@@ -19,8 +19,16 @@ pub fn render(report: &Report) -> String {
     for caveat in &report.caveats {
         out.row("!!", caveat);
     }
-    out.row("verdict", if report.ok { "every event once and in order" } else { "NOT what was promised" });
+    out.row("verdict", verdict(report));
     out.0
+}
+
+fn verdict(report: &Report) -> &'static str {
+    match (report.ok, report.published.total) {
+        (false, _) => "NOT what was promised",
+        (true, 0) => "every connection opened and stayed open",
+        (true, _) => "every event once and in order",
+    }
 }
 
 struct Table(String);
@@ -108,7 +116,7 @@ impl Table {
             ("latency", report.latency_us),
             ("reply", report.reply_us),
             ("handshake", report.handshake_us),
-            ("published by", report.published.late_us),
+            ("sent late", report.published.late_us),
         ];
         if rows.iter().any(|(_, quantiles)| quantiles.is_some()) {
             self.row("µs", &["p50", "p90", "p99", "p99.9", "max"].map(|name| format!("{name:>10}")).concat());
@@ -152,7 +160,11 @@ impl Table {
             self.row("server RSS", &text);
         }
         if let Some(redis) = server.redis_cpu_percent {
-            self.row("Redis CPU", &format!("{redis:.1} % of a core"));
+            let waited = server.redis_waited_percent.unwrap_or_default();
+            self.row(
+                "Redis CPU",
+                &format!("{redis:.1} % of a core, waiting for one {waited:.1} % of the time"),
+            );
         }
     }
 
@@ -177,5 +189,16 @@ fn bytes(bytes: f64) -> String {
         small if small < 1024.0 * 10.0 => format!("{small:.0} B"),
         medium if medium < 1024.0 * 1024.0 * 10.0 => format!("{:.0} KiB", medium / 1024.0),
         large => format!("{:.1} MiB", large / 1024.0 / 1024.0),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes_have_the_unit_that_suits_them() {
+        let texts = [0.0, 9_000.0, 20_480.0, 20_971_520.0, -900.0].map(bytes);
+        assert_eq!(texts, ["0 B", "9000 B", "20 KiB", "20.0 MiB", "-900 B"]);
     }
 }

@@ -31,6 +31,14 @@ fn load_itself(report: &Report, caveats: &mut Vec<String>) {
                 .push(format!("the load generator was the bottleneck: {who} used {percent:.0} % of a core"));
         }
     }
+    let wanted = client.busiest_percent + client.waited_percent;
+    if client.busiest_percent <= BUSY_PERCENT && wanted > BUSY_PERCENT {
+        caveats.push(format!(
+            "the load generator lacked a core: a process of its connections used {:.0} % of one and waited for one \
+             {:.0} % of the time; latencies are partly its own",
+            client.busiest_percent, client.waited_percent
+        ));
+    }
     if let Some(late) = report.published.late_us.filter(|late| late.p99 > LATE_P99_US) {
         caveats.push(format!(
             "the load generator published late: p99 {:.0} µs, at most {:.0} µs; that much of the latency is its own",
@@ -48,8 +56,13 @@ fn load_itself(report: &Report, caveats: &mut Vec<String>) {
 /// Where trades didn't reach the server.
 fn upstream(report: &Report, caveats: &mut Vec<String>) {
     let published = &report.published;
-    if let Some(redis) = report.server.redis_cpu_percent.filter(|&redis| redis > BUSY_PERCENT) {
-        caveats.push(format!("Redis was at its limit: {redis:.0} % of a core"));
+    let server = &report.server;
+    let (redis, waited) =
+        (server.redis_cpu_percent.unwrap_or_default(), server.redis_waited_percent.unwrap_or_default());
+    if redis + waited > BUSY_PERCENT {
+        caveats.push(format!(
+            "Redis was at its limit: {redis:.0} % of a core used, waiting for one {waited:.0} % of the time"
+        ));
     }
     if published.unheard > 0 {
         caveats.push(format!(

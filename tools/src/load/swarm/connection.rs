@@ -153,3 +153,99 @@ fn connect_from(source: IpAddr, addr: SocketAddr) -> io::Result<TcpStream> {
     }
     Ok(TcpStream::from_std(socket.into()))
 }
+
+#[cfg(test)]
+mod tests {
+    use std::io::{Read as _, Write as _};
+    use std::net::{Ipv4Addr, TcpListener};
+
+    use mio::{Events, Poll};
+
+    use super::*;
+
+    /// A connection that begins, from `source`, and the poll it is on.
+    fn begin(listener: &TcpListener, source: Option<IpAddr>) -> (Connection, Poll) {
+        let poll = Poll::new().unwrap();
+        let mut connection = Connection::unborn();
+        connection.open(poll.registry(), Token(7), listener.local_addr().unwrap(), source).unwrap();
+        (connection, poll)
+    }
+
+    fn until<T>(poll: &mut Poll, mut ask: impl FnMut() -> Option<T>) -> T {
+        let mut events = Events::with_capacity(4);
+        loop {
+            if let Some(answer) = ask() {
+                return answer;
+            }
+            poll.poll(&mut events, None).unwrap();
+        }
+    }
+
+    #[test]
+    fn a_connection_comes_from_the_address_it_was_given() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        for source in [Some("127.0.0.3".parse().unwrap()), None] {
+            let (connection, mut poll) = begin(&listener, source);
+            let (_peer, from) = listener.accept().unwrap();
+            assert_eq!(from.ip(), source.unwrap_or(IpAddr::V4(Ipv4Addr::LOCALHOST)));
+            until(&mut poll, || connection.is_connected().unwrap().then_some(()));
+        }
+    }
+
+    #[test]
+    fn nobody_there_is_an_error() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let addr = listener.local_addr().unwrap();
+        drop(listener);
+        let mut poll = Poll::new().unwrap();
+        let mut connection = Connection::unborn();
+        connection.open(poll.registry(), Token(0), addr, None).unwrap();
+        let error = until(&mut poll, || match connection.is_connected() {
+            Ok(is_connected) => is_connected.then(|| panic!("connected to nobody")),
+            Err(error) => Some(error),
+        });
+        assert_eq!(error.kind(), io::ErrorKind::ConnectionRefused);
+    }
+
+    #[test]
+    fn what_was_kept_comes_before_what_is_new() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let (mut connection, mut poll) = begin(&listener, None);
+        let (mut peer, _) = listener.accept().unwrap();
+        until(&mut poll, || connection.is_connected().unwrap().then_some(()));
+        let mut buffer = [0; 64];
+        assert_eq!(connection.read(&mut buffer).unwrap(), None);
+        peer.write_all(b"abc").unwrap();
+        let read = until(&mut poll, || connection.read(&mut buffer).unwrap());
+        assert_eq!((read, &buffer[..3]), ((3, true), &b"abc"[..]));
+        connection.keep(b"bc");
+        assert_eq!(connection.read(&mut buffer).unwrap(), None, "nothing new, and nothing lost");
+        peer.write_all(b"def").unwrap();
+        let read = until(&mut poll, || connection.read(&mut buffer).unwrap());
+        assert_eq!((read, &buffer[..5]), ((5, true), &b"bcdef"[..]));
+        drop(peer);
+        let error = until(&mut poll, || connection.read(&mut buffer).err());
+        assert_eq!(error.kind(), io::ErrorKind::UnexpectedEof);
+    }
+
+    #[test]
+    fn what_the_socket_does_not_take_is_sent_later() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let (mut connection, mut poll) = begin(&listener, None);
+        let (mut peer, _) = listener.accept().unwrap();
+        until(&mut poll, || connection.is_connected().unwrap().then_some(()));
+        let sent = vec![b'x'; 16 << 20];
+        connection.send(&sent).unwrap();
+        assert!(!connection.unsent.is_empty(), "16 MiB are more than loopback buffers");
+        let reader = std::thread::spawn(move || {
+            let mut received = vec![0; 16 << 20];
+            peer.read_exact(&mut received).unwrap();
+            received
+        });
+        until(&mut poll, || {
+            connection.flush().unwrap();
+            connection.unsent.is_empty().then_some(())
+        });
+        assert!(reader.join().unwrap() == sent);
+    }
+}
