@@ -230,10 +230,11 @@ impl Ingest {
             }
             self.link = Some(link);
         }
-        let gap_ms = self.down_since.elapsed().as_millis() as u64;
-        self.handover.tell_all(|| fanout::Command::Feed(Feed::Up { gap_ms }));
+        // Readiness first: whoever has been told `up` finds the gateway ready.
         self.state.set_redis_connected(true);
         self.state.set_feed_up(true);
+        let gap_ms = self.down_since.elapsed().as_millis() as u64;
+        self.handover.tell_all(|| fanout::Command::Feed(Feed::Up { gap_ms }));
     }
 
     /// Reads and routes what the link has, within the budget of a turn.
