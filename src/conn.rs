@@ -58,6 +58,8 @@ pub struct Conn {
     pub blocked: bool,
     /// On the shard's list of connections to flush.
     pub dirty: bool,
+    /// The peer has sent its close frame: once ours is written, nobody has anything left to say.
+    pub peer_closed: bool,
     /// Not told of the feed yet: the first reply of `?symbols=` comes first.
     pub ungreeted: bool,
     /// Pongs missed in a row.

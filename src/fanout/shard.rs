@@ -9,6 +9,7 @@
 
 mod clients;
 mod delivery;
+mod requests;
 mod timers;
 
 use std::collections::VecDeque;
@@ -19,7 +20,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use mio::{Events, Poll, Token};
 use slotmap::{Key, KeyData, SlotMap};
 
-use self::clients::Pending;
+use self::requests::Pending;
 use super::batch::Ledger;
 use super::inbox::{Inbox, Sender, WAKER};
 use super::index::Index;
