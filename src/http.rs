@@ -107,7 +107,7 @@ fn json(status: StatusCode, body: &impl serde::Serialize) -> Answer {
     }
 }
 
-/// An error, in the shape that WebSocket errors have (PROTOCOL section 2).
+/// An error, in the shape that WebSocket errors have.
 #[derive(serde::Serialize)]
 struct ErrorBody<'a> {
     r#type: &'static str,

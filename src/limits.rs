@@ -124,7 +124,7 @@ pub const STALL_TIMEOUT_DEFAULT_MS: u64 = 30_000;
 pub const DRAIN_TIMEOUT_DEFAULT_MS: u64 = 10_000;
 /// Most of `DRAIN_TIMEOUT`.
 pub const DRAIN_TIMEOUT_MAX_MS: u64 = 10 * 60 * 1000;
-/// How long a close frame waits for the peer's (PROTOCOL "Heartbeat and closing").
+/// How long a close frame waits for the peer's.
 pub const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
 /// `STATS_INTERVAL`: one line a minute in the log.
 pub const STATS_INTERVAL_DEFAULT_MS: u64 = 60_000;
