@@ -45,6 +45,8 @@ pub struct Gateway {
     accepting: CancellationToken,
     /// Ends whatever feeds events.
     feeding: CancellationToken,
+    /// The listener, and with it every handshake under way.
+    http: TaskTracker,
     tasks: TaskTracker,
 }
 
@@ -93,6 +95,7 @@ impl Gateway {
             ingest_thread,
             accepting: CancellationToken::new(),
             feeding: CancellationToken::new(),
+            http: TaskTracker::new(),
             tasks: TaskTracker::new(),
         };
         gateway.start_feed(&config, broker, tls, &prefix, lost_rx).await;
@@ -143,6 +146,11 @@ impl Gateway {
     pub async fn drain(self) -> usize {
         self.state.start_draining();
         self.accepting.cancel();
+        // A handshake that is just being completed reaches its shard first, so that its client is told as well.
+        self.http.close();
+        if tokio::time::timeout(limits::TASKS_END_TIMEOUT, self.http.wait()).await.is_err() {
+            tracing::warn!("some HTTP requests did not end in time");
+        }
         self.fanout.drain(self.drain_timeout);
         let Self { shards, ingest, ingest_thread, feeding, tasks, .. } = self;
         let ended = tokio::task::spawn_blocking(move || {
@@ -157,7 +165,7 @@ impl Gateway {
         feeding.cancel();
         tasks.close();
         if tokio::time::timeout(limits::TASKS_END_TIMEOUT, tasks.wait()).await.is_err() {
-            tracing::warn!("some HTTP requests did not end in time");
+            tracing::warn!("some tasks did not end in time");
         }
         cut_off
     }
@@ -214,7 +222,7 @@ impl Gateway {
         let admission = Admission::new(config.max_connections);
         let adopt = Arc::clone(&self.fanout) as Arc<dyn fanout::Adopt>;
         let http = Http::new(config, Arc::clone(&self.state), admission, adopt);
-        self.tasks.spawn(http::serve(listener, Arc::new(http), self.accepting.clone()));
+        self.http.spawn(http::serve(listener, Arc::new(http), self.accepting.clone()));
         tracing::info!("WebSocket server listening on port {}", self.local_addr.port());
         let interval_ms = config.ping_interval.as_millis();
         tracing::info!("Heartbeat started with {interval_ms}ms interval");
