@@ -4,21 +4,21 @@ use criterion::{BatchSize, BenchmarkId, Criterion, Throughput, criterion_group, 
 use slotmap::{DefaultKey, SlotMap};
 use ws_gateway::fanout::batch::TopicId;
 use ws_gateway::fanout::index::Index;
-use ws_gateway::market::Symbol;
+use ws_gateway::market::{EventType, Subject};
 
 const SUBSCRIBERS: [usize; 5] = [10, 100, 1_000, 10_000, 100_000];
 
 struct World {
     index: Index<DefaultKey>,
     clients: SlotMap<DefaultKey, ()>,
-    symbols: Vec<Symbol>,
+    subjects: Vec<Subject>,
 }
 
 impl World {
-    /// What a request for all symbols does before it is answered.
+    /// What a request for all subjects does before it is answered.
     fn hold_all(&mut self) {
-        for symbol in &self.symbols {
-            self.index.hold(symbol);
+        for subject in &self.subjects {
+            self.index.hold(subject);
         }
     }
 }
@@ -26,19 +26,19 @@ impl World {
 /// Five topics, all with as many subscribers.
 fn world(subscribers: usize) -> World {
     let mut topics: SlotMap<TopicId, ()> = SlotMap::with_key();
-    let symbols: Vec<Symbol> = ["AAPL", "GOOGL", "MSFT", "TSLA", "AMZN"]
+    let subjects: Vec<Subject> = ["AAPL", "GOOGL", "MSFT", "TSLA", "AMZN"]
         .iter()
-        .filter_map(|name| Symbol::parse(name.as_bytes()))
+        .filter_map(|name| Subject::parse(EventType::Trade, name.as_bytes()))
         .collect();
-    let mut world = World { index: Index::default(), clients: SlotMap::new(), symbols };
-    for symbol in &world.symbols {
-        world.index.hold(symbol);
-        world.index.grant(symbol.clone(), topics.insert(()));
+    let mut world = World { index: Index::default(), clients: SlotMap::new(), subjects };
+    for subject in &world.subjects {
+        world.index.hold(subject);
+        world.index.grant(subject.clone(), topics.insert(()));
     }
     for _ in 0..subscribers {
         let client = world.clients.insert(());
         world.hold_all();
-        world.index.subscribe(client, &world.symbols);
+        world.index.subscribe(client, &world.subjects);
     }
     world
 }
@@ -52,8 +52,8 @@ fn index(c: &mut Criterion) {
             let client = world.clients.insert(());
             b.iter(|| {
                 world.hold_all();
-                world.index.subscribe(client, &world.symbols);
-                world.index.unsubscribe(client, &world.symbols)
+                world.index.subscribe(client, &world.subjects);
+                world.index.unsubscribe(client, &world.subjects)
             });
         });
         group.bench_function(BenchmarkId::new("disconnect with 5", subscribers), |b| {
@@ -62,7 +62,7 @@ fn index(c: &mut Criterion) {
                 let world = &mut **world.borrow_mut();
                 let client = world.clients.insert(());
                 world.hold_all();
-                world.index.subscribe(client, &world.symbols);
+                world.index.subscribe(client, &world.subjects);
                 client
             };
             b.iter_batched(

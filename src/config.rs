@@ -22,6 +22,7 @@ pub use self::parse::{origin, redact_url};
 use self::settings::name;
 pub use self::settings::{Preset, SETTINGS, Setting, Unit, env_example, settings_markdown};
 use crate::limits::*;
+use crate::market::EventTypes;
 
 /// Everything that can be set, checked and in its own type.
 #[derive(Debug, Clone)]
@@ -70,6 +71,10 @@ pub struct Config {
     pub max_event_bytes: usize,
     /// `CHANNEL_PREFIX`.
     pub channel_prefix: String,
+    /// `CHANNEL_TYPES`; at least one.
+    pub channel_types: EventTypes,
+    /// `ALLOW_WILDCARD`.
+    pub allow_wildcard: bool,
     /// `DEMO`.
     pub demo: bool,
     /// `STATS_INTERVAL`; zero = no lines.
@@ -105,6 +110,8 @@ pub struct Embedded {
 pub enum SlowClientPolicy {
     /// Its oldest events are skipped and the count is announced.
     Skip,
+    /// From then on it gets the latest event of each topic, until it has caught up.
+    Conflate,
     /// It is closed with 1013.
     Disconnect,
 }
@@ -150,6 +157,8 @@ impl Default for Config {
             flush_interval: Duration::ZERO,
             max_event_bytes: MAX_EVENT_DEFAULT_BYTES,
             channel_prefix: CHANNEL_PREFIX_DEFAULT.to_owned(),
+            channel_types: EventTypes::TRADE,
+            allow_wildcard: true,
             demo: false,
             stats_interval: Duration::from_millis(STATS_INTERVAL_DEFAULT_MS),
             log_format: LogFormat::Text,
@@ -244,6 +253,8 @@ impl Config {
             name::SHARDS => self.shards = setting.number(text)?,
             name::FLUSH_INTERVAL => self.flush_interval = setting.time(text)?,
             name::MAX_EVENT_BYTES => self.max_event_bytes = setting.number(text)?,
+            name::CHANNEL_TYPES => self.channel_types = parse::channel_types(text)?,
+            name::ALLOW_WILDCARD => self.allow_wildcard = parse::switch(text)?,
             name::CHANNEL_PREFIX => self.channel_prefix = parse::channel_prefix(text)?,
             name::DEMO => self.demo = parse::switch(text)?,
             name::STATS_INTERVAL => self.stats_interval = setting.time(text)?,
@@ -320,15 +331,16 @@ impl Setting {
 }
 
 impl SlowClientPolicy {
-    /// The policy of that word (`skip`, `disconnect`), as settings and clients write it.
+    /// The policy of that word (`skip`, `conflate`, `disconnect`), as settings and clients write it.
     pub fn parse(word: &str) -> Option<Self> {
-        [Self::Skip, Self::Disconnect].into_iter().find(|policy| policy.word() == word)
+        [Self::Skip, Self::Conflate, Self::Disconnect].into_iter().find(|policy| policy.word() == word)
     }
 
     /// The policy as a word.
     pub const fn word(self) -> &'static str {
         match self {
             Self::Skip => "skip",
+            Self::Conflate => "conflate",
             Self::Disconnect => "disconnect",
         }
     }

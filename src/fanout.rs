@@ -39,7 +39,7 @@ use self::inbox::Sender;
 pub use self::shard::ShardConfig;
 use self::shard::{Links, Shard};
 use crate::admission::Seat;
-use crate::market::Symbol;
+use crate::market::Subject;
 use crate::state::State;
 use crate::{ingest, limits};
 
@@ -70,7 +70,7 @@ pub enum Command {
     /// Events that ingest had to drop because this shard's inbox was full: counts by topic.
     Lost(Vec<(TopicId, u64)>),
     /// Ingest's answer to the oldest [`ingest::Command::Want`] of this shard.
-    Granted(Vec<(Symbol, TopicId)>),
+    Granted(Vec<(Subject, TopicId)>),
     /// The upstream was lost or is back.
     Feed(Feed),
     /// A new client.

@@ -15,6 +15,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::admission::Admission;
 use crate::config::{Config, Upstream};
+use crate::conn::session::Rules;
 use crate::fanout::inbox::Sender;
 use crate::fanout::{self, Fanout, ShardConfig, Threads};
 use crate::http::{self, Http};
@@ -23,11 +24,9 @@ use crate::ingest::link::tls_config;
 use crate::ingest::publisher::Publisher;
 use crate::ingest::redis::{self, RedisConfig};
 use crate::ingest::{self, IngestConfig};
+use crate::market::EventType;
 use crate::state::State;
 use crate::{demo, limits, stats};
-
-/// The one type of event that is subscribed to: the channel's part between prefix and symbol.
-const TRADE: &str = "trade:";
 
 /// A gateway that listens, reads its upstream and serves clients from [`Gateway::build`] on.
 #[derive(Debug)]
@@ -67,7 +66,6 @@ impl Gateway {
         let broker_addr = broker.as_ref().map(EmbeddedBroker::local_addr);
         banner(&config, local_addr, broker_addr);
 
-        let prefix = format!("{}{TRADE}", config.channel_prefix);
         let state = Arc::new(State::new(config.server_id.clone(), config.shards));
         let ingest = ingest::Prepared::new().context("no descriptor left for the ingest thread")?;
         let ingest_inbox = ingest.sender();
@@ -75,10 +73,8 @@ impl Gateway {
         let prepared = prepared.context("no descriptor left for a shard")?;
         let shard_inboxes = prepared.iter().map(fanout::Prepared::sender).collect();
         let (lost_tx, lost_rx) = mpsc::unbounded_channel();
-        let ingest_config =
-            IngestConfig { max_event_bytes: config.max_event_bytes, channel_prefix: prefix.clone() };
         let ingest_thread = ingest
-            .start(ingest_config, shard_inboxes, Arc::clone(&state), lost_tx)
+            .start(ingest_config(&config), shard_inboxes, Arc::clone(&state), lost_tx)
             .context("the ingest thread could not be started")?;
         let (fanout, shards) = Fanout::start(prepared, &shard_config(&config), &ingest_inbox, &state)
             .context("a shard's thread could not be started")?;
@@ -98,7 +94,7 @@ impl Gateway {
             http: TaskTracker::new(),
             tasks: TaskTracker::new(),
         };
-        gateway.start_feed(&config, broker, tls, &prefix, lost_rx).await;
+        gateway.start_feed(&config, broker, tls, lost_rx).await;
         gateway.start_serving(&config, listener);
         Ok(gateway)
     }
@@ -176,7 +172,6 @@ impl Gateway {
         config: &Config,
         broker: Option<EmbeddedBroker>,
         tls: Arc<rustls::ClientConfig>,
-        prefix: &str,
         lost: mpsc::UnboundedReceiver<ingest::link::Lost>,
     ) {
         let (attempted_tx, attempted) = oneshot::channel::<()>();
@@ -185,7 +180,7 @@ impl Gateway {
                 let redis = RedisConfig {
                     connection: connection.clone(),
                     tls,
-                    pattern: format!("{prefix}*"),
+                    patterns: ingest_config(config).patterns(),
                     client_name: config.server_id.clone(),
                     max_event_bytes: config.max_event_bytes,
                 };
@@ -201,7 +196,12 @@ impl Gateway {
                 // The ingest thread was started above; it ends only with the gateway.
                 let connected = ingest::Command::Connected { link: None, told: Some(attempted_tx) };
                 let _ = self.ingest.send(connected, 0);
-                tracing::info!(pattern = format!("{prefix}*"), "Subscribed to 1 Redis channel pattern(s)");
+                let patterns = ingest_config(config).patterns();
+                tracing::info!(
+                    patterns = patterns.join(" "),
+                    "Subscribed to {} Redis channel pattern(s)",
+                    patterns.len()
+                );
                 if let Some(broker) = broker {
                     self.tasks.spawn(broker.run(self.publisher.clone(), self.feeding.clone()));
                 }
@@ -212,7 +212,7 @@ impl Gateway {
         if config.demo {
             self.tasks.spawn(demo::feed::run(
                 self.publisher.clone(),
-                prefix.to_owned(),
+                format!("{}{}:", config.channel_prefix, EventType::Trade),
                 self.feeding.clone(),
             ));
         }
@@ -242,7 +242,7 @@ async fn embedded_broker(config: &Config) -> anyhow::Result<Option<EmbeddedBroke
         host: broker.listen.ip(),
         port: broker.listen.port(),
         password: broker.password.clone(),
-        gateway_patterns: vec![format!("{}{TRADE}*", config.channel_prefix)],
+        gateway_patterns: ingest_config(config).patterns(),
         ..EmbeddedConfig::default()
     };
     match EmbeddedBroker::bind(broker).await {
@@ -268,8 +268,17 @@ fn upstream_tls(config: &Config) -> anyhow::Result<Arc<rustls::ClientConfig>> {
         .with_context(|| format!("REDIS_CA_FILE {}", file.unwrap_or_else(|| Path::new("")).display()))
 }
 
+fn ingest_config(config: &Config) -> IngestConfig {
+    IngestConfig {
+        max_event_bytes: config.max_event_bytes,
+        channel_prefix: config.channel_prefix.clone(),
+        types: config.channel_types,
+    }
+}
+
 fn shard_config(config: &Config) -> ShardConfig {
     ShardConfig {
+        rules: Rules { types: config.channel_types, allow_wildcard: config.allow_wildcard },
         max_symbols: config.max_symbols_per_client,
         max_message_bytes: config.max_message_bytes,
         max_messages_per_second: config.max_messages_per_second,
@@ -296,7 +305,7 @@ fn banner(config: &Config, local_addr: SocketAddr, broker_addr: Option<SocketAdd
         port = local_addr.port(),
         broker,
         shards = config.shards,
-        patterns = format!("{}{TRADE}*", config.channel_prefix),
+        patterns = ingest_config(config).patterns().join(" "),
         max_connections = config.max_connections,
         "ws-gateway {}",
         env!("CARGO_PKG_VERSION")

@@ -39,7 +39,8 @@ use crate::fanout::batch::TopicId;
 use crate::fanout::inbox::{Inbox, Sender, WAKER, inbox};
 use crate::fanout::{self, Feed};
 use crate::limits;
-use crate::market::{Reject, Symbol};
+use crate::market::event::Reject;
+use crate::market::{EventType, EventTypes, Subject};
 use crate::state::State;
 
 /// The link's token in the thread's poll.
@@ -53,7 +54,7 @@ pub enum Command {
         /// The shard that asks.
         shard: usize,
         /// What it wants.
-        symbols: Vec<Symbol>,
+        subjects: Vec<Subject>,
     },
     /// A shard does not want topics any more.
     Release {
@@ -80,8 +81,26 @@ pub enum Command {
 pub struct IngestConfig {
     /// `MAX_EVENT_BYTES`.
     pub max_event_bytes: usize,
-    /// What channels start with, up to the symbol: `channel:trade:`.
+    /// What channels start with, up to the type: `channel:`.
     pub channel_prefix: String,
+    /// `CHANNEL_TYPES`.
+    pub types: EventTypes,
+}
+
+impl IngestConfig {
+    /// The patterns that cover our channels, one a type: `channel:trade:*`.
+    pub fn patterns(&self) -> Vec<String> {
+        self.types.iter().map(|event_type| format!("{}{event_type}:*", self.channel_prefix)).collect()
+    }
+
+    /// Takes a channel's name apart: type and symbol; `None` if it is none of ours.
+    fn split<'c>(&self, channel: &'c [u8]) -> Option<(EventType, &'c [u8])> {
+        let rest = channel.strip_prefix(self.channel_prefix.as_bytes())?;
+        let (event_type, name) = rest.split_at_checked(rest.iter().position(|byte| *byte == b':')?)?;
+        let event_type =
+            EventType::parse(event_type).filter(|event_type| self.types.contains(*event_type))?;
+        Some((event_type, &name[1..]))
+    }
 }
 
 /// The ingest thread before it runs: shards must know its inbox, and it theirs.
@@ -190,7 +209,7 @@ impl Ingest {
         let mut next = early;
         while let Some(command) = next.take().or_else(|| self.inbox.pop()) {
             match command {
-                Command::Want { shard, symbols } => self.grant(shard, symbols),
+                Command::Want { shard, subjects } => self.grant(shard, subjects),
                 Command::Release { shard, topics } => {
                     topics.into_iter().for_each(|topic| self.router.release(shard, topic));
                 }
@@ -213,10 +232,10 @@ impl Ingest {
     }
 
     /// Answers a shard at once: what is framed for it later comes behind the answer.
-    fn grant(&mut self, shard: usize, symbols: Vec<Symbol>) {
-        let granted = symbols.into_iter().map(|symbol| {
-            let topic = self.router.want(shard, &symbol);
-            (symbol, topic)
+    fn grant(&mut self, shard: usize, subjects: Vec<Subject>) {
+        let granted = subjects.into_iter().map(|subject| {
+            let topic = self.router.want(shard, &subject);
+            (subject, topic)
         });
         let granted = granted.collect();
         self.handover.tell(shard, fanout::Command::Granted(granted));
@@ -283,11 +302,11 @@ impl Ingest {
 
     fn event(&mut self, channel: &[u8], payload: &[u8], now_ms: u64) {
         // A program that publishes through the library may name any channel; only ours are events.
-        let Some(name) = channel.strip_prefix(self.config.channel_prefix.as_bytes()) else { return };
+        let Some((event_type, name)) = self.config.split(channel) else { return };
         let metrics = &self.state.metrics.ingest;
         metrics.events.add(1);
         metrics.event_bytes.add(payload.len() as u64);
-        match self.router.route(name, payload, now_ms) {
+        match self.router.route(event_type, name, payload, now_ms) {
             Routed::Framed => metrics.events_framed.add(1),
             Routed::Unwanted => metrics.events_unwanted.add(1),
             Routed::Rejected(reject) => self.reject(reject, name, payload.len()),
@@ -296,7 +315,7 @@ impl Ingest {
 
     /// An event of which only the size was read.
     fn oversized(&mut self, channel: &[u8], payload_bytes: usize) {
-        let name = channel.strip_prefix(self.config.channel_prefix.as_bytes()).unwrap_or_default();
+        let Some((_, name)) = self.config.split(channel) else { return };
         self.state.metrics.ingest.events.add(1);
         self.reject(Reject::TooLarge, name, payload_bytes);
     }

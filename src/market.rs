@@ -1,17 +1,91 @@
-//! The market's terms: symbols, topics, and the events that workers publish about them.
+//! The market's terms: types of events, symbols, and what clients subscribe to. Pure.
 //!
-//! Everything here is pure and borrowed: bad upstream data is a counted value ([`Reject`]), never a panic and
-//! never an allocation.
+//! Names that clients and channels give are upper-cased the same way, so `aapl` and `AAPL` are one symbol.
 
-use std::borrow::Cow;
+pub mod event;
+
 use std::fmt;
 
-use serde::de::{Deserializer, IgnoredAny, MapAccess, Visitor};
-use serde_json::value::RawValue;
 use smallvec::SmallVec;
 
 /// The longest symbol, in bytes.
 pub const SYMBOL_BYTES_MAX: usize = 64;
+
+/// What an event is about, and the second part of its channel's name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[repr(u8)]
+pub enum EventType {
+    /// A trade: price and volume.
+    Trade,
+    /// The best bid and ask.
+    Quote,
+    /// Open, high, low and close of an interval.
+    Candle,
+    /// A headline.
+    News,
+    /// Trading was halted or goes on.
+    Halt,
+}
+
+impl EventType {
+    /// All types, in the order of their discriminants.
+    pub const ALL: [Self; 5] = [Self::Trade, Self::Quote, Self::Candle, Self::News, Self::Halt];
+
+    /// The type as channels, frames and clients name it.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Trade => "trade",
+            Self::Quote => "quote",
+            Self::Candle => "candle",
+            Self::News => "news",
+            Self::Halt => "halt",
+        }
+    }
+
+    /// The type of that name; names are lower case.
+    pub fn parse(name: &[u8]) -> Option<Self> {
+        Self::ALL.into_iter().find(|event_type| event_type.as_str().as_bytes() == name)
+    }
+}
+
+impl fmt::Display for EventType {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// A set of types: those of `CHANNEL_TYPES`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct EventTypes(u8);
+
+impl EventTypes {
+    /// Trades alone: what is carried without configuration.
+    pub const TRADE: Self = Self(1 << EventType::Trade as u8);
+
+    /// Whether the set has a type.
+    pub const fn contains(self, event_type: EventType) -> bool {
+        self.0 & (1 << event_type as u8) != 0
+    }
+
+    /// The types of the set, in their own order.
+    pub fn iter(self) -> impl Iterator<Item = EventType> {
+        EventType::ALL.into_iter().filter(move |event_type| self.contains(*event_type))
+    }
+}
+
+impl FromIterator<EventType> for EventTypes {
+    fn from_iter<I: IntoIterator<Item = EventType>>(types: I) -> Self {
+        Self(types.into_iter().fold(0, |set, event_type| set | 1 << event_type as u8))
+    }
+}
+
+impl fmt::Display for EventTypes {
+    /// As `CHANNEL_TYPES` has it: `trade,quote`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let names: Vec<_> = self.iter().map(EventType::as_str).collect();
+        f.write_str(&names.join(","))
+    }
+}
 
 /// An instrument's name: 1–64 bytes of `A-Z 0-9 . _ - / : = ^ + @ #`, already upper-cased.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -20,14 +94,10 @@ pub struct Symbol(SmallVec<[u8; 16]>);
 impl Symbol {
     /// Upper-cases (ASCII) and checks a name that a client or a channel gave; `None` if it is no symbol.
     pub fn parse(name: &[u8]) -> Option<Self> {
-        if name.is_empty() || name.len() > SYMBOL_BYTES_MAX {
+        if name.is_empty() {
             return None;
         }
-        let mut upper = SmallVec::with_capacity(name.len());
-        for &byte in name {
-            upper.push(symbol_byte(byte)?);
-        }
-        Some(Self(upper))
+        upper_cased(name).map(Self)
     }
 
     /// The symbol as text; it is ASCII.
@@ -53,6 +123,91 @@ impl fmt::Display for Symbol {
     }
 }
 
+/// Every symbol that begins with a prefix: `BTC-*`, or `*` for every symbol there is.
+#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Pattern(SmallVec<[u8; 16]>);
+
+impl Pattern {
+    /// What matching symbols begin with; empty for `*`.
+    pub fn prefix(&self) -> &[u8] {
+        &self.0
+    }
+
+    /// Whether a symbol begins so.
+    pub fn matches(&self, symbol: &[u8]) -> bool {
+        symbol.starts_with(&self.0)
+    }
+}
+
+impl fmt::Debug for Pattern {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+impl fmt::Display for Pattern {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}*", std::str::from_utf8(&self.0).unwrap_or_default())
+    }
+}
+
+/// A name in a client's request: one symbol, or all that begin alike.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Name {
+    /// One symbol.
+    Symbol(Symbol),
+    /// All that begin alike.
+    Pattern(Pattern),
+}
+
+impl Name {
+    /// Upper-cases and checks what a client wrote; a trailing star makes it a pattern. `None` if it is neither.
+    pub fn parse(name: &[u8]) -> Option<Self> {
+        match name {
+            [prefix @ .., b'*'] => upper_cased(prefix).map(|prefix| Self::Pattern(Pattern(prefix))),
+            _ => Symbol::parse(name).map(Self::Symbol),
+        }
+    }
+
+    /// The symbol, if it is one.
+    pub fn symbol(&self) -> Option<&Symbol> {
+        match self {
+            Self::Symbol(symbol) => Some(symbol),
+            Self::Pattern(_) => None,
+        }
+    }
+
+    /// Whether this is `*`.
+    pub fn is_everything(&self) -> bool {
+        matches!(self, Self::Pattern(pattern) if pattern.prefix().is_empty())
+    }
+}
+
+impl fmt::Display for Name {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Symbol(symbol) => symbol.fmt(f),
+            Self::Pattern(pattern) => pattern.fmt(f),
+        }
+    }
+}
+
+/// What a client subscribes to: a name within a type of events. `MAX_SYMBOLS_PER_CLIENT` counts these.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Subject {
+    /// The type of the events.
+    pub event_type: EventType,
+    /// The symbol, or the pattern.
+    pub name: Name,
+}
+
+impl Subject {
+    /// A name as a client writes it, within a type; `None` if it is none.
+    pub fn parse(event_type: EventType, name: &[u8]) -> Option<Self> {
+        Name::parse(name).map(|name| Self { event_type, name })
+    }
+}
+
 /// What a byte of a name is in a symbol: upper-cased if it is allowed there.
 fn symbol_byte(byte: u8) -> Option<u8> {
     match byte {
@@ -61,6 +216,17 @@ fn symbol_byte(byte: u8) -> Option<u8> {
         b'.' | b'_' | b'-' | b'/' | b':' | b'=' | b'^' | b'+' | b'@' | b'#' => Some(byte),
         _ => None,
     }
+}
+
+fn upper_cased(name: &[u8]) -> Option<SmallVec<[u8; 16]>> {
+    if name.len() > SYMBOL_BYTES_MAX {
+        return None;
+    }
+    let mut upper = SmallVec::with_capacity(name.len());
+    for &byte in name {
+        upper.push(symbol_byte(byte)?);
+    }
+    Some(upper)
 }
 
 /// Writes the symbol of a channel into `buffer` and returns it, upper-cased, without allocating; `None` if the
@@ -76,207 +242,9 @@ pub fn normalize_symbol<'b>(name: &[u8], buffer: &'b mut [u8; SYMBOL_BYTES_MAX])
     Some(out)
 }
 
-/// Why an upstream event was dropped. One label value each in `ws_events_rejected_total{reason}`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[repr(u8)]
-pub enum Reject {
-    /// The channel's last part is no symbol.
-    BadSymbol,
-    /// The payload is longer than `MAX_EVENT_BYTES`.
-    TooLarge,
-    /// The payload is not UTF-8 or not JSON.
-    NotJson,
-    /// The payload is JSON but not an object.
-    NotObject,
-    /// A required field is missing or has the wrong type.
-    BadField,
-    /// `symbol` is not the channel's.
-    WrongSymbol,
-}
-
-impl Reject {
-    /// All reasons, in the order of their discriminants.
-    pub const ALL: [Self; 6] =
-        [Self::BadSymbol, Self::TooLarge, Self::NotJson, Self::NotObject, Self::BadField, Self::WrongSymbol];
-
-    /// The reason as metrics and logs name it.
-    pub const fn label(self) -> &'static str {
-        match self {
-            Self::BadSymbol => "bad_symbol",
-            Self::TooLarge => "too_large",
-            Self::NotJson => "not_json",
-            Self::NotObject => "not_object",
-            Self::BadField => "bad_field",
-            Self::WrongSymbol => "wrong_symbol",
-        }
-    }
-}
-
-/// Checks a trade's payload against the contract and returns the object's bytes, without the white space around it.
-///
-/// Required: `symbol` (string, equal to `symbol` ignoring ASCII case), `price`, `volume` and `timestamp` (numbers).
-/// Everything else is carried unseen, every number as it was written. A field that occurs twice must be good twice.
-///
-/// # Errors
-/// The first [`Reject`] that applies.
-pub fn check_trade<'p>(payload: &'p [u8], symbol: &[u8], max_event_bytes: usize) -> Result<&'p str, Reject> {
-    if payload.len() > max_event_bytes {
-        return Err(Reject::TooLarge);
-    }
-    let text = std::str::from_utf8(payload).map_err(|_| Reject::NotJson)?;
-    let object = text.trim_matches([' ', '\t', '\n', '\r']);
-    let mut json = serde_json::Deserializer::from_str(object);
-    let fields = json.deserialize_map(TradeVisitor);
-    let fields = match fields {
-        Ok(fields) => fields,
-        Err(_) if object.starts_with('{') => return Err(Reject::NotJson),
-        Err(_) => return Err(not_an_object(object)),
-    };
-    json.end().map_err(|_| Reject::NotJson)?;
-    match fields.symbol {
-        Some(Cow::Borrowed(name)) if name.as_bytes().eq_ignore_ascii_case(symbol) => {}
-        Some(Cow::Owned(name)) if name.as_bytes().eq_ignore_ascii_case(symbol) => {}
-        Some(_) if !fields.bad => return Err(Reject::WrongSymbol),
-        _ => return Err(Reject::BadField),
-    }
-    if fields.bad || fields.numbers != ALL_NUMBERS {
-        return Err(Reject::BadField);
-    }
-    Ok(object)
-}
-
-/// Tells JSON that isn't an object from what isn't JSON at all; only bad events come here.
-fn not_an_object(text: &str) -> Reject {
-    match serde_json::from_str::<IgnoredAny>(text) {
-        Ok(_) => Reject::NotObject,
-        Err(_) => Reject::NotJson,
-    }
-}
-
-/// The bits of [`TradeFields::numbers`] that a whole trade sets.
-const ALL_NUMBERS: u8 = 0b111;
-
-/// What one pass over a trade's object has found.
-#[derive(Default)]
-struct TradeFields<'p> {
-    symbol: Option<Cow<'p, str>>,
-    /// One bit each for price, volume and timestamp.
-    numbers: u8,
-    /// A required field had the wrong type.
-    bad: bool,
-}
-
-struct TradeVisitor;
-
-impl<'p> Visitor<'p> for TradeVisitor {
-    type Value = TradeFields<'p>;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a JSON object")
-    }
-
-    fn visit_map<A: MapAccess<'p>>(self, mut map: A) -> Result<TradeFields<'p>, A::Error> {
-        let mut fields = TradeFields::default();
-        while let Some(Key(key)) = map.next_key()? {
-            let bit = match &*key {
-                "symbol" => {
-                    let raw: &RawValue = map.next_value()?;
-                    match serde_json::from_str::<Key<'p>>(raw.get()) {
-                        Ok(Key(symbol)) => {
-                            // Readers differ in which of two they take, so both have to say the same.
-                            let first = fields.symbol.as_deref().unwrap_or(&symbol);
-                            fields.bad |= !first.eq_ignore_ascii_case(&symbol);
-                            fields.symbol = Some(symbol);
-                        }
-                        Err(_) => fields.bad = true,
-                    }
-                    continue;
-                }
-                "price" => 0b001,
-                "volume" => 0b010,
-                "timestamp" => 0b100,
-                _ => {
-                    map.next_value::<IgnoredAny>()?;
-                    continue;
-                }
-            };
-            let raw: &RawValue = map.next_value()?;
-            match raw.get().as_bytes().first() {
-                Some(b'-' | b'0'..=b'9') => fields.numbers |= bit,
-                _ => fields.bad = true,
-            }
-        }
-        Ok(fields)
-    }
-}
-
-/// A JSON string, borrowed unless it has escapes.
-struct Key<'p>(Cow<'p, str>);
-
-impl<'p> serde::Deserialize<'p> for Key<'p> {
-    fn deserialize<D: Deserializer<'p>>(deserializer: D) -> Result<Self, D::Error> {
-        struct KeyVisitor;
-        impl<'p> Visitor<'p> for KeyVisitor {
-            type Value = Key<'p>;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("a string")
-            }
-
-            fn visit_borrowed_str<E>(self, text: &'p str) -> Result<Key<'p>, E> {
-                Ok(Key(Cow::Borrowed(text)))
-            }
-
-            fn visit_str<E>(self, text: &str) -> Result<Key<'p>, E> {
-                Ok(Key(Cow::Owned(text.to_owned())))
-            }
-        }
-        deserializer.deserialize_str(KeyVisitor)
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    const GOOD: &str =
-        r#"{"symbol":"AAPL","price":150.250,"volume":9007199254740993,"timestamp":1234567890}"#;
-
-    fn check(payload: &str) -> Result<&str, Reject> {
-        check_trade(payload.as_bytes(), b"AAPL", 65_536)
-    }
-
-    #[test]
-    fn a_good_trade_is_returned_byte_for_byte() {
-        assert_eq!(check(GOOD), Ok(GOOD));
-        assert_eq!(check(&format!(" \n{GOOD}\r\n")), Ok(GOOD));
-        let lower = GOOD.replace("AAPL", "aapl");
-        assert_eq!(check(&lower), Ok(&*lower));
-        let escaped = GOOD.replace("AAPL", r"\u0041APL");
-        assert_eq!(check(&escaped), Ok(&*escaped));
-    }
-
-    #[test]
-    fn bad_trades_are_told_apart() {
-        assert_eq!(check("nonsense"), Err(Reject::NotJson));
-        assert_eq!(check(""), Err(Reject::NotJson));
-        assert_eq!(check("[1]"), Err(Reject::NotObject));
-        assert_eq!(check("42"), Err(Reject::NotObject));
-        assert_eq!(check(&GOOD[..GOOD.len() - 1]), Err(Reject::NotJson));
-        assert_eq!(check(&format!("{GOOD}x")), Err(Reject::NotJson));
-        assert_eq!(check(&GOOD.replace("price", "prize")), Err(Reject::BadField));
-        assert_eq!(check(&GOOD.replace("150.250", "\"150\"")), Err(Reject::BadField));
-        assert_eq!(check(&GOOD.replace("150.250", "null")), Err(Reject::BadField));
-        assert_eq!(check(&GOOD.replace("150.250", "01")), Err(Reject::NotJson));
-        assert_eq!(check(&GOOD.replace("\"AAPL\"", "7")), Err(Reject::BadField));
-        assert_eq!(check(&GOOD.replace("AAPL", "MSFT")), Err(Reject::WrongSymbol));
-        for (first, second) in [("MSFT", "AAPL"), ("AAPL", "MSFT")] {
-            let twice = GOOD.replace(r#""AAPL""#, &format!(r#""{first}","symbol":"{second}""#));
-            assert_eq!(check(&twice), Err(Reject::BadField));
-        }
-        assert_eq!(check_trade(GOOD.as_bytes(), b"AAPL", 10), Err(Reject::TooLarge));
-        assert_eq!(check_trade(b"{\"symbol\":\"\xff\"}", b"AAPL", 100), Err(Reject::NotJson));
-    }
 
     #[test]
     fn symbols_are_upper_cased_and_bounded() {
@@ -287,5 +255,31 @@ mod tests {
             assert!(normalize_symbol(bad, &mut [0; SYMBOL_BYTES_MAX]).is_none());
         }
         assert!(Symbol::parse(&[b'a'; 64]).is_some());
+    }
+
+    #[test]
+    fn a_trailing_star_makes_a_pattern() {
+        let Some(Name::Pattern(pattern)) = Name::parse(b"btc-*") else { panic!("no pattern") };
+        assert_eq!(pattern.to_string(), "BTC-*");
+        assert!(pattern.matches(b"BTC-USD") && pattern.matches(b"BTC-") && !pattern.matches(b"BTC"));
+        assert!(Name::parse(b"*").unwrap().is_everything());
+        assert!(!Name::parse(b"A*").unwrap().is_everything());
+        for bad in [&b"*A"[..], b"**", b"A*B", b" *", &[b'*'; 66]] {
+            assert!(Name::parse(bad).is_none(), "{bad:?}");
+        }
+        let longest = [&[b'A'; SYMBOL_BYTES_MAX][..], b"*"].concat();
+        assert!(Name::parse(&longest).is_some());
+    }
+
+    #[test]
+    fn sets_of_types_read_as_they_are_configured() {
+        let types: EventTypes = [EventType::Quote, EventType::Trade, EventType::Quote].into_iter().collect();
+        assert_eq!(types.to_string(), "trade,quote");
+        assert!(types.contains(EventType::Quote) && !types.contains(EventType::Halt));
+        assert_eq!(
+            EventType::ALL.map(|each| EventType::parse(each.as_str().as_bytes())),
+            EventType::ALL.map(Some)
+        );
+        assert_eq!(EventType::parse(b"Trade"), None);
     }
 }

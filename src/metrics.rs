@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
-use crate::market::Reject;
+use crate::market::event::Reject;
 
 /// A number that one thread writes and any thread reads.
 #[derive(Debug, Default)]

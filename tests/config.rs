@@ -110,7 +110,7 @@ fn a_bad_value_is_one_line_with_name_value_and_what_is_allowed() {
         ("MAX_MESSAGE_SIZE", "1g", "from 512 to 16MiB"),
         ("PING_INTERVAL", "soon", "30s"),
         ("DRAIN_TIMEOUT", "1h", "to 10m"),
-        ("SLOW_CLIENT_POLICY", "drop", "skip or disconnect"),
+        ("SLOW_CLIENT_POLICY", "drop", "skip or conflate or disconnect"),
         ("MAX_EVENT_BYTES", "2MiB", "to 1MiB"),
         ("CHANNEL_PREFIX", "chan*", "without *"),
         ("LOG_FORMAT", "xml", "text or json"),

@@ -7,8 +7,9 @@ use serde::Deserialize;
 use serde::de::IgnoredAny;
 use serde_json::value::RawValue;
 use ws_gateway::conn::reply;
-use ws_gateway::conn::session::{self, Action, Id, Refusal, Request};
-use ws_gateway::market::Symbol;
+use ws_gateway::conn::session::options::{Conflate, Options};
+use ws_gateway::conn::session::{self, Action, Id, Refusal, Request, Rules, Selection};
+use ws_gateway::market::{EventType, EventTypes, Name};
 use ws_gateway_fuzz::text_of_frame;
 
 const NOW_MS: u64 = 1_234_567_890;
@@ -25,28 +26,42 @@ struct Reply<'r> {
     code: Option<&'r str>,
 }
 
-fuzz_target!(|message: &str| match session::parse(message) {
-    Ok(request) => accepted(message, &request),
-    Err(refusal) => refused(&refusal),
+fuzz_target!(|message: &str| {
+    let types = [EventType::Trade, EventType::Quote, EventType::Halt].into_iter().collect::<EventTypes>();
+    let rules = Rules { types, allow_wildcard: true };
+    match session::parse(message, &rules) {
+        Ok(request) => accepted(message, &request, &rules),
+        Err(refusal) => refused(&refusal),
+    }
 });
 
-fn accepted(message: &str, request: &Request) {
+fn accepted(message: &str, request: &Request, rules: &Rules) {
     assert!(serde_json::from_str::<IgnoredAny>(message).is_ok(), "accepted, but not JSON");
-    assert_eq!(session::parse(&write(request)).as_ref(), Ok(request));
+    assert_eq!(session::parse(&write(request), rules).as_ref(), Ok(request));
     let id = request.id.as_ref();
     match &request.action {
-        Action::Subscribe(symbols) => {
-            check_symbols(symbols);
-            let frame = reply::subscribed(symbols, symbols.iter(), id, NOW_MS);
+        Action::Subscribe(subscribe) => {
+            check_names(&subscribe.selection, rules);
+            let subjects = subscribe.selection.subjects();
+            let held: Vec<_> = subjects.iter().collect();
+            let recovered: Vec<_> =
+                subscribe.resume.iter().map(|(symbol, seq)| (symbol.clone(), seq % 2 == 0)).collect();
+            let frame = reply::subscribed(&subscribe.selection.names, &held, &recovered, id, NOW_MS);
             check_reply(&frame, "success", id);
         }
-        Action::Unsubscribe(symbols) => {
-            check_symbols(symbols);
-            let left: Vec<&Symbol> = symbols.iter().collect();
-            check_reply(&reply::unsubscribed(&left, symbols.iter(), id, NOW_MS), "success", id);
-            check_reply(&reply::unsubscribed(&[], [].iter(), id, NOW_MS), "success", id);
+        Action::Unsubscribe(selection) => {
+            check_names(selection, rules);
+            let left: Vec<&Name> = selection.names.iter().collect();
+            let subjects = selection.subjects();
+            let held: Vec<_> = subjects.iter().collect();
+            check_reply(&reply::unsubscribed(&left, &held, id, NOW_MS), "success", id);
+            check_reply(&reply::unsubscribed(&[], &[], id, NOW_MS), "success", id);
         }
-        Action::Ping => check_reply(&reply::pong(id, NOW_MS), "pong", id),
+        Action::List => check_reply(&reply::list(&[], id, NOW_MS), "success", id),
+        Action::Ping { stats } => {
+            let stats = stats.then(reply::ClientStats::default);
+            check_reply(&reply::pong(stats.as_ref(), id, NOW_MS), "pong", id);
+        }
     }
 }
 
@@ -60,26 +75,63 @@ fn refused(refusal: &Refusal) {
 fn write(request: &Request) -> String {
     let id = request.id.as_ref().map_or(String::new(), |id| format!(r#""id":{id},"#));
     match &request.action {
-        Action::Subscribe(symbols) => {
-            format!(r#"{{{id}"symbols":{:?},"action":"subscribe"}}"#, names(symbols))
+        Action::Subscribe(subscribe) => {
+            let resume = match subscribe.resume.iter().map(|(symbol, seq)| format!("\"{symbol}\":{seq}")) {
+                entries if entries.len() > 0 => {
+                    format!(r#""resume":{{{}}},"#, entries.collect::<Vec<_>>().join(","))
+                }
+                _ => String::new(),
+            };
+            let (selection, options) =
+                (write_selection(&subscribe.selection), write_options(&subscribe.options));
+            format!(r#"{{{id}{resume}{options}{selection},"action":"subscribe"}}"#)
         }
-        Action::Unsubscribe(symbols) => {
-            format!(r#"{{{id}"symbols":{:?},"action":"unsubscribe"}}"#, names(symbols))
+        Action::Unsubscribe(selection) => {
+            format!(r#"{{{id}{},"action":"unsubscribe"}}"#, write_selection(selection))
         }
-        Action::Ping => format!(r#"{{{id}"action":"ping"}}"#),
+        Action::List => format!(r#"{{{id}"action":"list"}}"#),
+        Action::Ping { stats } => format!(r#"{{{id}"action":"ping","stats":{stats}}}"#),
     }
 }
 
-/// The symbols' names; none of their characters needs an escape, so Rust's notation of a list is JSON's.
-fn names(symbols: &[Symbol]) -> Vec<&str> {
-    symbols.iter().map(Symbol::as_str).collect()
+/// None of the characters of names needs an escape, so Rust's notation of a list of strings is JSON's.
+fn write_selection(selection: &Selection) -> String {
+    let names: Vec<String> = selection.names.iter().map(Name::to_string).collect();
+    let types: Vec<&str> = selection.types.iter().map(|event_type| event_type.as_str()).collect();
+    format!(r#""symbols":{names:?},"types":{types:?}"#)
 }
 
-fn check_symbols(symbols: &[Symbol]) {
-    assert!(!symbols.is_empty());
-    for (position, symbol) in symbols.iter().enumerate() {
-        assert_eq!(Symbol::parse(symbol.as_bytes()).as_ref(), Some(symbol), "not normalised");
-        assert!(!symbols[..position].contains(symbol), "{symbol} is there twice");
+fn write_options(options: &Options) -> String {
+    let mut text = format!(r#""snapshot":{},"#, options.snapshot);
+    if let Some(conflate) = options.conflate {
+        let value = match conflate {
+            Conflate::Off => "false",
+            Conflate::Latest => "true",
+            Conflate::Aggregate => "\"aggregate\"",
+        };
+        text.push_str(&format!(r#""conflate":{value},"#));
+    }
+    if let Some(rate) = options.max_rate {
+        text.push_str(&format!(r#""maxRate":{:?},"#, rate.per_second()));
+    }
+    if let Some(policy) = options.on_slow {
+        text.push_str(&format!(r#""onSlow":"{}","#, policy.word()));
+    }
+    if let Some(heartbeat) = options.heartbeat {
+        text.push_str(&format!(r#""heartbeat":{heartbeat},"#));
+    }
+    text
+}
+
+fn check_names(selection: &Selection, rules: &Rules) {
+    assert!(!selection.names.is_empty() && !selection.types.is_empty());
+    for (position, name) in selection.names.iter().enumerate() {
+        assert_eq!(Name::parse(name.to_string().as_bytes()).as_ref(), Some(name), "not normalised");
+        assert!(!selection.names[..position].contains(name), "{name} is there twice");
+    }
+    for (position, event_type) in selection.types.iter().enumerate() {
+        assert!(rules.types.contains(*event_type));
+        assert!(!selection.types[..position].contains(event_type), "{event_type} is there twice");
     }
 }
 

@@ -1,4 +1,4 @@
-//! Events of workers: a channel's last part, a line feed, the payload. Nothing may panic; the verdict is that of a naive
+//! Events of workers: a byte that chooses the type, a channel's last part, a line feed, the payload. Nothing may panic; the verdict is that of a naive
 //! check on `serde_json::Value`; and what is routed is a text frame of JSON with the payload in it byte for byte.
 //!
 //! Three differences from the naive check are meant, as all three are JSON by its grammar and are carried unseen:
@@ -14,7 +14,8 @@ use serde::de::{Deserializer, IgnoredAny, MapAccess, Visitor};
 use serde_json::Value;
 use serde_json::value::RawValue;
 use ws_gateway::ingest::router::{Routed, Router};
-use ws_gateway::market::{self, Reject, Symbol};
+use ws_gateway::market::event::{self, Event, Reject, SEQ_END};
+use ws_gateway::market::{EventType, Subject, Symbol};
 use ws_gateway_fuzz::text_of_frame;
 
 const MAX_EVENT_BYTES: usize = 4_096;
@@ -23,29 +24,31 @@ const NOW_MS: u64 = 1_234_567_890;
 
 fuzz_target!(|event: &[u8]| {
     let Some(end) = event.iter().position(|byte| *byte == b'\n') else { return };
-    let (name, payload) = (&event[..end], &event[end + 1..]);
-    let checked = market::check_trade(payload, name, MAX_EVENT_BYTES);
-    if let Some(expected) = naive(payload, name) {
-        assert_eq!(checked.map_err(coarse), expected, "{:?}", String::from_utf8_lossy(payload));
+    let ([choice, name @ ..], payload) = (&event[..end], &event[end + 1..]) else { return };
+    let event_type = EventType::ALL[usize::from(*choice) % EventType::ALL.len()];
+    let checked = event::check(event_type, payload, name, MAX_EVENT_BYTES);
+    if let Some(expected) = naive(event_type, payload, name) {
+        let found = checked.map(|event| (event.object, event.seq)).map_err(coarse);
+        assert_eq!(found, expected, "{:?}", String::from_utf8_lossy(payload));
     }
-    route(name, payload, checked);
+    route(event_type, name, payload, checked);
 });
 
 /// What becomes of an event that the first and the last shard want.
-fn route(name: &[u8], payload: &[u8], checked: Result<&str, Reject>) {
+fn route(event_type: EventType, name: &[u8], payload: &[u8], checked: Result<Event<'_>, Reject>) {
     let mut router = Router::new(SHARDS, MAX_EVENT_BYTES);
-    let Some(symbol) = Symbol::parse(name) else {
-        assert_eq!(router.route(name, payload, NOW_MS), Routed::Rejected(Reject::BadSymbol));
+    let Some(subject) = Symbol::parse(name).and_then(|_| Subject::parse(event_type, name)) else {
+        assert_eq!(router.route(event_type, name, payload, NOW_MS), Routed::Rejected(Reject::BadSymbol));
         return;
     };
-    assert_eq!(router.route(name, payload, NOW_MS), Routed::Unwanted);
-    let topic = router.want(0, &symbol);
-    assert_eq!(router.want(SHARDS - 1, &symbol), topic);
-    let routed = router.route(name, payload, NOW_MS);
+    assert_eq!(router.route(event_type, name, payload, NOW_MS), Routed::Unwanted);
+    let topic = router.want(0, &subject);
+    assert_eq!(router.want(SHARDS - 1, &subject), topic);
+    let routed = router.route(event_type, name, payload, NOW_MS);
     assert_eq!(routed, checked.map_or_else(Routed::Rejected, |_| Routed::Framed));
     assert!(router.take(1, 0).is_none());
     let batches = (router.take(0, 0), router.take(SHARDS - 1, 0));
-    let Ok(object) = checked else {
+    let Ok(event) = checked else {
         assert!(batches.0.is_none() && batches.1.is_none(), "a bad event leaves a trace");
         return;
     };
@@ -53,7 +56,8 @@ fn route(name: &[u8], payload: &[u8], checked: Result<&str, Reject>) {
     assert_eq!(first.bytes, last.bytes);
     assert_eq!((first.table.len(), first.table[0].end as usize), (1, first.bytes.len()));
     assert_eq!(first.table[0].topic, topic);
-    check_frame(&first.bytes, object, payload);
+    assert!(event.object.contains(event.timestamp));
+    check_frame(event_type, &first.bytes, event.object, payload);
 }
 
 #[derive(Deserialize)]
@@ -64,11 +68,11 @@ struct Envelope<'f> {
     timestamp: u64,
 }
 
-fn check_frame(frame: &[u8], object: &str, payload: &[u8]) {
+fn check_frame(event_type: EventType, frame: &[u8], object: &str, payload: &[u8]) {
     let text = text_of_frame(frame);
     let envelope: Envelope<'_> =
         serde_json::from_str(text).unwrap_or_else(|error| panic!("{error} in {text}"));
-    assert_eq!((envelope.r#type, envelope.timestamp), ("trade", NOW_MS));
+    assert_eq!((envelope.r#type, envelope.timestamp), (event_type.as_str(), NOW_MS));
     assert_eq!(envelope.data.get(), object);
     assert_eq!(payload.trim_ascii(), object.as_bytes());
     assert!(object.starts_with('{'));
@@ -80,7 +84,11 @@ fn coarse(reject: Reject) -> Reject {
 }
 
 /// The naive check; `None` where serde_json has a limit that JSON has not.
-fn naive<'p>(payload: &'p [u8], symbol: &[u8]) -> Option<Result<&'p str, Reject>> {
+fn naive<'p>(
+    event_type: EventType,
+    payload: &'p [u8],
+    symbol: &[u8],
+) -> Option<Result<(&'p str, Option<u64>), Reject>> {
     if payload.len() > MAX_EVENT_BYTES {
         return Some(Err(Reject::TooLarge));
     }
@@ -99,9 +107,27 @@ fn naive<'p>(payload: &'p [u8], symbol: &[u8]) -> Option<Result<&'p str, Reject>
     };
     let is_symbol =
         |value: &Value| value.as_str().is_some_and(|text| text.as_bytes().eq_ignore_ascii_case(symbol));
-    let is_good = all("symbol", &is_symbol)
-        && ["price", "volume", "timestamp"].iter().all(|name| all(name, &Value::is_number));
-    Some(if is_good { Ok(text.trim_matches([' ', '\t', '\n', '\r'])) } else { Err(Reject::BadField) })
+    let is_label = |value: &Value| value.is_number() || value.is_string();
+    let (numbers, texts, labels): (&[_], &[_], &[_]) = match event_type {
+        EventType::Trade => (&["price", "volume"], &[], &[]),
+        EventType::Quote => (&["bidPrice", "askPrice"], &[], &[]),
+        EventType::Candle => (&["open", "high", "low", "close", "volume"], &[], &["interval"]),
+        EventType::News => (&[], &["headline"], &[]),
+        EventType::Halt => (&[], &["status"], &[]),
+    };
+    let seqs = fields.iter().filter(|(key, _)| key == "seq");
+    let mut seqs: Vec<_> = seqs.map(|(_, value)| value.as_u64().filter(|seq| *seq < SEQ_END)).collect();
+    let seq = seqs.last().copied().flatten();
+    let first_seq = seqs.iter().position(Option::is_some).unwrap_or(seqs.len());
+    seqs.drain(..first_seq);
+    let is_good = (event_type == EventType::News || all("symbol", &is_symbol))
+        && all("timestamp", &Value::is_number)
+        && numbers.iter().all(|name| all(name, &Value::is_number))
+        && texts.iter().all(|name| all(name, &Value::is_string))
+        && labels.iter().all(|name| all(name, &is_label))
+        && seqs.iter().all(|other| *other == seq);
+    let object = text.trim_matches([' ', '\t', '\n', '\r']);
+    Some(if is_good { Ok((object, seq)) } else { Err(Reject::BadField) })
 }
 
 /// An object's fields, also those that occur twice.

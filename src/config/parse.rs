@@ -7,6 +7,7 @@ use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 
 use crate::limits::{CHANNEL_PREFIX_BYTES_MAX, KIB, MIB, SERVER_ID_BYTES_MAX};
+use crate::market::{EventType, EventTypes};
 
 /// A whole number; signs and anything but digits are refused.
 pub(super) fn number(text: &str) -> Option<u64> {
@@ -88,6 +89,13 @@ pub(super) fn channel_prefix(text: &str) -> Option<String> {
     let fits = (1..=CHANNEL_PREFIX_BYTES_MAX).contains(&text.len());
     let plain = text.bytes().all(|b| b.is_ascii_graphic() && !b"*?[]\\".contains(&b));
     (fits && plain).then(|| text.to_owned())
+}
+
+/// A comma-separated list of types of events, at least one.
+pub(super) fn channel_types(text: &str) -> Option<EventTypes> {
+    let names = text.split(',').map(str::trim).filter(|name| !name.is_empty());
+    let types: Vec<_> = names.map(|name| EventType::parse(name.as_bytes())).collect::<Option<_>>()?;
+    (!types.is_empty()).then(|| types.into_iter().collect())
 }
 
 /// A filter of log lines, as `tracing_subscriber` takes it.

@@ -57,6 +57,8 @@ impl Config {
             name::SHARDS => count(self.shards),
             name::FLUSH_INTERVAL => time(self.flush_interval),
             name::MAX_EVENT_BYTES => count(self.max_event_bytes),
+            name::CHANNEL_TYPES => self.channel_types.to_string(),
+            name::ALLOW_WILDCARD => self.allow_wildcard.to_string(),
             name::CHANNEL_PREFIX => self.channel_prefix.clone(),
             name::DEMO => self.demo.to_string(),
             name::STATS_INTERVAL => time(self.stats_interval),

@@ -9,33 +9,67 @@ use serde_json::Value;
 
 use super::session::{Id, Refusal};
 use crate::frame;
-use crate::market::Symbol;
+use crate::market::{EventType, Name, Subject, Symbol};
 
-/// The reply to a subscribe: `symbols` of the request, `current` all that the client holds now.
-pub fn subscribed<'s>(
-    symbols: &[Symbol],
-    current: impl Iterator<Item = &'s Symbol>,
+/// The reply to a subscribe: `names` of the request, `held` all that the client holds now in the order in which it was
+/// first subscribed, and for each symbol to be resumed whether it is.
+pub fn subscribed(
+    names: &[Name],
+    held: &[&Subject],
+    recovered: &[(Symbol, bool)],
     id: Option<&Id>,
     now_ms: u64,
 ) -> Vec<u8> {
-    let message = format!("Successfully subscribed to {} symbol(s)", symbols.len());
-    success(&message, "subscribed", symbols.iter(), current, id, now_ms)
+    let mut json = success(&format!("Successfully subscribed to {} symbol(s)", names.len()));
+    push_list(&mut json, "subscribed", names.iter());
+    json.push(',');
+    push_held(&mut json, held);
+    push_recovered(&mut json, recovered);
+    json.push('}');
+    finish(json, id, now_ms)
 }
 
-/// The reply to an unsubscribe: `left` are those that the client did hold.
-pub fn unsubscribed<'s>(
-    left: &[&Symbol],
-    current: impl Iterator<Item = &'s Symbol>,
-    id: Option<&Id>,
-    now_ms: u64,
-) -> Vec<u8> {
-    let message = format!("Successfully unsubscribed from {} symbol(s)", left.len());
-    success(&message, "unsubscribed", left.iter().copied(), current, id, now_ms)
+/// The reply to an unsubscribe: `left` are those that the client did hold, without repeats.
+pub fn unsubscribed(left: &[&Name], held: &[&Subject], id: Option<&Id>, now_ms: u64) -> Vec<u8> {
+    let mut json = success(&format!("Successfully unsubscribed from {} symbol(s)", left.len()));
+    push_list(&mut json, "unsubscribed", left.iter().copied());
+    json.push(',');
+    push_held(&mut json, held);
+    json.push('}');
+    finish(json, id, now_ms)
+}
+
+/// The reply to a list.
+pub fn list(held: &[&Subject], id: Option<&Id>, now_ms: u64) -> Vec<u8> {
+    let trades = held.iter().filter(|subject| subject.event_type == EventType::Trade).count();
+    let mut json = success(&format!("Subscribed to {trades} symbol(s)"));
+    push_held(&mut json, held);
+    json.push('}');
+    finish(json, id, now_ms)
+}
+
+/// A client's own figures, as a `pong` tells them.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct ClientStats {
+    /// Bytes that wait to be written.
+    pub queued_bytes: u64,
+    /// Events skipped since it connected.
+    pub skipped: u64,
+    /// Events replaced by a newer one since it connected.
+    pub conflated: u64,
+    /// How long the oldest waiting event has waited, in milliseconds.
+    pub lag_ms: u64,
 }
 
 /// The reply to a ping action.
-pub fn pong(id: Option<&Id>, now_ms: u64) -> Vec<u8> {
-    finish(r#"{"type":"pong""#.to_owned(), id, now_ms)
+pub fn pong(stats: Option<&ClientStats>, id: Option<&Id>, now_ms: u64) -> Vec<u8> {
+    let mut json = format!(r#"{{"type":"pong","timestamp":{now_ms}"#);
+    if let Some(ClientStats { queued_bytes, skipped, conflated, lag_ms }) = stats {
+        json.push_str(&format!(
+            r#","stats":{{"queuedBytes":{queued_bytes},"skipped":{skipped},"conflated":{conflated},"lagMs":{lag_ms}}}"#
+        ));
+    }
+    end(json, id)
 }
 
 /// An error reply.
@@ -58,9 +92,10 @@ pub fn feed_up(gap_ms: u64, now_ms: u64) -> Vec<u8> {
     status("feed", format_args!(r#"{{"state":"up","gapMs":{gap_ms}}}"#), now_ms)
 }
 
-/// The status `skipped`: this client was too slow for `count` events of a symbol.
-pub fn skipped(symbol: &Symbol, count: u64, now_ms: u64) -> Vec<u8> {
-    let data = format_args!(r#"{{"symbol":"{symbol}","type":"trade","count":{count}}}"#);
+/// The status `skipped`: this client was too slow for `count` events of a topic.
+pub fn skipped(topic: &Subject, count: u64, now_ms: u64) -> Vec<u8> {
+    let Subject { event_type, name } = topic;
+    let data = format_args!(r#"{{"symbol":"{name}","type":"{event_type}","count":{count}}}"#);
     status("skipped", data, now_ms)
 }
 
@@ -70,40 +105,62 @@ pub fn shutdown(reconnect_after_ms: u64, now_ms: u64) -> Vec<u8> {
     status("shutdown", data, now_ms)
 }
 
-fn success<'a, 'b>(
-    message: &str,
-    verb: &str,
-    symbols: impl Iterator<Item = &'a Symbol>,
-    current: impl Iterator<Item = &'b Symbol>,
-    id: Option<&Id>,
-    now_ms: u64,
-) -> Vec<u8> {
-    let mut json = format!(r#"{{"type":"success","message":"{message}","data":{{"{verb}":"#);
-    push_list(&mut json, symbols);
-    json.push_str(r#","currentSubscriptions":"#);
-    push_list(&mut json, current);
-    json.push('}');
-    finish(json, id, now_ms)
+/// The beginning of a success, up to and with the brace of its `data`.
+fn success(message: &str) -> String {
+    format!(r#"{{"type":"success","message":"{message}","data":{{"#)
 }
 
 fn status(event: &str, data: impl Display, now_ms: u64) -> Vec<u8> {
     finish(format!(r#"{{"type":"status","event":"{event}","data":{data}"#), None, now_ms)
 }
 
-/// A list of symbols; their characters need no escapes.
-fn push_list<'s>(json: &mut String, symbols: impl Iterator<Item = &'s Symbol>) {
-    json.push('[');
-    for (position, symbol) in symbols.enumerate() {
+/// A field with a list of names; their characters need no escapes.
+fn push_list(json: &mut String, field: &str, names: impl Iterator<Item = impl Display>) {
+    json.push_str(&format!(r#""{field}":["#));
+    for (position, name) in names.enumerate() {
         json.push_str(if position == 0 { "\"" } else { ",\"" });
-        json.push_str(symbol.as_str());
+        json.push_str(&name.to_string());
         json.push('"');
     }
     json.push(']');
 }
 
-/// `timestamp` and `id` end every message.
+/// What the client holds: its trades, and the other types only where it has any.
+fn push_held(json: &mut String, held: &[&Subject]) {
+    let of_type = |event_type| {
+        held.iter().filter(move |subject| subject.event_type == event_type).map(|subject| &subject.name)
+    };
+    push_list(json, "currentSubscriptions", of_type(EventType::Trade));
+    let others = EventType::ALL.into_iter().filter(|event_type| *event_type != EventType::Trade);
+    let mut opening = r#","currentByType":{"#;
+    for event_type in others.filter(|event_type| of_type(*event_type).next().is_some()) {
+        json.push_str(opening);
+        push_list(json, event_type.as_str(), of_type(event_type));
+        opening = ",";
+    }
+    if opening == "," {
+        json.push('}');
+    }
+}
+
+fn push_recovered(json: &mut String, recovered: &[(Symbol, bool)]) {
+    let mut opening = r#","recovered":{"#;
+    for (symbol, whole) in recovered {
+        json.push_str(&format!(r#"{opening}"{symbol}":{whole}"#));
+        opening = ",";
+    }
+    if opening == "," {
+        json.push('}');
+    }
+}
+
+/// `timestamp` and `id` end nearly every message.
 fn finish(mut json: String, id: Option<&Id>, now_ms: u64) -> Vec<u8> {
     json.push_str(&format!(r#","timestamp":{now_ms}"#));
+    end(json, id)
+}
+
+fn end(mut json: String, id: Option<&Id>) -> Vec<u8> {
     if let Some(id) = id {
         json.push_str(&format!(r#","id":{id}"#));
     }
@@ -113,36 +170,40 @@ fn finish(mut json: String, id: Option<&Id>, now_ms: u64) -> Vec<u8> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::session::{ErrorCode, parse};
+    use super::super::session::{ErrorCode, Rules, parse};
     use super::*;
+    use crate::market::EventTypes;
 
     fn payload(frame: &[u8]) -> &str {
         let header = if frame[1] == 126 { 4 } else { 2 };
         std::str::from_utf8(&frame[header..]).unwrap()
     }
 
-    fn symbols(names: &[&str]) -> Vec<Symbol> {
-        names.iter().map(|name| Symbol::parse(name.as_bytes()).unwrap()).collect()
+    fn subject(event_type: EventType, name: &str) -> Subject {
+        Subject::parse(event_type, name.as_bytes()).unwrap()
     }
 
     #[test]
     fn replies_are_those_of_the_contract() {
-        let both = symbols(&["AAPL", "GOOGL"]);
+        let both = [subject(EventType::Trade, "AAPL"), subject(EventType::Trade, "GOOGL")];
+        let held = [&both[0], &both[1]];
+        let names = both.clone().map(|subject| subject.name);
         assert_eq!(
-            payload(&subscribed(&both, both.iter(), None, 1234567890)),
+            payload(&subscribed(&names, &held, &[], None, 1234567890)),
             r#"{"type":"success","message":"Successfully subscribed to 2 symbol(s)","data":{"subscribed":["AAPL","GOOGL"],"currentSubscriptions":["AAPL","GOOGL"]},"timestamp":1234567890}"#
         );
         assert_eq!(
-            payload(&unsubscribed(&[&both[0]], both[1..].iter(), None, 1234567890)),
+            payload(&unsubscribed(&[&names[0]], &held[1..], None, 1234567890)),
             r#"{"type":"success","message":"Successfully unsubscribed from 1 symbol(s)","data":{"unsubscribed":["AAPL"],"currentSubscriptions":["GOOGL"]},"timestamp":1234567890}"#
         );
-        assert_eq!(payload(&pong(None, 1234567890)), r#"{"type":"pong","timestamp":1234567890}"#);
+        assert_eq!(payload(&pong(None, None, 1234567890)), r#"{"type":"pong","timestamp":1234567890}"#);
         assert_eq!(
             payload(&error(&Refusal::symbol_limit(5, None), 1234567890)),
             r#"{"type":"error","message":"Cannot subscribe: would exceed maximum of 5 symbols","code":"SYMBOL_LIMIT_EXCEEDED","timestamp":1234567890}"#
         );
-        let id = parse(r#"{"action":"ping","id":"x"}"#).unwrap().id;
-        assert_eq!(payload(&pong(id.as_ref(), 1)), r#"{"type":"pong","timestamp":1,"id":"x"}"#);
+        let rules = Rules { types: EventTypes::TRADE, allow_wildcard: true };
+        let id = parse(r#"{"action":"ping","id":"x"}"#, &rules).unwrap().id;
+        assert_eq!(payload(&pong(None, id.as_ref(), 1)), r#"{"type":"pong","timestamp":1,"id":"x"}"#);
         let limited =
             Refusal { retry_after_s: Some(2), id, ..Refusal::new(ErrorCode::RateLimitExceeded, "a \"b\"") };
         assert_eq!(
@@ -152,6 +213,34 @@ mod tests {
         assert_eq!(
             payload(&skipped(&both[0], 7, 1)),
             r#"{"type":"status","event":"skipped","data":{"symbol":"AAPL","type":"trade","count":7},"timestamp":1}"#
+        );
+    }
+    #[test]
+    fn the_extensions_are_those_of_the_contract() {
+        let held = [
+            subject(EventType::Quote, "AAPL"),
+            subject(EventType::Trade, "BTC-*"),
+            subject(EventType::Halt, "*"),
+            subject(EventType::Quote, "MSFT"),
+        ];
+        let held: Vec<_> = held.iter().collect();
+        let aapl = Symbol::parse(b"AAPL").unwrap();
+        let msft = Symbol::parse(b"MSFT").unwrap();
+        assert_eq!(
+            payload(&subscribed(&[held[0].name.clone()], &held, &[(aapl, true), (msft, false)], None, 1)),
+            r#"{"type":"success","message":"Successfully subscribed to 1 symbol(s)","data":{"subscribed":["AAPL"],"currentSubscriptions":["BTC-*"],"currentByType":{"quote":["AAPL","MSFT"],"halt":["*"]},"recovered":{"AAPL":true,"MSFT":false}},"timestamp":1}"#
+        );
+        assert_eq!(
+            payload(&list(&held, None, 1)),
+            r#"{"type":"success","message":"Subscribed to 1 symbol(s)","data":{"currentSubscriptions":["BTC-*"],"currentByType":{"quote":["AAPL","MSFT"],"halt":["*"]}},"timestamp":1}"#
+        );
+        assert_eq!(
+            payload(&pong(Some(&ClientStats::default()), None, 1)),
+            r#"{"type":"pong","timestamp":1,"stats":{"queuedBytes":0,"skipped":0,"conflated":0,"lagMs":0}}"#
+        );
+        assert_eq!(
+            payload(&skipped(held[0], 7, 1)),
+            r#"{"type":"status","event":"skipped","data":{"symbol":"AAPL","type":"quote","count":7},"timestamp":1}"#
         );
     }
 }

@@ -140,7 +140,8 @@ fn fnv1a(bytes: &[u8]) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::market::check_trade;
+    use crate::market::EventType;
+    use crate::market::event::check;
 
     const START_MS: u64 = 1_700_000_000_000;
 
@@ -238,7 +239,7 @@ mod tests {
             let trade = walk.step(START_MS + i);
             assert!(trade.volume >= 1);
             trade.write_json(&mut json);
-            assert!(check_trade(&json, b"A/B:C=^+@#._-9", 65_536).is_ok());
+            assert!(check(EventType::Trade, &json, b"A/B:C=^+@#._-9", 65_536).is_ok());
         }
     }
 }

@@ -14,7 +14,7 @@ use slotmap::{Key, SecondaryMap};
 use smallvec::SmallVec;
 
 use super::batch::TopicId;
-use crate::market::Symbol;
+use crate::market::Subject;
 
 /// Below so many held or named topics a scan beats a hash map.
 const SCAN_MAX: usize = 32;
@@ -22,13 +22,13 @@ const SCAN_MAX: usize = 32;
 /// The subscriptions of one shard; `K` names a client.
 #[derive(Debug)]
 pub struct Index<K: Key> {
-    by_symbol: HashMap<Symbol, Interest, RandomState>,
+    by_subject: HashMap<Subject, Interest, RandomState>,
     topics: SecondaryMap<TopicId, Topic<K>>,
     held: SecondaryMap<K, SmallVec<[Held; 1]>>,
     subscriptions: usize,
 }
 
-/// Where a symbol stands with ingest.
+/// Where a subject stands with ingest.
 #[derive(Debug)]
 enum Interest {
     /// Asked for; so many requests wait for the answer.
@@ -40,7 +40,7 @@ enum Interest {
 
 #[derive(Debug)]
 struct Topic<K> {
-    symbol: Symbol,
+    subject: Subject,
     subscribers: Vec<K>,
     /// For each subscriber, where the topic stands among what that client holds.
     places: Vec<u32>,
@@ -67,8 +67,8 @@ struct Held {
 pub struct Left {
     /// The topic's id.
     pub topic: TopicId,
-    /// The topic's name.
-    pub symbol: Symbol,
+    /// What the client had subscribed to.
+    pub subject: Subject,
     /// Nobody on this shard wants the topic any more: ingest is to be told.
     pub last: bool,
 }
@@ -76,7 +76,7 @@ pub struct Left {
 impl<K: Key> Default for Index<K> {
     fn default() -> Self {
         Self {
-            by_symbol: HashMap::default(),
+            by_subject: HashMap::default(),
             topics: SecondaryMap::new(),
             held: SecondaryMap::new(),
             subscriptions: 0,
@@ -92,21 +92,21 @@ impl<K: Key> Index<K> {
     }
 
     /// A live topic's name.
-    pub fn symbol(&self, topic: TopicId) -> Option<&Symbol> {
-        self.topics.get(topic).map(|topic| &topic.symbol)
+    pub fn subject(&self, topic: TopicId) -> Option<&Subject> {
+        self.topics.get(topic).map(|topic| &topic.subject)
     }
 
     /// What a client holds, in the order in which it was first subscribed.
-    pub fn symbols_of(&self, client: K) -> impl Iterator<Item = &Symbol> {
-        self.held_by(client).iter().filter_map(|held| self.symbol(held.topic))
+    pub fn subjects_of(&self, client: K) -> impl Iterator<Item = &Subject> {
+        self.held_by(client).iter().filter_map(|held| self.subject(held.topic))
     }
 
-    /// How many topics a client would hold if it subscribed to `symbols` (which have no repeats).
-    pub fn count_with(&self, client: K, symbols: &[Symbol]) -> usize {
+    /// How many topics a client would hold if it subscribed to `subjects` (which have no repeats).
+    pub fn count_with(&self, client: K, subjects: &[Subject]) -> usize {
         let held = self.held_by(client);
-        let lookup = Lookup::new(held, symbols.len());
-        let known = |symbol| self.live(symbol).is_some_and(|topic| lookup.find(held, topic).is_some());
-        held.len() + symbols.iter().filter(|symbol| !known(symbol)).count()
+        let lookup = Lookup::new(held, subjects.len());
+        let known = |subject| self.live(subject).is_some_and(|topic| lookup.find(held, topic).is_some());
+        held.len() + subjects.iter().filter(|subject| !known(subject)).count()
     }
 
     /// How many (client, topic) pairs there are.
@@ -119,9 +119,9 @@ impl<K: Key> Index<K> {
         self.topics.len()
     }
 
-    /// Keeps a symbol for a request under way. `true`: ingest must be asked for it.
-    pub fn hold(&mut self, symbol: &Symbol) -> bool {
-        match self.by_symbol.get_mut(symbol) {
+    /// Keeps a subject for a request under way. `true`: ingest must be asked for it.
+    pub fn hold(&mut self, subject: &Subject) -> bool {
+        match self.by_subject.get_mut(subject) {
             Some(Interest::Asked { holds }) => *holds += 1,
             Some(Interest::Live(topic)) => {
                 if let Some(topic) = self.topics.get_mut(*topic) {
@@ -129,34 +129,34 @@ impl<K: Key> Index<K> {
                 }
             }
             None => {
-                self.by_symbol.insert(symbol.clone(), Interest::Asked { holds: 1 });
+                self.by_subject.insert(subject.clone(), Interest::Asked { holds: 1 });
                 return true;
             }
         }
         false
     }
 
-    /// Whether every one of `symbols` is live: a request for them needs no answer from ingest.
-    pub fn all_live(&self, symbols: &[Symbol]) -> bool {
-        symbols.iter().all(|symbol| self.live(symbol).is_some())
+    /// Whether every one of `subjects` is live: a request for them needs no answer from ingest.
+    pub fn all_live(&self, subjects: &[Subject]) -> bool {
+        subjects.iter().all(|subject| self.live(subject).is_some())
     }
 
-    /// Ingest's answer: events of `symbol` will come under `topic` from now on.
-    pub fn grant(&mut self, symbol: Symbol, topic: TopicId) {
-        let Some(interest) = self.by_symbol.get_mut(&symbol) else { return };
+    /// Ingest's answer: events of `subject` will come under `topic` from now on.
+    pub fn grant(&mut self, subject: Subject, topic: TopicId) {
+        let Some(interest) = self.by_subject.get_mut(&subject) else { return };
         let Interest::Asked { holds } = *interest else { return };
         *interest = Interest::Live(topic);
-        self.topics.insert(topic, Topic { symbol, subscribers: Vec::new(), places: Vec::new(), holds });
+        self.topics.insert(topic, Topic { subject, subscribers: Vec::new(), places: Vec::new(), holds });
     }
 
-    /// Turns the holds of a request into subscriptions. All of `symbols` (no repeats) are live.
-    pub fn subscribe(&mut self, client: K, symbols: &[Symbol]) {
+    /// Turns the holds of a request into subscriptions. All of `subjects` (no repeats) are live.
+    pub fn subscribe(&mut self, client: K, subjects: &[Subject]) {
         if self.held.get(client).is_none() {
             self.held.insert(client, SmallVec::new());
         }
-        let lookup = Lookup::new(self.held_by(client), symbols.len());
-        for symbol in symbols {
-            let Some(Interest::Live(id)) = self.by_symbol.get(symbol) else { continue };
+        let lookup = Lookup::new(self.held_by(client), subjects.len());
+        for subject in subjects {
+            let Some(Interest::Live(id)) = self.by_subject.get(subject) else { continue };
             let (Some(topic), Some(held)) = (self.topics.get_mut(*id), self.held.get_mut(client)) else {
                 continue;
             };
@@ -171,10 +171,10 @@ impl<K: Key> Index<K> {
     }
 
     /// Gives up the holds of a request whose client has gone; returns the topics that nobody wants any more.
-    pub fn release(&mut self, symbols: &[Symbol]) -> Vec<TopicId> {
+    pub fn release(&mut self, subjects: &[Subject]) -> Vec<TopicId> {
         let mut unwanted = Vec::new();
-        for symbol in symbols {
-            let Some(id) = self.live(symbol) else { continue };
+        for subject in subjects {
+            let Some(id) = self.live(subject) else { continue };
             let Some(topic) = self.topics.get_mut(id) else { continue };
             topic.holds -= 1;
             if self.end_if_unwanted(id).is_some() {
@@ -184,11 +184,11 @@ impl<K: Key> Index<K> {
         unwanted
     }
 
-    /// Ends the subscriptions to those of `symbols` (no repeats) that the client holds; returns them in that order.
-    pub fn unsubscribe(&mut self, client: K, symbols: &[Symbol]) -> Vec<Left> {
+    /// Ends the subscriptions to those of `subjects` (no repeats) that the client holds; returns them in that order.
+    pub fn unsubscribe(&mut self, client: K, subjects: &[Subject]) -> Vec<Left> {
         let held = self.held_by(client);
-        let lookup = Lookup::new(held, symbols.len());
-        let wanted = symbols.iter().filter_map(|symbol| lookup.find(held, self.live(symbol)?));
+        let lookup = Lookup::new(held, subjects.len());
+        let wanted = subjects.iter().filter_map(|subject| lookup.find(held, self.live(subject)?));
         let positions: Vec<usize> = wanted.collect();
         let left = positions.iter().filter_map(|position| self.leave(client, *position)).collect();
         self.close_gaps(client, &positions);
@@ -217,9 +217,9 @@ impl<K: Key> Index<K> {
             held[*at as usize].place = place as u32;
         }
         self.subscriptions -= 1;
-        let symbol = topic.symbol.clone();
+        let subject = topic.subject.clone();
         let last = self.end_if_unwanted(id).is_some();
-        Some(Left { topic: id, symbol, last })
+        Some(Left { topic: id, subject, last })
     }
 
     /// Removes the entries at `positions` from the client's list, keeping the order of the rest.
@@ -249,12 +249,12 @@ impl<K: Key> Index<K> {
     fn end_if_unwanted(&mut self, id: TopicId) -> Option<()> {
         self.topics.get(id).filter(|topic| topic.is_unwanted())?;
         let topic = self.topics.remove(id)?;
-        self.by_symbol.remove(&topic.symbol);
+        self.by_subject.remove(&topic.subject);
         Some(())
     }
 
-    fn live(&self, symbol: &Symbol) -> Option<TopicId> {
-        match self.by_symbol.get(symbol)? {
+    fn live(&self, subject: &Subject) -> Option<TopicId> {
+        match self.by_subject.get(subject)? {
             Interest::Live(topic) => Some(*topic),
             Interest::Asked { .. } => None,
         }

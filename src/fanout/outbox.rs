@@ -15,7 +15,7 @@ use std::rc::Rc;
 use foldhash::fast::RandomState;
 
 use super::batch::{Batch, TopicId};
-use crate::market::Symbol;
+use crate::market::Subject;
 
 /// Frames `from..to` of a batch.
 #[derive(Debug)]
@@ -52,7 +52,7 @@ struct Aside {
     urgent_written_bytes: usize,
     skipped: HashMap<TopicId, u64, RandomState>,
     /// Topics that were unsubscribed while events of theirs may have been queued: their names outlive the index.
-    former: Vec<(TopicId, Symbol)>,
+    former: Vec<(TopicId, Subject)>,
     /// The announcement that [`Outbox::chunk`] has offered and of which nothing is written yet.
     offered: Option<(TopicId, Rc<Batch>)>,
 }
@@ -91,7 +91,7 @@ pub struct Progress {
 }
 
 /// Makes the batch that announces a skip: topic, its name if it was unsubscribed meanwhile, how many events.
-pub type Announce<'a> = &'a dyn Fn(TopicId, Option<&Symbol>, u64) -> Rc<Batch>;
+pub type Announce<'a> = &'a dyn Fn(TopicId, Option<&Subject>, u64) -> Rc<Batch>;
 
 impl Outbox {
     /// Whether nothing at all waits.
@@ -136,9 +136,9 @@ impl Outbox {
     }
 
     /// Keeps the name of a topic that the client has just left, for as long as events of it may be queued.
-    pub fn remember(&mut self, topic: TopicId, symbol: Symbol) {
+    pub fn remember(&mut self, topic: TopicId, subject: Subject) {
         if !self.is_empty() {
-            self.aside().former.push((topic, symbol));
+            self.aside().former.push((topic, subject));
         }
     }
 
@@ -255,7 +255,7 @@ impl Outbox {
         if aside.urgent_is_due(at_boundary) {
             scratch.extend_from_slice(&aside.urgent[aside.urgent_written_bytes..]);
         } else if at_boundary && let Some(topic) = aside.due_announcement(self.head.as_ref()) {
-            let former = aside.former.iter().rev().find(|(id, _)| *id == topic).map(|(_, symbol)| symbol);
+            let former = aside.former.iter().rev().find(|(id, _)| *id == topic).map(|(_, subject)| subject);
             let batch = announce(topic, former, aside.skipped[&topic]);
             scratch.extend_from_slice(batch.slice(0, batch.start(1)));
             aside.offered = Some((topic, batch));

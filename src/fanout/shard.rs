@@ -27,8 +27,8 @@ use super::index::Index;
 use super::wheel::{TICK_MS, Wheel};
 use super::{Command, Feed};
 use crate::config::SlowClientPolicy;
+use crate::conn::session::Rules;
 use crate::conn::{Conn, ConnKey};
-
 use crate::metrics::ShardMetrics;
 use crate::state::State;
 use crate::{ingest, limits};
@@ -48,6 +48,8 @@ const SLEEP_MAX: Duration = Duration::from_secs(1);
 /// What a shard needs to know of the configuration.
 #[derive(Debug, Clone)]
 pub struct ShardConfig {
+    /// What clients may ask for.
+    pub rules: Rules,
     /// `MAX_SYMBOLS_PER_CLIENT`.
     pub max_symbols: usize,
     /// `MAX_MESSAGE_SIZE`.

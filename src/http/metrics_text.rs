@@ -17,7 +17,7 @@ use prometheus_client::registry::Registry;
 
 use super::{Answer, Http, answer as http_answer};
 use crate::admission::Admission;
-use crate::market::Reject;
+use crate::market::event::Reject;
 use crate::metrics::{ControlMetrics, HISTOGRAM_BUCKETS, IngestMetrics, ShardMetrics};
 use crate::state::State;
 

@@ -5,7 +5,7 @@ use serde::{Serialize, Serializer};
 
 use super::{Answer, Http, json};
 use crate::admission::Admission;
-use crate::market::Reject;
+use crate::market::event::Reject;
 use crate::metrics::IngestMetrics;
 use crate::state::State;
 

@@ -115,7 +115,7 @@ mod tests {
 
     use super::*;
     use crate::fanout::inbox::{Inbox, inbox};
-    use crate::market::Symbol;
+    use crate::market::{EventType, Subject};
 
     const TRADE: &[u8] = br#"{"symbol":"AAPL","price":1,"volume":2,"timestamp":3}"#;
 
@@ -138,7 +138,7 @@ mod tests {
     impl World {
         fn publish(&mut self, count: usize) {
             for _ in 0..count {
-                self.router.route(b"AAPL", TRADE, 1);
+                self.router.route(EventType::Trade, b"AAPL", TRADE, 1);
             }
             self.handover.hand_over(&mut self.router, 1);
         }
@@ -163,9 +163,9 @@ mod tests {
     #[test]
     fn a_shard_that_stands_still_loses_batches_and_is_told_exactly() {
         let mut world = world(2);
-        let symbol = Symbol::parse(b"AAPL").unwrap();
-        world.router.want(0, &symbol);
-        world.router.want(1, &symbol);
+        let subject = Subject::parse(EventType::Trade, b"AAPL").unwrap();
+        world.router.want(0, &subject);
+        world.router.want(1, &subject);
         let (mut stuck, mut healthy, mut published) = ((0, 0), (0, 0), 0);
         while !world.handover.owes() {
             world.publish(10_000);

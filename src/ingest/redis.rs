@@ -34,8 +34,8 @@ pub struct RedisConfig {
     pub connection: ConnectionInfo,
     /// How a `rediss://` server is checked.
     pub tls: Arc<ClientConfig>,
-    /// The pattern to subscribe to.
-    pub pattern: String,
+    /// The patterns to subscribe to; at least one.
+    pub patterns: Vec<String>,
     /// What the connection calls itself (`CLIENT SETNAME`): the gateway's `SERVER_ID`.
     pub client_name: String,
     /// `MAX_EVENT_BYTES`.
@@ -109,8 +109,9 @@ pub async fn supervise(config: RedisConfig, links: Links, shutdown: Cancellation
                 backoff = Backoff::default();
                 tracing::info!(
                     address = %config.connection.addr(),
-                    pattern = config.pattern,
-                    "Subscribed to 1 Redis channel pattern(s)"
+                    patterns = config.patterns.join(" "),
+                    "Subscribed to {} Redis channel pattern(s)",
+                    config.patterns.len()
                 );
                 if ingest.send(Command::Connected { link: Some(Box::new(link)), told }, 0).is_err() {
                     return;
@@ -228,7 +229,11 @@ where
         Ok(()) | Err(ConnectError::Refused { .. }) => {}
         Err(error) => return Err(error),
     }
-    replies.call("PSUBSCRIBE", &[b"PSUBSCRIBE", config.pattern.as_bytes()]).await?;
+    // One command for all patterns: with one each, events of the first might come before the second's answer. The link
+    // takes the answers that follow the first.
+    let patterns = config.patterns.iter().map(String::as_bytes);
+    let command: Vec<&[u8]> = std::iter::once(&b"PSUBSCRIBE"[..]).chain(patterns).collect();
+    replies.call("PSUBSCRIBE", &command).await?;
     Ok(replies.buffer)
 }
 

@@ -13,9 +13,10 @@ use foldhash::quality::RandomState;
 use slotmap::SlotMap;
 
 use crate::fanout::batch::{Entry, Frames, TopicId};
-use crate::frame;
+use crate::frame::{self, Marker};
 use crate::limits;
-use crate::market::{self, Reject, SYMBOL_BYTES_MAX, Symbol};
+use crate::market::event::{self, Reject};
+use crate::market::{self, EventType, Name, SYMBOL_BYTES_MAX, Subject, Symbol};
 
 const _: () = assert!(limits::SHARDS_MAX <= u64::BITS as usize, "the interest mask has one bit a shard");
 
@@ -28,7 +29,7 @@ impl Borrow<[u8]> for Symbol {
 /// A topic that at least one shard wants.
 #[derive(Debug)]
 struct Topic {
-    symbol: Symbol,
+    subject: Subject,
     /// One bit a shard.
     wanted_by: u64,
 }
@@ -55,7 +56,9 @@ pub enum Routed {
 #[derive(Debug)]
 pub struct Router {
     topics: SlotMap<TopicId, Topic>,
-    by_symbol: HashMap<Symbol, TopicId, RandomState>,
+    /// By type, so that a look-up needs no more than the symbol's bytes.
+    by_symbol: [HashMap<Symbol, TopicId, RandomState>; EventType::ALL.len()],
+    by_pattern: HashMap<Subject, TopicId, RandomState>,
     building: Vec<Building>,
     max_event_bytes: usize,
 }
@@ -65,21 +68,23 @@ impl Router {
     pub fn new(shards: usize, max_event_bytes: usize) -> Self {
         Self {
             topics: SlotMap::with_key(),
-            by_symbol: HashMap::default(),
+            by_symbol: Default::default(),
+            by_pattern: HashMap::default(),
             building: (0..shards).map(|_| Building::default()).collect(),
             max_event_bytes,
         }
     }
 
-    /// A shard wants a symbol: its events come under the id returned from now on.
-    pub fn want(&mut self, shard: usize, symbol: &Symbol) -> TopicId {
-        let id = match self.by_symbol.get(symbol) {
-            Some(id) => *id,
-            None => {
-                let id = self.topics.insert(Topic { symbol: symbol.clone(), wanted_by: 0 });
-                self.by_symbol.insert(symbol.clone(), id);
-                id
+    /// A shard wants a subject: its events come under the id returned from now on.
+    pub fn want(&mut self, shard: usize, subject: &Subject) -> TopicId {
+        let new = Topic { subject: subject.clone(), wanted_by: 0 };
+        let topics = &mut self.topics;
+        let id = match &subject.name {
+            Name::Symbol(symbol) => {
+                let ids = &mut self.by_symbol[subject.event_type as usize];
+                *ids.entry(symbol.clone()).or_insert_with(|| topics.insert(new))
             }
+            Name::Pattern(_) => *self.by_pattern.entry(subject.clone()).or_insert_with(|| topics.insert(new)),
         };
         if let Some(topic) = self.topics.get_mut(id) {
             topic.wanted_by |= 1 << shard;
@@ -94,7 +99,10 @@ impl Router {
         if topic.wanted_by == 0
             && let Some(topic) = self.topics.remove(id)
         {
-            self.by_symbol.remove(&topic.symbol);
+            match &topic.subject.name {
+                Name::Symbol(symbol) => self.by_symbol[topic.subject.event_type as usize].remove(symbol),
+                Name::Pattern(_) => self.by_pattern.remove(&topic.subject),
+            };
         }
     }
 
@@ -104,15 +112,15 @@ impl Router {
     }
 
     /// Routes one event: `name` is the channel's last part, `payload` the worker's JSON.
-    pub fn route(&mut self, name: &[u8], payload: &[u8], now_ms: u64) -> Routed {
+    pub fn route(&mut self, event_type: EventType, name: &[u8], payload: &[u8], now_ms: u64) -> Routed {
         let mut buffer = [0; SYMBOL_BYTES_MAX];
         let Some(symbol) = market::normalize_symbol(name, &mut buffer) else {
             return Routed::Rejected(Reject::BadSymbol);
         };
-        let Some(&id) = self.by_symbol.get(symbol) else { return Routed::Unwanted };
-        match market::check_trade(payload, symbol, self.max_event_bytes) {
-            Ok(object) => {
-                self.frame(id, object, now_ms);
+        let Some(&id) = self.by_symbol[event_type as usize].get(symbol) else { return Routed::Unwanted };
+        match event::check(event_type, payload, symbol, self.max_event_bytes) {
+            Ok(event) => {
+                self.frame(id, event.object, now_ms);
                 Routed::Framed
             }
             Err(reject) => Routed::Rejected(reject),
@@ -125,7 +133,7 @@ impl Router {
         let Some(first) = shards.next() else { return };
         let Building { bytes, table } = &mut self.building[first];
         let start = bytes.len();
-        frame::write_trade(bytes, object, now_ms);
+        frame::write_event(bytes, topic.subject.event_type, object, now_ms, Marker::None);
         table.push(Entry { end: bytes.len() as u32, topic: id });
         for shard in shards {
             let [from, to] =
@@ -179,18 +187,22 @@ mod tests {
         format!(r#"{{"symbol":"{symbol}","price":1,"volume":2,"timestamp":3}}"#).into_bytes()
     }
 
-    fn symbol(name: &str) -> Symbol {
-        Symbol::parse(name.as_bytes()).unwrap()
+    fn symbol(name: &str) -> Subject {
+        Subject::parse(EventType::Trade, name.as_bytes()).unwrap()
+    }
+
+    fn route(router: &mut Router, name: &[u8], payload: &[u8]) -> Routed {
+        router.route(EventType::Trade, name, payload, 1)
     }
 
     #[test]
     fn an_event_goes_to_the_shards_that_want_it() {
         let mut router = Router::new(3, 1_000);
-        assert_eq!(router.route(b"AAPL", &trade("AAPL"), 1), Routed::Unwanted);
+        assert_eq!(route(&mut router, b"AAPL", &trade("AAPL")), Routed::Unwanted);
         let id = router.want(0, &symbol("AAPL"));
         assert_eq!(router.want(2, &symbol("AAPL")), id);
-        assert_eq!(router.route(b"aapl", &trade("AAPL"), 1), Routed::Framed);
-        assert_eq!(router.route(b"MSFT", b"not even JSON", 1), Routed::Unwanted);
+        assert_eq!(route(&mut router, b"aapl", &trade("AAPL")), Routed::Framed);
+        assert_eq!(route(&mut router, b"MSFT", b"not even JSON"), Routed::Unwanted);
         let frames = router.take(0, 7).unwrap();
         assert_eq!((frames.table[0].end as usize, frames.table[0].topic), (frames.bytes.len(), id));
         assert_eq!(frames.arrived_us, 7);
@@ -203,9 +215,9 @@ mod tests {
     fn bad_events_leave_no_trace() {
         let mut router = Router::new(1, 100);
         router.want(0, &symbol("AAPL"));
-        assert_eq!(router.route(b"A B", &trade("A B"), 1), Routed::Rejected(Reject::BadSymbol));
-        assert_eq!(router.route(b"AAPL", &trade("MSFT"), 1), Routed::Rejected(Reject::WrongSymbol));
-        assert_eq!(router.route(b"AAPL", &[b' '; 101], 1), Routed::Rejected(Reject::TooLarge));
+        assert_eq!(route(&mut router, b"A B", &trade("A B")), Routed::Rejected(Reject::BadSymbol));
+        assert_eq!(route(&mut router, b"AAPL", &trade("MSFT")), Routed::Rejected(Reject::WrongSymbol));
+        assert_eq!(route(&mut router, b"AAPL", &[b' '; 101]), Routed::Rejected(Reject::TooLarge));
         assert!(router.take(0, 0).is_none());
     }
 
@@ -217,7 +229,18 @@ mod tests {
         router.release(0, old);
         assert_eq!(router.topics(), 1);
         router.release(1, old);
-        assert_eq!((router.topics(), router.by_symbol.len()), (0, 0));
+        assert_eq!((router.topics(), router.by_symbol[0].len()), (0, 0));
         assert_ne!(router.want(0, &symbol("MSFT")), old, "a freed id never names another topic");
+    }
+
+    #[test]
+    fn types_are_told_apart() {
+        let mut router = Router::new(1, 1_000);
+        let quote = Subject { event_type: EventType::Quote, ..symbol("AAPL") };
+        let id = router.want(0, &quote);
+        assert_eq!(route(&mut router, b"AAPL", &trade("AAPL")), Routed::Unwanted);
+        let payload = br#"{"symbol":"AAPL","bidPrice":1,"askPrice":2,"timestamp":3}"#;
+        assert_eq!(router.route(EventType::Quote, b"AAPL", payload, 1), Routed::Framed);
+        assert_eq!(router.take(0, 0).unwrap().table[0].topic, id);
     }
 }

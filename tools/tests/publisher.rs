@@ -8,7 +8,8 @@ use common::{Redis, Tool, line_with, soon};
 use futures_util::StreamExt as _;
 use redis::aio::PubSub;
 use tokio::io::AsyncWriteExt as _;
-use ws_gateway::market::check_trade;
+use ws_gateway::market::EventType;
+use ws_gateway::market::event::check;
 
 fn publisher(redis: &Redis, arguments: &[&str]) -> Tool {
     let url = redis.url();
@@ -35,7 +36,7 @@ async fn trades_of_every_symbol_arrive_and_are_counted() {
     let mut symbols = BTreeMap::new();
     for (channel, payload) in receive(&mut subscriber, 100).await {
         let symbol = channel.strip_prefix("channel:trade:").unwrap();
-        check_trade(&payload, symbol.as_bytes(), 65_536).unwrap();
+        check(EventType::Trade, &payload, symbol.as_bytes(), 65_536).unwrap();
         *symbols.entry(symbol.to_owned()).or_insert(0) += 1;
     }
     assert_eq!(symbols.keys().collect::<Vec<_>>(), ["AAPL", "AMZN", "GOOGL", "MSFT", "TSLA"]);

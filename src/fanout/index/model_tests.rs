@@ -6,6 +6,7 @@ use proptest::prelude::*;
 use slotmap::{DefaultKey, SlotMap};
 
 use super::*;
+use crate::market::EventType;
 
 #[derive(Debug, Clone)]
 enum Op {
@@ -29,14 +30,14 @@ fn op() -> impl Strategy<Value = Op> {
     ]
 }
 
-fn symbol(number: u8) -> Symbol {
-    Symbol::parse(format!("S{number}").as_bytes()).unwrap()
+fn subject(number: u8) -> Subject {
+    Subject::parse(EventType::Trade, format!("S{number}").as_bytes()).unwrap()
 }
 
 #[derive(Default)]
 struct World {
     index: Index<DefaultKey>,
-    ingest: SlotMap<TopicId, Symbol>,
+    ingest: SlotMap<TopicId, Subject>,
     clients: SlotMap<DefaultKey, ()>,
     model: BTreeMap<DefaultKey, Vec<u8>>,
 }
@@ -47,8 +48,8 @@ impl World {
         (count > 0).then(|| *self.model.keys().nth(pick % count).unwrap())
     }
 
-    fn hold(&mut self, symbols: &[u8]) -> Vec<Symbol> {
-        let symbols: Vec<Symbol> = symbols.iter().map(|number| symbol(*number)).collect();
+    fn hold(&mut self, symbols: &[u8]) -> Vec<Subject> {
+        let symbols: Vec<Subject> = symbols.iter().map(|number| subject(*number)).collect();
         let asked: Vec<_> = symbols.iter().filter(|symbol| self.index.hold(symbol)).cloned().collect();
         for symbol in asked {
             assert!(!self.index.all_live(std::slice::from_ref(&symbol)));
@@ -80,13 +81,13 @@ impl World {
             }
             Op::Unsubscribe(pick, numbers) => {
                 let Some(client) = self.client(*pick) else { return };
-                let symbols: Vec<Symbol> = numbers.iter().map(|number| symbol(*number)).collect();
+                let symbols: Vec<Subject> = numbers.iter().map(|number| subject(*number)).collect();
                 let left = self.index.unsubscribe(client, &symbols);
                 let held = self.model.get_mut(&client).unwrap();
-                let expected: Vec<Symbol> =
-                    numbers.iter().filter(|n| held.contains(n)).map(|n| symbol(*n)).collect();
+                let expected: Vec<Subject> =
+                    numbers.iter().filter(|n| held.contains(n)).map(|n| subject(*n)).collect();
                 held.retain(|number| !numbers.contains(number));
-                assert_eq!(left.iter().map(|left| left.symbol.clone()).collect::<Vec<_>>(), expected);
+                assert_eq!(left.iter().map(|left| left.subject.clone()).collect::<Vec<_>>(), expected);
                 self.forget(left.iter().filter(|left| left.last).map(|left| left.topic).collect());
             }
             Op::Disconnect(pick) => {
@@ -113,13 +114,13 @@ impl World {
         assert_eq!(self.index.subscriptions(), self.model.values().map(Vec::len).sum::<usize>());
         for (id, name) in &self.ingest {
             let subscribers: BTreeSet<_> = self.index.subscribers(id).iter().copied().collect();
-            let of_model = self.model.iter().filter(|(_, held)| held.iter().any(|n| symbol(*n) == *name));
+            let of_model = self.model.iter().filter(|(_, held)| held.iter().any(|n| subject(*n) == *name));
             assert_eq!(subscribers, of_model.map(|(client, _)| *client).collect());
             assert_eq!(subscribers.len(), self.index.subscribers(id).len(), "nobody twice");
         }
         for (client, held) in &self.model {
-            let symbols: Vec<_> = self.index.symbols_of(*client).cloned().collect();
-            assert_eq!(symbols, held.iter().map(|number| symbol(*number)).collect::<Vec<_>>());
+            let symbols: Vec<_> = self.index.subjects_of(*client).cloned().collect();
+            assert_eq!(symbols, held.iter().map(|number| subject(*number)).collect::<Vec<_>>());
         }
     }
 }

@@ -61,9 +61,9 @@ impl Shard {
             return self.remove(key);
         }
         self.arm(key);
-        match symbols.map(|names| session::parse_symbols(&names)) {
+        match symbols.map(|symbols| session::parse_query(&symbols, &self.config.rules)) {
             None => {}
-            Some(Ok(symbols)) => self.subscribe(key, symbols, None),
+            Some(Ok(request)) => self.subscribe(key, request, None),
             Some(Err(refusal)) => self.refuse(key, &refusal),
         }
         self.greet(key);
@@ -162,7 +162,7 @@ impl Shard {
             let Some(incoming) = step.message else { continue };
             conn.received_tick = tick;
             let step = match incoming {
-                Incoming::Text(text) => Step::Message(session::parse(text)),
+                Incoming::Text(text) => Step::Message(session::parse(text, &self.config.rules)),
                 Incoming::Binary(_) => Step::Message(Err(Refusal::binary())),
                 Incoming::Ping(payload) => Step::Pong(close::pong_frame(payload)),
                 Incoming::Pong(_) => Step::Nothing,

@@ -145,8 +145,9 @@ impl Shard {
         let Self { conns, index, ledger, clock, metrics, gather_scratch, .. } = self;
         let Some(conn) = conns.get_mut(key) else { return Written::Gone };
         let announce = |topic, former: Option<&_>, count| {
-            let symbol = index.symbol(topic).or(former);
-            let frame = symbol.map(|symbol| reply::skipped(symbol, count, clock.unix_ms)).unwrap_or_default();
+            let subject = index.subject(topic).or(former);
+            let frame =
+                subject.map(|subject| reply::skipped(subject, count, clock.unix_ms)).unwrap_or_default();
             Batch::own(frame, ledger)
         };
         let mut budget_bytes = FLUSH_BYTES_PER_SOCKET;
@@ -203,7 +204,7 @@ impl Shard {
     fn apply_slow_policy(&mut self, key: ConnKey, target_bytes: u32) {
         match self.config.slow_client_policy {
             SlowClientPolicy::Disconnect => self.close_slow(key),
-            SlowClientPolicy::Skip => {
+            SlowClientPolicy::Skip | SlowClientPolicy::Conflate => {
                 let Some(conn) = self.conns.get_mut(key) else { return };
                 self.metrics.events_skipped.add(conn.outbox.skip_oldest(target_bytes));
             }

@@ -1,12 +1,14 @@
 //! What clients ask for, and what becomes of it: requests, their replies, and interest in topics.
 
+use std::collections::HashSet;
+
 use super::super::batch::{Batch, TopicId};
 use super::Shard;
 use crate::conn::close::CloseCode;
-use crate::conn::session::{Action, ErrorCode, Id, Refusal, Request};
+use crate::conn::session::{Action, ErrorCode, Id, Refusal, Request, Selection, Subscribe};
 use crate::conn::{Conn, ConnKey, Phase, reply};
 use crate::ingest;
-use crate::market::Symbol;
+use crate::market::{Name, Subject};
 
 /// Requests refused for their rate, in a row, after which the client is closed (1008).
 const RATE_STRIKES_MAX: u8 = 100;
@@ -14,7 +16,9 @@ const RATE_STRIKES_MAX: u8 = 100;
 /// A subscribe that waits for ingest.
 pub(super) struct Pending {
     key: ConnKey,
-    symbols: Vec<Symbol>,
+    request: Subscribe,
+    /// What the request's selection means.
+    subjects: Vec<Subject>,
     id: Option<Id>,
 }
 
@@ -29,48 +33,55 @@ impl Shard {
         conn.rate_strikes = 0;
         match message {
             Err(refusal) => self.refuse(key, &refusal),
-            Ok(Request { action: Action::Ping, id }) => {
-                let frame = reply::pong(id.as_ref(), self.clock.unix_ms);
-                let frame = Batch::own(frame, &self.ledger);
-                self.queue_own(key, frame);
-            }
-            Ok(Request { action: Action::Subscribe(symbols), id }) => self.subscribe(key, symbols, id),
-            Ok(Request { action: Action::Unsubscribe(symbols), id }) => {
-                self.unsubscribe(key, &symbols, id.as_ref());
-            }
+            Ok(Request { action, id }) => self.act(key, action, id),
         }
     }
 
-    /// All or nothing: either every symbol fits, or nothing changes. Symbols that this shard has no interest in yet
+    fn act(&mut self, key: ConnKey, action: Action, id: Option<Id>) {
+        let frame = match action {
+            Action::Subscribe(request) => return self.subscribe(key, request, id),
+            Action::Unsubscribe(selection) => return self.unsubscribe(key, &selection, id.as_ref()),
+            Action::List => {
+                let held: Vec<_> = self.index.subjects_of(key).collect();
+                reply::list(&held, id.as_ref(), self.clock.unix_ms)
+            }
+            Action::Ping { stats: _ } => reply::pong(None, id.as_ref(), self.clock.unix_ms),
+        };
+        let frame = Batch::own(frame, &self.ledger);
+        self.queue_own(key, frame);
+    }
+
+    /// All or nothing: either every subject fits, or nothing changes. Subjects that this shard has no interest in yet
     /// are asked of ingest; the reply waits for its answer, so that no event published after it is missed.
-    pub(super) fn subscribe(&mut self, key: ConnKey, symbols: Vec<Symbol>, id: Option<Id>) {
+    pub(super) fn subscribe(&mut self, key: ConnKey, request: Subscribe, id: Option<Id>) {
         let max_symbols = self.config.max_symbols;
-        if self.index.count_with(key, &symbols) > max_symbols {
+        let subjects = request.selection.subjects();
+        if self.index.count_with(key, &subjects) > max_symbols {
             return self.refuse(key, &Refusal::symbol_limit(max_symbols, id));
         }
-        let asked: Vec<_> = symbols.iter().filter(|symbol| self.index.hold(symbol)).cloned().collect();
-        let pending = Pending { key, symbols, id };
-        if asked.is_empty() && self.index.all_live(&pending.symbols) {
+        let asked: Vec<_> = subjects.iter().filter(|subject| self.index.hold(subject)).cloned().collect();
+        let pending = Pending { key, request, subjects, id };
+        if asked.is_empty() && self.index.all_live(&pending.subjects) {
             return self.complete(pending);
         }
         if let Some(conn) = self.conns.get_mut(key) {
             conn.phase = Phase::Waiting;
         }
         self.pending.push_back(pending);
-        self.ask_ingest(ingest::Command::Want { shard: self.links.id, symbols: asked });
+        self.ask_ingest(ingest::Command::Want { shard: self.links.id, subjects: asked });
     }
 
     /// Ingest has answered the oldest request: from here on, the events of its topics come.
-    pub(super) fn granted(&mut self, topics: Vec<(Symbol, TopicId)>) {
-        for (symbol, topic) in topics {
-            self.index.grant(symbol, topic);
+    pub(super) fn granted(&mut self, topics: Vec<(Subject, TopicId)>) {
+        for (subject, topic) in topics {
+            self.index.grant(subject, topic);
         }
         let Some(pending) = self.pending.pop_front() else { return };
         let key = pending.key;
         match self.conns.get_mut(key) {
             Some(conn) if conn.phase == Phase::Waiting => conn.phase = Phase::Open,
             _ => {
-                let unwanted = self.index.release(&pending.symbols);
+                let unwanted = self.index.release(&pending.subjects);
                 return self.release_topics(unwanted);
             }
         }
@@ -82,28 +93,41 @@ impl Shard {
     }
 
     fn complete(&mut self, pending: Pending) {
-        let Pending { key, symbols, id } = pending;
-        self.index.subscribe(key, &symbols);
-        let current = self.index.symbols_of(key);
-        let frame = reply::subscribed(&symbols, current, id.as_ref(), self.clock.unix_ms);
+        let Pending { key, request, subjects, id } = pending;
+        self.index.subscribe(key, &subjects);
+        let held: Vec<_> = self.index.subjects_of(key).collect();
+        let frame = reply::subscribed(&request.selection.names, &held, &[], id.as_ref(), self.clock.unix_ms);
         let frame = Batch::own(frame, &self.ledger);
         self.queue_own(key, frame);
     }
 
-    fn unsubscribe(&mut self, key: ConnKey, symbols: &[Symbol], id: Option<&Id>) {
-        let left = self.index.unsubscribe(key, symbols);
-        let names: Vec<&Symbol> = left.iter().map(|left| &left.symbol).collect();
-        let frame = reply::unsubscribed(&names, self.index.symbols_of(key), id, self.clock.unix_ms);
+    fn unsubscribe(&mut self, key: ConnKey, selection: &Selection, id: Option<&Id>) {
+        let subjects = self.named(key, selection);
+        let left = self.index.unsubscribe(key, &subjects);
+        let mut named = HashSet::new();
+        let names: Vec<_> =
+            left.iter().map(|left| &left.subject.name).filter(|name| named.insert(*name)).collect();
+        let held: Vec<_> = self.index.subjects_of(key).collect();
+        let frame = reply::unsubscribed(&names, &held, id, self.clock.unix_ms);
         let ends = left.iter().map(|left| left.topic).collect();
         let unwanted = left.iter().filter(|left| left.last).map(|left| left.topic).collect();
         if let Some(conn) = self.conns.get_mut(key) {
             for left in left {
-                conn.outbox.remember(left.topic, left.symbol);
+                conn.outbox.remember(left.topic, left.subject);
             }
         }
         let frame = Batch::farewell(frame, ends, &self.ledger);
         self.queue_own(key, frame);
         self.release_topics(unwanted);
+    }
+
+    /// What an unsubscribe means: with `*` all that the client holds of the types.
+    fn named(&self, key: ConnKey, selection: &Selection) -> Vec<Subject> {
+        if !selection.names.iter().any(Name::is_everything) {
+            return selection.subjects();
+        }
+        let held = self.index.subjects_of(key);
+        held.filter(|subject| selection.types.contains(&subject.event_type)).cloned().collect()
     }
 
     pub(super) fn release_topics(&self, topics: Vec<TopicId>) {

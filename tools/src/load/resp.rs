@@ -105,8 +105,10 @@ impl Replies {
 #[cfg(test)]
 mod tests {
     use ws_gateway::frame;
+    use ws_gateway::frame::Marker;
     use ws_gateway::ingest::resp::{CommandLimits, Progress, parse_command};
-    use ws_gateway::market::{Symbol, check_trade};
+    use ws_gateway::market::event::check;
+    use ws_gateway::market::{EventType, Symbol};
 
     use super::super::{frames, message};
     use super::*;
@@ -127,9 +129,9 @@ mod tests {
             let symbol = Symbol::parse(symbol_name(trade.symbol).as_bytes()).unwrap();
             assert_eq!((used_bytes, args[0]), (out.len(), &b"PUBLISH"[..]));
             assert_eq!(args[1], format!("md:trade:{symbol}").as_bytes());
-            let object = check_trade(args[2], symbol.as_bytes(), 65_536).unwrap();
+            let object = check(EventType::Trade, args[2], symbol.as_bytes(), 65_536).unwrap().object;
             let mut framed = Vec::new();
-            frame::write_trade(&mut framed, object, 1_700_000_000_456);
+            frame::write_event(&mut framed, EventType::Trade, object, 1_700_000_000_456, Marker::None);
             assert!((170..=190).contains(&framed.len()), "{} bytes", framed.len());
             let frames::Front::Frame { payload, .. } = frames::front(&framed, 1000) else {
                 panic!("{framed:?}")

@@ -1,0 +1,124 @@
+//! The terms of a subscription, as a request names them: all of them optional, each on its own.
+
+use serde_json::value::RawValue;
+
+use super::{Fields, Refusal, Selection, invalid};
+use crate::config::SlowClientPolicy;
+use crate::market::Symbol;
+use crate::market::event::SEQ_END;
+
+/// What a request says of how its events are to be delivered; `None` = not named, as it was.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub struct Options {
+    /// `"snapshot":true`: the last known event of each symbol first.
+    pub snapshot: bool,
+    /// `conflate`.
+    pub conflate: Option<Conflate>,
+    /// `maxRate`.
+    pub max_rate: Option<MaxRate>,
+    /// `onSlow`; of the connection.
+    pub on_slow: Option<SlowClientPolicy>,
+    /// `heartbeat`; of the connection.
+    pub heartbeat: Option<bool>,
+}
+
+/// How many events of a topic may wait for a client.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Conflate {
+    /// All: every event is delivered.
+    Off,
+    /// One: a newer event replaces it.
+    Latest,
+    /// One: a newer trade replaces it and says what it stands for.
+    Aggregate,
+}
+
+/// Updates a second of each topic, 0.1 to 1000.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct MaxRate(f64);
+
+impl MaxRate {
+    /// Microseconds between two updates of a topic.
+    pub fn period_us(self) -> u64 {
+        (1e6 / self.0).ceil() as u64
+    }
+
+    /// Updates a second.
+    pub fn per_second(self) -> f64 {
+        self.0
+    }
+}
+
+/// The last `seq` that the client has seen of each symbol.
+pub type Resume = Vec<(Symbol, u64)>;
+
+pub(super) fn options(fields: &Fields<'_>) -> Result<Options, Refusal> {
+    let conflate = fields.conflate.map(conflate).transpose()?;
+    let max_rate = fields.max_rate.map(max_rate).transpose()?;
+    if let (Some(raw), Some(Conflate::Off), Some(_)) = (fields.conflate, conflate, max_rate) {
+        return Err(invalid("conflate", raw.get(), "true or \"aggregate\" with maxRate, which implies it"));
+    }
+    Ok(Options {
+        snapshot: switch("snapshot", fields.snapshot)?.unwrap_or(false),
+        conflate,
+        max_rate,
+        on_slow: fields.on_slow.map(on_slow).transpose()?,
+        heartbeat: switch("heartbeat", fields.heartbeat)?,
+    })
+}
+
+pub(super) fn switch(field: &str, raw: Option<&RawValue>) -> Result<Option<bool>, Refusal> {
+    raw.map(|raw| match raw.get() {
+        "true" => Ok(true),
+        "false" => Ok(false),
+        other => Err(invalid(field, other, "true or false")),
+    })
+    .transpose()
+}
+
+fn conflate(raw: &RawValue) -> Result<Conflate, Refusal> {
+    match raw.get() {
+        "true" => Ok(Conflate::Latest),
+        "false" => Ok(Conflate::Off),
+        "\"aggregate\"" => Ok(Conflate::Aggregate),
+        other => Err(invalid("conflate", other, "true, false or \"aggregate\"")),
+    }
+}
+
+fn max_rate(raw: &RawValue) -> Result<MaxRate, Refusal> {
+    let rate = serde_json::from_str(raw.get()).ok().filter(|rate| (0.1..=1000.0).contains(rate));
+    rate.map(MaxRate).ok_or_else(|| invalid("maxRate", raw.get(), "a number from 0.1 to 1000"))
+}
+
+fn on_slow(raw: &RawValue) -> Result<SlowClientPolicy, Refusal> {
+    match raw.get() {
+        "\"skip\"" => Ok(SlowClientPolicy::Skip),
+        "\"conflate\"" => Ok(SlowClientPolicy::Conflate),
+        "\"disconnect\"" => Ok(SlowClientPolicy::Disconnect),
+        other => Err(invalid("onSlow", other, "\"skip\", \"conflate\" or \"disconnect\"")),
+    }
+}
+
+/// The symbols to resume, in the order of the request: each is one that it names, once.
+pub(super) fn resume(raw: Option<&RawValue>, selection: &Selection) -> Result<Resume, Refusal> {
+    let Some(raw) = raw else { return Ok(Resume::default()) };
+    let bad = |allowed: &str| invalid("resume", raw.get(), allowed);
+    let seen: serde_json::Map<String, serde_json::Value> = serde_json::from_str(raw.get())
+        .map_err(|_| bad("an object of symbols and the last seq seen of each"))?;
+    if selection.types.len() != 1 {
+        return Err(bad("absent unless the request names exactly one type"));
+    }
+    let mut resume = Resume::with_capacity(seen.len());
+    for (name, seq) in seen {
+        let symbol = Symbol::parse(name.as_bytes()).filter(|symbol| {
+            let is_wanted = selection.names.iter().any(|name| name.symbol() == Some(symbol));
+            is_wanted && resume.iter().all(|(other, _)| other != symbol)
+        });
+        let symbol = symbol.ok_or_else(|| bad("of symbols that the request subscribes to, each once"))?;
+        let seq = seq.as_u64().filter(|seq| *seq < SEQ_END);
+        resume.push((symbol, seq.ok_or_else(|| bad("of integers from 0 to 2^53 - 1"))?));
+    }
+    let place = |symbol: &Symbol| selection.names.iter().position(|name| name.symbol() == Some(symbol));
+    resume.sort_by_key(|(symbol, _)| place(symbol));
+    Ok(resume)
+}

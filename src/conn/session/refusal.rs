@@ -1,0 +1,88 @@
+//! Why a request changes nothing, and the words for it: they name the field, its value and what is allowed.
+
+use super::Id;
+
+/// How much of a bad value an error message repeats.
+const QUOTED_BYTES_MAX: usize = 80;
+
+/// The `code` of an error reply.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ErrorCode {
+    /// The message is not JSON.
+    InvalidJson,
+    /// A field is missing, of the wrong type or has a value that is not allowed.
+    InvalidInput,
+    /// `action` is none of those we know.
+    UnknownAction,
+    /// The client would hold more symbols than `MAX_SYMBOLS_PER_CLIENT`.
+    SymbolLimitExceeded,
+    /// The client sends messages faster than `MAX_MESSAGES_PER_SECOND`.
+    RateLimitExceeded,
+    /// The message is longer than `MAX_MESSAGE_SIZE`.
+    MessageTooLarge,
+    /// The client does not read fast enough for `SLOW_CLIENT_POLICY=disconnect`.
+    SlowClient,
+}
+
+impl ErrorCode {
+    /// The code as clients parse it.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::InvalidJson => "INVALID_JSON",
+            Self::InvalidInput => "INVALID_INPUT",
+            Self::UnknownAction => "UNKNOWN_ACTION",
+            Self::SymbolLimitExceeded => "SYMBOL_LIMIT_EXCEEDED",
+            Self::RateLimitExceeded => "RATE_LIMIT_EXCEEDED",
+            Self::MessageTooLarge => "MESSAGE_TOO_LARGE",
+            Self::SlowClient => "SLOW_CLIENT",
+        }
+    }
+}
+
+/// Why a request changes nothing. The client gets it as an error reply and may go on.
+#[derive(Debug, PartialEq)]
+pub struct Refusal {
+    /// The kind of mistake.
+    pub code: ErrorCode,
+    /// The field, its value and what is allowed.
+    pub message: String,
+    /// Whole seconds after which the client may try again; for [`ErrorCode::RateLimitExceeded`].
+    pub retry_after_s: Option<u64>,
+    /// The request's `id`, if it could be read.
+    pub id: Option<Id>,
+}
+
+impl Refusal {
+    /// A refusal without `id`.
+    pub fn new(code: ErrorCode, message: impl Into<String>) -> Self {
+        Self { code, message: message.into(), retry_after_s: None, id: None }
+    }
+
+    /// A request that would take the client over `MAX_SYMBOLS_PER_CLIENT`.
+    pub fn symbol_limit(max_symbols: usize, id: Option<Id>) -> Self {
+        let message = format!("Cannot subscribe: would exceed maximum of {max_symbols} symbols");
+        Self { id, ..Self::new(ErrorCode::SymbolLimitExceeded, message) }
+    }
+
+    /// A binary frame: the protocol is text only.
+    pub fn binary() -> Self {
+        Self::new(ErrorCode::InvalidInput, "Binary frames are not supported: send JSON in text frames")
+    }
+}
+
+pub(super) fn missing(field: &str, allowed: &str) -> Refusal {
+    Refusal::new(ErrorCode::InvalidInput, format!("Missing field {field}: must be {allowed}"))
+}
+
+pub(super) fn invalid(field: &str, value: &str, allowed: &str) -> Refusal {
+    let message = format!("Invalid {field} {}: must be {allowed}", quoted(value));
+    Refusal::new(ErrorCode::InvalidInput, message)
+}
+
+/// A value as an error repeats it: cut to a readable length.
+pub(super) fn quoted(value: &str) -> String {
+    if value.len() <= QUOTED_BYTES_MAX {
+        return value.to_owned();
+    }
+    format!("{}...", &value[..value.floor_char_boundary(QUOTED_BYTES_MAX)])
+}
