@@ -16,6 +16,7 @@ use self::rate::Allowance;
 use self::reader::Reader;
 use self::transport::Transport;
 use crate::admission::Seat;
+use crate::fanout::extras::Extras;
 use crate::fanout::outbox::Outbox;
 use crate::fanout::slowness::Slowness;
 use crate::limits::CONTROL_RESERVE_BYTES;
@@ -46,6 +47,8 @@ pub struct Conn {
     pub transport: Transport,
     /// What waits to be written.
     pub outbox: Outbox,
+    /// The client's own terms, once it has named any.
+    pub extras: Option<Box<Extras>>,
     /// How far the input has been read.
     pub reader: Reader,
     /// Input received behind a request that waits for ingest, or behind more replies than the reserve should hold.

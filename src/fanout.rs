@@ -3,6 +3,7 @@
 //! | part | what it is |
 //! |---|---|
 //! | [`batch`] | frames with a table of them, as ingest hands them over |
+//! | [`extras`] | the terms of clients that asked for any; pure |
 //! | [`inbox`] | how a thread of the data path is spoken to |
 //! | [`index`] | who wants what; pure |
 //! | [`outbox`] | what waits for one client, bounded; pure |
@@ -16,6 +17,7 @@
 //! doesn't take is that client's loss, announced to it.
 
 pub mod batch;
+pub mod extras;
 pub mod inbox;
 pub mod index;
 pub mod outbox;

@@ -136,7 +136,7 @@ impl Client {
     fn write(&mut self, mut room: usize) {
         let ids = self.ids.clone();
         let ledger = self.ledger.clone();
-        let announce = |topic: TopicId, _: Option<&crate::market::Subject>, count: u64| {
+        let announce = |topic: TopicId, _: Option<&Subject>, count: u64| {
             let topic = ids.iter().position(|id| *id == topic).unwrap() as u8;
             Batch::own(frame(b'S', topic, count as u32, 0), &ledger)
         };

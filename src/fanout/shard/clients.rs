@@ -34,6 +34,7 @@ impl Shard {
         let key = self.conns.insert(Conn {
             transport: Transport::Plain(TcpStream::from_std(stream)),
             outbox: Outbox::default(),
+            extras: None,
             reader: Reader::default(),
             unread: None,
             phase: Phase::Open,

@@ -48,7 +48,10 @@ impl Shard {
         let bytes = batch.start(to) - batch.start(from);
         for &key in self.index.subscribers(topic) {
             let Some(conn) = self.conns.get_mut(key) else { continue };
-            conn.outbox.push_events(batch, from, to, bytes);
+            match &mut conn.extras {
+                None => conn.outbox.push_events(batch, from, to, bytes),
+                Some(extras) => extras.queue(&mut conn.outbox, batch, topic, topic, (from, to)),
+            }
             if !conn.dirty {
                 conn.dirty = true;
                 self.dirty.push_back(key);

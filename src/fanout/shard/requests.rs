@@ -5,6 +5,7 @@ use std::collections::HashSet;
 use super::super::batch::{Batch, TopicId};
 use super::Shard;
 use crate::conn::close::CloseCode;
+use crate::conn::session::options::Options;
 use crate::conn::session::{Action, ErrorCode, Id, Refusal, Request, Selection, Subscribe};
 use crate::conn::{Conn, ConnKey, Phase, reply};
 use crate::ingest;
@@ -95,10 +96,22 @@ impl Shard {
     fn complete(&mut self, pending: Pending) {
         let Pending { key, request, subjects, id } = pending;
         self.index.subscribe(key, &subjects);
+        self.set_options(key, &request.options);
         let held: Vec<_> = self.index.subjects_of(key).collect();
         let frame = reply::subscribed(&request.selection.names, &held, &[], id.as_ref(), self.clock.unix_ms);
         let frame = Batch::own(frame, &self.ledger);
         self.queue_own(key, frame);
+    }
+
+    /// Takes over the terms that belong to the connection; only what the request names changes.
+    fn set_options(&mut self, key: ConnKey, options: &Options) {
+        let Some(conn) = self.conns.get_mut(key) else { return };
+        if *options == Options::default() {
+            return;
+        }
+        let extras = conn.extras.get_or_insert_default();
+        extras.on_slow = options.on_slow.or(extras.on_slow);
+        extras.heartbeat = options.heartbeat.unwrap_or(extras.heartbeat);
     }
 
     fn unsubscribe(&mut self, key: ConnKey, selection: &Selection, id: Option<&Id>) {
