@@ -59,6 +59,8 @@ pub struct Conn {
     pub readable: bool,
     /// The socket took less than it was offered; its writability will be announced.
     pub blocked: bool,
+    /// The peer has closed its side: there is an end to be read behind its last data.
+    pub ending: bool,
     /// On the shard's list of connections to flush.
     pub dirty: bool,
     /// The peer has sent its close frame: once ours is written, nobody has anything left to say.

@@ -182,9 +182,9 @@ impl Ingest {
             };
             self.state.metrics.ingest.tick_ms.set(self.state.metrics.uptime_ms());
             if let Some(link) = &mut self.link
-                && events.iter().any(|event| event.token() != WAKER)
+                && let Some(event) = events.iter().find(|event| event.token() != WAKER)
             {
-                link.set_readable();
+                link.set_readable(event.is_read_closed());
             }
             if self.take_commands(early).is_break() {
                 return;

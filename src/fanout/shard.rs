@@ -186,7 +186,7 @@ impl Shard {
             self.take_commands(early);
             for event in &events {
                 if event.token() != WAKER {
-                    self.socket_ready(key_of(event.token()), event.is_readable(), event.is_writable());
+                    self.socket_ready(event);
                 }
             }
             self.resume_reading();

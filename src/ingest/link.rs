@@ -46,6 +46,11 @@ impl Stream {
         }
     }
 
+    /// Whether it may hold bytes that the socket has given it already.
+    fn buffers(&self) -> bool {
+        matches!(self, Self::Tls(_))
+    }
+
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         match self {
             Self::Tcp(socket) => socket.write(bytes),
@@ -101,6 +106,8 @@ pub struct Link {
     /// With fewer bytes than that, parsing is useless.
     needed: usize,
     readable: bool,
+    /// The server has closed its side: there is an end to be read behind the data.
+    ending: bool,
     heard: Instant,
     asked: Option<Instant>,
 }
@@ -121,6 +128,7 @@ impl Link {
             filled,
             needed: 1,
             readable: true,
+            ending: false,
             heard: Instant::now(),
             asked: None,
         }
@@ -145,9 +153,10 @@ impl Link {
         self.readable
     }
 
-    /// The poll has reported something.
-    pub fn set_readable(&mut self) {
+    /// The poll has reported something; `ending`: also that the server has closed its side.
+    pub fn set_readable(&mut self, ending: bool) {
         self.readable = true;
+        self.ending |= ending;
     }
 
     /// Reads once, as much as the buffer holds, and hands out every whole message; returns how many bytes came in.
@@ -155,9 +164,15 @@ impl Link {
     /// # Errors
     /// The link is lost.
     pub fn read(&mut self, mut take: impl FnMut(Message<'_>)) -> Result<usize, Lost> {
-        let count = match self.stream.read(&mut self.buffer[self.filled..]) {
+        let room = &mut self.buffer[self.filled..];
+        let room_bytes = room.len();
+        let count = match self.stream.read(room) {
             Ok(0) => return Err(Lost::new("closed by the server")),
-            Ok(count) => count,
+            Ok(count) => {
+                // What comes after a short read is reported anew (epoll(7), Q9), so it saves asking again for nothing.
+                self.readable = count == room_bytes || self.ending || self.stream.buffers();
+                count
+            }
             Err(error) if error.kind() == ErrorKind::WouldBlock => {
                 self.readable = false;
                 0

@@ -1,10 +1,11 @@
 //! Clients come and go: adoption, input, closing.
 
+use mio::event::Event;
 use mio::net::TcpStream;
 
 use super::super::batch::Batch;
 use super::super::{Feed, NewClient};
-use super::{Shard, ticks, token_of};
+use super::{Shard, key_of, ticks, token_of};
 use crate::conn::close::{self, CloseCode};
 use crate::conn::rate::Allowance;
 use crate::conn::reader::{Incoming, ReadError, Reader};
@@ -40,6 +41,7 @@ impl Shard {
             phase: Phase::Open,
             readable: false,
             blocked: false,
+            ending: false,
             dirty: false,
             peer_closed: false,
             ungreeted: true,
@@ -87,12 +89,14 @@ impl Shard {
         }
     }
 
-    pub(super) fn socket_ready(&mut self, key: ConnKey, readable: bool, writable: bool) {
+    pub(super) fn socket_ready(&mut self, event: &Event) {
+        let key = key_of(event.token());
         let Some(conn) = self.conns.get_mut(key) else { return };
-        if writable && std::mem::take(&mut conn.blocked) {
+        conn.ending |= event.is_read_closed();
+        if event.is_writable() && std::mem::take(&mut conn.blocked) {
             self.mark_dirty(key);
         }
-        if readable {
+        if event.is_readable() {
             self.read(key);
         }
     }
@@ -124,7 +128,8 @@ impl Shard {
             match conn.transport.read(&mut scratch) {
                 Ok(0) => self.remove(key),
                 Ok(count) => {
-                    conn.readable = count == scratch.len();
+                    // What comes after a short read is reported anew (epoll(7), Q9); an end that was reported is not.
+                    conn.readable = count == scratch.len() || conn.ending;
                     let exhausted = !conn.readable;
                     self.metrics.bytes_received.add(count as u64);
                     self.take_input(key, &mut scratch[..count]);
