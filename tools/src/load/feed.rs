@@ -65,6 +65,15 @@ pub struct Published {
     pub unheard: u64,
 }
 
+/// How far publishing has come, for others to see.
+#[derive(Debug, Default)]
+pub struct Progress {
+    /// Trades written.
+    pub published: AtomicU64,
+    /// Trades that Redis has handed to a subscriber, as its replies say.
+    pub reached: AtomicU64,
+}
+
 /// A connection to Redis that trades can be published on.
 #[derive(Debug)]
 pub struct Feed {
@@ -106,7 +115,7 @@ impl Feed {
         })
     }
 
-    /// Publishes from `start_ns` to the end of the window, and waits for the last reply. `progress` is how many so far.
+    /// Publishes from `start_ns` to the end of the window, and waits for the last reply.
     ///
     /// # Errors
     /// If Redis goes away, or answers with an error.
@@ -114,7 +123,7 @@ impl Feed {
         mut self,
         start_ns: u64,
         window: Window,
-        progress: &Arc<AtomicU64>,
+        progress: &Arc<Progress>,
     ) -> anyhow::Result<Published> {
         // Without it the kernel may let a sleeper sleep 50 µs longer than asked, for company's sake.
         prctl::set_timerslack(1).context("timer slack")?;
@@ -132,9 +141,10 @@ impl Feed {
             }
             if self.out.is_empty() && now_ns >= start_ns {
                 self.write_due(start_ns, now_ns, window, &mut published);
-                progress.store(published.total, Ordering::Relaxed);
+                progress.published.store(published.total, Ordering::Relaxed);
             }
             self.exchange()?;
+            progress.reached.store(self.replies.count - self.replies.unheard, Ordering::Relaxed);
             self.rest(start_ns, window, published.total)?;
         }
         self.settle()?;

@@ -34,6 +34,8 @@ pub struct Opening {
 pub struct Sample {
     /// When.
     pub at_ns: u64,
+    /// Trades that Redis had handed to a subscriber.
+    pub reached: u64,
     /// The server's, all threads.
     pub server_ns: Option<u64>,
     /// Redis'.
@@ -154,6 +156,9 @@ pub struct PublishedFacts {
     pub in_window: u64,
     /// A second of the window.
     pub per_second: f64,
+    /// Handed to a subscriber by Redis, as far as its replies had come in, between the two looks at the server's
+    /// processor time.
+    pub reached: u64,
     /// How late the publisher was.
     pub late_us: Option<Quantiles>,
     /// To channels that nobody was subscribed to.
@@ -199,7 +204,7 @@ pub struct ServerFacts {
     pub cpu_percent: Option<f64>,
     /// Processor time for each event delivered.
     pub cpu_us_per_delivered: Option<f64>,
-    /// Processor time for each event published.
+    /// Processor time for each event published in the window; without a rate, for each that reached the server.
     pub cpu_us_per_published: Option<f64>,
     /// Processor time for each subscribe or unsubscribe; deliveries included.
     pub cpu_us_per_reply: Option<f64>,
@@ -295,7 +300,11 @@ impl Report {
             pids: facts.server.pids().to_vec(),
             cpu_percent: server.map(percent),
             cpu_us_per_delivered: each(self.delivered.in_window),
-            cpu_us_per_published: each(self.published.in_window),
+            cpu_us_per_published: each(match self.scenario.pace {
+                // What was written by the end of the window isn't yet through Redis.
+                Some(Pace::Unbounded) => self.published.reached,
+                _ => self.published.in_window,
+            }),
             cpu_us_per_reply: each(self.reply_us.map_or(0, |replies| replies.count)),
             cpu_us_per_handshake: opening.cpu_ns.map(|cpu_ns| cpu_ns as f64 / 1e3 / opened),
             rss_before_bytes: opening.rss_before_bytes,
@@ -323,10 +332,11 @@ fn scenario(plan: &Plan, seconds: f64) -> ScenarioFacts {
 }
 
 fn published(measured: Option<&Measured>, per_second: impl Fn(u64) -> f64) -> PublishedFacts {
-    let Some(published) = measured.and_then(|measured| measured.published.as_ref()) else {
+    let Some(Measured { begin, end, published: Some(published), .. }) = measured else {
         return PublishedFacts::default();
     };
     PublishedFacts {
+        reached: end.reached.saturating_sub(begin.reached),
         total: published.total,
         in_window: published.in_window,
         per_second: per_second(published.in_window),

@@ -1,14 +1,14 @@
 //! A run from beginning to end: open the crowd, publish, watch, wait for the last event, close the books.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::Ordering;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
 use anyhow::{Context as _, bail};
 
 use super::clock::{monotonic_ns, process_cpu_ns};
-use super::feed::{Feed, Published};
+use super::feed::{self, Feed, Published};
 use super::options::Plan;
 use super::report::{Facts, Measured, Opening, Report, Sample};
 use super::server::{Processes, run_queue_ns};
@@ -127,9 +127,9 @@ impl Stage<'_> {
         let from_ns = start_ns + plan.warmup.as_nanos() as u64;
         let window = Window { from_ns, to_ns: from_ns + plan.duration.as_nanos() as u64 };
         workers.tell(&Command::Measure(window))?;
-        let published = Arc::new(AtomicU64::new(0));
+        let feed_progress = Arc::new(feed::Progress::default());
         let publisher = feed.map(|feed| {
-            let progress = Arc::clone(&published);
+            let progress = Arc::clone(&feed_progress);
             let publish = move || feed.run(start_ns, window, &progress);
             std::thread::Builder::new().name("publisher".to_owned()).spawn(publish).map(Publisher::Runs)
         });
@@ -137,22 +137,23 @@ impl Stage<'_> {
         let mut watch = Watch {
             workers,
             lines: Lines::new("running", start_ns),
-            published: &published,
+            feed: &feed_progress,
             publisher,
             peak: 0,
         };
         watch.until(window.from_ns, self.server)?;
-        let begin = self.sample();
+        let begin = self.sample(&feed_progress);
         watch.until(window.to_ns, self.server)?;
-        let end = self.sample();
+        let end = self.sample(&feed_progress);
         let rss_peak_bytes = (watch.peak > 0).then_some(watch.peak);
         let published = watch.publisher.map(Publisher::join).transpose()?;
         Ok(Measured { window, begin, end, rss_peak_bytes, published })
     }
 
-    fn sample(&self) -> Sample {
+    fn sample(&self, feed: &feed::Progress) -> Sample {
         Sample {
             at_ns: monotonic_ns(),
+            reached: feed.reached.load(Ordering::Relaxed),
             server_ns: self.server.cpu_ns(),
             redis_ns: self.redis.cpu_ns(),
             redis_waited_ns: self.redis.pids().first().and_then(|&pid| run_queue_ns(pid)),
@@ -167,7 +168,7 @@ impl Stage<'_> {
 struct Watch<'w> {
     workers: &'w mut Workers,
     lines: Lines,
-    published: &'w AtomicU64,
+    feed: &'w feed::Progress,
     publisher: Option<Publisher>,
     /// The most memory seen, in bytes.
     peak: u64,
@@ -187,7 +188,7 @@ impl Watch<'_> {
                 self.peak = self.peak.max(server.rss_bytes_quick().unwrap_or_default());
             }
             self.workers.hear(Duration::from_nanos((time_ns - now_ns).min(MEMORY_NS)))?;
-            self.lines.tell(&self.workers.progress(), self.published.load(Ordering::Relaxed));
+            self.lines.tell(&self.workers.progress(), self.feed.published.load(Ordering::Relaxed));
             if let Some(Publisher::Runs(thread)) = &self.publisher
                 && thread.is_finished()
             {
