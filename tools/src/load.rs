@@ -16,6 +16,7 @@
 //! | [`handshake`], [`frames`], [`message`] | what a connection reads and writes, in place |
 //! | [`crowd`], [`ledger`] | who subscribes to what; whether everything came once and in order |
 //! | [`feed`], [`pace`], [`resp`] | the publisher, its schedule, its protocol |
+//! | [`dialect`], [`nats`] | which protocol; that of nats-server, to compare |
 //! | [`server`], [`clock`], [`latency`] | processor time and memory; clocks; histograms |
 //! | [`report`], [`table`] | the result, as JSON and for people |
 //!
@@ -24,12 +25,14 @@
 
 pub mod clock;
 pub mod crowd;
+pub mod dialect;
 pub mod feed;
 pub mod frames;
 pub mod handshake;
 pub mod latency;
 pub mod ledger;
 pub mod message;
+pub mod nats;
 pub mod options;
 pub mod pace;
 pub mod preset;

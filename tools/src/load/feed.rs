@@ -4,7 +4,7 @@
 //! A trade carries the time at which it was meant to be sent. When the publisher itself is late, or Redis doesn't take
 //! more, that shows as latency instead of vanishing (no coordinated omission), and how late it was is told apart.
 
-use std::io::{self, BufRead as _, BufReader, ErrorKind, Read as _, Write as _};
+use std::io::{self, BufRead, BufReader, ErrorKind, Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream as StdTcpStream};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -18,8 +18,10 @@ use nix::sys::prctl;
 use ws_gateway::ingest::resp::write_command;
 
 use super::clock::{monotonic_ns, unix_ms};
+use super::dialect::Dialect;
 use super::latency::Latency;
 use super::message::Trade;
+use super::nats;
 use super::pace::Pace;
 use super::resp::{Replies, TradeWriter};
 use super::wire::Window;
@@ -33,13 +35,18 @@ const OUTSTANDING_MAX: u64 = 4096;
 /// How long connecting may take, and the last replies.
 const PATIENCE: Duration = Duration::from_secs(5);
 
+/// User (perhaps none) and password.
+pub type Login = (Option<String>, String);
+
 /// Who publishes what.
 #[derive(Debug, Clone)]
 pub struct FeedConfig {
-    /// Redis, or whatever takes PUBLISH as it does.
+    /// Redis, or whatever takes PUBLISH as it does; or nats-server.
     pub addr: SocketAddr,
-    /// User (perhaps none) and password.
-    pub login: Option<(Option<String>, String)>,
+    /// Which of them.
+    pub dialect: Dialect,
+    /// As whom, where Redis wants to know.
+    pub login: Option<Login>,
     /// What channels begin with, before `trade:S0000`.
     pub channel_prefix: String,
     /// How many symbols trade; each trade is of one drawn by lot.
@@ -97,7 +104,8 @@ impl Feed {
     /// # Errors
     /// If it isn't, or refuses us.
     pub fn connect(config: FeedConfig) -> anyhow::Result<Self> {
-        let stream = greet(&config).with_context(|| format!("Redis at {}", config.addr))?;
+        let stream =
+            greet(&config).with_context(|| format!("{} at {}", config.dialect.upstream(), config.addr))?;
         let poll = Poll::new().context("epoll")?;
         let mut stream = TcpStream::from_std(stream);
         poll.registry().register(&mut stream, Token(0), Interest::READABLE | Interest::WRITABLE)?;
@@ -105,9 +113,9 @@ impl Feed {
             stream,
             poll,
             events: Events::with_capacity(4),
-            writer: TradeWriter::new(&config.channel_prefix, config.symbols, config.seed),
+            writer: TradeWriter::new(config.dialect, &config.channel_prefix, config.symbols, config.seed),
             symbols: Rng::with_seed(config.seed.wrapping_add(1)),
-            replies: Replies::default(),
+            replies: Replies::new(config.dialect),
             commands: 0,
             out: Vec::with_capacity(64 * 1024),
             sent: 0,
@@ -140,7 +148,9 @@ impl Feed {
                 break;
             }
             if self.out.is_empty() && now_ns >= start_ns {
+                let before = published.total;
                 self.write_due(start_ns, now_ns, window, &mut published);
+                self.replies.end_batch(&mut self.out, published.total - before);
                 progress.published.store(published.total, Ordering::Relaxed);
             }
             self.exchange()?;
@@ -201,7 +211,7 @@ impl Feed {
                 Ok(sent) => self.sent += sent,
                 Err(error) if error.kind() == ErrorKind::WouldBlock => break,
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
-                Err(error) => return Err(error).context("Redis has gone"),
+                Err(error) => return Err(error).context(self.gone()),
             }
         }
         if self.sent == self.out.len() {
@@ -211,17 +221,24 @@ impl Feed {
         let mut piece = [0; 16 * 1024];
         loop {
             match self.stream.read(&mut piece) {
-                Ok(0) => bail!("Redis closed the connection"),
+                Ok(0) => bail!("{} closed the connection", self.config.dialect.upstream()),
                 Ok(read) => self.replies.feed(&piece[..read]),
                 Err(error) if error.kind() == ErrorKind::WouldBlock => break,
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
-                Err(error) => return Err(error).context("Redis has gone"),
+                Err(error) => return Err(error).context(self.gone()),
             }
         }
+        for _ in 0..std::mem::take(&mut self.replies.pings) {
+            self.out.extend_from_slice(nats::PONG.as_bytes());
+        }
         match self.replies.error.take() {
-            Some(error) => bail!("Redis answers to PUBLISH: {error}"),
+            Some(error) => bail!("{} answers to what is published: {error}", self.config.dialect.upstream()),
             None => Ok(()),
         }
+    }
+
+    fn gone(&self) -> String {
+        format!("{} has gone", self.config.dialect.upstream())
     }
 
     /// Waits for the next trade's time; for Redis, if that doesn't take or owes too much; or not at all.
@@ -255,7 +272,8 @@ impl Feed {
                 return Ok(());
             }
             if monotonic_ns() > deadline_ns {
-                bail!("Redis owes {} replies after {PATIENCE:?}", self.outstanding());
+                let upstream = self.config.dialect.upstream();
+                bail!("{upstream} owes replies to {} trades after {PATIENCE:?}", self.outstanding());
             }
             self.wait(Duration::from_millis(100))?;
         }
@@ -267,6 +285,15 @@ fn greet(config: &FeedConfig) -> anyhow::Result<StdTcpStream> {
     let stream = StdTcpStream::connect_timeout(&config.addr, PATIENCE)?;
     stream.set_nodelay(true)?;
     stream.set_read_timeout(Some(PATIENCE))?;
+    match config.dialect {
+        Dialect::Gateway => greet_redis(config, &stream)?,
+        Dialect::Nats => greet_nats(&stream)?,
+    }
+    stream.set_nonblocking(true)?;
+    Ok(stream)
+}
+
+fn greet_redis(config: &FeedConfig, mut stream: &StdTcpStream) -> anyhow::Result<()> {
     let login: &[&[u8]] = match &config.login {
         Some((Some(user), password)) => &[b"AUTH", user.as_bytes(), password.as_bytes()],
         Some((None, password)) => &[b"AUTH", password.as_bytes()],
@@ -275,18 +302,37 @@ fn greet(config: &FeedConfig) -> anyhow::Result<StdTcpStream> {
     let asked = [login, &[b"PING"]].into_iter().filter(|command| !command.is_empty());
     let mut ask = Vec::new();
     asked.clone().for_each(|command| write_command(&mut ask, command));
-    (&stream).write_all(&ask)?;
+    stream.write_all(&ask)?;
     // Nothing follows the last reply, so nothing is lost with the reader.
-    let mut replies = BufReader::new(&stream);
+    let mut replies = BufReader::new(stream);
     for _ in asked {
-        let mut line = String::new();
-        if replies.read_line(&mut line)? == 0 {
-            return Err(io::Error::from(ErrorKind::UnexpectedEof).into());
-        }
+        let line = reply_line(&mut replies)?;
         if !line.starts_with('+') {
-            bail!("it answers {:?}", line.trim_end());
+            bail!("it answers {line:?}");
         }
     }
-    stream.set_nonblocking(true)?;
-    Ok(stream)
+    Ok(())
+}
+
+fn greet_nats(mut stream: &StdTcpStream) -> anyhow::Result<()> {
+    // What may follow the PONG is a PING, which nats-server forgives twice.
+    let mut replies = BufReader::new(stream);
+    let info = reply_line(&mut replies)?;
+    if !info.starts_with("INFO ") {
+        bail!("it greets with {info:?}, not as nats-server does");
+    }
+    stream.write_all(format!("{}{}", nats::CONNECT, nats::PING).as_bytes())?;
+    match reply_line(&mut replies)?.as_str() {
+        "PONG" => Ok(()),
+        other => bail!("it answers {other:?}"),
+    }
+}
+
+fn reply_line(replies: &mut impl BufRead) -> anyhow::Result<String> {
+    let mut line = String::new();
+    if replies.read_line(&mut line)? == 0 {
+        return Err(io::Error::from(ErrorKind::UnexpectedEof).into());
+    }
+    line.truncate(line.trim_end().len());
+    Ok(line)
 }

@@ -15,6 +15,8 @@ const CONTINUATION: u8 = 0;
 const FIN: u8 = 0x80;
 const OPCODE: u8 = 0x0f;
 const MASKED: u8 = 0x80;
+/// The bit that control frames' opcodes have.
+const CONTROL: u8 = 0x08;
 
 /// A client has to mask; what with is its affair, as this one has no enemies between itself and the server.
 const MASK: [u8; 4] = [0x5a, 0xa5, 0x3c, 0xc3];
@@ -37,22 +39,52 @@ pub enum Front<'b> {
     Bad(&'static str),
 }
 
+/// What a frame begins with.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Header {
+    /// Not yet a whole one.
+    Partial,
+    /// A header.
+    Is {
+        /// One of the constants above.
+        opcode: u8,
+        /// Bytes that follow it.
+        payload_len: u64,
+        /// Its own.
+        len: usize,
+    },
+    /// Something that a server may not send, or that no gateway sends.
+    Bad(&'static str),
+}
+
+/// Looks at the front of what a server sent, for a header only.
+#[inline]
+pub fn header(bytes: &[u8]) -> Header {
+    let &[first, second, ref rest @ ..] = bytes else { return Header::Partial };
+    let opcode = first & OPCODE;
+    if first & !OPCODE != FIN || opcode == CONTINUATION {
+        return Header::Bad("a frame that is a fragment or has a reserved bit set");
+    }
+    if second & MASKED != 0 {
+        return Header::Bad("a frame with a mask, from a server");
+    }
+    let (payload_len, len) = match (second, rest) {
+        (126.., _) if opcode & CONTROL != 0 => return Header::Bad("a control frame longer than 125 bytes"),
+        (126, &[a, b, ..]) => (u64::from(u16::from_be_bytes([a, b])), 4),
+        (127, &[a, b, c, d, e, f, g, h, ..]) => (u64::from_be_bytes([a, b, c, d, e, f, g, h]), 10),
+        (126 | 127, _) => return Header::Partial,
+        (len, _) => (u64::from(len), 2),
+    };
+    Header::Is { opcode, payload_len, len }
+}
+
 /// Looks at the front of what a server sent. `len_max` is the most bytes a frame may have.
 #[inline]
 pub fn front(bytes: &[u8], len_max: usize) -> Front<'_> {
-    let &[first, second, ref rest @ ..] = bytes else { return Front::Partial };
-    let opcode = first & OPCODE;
-    if first & !OPCODE != FIN || opcode == CONTINUATION {
-        return Front::Bad("a frame that is a fragment or has a reserved bit set");
-    }
-    if second & MASKED != 0 {
-        return Front::Bad("a frame with a mask, from a server");
-    }
-    let (payload_len, header_len) = match (second, rest) {
-        (126, &[a, b, ..]) => (u64::from(u16::from_be_bytes([a, b])), 4),
-        (127, &[a, b, c, d, e, f, g, h, ..]) => (u64::from_be_bytes([a, b, c, d, e, f, g, h]), 10),
-        (126 | 127, _) => return Front::Partial,
-        (len, _) => (u64::from(len), 2),
+    let (opcode, payload_len, header_len) = match header(bytes) {
+        Header::Is { opcode, payload_len, len } => (opcode, payload_len, len),
+        Header::Partial => return Front::Partial,
+        Header::Bad(reason) => return Front::Bad(reason),
     };
     let len = payload_len.saturating_add(header_len as u64);
     if len > len_max as u64 {
@@ -120,10 +152,11 @@ mod tests {
 
     #[test]
     fn what_no_gateway_sends_is_bad() {
-        let bad: [&[u8]; 5] = [
+        let bad: [&[u8]; 6] = [
             b"\x01\x00",                                 // the first of several fragments
             b"\x80\x00",                                 // the last of them
             b"\xc1\x00",                                 // compressed
+            b"\x89\x7e",                                 // a ping too long
             b"\x81\x80",                                 // masked
             b"\x81\x7f\xff\xff\xff\xff\xff\xff\xff\xff", // endless
         ];

@@ -57,7 +57,7 @@ impl AddAssign for Counts {
 pub enum Holding {
     /// Not subscribed: no event may come.
     Off,
-    /// Subscribe sent, no reply yet: no event may come.
+    /// Subscribe sent, no reply yet: no event may come, unless the dialect allows it.
     Joining,
     /// Subscribed: every event has to come, from the first one on.
     On,
@@ -80,6 +80,8 @@ pub struct Ledger {
     /// Slots of a connection: the fixed ones in the order of their symbols, then the churned one.
     fixed: usize,
     width: usize,
+    /// Whether an event may come before the reply to its subscribe.
+    has_early_events: bool,
     counts: Counts,
     holes: Holes,
 }
@@ -96,13 +98,14 @@ impl Ledger {
             slots.extend(symbols.iter().map(|&symbol| Slot { symbol, holding: Holding::On, next: 1 }));
             slots.extend(churned.map(|symbol| Slot { symbol, holding: Holding::Off, next: 0 }));
         }
-        Self { slots, fixed, width, counts: Counts::default(), holes: Holes::default() }
+        let has_early_events = crowd.dialect.has_early_events();
+        Self { slots, fixed, width, has_early_events, counts: Counts::default(), holes: Holes::default() }
     }
 
     /// An event has come. True if it is a delivery: expected, and for the first time.
     #[inline]
     pub fn event(&mut self, connection: usize, symbol: u32, seq: u64) -> bool {
-        let slot = self.slot(connection, symbol).filter(|&slot| self.slots[slot].is_invited());
+        let slot = self.slot(connection, symbol).filter(|&slot| self.is_invited(slot));
         let Some(slot) = slot else {
             self.counts.uninvited += 1;
             return false;
@@ -187,6 +190,14 @@ impl Ledger {
         fixed.map(|slot| last.get(slot.symbol as usize).copied().unwrap_or_default()).sum()
     }
 
+    fn is_invited(&self, slot: usize) -> bool {
+        match self.slots[slot].holding {
+            Holding::On | Holding::Leaving => true,
+            Holding::Joining => self.has_early_events,
+            Holding::Off => false,
+        }
+    }
+
     fn slot(&self, connection: usize, symbol: u32) -> Option<usize> {
         let begin = connection * self.width;
         let fixed = self.slots.get(begin..begin + self.fixed)?;
@@ -202,10 +213,6 @@ impl Ledger {
 }
 
 impl Slot {
-    fn is_invited(&self) -> bool {
-        matches!(self.holding, Holding::On | Holding::Leaving)
-    }
-
     /// How many events behind `last` it is.
     fn lacks(&self, last: &[u64]) -> u64 {
         let last = last.get(self.symbol as usize).copied().unwrap_or_default();
@@ -247,6 +254,7 @@ impl Holes {
 #[cfg(test)]
 mod tests {
     use super::super::crowd::tests::crowd;
+    use super::super::dialect::Dialect;
     use super::*;
 
     /// Two connections, both on symbols 0 and 1 of two.
@@ -350,6 +358,18 @@ mod tests {
         last[symbol as usize] = 82;
         assert_eq!(ledger.expected(&last), 0);
         assert_eq!(ledger.close(&last).missing, 1 + 2);
+    }
+
+    #[test]
+    fn early_events_are_a_matter_of_the_dialect() {
+        let crowd = Crowd { churn_per_second: 1, dialect: Dialect::Nats, ..crowd(1, 3, 2) };
+        let mut ledger = Ledger::new(&crowd, 0..1);
+        let (symbol, _) = ledger.churned(0).unwrap();
+        ledger.turn(0, Holding::Joining);
+        assert!(ledger.event(0, symbol, 11));
+        ledger.turn(0, Holding::On);
+        assert!(ledger.event(0, symbol, 12));
+        assert!(ledger.counts().is_clean());
     }
 
     #[test]

@@ -59,12 +59,26 @@ pub fn parse(payload: &[u8]) -> Message {
 /// A trade that begins with exactly what [`super::feed`] writes, inside exactly the gateway's envelope.
 #[inline]
 fn plain_trade(payload: &[u8]) -> Option<Trade> {
-    let rest = payload.strip_prefix(br#"{"type":"trade","data":{"symbol":""#)?;
+    let (trade, rest) = trade_front(payload.strip_prefix(br#"{"type":"trade","data":"#)?)?;
+    has_plain_end(rest).then_some(trade)
+}
+
+/// A trade as it was published, without an envelope.
+#[inline]
+pub fn bare_trade(payload: &[u8]) -> Option<Trade> {
+    let (trade, rest) = trade_front(payload)?;
+    rest.ends_with(b"}").then_some(trade)
+}
+
+/// What a trade begins with, and what follows that.
+#[inline]
+fn trade_front(object: &[u8]) -> Option<(Trade, &[u8])> {
+    let rest = object.strip_prefix(br#"{"symbol":""#)?;
     let quote = rest.iter().take(16).position(|&byte| byte == b'"')?;
     let symbol = symbol_number(&rest[..quote])?;
     let (seq, rest) = digits(rest[quote..].strip_prefix(br#"","seq":"#)?)?;
     let (sent_ns, rest) = digits(rest.strip_prefix(br#","sent":"#)?)?;
-    (rest.first() == Some(&b',') && has_plain_end(rest)).then_some(Trade { symbol, seq, sent_ns })
+    rest.starts_with(b",").then_some((Trade { symbol, seq, sent_ns }, rest))
 }
 
 /// Whether the trade's end is followed by the outer timestamp and nothing else: the message is whole, and unmarked.

@@ -9,7 +9,8 @@ use redis::{ConnectionAddr, IntoConnectionInfo as _};
 use tokio_tungstenite::tungstenite::http::Uri;
 
 use super::crowd::Crowd;
-use super::feed::FeedConfig;
+use super::dialect::Dialect;
+use super::feed::{FeedConfig, Login};
 use super::pace::Pace;
 use super::preset::{Preset, Scenario};
 use super::workers;
@@ -29,8 +30,6 @@ The exit code is 1 if an event was lost in silence, repeated, out of order or un
 /// What can't be exceeded, whatever is asked for.
 const CONNECTIONS_MAX: u32 = 1_000_000;
 const SYMBOLS_MAX: u32 = 100_000;
-/// A subscribe to more would not fit into a frame of the 64 KiB that servers take.
-const SUBSCRIBED_MAX: u32 = 5_000;
 const BURST_MAX: u32 = 100_000;
 const DURATION_MAX: Duration = Duration::from_secs(3600);
 
@@ -41,9 +40,12 @@ pub struct Options {
     /// Where the gateway takes WebSocket clients
     #[arg(long, value_name = "URL", default_value = "ws://127.0.0.1:8080/ws", value_parser = cli::ws_url)]
     pub url: String,
-    /// Redis (or the gateway's embedded broker) to publish to
+    /// Redis (or the gateway's embedded broker) to publish to; with --dialect nats: nats://host:port
     #[arg(long, value_name = "URL", default_value = "redis://127.0.0.1:6379")]
     pub redis: String,
+    /// What the server speaks, and who is published to: a gateway with its Redis, or nats-server on both sides
+    #[arg(long, value_enum, default_value = "gateway")]
+    pub dialect: Dialect,
     /// Scenario; each of its figures can be set by the flags below
     #[arg(long, value_enum, default_value = "wide")]
     pub preset: Preset,
@@ -54,7 +56,7 @@ pub struct Options {
     #[arg(long, value_name = "U", value_parser = clap::value_parser!(u32).range(1..=i64::from(SYMBOLS_MAX)))]
     pub symbols: Option<u32>,
     /// Symbols that each connection subscribes to, drawn by lot
-    #[arg(long, value_name = "S", value_parser = clap::value_parser!(u32).range(0..=i64::from(SUBSCRIBED_MAX)))]
+    #[arg(long, value_name = "S", value_parser = clap::value_parser!(u32).range(0..=i64::from(SYMBOLS_MAX)))]
     pub subscribe: Option<u32>,
     /// Trades a second, evenly; "max" = as many as Redis takes, 0 = none
     #[arg(long, value_name = "R", value_parser = rate, conflicts_with_all = ["burst", "burst_every"])]
@@ -152,6 +154,7 @@ impl Options {
             addr,
             host,
             path,
+            dialect: self.dialect,
             connections: scenario.connections,
             symbols: scenario.symbols,
             subscribed: scenario.subscribed,
@@ -195,6 +198,12 @@ impl Options {
             "each connection is to have {held} symbols, but there are only {}: raise --symbols or lower --subscribe",
             scenario.symbols
         );
+        let held_max = self.dialect.subscribed_max();
+        ensure!(
+            scenario.subscribed <= held_max,
+            "--subscribe {}: at most {held_max}, as many as one request has room for",
+            scenario.subscribed
+        );
         for (flag, time) in [("--duration", scenario.duration), ("--warmup", scenario.warmup)] {
             ensure!(time <= DURATION_MAX, "{flag} is {time:?}; at most {DURATION_MAX:?}");
         }
@@ -222,6 +231,34 @@ impl Options {
     }
 
     fn feed(&self, pace: Pace, symbols: u32) -> anyhow::Result<FeedConfig> {
+        let (addr, login) = match self.dialect {
+            Dialect::Gateway => self.redis()?,
+            Dialect::Nats => (self.nats()?, None),
+        };
+        Ok(FeedConfig {
+            addr,
+            dialect: self.dialect,
+            login,
+            channel_prefix: self.channel_prefix.clone(),
+            symbols,
+            seed: self.seed,
+            pace,
+        })
+    }
+
+    fn nats(&self) -> anyhow::Result<SocketAddr> {
+        let uri: Option<Uri> = self.redis.parse().ok();
+        let authority = uri.as_ref().filter(|uri| uri.scheme_str() == Some("nats")).and_then(Uri::authority);
+        // What was given may hold a password: it is not repeated.
+        let authority = authority.context("--redis is no address such as nats://127.0.0.1:4222")?;
+        ensure!(
+            !authority.as_str().contains('@'),
+            "--redis nats://…: logging in to nats-server isn't supported"
+        );
+        resolve(authority.host(), authority.port_u16().unwrap_or(4222)).context("--redis")
+    }
+
+    fn redis(&self) -> anyhow::Result<(SocketAddr, Option<Login>)> {
         let info = self.redis.as_str().into_connection_info();
         // The address may hold a password: it is not repeated.
         let info =
@@ -231,14 +268,8 @@ impl Options {
         };
         let settings = info.redis_settings();
         let user = settings.username().map(str::to_owned);
-        Ok(FeedConfig {
-            addr: resolve(host, *port).context("--redis")?,
-            login: settings.password().map(|password| (user, password.to_owned())),
-            channel_prefix: self.channel_prefix.clone(),
-            symbols,
-            seed: self.seed,
-            pace,
-        })
+        let login = settings.password().map(|password| (user, password.to_owned()));
+        Ok((resolve(host, *port).context("--redis")?, login))
     }
 }
 
@@ -319,11 +350,23 @@ mod tests {
     }
 
     #[test]
+    fn nats_server_has_addresses_of_its_own() {
+        let plan = plan(&["--dialect", "nats", "--redis", "nats://127.0.0.1:7"]).unwrap();
+        let feed = plan.feed.unwrap();
+        assert_eq!((feed.addr, feed.dialect), ("127.0.0.1:7".parse().unwrap(), Dialect::Nats));
+    }
+
+    #[test]
     fn what_makes_no_sense_is_told() {
         for (arguments, word) in [
             (&["--subscribe", "5"][..], "--symbols"),
             (&["--url", "wss://127.0.0.1/"], "ws://"),
             (&["--redis", "rediss://127.0.0.1"], "TCP"),
+            (&["--redis", "nats://127.0.0.1:4222"], "redis://"),
+            (&["--dialect", "nats", "--redis", "redis://127.0.0.1"], "nats://"),
+            (&["--dialect", "nats", "--redis", "nats://me:secret@127.0.0.1"], "logging in"),
+            (&["--symbols", "9000", "--subscribe", "5001"], "at most 5000"),
+            (&["--dialect", "nats", "--symbols", "9000", "--subscribe", "5000"], "at most 2400"),
             (&["--duration", "2h"], "--duration"),
             (&["--burst-every", "0"], "--burst-every"),
             (&["--connections", "0"], "--connections"),

@@ -6,6 +6,7 @@ mod sum;
 use serde::Serialize;
 
 use self::sum::Sum;
+use super::dialect::Dialect;
 use super::feed::Published;
 use super::latency::Quantiles;
 use super::ledger::Counts;
@@ -117,6 +118,7 @@ pub struct Report {
 #[allow(missing_docs, reason = "as the flags of the same names")]
 pub struct ScenarioFacts {
     pub preset: String,
+    pub dialect: Dialect,
     pub address: String,
     pub connections: u32,
     pub symbols: u32,
@@ -320,6 +322,7 @@ impl Report {
 fn scenario(plan: &Plan, seconds: f64) -> ScenarioFacts {
     ScenarioFacts {
         preset: plan.preset.clone(),
+        dialect: plan.crowd.dialect,
         address: plan.crowd.addr.to_string(),
         connections: plan.crowd.connections,
         symbols: plan.crowd.symbols,

@@ -1,14 +1,19 @@
-//! The publisher's side of the Redis protocol: pipelined PUBLISH out, replies counted and forgotten. Pure.
+//! The publisher's side of the protocol: pipelined PUBLISH (for nats-server PUB) out, replies counted and forgotten. Pure.
+
+use std::collections::VecDeque;
 
 use fastrand::Rng;
 use ws_gateway::ingest::resp::{write_array_header, write_bulk};
 
 use super::crowd::symbol_name;
+use super::dialect::Dialect;
 use super::message::Trade;
+use super::nats;
 
 /// Writes trades, each as the command that publishes it. Once the buffers have grown nothing is allocated.
 #[derive(Debug)]
 pub struct TradeWriter {
+    dialect: Dialect,
     /// Names and channels of all symbols.
     channels: Vec<(String, String)>,
     payload: Vec<u8>,
@@ -16,20 +21,24 @@ pub struct TradeWriter {
 }
 
 impl TradeWriter {
-    /// For so many symbols, on channels `<prefix>trade:<symbol>`.
-    pub fn new(channel_prefix: &str, symbols: u32, seed: u64) -> Self {
+    /// For so many symbols, on channels `<prefix>trade:<symbol>`; on nats-server's subjects without the prefix.
+    pub fn new(dialect: Dialect, channel_prefix: &str, symbols: u32, seed: u64) -> Self {
         let channel = |name: String| {
-            let channel = format!("{channel_prefix}trade:{name}");
+            let channel = match dialect {
+                Dialect::Gateway => format!("{channel_prefix}trade:{name}"),
+                Dialect::Nats => nats::subject(&name),
+            };
             (name, channel)
         };
         Self {
+            dialect,
             channels: (0..symbols).map(|symbol| channel(symbol_name(symbol))).collect(),
             payload: Vec::with_capacity(256),
             rng: Rng::with_seed(seed),
         }
     }
 
-    /// Appends the PUBLISH of a trade, for a symbol below the number given. What [`super::message`] looks for stands in
+    /// Appends what publishes a trade, for a symbol below the number given. What [`super::message`] looks for stands in
     /// front, directly behind the symbol; the rest is as long as with a typical trade.
     pub fn write(&mut self, out: &mut Vec<u8>, trade: &Trade, timestamp_ms: u64) {
         let Some((name, channel)) = self.channels.get(trade.symbol as usize) else { return };
@@ -47,10 +56,22 @@ impl TradeWriter {
         field(payload, br#","timestamp":"#, timestamp_ms);
         payload.extend_from_slice(br#","exchange":"NASDAQ"}"#);
 
-        write_array_header(out, 3);
-        write_bulk(out, b"PUBLISH");
-        write_bulk(out, channel.as_bytes());
-        write_bulk(out, payload);
+        match self.dialect {
+            Dialect::Gateway => {
+                write_array_header(out, 3);
+                write_bulk(out, b"PUBLISH");
+                write_bulk(out, channel.as_bytes());
+                write_bulk(out, payload);
+            }
+            Dialect::Nats => {
+                out.extend_from_slice(b"PUB ");
+                out.extend_from_slice(channel.as_bytes());
+                field(out, b" ", payload.len() as u64);
+                out.extend_from_slice(b"\r\n");
+                out.extend_from_slice(payload);
+                out.extend_from_slice(b"\r\n");
+            }
+        }
     }
 }
 
@@ -59,10 +80,16 @@ fn field(out: &mut Vec<u8>, name: &[u8], value: u64) {
     out.extend_from_slice(itoa::Buffer::new().format(value).as_bytes());
 }
 
-/// Counts replies, each of one line, as they come in pieces.
+/// Counts replies, each of one line, as they come in pieces. Redis answers each trade; nats-server answers a PING behind a
+/// batch of them.
 #[derive(Debug, Default)]
 pub struct Replies {
-    /// How many there were.
+    dialect: Dialect,
+    /// Trades of the batches that a PONG is due for.
+    batches: VecDeque<u64>,
+    /// PINGs of nats-server that want a PONG.
+    pub pings: u32,
+    /// How many trades were answered.
     pub count: u64,
     /// How many of them said that nobody is subscribed.
     pub unheard: u64,
@@ -73,6 +100,19 @@ pub struct Replies {
 }
 
 impl Replies {
+    /// None so far.
+    pub fn new(dialect: Dialect) -> Self {
+        Self { dialect, ..Self::default() }
+    }
+
+    /// A batch of trades has been written: appends what asks for an answer to it, where trades aren't answered one by one.
+    pub fn end_batch(&mut self, out: &mut Vec<u8>, trades: u64) {
+        if self.dialect == Dialect::Nats && trades > 0 {
+            out.extend_from_slice(nats::PING.as_bytes());
+            self.batches.push_back(trades);
+        }
+    }
+
     /// Takes the next piece.
     pub fn feed(&mut self, mut bytes: &[u8]) {
         while let Some(at) = bytes.iter().position(|&byte| byte == b'\n') {
@@ -90,9 +130,14 @@ impl Replies {
 
     fn end_of_line(&mut self) {
         let line = self.line.strip_suffix(b"\r").unwrap_or(&self.line);
-        self.count += 1;
+        self.count += match (self.dialect, line) {
+            (Dialect::Gateway, _) => 1,
+            (Dialect::Nats, b"PONG") => self.batches.pop_front().unwrap_or_default(),
+            (Dialect::Nats, _) => 0,
+        };
         match line {
             b":0" => self.unheard += 1,
+            b"PING" => self.pings += 1,
             [b'-', text @ ..] if self.error.is_none() => {
                 self.error = Some(String::from_utf8_lossy(text).into_owned());
             }
@@ -115,7 +160,7 @@ mod tests {
 
     #[test]
     fn a_trade_passes_through_the_gateway_and_is_read_back() {
-        let mut writer = TradeWriter::new("md:", 100, 1);
+        let mut writer = TradeWriter::new(Dialect::Gateway, "md:", 100, 1);
         for n in 1..200 {
             let trade = Trade { symbol: n as u32 % 100, seq: n, sent_ns: 123_456_789_012_345 + n };
             let mut out = Vec::new();
@@ -138,6 +183,37 @@ mod tests {
             };
             assert_eq!(message::parse(payload), message::Message::Trade(trade));
         }
+    }
+
+    #[test]
+    fn a_trade_passes_through_nats_server_and_is_read_back() {
+        let mut writer = TradeWriter::new(Dialect::Nats, "md:", 100, 1);
+        let trade = Trade { symbol: 42, seq: 7, sent_ns: 123_456_789_012_345 };
+        let mut out = Vec::new();
+        writer.write(&mut out, &trade, 1_700_000_000_123);
+        // A subscriber gets the same with the number of its subscription in between.
+        let published = String::from_utf8(out).unwrap();
+        let message = published.replacen("PUB trade.S0042 ", "MSG trade.S0042 42 ", 1);
+        assert_ne!(message, published);
+        let expected = nats::Front::Op(nats::Op::Trade(trade), message.len());
+        assert_eq!(nats::front(message.as_bytes(), 1000), expected);
+    }
+
+    #[test]
+    fn nats_server_answers_batches() {
+        let mut replies = Replies::new(Dialect::Nats);
+        let mut out = Vec::new();
+        [64, 0, 10].into_iter().for_each(|trades| replies.end_batch(&mut out, trades));
+        assert_eq!(out, b"PING\r\nPING\r\n", "nothing is asked behind nothing");
+        replies.feed(b"INFO {}\r\nPING\r\nPO");
+        assert_eq!((replies.count, replies.pings), (0, 1));
+        replies.feed(b"NG\r\n");
+        assert_eq!(replies.count, 64);
+        replies.feed(b"PONG\r\n-ERR 'no'\r\n");
+        assert_eq!((replies.count, replies.unheard, replies.error.as_deref()), (74, 0, Some("ERR 'no'")));
+        let mut redis = Replies::new(Dialect::Gateway);
+        redis.end_batch(&mut out, 5);
+        assert_eq!(out.len(), 12, "Redis answers by itself");
     }
 
     #[test]

@@ -5,6 +5,7 @@
 
 mod churn;
 mod connection;
+mod nats;
 
 use std::io;
 use std::ops::Range;
@@ -14,13 +15,15 @@ use mio::{Registry, Token};
 
 use self::churn::Churn;
 use self::connection::{Connection, Stage};
+use self::nats::Stream;
 use super::clock::monotonic_ns;
-use super::crowd::{Crowd, write_request};
+use super::crowd::Crowd;
+use super::dialect::Dialect;
 use super::frames::{self, Front};
 use super::handshake::{self, Response};
 use super::latency::Latency;
 use super::ledger::{Holding, Ledger};
-use super::message::{self, Message};
+use super::message::{self, Message, Trade};
 use super::wire::{Outcome, Progress, Reasons, Window};
 
 /// The shared read buffer, and so the longest frame, and the most that one read takes.
@@ -37,6 +40,8 @@ pub struct Swarm {
     first: u32,
     registry: Registry,
     connections: Vec<Connection>,
+    /// What of the streams of the connections is incomplete; none where every message has a frame of its own.
+    streams: Vec<Stream>,
     request: Vec<u8>,
     scratch: Box<[u8]>,
     /// The next connection to open.
@@ -70,6 +75,10 @@ impl Swarm {
     /// A part of a crowd, to be opened turn by turn.
     pub fn new(crowd: Crowd, part: Range<u32>, registry: Registry) -> Self {
         let connections: Vec<_> = part.clone().map(|_| Connection::unborn()).collect();
+        let streams = match crowd.dialect {
+            Dialect::Gateway => Vec::new(),
+            Dialect::Nats => part.clone().map(|_| Stream::default()).collect(),
+        };
         let books = Books {
             ledger: Ledger::new(&crowd, part.clone()),
             window: Window::default(),
@@ -91,6 +100,7 @@ impl Swarm {
             crowd,
             registry,
             connections,
+            streams,
             scratch: vec![0; SCRATCH_BYTES].into(),
             next: 0,
             opening: 0,
@@ -256,6 +266,11 @@ impl Swarm {
         }
         let is_measured = self.books.window.contains(now_ns);
         let begin = used;
+        if self.crowd.dialect == Dialect::Nats {
+            used += self.consume_stream(at, &bytes[used..], now_ns, is_measured)?;
+            self.books.bytes_in_window += if is_measured { (used - begin) as u64 } else { 0 };
+            return Ok(used);
+        }
         loop {
             match frames::front(&bytes[used..], SCRATCH_BYTES / 2) {
                 Front::Partial => break,
@@ -280,6 +295,12 @@ impl Swarm {
     fn message(&mut self, at: usize, payload: &[u8], now_ns: u64, is_measured: bool) -> Result<(), String> {
         let message = message::parse(payload);
         let Message::Trade(trade) = message else { return self.other_message(at, message, now_ns) };
+        self.trade(at, trade, now_ns, is_measured);
+        Ok(())
+    }
+
+    #[inline]
+    fn trade(&mut self, at: usize, trade: Trade, now_ns: u64, is_measured: bool) {
         let books = &mut self.books;
         if books.ledger.event(at, trade.symbol, trade.seq) {
             books.delivered_in_window += u64::from(is_measured);
@@ -287,7 +308,6 @@ impl Swarm {
                 books.latency.record(now_ns.saturating_sub(trade.sent_ns));
             }
         }
-        Ok(())
     }
 
     #[cold]
@@ -330,8 +350,8 @@ impl Swarm {
         }
         connection.stage = Stage::Subscribing;
         let mut request = String::new();
-        write_request(&mut request, "subscribe", &symbols);
-        connection.send_frame(frames::TEXT, request.as_bytes()).map_err(|error| words(&error))
+        self.crowd.dialect.write_opening(&mut request, &symbols);
+        connection.send_frame(self.crowd.dialect.opcode(), request.as_bytes()).map_err(|error| words(&error))
     }
 
     fn opened(&mut self, at: usize) {

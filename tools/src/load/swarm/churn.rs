@@ -5,8 +5,6 @@ use std::io;
 use super::Swarm;
 use super::connection::Stage;
 use crate::load::clock::monotonic_ns;
-use crate::load::crowd::write_request;
-use crate::load::frames;
 use crate::load::ledger::Holding;
 
 /// Connections that are looked at for one that is free, with no reply outstanding.
@@ -63,16 +61,22 @@ impl Swarm {
 
     fn churn_one(&mut self, at: usize, now_ns: u64) -> io::Result<()> {
         let Some((symbol, holding)) = self.books.ledger.churned(at) else { return Ok(()) };
-        let (action, holding) = match holding {
-            Holding::Off => ("subscribe", Holding::Joining),
-            _ => ("unsubscribe", Holding::Leaving),
+        let dialect = self.crowd.dialect;
+        let mut request = String::with_capacity(64);
+        let holding = match holding {
+            Holding::Off => {
+                dialect.write_subscribe(&mut request, symbol);
+                Holding::Joining
+            }
+            _ => {
+                dialect.write_unsubscribe(&mut request, symbol);
+                Holding::Leaving
+            }
         };
         self.books.ledger.turn(at, holding);
         let connection = &mut self.connections[at];
         connection.since_ns = now_ns;
-        let mut request = String::with_capacity(64);
-        write_request(&mut request, action, &[symbol]);
-        connection.send_frame(frames::TEXT, request.as_bytes())
+        connection.send_frame(dialect.opcode(), request.as_bytes())
     }
 
     /// The reply to a subscribe or unsubscribe has come.
