@@ -199,7 +199,8 @@ def is_complete(options) -> bool:
 
 def record(result: dict) -> None:
     (DOCS / "benchmarks-compare.json").write_text(json.dumps(condensed(result), indent=1) + "\n")
-    table.replace_between(DOCS / "benchmarks.md", table.render(result))
+    picture = "![Cost and latency of ws-gateway beside its peers](benchmarks.svg)"
+    table.replace_between(DOCS / "benchmarks.md", f"{picture}\n\n{table.render(result)}")
     (DOCS / "benchmarks.svg").write_text(plot.render(result))
     print("docs/benchmarks.md, docs/benchmarks.svg and docs/benchmarks-compare.json have it", file=sys.stderr)
 

@@ -9,7 +9,9 @@ BEGIN, END = "<!-- compare -->", "<!-- /compare -->"
 
 
 def number(value: float) -> str:
-    return f"{value:.2f}" if value < 10 else f"{value:.1f}" if value < 100 else f"{value:,.0f}"
+    """With three digits that count, and no more."""
+    decimals = 3 if value < 1 else 2 if value < 10 else 1 if value < 100 else 0
+    return f"{value:,.{decimals}f}"
 
 
 def line(scenario: str, outcome: dict) -> str:
@@ -115,10 +117,10 @@ def pairs(result: dict) -> str:
 def render(result: dict) -> str:
     result = condensed(result)
     notes = Notes()
-    seconds = f"{result['seconds']} s" if result["seconds"] else "as long as the preset says"
+    seconds = f"{result['seconds']:g} s each" if result["seconds"] else "each for the time of its preset"
     facts = [f"{key}: {value}" for key, value in (result["machine"] | result["versions"]).items()]
     parts = [
-        f"{result['when']}, {result['rounds']} rounds, {seconds} each.",
+        f"{result['when']}; medians of {result['rounds']} rounds, {seconds}.",
         "\n".join(f"- {fact}" for fact in facts),
         costs(result, notes),
         "In brackets: by the floor of the same round, and by µWebSockets' where the floor has no figure.",
