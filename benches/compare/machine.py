@@ -58,5 +58,5 @@ def versions(target: Path, peers: list[Peer]) -> dict[str, str]:
             case "nats":
                 found["nats-server"] = deb(cache, "nats-server")
             case _ if peer.binary:
-                found[peer.name] = f"{first_line(peer.binary, '--version')} at {Path(peer.binary).name}"
+                found[peer.name] = f"{first_line(peer.binary, '--version')} at {peer.binary}"
     return found

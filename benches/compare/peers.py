@@ -105,6 +105,20 @@ def parse_peers(text: str) -> list[Peer]:
     return peers
 
 
+def parse_scenarios(text: str) -> list[str]:
+    """Names, in the order given."""
+    names = text.split(",")
+    if unknown := set(names) - set(SCENARIOS):
+        raise argparse.ArgumentTypeError(f"there is no {', '.join(sorted(unknown))}; there are {', '.join(SCENARIOS)}")
+    return names
+
+
+def at_least_one(text: str) -> int:
+    if (number := int(text)) < 1:
+        raise argparse.ArgumentTypeError(f"{text}: at least 1")
+    return number
+
+
 def parser() -> argparse.ArgumentParser:
     """The command line of `run`."""
     words = argparse.ArgumentParser(
@@ -121,9 +135,9 @@ def parser() -> argparse.ArgumentParser:
     )
     words.add_argument("--peers", type=parse_peers, default=DEFAULT_PEERS, metavar="A,B",
                        help=f"of {DEFAULT_PEERS}, or NAME=/path/to/ws-gateway; SETTING=VALUE behind one is its environment")
-    words.add_argument("--scenarios", type=lambda text: text.split(","), default=SCENARIOS, metavar="A,B",
+    words.add_argument("--scenarios", type=parse_scenarios, default=",".join(SCENARIOS), metavar="A,B",
                        help="of " + ", ".join(SCENARIOS))
-    words.add_argument("--rounds", type=int, default=3, metavar="N", help="the medians are of so many (3)")
+    words.add_argument("--rounds", type=at_least_one, default=3, metavar="N", help="the medians are of so many (3)")
     words.add_argument("--seconds", type=float, metavar="N", help="to measure for, each time; 10 by default")
     words.add_argument("--record", action=argparse.BooleanOptionalAction,
                        help="write the tables and the plot into docs/; by default if nothing was left out")
