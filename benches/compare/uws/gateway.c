@@ -6,6 +6,7 @@
  *
  *   uws WS_PORT REDIS_PORT */
 
+#include <errno.h>
 #include <fcntl.h>
 #include <hiredis/hiredis.h>
 #include <stdbool.h>
@@ -13,6 +14,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
+#include <sys/socket.h>
 #include <time.h>
 #include <uv.h>
 
@@ -48,16 +50,29 @@ static void on_trade(const char *channel, size_t channel_len, const char *payloa
     uws_publish(SSL_OFF, app, symbol, symbol_len, message, end, TEXT, false);
 }
 
-static void on_redis(uv_poll_t *poll, int status, int events) {
-    (void)poll, (void)events;
+static void take_replies(void) {
     void *reply = NULL;
-    if (status < 0 || redisBufferRead(redis) != REDIS_OK) fail("Redis has gone", status < 0 ? uv_strerror(status) : redis->errstr);
     long long now_ms = unix_ms();
     while (redisReaderGetReply(redis->reader, &reply) == REDIS_OK && reply) {
         redisReply *fields = reply;
         if (fields->type == REDIS_REPLY_ARRAY && fields->elements == 4) /* pmessage, pattern, channel, payload */
             on_trade(fields->element[2]->str, fields->element[2]->len, fields->element[3]->str, fields->element[3]->len, now_ms);
         freeReplyObject(reply);
+    }
+}
+
+/* Up to 16 pieces a turn of the loop: hiredis moves what it hasn't parsed to the front again and again, so that small pieces
+ * are faster than one large one, but a turn costs too. */
+static void on_redis(uv_poll_t *poll, int status, int events) {
+    (void)poll, (void)status, (void)events;
+    char piece[16 * 1024];
+    for (int n = 0; n < 16; n++) {
+        ssize_t len = recv(redis->fd, piece, sizeof piece, 0);
+        if (len < 0 && (errno == EAGAIN || errno == EINTR)) return;
+        if (len <= 0) fail("Redis has gone", len ? strerror(errno) : "it closed the connection");
+        redisReaderFeed(redis->reader, piece, len);
+        take_replies();
+        if (len < (ssize_t)sizeof piece) return;
     }
 }
 
@@ -69,7 +84,7 @@ static void connect_redis(int port, uv_loop_t *loop) {
     if (!reply || reply->type == REDIS_REPLY_ERROR) fail("PSUBSCRIBE", reply ? reply->str : redis->errstr);
     freeReplyObject(reply);
     fcntl(redis->fd, F_SETFL, fcntl(redis->fd, F_GETFL) | O_NONBLOCK);
-    redis->flags &= ~REDIS_BLOCK;
+    redis->reader->maxbuf = 0; /* keep the buffer */
     uv_poll_init(loop, &poll, redis->fd);
     uv_poll_start(&poll, UV_READABLE, on_redis);
 }
