@@ -279,6 +279,8 @@ fn ingest_config(config: &Config) -> IngestConfig {
 fn shard_config(config: &Config) -> ShardConfig {
     ShardConfig {
         rules: Rules { types: config.channel_types, allow_wildcard: config.allow_wildcard },
+        // New clients go to the shard with the fewest.
+        max_clients: config.max_connections.div_ceil(config.shards),
         max_symbols: config.max_symbols_per_client,
         max_message_bytes: config.max_message_bytes,
         max_messages_per_second: config.max_messages_per_second,

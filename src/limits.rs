@@ -23,7 +23,8 @@ pub const EMBEDDED_REDIS_PORT_DEFAULT: u16 = 6379;
 pub const SERVER_ID_BYTES_MAX: usize = 64;
 
 /// `MAX_CONNECTIONS` is never more: `fs.nr_open`, Linux's ceiling for one process' descriptors, is 1,048,576 unless
-/// somebody raises it, and container runtimes report limits of 2^30 that mean nothing.
+/// somebody raises it, and container runtimes report limits of 2^30 that mean nothing. Shards reserve address space, not
+/// memory, for so many clients: 200 MB at most.
 pub const MAX_CONNECTIONS_MAX: usize = 1 << 20;
 /// The open-file limit to reckon with where the system doesn't tell: the customary soft limit.
 pub const OPEN_FILES_UNKNOWN: u64 = 1024;

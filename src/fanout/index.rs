@@ -85,6 +85,11 @@ impl<K: Key> Default for Index<K> {
 }
 
 impl<K: Key> Index<K> {
+    /// An empty index with room for so many clients.
+    pub fn with_clients(clients: usize) -> Self {
+        Self { held: SecondaryMap::with_capacity(clients), ..Self::default() }
+    }
+
     /// The clients that want a topic, in no particular order.
     #[inline]
     pub fn subscribers(&self, topic: TopicId) -> &[K] {

@@ -50,6 +50,8 @@ const SLEEP_MAX: Duration = Duration::from_secs(1);
 pub struct ShardConfig {
     /// What clients may ask for.
     pub rules: Rules,
+    /// Most clients that this shard will have at a time: its part of `MAX_CONNECTIONS`.
+    pub max_clients: usize,
     /// `MAX_SYMBOLS_PER_CLIENT`.
     pub max_symbols: usize,
     /// `MAX_MESSAGE_SIZE`.
@@ -149,13 +151,15 @@ impl Shard {
         Self {
             metrics: Arc::clone(&links.state.metrics.shards[links.id]),
             wheel: Wheel::new(u64::from(clock.tick())),
+            // Room for all from the beginning: the kernel gives a page when it is first used, so nothing is held by clients
+            // that never come, and no growing ever copies all that are there or leaves its old memory behind.
+            conns: SlotMap::with_capacity_and_key(config.max_clients),
+            index: Index::with_clients(config.max_clients),
             config,
             links,
             poll,
             inbox,
             clock,
-            conns: SlotMap::with_key(),
-            index: Index::default(),
             ledger: Ledger::default(),
             pending: VecDeque::new(),
             dirty: VecDeque::new(),
