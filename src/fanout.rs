@@ -34,21 +34,20 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use bytes::Bytes;
-use socket2::SockRef;
 
 use self::batch::{Frames, TopicId};
 use self::inbox::Sender;
 pub use self::shard::ShardConfig;
 use self::shard::{Links, Shard};
 use crate::admission::Seat;
+use crate::ingest;
 use crate::market::Subject;
 use crate::state::State;
-use crate::{ingest, limits};
 
 /// A client whose handshake is done.
 #[derive(Debug)]
 pub struct NewClient {
-    /// The socket, behind its 101 answer.
+    /// The socket, behind its 101 answer, with the options that it has from the listening one.
     pub stream: TcpStream,
     /// Bytes that came behind the upgrade request: the first of the client's frames.
     pub early: Bytes,
@@ -58,10 +57,10 @@ pub struct NewClient {
     pub seat: Seat,
 }
 
-/// The only door into the data path for a new client.
+/// The only door into the data path for new clients.
 pub trait Adopt: Send + Sync + 'static {
-    /// Takes the client over for life.
-    fn adopt(&self, client: NewClient);
+    /// Takes the clients over for life.
+    fn adopt(&self, clients: Vec<NewClient>);
 }
 
 /// What shards are told.
@@ -75,8 +74,8 @@ pub enum Command {
     Granted(Vec<(Subject, TopicId)>),
     /// The upstream was lost or is back.
     Feed(Feed),
-    /// A new client.
-    Adopt(Box<NewClient>),
+    /// New clients.
+    Adopt(Vec<NewClient>),
     /// Tell every client to go elsewhere, and end with the last of them, at the latest after the time given.
     Drain(Duration),
 }
@@ -180,15 +179,21 @@ impl Fanout {
 }
 
 impl Adopt for Fanout {
-    fn adopt(&self, client: NewClient) {
-        // Without it the kernel would take megabytes for a client that doesn't read, beyond the reach of any policy.
-        // A kernel that doesn't know the option only makes slowness show later.
-        let _ = SockRef::from(&client.stream).set_tcp_notsent_lowat(limits::NOTSENT_LOWAT_BYTES);
-        let Some(shard) = self.shards.iter().min_by_key(|shard| shard.load.load(Ordering::Relaxed)) else {
-            return;
-        };
-        shard.load.fetch_add(1, Ordering::Relaxed);
-        // A shard that has ended drops the client, which closes its socket.
-        let _ = shard.inbox.send(Command::Adopt(Box::new(client)), 0);
+    fn adopt(&self, clients: Vec<NewClient>) {
+        let mut parts: Vec<Vec<NewClient>> = self.shards.iter().map(|_| Vec::new()).collect();
+        for client in clients {
+            let loads = self.shards.iter().map(|shard| &shard.load).zip(&mut parts);
+            let Some((load, part)) = loads.min_by_key(|(load, _)| load.load(Ordering::Relaxed)) else {
+                return;
+            };
+            load.fetch_add(1, Ordering::Relaxed);
+            part.push(client);
+        }
+        for (shard, part) in self.shards.iter().zip(parts) {
+            if !part.is_empty() {
+                // A shard that has ended drops the clients, which closes their sockets.
+                let _ = shard.inbox.send(Command::Adopt(part), 0);
+            }
+        }
     }
 }

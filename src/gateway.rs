@@ -8,7 +8,6 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use anyhow::Context;
-use tokio::net::TcpListener;
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -218,7 +217,7 @@ impl Gateway {
         }
     }
 
-    fn start_serving(&self, config: &Config, listener: TcpListener) {
+    fn start_serving(&self, config: &Config, listener: http::Listener) {
         let admission = Admission::new(config.max_connections);
         let adopt = Arc::clone(&self.fanout) as Arc<dyn fanout::Adopt>;
         let http = Http::new(config, Arc::clone(&self.state), admission, adopt);

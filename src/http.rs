@@ -1,16 +1,21 @@
 //! HTTP and the WebSocket handshake, on one port.
 //!
 //! ```text
-//! accept ─► connection ─► routes ─► pages, reports, metrics text          (answered, kept alive for a while)
-//! (errno    (deadlines,          └► upgrade ─► 101 ─► Adopt::adopt(NewClient)   (leaves HTTP for good)
-//! classes)   hand-over)
+//! accept ─► door ─► connection ─► routes ─► pages, reports, metrics text     (answered, kept alive for a while)
+//! (errno     │      (deadlines,      │
+//! classes)   │       hyper)          ▼
+//!            └────────────────────► upgrade ─► 101 ─► Adopt::adopt(NewClient)   (leaves HTTP for good)
 //! ```
+//!
+//! A plain handshake leaves at the `door`, everything else is hyper's; the rules (`handshake`, `upgrade`) are the same.
 //!
 //! HTTP/1.1 only. Everything is answered from atomics and constants, so no request ever waits for anything but its peer, and
 //! what a peer may hold is bounded: connections in flight, header bytes and count, and the time for each step
 //! (`limits.rs`, "HTTP and the handshake").
 
 mod connection;
+mod door;
+pub mod handshake;
 mod listen;
 mod metrics_text;
 mod pages;
@@ -27,7 +32,7 @@ use hyper::Response;
 use hyper::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderValue, X_CONTENT_TYPE_OPTIONS};
 use hyper::http::StatusCode;
 
-pub use self::listen::{BindError, bind, serve};
+pub use self::listen::{BindError, Listener, bind, serve};
 use crate::admission::Admission;
 use crate::config::Config;
 use crate::fanout::Adopt;

@@ -5,9 +5,11 @@ mod http_support;
 use std::io::Read;
 
 use http_support::{HANDSHAKE, Server, read_head, read_to_end};
+use socket2::SockRef;
 use tokio::io::AsyncWriteExt;
 use ws_gateway::config::Config;
 use ws_gateway::http::Bounds;
+use ws_gateway::limits::NOTSENT_LOWAT_BYTES;
 
 #[tokio::test]
 async fn a_good_handshake_hands_the_socket_over() {
@@ -30,6 +32,8 @@ async fn a_good_handshake_hands_the_socket_over() {
         assert_eq!(client.symbols, None);
         assert_eq!(client.stream.peer_addr().unwrap(), stream.local_addr().unwrap());
         assert!(client.stream.nodelay().unwrap());
+        let unsent_bytes = SockRef::from(&client.stream).tcp_notsent_lowat().unwrap();
+        assert_eq!(unsent_bytes, NOTSENT_LOWAT_BYTES, "inherited from the listening socket");
         let mut byte = [0; 1];
         let error = (&client.stream).read(&mut byte).expect_err("non-blocking and empty");
         assert_eq!(error.kind(), std::io::ErrorKind::WouldBlock);

@@ -59,21 +59,12 @@ impl Transport {
         socket.shutdown(Shutdown::Write)
     }
 
-    /// Has both kinds of readiness reported, once for each change (edge-triggered), for life.
+    /// Has both kinds of readiness reported, once for each change (edge-triggered), until the socket closes.
     ///
     /// # Errors
     /// As `epoll_ctl(2)`.
     pub fn register(&mut self, registry: &Registry, token: Token) -> io::Result<()> {
         let Self::Plain(socket) = self;
         registry.register(socket, token, Interest::READABLE | Interest::WRITABLE)
-    }
-
-    /// Undoes [`Transport::register`].
-    ///
-    /// # Errors
-    /// As `epoll_ctl(2)`.
-    pub fn deregister(&mut self, registry: &Registry) -> io::Result<()> {
-        let Self::Plain(socket) = self;
-        registry.deregister(socket)
     }
 }

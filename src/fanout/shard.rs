@@ -232,7 +232,7 @@ impl Shard {
                 Command::Lost(counts) => self.note_lost(&counts),
                 Command::Granted(topics) => self.granted(topics),
                 Command::Feed(feed) => self.tell_feed(feed),
-                Command::Adopt(client) => self.adopt(*client),
+                Command::Adopt(clients) => clients.into_iter().for_each(|client| self.adopt(client)),
                 Command::Drain(timeout) => self.drain(timeout),
             }
         }

@@ -20,6 +20,7 @@ use tokio::sync::Semaphore;
 use tokio::time::{Instant, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
 
+use super::door::{self, Look};
 use super::routes::{self, Outcome};
 use super::upgrade::Accepted;
 use super::{Answer, Http};
@@ -74,62 +75,99 @@ impl Requests {
     }
 }
 
-/// Serves `stream` until its end, its deadline or its hand-over.
-///
-/// There is one timer: the first request has the handshake's time, and afterwards each idle period must see a new request.
-/// That also ends peers that trickle a header or don't read their answers.
-pub(super) async fn serve(
-    stream: TcpStream,
-    http: Arc<Http>,
-    in_flight: Arc<Semaphore>,
-    stop: CancellationToken,
-) {
-    // hyper allocates its buffer with its first look at the socket: a peer that hasn't said anything yet gets none.
-    let started = Instant::now();
-    let first = timeout(http.bounds.handshake_timeout, stream.readable());
-    if stop.run_until_cancelled(first).await.is_none_or(|readable| readable.is_err()) {
-        return;
-    }
-    let begun = Arc::new(AtomicU64::new(0));
-    let requests =
-        Requests { http: Arc::clone(&http), in_flight, begun: Arc::clone(&begun), accepted: Cell::new(None) };
-    let mut connection = http1::Builder::new()
-        .header_read_timeout(None)
-        .max_headers(HTTP_HEADERS_MAX)
-        .max_buf_size(HTTP_HEADER_BYTES_MAX)
-        .serve_connection(TokioIo::new(stream), requests);
+/// What a connection is served with.
+pub(super) struct Connection {
+    pub(super) http: Arc<Http>,
+    /// The places for connections in flight.
+    pub(super) in_flight: Arc<Semaphore>,
+    pub(super) stop: CancellationToken,
+}
 
-    let mut deadline = pin!(sleep_until(started + http.bounds.handshake_timeout));
-    let mut stopped = pin!(stop.cancelled());
-    let mut stopping = false;
-    let mut seen = 0;
-    loop {
-        tokio::select! {
-            // An error is the peer's, and hyper has answered it (400, 431) if it was a bad request.
-            _ended = &mut connection => break,
-            () = &mut stopped, if !stopping => {
-                stopping = true;
-                std::pin::Pin::new(&mut connection).graceful_shutdown();
-                deadline.as_mut().reset(Instant::now() + Duration::from_millis(HTTP_DRAIN_TIMEOUT_MS));
-            }
-            () = &mut deadline => {
-                let now_begun = begun.load(Ordering::Relaxed);
-                if stopping || now_begun == seen {
-                    return;
+impl Connection {
+    /// Serves what the look behind `accept` has left until its end, its deadline or its hand-over.
+    pub(super) async fn serve(self, look: Look) {
+        let started = Instant::now();
+        let look = match look {
+            Look::Silent(stream) => self.look_again(stream).await,
+            look => look,
+        };
+        match look {
+            Look::Other(stream) => {
+                // hyper allocates its buffer with its first look at the socket, and from here on there is something to see.
+                if let Ok(stream) = TcpStream::from_std(stream) {
+                    self.serve_http(stream, started).await;
                 }
-                seen = now_begun;
-                deadline.as_mut().reset(Instant::now() + http.bounds.idle_timeout);
             }
+            Look::Upgraded(client) => self.http.adopt.adopt(vec![client]),
+            Look::Silent(_) | Look::Gone => {}
         }
     }
 
-    let parts = connection.into_parts();
-    let stream = parts.io.into_inner();
-    match parts.service.accepted.take() {
-        Some(accepted) => hand_over(stream, parts.read_buf, accepted, &http),
-        // Boxed, so that its buffer isn't part of every connection's task.
-        None if !stopping => Box::pin(linger(stream)).await,
-        None => {}
+    /// Waits for the peer's first bytes: a handshake is mostly whole with the first segment.
+    async fn look_again(&self, stream: std::net::TcpStream) -> Look {
+        let Ok(stream) = TcpStream::from_std(stream) else { return Look::Gone };
+        let first = timeout(self.http.bounds.handshake_timeout, stream.readable());
+        match self.stop.run_until_cancelled(first).await {
+            Some(Ok(Ok(()))) => {}
+            _ => return Look::Gone,
+        }
+        let Ok(stream) = stream.into_std() else { return Look::Gone };
+        match door::look(stream, &self.http) {
+            // A false alarm; hyper waits as well.
+            Look::Silent(stream) => Look::Other(stream),
+            look => look,
+        }
+    }
+
+    /// There is one timer: the first request has the handshake's time since `started`, and afterwards each idle period must
+    /// see a new request. That also ends peers that trickle a header or don't read their answers.
+    async fn serve_http(self, stream: TcpStream, started: Instant) {
+        let Self { http, in_flight, stop } = self;
+        let begun = Arc::new(AtomicU64::new(0));
+        let requests = Requests {
+            http: Arc::clone(&http),
+            in_flight,
+            begun: Arc::clone(&begun),
+            accepted: Cell::new(None),
+        };
+        let mut connection = http1::Builder::new()
+            .header_read_timeout(None)
+            .max_headers(HTTP_HEADERS_MAX)
+            .max_buf_size(HTTP_HEADER_BYTES_MAX)
+            .serve_connection(TokioIo::new(stream), requests);
+
+        let mut deadline = pin!(sleep_until(started + http.bounds.handshake_timeout));
+        let mut stopped = pin!(stop.cancelled());
+        let mut stopping = false;
+        let mut seen = 0;
+        loop {
+            tokio::select! {
+                // An error is the peer's, and hyper has answered it (400, 431) if it was a bad request.
+                _ended = &mut connection => break,
+                () = &mut stopped, if !stopping => {
+                    stopping = true;
+                    std::pin::Pin::new(&mut connection).graceful_shutdown();
+                    deadline.as_mut().reset(Instant::now() + Duration::from_millis(HTTP_DRAIN_TIMEOUT_MS));
+                }
+                () = &mut deadline => {
+                    let now_begun = begun.load(Ordering::Relaxed);
+                    if stopping || now_begun == seen {
+                        return;
+                    }
+                    seen = now_begun;
+                    deadline.as_mut().reset(Instant::now() + http.bounds.idle_timeout);
+                }
+            }
+        }
+
+        let parts = connection.into_parts();
+        let stream = parts.io.into_inner();
+        match parts.service.accepted.take() {
+            Some(accepted) => hand_over(stream, parts.read_buf, accepted, &http),
+            // Boxed, so that its buffer isn't part of every connection's task.
+            None if !stopping => Box::pin(linger(stream)).await,
+            None => {}
+        }
     }
 }
 
@@ -138,7 +176,7 @@ pub(super) async fn serve(
 fn hand_over(stream: TcpStream, early: bytes::Bytes, accepted: Accepted, http: &Http) {
     let Ok(stream) = stream.into_std() else { return };
     http.state.metrics.control.upgrades.add_shared(1);
-    http.adopt.adopt(NewClient { stream, early, symbols: accepted.symbols, seat: accepted.seat });
+    http.adopt.adopt(vec![NewClient { stream, early, symbols: accepted.symbols, seat: accepted.seat }]);
 }
 
 /// Throws away what the peer still sends (our side is closed already), so that closing doesn't reset the connection

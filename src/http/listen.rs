@@ -1,20 +1,56 @@
 //! The listening socket: bind, accept, and what to do when `accept` fails.
+//!
+//! It is non-blocking and taken from in turns, so that handshakes that arrive together are answered together and
+//! reach their shards with one wake-up. Accepted sockets inherit its options.
 
 use std::io;
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpStream};
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::net::TcpListener;
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::warn;
 
-use super::{Http, connection};
-use crate::limits::{ACCEPT_BACKOFF_MAX_MS, ACCEPT_BACKOFF_MIN_MS, LISTEN_BACKLOG};
+use super::Http;
+use super::connection::Connection;
+use super::door::{self, Look};
+use crate::fanout::NewClient;
+use crate::limits::{ACCEPT_BACKOFF_MAX_MS, ACCEPT_BACKOFF_MIN_MS, LISTEN_BACKLOG, NOTSENT_LOWAT_BYTES};
+
+/// Connections taken in one turn; then those who were upgraded are handed over.
+const ACCEPTS_PER_TURN: usize = 32;
+
+/// A socket that listens, within a runtime.
+#[derive(Debug)]
+pub struct Listener {
+    /// Waits for a connection, and takes it.
+    first: TcpListener,
+    /// Takes those behind it from the same queue. tokio would add each to its poll, only for us to take it off again.
+    others: mio::net::TcpListener,
+}
+
+impl Listener {
+    /// Where it listens.
+    ///
+    /// # Errors
+    /// As `getsockname(2)`.
+    pub fn local_addr(&self) -> io::Result<SocketAddr> {
+        self.first.local_addr()
+    }
+
+    async fn accept(&self) -> io::Result<TcpStream> {
+        self.first.accept().await?.0.into_std()
+    }
+
+    fn accept_other(&self) -> io::Result<TcpStream> {
+        self.others.accept().map(|(stream, _)| stream.into())
+    }
+}
 
 /// Why the gateway can't listen, and the way out.
 #[derive(Debug, thiserror::Error)]
@@ -32,7 +68,7 @@ pub struct BindError {
 ///
 /// # Errors
 /// The port is taken, not allowed, or the address isn't this machine's.
-pub fn bind(address: SocketAddr) -> Result<TcpListener, BindError> {
+pub fn bind(address: SocketAddr) -> Result<Listener, BindError> {
     listening_socket(address).map_err(|reason| {
         let hint = match reason.kind() {
             io::ErrorKind::AddrInUse => "; stop what listens there, or set WS_PORT to another port",
@@ -47,30 +83,40 @@ pub fn bind(address: SocketAddr) -> Result<TcpListener, BindError> {
     })
 }
 
-fn listening_socket(address: SocketAddr) -> io::Result<TcpListener> {
+fn listening_socket(address: SocketAddr) -> io::Result<Listener> {
     let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
     // A restart may bind while connections of the previous process are in TIME_WAIT.
     socket.set_reuse_address(true)?;
     if address.is_ipv6() {
         socket.set_only_v6(!address.ip().is_unspecified())?;
     }
+    socket.set_tcp_nodelay(true)?;
+    // Without it the kernel would take megabytes for a client that doesn't read, beyond the reach of any policy.
+    // A kernel that doesn't know the option only makes slowness show later.
+    let _ = socket.set_tcp_notsent_lowat(NOTSENT_LOWAT_BYTES);
     socket.bind(&address.into())?;
     socket.listen(LISTEN_BACKLOG)?;
     socket.set_nonblocking(true)?;
-    TcpListener::from_std(socket.into())
+    let others = mio::net::TcpListener::from_std(socket.try_clone()?.into());
+    Ok(Listener { first: TcpListener::from_std(socket.into())?, others })
 }
 
 /// Accepts and serves until `stop` is cancelled, then lets requests under way finish (`HTTP_DRAIN_TIMEOUT_MS`) and returns.
 /// Clients that were upgraded are not this function's any more.
-pub async fn serve(listener: TcpListener, http: Arc<Http>, stop: CancellationToken) {
+pub async fn serve(listener: Listener, http: Arc<Http>, stop: CancellationToken) {
     let in_flight = Arc::new(Semaphore::new(http.bounds.in_flight_max));
-    let connections = TaskTracker::new();
-    let mut backoff = Backoff::default();
+    let mut acceptor = Acceptor {
+        http,
+        in_flight,
+        stop: stop.clone(),
+        connections: TaskTracker::new(),
+        backoff: Backoff::default(),
+    };
     let mut stopped = pin!(stop.cancelled());
     loop {
         let accepted = async {
             // First a place, then a connection: beyond the bound clients wait in the listen queue, which costs us nothing.
-            let place = Arc::clone(&in_flight).acquire_owned().await;
+            let place = Arc::clone(&acceptor.in_flight).acquire_owned().await;
             (place, listener.accept().await)
         };
         let (place, accepted) = tokio::select! {
@@ -78,20 +124,9 @@ pub async fn serve(listener: TcpListener, http: Arc<Http>, stop: CancellationTok
             () = &mut stopped => break,
             accepted = accepted => accepted,
         };
-        let pause = match accepted.and_then(|(stream, _)| stream.set_nodelay(true).map(|()| stream)) {
-            Ok(stream) => {
-                backoff.reset();
-                http.state.metrics.control.accepted.add_shared(1);
-                let served =
-                    connection::serve(stream, Arc::clone(&http), Arc::clone(&in_flight), stop.clone());
-                connections.spawn(async move {
-                    served.await;
-                    drop(place);
-                });
-                continue;
-            }
-            Err(error) => failed(&error, &http, &mut backoff),
-        };
+        // Nobody closes the semaphore.
+        let Ok(place) = place else { break };
+        let pause = acceptor.turn(&listener, accepted, place);
         if let Some(pause) = pause {
             tokio::select! {
                 biased;
@@ -101,24 +136,96 @@ pub async fn serve(listener: TcpListener, http: Arc<Http>, stop: CancellationTok
         }
     }
     drop(listener);
-    connections.close();
-    connections.wait().await;
+    acceptor.connections.close();
+    acceptor.connections.wait().await;
 }
 
-/// Counts a failed `accept`, and says how long to wait before the next.
-fn failed(error: &io::Error, http: &Http, backoff: &mut Backoff) -> Option<Duration> {
-    let control = &http.state.metrics.control;
-    match classify(error) {
-        Failure::Connection => {
-            control.accept_errors_connection.add_shared(1);
-            None
+/// What connections are accepted with.
+struct Acceptor {
+    http: Arc<Http>,
+    /// The places for connections in flight.
+    in_flight: Arc<Semaphore>,
+    stop: CancellationToken,
+    connections: TaskTracker,
+    backoff: Backoff,
+}
+
+impl Acceptor {
+    /// Goes on with what `accept` gave and what waits behind it, as far as there are places, and hands over those who
+    /// could be upgraded at once. Returns how long to wait after a failure.
+    fn turn(
+        &mut self,
+        listener: &Listener,
+        accepted: io::Result<TcpStream>,
+        place: OwnedSemaphorePermit,
+    ) -> Option<Duration> {
+        let (mut accepted, mut place) = (Some(accepted), Some(place));
+        let mut upgraded = Vec::new();
+        let mut pause = None;
+        for _ in 0..ACCEPTS_PER_TURN {
+            let Some(free) = place.take().or_else(|| Arc::clone(&self.in_flight).try_acquire_owned().ok())
+            else {
+                break;
+            };
+            match accepted.take().unwrap_or_else(|| listener.accept_other()) {
+                Ok(stream) => place = self.admit(stream, free, &mut upgraded),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
+                Err(error) => {
+                    pause = self.failed(&error);
+                    place = Some(free);
+                }
+            }
+            if pause.is_some() {
+                break;
+            }
         }
-        Failure::Exhausted => {
-            control.accept_errors_exhausted.add_shared(1);
-            let pause = backoff.next_pause();
-            // At most ten lines a second: the back-off is the rate limit.
-            warn!(%error, pause_ms = pause.as_millis() as u64, "cannot accept connections");
-            Some(pause)
+        if !upgraded.is_empty() {
+            self.http.adopt.adopt(upgraded);
+        }
+        pause
+    }
+
+    /// Upgrades the client at once, or leaves it to a task of its own, which keeps the place.
+    fn admit(
+        &mut self,
+        stream: TcpStream,
+        place: OwnedSemaphorePermit,
+        upgraded: &mut Vec<NewClient>,
+    ) -> Option<OwnedSemaphorePermit> {
+        self.backoff.reset();
+        self.http.state.metrics.control.accepted.add_shared(1);
+        let look = door::look(stream, &self.http);
+        if let Look::Upgraded(client) = look {
+            upgraded.push(client);
+            return Some(place);
+        }
+        let connection = Connection {
+            http: Arc::clone(&self.http),
+            in_flight: Arc::clone(&self.in_flight),
+            stop: self.stop.clone(),
+        };
+        self.connections.spawn(async move {
+            connection.serve(look).await;
+            drop(place);
+        });
+        None
+    }
+
+    /// Counts a failed `accept`, and says how long to wait before the next.
+    fn failed(&mut self, error: &io::Error) -> Option<Duration> {
+        let control = &self.http.state.metrics.control;
+        match classify(error) {
+            Failure::Connection => {
+                control.accept_errors_connection.add_shared(1);
+                None
+            }
+            Failure::Exhausted => {
+                control.accept_errors_exhausted.add_shared(1);
+                let pause = self.backoff.next_pause();
+                // At most ten lines a second: the back-off is the rate limit.
+                warn!(%error, pause_ms = pause.as_millis() as u64, "cannot accept connections");
+                Some(pause)
+            }
         }
     }
 }
@@ -140,8 +247,6 @@ fn classify(error: &io::Error) -> Failure {
         libc::ECONNABORTED
         | libc::ECONNRESET
         | libc::ENOTCONN
-        // From setting an option on a connection that has gone meanwhile; the listener's options were set long ago.
-        | libc::EINVAL
         | libc::EINTR
         | libc::EAGAIN
         | libc::EPERM

@@ -4,7 +4,8 @@ use hyper::Request;
 use hyper::header::{ALLOW, HeaderValue};
 use hyper::http::StatusCode;
 
-use super::upgrade::{self, Accepted};
+use super::handshake::{self, Handshake};
+use super::upgrade::{self, Accepted, Refused};
 use super::{Answer, Http, metrics_text, pages, refusal, reports};
 
 /// What comes of a request.
@@ -53,8 +54,8 @@ pub(super) fn answer<B>(request: &Request<B>, http: &Http) -> Outcome {
         return Outcome::Plain(wrong_method(allowed));
     }
     Outcome::Plain(match route {
-        Route::WebSocket => return handshake(request, http),
-        Route::Home if upgrade::is_asked(request.headers()) => return handshake(request, http),
+        Route::WebSocket => return shake_hands(request, http),
+        Route::Home if handshake::is_asked(request.headers()) => return shake_hands(request, http),
         Route::Home => pages::live(),
         Route::Health => reports::health(&http.state),
         Route::Ready => reports::ready(&http.state, &http.admission),
@@ -63,9 +64,10 @@ pub(super) fn answer<B>(request: &Request<B>, http: &Http) -> Outcome {
     })
 }
 
-fn handshake<B>(request: &Request<B>, http: &Http) -> Outcome {
-    match upgrade::accept(request, http) {
-        Ok((answer, accepted)) => Outcome::Upgrade(answer, accepted),
+fn shake_hands<B>(request: &Request<B>, http: &Http) -> Outcome {
+    let checked = Handshake::of(request).map_err(Refused::from);
+    match checked.and_then(|handshake| upgrade::accept(handshake, request.uri(), http)) {
+        Ok(accepted) => Outcome::Upgrade(accepted.answer(), accepted),
         Err(refused) => Outcome::Refused(refused.into_answer()),
     }
 }

@@ -25,8 +25,9 @@ pub(crate) const HANDSHAKE: &str = "GET /ws HTTP/1.1\r\nHost: h\r\nUpgrade: webs
 struct Collect(Mutex<mpsc::UnboundedSender<NewClient>>);
 
 impl Adopt for Collect {
-    fn adopt(&self, client: NewClient) {
-        self.0.lock().unwrap().send(client).expect("the test still runs");
+    fn adopt(&self, clients: Vec<NewClient>) {
+        let sender = self.0.lock().unwrap();
+        clients.into_iter().for_each(|client| sender.send(client).expect("the test still runs"));
     }
 }
 

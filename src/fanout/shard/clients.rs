@@ -273,9 +273,8 @@ impl Shard {
 
     /// Lets go of a connection; the socket closes.
     pub(super) fn remove(&mut self, key: ConnKey) {
-        let Some(mut conn) = self.conns.remove(key) else { return };
-        // The socket is closed right behind this, which deregisters it as well.
-        let _ = conn.transport.deregister(self.poll.registry());
+        // With it the socket closes, which takes it off the poll as well.
+        let Some(conn) = self.conns.remove(key) else { return };
         if conn.missed_pongs > 0 {
             self.count_dead(-1);
         }

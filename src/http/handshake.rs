@@ -1,0 +1,172 @@
+//! What a WebSocket handshake has to be (RFC 6455 section 4.2.1), whoever has parsed the request. Pure.
+//!
+//! Requests reach these rules on two ways: as hyper has parsed them, and through [`recognise`], which takes the plain
+//! ones straight from their bytes.
+
+use httparse::{EMPTY_HEADER, Header, Status};
+use hyper::header::{
+    CONNECTION, CONTENT_LENGTH, EXPECT, HOST, HeaderMap, HeaderName, HeaderValue, ORIGIN, SEC_WEBSOCKET_KEY,
+    SEC_WEBSOCKET_PROTOCOL, SEC_WEBSOCKET_VERSION, TRANSFER_ENCODING, UPGRADE,
+};
+use hyper::http::{Method, Version};
+use hyper::{Request, Uri};
+
+/// Our subprotocol: JSON text frames as the contract has them.
+pub const SUBPROTOCOL: &str = "md.v1.json";
+/// The only version there is (RFC 6455 section 4.1).
+pub const VERSION: &str = "13";
+
+/// Header fields in a plain request: a browser sends about 15, proxies add a handful. One with more is not plain.
+const PLAIN_FIELDS_MAX: usize = 32;
+
+/// A request that asks for a WebSocket and is as the RFC wants it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Handshake<'r> {
+    /// `Sec-WebSocket-Key`.
+    pub key: &'r str,
+    /// `Origin`: `None` without one, empty if there are several or it isn't ASCII.
+    pub origin: Option<&'r str>,
+    /// Whether [`SUBPROTOCOL`] is among those that the client offers.
+    pub offers_subprotocol: bool,
+}
+
+/// Why a request is no handshake.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fault {
+    /// Not a GET.
+    Method,
+    /// Not an upgrade to WebSocket, or to another version of it.
+    NotWebSocket,
+    /// It breaks the RFC, as said.
+    Malformed(&'static str),
+}
+
+/// The header fields of a request, as a parser keeps them.
+pub trait Fields {
+    /// The values of all lines with that name.
+    fn values<'f>(&'f self, name: &HeaderName) -> impl Iterator<Item = &'f [u8]>;
+}
+
+impl Fields for HeaderMap {
+    fn values<'f>(&'f self, name: &HeaderName) -> impl Iterator<Item = &'f [u8]> {
+        self.get_all(name).iter().map(HeaderValue::as_bytes)
+    }
+}
+
+impl Fields for [Header<'_>] {
+    fn values<'f>(&'f self, name: &HeaderName) -> impl Iterator<Item = &'f [u8]> {
+        self.iter()
+            .filter(move |field| name.as_str().eq_ignore_ascii_case(field.name))
+            .map(|field| field.value)
+    }
+}
+
+impl<'r> Handshake<'r> {
+    /// Holds a request that hyper has parsed to the rules.
+    ///
+    /// # Errors
+    /// The first rule that it breaks.
+    pub fn of<B>(request: &'r Request<B>) -> Result<Self, Fault> {
+        Self::check(request.method(), request.version(), request.headers())
+    }
+
+    fn check<F: Fields + ?Sized>(method: &Method, version: Version, fields: &'r F) -> Result<Self, Fault> {
+        if method != Method::GET {
+            return Err(Fault::Method);
+        }
+        if !is_asked(fields) || !has_token(fields, &CONNECTION, "upgrade") {
+            return Err(Fault::NotWebSocket);
+        }
+        if version != Version::HTTP_11 {
+            return Err(Fault::Malformed("A WebSocket handshake needs HTTP/1.1"));
+        }
+        if only(fields, &SEC_WEBSOCKET_VERSION) != Some(VERSION) {
+            return Err(Fault::NotWebSocket);
+        }
+        if only(fields, &HOST).is_none() {
+            return Err(Fault::Malformed("A WebSocket handshake needs one Host header"));
+        }
+        // Bytes behind the header are the client's first frames: a body would make that ambiguous.
+        if has(fields, &TRANSFER_ENCODING)
+            || fields.values(&CONTENT_LENGTH).next().is_some_and(|length| length != b"0")
+        {
+            return Err(Fault::Malformed("A WebSocket handshake has no body"));
+        }
+        let key = only(fields, &SEC_WEBSOCKET_KEY)
+            .filter(|key| is_key(key))
+            .ok_or(Fault::Malformed("Sec-WebSocket-Key must be one header with 16 bytes in base64"))?;
+        Ok(Self {
+            key,
+            origin: has(fields, &ORIGIN).then(|| only(fields, &ORIGIN).unwrap_or_default()),
+            offers_subprotocol: tokens(fields, &SEC_WEBSOCKET_PROTOCOL).any(|offered| offered == SUBPROTOCOL),
+        })
+    }
+}
+
+/// Whether a request asks for a WebSocket; other upgrades (`h2c`) are ignored, as RFC 9110 section 7.8 allows.
+pub fn is_asked<F: Fields + ?Sized>(fields: &F) -> bool {
+    has_token(fields, &UPGRADE, "websocket")
+}
+
+/// Takes a handshake straight from its bytes and hands it, with its target and its length in bytes, to `accept`.
+///
+/// Only plain ones are recognised: whole, to `/` or `/ws`, with nothing out of the ordinary and nothing wrong. `None`
+/// says nothing about any other request; hyper knows what to make of it.
+pub fn recognise<T>(bytes: &[u8], accept: impl FnOnce(Handshake<'_>, &Uri, usize) -> T) -> Option<T> {
+    let mut fields = [EMPTY_HEADER; PLAIN_FIELDS_MAX];
+    let mut request = httparse::Request::new(&mut fields);
+    let Ok(Status::Complete(length)) = request.parse(bytes) else { return None };
+    if request.method != Some("GET") || request.version != Some(1) {
+        return None;
+    }
+    // In origin form; what a proxy is asked for, or a CONNECT, is not for us.
+    let uri: Uri = request.path.filter(|target| target.starts_with('/'))?.parse().ok()?;
+    if !matches!(uri.path(), "/" | "/ws") {
+        return None;
+    }
+    let fields: &[Header<'_>] = request.headers;
+    let unusual = [TRANSFER_ENCODING, CONTENT_LENGTH, EXPECT].iter().any(|name| has(fields, name));
+    let alone = only(fields, &UPGRADE).is_some_and(|upgrade| upgrade.eq_ignore_ascii_case("websocket"));
+    if unusual || !alone || only(fields, &CONNECTION).is_none() {
+        return None;
+    }
+    let handshake = Handshake::check(&Method::GET, Version::HTTP_11, fields).ok()?;
+    Some(accept(handshake, &uri, length))
+}
+
+fn has<F: Fields + ?Sized>(fields: &F, name: &HeaderName) -> bool {
+    fields.values(name).next().is_some()
+}
+
+/// The field's value if it occurs once and is visible ASCII.
+fn only<'f, F: Fields + ?Sized>(fields: &'f F, name: &HeaderName) -> Option<&'f str> {
+    let mut values = fields.values(name);
+    match (values.next(), values.next()) {
+        (Some(value), None) => visible(value).map(str::trim),
+        _ => None,
+    }
+}
+
+/// The parts of a field that is a comma-separated list, over all its lines.
+fn tokens<'f, F: Fields + ?Sized>(fields: &'f F, name: &HeaderName) -> impl Iterator<Item = &'f str> {
+    fields.values(name).filter_map(visible).flat_map(|line| line.split(',')).map(str::trim)
+}
+
+fn has_token<F: Fields + ?Sized>(fields: &F, name: &HeaderName, token: &str) -> bool {
+    tokens(fields, name).any(|found| found.eq_ignore_ascii_case(token))
+}
+
+/// A value as text if it is visible ASCII, blanks and tabs.
+fn visible(value: &[u8]) -> Option<&str> {
+    let is_visible = |byte: &u8| matches!(byte, b'\t' | b' '..=b'~');
+    value.iter().all(is_visible).then(|| str::from_utf8(value).ok()).flatten()
+}
+
+/// Whether it is base64 of 16 bytes: 22 characters and two of padding.
+fn is_key(key: &str) -> bool {
+    let in_alphabet = |b: u8| b.is_ascii_alphanumeric() || b == b'+' || b == b'/';
+    key.len() == 24 && key.strip_suffix("==").is_some_and(|digits| digits.bytes().all(in_alphabet))
+}
+
+#[cfg(test)]
+mod tests;
