@@ -3,11 +3,13 @@
 import json
 import os
 import random
+import re
 import socket
 import subprocess
 import sys
 import tempfile
 import time
+import urllib.request
 from contextlib import contextmanager
 from datetime import datetime, timezone
 from pathlib import Path
@@ -16,7 +18,7 @@ import machine
 import plot
 import table
 from figures import condensed
-from peers import DEFAULT_PEERS, SCENARIOS, Peer, parse_peers, parser
+from peers import DEFAULT_PEERS, SCALES, SCENARIOS, Peer, parse_peers, parser
 
 DOCS = Path("docs")
 START_SECONDS = 20
@@ -122,6 +124,8 @@ class Bench:
             else:
                 wait_for("subscribing", lambda: self.redis.patterns() == 1, server, log)
             report = self.ws_load(peer, scenario, ws_port, feed_port, server.pid)
+            if peer.is_ours:
+                report["writes"] = writes_per_message(ws_port)
             if server.poll() is not None:
                 raise Failed(last_line(log))
         if not peer.takes_trades_directly:
@@ -130,7 +134,11 @@ class Bench:
 
     def ws_load(self, peer: Peer, scenario: str, ws_port: int, feed_port: int, pid: int) -> dict:
         scheme = "nats" if peer.kind == "nats" else "redis"
-        command = [str(self.target / "release/ws-load"), "--json", "--preset", scenario, "--server-pid", str(pid),
+        preset = [scenario]
+        if scenario in SCALES:
+            connections = SCALES[scenario]
+            preset = ["wide", "--connections", str(connections), "--rate", f"{100_000 / connections:g}"]
+        command = [str(self.target / "release/ws-load"), "--json", "--preset", *preset, "--server-pid", str(pid),
                    "--url", f"ws://127.0.0.1:{ws_port}/ws", "--redis", f"{scheme}://127.0.0.1:{feed_port}"]
         if peer.kind == "nats":
             command += ["--dialect", "nats"]
@@ -150,6 +158,15 @@ class Bench:
             if time.monotonic() > deadline:
                 raise Failed("Redis still has its subscription")
             time.sleep(0.02)
+
+
+def writes_per_message(port: int) -> float | None:
+    """What a gateway of ours says of itself: write calls on sockets for each message sent."""
+    with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=5) as answer:
+        text = answer.read().decode()
+    total = {name: sum(map(float, re.findall(rf"^ws_{name}_total(?:{{.*}})? (\S+)$", text, re.M)))
+             for name in ("writes", "messages_sent")}
+    return total["writes"] / total["messages_sent"] if total["messages_sent"] else None
 
 
 def run_all(bench: Bench, peers: list[Peer], scenarios: list[str], rounds: int) -> dict:

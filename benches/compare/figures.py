@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from statistics import median
 
+from peers import SCALES
+
 # Scenario → (field of ws-load's `server`, what it is, unit).
 METRICS = {
     "wide": ("cpuUsPerDelivered", "CPU a delivered message", "µs"),
@@ -17,9 +19,10 @@ METRICS = {
     "storm": ("cpuUsPerHandshake", "CPU a handshake", "µs"),
     "churn": ("cpuUsPerReply", "CPU a (un)subscribe, with its share of trades", "µs"),
 }
+METRICS |= {name: METRICS["wide"] for name in SCALES}
 # Scenario → where its latency is; in the others there is none, or it is that of a queue that is always full.
 LATENCIES = {"churn": "replyUs", "storm": "handshakeUs"} | {
-    name: "latencyUs" for name in ("wide", "spread", "burst", "burst-slow", "latency-10", "latency-100")
+    name: "latencyUs" for name in ("wide", "spread", "burst", "burst-slow", "latency-10", "latency-100", *SCALES)
 }
 
 
@@ -36,6 +39,7 @@ def condense(scenario: str, outcome: dict) -> dict:
         "value": value / 1024 if value is not None and unit == "KiB" else value,
         "p50": latency.get("p50"),
         "p99": latency.get("p99"),
+        "writes": outcome.get("writes"),
         "cpuPercent": server["cpuPercent"],
         "publishedPerSecond": report["published"]["perSecond"],
         "rssBytesPerConnection": server["rssBytesPerConnection"],

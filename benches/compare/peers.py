@@ -15,6 +15,8 @@ SCENARIOS = [
     "wide", "spread", "burst", "burst-slow", "latency-10", "latency-100",
     "ingest", "ingest-framed", "idle", "storm", "churn",
 ]
+# `wide` with more and fewer connections, at the same 100,000 deliveries a second. Only on demand.
+SCALES = {f"scale-{connections}": connections for connections in (100, 1000, 5000, 10_000, 18_000)}
 TITLES = {
     "floor": "raw-send floor",
     "gateway": "ws-gateway",
@@ -47,6 +49,10 @@ class Peer:
     def takes_trades_directly(self) -> bool:
         """Whether ws-load publishes to it instead of to Redis."""
         return self.kind in ("floor", "nats")
+
+    @property
+    def is_ours(self) -> bool:
+        return self.kind == "gateway"
 
     def skipped(self, scenario: str) -> str | None:
         return SKIPPED.get(self.kind, {}).get(scenario)
@@ -108,8 +114,9 @@ def parse_peers(text: str) -> list[Peer]:
 def parse_scenarios(text: str) -> list[str]:
     """Names, in the order given."""
     names = text.split(",")
-    if unknown := set(names) - set(SCENARIOS):
-        raise argparse.ArgumentTypeError(f"there is no {', '.join(sorted(unknown))}; there are {', '.join(SCENARIOS)}")
+    if unknown := set(names) - set(SCENARIOS) - set(SCALES):
+        known = ", ".join([*SCENARIOS, *SCALES])
+        raise argparse.ArgumentTypeError(f"there is no {', '.join(sorted(unknown))}; there are {known}")
     return names
 
 
@@ -130,6 +137,7 @@ def parser() -> argparse.ArgumentParser:
         "  benches/compare/run --scenarios wide,spread --peers floor,gateway,uws\n"
         "  benches/compare/run --peers floor,gateway,before=/tmp/old/ws-gateway --rounds 5\n"
         "  benches/compare/run --peers gateway,one=target/release/ws-gateway,SHARDS=1 --scenarios spread\n"
+        "  benches/compare/run --scenarios scale-100,scale-18000 --peers floor,gateway\n"
         "  benches/compare/run --from docs/benchmarks-compare.json    tables and plot again, of a run that was",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )

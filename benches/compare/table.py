@@ -3,7 +3,7 @@
 from pathlib import Path
 from statistics import median
 
-from figures import LATENCIES, METRICS, Cell, base_of, cell, condense, condensed, ratios
+from figures import LATENCIES, METRICS, Cell, base_of, cell, condense, condensed, of_rounds, ratios
 
 BEGIN, END = "<!-- compare -->", "<!-- /compare -->"
 
@@ -99,6 +99,18 @@ def latencies(result: dict, notes: Notes) -> str:
     return rows(["p50 / p99 in µs"] + [peer["title"] for peer in result["peers"]], lines) if lines else ""
 
 
+def writes(result: dict) -> str:
+    """How far our builds coalesce, where they differ in the setting that matters to it."""
+    ours = [peer for peer in result["peers"] if peer["kind"] == "gateway"]
+    if not any("FLUSH_INTERVAL" in peer["title"] for peer in ours):
+        return ""
+    lines = []
+    for scenario, peers in result["scenarios"].items():
+        found = [of_rounds(peers[peer["name"]], "writes") for peer in ours]
+        lines.append([f"`{scenario}`"] + [f"{median(values):.3f}" if values else "–" for values in found])
+    return rows(["writes a delivered message"] + [peer["title"] for peer in ours], lines)
+
+
 def pairs(result: dict) -> str:
     """Each of our builds by the floor, by µWebSockets and by the first of our builds."""
     ours = [peer["name"] for peer in result["peers"] if peer["kind"] == "gateway"]
@@ -125,6 +137,7 @@ def render(result: dict) -> str:
         costs(result, notes),
         "In brackets: by the floor of the same round, and by µWebSockets' where the floor has no figure.",
         latencies(result, notes),
+        writes(result),
         pairs(result) and f"Cost, round by round: median (least–most).\n\n{pairs(result)}",
     ]
     skipped = {
