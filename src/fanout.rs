@@ -70,6 +70,8 @@ pub enum Command {
     Batch(Frames),
     /// Events that ingest had to drop because this shard's inbox was full: counts by topic.
     Lost(Vec<(TopicId, u64)>),
+    /// Topics that a pattern of this shard matches: their events come under these ids from now on, until released.
+    Opened(Vec<(Subject, TopicId)>),
     /// Ingest's answer to the oldest [`ingest::Command::Want`] of this shard.
     Granted(Vec<(Subject, TopicId)>),
     /// The upstream was lost or is back.

@@ -238,7 +238,7 @@ impl Ingest {
             (subject, topic)
         });
         let granted = granted.collect();
-        self.handover.tell(shard, fanout::Command::Granted(granted));
+        self.handover.grant(&mut self.router, shard, granted);
     }
 
     fn connected(&mut self, link: Option<Box<Link>>) {

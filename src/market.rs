@@ -3,6 +3,7 @@
 //! Names that clients and channels give are upper-cased the same way, so `aapl` and `AAPL` are one symbol.
 
 pub mod event;
+pub mod patterns;
 
 use std::fmt;
 

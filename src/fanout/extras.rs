@@ -16,9 +16,17 @@ pub struct Extras {
     pub on_slow: Option<SlowClientPolicy>,
     /// Whether the client wants a `heartbeat` status each second.
     pub heartbeat: bool,
+    /// The last offer that was seen.
+    offer: u64,
 }
 
 impl Extras {
+    /// Whether the client hears of something for the first time. What concerns a topic is offered to the subscribers of the
+    /// topic and of each pattern that matches it, under one number; a client that holds any pattern has extras.
+    pub fn is_first_offer(&mut self, offer: u64) -> bool {
+        std::mem::replace(&mut self.offer, offer) != offer
+    }
+
     /// Takes frames `from..to` of a batch, all of `topic`, to which the client is subscribed as `subscription`: the topic
     /// itself, or a pattern that matches it.
     pub fn queue(

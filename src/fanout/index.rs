@@ -4,17 +4,24 @@
 //! topic's list is known from both sides, so leaving is a `swap_remove` and one fix-up.
 //!
 //! A topic comes to life in two steps, because ingest owns interest: [`Index::hold`] for a request that is under way
-//! (`true` = ingest must be asked), [`Index::grant`] with ingest's answer, then [`Index::subscribe`]. It ends with its last
-//! subscriber or hold, and the caller tells ingest.
+//! (`true` = ingest must be asked), [`Index::grant`] with ingest's answer, then [`Index::subscribe`]. Or ingest finds it because
+//! a pattern matches it ([`Index::opened`]). It ends with its last subscriber or hold, once no pattern matches it either,
+//! and the caller tells ingest what [`Index::take_unwanted`] has.
+//!
+//! Patterns are topics as well, with subscribers like any other; see [`Index::patterns_of`].
 
-use std::collections::HashMap;
+mod patterns;
+
+use std::collections::{HashMap, HashSet};
 
 use foldhash::quality::RandomState;
 use slotmap::{Key, SecondaryMap};
 use smallvec::SmallVec;
 
+use self::patterns::Watch;
 use super::batch::TopicId;
 use crate::market::Subject;
+use crate::market::patterns::Patterns;
 
 /// Below so many held or named topics a scan beats a hash map.
 const SCAN_MAX: usize = 32;
@@ -26,6 +33,11 @@ pub struct Index<K: Key> {
     topics: SecondaryMap<TopicId, Topic<K>>,
     held: SecondaryMap<K, SmallVec<[Held; 1]>>,
     subscriptions: usize,
+    patterns: Patterns<Watch>,
+    /// That `patterns` has any, at hand for every run of events.
+    has_patterns: bool,
+    /// Ended, and ingest has yet to be told.
+    unwanted: Vec<TopicId>,
 }
 
 /// Where a subject stands with ingest.
@@ -46,9 +58,15 @@ struct Topic<K> {
     places: Vec<u32>,
     /// Requests under way that name the topic.
     holds: u32,
+    /// Listed by a pattern, see [`patterns`].
+    kept: bool,
 }
 
 impl<K> Topic<K> {
+    fn new(subject: Subject, holds: u32) -> Self {
+        Self { subject, subscribers: Vec::new(), places: Vec::new(), holds, kept: false }
+    }
+
     fn is_unwanted(&self) -> bool {
         self.subscribers.is_empty() && self.holds == 0
     }
@@ -69,8 +87,6 @@ pub struct Left {
     pub topic: TopicId,
     /// What the client had subscribed to.
     pub subject: Subject,
-    /// Nobody on this shard wants the topic any more: ingest is to be told.
-    pub last: bool,
 }
 
 impl<K: Key> Default for Index<K> {
@@ -80,6 +96,9 @@ impl<K: Key> Default for Index<K> {
             topics: SecondaryMap::new(),
             held: SecondaryMap::new(),
             subscriptions: 0,
+            patterns: Patterns::default(),
+            has_patterns: false,
+            unwanted: Vec::new(),
         }
     }
 }
@@ -90,7 +109,7 @@ impl<K: Key> Index<K> {
         Self { held: SecondaryMap::with_capacity(clients), ..Self::default() }
     }
 
-    /// The clients that want a topic, in no particular order.
+    /// The clients that are subscribed to a topic (or pattern) itself, in no particular order.
     #[inline]
     pub fn subscribers(&self, topic: TopicId) -> &[K] {
         self.topics.get(topic).map_or(&[], |topic| &topic.subscribers)
@@ -106,6 +125,11 @@ impl<K: Key> Index<K> {
         self.held_by(client).iter().filter_map(|held| self.subject(held.topic))
     }
 
+    /// The ids of what a client holds.
+    pub fn topics_of(&self, client: K) -> HashSet<TopicId, RandomState> {
+        self.held_by(client).iter().map(|held| held.topic).collect()
+    }
+
     /// How many topics a client would hold if it subscribed to `subjects` (which have no repeats).
     pub fn count_with(&self, client: K, subjects: &[Subject]) -> usize {
         let held = self.held_by(client);
@@ -119,7 +143,7 @@ impl<K: Key> Index<K> {
         self.subscriptions
     }
 
-    /// How many topics have a subscriber or a request under way, with ingest's consent.
+    /// How many topics and patterns are live: wanted by somebody here, with ingest's consent.
     pub fn topics(&self) -> usize {
         self.topics.len()
     }
@@ -135,6 +159,7 @@ impl<K: Key> Index<K> {
             }
             None => {
                 self.by_subject.insert(subject.clone(), Interest::Asked { holds: 1 });
+                self.watch(subject);
                 return true;
             }
         }
@@ -146,12 +171,14 @@ impl<K: Key> Index<K> {
         subjects.iter().all(|subject| self.live(subject).is_some())
     }
 
-    /// Ingest's answer: events of `subject` will come under `topic` from now on.
+    /// Ingest's answer: events of `subject` will come under `topic` from now on. Nothing new if the topic was opened
+    /// meanwhile.
     pub fn grant(&mut self, subject: Subject, topic: TopicId) {
         let Some(interest) = self.by_subject.get_mut(&subject) else { return };
         let Interest::Asked { holds } = *interest else { return };
         *interest = Interest::Live(topic);
-        self.topics.insert(topic, Topic { subject, subscribers: Vec::new(), places: Vec::new(), holds });
+        self.watching(&subject, topic);
+        self.topics.insert(topic, Topic::new(subject, holds));
     }
 
     /// Turns the holds of a request into subscriptions. All of `subjects` (no repeats) are live.
@@ -175,18 +202,19 @@ impl<K: Key> Index<K> {
         }
     }
 
-    /// Gives up the holds of a request whose client has gone; returns the topics that nobody wants any more.
-    pub fn release(&mut self, subjects: &[Subject]) -> Vec<TopicId> {
-        let mut unwanted = Vec::new();
+    /// Gives up the holds of a request whose client has gone.
+    pub fn release(&mut self, subjects: &[Subject]) {
         for subject in subjects {
             let Some(id) = self.live(subject) else { continue };
             let Some(topic) = self.topics.get_mut(id) else { continue };
             topic.holds -= 1;
-            if self.end_if_unwanted(id).is_some() {
-                unwanted.push(id);
-            }
+            self.end_if_unwanted(id);
         }
-        unwanted
+    }
+
+    /// The topics that nobody here wants any more, since the last time this was asked: ingest is to be told.
+    pub fn take_unwanted(&mut self) -> Vec<TopicId> {
+        std::mem::take(&mut self.unwanted)
     }
 
     /// Ends the subscriptions to those of `subjects` (no repeats) that the client holds; returns them in that order.
@@ -200,13 +228,12 @@ impl<K: Key> Index<K> {
         left
     }
 
-    /// Ends everything a client holds; returns the topics that nobody wants any more.
-    pub fn disconnect(&mut self, client: K) -> Vec<TopicId> {
-        let count = self.held_by(client).len();
-        let left = (0..count).filter_map(|position| self.leave(client, position));
-        let unwanted = left.filter(|left| left.last).map(|left| left.topic).collect();
+    /// Ends everything a client holds.
+    pub fn disconnect(&mut self, client: K) {
+        for position in 0..self.held_by(client).len() {
+            self.leave(client, position);
+        }
         self.held.remove(client);
-        unwanted
     }
 
     /// Takes the client off the topic that it holds at `position`; its own list is left to the caller.
@@ -223,8 +250,8 @@ impl<K: Key> Index<K> {
         }
         self.subscriptions -= 1;
         let subject = topic.subject.clone();
-        let last = self.end_if_unwanted(id).is_some();
-        Some(Left { topic: id, subject, last })
+        self.end_if_unwanted(id);
+        Some(Left { topic: id, subject })
     }
 
     /// Removes the entries at `positions` from the client's list, keeping the order of the rest.
@@ -251,11 +278,15 @@ impl<K: Key> Index<K> {
         }
     }
 
-    fn end_if_unwanted(&mut self, id: TopicId) -> Option<()> {
-        self.topics.get(id).filter(|topic| topic.is_unwanted())?;
-        let topic = self.topics.remove(id)?;
-        self.by_subject.remove(&topic.subject);
-        Some(())
+    fn end_if_unwanted(&mut self, id: TopicId) {
+        if !self.topics.get(id).is_some_and(Topic::is_unwanted) || self.keep(id) {
+            return;
+        }
+        if let Some(topic) = self.topics.remove(id) {
+            self.by_subject.remove(&topic.subject);
+            self.unwanted.push(id);
+            self.unwatch(&topic.subject);
+        }
     }
 
     fn live(&self, subject: &Subject) -> Option<TopicId> {

@@ -9,10 +9,11 @@
 //! What was skipped is announced directly before the topic's next event, before the reply that ends its subscription,
 //! or once the queue is empty; the count is fixed when the announcement's first byte is written.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::rc::Rc;
 
 use foldhash::fast::RandomState;
+use slotmap::Key;
 
 use super::batch::{Batch, TopicId};
 use crate::market::Subject;
@@ -140,6 +141,14 @@ impl Outbox {
         if !self.is_empty() {
             self.aside().former.push((topic, subject));
         }
+    }
+
+    /// The topics of what is queued, and of what is skipped and not announced yet.
+    pub fn topics(&self) -> HashSet<TopicId, RandomState> {
+        let runs = self.head.iter().chain(self.tail.iter().flat_map(|tail| tail.iter()));
+        let queued = runs.flat_map(|run| &run.batch.table()[run.from as usize..run.to as usize]);
+        let skipped = self.aside.iter().flat_map(|aside| aside.skipped.keys().copied());
+        queued.map(|entry| entry.topic).filter(|topic| !topic.is_null()).chain(skipped).collect()
     }
 
     /// Counts events that never reached the queue, to be announced like those skipped from it.

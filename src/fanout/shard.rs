@@ -127,6 +127,8 @@ pub(super) struct Shard {
     clock: Clock,
     conns: SlotMap<ConnKey, Conn>,
     index: Index<ConnKey>,
+    /// How often something has been offered to a topic's subscribers: see [`is_first_offer`](super::extras::Extras::is_first_offer).
+    offers: u64,
     wheel: Wheel<ConnKey>,
     ledger: Ledger,
     /// Requests that wait for ingest, in the order in which it will answer.
@@ -160,6 +162,7 @@ impl Shard {
             poll,
             inbox,
             clock,
+            offers: 0,
             ledger: Ledger::default(),
             pending: VecDeque::new(),
             dirty: VecDeque::new(),
@@ -230,6 +233,7 @@ impl Shard {
                     self.apply(frames);
                 }
                 Command::Lost(counts) => self.note_lost(&counts),
+                Command::Opened(topics) => self.opened(topics),
                 Command::Granted(topics) => self.granted(topics),
                 Command::Feed(feed) => self.tell_feed(feed),
                 Command::Adopt(clients) => clients.into_iter().for_each(|client| self.adopt(client)),

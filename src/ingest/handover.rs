@@ -15,6 +15,7 @@ use crate::fanout::Command;
 use crate::fanout::batch::{Frames, TopicId};
 use crate::fanout::inbox::Sender;
 use crate::limits;
+use crate::market::Subject;
 use crate::state::State;
 
 #[derive(Debug)]
@@ -45,6 +46,7 @@ impl Handover {
     pub(super) fn hand_over(&mut self, router: &mut Router, arrived_us: u64) {
         for (id, shard) in self.shards.iter_mut().enumerate() {
             shard.settle();
+            shard.open(router.take_opened(id));
             let Some(frames) = router.take(id, arrived_us) else { continue };
             if shard.has_room_for(&frames) {
                 self.state.metrics.ingest.batches.add(1);
@@ -55,6 +57,15 @@ impl Handover {
                 frames.table.iter().for_each(|entry| *shard.owed.entry(entry.topic).or_default() += 1);
             }
         }
+    }
+
+    /// Answers a shard's wish: behind the topics that were opened to it before, so that it sees everything about an
+    /// id in the order in which it happened.
+    pub(super) fn grant(&mut self, router: &mut Router, shard: usize, granted: Vec<(Subject, TopicId)>) {
+        if let Some(to) = self.shards.get_mut(shard) {
+            to.open(router.take_opened(shard));
+        }
+        self.tell(shard, Command::Granted(granted));
     }
 
     /// Tells one shard something that is no event: never dropped.
@@ -72,6 +83,13 @@ impl Handover {
 }
 
 impl Shard {
+    fn open(&mut self, opened: Vec<(Subject, TopicId)>) {
+        if !opened.is_empty() {
+            self.confess();
+            self.send(Command::Opened(opened), 0);
+        }
+    }
+
     /// Tells the shard of its losses once it has room again.
     fn settle(&mut self) {
         if !self.owed.is_empty() && self.inbox.bytes() <= limits::SHARD_INBOX_BYTES / 2 {
@@ -115,7 +133,7 @@ mod tests {
 
     use super::*;
     use crate::fanout::inbox::{Inbox, inbox};
-    use crate::market::{EventType, Subject};
+    use crate::market::EventType;
 
     const TRADE: &[u8] = br#"{"symbol":"AAPL","price":1,"volume":2,"timestamp":3}"#;
 

@@ -4,6 +4,10 @@
 //! event of a topic that nobody wants costs one look-up and is not looked into. One that is wanted is checked and
 //! framed once, into the buffer of the first shard that wants it, and copied into those of the others: a few
 //! hundred bytes, where sharing them would have cores fight over a reference count.
+//!
+//! A shard that wants a pattern is told the id of a matching topic (it is *opened* there) before the first event of
+//! it, and is from then on one of those that want the topic, until it releases the id. So patterns cost an event
+//! nothing more than the comparison of an epoch.
 
 use std::borrow::Borrow;
 use std::collections::HashMap;
@@ -16,6 +20,7 @@ use crate::fanout::batch::{Entry, Frames, TopicId};
 use crate::frame::{self, Marker};
 use crate::limits;
 use crate::market::event::{self, Reject};
+use crate::market::patterns::Patterns;
 use crate::market::{self, EventType, Name, SYMBOL_BYTES_MAX, Subject, Symbol};
 
 const _: () = assert!(limits::SHARDS_MAX <= u64::BITS as usize, "the interest mask has one bit a shard");
@@ -26,12 +31,14 @@ impl Borrow<[u8]> for Symbol {
     }
 }
 
-/// A topic that at least one shard wants.
+/// A topic (or pattern) that at least one shard wants.
 #[derive(Debug)]
 struct Topic {
     subject: Subject,
-    /// One bit a shard.
+    /// The shards that know the id, one bit each.
     wanted_by: u64,
+    /// [`Router::epoch`] when the topic was last opened to the shards whose patterns match it.
+    epoch: u64,
 }
 
 /// Frames for one shard since the last hand-over.
@@ -39,6 +46,8 @@ struct Topic {
 struct Building {
     bytes: Vec<u8>,
     table: Vec<Entry>,
+    /// Topics that the shard's patterns match and that it has to learn of before the frames.
+    opened: Vec<(Subject, TopicId)>,
 }
 
 /// What became of an event.
@@ -58,7 +67,9 @@ pub struct Router {
     topics: SlotMap<TopicId, Topic>,
     /// By type, so that a look-up needs no more than the symbol's bytes.
     by_symbol: [HashMap<Symbol, TopicId, RandomState>; EventType::ALL.len()],
-    by_pattern: HashMap<Subject, TopicId, RandomState>,
+    by_pattern: Patterns<TopicId>,
+    /// Goes up when a shard begins to want a pattern: topics may have to be opened to it.
+    epoch: u64,
     building: Vec<Building>,
     max_event_bytes: usize,
 }
@@ -69,25 +80,39 @@ impl Router {
         Self {
             topics: SlotMap::with_key(),
             by_symbol: Default::default(),
-            by_pattern: HashMap::default(),
+            by_pattern: Patterns::default(),
+            epoch: 0,
             building: (0..shards).map(|_| Building::default()).collect(),
             max_event_bytes,
         }
     }
 
-    /// A shard wants a subject: its events come under the id returned from now on.
+    /// A shard wants a subject: its events come under the id returned from now on. Those that a pattern matches come under
+    /// their topics' ids, which [`Router::take_opened`] has.
     pub fn want(&mut self, shard: usize, subject: &Subject) -> TopicId {
-        let new = Topic { subject: subject.clone(), wanted_by: 0 };
-        let topics = &mut self.topics;
-        let id = match &subject.name {
-            Name::Symbol(symbol) => {
-                let ids = &mut self.by_symbol[subject.event_type as usize];
-                *ids.entry(symbol.clone()).or_insert_with(|| topics.insert(new))
-            }
-            Name::Pattern(_) => *self.by_pattern.entry(subject.clone()).or_insert_with(|| topics.insert(new)),
+        let known = match &subject.name {
+            Name::Symbol(symbol) => self.by_symbol[subject.event_type as usize].get(symbol).copied(),
+            Name::Pattern(pattern) => self.by_pattern.get(subject.event_type, pattern).copied(),
         };
-        if let Some(topic) = self.topics.get_mut(id) {
-            topic.wanted_by |= 1 << shard;
+        let id = known.unwrap_or_else(|| self.add(subject.clone()));
+        let Some(topic) = self.topics.get_mut(id) else { return id };
+        let bit = 1 << shard;
+        if topic.wanted_by & bit == 0 && matches!(subject.name, Name::Pattern(_)) {
+            self.epoch += 1;
+        }
+        topic.wanted_by |= bit;
+        id
+    }
+
+    fn add(&mut self, subject: Subject) -> TopicId {
+        let Subject { event_type, name } = subject.clone();
+        // Behind the epoch: its first event finds out which patterns match.
+        let id = self.topics.insert(Topic { subject, wanted_by: 0, epoch: self.epoch.wrapping_sub(1) });
+        match name {
+            Name::Symbol(symbol) => {
+                self.by_symbol[event_type as usize].insert(symbol, id);
+            }
+            Name::Pattern(pattern) => self.by_pattern.insert(event_type, pattern, id),
         }
         id
     }
@@ -97,16 +122,16 @@ impl Router {
         let Some(topic) = self.topics.get_mut(id) else { return };
         topic.wanted_by &= !(1 << shard);
         if topic.wanted_by == 0
-            && let Some(topic) = self.topics.remove(id)
+            && let Some(Topic { subject: Subject { event_type, name }, .. }) = self.topics.remove(id)
         {
-            match &topic.subject.name {
-                Name::Symbol(symbol) => self.by_symbol[topic.subject.event_type as usize].remove(symbol),
-                Name::Pattern(_) => self.by_pattern.remove(&topic.subject),
+            match &name {
+                Name::Symbol(symbol) => self.by_symbol[event_type as usize].remove(symbol),
+                Name::Pattern(pattern) => self.by_pattern.remove(event_type, pattern),
             };
         }
     }
 
-    /// How many topics any shard wants.
+    /// How many topics and patterns any shard wants.
     pub fn topics(&self) -> usize {
         self.topics.len()
     }
@@ -117,21 +142,54 @@ impl Router {
         let Some(symbol) = market::normalize_symbol(name, &mut buffer) else {
             return Routed::Rejected(Reject::BadSymbol);
         };
-        let Some(&id) = self.by_symbol[event_type as usize].get(symbol) else { return Routed::Unwanted };
+        let known = self.by_symbol[event_type as usize].get(symbol).copied();
+        if known.is_none() && self.matched_by(event_type, symbol) == 0 {
+            return Routed::Unwanted;
+        }
         match event::check(event_type, payload, symbol, self.max_event_bytes) {
             Ok(event) => {
-                self.frame(id, event.object, now_ms);
+                if let Some(id) = known.or_else(|| self.add_symbol(event_type, symbol)) {
+                    self.frame(id, event.object, now_ms);
+                }
                 Routed::Framed
             }
             Err(reject) => Routed::Rejected(reject),
         }
     }
 
+    fn add_symbol(&mut self, event_type: EventType, symbol: &[u8]) -> Option<TopicId> {
+        let name = Symbol::parse(symbol).map(Name::Symbol)?;
+        Some(self.add(Subject { event_type, name }))
+    }
+
+    /// The shards that want a pattern that matches a symbol, one bit each.
+    fn matched_by(&self, event_type: EventType, symbol: &[u8]) -> u64 {
+        let patterns = self.by_pattern.matching(event_type, symbol);
+        patterns.filter_map(|id| self.topics.get(*id)).fold(0, |shards, pattern| shards | pattern.wanted_by)
+    }
+
+    /// Opens a topic to the shards whose patterns match it and that don't know it yet.
+    fn open(&mut self, id: TopicId) {
+        let Some(Topic { subject, wanted_by, .. }) = self.topics.get(id) else { return };
+        let Some(symbol) = subject.name.symbol() else { return };
+        let new = self.matched_by(subject.event_type, symbol.as_bytes()) & !wanted_by;
+        for shard in Shards(new) {
+            self.building[shard].opened.push((subject.clone(), id));
+        }
+        if let Some(topic) = self.topics.get_mut(id) {
+            topic.wanted_by |= new;
+            topic.epoch = self.epoch;
+        }
+    }
+
     fn frame(&mut self, id: TopicId, object: &str, now_ms: u64) {
+        if self.topics.get(id).is_some_and(|topic| topic.epoch != self.epoch) {
+            self.open(id);
+        }
         let Some(topic) = self.topics.get(id) else { return };
         let mut shards = Shards(topic.wanted_by);
         let Some(first) = shards.next() else { return };
-        let Building { bytes, table } = &mut self.building[first];
+        let Building { bytes, table, .. } = &mut self.building[first];
         let start = bytes.len();
         frame::write_event(bytes, topic.subject.event_type, object, now_ms, Marker::None);
         table.push(Entry { end: bytes.len() as u32, topic: id });
@@ -148,9 +206,15 @@ impl Router {
         self.building.iter().map(|building| building.bytes.len()).max().unwrap_or(0)
     }
 
+    /// Takes the topics that have been opened to a shard since the last time. It has to learn of them before it is told
+    /// anything that came after: the frames of [`Router::take`], and what it is answered by [`Router::want`].
+    pub fn take_opened(&mut self, shard: usize) -> Vec<(Subject, TopicId)> {
+        self.building.get_mut(shard).map_or_else(Vec::new, |building| std::mem::take(&mut building.opened))
+    }
+
     /// Takes what has been framed for a shard since the last hand-over; `None` if that is nothing.
     pub fn take(&mut self, shard: usize, arrived_us: u64) -> Option<Frames> {
-        let Building { bytes, table } = self.building.get_mut(shard)?;
+        let Building { bytes, table, .. } = self.building.get_mut(shard)?;
         if table.is_empty() {
             return None;
         }

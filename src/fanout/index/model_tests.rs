@@ -76,8 +76,7 @@ impl World {
             }
             Op::Abandon(numbers) => {
                 let symbols = self.hold(numbers);
-                let released = self.index.release(&symbols);
-                self.forget(released);
+                self.index.release(&symbols);
             }
             Op::Unsubscribe(pick, numbers) => {
                 let Some(client) = self.client(*pick) else { return };
@@ -88,21 +87,20 @@ impl World {
                     numbers.iter().filter(|n| held.contains(n)).map(|n| subject(*n)).collect();
                 held.retain(|number| !numbers.contains(number));
                 assert_eq!(left.iter().map(|left| left.subject.clone()).collect::<Vec<_>>(), expected);
-                self.forget(left.iter().filter(|left| left.last).map(|left| left.topic).collect());
             }
             Op::Disconnect(pick) => {
                 let Some(client) = self.client(*pick) else { return };
                 self.model.remove(&client);
                 self.clients.remove(client);
-                let released = self.index.disconnect(client);
-                self.forget(released);
+                self.index.disconnect(client);
             }
         }
+        self.forget();
     }
 
     /// Ingest frees what the index gives back: exactly what nobody holds.
-    fn forget(&mut self, released: Vec<TopicId>) {
-        for id in released {
+    fn forget(&mut self) {
+        for id in self.index.take_unwanted() {
             assert!(self.ingest.remove(id).is_some(), "released twice, or never granted");
         }
     }

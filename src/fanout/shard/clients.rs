@@ -234,8 +234,8 @@ impl Shard {
         conn.outbox.push_own(Batch::own(close::close_frame(code, reason), &self.ledger));
         conn.phase = Phase::Closing;
         conn.unread = None;
-        let unwanted = self.index.disconnect(key);
-        self.release_topics(unwanted);
+        self.index.disconnect(key);
+        self.release_unwanted();
         self.mark_dirty(key);
         self.arm_close(key, limits::CLOSE_FLUSH_TIMEOUT);
     }
@@ -278,8 +278,8 @@ impl Shard {
         if conn.missed_pongs > 0 {
             self.count_dead(-1);
         }
-        let unwanted = self.index.disconnect(key);
-        self.release_topics(unwanted);
+        self.index.disconnect(key);
+        self.release_unwanted();
         self.links.load.fetch_sub(1, std::sync::atomic::Ordering::Relaxed);
         self.metrics.connections_closed.add(1);
         drop(conn.seat);

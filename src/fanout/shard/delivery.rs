@@ -7,7 +7,7 @@ use super::super::outbox::Outbox;
 use super::{Feed, Shard};
 use crate::config::SlowClientPolicy;
 use crate::conn::session::{ErrorCode, Refusal};
-use crate::conn::{ConnKey, Phase, reply};
+use crate::conn::{Conn, ConnKey, Phase, reply};
 use crate::limits;
 
 /// Sockets written in one turn of the loop; then inbox, reads and timers get their turn.
@@ -46,31 +46,45 @@ impl Shard {
 
     fn queue_run(&mut self, batch: &Rc<Batch>, topic: TopicId, from: u32, to: u32) {
         let bytes = batch.start(to) - batch.start(from);
-        for &key in self.index.subscribers(topic) {
-            let Some(conn) = self.conns.get_mut(key) else { continue };
-            match &mut conn.extras {
-                None => conn.outbox.push_events(batch, from, to, bytes),
-                Some(extras) => extras.queue(&mut conn.outbox, batch, topic, topic, (from, to)),
-            }
-            if !conn.dirty {
-                conn.dirty = true;
-                self.dirty.push_back(key);
-            }
-        }
+        self.for_each_subscriber(topic, |conn, subscription| match &mut conn.extras {
+            None => conn.outbox.push_events(batch, from, to, bytes),
+            Some(extras) => extras.queue(&mut conn.outbox, batch, subscription, topic, (from, to)),
+        });
     }
 
     /// Events that ingest could not hand over are announced like those skipped from an outbox.
     pub(super) fn note_lost(&mut self, counts: &[(TopicId, u64)]) {
         for &(topic, count) in counts {
-            for &key in self.index.subscribers(topic) {
-                let Some(conn) = self.conns.get_mut(key) else { continue };
+            let mut skipped = 0;
+            self.for_each_subscriber(topic, |conn, _| {
                 conn.outbox.note_skipped(topic, count);
-                self.metrics.events_skipped.add(count);
+                skipped += count;
+            });
+            self.metrics.events_skipped.add(skipped);
+        }
+    }
+
+    /// Calls `queue` once with each client that gets a topic's events, and with its most specific subscription to them: the
+    /// topic itself, or else the longest pattern. Something is to be written to each then.
+    pub(super) fn for_each_subscriber(&mut self, topic: TopicId, mut queue: impl FnMut(&mut Conn, TopicId)) {
+        let Self { conns, index, dirty, offers, .. } = self;
+        *offers += 1;
+        let mut offer_to = |subscription: TopicId| {
+            for &key in index.subscribers(subscription) {
+                let Some(conn) = conns.get_mut(key) else { continue };
+                if conn.extras.as_mut().is_some_and(|extras| !extras.is_first_offer(*offers)) {
+                    continue;
+                }
+                queue(conn, subscription);
                 if !conn.dirty {
                     conn.dirty = true;
-                    self.dirty.push_back(key);
+                    dirty.push_back(key);
                 }
             }
+        };
+        offer_to(topic);
+        if index.has_patterns() {
+            index.patterns_of(topic).for_each(offer_to);
         }
     }
 

@@ -72,6 +72,14 @@ impl Shard {
         self.ask_ingest(ingest::Command::Want { shard: self.links.id, subjects: asked });
     }
 
+    /// Ingest has found topics that our patterns match.
+    pub(super) fn opened(&mut self, topics: Vec<(Subject, TopicId)>) {
+        for (subject, topic) in topics {
+            self.index.opened(subject, topic);
+        }
+        self.release_unwanted();
+    }
+
     /// Ingest has answered the oldest request: from here on, the events of its topics come.
     pub(super) fn granted(&mut self, topics: Vec<(Subject, TopicId)>) {
         for (subject, topic) in topics {
@@ -82,8 +90,8 @@ impl Shard {
         match self.conns.get_mut(key) {
             Some(conn) if conn.phase == Phase::Waiting => conn.phase = Phase::Open,
             _ => {
-                let unwanted = self.index.release(&pending.subjects);
-                return self.release_topics(unwanted);
+                self.index.release(&pending.subjects);
+                return self.release_unwanted();
             }
         }
         self.complete(pending);
@@ -97,6 +105,12 @@ impl Shard {
         let Pending { key, request, subjects, id } = pending;
         self.index.subscribe(key, &subjects);
         self.set_options(key, &request.options);
+        if subjects.iter().any(|subject| matches!(subject.name, Name::Pattern(_)))
+            && let Some(conn) = self.conns.get_mut(key)
+        {
+            // A topic may come to this client by several subscriptions: that takes a place to remember it in.
+            conn.extras.get_or_insert_default();
+        }
         let held: Vec<_> = self.index.subjects_of(key).collect();
         let frame = reply::subscribed(&request.selection.names, &held, &[], id.as_ref(), self.clock.unix_ms);
         let frame = Batch::own(frame, &self.ledger);
@@ -116,22 +130,47 @@ impl Shard {
 
     fn unsubscribe(&mut self, key: ConnKey, selection: &Selection, id: Option<&Id>) {
         let subjects = self.named(key, selection);
+        let queued = self.queued_by_patterns(key, &subjects);
         let left = self.index.unsubscribe(key, &subjects);
         let mut named = HashSet::new();
         let names: Vec<_> =
             left.iter().map(|left| &left.subject.name).filter(|name| named.insert(*name)).collect();
         let held: Vec<_> = self.index.subjects_of(key).collect();
         let frame = reply::unsubscribed(&names, &held, id, self.clock.unix_ms);
-        let ends = left.iter().map(|left| left.topic).collect();
-        let unwanted = left.iter().filter(|left| left.last).map(|left| left.topic).collect();
+        let mut ended: Vec<_> = left.into_iter().map(|left| (left.topic, left.subject)).collect();
+        if !queued.is_empty() {
+            let kept = self.index.topics_of(key);
+            let comes =
+                |topic| kept.contains(&topic) || self.index.patterns_of(topic).any(|id| kept.contains(&id));
+            ended.extend(queued.into_iter().filter(|(topic, _)| !comes(*topic)));
+        }
+        let ends = ended.iter().map(|(topic, _)| *topic).collect();
         if let Some(conn) = self.conns.get_mut(key) {
-            for left in left {
-                conn.outbox.remember(left.topic, left.subject);
+            for (topic, subject) in ended {
+                conn.outbox.remember(topic, subject);
             }
         }
         let frame = Batch::farewell(frame, ends, &self.ledger);
         self.queue_own(key, frame);
-        self.release_topics(unwanted);
+        self.release_unwanted();
+    }
+
+    /// What waits for a client and has come by patterns that it is about to leave: what is skipped of it has to be announced
+    /// by name even when the topic goes with the pattern.
+    fn queued_by_patterns(&self, key: ConnKey, subjects: &[Subject]) -> Vec<(TopicId, Subject)> {
+        let Some(conn) = self.conns.get(key) else { return Vec::new() };
+        let is_match = |pattern: &Subject, topic: &Subject| match (&pattern.name, &topic.name) {
+            (Name::Pattern(pattern_name), Name::Symbol(symbol)) => {
+                pattern.event_type == topic.event_type && pattern_name.matches(symbol.as_bytes())
+            }
+            _ => false,
+        };
+        if !subjects.iter().any(|subject| matches!(subject.name, Name::Pattern(_))) {
+            return Vec::new();
+        }
+        let queued = conn.outbox.topics().into_iter();
+        let queued = queued.filter_map(|topic| Some((topic, self.index.subject(topic)?.clone())));
+        queued.filter(|(_, topic)| subjects.iter().any(|subject| is_match(subject, topic))).collect()
     }
 
     /// What an unsubscribe means: with `*` all that the client holds of the types.
@@ -143,7 +182,9 @@ impl Shard {
         held.filter(|subject| selection.types.contains(&subject.event_type)).cloned().collect()
     }
 
-    pub(super) fn release_topics(&self, topics: Vec<TopicId>) {
+    /// Gives back to ingest what nobody here wants any more.
+    pub(super) fn release_unwanted(&mut self) {
+        let topics = self.index.take_unwanted();
         if !topics.is_empty() {
             self.ask_ingest(ingest::Command::Release { shard: self.links.id, topics });
         }

@@ -1,0 +1,107 @@
+//! Patterns on one shard: what they match beyond the exact subscriptions, and which topics live only by them.
+//!
+//! A topic that nothing but patterns want is *kept* by one of them, so that a pattern's end costs a walk over what it keeps
+//! and nothing else.
+
+use slotmap::Key;
+
+use super::{Index, Interest, Topic};
+use crate::fanout::batch::TopicId;
+use crate::market::{Name, Subject};
+
+/// A pattern that is live or asked for.
+#[derive(Debug)]
+pub(super) struct Watch {
+    /// Null as long as ingest has not granted it.
+    id: TopicId,
+    /// Topics that nothing but patterns wanted when they came to be here.
+    keeps: Vec<TopicId>,
+}
+
+impl<K: Key> Index<K> {
+    /// Whether any pattern is live or asked for: without one a topic's subscribers are all there is to it.
+    #[inline]
+    pub fn has_patterns(&self) -> bool {
+        self.has_patterns
+    }
+
+    /// The live patterns that match a topic, the longest first.
+    pub fn patterns_of(&self, topic: TopicId) -> impl Iterator<Item = TopicId> {
+        let symbol =
+            self.subject(topic).and_then(|subject| Some((subject.event_type, subject.name.symbol()?)));
+        let watches = symbol
+            .into_iter()
+            .flat_map(|(event_type, symbol)| self.patterns.matching(event_type, symbol.as_bytes()));
+        watches.map(|watch| watch.id).filter(|id| !id.is_null())
+    }
+
+    /// Ingest has found a topic that a pattern of this shard matches: its events come under `id` from now on. If the pattern
+    /// has ended meanwhile, the topic is [unwanted](Index::take_unwanted).
+    pub fn opened(&mut self, subject: Subject, id: TopicId) {
+        let Name::Symbol(symbol) = &subject.name else { return };
+        match self.by_subject.get_mut(&subject) {
+            Some(Interest::Live(_)) => {}
+            Some(interest @ Interest::Asked { .. }) => {
+                let Interest::Asked { holds } = *interest else { return };
+                *interest = Interest::Live(id);
+                self.topics.insert(id, Topic::new(subject, holds));
+            }
+            None if self.patterns.matching(subject.event_type, symbol.as_bytes()).next().is_none() => {
+                self.unwanted.push(id);
+            }
+            None => {
+                self.by_subject.insert(subject.clone(), Interest::Live(id));
+                self.topics.insert(id, Topic::new(subject, 0));
+                self.keep(id);
+            }
+        }
+    }
+
+    /// Has the longest pattern that matches a topic keep it; `false` if none does.
+    pub(super) fn keep(&mut self, id: TopicId) -> bool {
+        if !self.has_patterns {
+            return false;
+        }
+        let Some(topic) = self.topics.get_mut(id) else { return false };
+        let Some(symbol) = topic.subject.name.symbol() else { return false };
+        let Some(watch) = self.patterns.longest_mut(topic.subject.event_type, symbol.as_bytes()) else {
+            return false;
+        };
+        if !topic.kept {
+            topic.kept = true;
+            watch.keeps.push(id);
+        }
+        true
+    }
+
+    /// A pattern is asked for: from now on topics that it matches stay.
+    pub(super) fn watch(&mut self, subject: &Subject) {
+        if let Name::Pattern(pattern) = &subject.name {
+            let watch = Watch { id: TopicId::null(), keeps: Vec::new() };
+            self.patterns.insert(subject.event_type, pattern.clone(), watch);
+            self.has_patterns = true;
+        }
+    }
+
+    /// A pattern is live.
+    pub(super) fn watching(&mut self, subject: &Subject, id: TopicId) {
+        if let Name::Pattern(pattern) = &subject.name
+            && let Some(watch) = self.patterns.get_mut(subject.event_type, pattern)
+        {
+            watch.id = id;
+        }
+    }
+
+    /// A pattern has ended: what it keeps goes, unless another keeps it or somebody has subscribed to it.
+    pub(super) fn unwatch(&mut self, subject: &Subject) {
+        let Name::Pattern(pattern) = &subject.name else { return };
+        let Some(watch) = self.patterns.remove(subject.event_type, pattern) else { return };
+        self.has_patterns = !self.patterns.is_empty();
+        for id in watch.keeps {
+            if let Some(topic) = self.topics.get_mut(id) {
+                topic.kept = false;
+                self.end_if_unwanted(id);
+            }
+        }
+    }
+}

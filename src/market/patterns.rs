@@ -1,0 +1,152 @@
+//! The patterns in use, and which of them match a symbol. Pure.
+//!
+//! A pattern is a prefix, so whatever matches a symbol is found by looking up the symbol's own beginnings: one look-up for
+//! each length of prefix that is in use, however many patterns there are.
+
+use std::borrow::Borrow;
+use std::collections::HashMap;
+
+use foldhash::quality::RandomState;
+
+use super::{EventType, Pattern};
+
+impl Borrow<[u8]> for Pattern {
+    fn borrow(&self) -> &[u8] {
+        self.prefix()
+    }
+}
+
+/// Patterns of each type, with something kept for each.
+#[derive(Debug)]
+pub struct Patterns<V>([OfType<V>; EventType::ALL.len()]);
+
+#[derive(Debug)]
+struct OfType<V> {
+    by_prefix: HashMap<Pattern, V, RandomState>,
+    /// The lengths of prefixes in use, the longest first, and how many patterns have each.
+    lengths: Vec<(usize, usize)>,
+}
+
+impl<V> Default for OfType<V> {
+    fn default() -> Self {
+        Self { by_prefix: HashMap::default(), lengths: Vec::new() }
+    }
+}
+
+impl<V> Default for Patterns<V> {
+    fn default() -> Self {
+        Self(Default::default())
+    }
+}
+
+impl<V> Patterns<V> {
+    /// Whether no type has any.
+    pub fn is_empty(&self) -> bool {
+        self.0.iter().all(|of_type| of_type.lengths.is_empty())
+    }
+
+    /// What is kept for a pattern.
+    pub fn get(&self, event_type: EventType, pattern: &Pattern) -> Option<&V> {
+        self.0[event_type as usize].by_prefix.get(pattern)
+    }
+
+    /// What is kept for a pattern.
+    pub fn get_mut(&mut self, event_type: EventType, pattern: &Pattern) -> Option<&mut V> {
+        self.0[event_type as usize].by_prefix.get_mut(pattern)
+    }
+
+    /// Adds a pattern, or replaces what is kept for it.
+    pub fn insert(&mut self, event_type: EventType, pattern: Pattern, value: V) {
+        let OfType { by_prefix, lengths } = &mut self.0[event_type as usize];
+        let length = pattern.prefix().len();
+        if by_prefix.insert(pattern, value).is_some() {
+            return;
+        }
+        match lengths.binary_search_by(|(each, _)| length.cmp(each)) {
+            Ok(at) => lengths[at].1 += 1,
+            Err(at) => lengths.insert(at, (length, 1)),
+        }
+    }
+
+    /// Takes a pattern out.
+    pub fn remove(&mut self, event_type: EventType, pattern: &Pattern) -> Option<V> {
+        let OfType { by_prefix, lengths } = &mut self.0[event_type as usize];
+        let value = by_prefix.remove(pattern)?;
+        let length = pattern.prefix().len();
+        if let Ok(at) = lengths.binary_search_by(|(each, _)| length.cmp(each)) {
+            lengths[at].1 -= 1;
+            if lengths[at].1 == 0 {
+                lengths.remove(at);
+            }
+        }
+        Some(value)
+    }
+
+    /// What is kept for the patterns that match a symbol, the longest first.
+    #[inline]
+    pub fn matching(&self, event_type: EventType, symbol: &[u8]) -> impl Iterator<Item = &V> {
+        let OfType { by_prefix, lengths } = &self.0[event_type as usize];
+        lengths.iter().filter_map(|(length, _)| by_prefix.get(symbol.get(..*length)?))
+    }
+
+    /// What is kept for the longest pattern that matches a symbol.
+    pub fn longest_mut(&mut self, event_type: EventType, symbol: &[u8]) -> Option<&mut V> {
+        let OfType { by_prefix, lengths } = &mut self.0[event_type as usize];
+        let beginnings = lengths.iter().filter_map(|(length, _)| symbol.get(..*length));
+        let longest = beginnings.into_iter().find(|beginning| by_prefix.contains_key(*beginning))?;
+        by_prefix.get_mut(longest)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::market::Name;
+
+    fn pattern(text: &str) -> Pattern {
+        match Name::parse(text.as_bytes()) {
+            Some(Name::Pattern(pattern)) => pattern,
+            other => panic!("{text}: {other:?}"),
+        }
+    }
+
+    proptest! {
+        /// Against a plain map that is searched from end to end.
+        #[test]
+        fn a_symbol_is_matched_by_its_beginnings_the_longest_first(
+            steps in prop::collection::vec((any::<bool>(), 0..2usize, "[AB]{0,4}"), 1..60),
+            symbol in "[AB]{1,6}",
+        ) {
+            let types = [EventType::Trade, EventType::Halt];
+            let mut patterns = Patterns::default();
+            let mut model: BTreeMap<(EventType, String), usize> = BTreeMap::new();
+            for (step, (add, event_type, prefix)) in steps.into_iter().enumerate() {
+                let event_type = types[event_type];
+                let pattern = pattern(&format!("{prefix}*"));
+                if add {
+                    patterns.insert(event_type, pattern, step);
+                    model.insert((event_type, prefix), step);
+                } else {
+                    prop_assert_eq!(patterns.remove(event_type, &pattern), model.remove(&(event_type, prefix)));
+                }
+                prop_assert_eq!(patterns.is_empty(), model.is_empty());
+                for event_type in types {
+                    let matches = |(each, prefix): &&(EventType, String)| {
+                        *each == event_type && symbol.starts_with(prefix.as_str())
+                    };
+                    let mut expected: Vec<_> = model.keys().filter(matches).collect();
+                    expected.sort_by_key(|(_, prefix)| std::cmp::Reverse(prefix.len()));
+                    let expected: Vec<usize> = expected.into_iter().map(|key| model[key]).collect();
+                    let found: Vec<usize> = patterns.matching(event_type, symbol.as_bytes()).copied().collect();
+                    prop_assert_eq!(&found, &expected);
+                    let longest = patterns.longest_mut(event_type, symbol.as_bytes());
+                    prop_assert_eq!(longest.copied(), expected.first().copied());
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,192 @@
+//! A pattern brings every symbol that begins so, also those that come up later; what several subscriptions match comes once,
+//! complete and in order.
+
+mod support;
+
+use std::collections::HashMap;
+
+use serde_json::{Value, json};
+use support::redis::Publisher;
+use support::{Client, Redis, TestGateway, trade};
+
+async fn gateway(redis: &Redis) -> TestGateway {
+    TestGateway::on(redis, |config| config.shards = 2).await
+}
+
+async fn publish(worker: &mut Publisher, symbol: &str, n: u64) {
+    worker.trade(symbol, &trade(symbol, "1", n)).await;
+}
+
+/// The next frame is this trade and no other.
+async fn gets(client: &mut Client, symbol: &str, n: u64) {
+    let message = client.json().await;
+    let got = (message["data"]["symbol"].as_str(), message["data"]["timestamp"].as_u64());
+    assert_eq!(got, (Some(symbol), Some(n)), "{message}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn new_symbols_come_by_themselves() {
+    let redis = Redis::start().await;
+    let gateway = gateway(&redis).await;
+    let mut worker = redis.publisher().await;
+    let mut everything = gateway.subscriber(&["*"]).await;
+    let mut bitcoin = gateway.client().await;
+    let reply = bitcoin.subscribe(&["btc-*"]).await;
+    assert_eq!(reply["message"], "Successfully subscribed to 1 symbol(s)");
+    assert_eq!(reply["data"], json!({"subscribed": ["BTC-*"], "currentSubscriptions": ["BTC-*"]}));
+    for (n, symbol) in ["BTC-USD", "ETH-USD", "BTC-", "BTC", "BTC-USD", "BTC-EUR"].into_iter().enumerate() {
+        publish(&mut worker, symbol, n as u64).await;
+        gets(&mut everything, symbol, n as u64).await;
+        if symbol.starts_with("BTC-") {
+            gets(&mut bitcoin, symbol, n as u64).await;
+        }
+    }
+    // A bad event opens nothing and disturbs nobody.
+    worker.trade("BTC-BAD", "{}").await;
+    publish(&mut worker, "BTC-X", 9).await;
+    gets(&mut everything, "BTC-X", 9).await;
+    gets(&mut bitcoin, "BTC-X", 9).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_several_subscriptions_match_comes_once_until_the_last_of_them_ends() {
+    let redis = Redis::start().await;
+    let gateway = gateway(&redis).await;
+    let mut worker = redis.publisher().await;
+    let mut other = gateway.subscriber(&["BTC-USD"]).await;
+    let mut client = gateway.subscriber(&["BTC-USD", "BTC-*", "*"]).await;
+    let mut n = 0;
+    for leave in ["BTC-*", "BTC-USD", "*"] {
+        for _ in 0..3 {
+            publish(&mut worker, "BTC-USD", n).await;
+            gets(&mut client, "BTC-USD", n).await;
+            gets(&mut other, "BTC-USD", n).await;
+            n += 1;
+        }
+        let reply = client.unsubscribe(&[leave]).await;
+        assert_eq!(reply["data"]["unsubscribed"], json!([leave]));
+    }
+    publish(&mut worker, "BTC-USD", n).await;
+    gets(&mut other, "BTC-USD", n).await;
+    client.send(r#"{"action":"list"}"#).await;
+    assert_eq!(client.json().await["data"]["currentSubscriptions"], json!([]), "and no trade before it");
+    client.subscribe(&["*"]).await;
+    n += 1;
+    publish(&mut worker, "BTC-USD", n).await;
+    gets(&mut client, "BTC-USD", n).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn twenty_thousand_events_come_complete_and_in_order() {
+    const TRADES: u64 = 20_000;
+    const SYMBOLS: u64 = 97;
+    let redis = Redis::start().await;
+    let gateway = gateway(&redis).await;
+    let mut worker = redis.publisher().await;
+    let mut tasks = Vec::new();
+    for symbols in [&["*"][..], &["*"], &["S1*", "S10", "*"], &["S1*"], &["S*", "T*"], &["S10"]] {
+        let client = gateway.subscriber(symbols).await;
+        let wanted = move |symbol: &str| {
+            symbols.iter().any(|name| match name.strip_suffix('*') {
+                Some(prefix) => symbol.starts_with(prefix),
+                None => symbol == *name,
+            })
+        };
+        tasks.push(tokio::spawn(all_in_order(client, TRADES, SYMBOLS, wanted)));
+    }
+    for start in (0..TRADES).step_by(500) {
+        let trades = (start..start + 500).map(|n| {
+            let symbol = format!("S{}", n % SYMBOLS);
+            let payload = trade(&symbol, "1", n);
+            (symbol, payload)
+        });
+        worker.trades(trades).await;
+    }
+    for task in tasks {
+        task.await.expect("every event, in order");
+    }
+}
+
+async fn all_in_order(mut client: Client, trades: u64, symbols: u64, wanted: impl Fn(&str) -> bool) {
+    for n in 0..trades {
+        let symbol = format!("S{}", n % symbols);
+        if wanted(&symbol) {
+            gets(&mut client, &symbol, n).await;
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_pattern_is_one_subscription_and_leaves_nothing_behind() {
+    let redis = Redis::start().await;
+    let gateway = TestGateway::on(&redis, |config| config.max_symbols_per_client = 2).await;
+    let mut worker = redis.publisher().await;
+    let mut client = gateway.subscriber(&["A*", "B*"]).await;
+    client.send(r#"{"action":"subscribe","symbols":["C"]}"#).await;
+    assert_eq!(client.json().await["code"], "SYMBOL_LIMIT_EXCEEDED");
+    for n in 0..200 {
+        let symbol = format!("{}{n}", if n % 2 == 0 { "A" } else { "B" });
+        publish(&mut worker, &symbol, n).await;
+        gets(&mut client, &symbol, n).await;
+    }
+    let metrics = &gateway.gateway.state().metrics;
+    let topics = async |count: u64| {
+        support::until("the topics to be counted", async || {
+            (metrics.sum(|shard| &shard.topics) == count).then_some(())
+        })
+        .await;
+    };
+    topics(202).await;
+    client.unsubscribe(&["A*"]).await;
+    topics(101).await;
+    drop(client);
+    topics(0).await;
+}
+
+/// What is skipped of a pattern's symbols is announced for each symbol, and before the reply that ends the pattern.
+#[tokio::test(flavor = "multi_thread")]
+async fn losses_are_announced_by_symbol() {
+    const TRADES: u64 = 20_000;
+    let redis = Redis::start().await;
+    let gateway = TestGateway::on(&redis, |config| config.max_outbox_bytes = 20_000).await;
+    let mut worker = redis.publisher().await;
+    let mut client = gateway.subscriber(&["AA", "A*", "*"]).await;
+    let symbol = |n: u64| ["AA", "AB", "B"][n as usize % 3];
+    for start in (0..TRADES).step_by(500) {
+        let trades = (start..start + 500).map(|n| {
+            let payload = trade(symbol(n), "1", n).replace("NASDAQ", &"N".repeat(800));
+            (symbol(n).to_owned(), payload)
+        });
+        worker.trades(trades).await;
+    }
+    let metrics = &gateway.gateway.state().metrics;
+    support::until("the client to be too slow", async || {
+        (metrics.sum(|shard| &shard.events_skipped) > 0 && metrics.ingest.events_framed.get() == TRADES)
+            .then_some(())
+    })
+    .await;
+    client.send(r#"{"action":"unsubscribe","symbols":["*"]}"#).await;
+    let mut seen: HashMap<String, u64> = HashMap::new();
+    let mut announced = 0;
+    let reply = loop {
+        let message = client.json().await;
+        let data = &message["data"];
+        let of = |data: &Value| data["symbol"].as_str().expect("a symbol").to_owned();
+        match message["type"].as_str() {
+            Some("trade") => *seen.entry(of(data)).or_default() += 1,
+            Some("status") => {
+                assert_eq!(message["event"], "skipped", "{message}");
+                let count = data["count"].as_u64().expect("a count");
+                announced += count;
+                *seen.entry(of(data)).or_default() += count;
+            }
+            _ => break message,
+        }
+    };
+    assert_eq!(reply["data"]["unsubscribed"], json!(["AA", "A*", "*"]), "{reply}");
+    assert!(announced > 0);
+    for n in 0..3 {
+        let published = (0..TRADES).filter(|each| each % 3 == n).count() as u64;
+        assert_eq!(seen[symbol(n)], published, "delivered + announced = published, of {}", symbol(n));
+    }
+}
