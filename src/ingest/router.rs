@@ -244,6 +244,9 @@ impl Iterator for Shards {
 }
 
 #[cfg(test)]
+mod model_tests;
+
+#[cfg(test)]
 mod tests {
     use super::*;
 

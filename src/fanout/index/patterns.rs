@@ -105,3 +105,37 @@ impl<K: Key> Index<K> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use slotmap::{DefaultKey, SlotMap};
+
+    use super::*;
+    use crate::market::EventType;
+
+    #[test]
+    fn a_pattern_lists_a_topic_once_however_often_subscribers_come_and_go() {
+        let mut clients: SlotMap<DefaultKey, ()> = SlotMap::new();
+        let mut ids: SlotMap<TopicId, ()> = SlotMap::with_key();
+        let mut index = Index::default();
+        let [pattern, symbol] =
+            ["A*", "AAPL"].map(|name| Subject::parse(EventType::Trade, name.as_bytes()).unwrap());
+        let (faithful, fickle) = (clients.insert(()), clients.insert(()));
+        assert!(index.hold(&pattern));
+        index.grant(pattern.clone(), ids.insert(()));
+        index.subscribe(faithful, std::slice::from_ref(&pattern));
+        let id = ids.insert(());
+        index.opened(symbol.clone(), id);
+        for _ in 0..10 {
+            assert!(!index.hold(&symbol), "opened, so ingest need not be asked");
+            index.subscribe(fickle, std::slice::from_ref(&symbol));
+            index.unsubscribe(fickle, std::slice::from_ref(&symbol));
+        }
+        let Name::Pattern(name) = &pattern.name else { panic!("no pattern") };
+        assert_eq!(index.patterns.get(EventType::Trade, name).unwrap().keeps, [id]);
+        assert_eq!(index.take_unwanted(), []);
+        index.disconnect(faithful);
+        assert_eq!(index.take_unwanted().len(), 2);
+        assert_eq!(index.topics(), 0);
+    }
+}

@@ -1,0 +1,316 @@
+//! The router together with the indexes of two shards, against a plain list of who has subscribed to what: with queues between
+//! them that are emptied at any time, so that whatever can cross on the way does.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+
+use proptest::prelude::*;
+use slotmap::{DefaultKey, SlotMap};
+
+use super::*;
+use crate::fanout::index::Index;
+
+const SHARDS: usize = 2;
+const TYPES: [EventType; 2] = [EventType::Trade, EventType::News];
+const SYMBOLS: [&str; 2] = ["A", "AA"];
+const NAMES: [&str; 5] = ["A", "AA", "*", "A*", "AA*"];
+
+#[derive(Debug, Clone)]
+enum Op {
+    Connect(usize),
+    Subscribe(usize, Vec<Subject>),
+    Unsubscribe(usize, Vec<Subject>),
+    Disconnect(usize),
+    Publish(EventType, &'static str),
+    HandOver,
+    /// Ingest takes the next messages of a shard, so many.
+    Ingest(usize, u8),
+    /// A shard takes its next messages, so many.
+    Shard(usize, u8),
+}
+
+fn op() -> impl Strategy<Value = Op> {
+    let subject = (0..6usize, 0..NAMES.len()).prop_map(|(event_type, name)| {
+        // Mostly trades, so that subscriptions meet.
+        Subject::parse(TYPES[event_type / 5], NAMES[name].as_bytes()).unwrap()
+    });
+    let subjects =
+        prop::collection::btree_set(subject, 1..3).prop_map(|set| set.into_iter().collect::<Vec<_>>());
+    prop_oneof![
+        1 => (0..SHARDS).prop_map(Op::Connect),
+        4 => (any::<usize>(), subjects.clone()).prop_map(|(client, subjects)| Op::Subscribe(client, subjects)),
+        4 => (any::<usize>(), subjects).prop_map(|(client, subjects)| Op::Unsubscribe(client, subjects)),
+        1 => any::<usize>().prop_map(Op::Disconnect),
+        6 => (0..6usize, 0..SYMBOLS.len()).prop_map(|(event_type, symbol)| {
+            Op::Publish(TYPES[event_type / 5], SYMBOLS[symbol])
+        }),
+        4 => Just(Op::HandOver),
+        6 => (0..SHARDS, 1..8u8).prop_map(|(shard, count)| Op::Ingest(shard, count)),
+        6 => (0..SHARDS, 1..12u8).prop_map(|(shard, count)| Op::Shard(shard, count)),
+    ]
+}
+
+enum ToIngest {
+    Want(Vec<Subject>),
+    Release(Vec<TopicId>),
+}
+
+enum ToShard {
+    Opened(Vec<(Subject, TopicId)>),
+    Granted(Vec<(Subject, TopicId)>),
+    Batch(Option<Frames>),
+    /// Stands behind the frames of an event, if there are any.
+    Published(u64),
+}
+
+#[derive(Default)]
+struct Shard {
+    index: Index<DefaultKey>,
+    inbox: VecDeque<ToShard>,
+    outbox: VecDeque<ToIngest>,
+    pending: VecDeque<(DefaultKey, Vec<Subject>)>,
+    clients: SlotMap<DefaultKey, Client>,
+    /// By event: who has got it, and by whom it has to be got, in which round of subscribing.
+    got: BTreeMap<u64, BTreeSet<DefaultKey>>,
+    due: BTreeMap<u64, (Subject, Vec<(DefaultKey, u64)>)>,
+}
+
+#[derive(Default)]
+struct Client {
+    waiting: bool,
+    /// With the number of the subscribe that began it.
+    held: Vec<(Subject, u64)>,
+}
+
+impl Client {
+    fn rounds(&self, topic: &Subject) -> impl Iterator<Item = u64> {
+        let matches = |held: &Subject| {
+            held.event_type == topic.event_type
+                && match (&held.name, topic.name.symbol()) {
+                    (Name::Pattern(pattern), Some(symbol)) => pattern.matches(symbol.as_bytes()),
+                    (name, Some(symbol)) => name.symbol() == Some(symbol),
+                    _ => false,
+                }
+        };
+        self.held.iter().filter(move |(held, _)| matches(held)).map(|(_, round)| *round)
+    }
+}
+
+impl Shard {
+    fn subscribe(&mut self, key: DefaultKey, subjects: Vec<Subject>, round: u64) {
+        let asked: Vec<_> = subjects.iter().filter(|subject| self.index.hold(subject)).cloned().collect();
+        if asked.is_empty() && self.index.all_live(&subjects) {
+            return self.complete(key, &subjects, round);
+        }
+        self.clients[key].waiting = true;
+        self.pending.push_back((key, subjects));
+        self.outbox.push_back(ToIngest::Want(asked));
+    }
+
+    fn complete(&mut self, key: DefaultKey, subjects: &[Subject], round: u64) {
+        self.index.subscribe(key, subjects);
+        let held = &mut self.clients[key].held;
+        for subject in subjects {
+            if !held.iter().any(|(each, _)| each == subject) {
+                held.push((subject.clone(), round));
+            }
+        }
+    }
+
+    fn release_unwanted(&mut self) {
+        let unwanted = self.index.take_unwanted();
+        if !unwanted.is_empty() {
+            self.outbox.push_back(ToIngest::Release(unwanted));
+        }
+    }
+
+    fn take(&mut self, round: u64) {
+        match self.inbox.pop_front() {
+            None => {}
+            Some(ToShard::Opened(topics)) => {
+                topics.into_iter().for_each(|(subject, id)| self.index.opened(subject, id));
+            }
+            Some(ToShard::Granted(topics)) => {
+                topics.into_iter().for_each(|(subject, id)| self.index.grant(subject, id));
+                let (key, subjects) = self.pending.pop_front().expect("an answer to a question");
+                match self.clients.get_mut(key) {
+                    Some(client) => {
+                        client.waiting = false;
+                        self.complete(key, &subjects, round);
+                    }
+                    None => self.index.release(&subjects),
+                }
+            }
+            Some(ToShard::Batch(frames)) => frames.iter().for_each(|frames| self.apply(frames)),
+            Some(ToShard::Published(event)) => self.check(event),
+        }
+        self.release_unwanted();
+    }
+
+    fn apply(&mut self, frames: &Frames) {
+        let mut start = 0;
+        for entry in &frames.table {
+            let frame = String::from_utf8_lossy(&frames.bytes[start..entry.end as usize]).into_owned();
+            start = entry.end as usize;
+            let number = frame.split("\"timestamp\":").nth(1).and_then(|rest| rest.split('}').next());
+            let event: u64 = number.and_then(|number| number.parse().ok()).expect("a number");
+            let mut subscriptions = vec![entry.topic];
+            subscriptions.extend(self.index.patterns_of(entry.topic));
+            assert!(self.index.has_patterns() || subscriptions.len() == 1);
+            let subscribers: BTreeSet<_> =
+                subscriptions.iter().flat_map(|id| self.index.subscribers(*id)).copied().collect();
+            for key in &subscribers {
+                let topic = &self.due[&event].0;
+                assert!(self.clients[*key].rounds(topic).next().is_some(), "{topic:?} came unasked");
+            }
+            assert!(self.got.insert(event, subscribers).is_none(), "event {event} came twice");
+        }
+    }
+
+    /// All of an event's frames, if any, have been applied by now.
+    fn check(&mut self, event: u64) {
+        let (topic, due) = self.due.remove(&event).expect("published");
+        let got = self.got.remove(&event).unwrap_or_default();
+        for (key, round) in due {
+            let Some(client) = self.clients.get(key) else { continue };
+            let kept = client.rounds(&topic).any(|each| each == round);
+            assert!(!kept || got.contains(&key), "{topic:?} did not come");
+        }
+    }
+}
+
+struct World {
+    router: Router,
+    shards: Vec<Shard>,
+    clients: Vec<(usize, DefaultKey)>,
+    round: u64,
+    event: u64,
+    /// Routed and not handed over.
+    published: Vec<u64>,
+}
+
+impl World {
+    fn new() -> Self {
+        let shards = (0..SHARDS).map(|_| Shard::default()).collect();
+        Self {
+            router: Router::new(SHARDS, 1_000),
+            shards,
+            clients: Vec::new(),
+            round: 0,
+            event: 0,
+            published: Vec::new(),
+        }
+    }
+
+    /// A client that isn't waiting for an answer.
+    fn client(&mut self, pick: usize) -> Option<(&mut Shard, DefaultKey)> {
+        let (shard, key) = *self.clients.get(pick.checked_rem(self.clients.len())?)?;
+        let shard = &mut self.shards[shard];
+        (!shard.clients[key].waiting).then_some((shard, key))
+    }
+
+    fn apply(&mut self, op: Op) {
+        self.round += 1;
+        let round = self.round;
+        match op {
+            Op::Connect(shard) => {
+                self.clients.push((shard, self.shards[shard].clients.insert(Client::default())))
+            }
+            Op::Subscribe(pick, subjects) => {
+                let Some((shard, key)) = self.client(pick) else { return };
+                shard.subscribe(key, subjects, round);
+            }
+            Op::Unsubscribe(pick, subjects) => {
+                let Some((shard, key)) = self.client(pick) else { return };
+                shard.index.unsubscribe(key, &subjects);
+                shard.clients[key].held.retain(|(held, _)| !subjects.contains(held));
+                shard.release_unwanted();
+            }
+            Op::Disconnect(pick) => {
+                let Some(pick) = pick.checked_rem(self.clients.len()) else { return };
+                let (shard, key) = self.clients.swap_remove(pick);
+                let shard = &mut self.shards[shard];
+                shard.clients.remove(key);
+                shard.index.disconnect(key);
+                shard.release_unwanted();
+            }
+            Op::Publish(event_type, symbol) => self.publish(event_type, symbol),
+            Op::HandOver => self.hand_over(),
+            Op::Ingest(shard, count) => (0..count).for_each(|_| self.ingest(shard)),
+            Op::Shard(shard, count) => (0..count).for_each(|_| self.shards[shard].take(round)),
+        }
+    }
+
+    fn publish(&mut self, event_type: EventType, symbol: &str) {
+        self.event += 1;
+        let event = self.event;
+        let payload =
+            format!(r#"{{"symbol":"{symbol}","headline":"","price":1,"volume":1,"timestamp":{event}}}"#);
+        let topic = Subject::parse(event_type, symbol.as_bytes()).unwrap();
+        for shard in &mut self.shards {
+            let clients = shard.clients.iter();
+            let due = clients.flat_map(|(key, client)| client.rounds(&topic).map(move |round| (key, round)));
+            let due = due.collect();
+            shard.due.insert(event, (topic.clone(), due));
+        }
+        self.router.route(event_type, symbol.as_bytes(), payload.as_bytes(), 1);
+        self.published.push(event);
+    }
+
+    /// As `Handover::hand_over` does.
+    fn hand_over(&mut self) {
+        for (id, shard) in self.shards.iter_mut().enumerate() {
+            shard.inbox.push_back(ToShard::Opened(self.router.take_opened(id)));
+            shard.inbox.push_back(ToShard::Batch(self.router.take(id, 1)));
+            shard.inbox.extend(self.published.iter().copied().map(ToShard::Published));
+        }
+        self.published.clear();
+    }
+
+    /// As `Ingest::take_commands` does.
+    fn ingest(&mut self, id: usize) {
+        let shard = &mut self.shards[id];
+        match shard.outbox.pop_front() {
+            None => {}
+            Some(ToIngest::Want(subjects)) => {
+                let want = |subject: Subject| (subject.clone(), self.router.want(id, &subject));
+                let granted = subjects.into_iter().map(want).collect();
+                shard.inbox.push_back(ToShard::Opened(self.router.take_opened(id)));
+                shard.inbox.push_back(ToShard::Granted(granted));
+            }
+            Some(ToIngest::Release(topics)) => {
+                topics.into_iter().for_each(|topic| self.router.release(id, topic));
+            }
+        }
+    }
+
+    /// Everyone goes, and all that is under way arrives.
+    fn end(mut self) {
+        while !self.clients.is_empty() {
+            self.apply(Op::Disconnect(0));
+        }
+        self.hand_over();
+        while self.shards.iter().any(|shard| !shard.inbox.is_empty() || !shard.outbox.is_empty()) {
+            (0..SHARDS).for_each(|shard| self.apply(Op::Ingest(shard, 1)));
+            (0..SHARDS).for_each(|shard| self.apply(Op::Shard(shard, 1)));
+        }
+        assert_eq!(self.router.topics(), 0, "ids are freed");
+        for shard in &self.shards {
+            assert_eq!((shard.index.topics(), shard.index.has_patterns()), (0, false));
+            assert!(shard.due.is_empty() && shard.got.is_empty());
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(2000))]
+
+    #[test]
+    fn every_subscriber_gets_every_event_once_whatever_crosses_on_the_way(
+        ops in prop::collection::vec(op(), 1..300),
+    ) {
+        let mut world = World::new();
+        (0..SHARDS).for_each(|shard| world.apply(Op::Connect(shard)));
+        ops.into_iter().for_each(|op| world.apply(op));
+        world.end();
+    }
+}
