@@ -4,10 +4,11 @@
 mod support;
 
 use std::collections::HashSet;
+use std::sync::Arc;
 
 use futures_util::future::join_all;
 use support::process::Process;
-use support::{Client, Redis, raw, trade};
+use support::{Client, Redis, TestGateway, raw, trade};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn everyone_is_told_and_the_process_exits_0() {
@@ -61,4 +62,46 @@ async fn a_second_signal_ends_it_at_once() {
     support::until("the drain to begin", async || gateway.has_logged("draining").then_some(())).await;
     gateway.signal("TERM");
     assert!(!gateway.exit().await.success());
+}
+
+/// The symbol's last subscriber goes with the drain; what it has missed is announced by name all the same.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_client_has_missed_is_announced_before_the_end() {
+    const TRADES: u64 = 20_000;
+    let redis = Redis::start().await;
+    let gateway = TestGateway::on(&redis, |config| config.max_outbox_bytes = 20_000).await;
+    let mut client = gateway.subscriber(&["AAPL"]).await;
+    let mut worker = redis.publisher().await;
+    for start in (0..TRADES).step_by(500) {
+        let payload = |n| trade("AAPL", "1", n).replace("NASDAQ", &"N".repeat(800));
+        worker.trades((start..start + 500).map(|n| ("AAPL".to_owned(), payload(n)))).await;
+    }
+    let state = Arc::clone(gateway.gateway.state());
+    let metrics = &state.metrics;
+    support::until("everything to be framed, and the client to be too slow", async || {
+        let skipped = metrics.sum(|shard| &shard.events_skipped);
+        (metrics.ingest.events_framed.get() == TRADES && skipped > 0).then_some(())
+    })
+    .await;
+    let drain = tokio::spawn(gateway.gateway.drain());
+    support::until("the subscription to end", async || {
+        (metrics.sum(|shard| &shard.subscriptions) == 0).then_some(())
+    })
+    .await;
+    let (mut delivered, mut announced) = (0, 0);
+    loop {
+        let message = client.json().await;
+        match message["event"].as_str() {
+            None => delivered += 1,
+            Some("skipped") => {
+                assert_eq!(message["data"]["symbol"], "AAPL");
+                announced += message["data"]["count"].as_u64().expect("a count");
+            }
+            _ => break,
+        }
+    }
+    assert!(announced > 0);
+    assert_eq!(delivered + announced, TRADES);
+    assert_eq!(client.ending().await.expect("a close frame").0, 1012);
+    assert_eq!(drain.await.expect("the drain ends"), 0);
 }

@@ -147,8 +147,12 @@ impl Outbox {
     pub fn topics(&self) -> HashSet<TopicId, RandomState> {
         let runs = self.head.iter().chain(self.tail.iter().flat_map(|tail| tail.iter()));
         let queued = runs.flat_map(|run| &run.batch.table()[run.from as usize..run.to as usize]);
-        let skipped = self.aside.iter().flat_map(|aside| aside.skipped.keys().copied());
-        queued.map(|entry| entry.topic).filter(|topic| !topic.is_null()).chain(skipped).collect()
+        queued.map(|entry| entry.topic).filter(|topic| !topic.is_null()).chain(self.skipped()).collect()
+    }
+
+    /// The topics of what is skipped and not announced yet.
+    pub fn skipped(&self) -> impl Iterator<Item = TopicId> {
+        self.aside.iter().flat_map(|aside| aside.skipped.keys().copied())
     }
 
     /// Counts events that never reached the queue, to be announced like those skipped from it.

@@ -231,6 +231,12 @@ impl Shard {
         if !conn.is_live() {
             return;
         }
+        // What is yet to be announced has to be named when the topic has gone with its last subscriber.
+        for topic in conn.outbox.skipped().collect::<Vec<_>>() {
+            if let Some(subject) = self.index.subject(topic) {
+                conn.outbox.remember(topic, subject.clone());
+            }
+        }
         conn.outbox.push_own(Batch::own(close::close_frame(code, reason), &self.ledger));
         conn.phase = Phase::Closing;
         conn.unread = None;
