@@ -38,6 +38,37 @@ fn event(c: &mut Criterion) {
             }
         });
     });
+    group.bench_function("route, matched by a pattern of two shards", |b| {
+        let mut router = Router::new(2, 65_536);
+        let everything = Subject::parse(EventType::Trade, b"*").into_iter();
+        everything.for_each(|everything| (0..2).for_each(|shard| _ = router.want(shard, &everything)));
+        b.iter(|| {
+            router.route(
+                EventType::Trade,
+                black_box(b"AAPL"),
+                black_box(TRADE.as_bytes()),
+                1_234_567_890_123,
+            );
+            if router.building_bytes() > 200_000 {
+                (0..2).for_each(|shard| drop(router.take(shard, 1)));
+            }
+        });
+    });
+    group.bench_function("route, wanted by nobody, beside three patterns", |b| {
+        let mut router = router(2);
+        for pattern in ["BTC-*", "ETH-*", "A*"] {
+            let pattern = Subject::parse(EventType::Trade, pattern.as_bytes());
+            pattern.iter().for_each(|pattern| _ = router.want(0, pattern));
+        }
+        b.iter(|| {
+            router.route(
+                EventType::Trade,
+                black_box(b"GOOGL"),
+                black_box(TRADE.as_bytes()),
+                1_234_567_890_123,
+            )
+        });
+    });
     group.bench_function("route, wanted by nobody", |b| {
         let mut router = router(2);
         b.iter(|| {

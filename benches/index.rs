@@ -1,4 +1,5 @@
-//! Subscribe, unsubscribe, disconnect: what they cost beside 10 to 100,000 other subscribers of the same topic.
+//! Subscribe, unsubscribe, disconnect: what they cost beside 10 to 100,000 other subscribers of the same topic. And finding those
+//! that an event goes to, by its symbol or by a pattern.
 
 use criterion::{BatchSize, BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use slotmap::{DefaultKey, SlotMap};
@@ -75,5 +76,44 @@ fn index(c: &mut Criterion) {
     group.finish();
 }
 
-criterion_group!(benches, index);
+/// A thousand topics, of which one client wants all.
+fn find(c: &mut Criterion) {
+    let mut group = c.benchmark_group("index");
+    group.throughput(Throughput::Elements(1_000));
+    let symbols: Vec<Subject> =
+        (0..1_000).filter_map(|n| Subject::parse(EventType::Trade, format!("S{n}").as_bytes())).collect();
+    let everything: Vec<Subject> = Subject::parse(EventType::Trade, b"*").into_iter().collect();
+    for (name, wanted) in [("by symbol", &symbols), ("by *", &everything)] {
+        let mut ids: SlotMap<TopicId, ()> = SlotMap::with_key();
+        let mut index = Index::default();
+        for subject in wanted {
+            index.hold(subject);
+            index.grant(subject.clone(), ids.insert(()));
+        }
+        let client: DefaultKey = SlotMap::new().insert(());
+        index.subscribe(client, wanted);
+        if index.has_patterns() {
+            symbols.iter().for_each(|symbol| index.opened(symbol.clone(), ids.insert(())));
+        }
+        let topics: Vec<TopicId> = ids
+            .keys()
+            .filter(|id| index.subject(*id).is_some_and(|subject| subject.name.symbol().is_some()))
+            .collect();
+        group.bench_function(BenchmarkId::new("find the subscriber of 1000 topics", name), |b| {
+            b.iter(|| {
+                let found = |id: TopicId| {
+                    let mut found = index.subscribers(id).len();
+                    if index.has_patterns() {
+                        found += index.patterns_of(id).map(|id| index.subscribers(id).len()).sum::<usize>();
+                    }
+                    found
+                };
+                topics.iter().map(|id| found(*id)).sum::<usize>()
+            });
+        });
+    }
+    group.finish();
+}
+
+criterion_group!(benches, index, find);
 criterion_main!(benches);

@@ -21,7 +21,7 @@
 //! | what is an acceptable event | [`market`] |
 //! | the bytes of a frame or reply | [`frame`], [`conn::reply`] |
 //! | what a client may ask for | [`conn::session`] |
-//! | who gets an event | [`ingest::router`] (which shards), [`fanout::index`] (which clients) |
+//! | who gets an event | [`ingest::router`] (which shards), [`fanout::index`] (which clients), [`market::patterns`] (`BTC-*`) |
 //! | what happens to a slow client | [`fanout::slowness`] (when), [`fanout::outbox`] (what) |
 //! | reading Redis, coming back after a loss | [`ingest`], [`ingest::redis`] |
 //! | the built-in broker | [`ingest::embedded`] |

@@ -79,7 +79,7 @@ pub struct ShardMetrics {
     pub connections_dead: Counter,
     /// Gauge: (client, topic) pairs.
     pub subscriptions: Counter,
-    /// Gauge: topics with at least one subscriber on this shard.
+    /// Gauge: topics that clients of this shard want, by symbol or by pattern, and the patterns themselves.
     pub topics: Counter,
     /// Frames written completely to sockets: events, replies and status (not pings, pongs, close).
     pub messages_sent: Counter,

@@ -143,6 +143,24 @@ async fn a_pattern_is_one_subscription_and_leaves_nothing_behind() {
     topics(0).await;
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn in_the_url_and_where_they_are_not_allowed() {
+    let redis = Redis::start().await;
+    let gateway = gateway(&redis).await;
+    let mut client = Client::connect(&format!("ws://{}/ws?symbols=B*,AAPL", gateway.addr)).await;
+    assert_eq!(client.json().await["data"]["subscribed"], json!(["B*", "AAPL"]));
+    publish(&mut redis.publisher().await, "BTC", 1).await;
+    gets(&mut client, "BTC", 1).await;
+    let strict = TestGateway::on(&redis, |config| config.allow_wildcard = false).await;
+    let mut client = strict.client().await;
+    client.send(r#"{"action":"subscribe","symbols":["AAPL","B*"]}"#).await;
+    let refusal = client.json().await;
+    assert_eq!(refusal["code"], "INVALID_INPUT");
+    assert!(refusal["message"].as_str().is_some_and(|text| text.contains("ALLOW_WILDCARD")), "{refusal}");
+    let reply = client.subscribe(&["AAPL"]).await;
+    assert_eq!(reply["data"]["currentSubscriptions"], json!(["AAPL"]), "the refused request changed nothing");
+}
+
 /// What is skipped of a pattern's symbols is announced for each symbol, and before the reply that ends the pattern.
 #[tokio::test(flavor = "multi_thread")]
 async fn losses_are_announced_by_symbol() {

@@ -114,7 +114,11 @@ const FAMILIES: &[Family] = &[
         ShardCounter(|s| s.protocol_errors.get()),
     ),
     family("ws_subscriptions", "Pairs of client and topic", ShardGauge(|s| s.subscriptions.get())),
-    family("ws_topics", "Topics with a subscriber on the shard", ShardGauge(|s| s.topics.get())),
+    family(
+        "ws_topics",
+        "Topics that clients of the shard want, by symbol or by pattern, and the patterns",
+        ShardGauge(|s| s.topics.get()),
+    ),
     // What goes over their sockets.
     family(
         "ws_messages_sent",
