@@ -36,6 +36,8 @@ pub struct Index<K: Key> {
     patterns: Patterns<Watch>,
     /// That `patterns` has any, at hand for every run of events.
     has_patterns: bool,
+    /// Goes up when a pattern comes to life or ends. Topics begin with 0: nothing is known of them.
+    epoch: u64,
     /// Ended, and ingest has yet to be told.
     unwanted: Vec<TopicId>,
 }
@@ -60,11 +62,22 @@ struct Topic<K> {
     holds: u32,
     /// Listed by a pattern, see [`patterns`].
     kept: bool,
+    /// The patterns that match the topic, as of [`Index::epoch`].
+    patterns: SmallVec<[TopicId; 2]>,
+    epoch: u64,
 }
 
 impl<K> Topic<K> {
     fn new(subject: Subject, holds: u32) -> Self {
-        Self { subject, subscribers: Vec::new(), places: Vec::new(), holds, kept: false }
+        Self {
+            subject,
+            subscribers: Vec::new(),
+            places: Vec::new(),
+            holds,
+            kept: false,
+            patterns: SmallVec::new(),
+            epoch: 0,
+        }
     }
 
     fn is_unwanted(&self) -> bool {
@@ -98,6 +111,7 @@ impl<K: Key> Default for Index<K> {
             subscriptions: 0,
             patterns: Patterns::default(),
             has_patterns: false,
+            epoch: 1,
             unwanted: Vec::new(),
         }
     }

@@ -25,14 +25,19 @@ impl<K: Key> Index<K> {
         self.has_patterns
     }
 
-    /// The live patterns that match a topic, the longest first.
-    pub fn patterns_of(&self, topic: TopicId) -> impl Iterator<Item = TopicId> {
-        let symbol =
-            self.subject(topic).and_then(|subject| Some((subject.event_type, subject.name.symbol()?)));
-        let watches = symbol
-            .into_iter()
-            .flat_map(|(event_type, symbol)| self.patterns.matching(event_type, symbol.as_bytes()));
-        watches.map(|watch| watch.id).filter(|id| !id.is_null())
+    /// The live patterns that match a topic, the longest first. Looked up again only after a pattern has come or gone.
+    #[inline]
+    pub fn patterns_of(&mut self, topic: TopicId) -> &[TopicId] {
+        let Some(topic) = self.topics.get_mut(topic) else { return &[] };
+        if topic.epoch != self.epoch {
+            topic.epoch = self.epoch;
+            topic.patterns.clear();
+            if let Some(symbol) = topic.subject.name.symbol() {
+                let watches = self.patterns.matching(topic.subject.event_type, symbol.as_bytes());
+                topic.patterns.extend(watches.map(|watch| watch.id).filter(|id| !id.is_null()));
+            }
+        }
+        &topic.patterns
     }
 
     /// Ingest has found a topic that a pattern of this shard matches: its events come under `id` from now on. If the pattern
@@ -89,6 +94,7 @@ impl<K: Key> Index<K> {
             && let Some(watch) = self.patterns.get_mut(subject.event_type, pattern)
         {
             watch.id = id;
+            self.epoch += 1;
         }
     }
 
@@ -97,6 +103,7 @@ impl<K: Key> Index<K> {
         let Name::Pattern(pattern) = &subject.name else { return };
         let Some(watch) = self.patterns.remove(subject.event_type, pattern) else { return };
         self.has_patterns = !self.patterns.is_empty();
+        self.epoch += 1;
         for id in watch.keeps {
             if let Some(topic) = self.topics.get_mut(id) {
                 topic.kept = false;

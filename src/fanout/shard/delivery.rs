@@ -2,6 +2,8 @@
 
 use std::rc::Rc;
 
+use smallvec::SmallVec;
+
 use super::super::batch::{Batch, Frames, TopicId};
 use super::super::outbox::Outbox;
 use super::{Feed, Shard};
@@ -69,6 +71,10 @@ impl Shard {
     pub(super) fn for_each_subscriber(&mut self, topic: TopicId, mut queue: impl FnMut(&mut Conn, TopicId)) {
         let Self { conns, index, dirty, offers, .. } = self;
         *offers += 1;
+        let patterns = match index.has_patterns() {
+            true => SmallVec::<[TopicId; 2]>::from_slice(index.patterns_of(topic)),
+            false => SmallVec::new(),
+        };
         let mut offer_to = |subscription: TopicId| {
             for &key in index.subscribers(subscription) {
                 let Some(conn) = conns.get_mut(key) else { continue };
@@ -83,9 +89,7 @@ impl Shard {
             }
         };
         offer_to(topic);
-        if index.has_patterns() {
-            index.patterns_of(topic).for_each(offer_to);
-        }
+        patterns.into_iter().for_each(offer_to);
     }
 
     pub(super) fn tell_feed(&mut self, feed: Feed) {

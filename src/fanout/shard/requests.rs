@@ -140,8 +140,9 @@ impl Shard {
         let mut ended: Vec<_> = left.into_iter().map(|left| (left.topic, left.subject)).collect();
         if !queued.is_empty() {
             let kept = self.index.topics_of(key);
-            let comes =
-                |topic| kept.contains(&topic) || self.index.patterns_of(topic).any(|id| kept.contains(&id));
+            let mut comes = |topic| {
+                kept.contains(&topic) || self.index.patterns_of(topic).iter().any(|id| kept.contains(id))
+            };
             ended.extend(queued.into_iter().filter(|(topic, _)| !comes(*topic)));
         }
         let ends = ended.iter().map(|(topic, _)| *topic).collect();

@@ -213,7 +213,8 @@ impl World {
         let round = self.round;
         match op {
             Op::Connect(shard) => {
-                self.clients.push((shard, self.shards[shard].clients.insert(Client::default())))
+                let key = self.shards[shard].clients.insert(Client::default());
+                self.clients.push((shard, key));
             }
             Op::Subscribe(pick, subjects) => {
                 let Some((shard, key)) = self.client(pick) else { return };
