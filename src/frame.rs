@@ -74,6 +74,16 @@ pub fn text(payload: &[u8]) -> Vec<u8> {
     out
 }
 
+/// The payload of a complete frame as it is built here.
+pub fn payload(frame: &[u8]) -> &[u8] {
+    let header_bytes = match frame.get(1) {
+        Some(126) => 4,
+        Some(127) => HEADER_BYTES_MAX,
+        _ => 2,
+    };
+    frame.get(header_bytes..).unwrap_or_default()
+}
+
 /// The longest header of an unmasked frame.
 const HEADER_BYTES_MAX: usize = 10;
 
@@ -133,6 +143,7 @@ mod tests {
             assert!(header.is_final && header.mask.is_none());
             assert_eq!(payload_len as usize, len);
             assert_eq!(frame.len() - cursor.position() as usize, len);
+            assert_eq!(payload(&frame).len(), len);
         }
     }
 }

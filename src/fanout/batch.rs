@@ -50,12 +50,14 @@ pub struct Batch {
     ledger: Ledger,
     /// Topics whose subscription ends with this (own) frame: see [`Batch::ends`].
     ends: Box<[TopicId]>,
+    /// How many events each frame stands for.
+    stands_for: u64,
 }
 
 impl Batch {
     /// Takes over what ingest built.
     pub fn shared(frames: Frames, ledger: &Ledger) -> Rc<Self> {
-        Self::new(frames, Box::default(), ledger)
+        Self::new(frames, Box::default(), 1, ledger)
     }
 
     /// One frame for one client.
@@ -66,21 +68,29 @@ impl Batch {
     /// The reply to an unsubscribe from `ends`: what was skipped of them is announced before it.
     pub fn farewell(frame: Vec<u8>, ends: Box<[TopicId]>, ledger: &Ledger) -> Rc<Self> {
         let table = vec![Entry { end: frame.len() as u32, topic: TopicId::null() }];
-        Self::new(Frames { bytes: frame.into(), table, arrived_us: 0 }, ends, ledger)
+        Self::new(Frames { bytes: frame.into(), table, arrived_us: 0 }, ends, 1, ledger)
     }
 
-    fn new(frames: Frames, ends: Box<[TopicId]>, ledger: &Ledger) -> Rc<Self> {
+    fn new(frames: Frames, ends: Box<[TopicId]>, stands_for: u64, ledger: &Ledger) -> Rc<Self> {
         ledger.0.set(ledger.0.get() + frames.bytes.len());
-        Rc::new(Self { frames, ledger: ledger.clone(), ends })
+        Rc::new(Self { frames, ledger: ledger.clone(), ends, stands_for })
     }
 
-    /// A batch of frame `index` alone: what a partly written frame is kept alive by when the rest is dropped.
+    /// A batch of frame `index` alone: what keeps it alive when the rest is dropped.
     pub fn extract(&self, index: u32) -> Rc<Self> {
-        let frame = self.slice(self.start(index), self.start(index + 1));
-        let entry = Entry { end: frame.len() as u32, topic: self.topic(index) };
-        let bytes = Bytes::copy_from_slice(frame);
-        let frames = Frames { bytes, table: vec![entry], arrived_us: self.frames.arrived_us };
-        Self::new(frames, Box::default(), &self.ledger)
+        self.rebuilt(index, self.frame(index).to_vec(), self.stands_for)
+    }
+
+    /// A batch of `frame` alone, which takes the place of frame `index` and stands for so many events.
+    pub fn rebuilt(&self, index: u32, frame: Vec<u8>, stands_for: u64) -> Rc<Self> {
+        let table = vec![Entry { end: frame.len() as u32, topic: self.topic(index) }];
+        let frames = Frames { bytes: frame.into(), table, arrived_us: self.frames.arrived_us };
+        Self::new(frames, Box::default(), stands_for, &self.ledger)
+    }
+
+    /// How many events each frame stands for: more than one only where a client had them added up.
+    pub fn stands_for(&self) -> u64 {
+        self.stands_for
     }
 
     /// The entries of the frames.
@@ -117,6 +127,11 @@ impl Batch {
     #[inline]
     pub fn is_own(&self) -> bool {
         self.frames.table.first().is_some_and(|entry| entry.topic.is_null())
+    }
+
+    /// Frame `index`.
+    pub fn frame(&self, index: u32) -> &[u8] {
+        self.slice(self.start(index), self.start(index + 1))
     }
 
     /// The bytes from `start` to `end`.

@@ -9,12 +9,17 @@
 //! What was skipped is announced directly before the topic's next event, before the reply that ends its subscription,
 //! or once the queue is empty; the count is fixed when the announcement's first byte is written.
 
-use std::collections::{HashMap, HashSet, VecDeque};
+mod aside;
+mod policies;
+
+use std::collections::{HashSet, VecDeque};
 use std::rc::Rc;
 
 use foldhash::fast::RandomState;
 use slotmap::Key;
 
+use self::aside::Aside;
+pub use self::policies::Reduced;
 use super::batch::{Batch, TopicId};
 use crate::market::Subject;
 
@@ -42,47 +47,15 @@ pub struct Outbox {
     head_written_bytes: u32,
     event_bytes: u32,
     own_bytes: u32,
+    /// Runs ever queued at the back, wrapping: what a [`Position`] counts in.
+    pushed: u32,
     aside: Option<Box<Aside>>,
 }
 
-/// What only clients in trouble, or just being pinged, have.
-#[derive(Debug, Default)]
-struct Aside {
-    /// Pings and pongs, complete frames.
-    urgent: Vec<u8>,
-    urgent_written_bytes: usize,
-    skipped: HashMap<TopicId, u64, RandomState>,
-    /// Topics that were unsubscribed while events of theirs may have been queued: their names outlive the index.
-    former: Vec<(TopicId, Subject)>,
-    /// The announcement that [`Outbox::chunk`] has offered and of which nothing is written yet.
-    offered: Option<(TopicId, Rc<Batch>)>,
-}
-
-impl Aside {
-    fn is_idle(&self) -> bool {
-        self.urgent.is_empty() && self.skipped.is_empty()
-    }
-
-    /// Pings and pongs overtake, but only at a frame boundary.
-    fn urgent_is_due(&self, at_boundary: bool) -> bool {
-        !self.urgent.is_empty() && (at_boundary || self.urgent_written_bytes > 0)
-    }
-
-    /// The topic whose skipped events have to be announced before `head`, or with nothing queued at all.
-    fn due_announcement(&self, head: Option<&Run>) -> Option<TopicId> {
-        let Some(head) = head else { return self.skipped.keys().next().copied() };
-        let topic = head.batch.topic(head.from);
-        if self.skipped.contains_key(&topic) {
-            return Some(topic);
-        }
-        head.batch.ends().iter().copied().find(|ended| self.skipped.contains_key(ended))
-    }
-
-    /// Whether something skipped must be announced before the first frame of `run`.
-    fn announces_before(&self, run: &Run) -> bool {
-        self.due_announcement(Some(run)).is_some()
-    }
-}
+/// A run's place in its outbox: its number among those queued at the back. What is written, skipped or put in front
+/// before it doesn't change it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Position(u32);
 
 /// What a write has got done.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -107,8 +80,13 @@ impl Outbox {
 
     /// Bytes of queued replies, statuses, pings and pongs not yet written.
     pub fn own_bytes(&self) -> u32 {
-        let urgent = self.aside.as_ref().map_or(0, |aside| aside.urgent.len() - aside.urgent_written_bytes);
-        self.own_bytes + urgent as u32
+        let urgent_bytes = self.aside.as_ref().map_or(0, |aside| aside.urgent_bytes());
+        self.own_bytes + urgent_bytes as u32
+    }
+
+    /// Bytes of everything that waits.
+    pub fn queued_bytes(&self) -> u64 {
+        u64::from(self.event_bytes()) + u64::from(self.own_bytes())
     }
 
     /// Queues frames `from..to` of a batch of events, `bytes` in all.
@@ -125,95 +103,35 @@ impl Outbox {
         self.push(Run { batch: Rc::clone(batch), from, to });
     }
 
+    /// Queues frames `from..to` of a batch of events as a run of their own, which nothing behind it will extend.
+    pub fn push_apart(&mut self, batch: &Rc<Batch>, from: u32, to: u32) -> Position {
+        self.event_bytes += batch.start(to) - batch.start(from);
+        let position = Position(self.pushed);
+        self.push(Run { batch: Rc::clone(batch), from, to });
+        position
+    }
+
     /// Queues a frame of this client's own: a reply, a status, a close.
     pub fn push_own(&mut self, frame: Rc<Batch>) {
         self.own_bytes += frame.start(1);
         self.push(Run { batch: frame, from: 0, to: 1 });
     }
 
-    /// Queues a ping or pong frame, to leave at the next frame boundary.
-    pub fn push_urgent(&mut self, frame: &[u8]) {
-        self.aside().urgent.extend_from_slice(frame);
+    /// When the first queued event was read (see [`Batch::arrived_us`]), which is the oldest where none replaced another;
+    /// `None` if no event is queued.
+    pub fn first_arrival_us(&self) -> Option<u64> {
+        self.arrivals_us().next()
     }
 
-    /// Keeps the name of a topic that the client has just left, for as long as events of it may be queued.
-    pub fn remember(&mut self, topic: TopicId, subject: Subject) {
-        if !self.is_empty() {
-            self.aside().former.push((topic, subject));
-        }
+    /// When the events of each queued run were read, from the front on.
+    pub fn arrivals_us(&self) -> impl Iterator<Item = u64> {
+        self.runs().filter(|run| !run.batch.is_own()).map(|run| run.batch.arrived_us())
     }
 
     /// The topics of what is queued, and of what is skipped and not announced yet.
     pub fn topics(&self) -> HashSet<TopicId, RandomState> {
-        let runs = self.head.iter().chain(self.tail.iter().flat_map(|tail| tail.iter()));
-        let queued = runs.flat_map(|run| &run.batch.table()[run.from as usize..run.to as usize]);
+        let queued = self.runs().flat_map(|run| &run.batch.table()[run.from as usize..run.to as usize]);
         queued.map(|entry| entry.topic).filter(|topic| !topic.is_null()).chain(self.skipped()).collect()
-    }
-
-    /// The topics of what is skipped and not announced yet.
-    pub fn skipped(&self) -> impl Iterator<Item = TopicId> {
-        self.aside.iter().flat_map(|aside| aside.skipped.keys().copied())
-    }
-
-    /// Counts events that never reached the queue, to be announced like those skipped from it.
-    pub fn note_skipped(&mut self, topic: TopicId, count: u64) {
-        *self.aside().skipped.entry(topic).or_default() += count;
-    }
-
-    /// Skips the oldest events until at most `target_bytes` of them are queued, sparing a partly written frame;
-    /// returns how many were skipped.
-    pub fn skip_oldest(&mut self, target_bytes: u32) -> u64 {
-        let mut kept = VecDeque::new();
-        let mut partly_written = self.head_written_bytes > 0;
-        let mut skipped = 0;
-        for mut run in self.take_runs() {
-            if run.batch.is_own() {
-                kept.push_back(run);
-                partly_written = false;
-                continue;
-            }
-            if std::mem::take(&mut partly_written) {
-                kept.push_back(Run { batch: run.batch.extract(run.from), from: 0, to: 1 });
-                run.from += 1;
-            }
-            while run.from < run.to && self.event_bytes > target_bytes {
-                self.event_bytes -= run.batch.start(run.from + 1) - run.batch.start(run.from);
-                self.note_skipped(run.batch.topic(run.from), 1);
-                skipped += 1;
-                run.from += 1;
-            }
-            if run.from < run.to {
-                kept.push_back(run);
-            }
-        }
-        self.put_runs(kept);
-        skipped
-    }
-
-    /// Drops everything but a partly written frame: the client is about to be closed.
-    pub fn clear(&mut self) {
-        let partly_written = self.head_written_bytes > 0;
-        let first = self.take_runs().into_iter().next().filter(|_| partly_written);
-        self.event_bytes = 0;
-        self.own_bytes = 0;
-        let urgent_started = self.aside.as_ref().is_some_and(|aside| aside.urgent_written_bytes > 0);
-        if urgent_started {
-            self.aside().skipped.clear();
-        } else {
-            self.aside = None;
-        }
-        if let Some(run) = first {
-            let rest = Run { batch: run.batch, from: run.from, to: run.from + 1 };
-            let left_bytes = rest.bytes() - self.head_written_bytes;
-            *self.account(rest.batch.is_own()) += left_bytes;
-            self.head = Some(rest);
-        }
-    }
-
-    /// When the oldest queued event was read (see [`Batch::arrived_us`]); `None` if no event is queued.
-    pub fn oldest_arrival_us(&self) -> Option<u64> {
-        let mut runs = self.head.iter().chain(self.tail.iter().flat_map(|tail| tail.iter()));
-        runs.find(|run| !run.batch.is_own()).map(|run| run.batch.arrived_us())
     }
 
     /// When the events of the head were read (see [`Batch::arrived_us`]); 0 if the head is no event.
@@ -258,53 +176,6 @@ impl Outbox {
         progress
     }
 
-    /// [`Outbox::chunk`] for a client that has something in [`Aside`]: each frame has to be looked at, because the chunk
-    /// ends where something else is due. Always gathered, as it is rare.
-    fn chunk_with_aside<'o>(&mut self, scratch: &'o mut Vec<u8>, announce: Announce<'_>) -> &'o [u8] {
-        let Some(mut aside) = self.aside.take() else { return &[] };
-        scratch.clear();
-        aside.offered = None;
-        let at_boundary = self.head_written_bytes == 0;
-        if aside.urgent_is_due(at_boundary) {
-            scratch.extend_from_slice(&aside.urgent[aside.urgent_written_bytes..]);
-        } else if at_boundary && let Some(topic) = aside.due_announcement(self.head.as_ref()) {
-            let former = aside.former.iter().rev().find(|(id, _)| *id == topic).map(|(_, subject)| subject);
-            let batch = announce(topic, former, aside.skipped[&topic]);
-            scratch.extend_from_slice(batch.slice(0, batch.start(1)));
-            aside.offered = Some((topic, batch));
-        } else {
-            self.gather_frames(scratch, |frame| !aside.urgent.is_empty() || aside.announces_before(frame));
-        }
-        self.aside = Some(aside);
-        scratch
-    }
-
-    /// Takes what was written off the urgent frames or the offered announcement; `true` if that was all of it.
-    fn advance_aside(&mut self, written: &mut usize) -> bool {
-        let at_boundary = self.head_written_bytes == 0;
-        let Some(aside) = &mut self.aside else { return false };
-        if aside.urgent_is_due(at_boundary) {
-            aside.urgent_written_bytes += *written;
-            if aside.urgent_written_bytes >= aside.urgent.len() {
-                aside.urgent = Vec::new();
-                aside.urgent_written_bytes = 0;
-            }
-            self.settle();
-            return true;
-        }
-        if let Some((topic, batch)) = aside.offered.take()
-            && *written > 0
-        {
-            aside.skipped.remove(&topic);
-            self.own_bytes += batch.start(1);
-            let old_head = self.head.replace(Run { batch, from: 0, to: 1 });
-            if let Some(run) = old_head {
-                self.tail.get_or_insert_default().push_front(run);
-            }
-        }
-        false
-    }
-
     /// Contiguous bytes from the head on; runs are copied together only if there are several.
     fn gather<'o>(&'o self, scratch: &'o mut Vec<u8>) -> &'o [u8] {
         let Some(head) = &self.head else { return &[] };
@@ -325,27 +196,6 @@ impl Outbox {
         scratch
     }
 
-    /// Like [`Outbox::gather`], frame by frame; at least the head's first frame.
-    fn gather_frames(&self, scratch: &mut Vec<u8>, stop_before: impl Fn(&Run) -> bool) {
-        scratch.clear();
-        let mut skip_bytes = self.head_written_bytes;
-        for run in self.head.iter().chain(self.tail.iter().flat_map(|tail| tail.iter())) {
-            for index in run.from..run.to {
-                let frame = Run { batch: Rc::clone(&run.batch), from: index, to: index + 1 };
-                let full = scratch.len() + frame.bytes() as usize > scratch.capacity();
-                if !scratch.is_empty() && (full || stop_before(&frame)) {
-                    return;
-                }
-                let start = run.batch.start(index) + std::mem::take(&mut skip_bytes);
-                scratch.extend_from_slice(run.batch.slice(start, run.batch.start(index + 1)));
-            }
-        }
-    }
-
-    fn aside(&mut self) -> &mut Aside {
-        self.aside.get_or_insert_default()
-    }
-
     /// Gives memory back once nothing waits any more.
     fn settle(&mut self) {
         if self.head.is_none() && self.aside.as_ref().is_some_and(|aside| aside.is_idle()) {
@@ -364,7 +214,20 @@ impl Outbox {
         }
     }
 
+    /// How many events of a topic are queued.
+    #[cfg(test)]
+    pub(super) fn events_of(&self, topic: TopicId) -> usize {
+        let of_topic =
+            |run: &Run| (run.from..run.to).filter(|index| run.batch.topic(*index) == topic).count();
+        self.runs().map(of_topic).sum()
+    }
+
+    fn runs(&self) -> impl Iterator<Item = &Run> {
+        self.head.iter().chain(self.tail.iter().flat_map(|tail| tail.iter()))
+    }
+
     fn push(&mut self, run: Run) {
+        self.pushed = self.pushed.wrapping_add(1);
         if self.head.is_none() {
             self.head = Some(run);
         } else {

@@ -1,0 +1,160 @@
+//! What only clients in trouble, or just being pinged, have beside their queue: frames that overtake, and announcements.
+
+use std::collections::HashMap;
+use std::rc::Rc;
+
+use foldhash::fast::RandomState;
+
+use super::super::batch::{Batch, TopicId};
+use super::{Announce, Outbox, Run};
+use crate::market::Subject;
+
+#[derive(Debug, Default)]
+pub(super) struct Aside {
+    /// Pings and pongs, complete frames.
+    urgent: Vec<u8>,
+    urgent_written_bytes: usize,
+    skipped: HashMap<TopicId, u64, RandomState>,
+    /// Topics that were unsubscribed while events of theirs may have been queued: their names outlive the index.
+    former: Vec<(TopicId, Subject)>,
+    /// The announcement that [`Outbox::chunk`] has offered and of which nothing is written yet.
+    offered: Option<(TopicId, Rc<Batch>)>,
+}
+
+impl Aside {
+    pub(super) fn is_idle(&self) -> bool {
+        self.urgent.is_empty() && self.skipped.is_empty()
+    }
+
+    /// Bytes of pings and pongs not yet written.
+    pub(super) fn urgent_bytes(&self) -> usize {
+        self.urgent.len() - self.urgent_written_bytes
+    }
+
+    /// The topics of what is skipped and not announced yet.
+    pub(super) fn skipped(&self) -> impl Iterator<Item = TopicId> {
+        self.skipped.keys().copied()
+    }
+
+    /// Drops what nothing was written of; `false` if nothing is left then.
+    pub(super) fn clear(&mut self) -> bool {
+        self.skipped.clear();
+        self.urgent_written_bytes > 0
+    }
+
+    /// Pings and pongs overtake, but only at a frame boundary.
+    fn urgent_is_due(&self, at_boundary: bool) -> bool {
+        !self.urgent.is_empty() && (at_boundary || self.urgent_written_bytes > 0)
+    }
+
+    /// The topic whose skipped events have to be announced before `head`, or with nothing queued at all.
+    fn due_announcement(&self, head: Option<&Run>) -> Option<TopicId> {
+        let Some(head) = head else { return self.skipped.keys().next().copied() };
+        let topic = head.batch.topic(head.from);
+        if self.skipped.contains_key(&topic) {
+            return Some(topic);
+        }
+        head.batch.ends().iter().copied().find(|ended| self.skipped.contains_key(ended))
+    }
+
+    /// Whether something skipped must be announced before the first frame of `run`.
+    fn announces_before(&self, run: &Run) -> bool {
+        self.due_announcement(Some(run)).is_some()
+    }
+}
+
+impl Outbox {
+    /// Queues a ping or pong frame, to leave at the next frame boundary.
+    pub fn push_urgent(&mut self, frame: &[u8]) {
+        self.aside().urgent.extend_from_slice(frame);
+    }
+
+    /// Keeps the name of a topic that the client has just left, for as long as events of it may be queued.
+    pub fn remember(&mut self, topic: TopicId, subject: Subject) {
+        if !self.is_empty() {
+            self.aside().former.push((topic, subject));
+        }
+    }
+
+    /// The topics of what is skipped and not announced yet.
+    pub fn skipped(&self) -> impl Iterator<Item = TopicId> {
+        self.aside.iter().flat_map(|aside| aside.skipped())
+    }
+
+    /// Counts events that never reached the queue, to be announced like those skipped from it.
+    pub fn note_skipped(&mut self, topic: TopicId, count: u64) {
+        *self.aside().skipped.entry(topic).or_default() += count;
+    }
+
+    /// [`Outbox::chunk`] for a client that has something in [`Aside`]: each frame has to be looked at, because the chunk
+    /// ends where something else is due. Always gathered, as it is rare.
+    pub(super) fn chunk_with_aside<'o>(
+        &mut self,
+        scratch: &'o mut Vec<u8>,
+        announce: Announce<'_>,
+    ) -> &'o [u8] {
+        let Some(mut aside) = self.aside.take() else { return &[] };
+        scratch.clear();
+        aside.offered = None;
+        let at_boundary = self.head_written_bytes == 0;
+        if aside.urgent_is_due(at_boundary) {
+            scratch.extend_from_slice(&aside.urgent[aside.urgent_written_bytes..]);
+        } else if at_boundary && let Some(topic) = aside.due_announcement(self.head.as_ref()) {
+            let former = aside.former.iter().rev().find(|(id, _)| *id == topic).map(|(_, subject)| subject);
+            let batch = announce(topic, former, aside.skipped[&topic]);
+            scratch.extend_from_slice(batch.slice(0, batch.start(1)));
+            aside.offered = Some((topic, batch));
+        } else {
+            self.gather_frames(scratch, |frame| !aside.urgent.is_empty() || aside.announces_before(frame));
+        }
+        self.aside = Some(aside);
+        scratch
+    }
+
+    /// Takes what was written off the urgent frames or the offered announcement; `true` if that was all of it.
+    pub(super) fn advance_aside(&mut self, written: &mut usize) -> bool {
+        let at_boundary = self.head_written_bytes == 0;
+        let Some(aside) = &mut self.aside else { return false };
+        if aside.urgent_is_due(at_boundary) {
+            aside.urgent_written_bytes += *written;
+            if aside.urgent_written_bytes >= aside.urgent.len() {
+                aside.urgent = Vec::new();
+                aside.urgent_written_bytes = 0;
+            }
+            self.settle();
+            return true;
+        }
+        if let Some((topic, batch)) = aside.offered.take()
+            && *written > 0
+        {
+            aside.skipped.remove(&topic);
+            self.own_bytes += batch.start(1);
+            let old_head = self.head.replace(Run { batch, from: 0, to: 1 });
+            if let Some(run) = old_head {
+                self.tail.get_or_insert_default().push_front(run);
+            }
+        }
+        false
+    }
+
+    /// Like [`Outbox::gather`], frame by frame; at least the head's first frame.
+    fn gather_frames(&self, scratch: &mut Vec<u8>, stop_before: impl Fn(&Run) -> bool) {
+        scratch.clear();
+        let mut skip_bytes = self.head_written_bytes;
+        for run in self.runs() {
+            for index in run.from..run.to {
+                let frame = Run { batch: Rc::clone(&run.batch), from: index, to: index + 1 };
+                let full = scratch.len() + frame.bytes() as usize > scratch.capacity();
+                if !scratch.is_empty() && (full || stop_before(&frame)) {
+                    return;
+                }
+                let start = run.batch.start(index) + std::mem::take(&mut skip_bytes);
+                scratch.extend_from_slice(run.batch.slice(start, run.batch.start(index + 1)));
+            }
+        }
+    }
+
+    fn aside(&mut self) -> &mut Aside {
+        self.aside.get_or_insert_default()
+    }
+}

@@ -1,0 +1,149 @@
+//! What becomes of a queue that is too long, and of an event that a newer one replaces.
+
+use std::collections::{HashSet, VecDeque};
+use std::rc::Rc;
+
+use foldhash::fast::RandomState;
+
+use super::super::batch::{Batch, TopicId};
+use super::{Outbox, Position, Run};
+
+/// What [`Outbox::reduce_to_latest`] has done.
+#[derive(Debug, Default)]
+pub struct Reduced {
+    /// Events dropped because newer ones are queued.
+    pub dropped: u64,
+    /// Where the newest event of each topic stands now, unless it is partly written.
+    pub latest: Vec<(TopicId, Position)>,
+}
+
+impl Outbox {
+    /// The event at `position`, if it is still queued there, alone in its run, of `topic`, and nothing of it is written.
+    pub fn pending(&self, position: Position, topic: TopicId) -> Option<(&Rc<Batch>, u32)> {
+        let index = self.index(position)?;
+        let run = match index.checked_sub(1) {
+            Some(behind) => self.tail.as_ref()?.get(behind),
+            None => self.head.as_ref().filter(|_| self.head_written_bytes == 0),
+        }?;
+        let is_pending = run.to - run.from == 1 && run.batch.topic(run.from) == topic;
+        is_pending.then_some((&run.batch, run.from))
+    }
+
+    /// Puts frame `index` of `batch` in the place of the one at `position`, which is [`Outbox::pending`].
+    pub fn replace(&mut self, position: Position, batch: &Rc<Batch>, index: u32) {
+        let Some(at) = self.index(position) else { return };
+        let place = match (at.checked_sub(1), &mut self.tail) {
+            (Some(behind), Some(tail)) => tail.get_mut(behind),
+            _ => self.head.as_mut(),
+        };
+        let Some(place) = place else { return };
+        let new = Run { batch: Rc::clone(batch), from: index, to: index + 1 };
+        self.event_bytes += new.bytes();
+        self.event_bytes -= place.bytes();
+        *place = new;
+    }
+
+    /// Counted from the front, the head being 0; `None` if what was there has gone. Positions are counted from the back, where
+    /// nothing is ever taken out or put in between.
+    fn index(&self, position: Position) -> Option<usize> {
+        let from_back = self.pushed.wrapping_sub(position.0) as usize;
+        let len = usize::from(self.head.is_some()) + self.tail.as_ref().map_or(0, |tail| tail.len());
+        len.checked_sub(from_back).filter(|_| from_back > 0)
+    }
+
+    /// Drops every event behind which a newer one of its topic is queued, but spares a partly written one and all events of the
+    /// topics in `spared`. `status` comes to stand before the first of the others. What stays is copied out of its batch, so that
+    /// it keeps nothing else alive.
+    pub fn reduce_to_latest(&mut self, spared: &HashSet<TopicId, RandomState>, status: Rc<Batch>) -> Reduced {
+        let partly_written = self.head_written_bytes > 0;
+        let runs = self.take_runs();
+        let mut kept = VecDeque::with_capacity(runs.len());
+        let mut seen = HashSet::<TopicId, RandomState>::default();
+        let mut reduced = Reduced::default();
+        for (at, run) in runs.into_iter().enumerate().rev() {
+            if run.batch.is_own() {
+                kept.push_front(run);
+                continue;
+            }
+            for index in (run.from..run.to).rev() {
+                let topic = run.batch.topic(index);
+                let is_partly_written = partly_written && at == 0 && index == run.from;
+                if is_partly_written || seen.insert(topic) || spared.contains(&topic) {
+                    kept.push_front(run.alone(index));
+                } else {
+                    self.event_bytes -= run.batch.start(index + 1) - run.batch.start(index);
+                    reduced.dropped += 1;
+                }
+            }
+        }
+        let untouched = usize::from(partly_written);
+        let events = kept.iter().skip(untouched).position(|run| !run.batch.is_own());
+        self.own_bytes += status.start(1);
+        kept.insert(events.map_or(kept.len(), |at| at + untouched), Run { batch: status, from: 0, to: 1 });
+        for (from_back, run) in kept.iter().skip(untouched).rev().enumerate() {
+            let topic = run.batch.topic(run.from);
+            if !run.batch.is_own() && seen.remove(&topic) {
+                reduced.latest.push((topic, Position(self.pushed.wrapping_sub(from_back as u32 + 1))));
+            }
+        }
+        self.put_runs(kept);
+        reduced
+    }
+
+    /// Skips the oldest events until at most `target_bytes` of them are queued, sparing a partly written frame;
+    /// returns how many were skipped.
+    pub fn skip_oldest(&mut self, target_bytes: u32) -> u64 {
+        let mut kept = VecDeque::new();
+        let mut partly_written = self.head_written_bytes > 0;
+        let mut skipped = 0;
+        for mut run in self.take_runs() {
+            if run.batch.is_own() {
+                kept.push_back(run);
+                partly_written = false;
+                continue;
+            }
+            if std::mem::take(&mut partly_written) {
+                kept.push_back(Run { batch: run.batch.extract(run.from), from: 0, to: 1 });
+                run.from += 1;
+            }
+            while run.from < run.to && self.event_bytes > target_bytes {
+                self.event_bytes -= run.batch.start(run.from + 1) - run.batch.start(run.from);
+                self.note_skipped(run.batch.topic(run.from), run.batch.stands_for());
+                skipped += run.batch.stands_for();
+                run.from += 1;
+            }
+            if run.from < run.to {
+                kept.push_back(run);
+            }
+        }
+        self.put_runs(kept);
+        skipped
+    }
+
+    /// Drops everything but a partly written frame: the client is about to be closed.
+    pub fn clear(&mut self) {
+        let partly_written = self.head_written_bytes > 0;
+        let first = self.take_runs().into_iter().next().filter(|_| partly_written);
+        self.event_bytes = 0;
+        self.own_bytes = 0;
+        if self.aside.as_mut().is_some_and(|aside| !aside.clear()) {
+            self.aside = None;
+        }
+        if let Some(run) = first {
+            let rest = Run { batch: run.batch, from: run.from, to: run.from + 1 };
+            let left_bytes = rest.bytes() - self.head_written_bytes;
+            *self.account(rest.batch.is_own()) += left_bytes;
+            self.head = Some(rest);
+        }
+    }
+}
+
+impl Run {
+    /// Frame `index` of the run as a run that keeps no other frame alive.
+    fn alone(&self, index: u32) -> Self {
+        if self.batch.table().len() == 1 {
+            return Self { batch: Rc::clone(&self.batch), from: 0, to: 1 };
+        }
+        Self { batch: self.batch.extract(index), from: 0, to: 1 }
+    }
+}
