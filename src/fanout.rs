@@ -3,6 +3,7 @@
 //! | part | what it is |
 //! |---|---|
 //! | [`batch`] | frames with a table of them, as ingest hands them over |
+//! | [`conflation`] | at most one pending event for each topic, and rates; pure |
 //! | [`extras`] | the terms of clients that asked for any; pure |
 //! | [`inbox`] | how a thread of the data path is spoken to |
 //! | [`index`] | who wants what; pure |
@@ -17,6 +18,7 @@
 //! doesn't take is that client's loss, announced to it.
 
 pub mod batch;
+pub mod conflation;
 pub mod extras;
 pub mod inbox;
 pub mod index;

@@ -186,10 +186,15 @@ impl Ingest {
             {
                 link.set_readable(event.is_read_closed());
             }
+            let events = self.state.metrics.ingest.events.get();
             if self.take_commands(early).is_break() {
                 return;
             }
             self.read_link();
+            if self.state.metrics.ingest.events.get() != events {
+                // 0 would say that none has come yet.
+                self.state.metrics.ingest.last_event_ms.set(self.state.metrics.uptime_ms().max(1));
+            }
             self.hand_over();
             self.watch_link();
         }

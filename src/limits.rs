@@ -116,6 +116,8 @@ pub const PING_INTERVAL_DEFAULT_MS: u64 = 30_000;
 pub const PONG_TIMEOUT_DEFAULT_MS: u64 = 5_000;
 /// Least of `PING_INTERVAL`, `PONG_TIMEOUT` and `STALL_TIMEOUT`: a few turns of a shard's timing wheel under load.
 pub const HEARTBEAT_MIN_MS: u64 = 50;
+/// Between two `heartbeat` statuses to a client that asked for them.
+pub const HEARTBEAT_STATUS_INTERVAL: Duration = Duration::from_secs(1);
 /// `MAX_MISSED_PONGS` in a row: with the defaults a dead peer is dropped after 3 × 30 s + 5 s at most.
 pub const MAX_MISSED_PONGS_DEFAULT: u64 = 3;
 /// `STALL_TIMEOUT`: no byte taken while data waits.

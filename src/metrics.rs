@@ -95,6 +95,10 @@ pub struct ShardMetrics {
     pub writes_blocked: Counter,
     /// Events skipped for slow clients, all causes.
     pub events_skipped: Counter,
+    /// Events replaced by newer ones for clients that asked for it, or that fell back to it.
+    pub events_conflated: Counter,
+    /// Times a client was too slow for every event and fell back to the latest of each topic.
+    pub slow_conflated: Counter,
     /// Error replies sent.
     pub errors_sent: Counter,
     /// Gauge: bytes of batches kept alive by outboxes.
@@ -185,6 +189,12 @@ impl Metrics {
     /// Milliseconds since the gateway was built.
     pub fn uptime_ms(&self) -> u64 {
         self.started.elapsed().as_millis() as u64
+    }
+
+    /// How long ago the last upstream event came in, in milliseconds; `None` before the first.
+    pub fn last_event_age_ms(&self) -> Option<u64> {
+        let last_ms = self.ingest.last_event_ms.get();
+        (last_ms > 0).then(|| self.uptime_ms().saturating_sub(last_ms))
     }
 
     /// The sum of one counter over all shards.

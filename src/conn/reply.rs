@@ -99,6 +99,23 @@ pub fn skipped(topic: &Subject, count: u64, now_ms: u64) -> Vec<u8> {
     status("skipped", data, now_ms)
 }
 
+/// The status `slow`: this client gets the latest event of each topic from here on.
+pub fn slow_conflate(queued_bytes: u64, now_ms: u64) -> Vec<u8> {
+    status("slow", format_args!(r#"{{"policy":"conflate","queuedBytes":{queued_bytes}}}"#), now_ms)
+}
+
+/// The status `slow`: this client has caught up and gets every event again.
+pub fn slow_lossless(now_ms: u64) -> Vec<u8> {
+    status("slow", r#"{"policy":"lossless","queuedBytes":0}"#, now_ms)
+}
+
+/// The status `heartbeat`: whether the upstream is there, and how long ago its last event came, if one has.
+pub fn heartbeat(up: bool, last_event_age_ms: Option<u64>, now_ms: u64) -> Vec<u8> {
+    let feed = if up { "up" } else { "down" };
+    let age_ms = last_event_age_ms.map_or_else(|| "null".to_owned(), |age_ms| age_ms.to_string());
+    status("heartbeat", format_args!(r#"{{"feed":"{feed}","lastEventAgeMs":{age_ms}}}"#), now_ms)
+}
+
 /// The status `shutdown`: the gateway ends, and this client should come back after `reconnect_after_ms`.
 pub fn shutdown(reconnect_after_ms: u64, now_ms: u64) -> Vec<u8> {
     let data = format_args!(r#"{{"reason":"shutdown","reconnectAfterMs":{reconnect_after_ms}}}"#);
@@ -238,6 +255,15 @@ mod tests {
             payload(&pong(Some(&ClientStats::default()), None, 1)),
             r#"{"type":"pong","timestamp":1,"stats":{"queuedBytes":0,"skipped":0,"conflated":0,"lagMs":0}}"#
         );
+        for (status, data) in [
+            (slow_conflate(7, 1), r#""slow","data":{"policy":"conflate","queuedBytes":7}"#),
+            (slow_lossless(1), r#""slow","data":{"policy":"lossless","queuedBytes":0}"#),
+            (heartbeat(true, Some(5), 1), r#""heartbeat","data":{"feed":"up","lastEventAgeMs":5}"#),
+            (heartbeat(false, None, 1), r#""heartbeat","data":{"feed":"down","lastEventAgeMs":null}"#),
+        ] {
+            let expected = format!(r#"{{"type":"status","event":{data},"timestamp":1}}"#);
+            assert_eq!(payload(&status), expected);
+        }
         assert_eq!(
             payload(&skipped(held[0], 7, 1)),
             r#"{"type":"status","event":"skipped","data":{"symbol":"AAPL","type":"quote","count":7},"timestamp":1}"#

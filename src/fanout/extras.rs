@@ -1,11 +1,12 @@
 //! What only a client has that asked for more than every event of its symbols, live and in order. Pure.
 //!
-//! A connection has a box of this from the moment on when it names one of the terms; one that never does pays a null pointer
-//! for them. So everything here is aside of the common path: a shard looks once whether there is a box.
+//! A connection has a box of this from the moment on when it names one of the terms, or loses an event; one that never does
+//! pays a null pointer for them. So everything here is aside of the common path: a shard looks once whether there is a box.
 
 use std::rc::Rc;
 
 use super::batch::{Batch, TopicId};
+use super::conflation::Conflation;
 use super::outbox::Outbox;
 use crate::config::SlowClientPolicy;
 
@@ -14,8 +15,12 @@ use crate::config::SlowClientPolicy;
 pub struct Extras {
     /// `onSlow`, where the client has said it.
     pub on_slow: Option<SlowClientPolicy>,
-    /// Whether the client wants a `heartbeat` status each second.
-    pub heartbeat: bool,
+    /// When the next `heartbeat` status is due, in microseconds since the gateway was built, for a client that wants them.
+    pub heartbeat_us: Option<u64>,
+    /// `conflate` and `maxRate`.
+    pub conflation: Conflation,
+    /// Events announced as skipped, or to be announced, since the client connected.
+    pub skipped: u64,
     /// The last offer that was seen.
     offer: u64,
 }
@@ -37,7 +42,16 @@ impl Extras {
         topic: TopicId,
         (from, to): (u32, u32),
     ) {
-        let _ = (subscription, topic);
-        outbox.push_events(batch, from, to, batch.start(to) - batch.start(from));
+        if self.conflation.is_idle() {
+            outbox.push_events(batch, from, to, batch.start(to) - batch.start(from));
+        } else {
+            self.conflation.queue(outbox, batch, subscription, topic, (from, to));
+        }
+    }
+
+    /// When the oldest queued event was read (see [`Batch::arrived_us`]); `None` if no event is queued.
+    pub fn oldest_arrival_us(&self, outbox: &Outbox) -> Option<u64> {
+        // In order, unless events have taken the places of others; then there are few.
+        if self.conflation.is_idle() { outbox.first_arrival_us() } else { outbox.arrivals_us().min() }
     }
 }

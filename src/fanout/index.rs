@@ -134,6 +134,11 @@ impl<K: Key> Index<K> {
         self.topics.get(topic).map(|topic| &topic.subject)
     }
 
+    /// The id of a live topic.
+    pub fn topic(&self, subject: &Subject) -> Option<TopicId> {
+        self.live(subject)
+    }
+
     /// What a client holds, in the order in which it was first subscribed.
     pub fn subjects_of(&self, client: K) -> impl Iterator<Item = &Subject> {
         self.held_by(client).iter().filter_map(|held| self.subject(held.topic))

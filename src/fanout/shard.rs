@@ -10,6 +10,7 @@
 mod clients;
 mod delivery;
 mod requests;
+mod terms;
 mod timers;
 
 use std::collections::VecDeque;
@@ -24,7 +25,7 @@ use self::requests::Pending;
 use super::batch::Ledger;
 use super::inbox::{Inbox, Sender, WAKER};
 use super::index::Index;
-use super::wheel::{TICK_MS, Wheel};
+use super::wheel::{RATE_TICK_MS, TICK_MS, Wheel};
 use super::{Command, Feed};
 use crate::config::SlowClientPolicy;
 use crate::conn::session::Rules;
@@ -111,6 +112,10 @@ impl Clock {
     fn tick(&self) -> u32 {
         (self.now_us / (TICK_MS * 1_000)) as u32
     }
+
+    fn rate_tick(&self) -> u64 {
+        self.now_us / (RATE_TICK_MS * 1_000)
+    }
 }
 
 /// Ticks of the wheel that a time takes, at least one.
@@ -130,6 +135,10 @@ pub(super) struct Shard {
     /// How often something has been offered to a topic's subscribers: see [`is_first_offer`](super::extras::Extras::is_first_offer).
     offers: u64,
     wheel: Wheel<ConnKey>,
+    /// The boundaries of phases, each of a client and a period in microseconds.
+    rates: Wheel<(ConnKey, u32)>,
+    /// Phases that have begun in this turn: their first boundary is at its end.
+    opened: Vec<(ConnKey, u32)>,
     ledger: Ledger,
     /// Requests that wait for ingest, in the order in which it will answer.
     pending: VecDeque<Pending>,
@@ -157,6 +166,8 @@ impl Shard {
             // that never come, and no growing ever copies all that are there or leaves its old memory behind.
             conns: SlotMap::with_capacity_and_key(config.max_clients),
             index: Index::with_clients(config.max_clients),
+            rates: Wheel::new(clock.rate_tick()),
+            opened: Vec::new(),
             config,
             links,
             poll,
@@ -198,6 +209,7 @@ impl Shard {
             }
             self.resume_reading();
             self.fire_timers();
+            self.fire_boundaries();
             self.flush_dirty();
             self.publish_gauges();
         }
@@ -214,9 +226,10 @@ impl Shard {
             let flush_us = self.flushed_us + self.config.flush_interval.as_micros() as u64;
             sleep = sleep.min(Duration::from_micros(flush_us.saturating_sub(self.clock.now_us)));
         }
-        if let Some(tick) = self.wheel.next_tick() {
-            let tick_us = tick * TICK_MS * 1_000;
-            sleep = sleep.min(Duration::from_micros(tick_us.saturating_sub(self.clock.now_us)));
+        let timer = self.wheel.next_tick().map(|tick| tick * TICK_MS);
+        let boundary = self.rates.next_tick().map(|tick| tick * RATE_TICK_MS);
+        if let Some(at_ms) = timer.into_iter().chain(boundary).min() {
+            sleep = sleep.min(Duration::from_micros((at_ms * 1_000).saturating_sub(self.clock.now_us)));
         }
         if let Some(until_us) = self.drain_until_us {
             sleep = sleep.min(Duration::from_micros(until_us.saturating_sub(self.clock.now_us)));

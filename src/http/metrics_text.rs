@@ -142,6 +142,16 @@ const FAMILIES: &[Family] = &[
     // Slow clients.
     family("ws_events_skipped", "Events skipped for slow clients", ShardCounter(|s| s.events_skipped.get())),
     family(
+        "ws_events_conflated",
+        "Events replaced by newer ones for clients that conflate",
+        ShardCounter(|s| s.events_conflated.get()),
+    ),
+    family(
+        "ws_slow_clients_conflated",
+        "Times a slow client fell back to the latest event of each topic",
+        ShardCounter(|s| s.slow_conflated.get()),
+    ),
+    family(
         "ws_slow_clients_closed",
         "Connections closed for being too slow",
         ShardCounter(|s| s.slow_closed.get()),
@@ -238,8 +248,7 @@ impl Scrape {
     }
 
     fn last_event_age(&self) -> Option<f64> {
-        let last_ms = self.state.metrics.ingest.last_event_ms.get();
-        (last_ms > 0).then(|| seconds(self.now_ms().saturating_sub(last_ms)))
+        self.state.metrics.last_event_age_ms().map(seconds)
     }
 
     fn encode_family(&self, source: &Source, mut metric: MetricEncoder<'_>) -> fmt::Result {

@@ -72,7 +72,13 @@ impl Client {
 
     /// Subscribes and returns the reply, which must be the next frame.
     pub async fn subscribe(&mut self, symbols: &[&str]) -> Value {
-        self.send(json!({"action": "subscribe", "symbols": symbols}).to_string()).await;
+        self.subscribe_with(json!({"symbols": symbols})).await
+    }
+
+    /// Subscribes with more fields than symbols and returns the reply, which must be the next frame.
+    pub async fn subscribe_with(&mut self, mut request: Value) -> Value {
+        request["action"] = "subscribe".into();
+        self.send(request.to_string()).await;
         let reply = self.json().await;
         assert_eq!(reply["type"], "success", "{reply}");
         reply

@@ -38,6 +38,11 @@ pub enum Conflate {
 pub struct MaxRate(f64);
 
 impl MaxRate {
+    /// A rate; `None` if it is out of bounds.
+    pub fn new(per_second: f64) -> Option<Self> {
+        (0.1..=1000.0).contains(&per_second).then_some(Self(per_second))
+    }
+
     /// Microseconds between two updates of a topic.
     pub fn period_us(self) -> u64 {
         (1e6 / self.0).ceil() as u64
@@ -86,8 +91,8 @@ fn conflate(raw: &RawValue) -> Result<Conflate, Refusal> {
 }
 
 fn max_rate(raw: &RawValue) -> Result<MaxRate, Refusal> {
-    let rate = serde_json::from_str(raw.get()).ok().filter(|rate| (0.1..=1000.0).contains(rate));
-    rate.map(MaxRate).ok_or_else(|| invalid("maxRate", raw.get(), "a number from 0.1 to 1000"))
+    let rate = serde_json::from_str(raw.get()).ok().and_then(MaxRate::new);
+    rate.ok_or_else(|| invalid("maxRate", raw.get(), "a number from 0.1 to 1000"))
 }
 
 fn on_slow(raw: &RawValue) -> Result<SlowClientPolicy, Refusal> {

@@ -48,18 +48,26 @@ impl Shard {
 
     fn queue_run(&mut self, batch: &Rc<Batch>, topic: TopicId, from: u32, to: u32) {
         let bytes = batch.start(to) - batch.start(from);
-        self.for_each_subscriber(topic, |conn, subscription| match &mut conn.extras {
+        let (mut opened, mut replaced) = (Vec::new(), 0);
+        self.for_each_subscriber(topic, |key, conn, subscription| match &mut conn.extras {
             None => conn.outbox.push_events(batch, from, to, bytes),
-            Some(extras) => extras.queue(&mut conn.outbox, batch, subscription, topic, (from, to)),
+            Some(extras) => {
+                extras.queue(&mut conn.outbox, batch, subscription, topic, (from, to));
+                replaced += extras.conflation.take_replaced();
+                opened.extend(extras.conflation.take_opened().map(|period_us| (key, period_us)));
+            }
         });
+        self.opened.append(&mut opened);
+        self.metrics.events_conflated.add(replaced);
     }
 
     /// Events that ingest could not hand over are announced like those skipped from an outbox.
     pub(super) fn note_lost(&mut self, counts: &[(TopicId, u64)]) {
         for &(topic, count) in counts {
             let mut skipped = 0;
-            self.for_each_subscriber(topic, |conn, _| {
+            self.for_each_subscriber(topic, |_, conn, _| {
                 conn.outbox.note_skipped(topic, count);
+                conn.extras.get_or_insert_default().skipped += count;
                 skipped += count;
             });
             self.metrics.events_skipped.add(skipped);
@@ -67,8 +75,12 @@ impl Shard {
     }
 
     /// Calls `queue` once with each client that gets a topic's events, and with its most specific subscription to them: the
-    /// topic itself, or else the longest pattern. Something is to be written to each then.
-    pub(super) fn for_each_subscriber(&mut self, topic: TopicId, mut queue: impl FnMut(&mut Conn, TopicId)) {
+    /// topic itself, or else the longest pattern. What is queued then is going to be written.
+    pub(super) fn for_each_subscriber(
+        &mut self,
+        topic: TopicId,
+        mut queue: impl FnMut(ConnKey, &mut Conn, TopicId),
+    ) {
         let Self { conns, index, dirty, offers, .. } = self;
         *offers += 1;
         let patterns = match index.has_patterns() {
@@ -81,8 +93,8 @@ impl Shard {
                 if conn.extras.as_mut().is_some_and(|extras| !extras.is_first_offer(*offers)) {
                     continue;
                 }
-                queue(conn, subscription);
-                if !conn.dirty {
+                queue(key, conn, subscription);
+                if !conn.dirty && !conn.outbox.is_empty() {
                     conn.dirty = true;
                     dirty.push_back(key);
                 }
@@ -151,7 +163,7 @@ impl Shard {
             Written::All if self.conns.get(key).is_some_and(|conn| conn.phase == Phase::Closing) => {
                 self.shut_writing(key);
             }
-            Written::All => {}
+            Written::All => self.drained(key),
             Written::Budget => self.mark_dirty(key),
             Written::Blocked => {
                 self.limit_outbox(key);
@@ -223,18 +235,38 @@ impl Shard {
     }
 
     fn apply_slow_policy(&mut self, key: ConnKey, target_bytes: u32) {
-        match self.config.slow_client_policy {
+        let Some(conn) = self.conns.get_mut(key) else { return };
+        let policy = conn.extras.as_ref().and_then(|extras| extras.on_slow);
+        match policy.unwrap_or(self.config.slow_client_policy) {
             SlowClientPolicy::Disconnect => self.close_slow(key),
-            SlowClientPolicy::Skip | SlowClientPolicy::Conflate => {
-                let Some(conn) = self.conns.get_mut(key) else { return };
-                self.metrics.events_skipped.add(conn.outbox.skip_oldest(target_bytes));
+            SlowClientPolicy::Skip => self.skip_oldest(key, target_bytes),
+            SlowClientPolicy::Conflate => {
+                let has_fallen_back = self.fall_back(key);
+                let queued_bytes = self.conns.get(key).map_or(0, |conn| conn.outbox.event_bytes());
+                if !has_fallen_back || queued_bytes > self.config.max_outbox_bytes {
+                    self.skip_oldest(key, target_bytes);
+                }
             }
         }
     }
 
+    fn skip_oldest(&mut self, key: ConnKey, target_bytes: u32) {
+        let Some(conn) = self.conns.get_mut(key) else { return };
+        if conn.outbox.event_bytes() <= target_bytes {
+            return;
+        }
+        let skipped = conn.outbox.skip_oldest(target_bytes);
+        conn.extras.get_or_insert_default().skipped += skipped;
+        self.metrics.events_skipped.add(skipped);
+    }
+
     /// All clients together keep too much alive: the policy of those furthest behind fires, until a quarter is free.
     fn relieve_backlog(&mut self) {
-        let behind = |(key, outbox): (ConnKey, &Outbox)| Some((outbox.oldest_arrival_us()?, key));
+        self.conns
+            .values_mut()
+            .filter_map(|conn| conn.extras.as_mut())
+            .for_each(|extras| extras.conflation.compact());
+        let behind = |(key, outbox): (ConnKey, &Outbox)| Some((outbox.first_arrival_us()?, key));
         let outboxes = self.conns.iter().filter(|(_, conn)| conn.blocked && conn.is_live());
         let mut furthest: Vec<_> = outboxes.filter_map(|(key, conn)| behind((key, &conn.outbox))).collect();
         furthest.sort_unstable();

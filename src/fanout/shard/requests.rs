@@ -5,7 +5,6 @@ use std::collections::HashSet;
 use super::super::batch::{Batch, TopicId};
 use super::Shard;
 use crate::conn::close::CloseCode;
-use crate::conn::session::options::Options;
 use crate::conn::session::{Action, ErrorCode, Id, Refusal, Request, Selection, Subscribe};
 use crate::conn::{Conn, ConnKey, Phase, reply};
 use crate::ingest;
@@ -46,7 +45,10 @@ impl Shard {
                 let held: Vec<_> = self.index.subjects_of(key).collect();
                 reply::list(&held, id.as_ref(), self.clock.unix_ms)
             }
-            Action::Ping { stats: _ } => reply::pong(None, id.as_ref(), self.clock.unix_ms),
+            Action::Ping { stats } => {
+                let stats = if stats { self.stats(key) } else { None };
+                reply::pong(stats.as_ref(), id.as_ref(), self.clock.unix_ms)
+            }
         };
         let frame = Batch::own(frame, &self.ledger);
         self.queue_own(key, frame);
@@ -104,7 +106,7 @@ impl Shard {
     fn complete(&mut self, pending: Pending) {
         let Pending { key, request, subjects, id } = pending;
         self.index.subscribe(key, &subjects);
-        self.set_options(key, &request.options);
+        self.set_options(key, &subjects, &request.options);
         if subjects.iter().any(|subject| matches!(subject.name, Name::Pattern(_)))
             && let Some(conn) = self.conns.get_mut(key)
         {
@@ -117,17 +119,6 @@ impl Shard {
         self.queue_own(key, frame);
     }
 
-    /// Takes over the terms that belong to the connection; only what the request names changes.
-    fn set_options(&mut self, key: ConnKey, options: &Options) {
-        let Some(conn) = self.conns.get_mut(key) else { return };
-        if *options == Options::default() {
-            return;
-        }
-        let extras = conn.extras.get_or_insert_default();
-        extras.on_slow = options.on_slow.or(extras.on_slow);
-        extras.heartbeat = options.heartbeat.unwrap_or(extras.heartbeat);
-    }
-
     fn unsubscribe(&mut self, key: ConnKey, selection: &Selection, id: Option<&Id>) {
         let subjects = self.named(key, selection);
         let queued = self.queued_by_patterns(key, &subjects);
@@ -137,14 +128,8 @@ impl Shard {
             left.iter().map(|left| &left.subject.name).filter(|name| named.insert(*name)).collect();
         let held: Vec<_> = self.index.subjects_of(key).collect();
         let frame = reply::unsubscribed(&names, &held, id, self.clock.unix_ms);
-        let mut ended: Vec<_> = left.into_iter().map(|left| (left.topic, left.subject)).collect();
-        if !queued.is_empty() {
-            let kept = self.index.topics_of(key);
-            let mut comes = |topic| {
-                kept.contains(&topic) || self.index.patterns_of(topic).iter().any(|id| kept.contains(id))
-            };
-            ended.extend(queued.into_iter().filter(|(topic, _)| !comes(*topic)));
-        }
+        let ended =
+            self.ended(key, left.into_iter().map(|left| (left.topic, left.subject)).collect(), queued);
         let ends = ended.iter().map(|(topic, _)| *topic).collect();
         if let Some(conn) = self.conns.get_mut(key) {
             for (topic, subject) in ended {

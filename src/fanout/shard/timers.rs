@@ -1,4 +1,4 @@
-//! What happens by the clock: pings and missed pongs, stalled clients, closes that drag on, and the drain.
+//! What happens by the clock: pings and missed pongs, stalled clients, heartbeats, closes that drag on, and the drain.
 //!
 //! A connection has one entry in the wheel that counts ([`Conn::timer_tick`]). Whatever it is armed for, on expiry all its
 //! deadlines are looked at, and the earliest of what remains is armed again.
@@ -6,6 +6,7 @@
 use std::time::Duration;
 
 use super::super::batch::Batch;
+use super::super::wheel::TICK_MS;
 use super::{Shard, ticks};
 use crate::conn::close::{self, CloseCode};
 use crate::conn::{Conn, ConnKey, reply};
@@ -41,6 +42,7 @@ impl Shard {
         if self.conns.get(key).is_some_and(Conn::is_live) && !self.check_heartbeat(key, now) {
             return self.remove(key);
         }
+        self.tell_heartbeat(key);
         self.arm(key);
     }
 
@@ -117,6 +119,11 @@ impl Shard {
         }
         if let Some(tick) = conn.slowness.deadline_tick() {
             next = next.min(tick);
+        }
+        if let Some(due_us) = conn.extras.as_ref().and_then(|extras| extras.heartbeat_us)
+            && conn.is_live()
+        {
+            next = next.min(due_us.div_ceil(TICK_MS * 1_000) as u32);
         }
         if conn.is_live() {
             let wait = if conn.ping_pending { self.config.pong_timeout } else { self.config.ping_interval };
