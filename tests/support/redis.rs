@@ -140,9 +140,15 @@ impl Publisher {
 
     /// Many trades at once, pipelined.
     pub async fn trades(&mut self, trades: impl IntoIterator<Item = (String, String)>) {
+        let of_channel = |(symbol, payload)| (format!("channel:trade:{symbol}"), payload);
+        self.publish_all(trades.into_iter().map(of_channel)).await;
+    }
+
+    /// Many events at once, pipelined: channels and payloads.
+    pub async fn publish_all(&mut self, events: impl IntoIterator<Item = (String, String)>) {
         let mut pipe = redis::pipe();
-        for (symbol, payload) in trades {
-            pipe.publish(format!("channel:trade:{symbol}"), payload).ignore();
+        for (channel, payload) in events {
+            pipe.publish(channel, payload).ignore();
         }
         pipe.query_async::<()>(&mut self.0).await.expect("pipelined PUBLISH");
     }
