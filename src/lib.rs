@@ -23,6 +23,7 @@
 //! | what a client may ask for | [`conn::session`] |
 //! | who gets an event | [`ingest::router`] (which shards), [`fanout::index`] (which clients), [`market::patterns`] (`BTC-*`) |
 //! | what happens to a slow client | [`fanout::slowness`] (when), [`fanout::outbox`] (what) |
+//! | conflation, rates | [`fanout::conflation`] |
 //! | reading Redis, coming back after a loss | [`ingest`], [`ingest::redis`] |
 //! | the built-in broker | [`ingest::embedded`] |
 //! | HTTP, handshakes, `/metrics` | [`http`] |
