@@ -259,15 +259,28 @@ impl Conflation {
     /// `status` comes to stand before it.
     pub fn fall_back(&mut self, outbox: &mut Outbox, status: Rc<Batch>) {
         self.is_fallback = true;
-        self.pending.retain(|topic, pending| outbox.pending(pending.position, *topic).is_some());
+        self.forget_written(outbox);
         let aggregated = self.pending.iter().filter(|(_, pending)| pending.aggregate);
         let spared = aggregated.map(|(topic, _)| *topic).collect();
-        let reduced = outbox.reduce_to_latest(&spared, status);
-        self.replaced += reduced.dropped;
-        for (topic, position) in reduced.latest {
+        self.replaced += outbox.reduce_to_latest(&spared, status);
+        for (topic, position) in outbox.newest() {
             let unknown = Pending { position, aggregate: false, fold: None };
             self.pending.entry(topic).or_insert(unknown).position = position;
         }
+    }
+
+    /// Events are skipped until at most `target_bytes` of them are queued, the oldest first: those of conflated topics, which stand
+    /// where older ones did, only if nothing else is left. Returns how many.
+    pub fn skip_oldest(&mut self, outbox: &mut Outbox, target_bytes: u32) -> u64 {
+        self.forget_written(outbox);
+        let mut skipped = 0;
+        if !self.pending.is_empty() {
+            skipped = outbox.skip_oldest_of(target_bytes, |topic| !self.pending.contains_key(&topic));
+            for (topic, position) in outbox.newest() {
+                self.pending.entry(topic).and_modify(|pending| pending.position = position);
+            }
+        }
+        skipped + outbox.skip_oldest(target_bytes)
     }
 
     /// Nothing is queued any more. `true`: the client was too slow, and no longer is.
@@ -377,15 +390,15 @@ impl Conflation {
             None => outbox.push_apart(&batch, index, index + 1),
         };
         self.pending.insert(topic, Pending { position, aggregate, fold: event.fold });
-        self.forget_written(outbox);
-    }
-
-    /// Without it a client that never catches up would be remembered every topic it ever got.
-    fn forget_written(&mut self, outbox: &Outbox) {
+        // Without this a client that never catches up would be remembered every topic it ever got.
         if self.pending.len() > self.pending_max {
-            self.pending.retain(|topic, pending| outbox.pending(pending.position, *topic).is_some());
+            self.forget_written(outbox);
             self.pending_max = PENDING_MIN.max(2 * self.pending.len());
         }
+    }
+
+    fn forget_written(&mut self, outbox: &Outbox) {
+        self.pending.retain(|topic, pending| outbox.pending(pending.position, *topic).is_some());
     }
 
     /// A topic's next event will be queued behind what there is of it: nothing may be held back, or replaced.

@@ -19,7 +19,6 @@ use foldhash::fast::RandomState;
 use slotmap::Key;
 
 use self::aside::Aside;
-pub use self::policies::Reduced;
 use super::batch::{Batch, TopicId};
 use crate::market::Subject;
 
@@ -52,8 +51,8 @@ pub struct Outbox {
     aside: Option<Box<Aside>>,
 }
 
-/// A run's place in its outbox: its number among those queued at the back. What is written, skipped or put in front
-/// before it doesn't change it.
+/// A run's place in its outbox: its number among those queued at the back. What is written, skipped or announced in front
+/// of it doesn't change it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Position(u32);
 

@@ -118,7 +118,7 @@ impl World {
             Op::Turn(us) => self.turn(*us),
             Op::Write(room) => self.write(*room),
             Op::SkipTo(target_bytes) => {
-                self.outbox.skip_oldest(*target_bytes);
+                self.conflation.skip_oldest(&mut self.outbox, *target_bytes);
             }
             Op::FallBack if !self.conflation.is_fallback() => {
                 let status = self.own(r#"{"slow":1}"#);

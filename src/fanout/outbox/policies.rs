@@ -8,15 +8,6 @@ use foldhash::fast::RandomState;
 use super::super::batch::{Batch, TopicId};
 use super::{Outbox, Position, Run};
 
-/// What [`Outbox::reduce_to_latest`] has done.
-#[derive(Debug, Default)]
-pub struct Reduced {
-    /// Events dropped because newer ones are queued.
-    pub dropped: u64,
-    /// Where the newest event of each topic stands now, unless it is partly written.
-    pub latest: Vec<(TopicId, Position)>,
-}
-
 impl Outbox {
     /// The event at `position`, if it is still queued there, alone in its run, of `topic`, and nothing of it is written.
     pub fn pending(&self, position: Position, topic: TopicId) -> Option<(&Rc<Batch>, u32)> {
@@ -51,15 +42,33 @@ impl Outbox {
         len.checked_sub(from_back).filter(|_| from_back > 0)
     }
 
+    /// Where the newest event of each topic is queued, if it is [`Outbox::pending`] there.
+    pub fn newest(&self) -> Vec<(TopicId, Position)> {
+        let mut seen = HashSet::<TopicId, RandomState>::default();
+        let mut newest = Vec::new();
+        for (from_back, run) in
+            (1..).zip(self.tail.iter().flat_map(|tail| tail.iter().rev()).chain(&self.head))
+        {
+            let position = Position(self.pushed.wrapping_sub(from_back));
+            for index in (run.from..run.to).rev().filter(|_| !run.batch.is_own()) {
+                let topic = run.batch.topic(index);
+                if seen.insert(topic) && self.pending(position, topic).is_some() {
+                    newest.push((topic, position));
+                }
+            }
+        }
+        newest
+    }
+
     /// Drops every event behind which a newer one of its topic is queued, but spares a partly written one and all events of the
-    /// topics in `spared`. `status` comes to stand before the first of the others. What stays is copied out of its batch, so that
-    /// it keeps nothing else alive.
-    pub fn reduce_to_latest(&mut self, spared: &HashSet<TopicId, RandomState>, status: Rc<Batch>) -> Reduced {
+    /// topics in `spared`; returns how many. `status` comes to stand before the first of the others. What stays is copied out of
+    /// its batch, so that it keeps nothing else alive. Positions change.
+    pub fn reduce_to_latest(&mut self, spared: &HashSet<TopicId, RandomState>, status: Rc<Batch>) -> u64 {
         let partly_written = self.head_written_bytes > 0;
         let runs = self.take_runs();
         let mut kept = VecDeque::with_capacity(runs.len());
         let mut seen = HashSet::<TopicId, RandomState>::default();
-        let mut reduced = Reduced::default();
+        let mut dropped = 0;
         for (at, run) in runs.into_iter().enumerate().rev() {
             if run.batch.is_own() {
                 kept.push_front(run);
@@ -72,7 +81,7 @@ impl Outbox {
                     kept.push_front(run.alone(index));
                 } else {
                     self.event_bytes -= run.batch.start(index + 1) - run.batch.start(index);
-                    reduced.dropped += 1;
+                    dropped += 1;
                 }
             }
         }
@@ -80,40 +89,48 @@ impl Outbox {
         let events = kept.iter().skip(untouched).position(|run| !run.batch.is_own());
         self.own_bytes += status.start(1);
         kept.insert(events.map_or(kept.len(), |at| at + untouched), Run { batch: status, from: 0, to: 1 });
-        for (from_back, run) in kept.iter().skip(untouched).rev().enumerate() {
-            let topic = run.batch.topic(run.from);
-            if !run.batch.is_own() && seen.remove(&topic) {
-                reduced.latest.push((topic, Position(self.pushed.wrapping_sub(from_back as u32 + 1))));
-            }
-        }
         self.put_runs(kept);
-        reduced
+        dropped
     }
 
     /// Skips the oldest events until at most `target_bytes` of them are queued, sparing a partly written frame;
     /// returns how many were skipped.
     pub fn skip_oldest(&mut self, target_bytes: u32) -> u64 {
+        self.skip_oldest_of(target_bytes, |_| true)
+    }
+
+    /// The same with the events of some topics only. Positions change.
+    pub fn skip_oldest_of(&mut self, target_bytes: u32, may_skip: impl Fn(TopicId) -> bool) -> u64 {
         let mut kept = VecDeque::new();
         let mut partly_written = self.head_written_bytes > 0;
         let mut skipped = 0;
-        for mut run in self.take_runs() {
+        for run in self.take_runs() {
             if run.batch.is_own() {
                 kept.push_back(run);
                 partly_written = false;
                 continue;
             }
+            let mut first = run.from;
             if std::mem::take(&mut partly_written) {
-                kept.push_back(Run { batch: run.batch.extract(run.from), from: 0, to: 1 });
-                run.from += 1;
+                kept.push_back(run.alone(first));
+                first += 1;
             }
-            while run.from < run.to && self.event_bytes > target_bytes {
-                self.event_bytes -= run.batch.start(run.from + 1) - run.batch.start(run.from);
-                self.note_skipped(run.batch.topic(run.from), run.batch.stands_for());
+            let mut from = first;
+            for index in first..run.to {
+                let topic = run.batch.topic(index);
+                if self.event_bytes <= target_bytes || !may_skip(topic) {
+                    continue;
+                }
+                if from < index {
+                    kept.push_back(Run { batch: Rc::clone(&run.batch), from, to: index });
+                }
+                from = index + 1;
+                self.event_bytes -= run.batch.start(index + 1) - run.batch.start(index);
+                self.note_skipped(topic, run.batch.stands_for());
                 skipped += run.batch.stands_for();
-                run.from += 1;
             }
-            if run.from < run.to {
-                kept.push_back(run);
+            if from < run.to {
+                kept.push_back(Run { from, ..run });
             }
         }
         self.put_runs(kept);

@@ -255,8 +255,9 @@ impl Shard {
         if conn.outbox.event_bytes() <= target_bytes {
             return;
         }
-        let skipped = conn.outbox.skip_oldest(target_bytes);
-        conn.extras.get_or_insert_default().skipped += skipped;
+        let extras = conn.extras.get_or_insert_default();
+        let skipped = extras.conflation.skip_oldest(&mut conn.outbox, target_bytes);
+        extras.skipped += skipped;
         self.metrics.events_skipped.add(skipped);
     }
 
