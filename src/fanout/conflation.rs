@@ -11,6 +11,7 @@
 //! what they all were. A trade that can't be added up exactly replaces nothing and isn't replaced: it gets a place of its own.
 
 mod aggregate;
+mod event;
 
 use std::collections::{HashMap, HashSet};
 use std::rc::Rc;
@@ -18,6 +19,7 @@ use std::rc::Rc;
 use foldhash::fast::RandomState;
 
 use self::aggregate::Fold;
+use self::event::Event;
 use super::batch::{Batch, TopicId};
 use super::outbox::{Outbox, Position};
 use crate::conn::session::options::{Conflate, MaxRate};
@@ -37,40 +39,6 @@ struct Terms {
 impl Terms {
     /// Of a client that is too slow for every event.
     const LATEST: Self = Self { aggregate: false, period_us: 0 };
-}
-
-/// An event: frame `index` of `batch`, and what it stands for if that is more than itself.
-#[derive(Debug)]
-struct Event {
-    batch: Rc<Batch>,
-    index: u32,
-    fold: Option<Box<Fold>>,
-}
-
-impl Event {
-    fn new(batch: &Rc<Batch>, index: u32) -> Self {
-        Self { batch: Rc::clone(batch), index, fold: None }
-    }
-
-    /// What the event stands for; `None` if that can't be told.
-    fn fold(&self) -> Option<Fold> {
-        self.fold.as_deref().cloned().or_else(|| Fold::of(self.batch.frame(self.index)))
-    }
-
-    /// The event, newer than `older`, marked with what both stand for; `None` if they can't be added up.
-    fn absorb(&self, older: &Self) -> Option<Self> {
-        let fold = older.fold()?.join(self.fold()?);
-        Some(Self { batch: Rc::clone(&self.batch), index: self.index, fold: Some(Box::new(fold)) })
-    }
-
-    /// The frame to send, as it was shared if it stands for nothing more.
-    fn frame(&self) -> (Rc<Batch>, u32) {
-        let Some(fold) = &self.fold else { return (Rc::clone(&self.batch), self.index) };
-        match fold.mark(self.batch.frame(self.index)) {
-            Some(marked) => (self.batch.rebuilt(self.index, marked, fold.count()), 0),
-            None => (Rc::clone(&self.batch), self.index),
-        }
-    }
 }
 
 /// The last queued event of a conflated topic.
