@@ -4,6 +4,7 @@
 //! |---|---|
 //! | [`resp`] | the RESP codec; pure |
 //! | [`router`] | interest, and event → frame → batches; pure |
+//! | [`history`] | last values and recent events, for clients that come later; pure |
 //! | [`link`] | an established subscription as bytes: TCP, TLS or unix socket |
 //! | [`redis`] | the supervisor on the control side: connects, subscribes, hands the link over, comes back after a loss |
 //! | [`embedded`] | the embedded broker, for when there is no Redis |
@@ -14,6 +15,7 @@
 //! through the same queue as the events, so its place among them is exact.
 
 pub mod embedded;
+pub mod history;
 pub mod link;
 pub mod publisher;
 pub mod redis;

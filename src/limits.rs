@@ -179,6 +179,31 @@ pub const FLUSH_INTERVAL_MAX_MS: u64 = 1_000;
 /// Most that `SHARDS` may be: ingest keeps who wants a topic as one bit a shard in a `u64`.
 pub const SHARDS_MAX: usize = 64;
 
+// --- What is remembered ---
+
+/// `LAST_VALUE_MAX_TOPICS`: 10,000 × (~0.4 KiB of table + a value and its frame + [`PENDING_EVENTS`] events, 100-200 B
+/// each) = some 20 MB. At worst, with every event of `MAX_EVENT_BYTES`, 10,000 × 3 × 64 KiB = 1.9 GiB.
+pub const LAST_VALUE_TOPICS_DEFAULT: u64 = 10_000;
+/// Most that `LAST_VALUE_MAX_TOPICS` may be; 0 is off.
+pub const LAST_VALUE_TOPICS_MAX: u64 = 1_000_000;
+/// Events of a topic that nobody wants which are set aside before one of them is looked into: a check takes some 0.3 µs, an
+/// eighth of it for each event is less than a hash look-up takes.
+pub const PENDING_EVENTS: usize = 8;
+/// The same in bytes: eight events of 512 B. A larger event is looked into at once.
+pub const PENDING_BYTES: usize = 4 * KIB;
+/// Topics looked at in search of one to forget, for each event of a topic that isn't known: 16 × ~10 ns.
+pub const FORGET_STEPS: usize = 16;
+/// `REPLAY_EVENTS_PER_TOPIC`: 100 s of ten trades a second.
+pub const REPLAY_EVENTS_DEFAULT: u64 = 1_000;
+/// Most that `REPLAY_EVENTS_PER_TOPIC` may be; 0 is off. One client's resuming of a topic walks over so many entries:
+/// 100,000 × 0.3 µs (to check them, once) = 30 ms.
+pub const REPLAY_EVENTS_MAX: u64 = 100_000;
+/// `REPLAY_MAX_BYTES`, all topics together: 64 MiB = 450,000 events of 120 B with 28 B each for the chain, 45 s of 10,000
+/// events/s. Taken from the system as it fills.
+pub const REPLAY_DEFAULT_BYTES: usize = 64 * MIB;
+/// Most that `REPLAY_MAX_BYTES` may be; 0 is off.
+pub const REPLAY_MAX_MAX_BYTES: usize = 64 * 1024 * MIB;
+
 // --- Upstream ---
 
 /// Bytes of a channel's name: prefix, type and the longest symbol fit several times over. Longer ones are discarded.

@@ -1,0 +1,101 @@
+//! What a client has missed, from the log.
+
+use super::log::Position;
+use super::topic::Topic;
+use super::{History, Slot, topic_at};
+use crate::fanout::batch::{Entry, TopicId};
+use crate::frame::{self, Marker};
+use crate::market::event;
+
+/// How far a client that has seen a certain `seq` of a topic can be helped.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Resumed {
+    /// All that it has missed is in the replay; that may be nothing.
+    Whole,
+    /// The client has seen more than this gateway: it is not to be sent what it has seen.
+    Ahead,
+    /// The log doesn't reach back, or has a hole, or the worker has counted anew: nothing is replayed.
+    Lost,
+}
+
+/// Frames for one client, topic by topic.
+#[derive(Debug, Default)]
+pub struct Replay {
+    /// Complete WebSocket frames, one behind the other.
+    pub bytes: Vec<u8>,
+    /// One entry a frame, ends ascending.
+    pub table: Vec<Entry>,
+}
+
+impl History {
+    /// Appends every event of a pinned topic behind `seen` to `replay`, under `id`: all of them or none.
+    pub fn resume(&mut self, slot: Slot, seen: u64, id: TopicId, replay: &mut Replay) -> Resumed {
+        let Some(topic) = topic_at(&mut self.topics, slot) else { return Resumed::Lost };
+        let Some(last) = topic.line.last_seq() else { return Resumed::Lost };
+        if topic.line.is_ambiguous(seen) {
+            return Resumed::Lost;
+        }
+        if seen >= last {
+            return if seen > last { Resumed::Ahead } else { Resumed::Whole };
+        }
+        let Some(missed) = self.missed(slot, seen, last) else { return Resumed::Lost };
+        let (bytes_before, frames_before) = (replay.bytes.len(), replay.table.len());
+        let Some(event_type) = topic_at(&mut self.topics, slot).map(|topic| topic.event_type) else {
+            return Resumed::Lost;
+        };
+        for position in missed.into_iter().rev() {
+            let entry = self.log.get(position);
+            let object = entry.and_then(|entry| std::str::from_utf8(entry.payload.trim_ascii()).ok());
+            if let (Some(entry), Some(object)) = (entry, object) {
+                frame::write_event(&mut replay.bytes, event_type, object, entry.arrived_ms, Marker::Replay);
+            }
+            if replay.bytes.len() > self.config.max_replay_bytes || object.is_none() {
+                replay.bytes.truncate(bytes_before);
+                replay.table.truncate(frames_before);
+                return Resumed::Lost;
+            }
+            replay.table.push(Entry { end: replay.bytes.len() as u32, topic: id });
+        }
+        Resumed::Whole
+    }
+
+    /// The entries of `seen + 1 ..= last`, newest first; `None` if one is missing.
+    fn missed(&mut self, slot: Slot, seen: u64, last: u64) -> Option<Vec<Position>> {
+        let topic = topic_at(&mut self.topics, slot)?;
+        let count = usize::try_from(last - seen).ok()?;
+        if count > self.config.events_per_topic {
+            return None;
+        }
+        let mut missed = Vec::with_capacity(count);
+        let mut expected = last;
+        let mut at = topic.newest;
+        // Entries that turn out to be bad are passed over; they count as well, so that the way has an end.
+        for _ in 0..self.config.events_per_topic {
+            let entry = self.log.get(at)?;
+            let (checked, seq, previous) = (entry.checked, entry.seq, entry.previous);
+            let seq =
+                if checked { Some(seq) } else { true_seq(topic, entry.payload, self.config.max_event_bytes) };
+            match seq {
+                Some(seq) if seq == expected => {
+                    if !checked {
+                        self.log.set_checked(at, seq);
+                    }
+                    missed.push(at);
+                    if missed.len() == count {
+                        return Some(missed);
+                    }
+                    expected -= 1;
+                }
+                Some(seq) if seq < expected => return None,
+                _ => {}
+            }
+            at = previous;
+        }
+        None
+    }
+}
+
+/// The `seq` of an event that has not been looked into; `None` if it is bad or has none.
+fn true_seq(topic: &Topic, payload: &[u8], max_event_bytes: usize) -> Option<u64> {
+    event::check(topic.event_type, payload, topic.symbol.as_bytes(), max_event_bytes).ok()?.seq
+}

@@ -1,0 +1,141 @@
+//! Bounds, and what the bytes that are set aside turn out to be.
+
+use super::*;
+use crate::market::SYMBOL_BYTES_MAX;
+
+const TRADE: EventType = EventType::Trade;
+
+fn symbol(name: &str) -> Symbol {
+    Symbol::parse(name.as_bytes()).unwrap()
+}
+
+fn trade(name: &str, n: u64) -> String {
+    format!(r#"{{"symbol":"{name}","price":{n},"volume":1,"timestamp":{n}}}"#)
+}
+
+fn keep(history: &mut History, name: &str, payload: &str, now_ms: u64) {
+    history.keep(TRADE, name.as_bytes(), payload.as_bytes(), now_ms);
+}
+
+/// The frame's text, without its header.
+fn snapshot(history: &mut History, name: &str) -> Option<String> {
+    let slot = history.pin(TRADE, &symbol(name), 0);
+    let frame = history.snapshot(slot);
+    history.unpin(slot);
+    frame.map(|frame| {
+        let header = if frame[1] == 126 { 4 } else { 2 };
+        String::from_utf8(frame[header..].to_vec()).unwrap()
+    })
+}
+
+#[test]
+fn the_newest_good_event_is_the_value_however_many_bad_ones_follow() {
+    for bad in [1, 7, 8, 9, 100] {
+        let mut history = History::new(HistoryConfig::default());
+        assert_eq!(snapshot(&mut history, "A"), None);
+        keep(&mut history, "A", &trade("A", 1), 10);
+        keep(&mut history, "A", &format!(" {} ", trade("A", 2)), 20);
+        for _ in 0..bad {
+            keep(&mut history, "A", "nonsense", 30);
+        }
+        let data = trade("A", 2);
+        let expected = format!(r#"{{"type":"trade","data":{data},"timestamp":20,"snapshot":true}}"#);
+        assert_eq!(snapshot(&mut history, "A"), Some(expected));
+    }
+}
+
+#[test]
+fn a_snapshot_is_built_once_until_the_next_event() {
+    let mut history = History::new(HistoryConfig::default());
+    let slot = history.pin(TRADE, &symbol("A"), 0);
+    let payload = trade("A", 1);
+    let event = event::check(TRADE, payload.as_bytes(), b"A", 1_000).unwrap();
+    assert_eq!(history.take(slot, &event, 5), Verdict::Next);
+    let (first, second) = (history.snapshot(slot).unwrap(), history.snapshot(slot).unwrap());
+    assert_eq!(first.as_ptr(), second.as_ptr());
+    history.take(slot, &event, 6);
+    assert_ne!(history.snapshot(slot).unwrap(), first);
+}
+
+#[test]
+fn the_topics_are_bounded_and_the_busy_ones_stay() {
+    let mut history = History::new(HistoryConfig { max_topics: 100, ..HistoryConfig::default() });
+    let pinned = history.pin(TRADE, &symbol("PINNED"), 0);
+    for n in 0..10_000 {
+        let name = format!("S{n}");
+        keep(&mut history, &name, &trade(&name, n), n);
+        keep(&mut history, "BUSY", &trade("BUSY", n), n);
+        assert!(history.topics() <= 100);
+    }
+    assert!(snapshot(&mut history, "BUSY").is_some());
+    assert!(snapshot(&mut history, "S9999").is_some(), "a new topic finds room");
+    assert!(snapshot(&mut history, "S0").is_none());
+    assert!(history.topics.len() <= 102, "places are used again");
+    history.unpin(pinned);
+}
+
+#[test]
+fn topics_beyond_the_bound_are_wanted_all_the_same() {
+    let mut history = History::new(HistoryConfig { max_topics: 1, ..HistoryConfig::default() });
+    let first = history.pin(TRADE, &symbol("A"), 0);
+    let second = history.pin(TRADE, &symbol("B"), 0);
+    let line = |seq: u64| format!(r#"{{"symbol":"B","price":1,"volume":1,"timestamp":1,"seq":{seq}}}"#);
+    let take = |history: &mut History, seq: u64| {
+        let payload = line(seq);
+        history.take(second, &event::check(TRADE, payload.as_bytes(), b"B", 1_000).unwrap(), 1)
+    };
+    assert_eq!(take(&mut history, 1), Verdict::Next);
+    assert_eq!(take(&mut history, 3), Verdict::Gap { from: 2, to: 2 });
+    assert_eq!(take(&mut history, 3), Verdict::Repeat);
+    assert_eq!((history.topics(), history.snapshot(second)), (1, None));
+    history.unpin(first);
+    // Its place can be taken now.
+    history.topics[first.0 as usize].as_mut().unwrap().recent = false;
+    assert_eq!(take(&mut history, 4), Verdict::Next);
+    assert!(history.snapshot(second).is_some());
+    history.unpin(second);
+    assert_eq!(history.topics(), 1);
+}
+
+#[test]
+fn nothing_is_remembered_where_it_is_off() {
+    let mut history = History::new(HistoryConfig { max_topics: 0, ..HistoryConfig::default() });
+    keep(&mut history, "A", &trade("A", 1), 1);
+    assert_eq!(snapshot(&mut history, "A"), None);
+    assert_eq!((history.topics(), history.topics.iter().flatten().count()), (0, 0));
+}
+
+#[test]
+fn a_seq_is_seen_without_a_look() {
+    let finder = Finder::new(b"\"seq\"");
+    let hint = |text: &str| hint(&finder, text.as_bytes());
+    assert_eq!(hint(r#"{"a":1}"#), Hint::None);
+    assert_eq!(hint(r#"{"seq":17}"#), Hint::Seq(17));
+    assert_eq!(hint("{\"seq\" :\t17 ,"), Hint::Seq(17));
+    assert_eq!(hint(r#"{"x":"\"seq\":5","seq":6}"#), Hint::Seq(6));
+    assert_eq!(hint(r#"{"seq":9007199254740991}"#), Hint::Seq(SEQ_END - 1));
+    for odd in ["9007199254740992", "99999999999999999999999", "1.5", "-1", "\"1\"", "1e3", "", "1"] {
+        let end = if odd == "1" { "" } else { "}" };
+        assert_eq!(hint(&format!(r#"{{"seq":{odd}{end}"#)), Hint::Unsure, "{odd}");
+    }
+    assert_eq!(hint(r#"{"a":"seq","seq":1}"#), Hint::Unsure);
+}
+
+#[test]
+fn silent_topics_are_counted() {
+    let mut history = History::new(HistoryConfig::default());
+    keep(&mut history, "UNWANTED", &trade("UNWANTED", 1), 1);
+    let slot = history.pin(TRADE, &symbol("A"), 100);
+    assert_eq!((history.silent_since(99), history.silent_since(100)), (0, 1));
+    let payload = trade("A", 1);
+    history.take(slot, &event::check(TRADE, payload.as_bytes(), b"A", 1_000).unwrap(), 200);
+    assert_eq!(history.silent_since(199), 0);
+}
+
+#[test]
+fn a_symbol_of_full_length_is_remembered() {
+    let name = "A".repeat(SYMBOL_BYTES_MAX);
+    let mut history = History::new(HistoryConfig::default());
+    keep(&mut history, &name, &trade(&name, 1), 1);
+    assert!(snapshot(&mut history, &name).is_some());
+}

@@ -1,0 +1,194 @@
+//! One topic's part of the history.
+
+use bytes::Bytes;
+use memchr::memmem::Finder;
+
+use super::line::{Line, Verdict};
+use super::log::Position;
+use super::{Hint, hint};
+use crate::frame::{self, Marker};
+use crate::limits;
+use crate::market::event::{self, Event};
+use crate::market::{EventType, Symbol};
+
+/// What is remembered of one topic.
+#[derive(Debug)]
+pub(super) struct Topic {
+    pub(super) event_type: EventType,
+    pub(super) symbol: Symbol,
+    /// Somebody wants it.
+    pub(super) pinned: bool,
+    /// It counts towards the bound; only a pinned topic may not, and then nothing but its line is remembered.
+    pub(super) kept: bool,
+    /// Heard of since the search for a topic to forget last came by.
+    pub(super) recent: bool,
+    /// When it was last heard of, or first wanted; Unix milliseconds.
+    pub(super) heard_ms: u64,
+    /// Its newest entry in the log.
+    pub(super) newest: Position,
+    /// The highest `seq` that the events set aside seem to have; the line's last one while there are none.
+    pub(super) seems_at: Option<u64>,
+    pub(super) line: Line,
+    value: Option<Value>,
+    /// The value's frame, once somebody has asked for it.
+    frame: Option<Bytes>,
+    /// Events that arrived since and have not been looked into.
+    pending: Pending,
+}
+
+/// Events as they came, back to back.
+#[derive(Debug, Default)]
+struct Pending {
+    bytes: Vec<u8>,
+    /// For each where it ends and when it arrived, in Unix milliseconds.
+    ends: Vec<(u32, u64)>,
+}
+
+impl Pending {
+    fn push(&mut self, payload: &[u8], now_ms: u64) {
+        self.bytes.extend_from_slice(payload);
+        self.ends.push((self.bytes.len() as u32, now_ms));
+    }
+
+    fn get(&self, index: usize) -> (&[u8], u64) {
+        let start = index.checked_sub(1).map_or(0, |previous| self.ends[previous].0 as usize);
+        let (end, arrived_ms) = self.ends[index];
+        (&self.bytes[start..end as usize], arrived_ms)
+    }
+
+    fn is_full(&self) -> bool {
+        self.ends.len() >= limits::PENDING_EVENTS || self.bytes.len() >= limits::PENDING_BYTES
+    }
+
+    fn clear(&mut self) {
+        self.ends.clear();
+        self.bytes.clear();
+        // One large event must not keep its memory for ever.
+        self.bytes.shrink_to(limits::PENDING_BYTES);
+    }
+}
+
+/// The newest valid event.
+#[derive(Debug)]
+struct Value {
+    object: Vec<u8>,
+    arrived_ms: u64,
+}
+
+impl Topic {
+    pub(super) fn new(event_type: EventType, symbol: Symbol, kept: bool, now_ms: u64) -> Self {
+        Self {
+            event_type,
+            symbol,
+            pinned: false,
+            kept,
+            recent: true,
+            heard_ms: now_ms,
+            newest: Position::NONE,
+            seems_at: None,
+            line: Line::default(),
+            value: None,
+            frame: None,
+            pending: Pending::default(),
+        }
+    }
+
+    pub(super) fn heard(&mut self, now_ms: u64) {
+        self.heard_ms = now_ms;
+        self.recent = true;
+    }
+
+    /// Whether an event with that `seq` needs no look: it is above all others.
+    pub(super) fn seems_to_follow(&self, seq: u64) -> bool {
+        self.seems_at.is_none_or(|last| seq > last)
+    }
+
+    /// Judges a good event, and counts it in the line unless it is a repeat.
+    pub(super) fn judge(&mut self, event: &Event<'_>) -> Verdict {
+        let verdict = event.seq.map_or(Verdict::Next, |seq| self.line.judge(seq, event.timestamp));
+        self.seems_at = self.line.last_seq();
+        verdict
+    }
+
+    /// A good event becomes the last value.
+    pub(super) fn store(&mut self, object: &[u8], arrived_ms: u64) {
+        self.frame = None;
+        let value = self.value.get_or_insert_with(|| Value { object: Vec::new(), arrived_ms });
+        value.arrived_ms = arrived_ms;
+        value.object.clear();
+        // One large event must not keep its memory for ever.
+        value.object.shrink_to(limits::PENDING_BYTES.max(object.len()));
+        value.object.extend_from_slice(object);
+    }
+
+    /// Sets an event aside that nobody has asked for.
+    pub(super) fn set_aside(
+        &mut self,
+        payload: &[u8],
+        now_ms: u64,
+        max_event_bytes: usize,
+        seq_key: &Finder<'_>,
+    ) {
+        self.pending.push(payload, now_ms);
+        if self.pending.is_full() {
+            self.condense(max_event_bytes, seq_key);
+        }
+    }
+
+    /// Makes room among the events set aside: the newest good one stands for all of them. That is one check in
+    /// [`limits::PENDING_EVENTS`] events, unless events are bad or their `seq` isn't what it seems.
+    fn condense(&mut self, max_event_bytes: usize, seq_key: &Finder<'_>) {
+        let mut pending = std::mem::take(&mut self.pending);
+        let numbered = self.seems_at > self.line.last_seq();
+        for index in (0..pending.ends.len()).rev() {
+            let (payload, arrived_ms) = pending.get(index);
+            let Ok(event) = event::check(self.event_type, payload, self.symbol.as_bytes(), max_event_bytes)
+            else {
+                continue;
+            };
+            let as_it_seems = match event.seq {
+                Some(seq) => hint(seq_key, payload) == Hint::Seq(seq) && self.line.last_seq() < Some(seq),
+                None => !numbered,
+            };
+            if as_it_seems {
+                self.judge(&event);
+                self.store(event.object.as_bytes(), arrived_ms);
+                pending.clear();
+            }
+            break;
+        }
+        self.pending = pending;
+        self.settle(max_event_bytes);
+    }
+
+    /// Looks into all events that are set aside, in order.
+    pub(super) fn settle(&mut self, max_event_bytes: usize) {
+        let mut pending = std::mem::take(&mut self.pending);
+        for index in 0..pending.ends.len() {
+            let (payload, arrived_ms) = pending.get(index);
+            let Ok(event) = event::check(self.event_type, payload, self.symbol.as_bytes(), max_event_bytes)
+            else {
+                continue;
+            };
+            if self.judge(&event) != Verdict::Repeat {
+                self.store(event.object.as_bytes(), arrived_ms);
+            }
+        }
+        self.seems_at = self.line.last_seq();
+        pending.clear();
+        self.pending = pending;
+    }
+
+    /// The last value's frame, marked as a snapshot.
+    pub(super) fn snapshot(&mut self) -> Option<Bytes> {
+        if self.frame.is_none() {
+            let Value { object, arrived_ms } = self.value.as_ref()?;
+            let object = std::str::from_utf8(object).ok()?;
+            let mut out = Vec::with_capacity(object.len() + limits::FRAME_OVERHEAD_MAX_BYTES);
+            frame::write_event(&mut out, self.event_type, object, *arrived_ms, Marker::Snapshot);
+            out.shrink_to_fit();
+            self.frame = Some(out.into());
+        }
+        self.frame.clone()
+    }
+}
