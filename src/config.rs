@@ -75,6 +75,16 @@ pub struct Config {
     pub channel_types: EventTypes,
     /// `ALLOW_WILDCARD`.
     pub allow_wildcard: bool,
+    /// `DEDUPLICATE`.
+    pub deduplicate: bool,
+    /// `LAST_VALUE_MAX_TOPICS`; 0 = off.
+    pub last_value_max_topics: usize,
+    /// `REPLAY_EVENTS_PER_TOPIC`; 0 = off.
+    pub replay_events_per_topic: usize,
+    /// `REPLAY_MAX_BYTES`; 0 = off.
+    pub replay_max_bytes: usize,
+    /// `STALE_AFTER`; zero = never.
+    pub stale_after: Duration,
     /// `DEMO`.
     pub demo: bool,
     /// `STATS_INTERVAL`; zero = no lines.
@@ -159,6 +169,11 @@ impl Default for Config {
             channel_prefix: CHANNEL_PREFIX_DEFAULT.to_owned(),
             channel_types: EventTypes::TRADE,
             allow_wildcard: true,
+            deduplicate: true,
+            last_value_max_topics: LAST_VALUE_TOPICS_DEFAULT as usize,
+            replay_events_per_topic: REPLAY_EVENTS_DEFAULT as usize,
+            replay_max_bytes: REPLAY_DEFAULT_BYTES,
+            stale_after: Duration::from_millis(STALE_AFTER_DEFAULT_MS),
             demo: false,
             stats_interval: Duration::from_millis(STATS_INTERVAL_DEFAULT_MS),
             log_format: LogFormat::Text,
@@ -255,6 +270,11 @@ impl Config {
             name::MAX_EVENT_BYTES => self.max_event_bytes = setting.number(text)?,
             name::CHANNEL_TYPES => self.channel_types = parse::channel_types(text)?,
             name::ALLOW_WILDCARD => self.allow_wildcard = parse::switch(text)?,
+            name::DEDUPLICATE => self.deduplicate = parse::switch(text)?,
+            name::LAST_VALUE_MAX_TOPICS => self.last_value_max_topics = setting.number(text)?,
+            name::REPLAY_EVENTS_PER_TOPIC => self.replay_events_per_topic = setting.number(text)?,
+            name::REPLAY_MAX_BYTES => self.replay_max_bytes = setting.number(text)?,
+            name::STALE_AFTER => self.stale_after = setting.time(text)?,
             name::CHANNEL_PREFIX => self.channel_prefix = parse::channel_prefix(text)?,
             name::DEMO => self.demo = parse::switch(text)?,
             name::STATS_INTERVAL => self.stats_interval = setting.time(text)?,

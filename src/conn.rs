@@ -103,6 +103,11 @@ impl Conn {
         self.phase == Phase::Waiting || (self.phase == Phase::Open && reserve_half_full)
     }
 
+    /// Whether there is, or may be, something to write.
+    pub fn has_output(&self) -> bool {
+        !self.outbox.is_empty() || self.extras.as_ref().is_some_and(|extras| extras.backfill.is_some())
+    }
+
     /// Whether there is, or may be, input that could be taken now.
     pub fn has_input(&self) -> bool {
         !self.is_paused() && (self.readable || self.unread.is_some())

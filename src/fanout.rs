@@ -2,6 +2,7 @@
 //!
 //! | part | what it is |
 //! |---|---|
+//! | [`backfill`] | what has been, on its way to one client; pure |
 //! | [`batch`] | frames with a table of them, as ingest hands them over |
 //! | [`conflation`] | at most one pending event for each topic, and rates; pure |
 //! | [`extras`] | the terms of clients that asked for any; pure |
@@ -17,6 +18,7 @@
 //! Nothing in here waits for a client: what a socket doesn't take stays in its outbox, and what an outbox
 //! doesn't take is that client's loss, announced to it.
 
+pub mod backfill;
 pub mod batch;
 pub mod conflation;
 pub mod extras;
@@ -37,7 +39,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use self::batch::{Frames, TopicId};
+use self::batch::{Frames, News, Notice, TopicId};
 use self::inbox::Sender;
 pub use self::shard::ShardConfig;
 use self::shard::{Links, Shard};
@@ -70,18 +72,35 @@ pub trait Adopt: Send + Sync + 'static {
 pub enum Command {
     /// Events. Bounded in bytes by ingest, see [`inbox`].
     Batch(Frames),
+    /// The same with what happened to topics between the events, in order.
+    BatchWithNews(Frames, Vec<Notice>),
+    /// What happened to a topic between events that are among the [`Command::Lost`].
+    News(TopicId, News),
     /// Events that ingest had to drop because this shard's inbox was full: counts by topic.
     Lost(Vec<(TopicId, u64)>),
     /// Topics that a pattern of this shard matches: their events come under these ids from now on, until released.
     Opened(Vec<(Subject, TopicId)>),
     /// Ingest's answer to the oldest [`ingest::Command::Want`] of this shard.
-    Granted(Vec<(Subject, TopicId)>),
+    Granted(Vec<(Subject, TopicId)>, Option<Box<Past>>),
     /// The upstream was lost or is back.
     Feed(Feed),
     /// New clients.
     Adopt(Vec<NewClient>),
     /// Tell every client to go elsewhere, and end with the last of them, at the latest after the time given.
     Drain(Duration),
+}
+
+/// What a request has asked of the past: everything up to this place among the events, and nothing behind it.
+#[derive(Debug, Default)]
+pub struct Past {
+    /// For each topic that was to be resumed, in the request's order, whether it is.
+    pub recovered: Vec<bool>,
+    /// Topics of which the client has seen more than this gateway: the last `seq` that it has seen.
+    pub floors: Vec<(TopicId, u64)>,
+    /// What the client has missed.
+    pub replay: Frames,
+    /// Last values, framed; shared with whoever else asks before the topic's next event.
+    pub snapshots: Vec<(TopicId, Bytes)>,
 }
 
 /// The upstream as clients are told of it.

@@ -19,6 +19,7 @@ use crate::fanout::inbox::Sender;
 use crate::fanout::{self, Fanout, ShardConfig, Threads};
 use crate::http::{self, Http};
 use crate::ingest::embedded::{BrokerError, EmbeddedBroker, EmbeddedConfig};
+use crate::ingest::history::HistoryConfig;
 use crate::ingest::link::tls_config;
 use crate::ingest::publisher::Publisher;
 use crate::ingest::redis::{self, RedisConfig};
@@ -269,9 +270,18 @@ fn upstream_tls(config: &Config) -> anyhow::Result<Arc<rustls::ClientConfig>> {
 
 fn ingest_config(config: &Config) -> IngestConfig {
     IngestConfig {
-        max_event_bytes: config.max_event_bytes,
         channel_prefix: config.channel_prefix.clone(),
         types: config.channel_types,
+        deduplicate: config.deduplicate,
+        history: HistoryConfig {
+            max_topics: config.last_value_max_topics,
+            events_per_topic: config.replay_events_per_topic,
+            max_bytes: config.replay_max_bytes,
+            // Leaves room for the live events that come meanwhile.
+            max_replay_bytes: config.max_outbox_bytes / 2,
+            max_event_bytes: config.max_event_bytes,
+        },
+        stale_after: config.stale_after,
     }
 }
 

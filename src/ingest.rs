@@ -5,6 +5,7 @@
 //! | [`resp`] | the RESP codec; pure |
 //! | [`router`] | interest, and event → frame → batches; pure |
 //! | [`history`] | last values and recent events, for clients that come later; pure |
+//! | [`recall`] | what of it a request is answered; pure |
 //! | [`link`] | an established subscription as bytes: TCP, TLS or unix socket |
 //! | [`redis`] | the supervisor on the control side: connects, subscribes, hands the link over, comes back after a loss |
 //! | [`embedded`] | the embedded broker, for when there is no Redis |
@@ -18,6 +19,7 @@ pub mod embedded;
 pub mod history;
 pub mod link;
 pub mod publisher;
+pub mod recall;
 pub mod redis;
 pub mod resp;
 pub mod router;
@@ -34,8 +36,10 @@ use tokio::sync::mpsc::UnboundedSender;
 use tokio::sync::oneshot;
 
 use self::handover::Handover;
+use self::history::HistoryConfig;
 use self::link::{Link, Lost};
 use self::publisher::EventBatch;
+use self::recall::Recall;
 use self::router::{Routed, Router};
 use crate::fanout::batch::TopicId;
 use crate::fanout::inbox::{Inbox, Sender, WAKER, inbox};
@@ -57,6 +61,8 @@ pub enum Command {
         shard: usize,
         /// What it wants.
         subjects: Vec<Subject>,
+        /// What it wants to know of their past.
+        recall: Option<Box<Recall>>,
     },
     /// A shard does not want topics any more.
     Release {
@@ -81,12 +87,16 @@ pub enum Command {
 /// What the ingest thread needs to know of the configuration.
 #[derive(Debug, Clone)]
 pub struct IngestConfig {
-    /// `MAX_EVENT_BYTES`.
-    pub max_event_bytes: usize,
     /// What channels start with, up to the type: `channel:`.
     pub channel_prefix: String,
     /// `CHANNEL_TYPES`.
     pub types: EventTypes,
+    /// `DEDUPLICATE`.
+    pub deduplicate: bool,
+    /// How much is remembered.
+    pub history: HistoryConfig,
+    /// `STALE_AFTER`; zero = never.
+    pub stale_after: Duration,
 }
 
 impl IngestConfig {
@@ -141,7 +151,7 @@ impl Prepared {
         lost: UnboundedSender<Lost>,
     ) -> io::Result<JoinHandle<()>> {
         let ingest = Ingest {
-            router: Router::new(shards.len(), config.max_event_bytes),
+            router: Router::with_history(shards.len(), config.deduplicate, config.history.clone()),
             handover: Handover::new(shards, Arc::clone(&state)),
             config,
             poll: self.poll,
@@ -150,6 +160,7 @@ impl Prepared {
             lost,
             down_since: Instant::now(),
             logged: [None; Reject::ALL.len()],
+            gauged: Instant::now(),
             state,
         };
         std::thread::Builder::new().name("ingest".to_owned()).spawn(move || ingest.run())
@@ -167,6 +178,8 @@ struct Ingest {
     down_since: Instant,
     /// When each reason for dropping events was last logged.
     logged: [Option<Instant>; Reject::ALL.len()],
+    /// When the gauges of the history were last set.
+    gauged: Instant,
     state: Arc<State>,
 }
 
@@ -199,6 +212,7 @@ impl Ingest {
             }
             self.hand_over();
             self.watch_link();
+            self.publish_gauges();
         }
     }
 
@@ -213,10 +227,18 @@ impl Ingest {
     }
 
     fn take_commands(&mut self, early: Option<Command>) -> std::ops::ControlFlow<()> {
+        let since = Instant::now();
         let mut next = early;
         while let Some(command) = next.take().or_else(|| self.inbox.pop()) {
             match command {
-                Command::Want { shard, subjects } => self.grant(shard, subjects),
+                Command::Want { shard, subjects, recall: None } => self.grant(shard, subjects),
+                Command::Want { shard, subjects, recall: Some(recall) } => {
+                    self.grant_with_past(shard, subjects, &recall);
+                    // A crowd that comes back must not keep us from the link; what is left waits for the next turn.
+                    if since.elapsed() >= limits::INGEST_READ_BUDGET {
+                        break;
+                    }
+                }
                 Command::Release { shard, topics } => {
                     topics.into_iter().for_each(|topic| self.router.release(shard, topic));
                 }
@@ -245,7 +267,22 @@ impl Ingest {
             (subject, topic)
         });
         let granted = granted.collect();
-        self.handover.grant(&mut self.router, shard, granted);
+        self.handover.grant(&mut self.router, shard, granted, None);
+    }
+
+    /// The same with what has been. Everything that is part of it and is framed already goes first: so nothing that the
+    /// shard gets behind the answer is in it, and everything before is.
+    fn grant_with_past(&mut self, shard: usize, subjects: Vec<Subject>, recall: &Recall) {
+        self.hand_over();
+        let ids: Vec<_> = subjects.iter().map(|subject| self.router.want(shard, subject)).collect();
+        let now_us = self.state.metrics.started.elapsed().as_micros() as u64;
+        let past = self.router.recall(&subjects, recall, now_us);
+        let resumed = past.recovered.iter().filter(|recovered| **recovered).count() as u64;
+        let metrics = &self.state.metrics.ingest;
+        metrics.topics_recovered.add(resumed);
+        metrics.topics_not_recovered.add(past.recovered.len() as u64 - resumed);
+        let granted = subjects.into_iter().zip(ids).collect();
+        self.handover.grant(&mut self.router, shard, granted, Some(Box::new(past)));
     }
 
     fn connected(&mut self, link: Option<Box<Link>>) {
@@ -315,6 +352,12 @@ impl Ingest {
         metrics.event_bytes.add(payload.len() as u64);
         match self.router.route(event_type, name, payload, now_ms) {
             Routed::Framed => metrics.events_framed.add(1),
+            Routed::FramedBehindGap(missing) => {
+                metrics.events_framed.add(1);
+                metrics.gaps.add(1);
+                metrics.events_missing.add(missing);
+            }
+            Routed::Duplicate => metrics.events_duplicate.add(1),
             Routed::Unwanted => metrics.events_unwanted.add(1),
             Routed::Rejected(reject) => self.reject(reject, name, payload.len()),
         }
@@ -342,6 +385,20 @@ impl Ingest {
                 total = count.get(),
                 "bad upstream event dropped"
             );
+        }
+    }
+
+    /// What is counted rather than noted, at most once a second.
+    fn publish_gauges(&mut self) {
+        if self.gauged.elapsed() < limits::GAUGE_INTERVAL {
+            return;
+        }
+        self.gauged = Instant::now();
+        let metrics = &self.state.metrics.ingest;
+        metrics.topics_remembered.set(self.router.history.topics() as u64);
+        if !self.config.stale_after.is_zero() {
+            let stale = self.router.history.silent(self.config.stale_after.as_millis() as u64, unix_ms());
+            metrics.topics_stale.set(stale as u64);
         }
     }
 

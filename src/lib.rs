@@ -22,6 +22,7 @@
 //! | the bytes of a frame or reply | [`frame`], [`conn::reply`] |
 //! | what a client may ask for | [`conn::session`] |
 //! | who gets an event | [`ingest::router`] (which shards), [`fanout::index`] (which clients), [`market::patterns`] (`BTC-*`) |
+//! | what is remembered for those who come later | [`ingest::history`], [`ingest::recall`], [`fanout::backfill`] |
 //! | what happens to a slow client | [`fanout::slowness`] (when), [`fanout::outbox`] (what) |
 //! | conflation, rates | [`fanout::conflation`] |
 //! | reading Redis, coming back after a loss | [`ingest`], [`ingest::redis`] |

@@ -204,6 +204,13 @@ pub const REPLAY_DEFAULT_BYTES: usize = 64 * MIB;
 /// Most that `REPLAY_MAX_BYTES` may be; 0 is off.
 pub const REPLAY_MAX_MAX_BYTES: usize = 64 * 1024 * MIB;
 
+/// Last values go into a client's outbox while less than this waits there: enough for a full write.
+pub const BACKFILL_BYTES: u32 = 64 * 1024;
+/// `STALE_AFTER`: a liquid symbol trades every few seconds, so a minute of silence is worth a look.
+pub const STALE_AFTER_DEFAULT_MS: u64 = 60_000;
+/// The ingest thread counts its silent topics at most so often: a million of them take some 10 ms.
+pub const GAUGE_INTERVAL: Duration = Duration::from_secs(1);
+
 // --- Upstream ---
 
 /// Bytes of a channel's name: prefix, type and the longest symbol fit several times over. Longer ones are discarded.

@@ -127,6 +127,20 @@ pub struct IngestMetrics {
     pub events_unwanted: Counter,
     /// Events checked, framed and handed on.
     pub events_framed: Counter,
+    /// Repeats of a `seq`, dropped.
+    pub events_duplicate: Counter,
+    /// Times the `seq` of a wanted topic jumped.
+    pub gaps: Counter,
+    /// Events that these jumps left out.
+    pub events_missing: Counter,
+    /// Topics that a client asked to resume and got all of.
+    pub topics_recovered: Counter,
+    /// Topics that a client asked to resume and did not get.
+    pub topics_not_recovered: Counter,
+    /// Gauge: topics with a history.
+    pub topics_remembered: Counter,
+    /// Gauge: wanted topics that have been silent for `STALE_AFTER`.
+    pub topics_stale: Counter,
     /// Events dropped, by [`Reject`].
     pub rejected: [Counter; Reject::ALL.len()],
     /// Batches handed to shards.

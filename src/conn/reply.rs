@@ -116,6 +116,43 @@ pub fn heartbeat(up: bool, last_event_age_ms: Option<u64>, now_ms: u64) -> Vec<u
     status("heartbeat", format_args!(r#"{{"feed":"{feed}","lastEventAgeMs":{age_ms}}}"#), now_ms)
 }
 
+/// The status `gap`: the workers' sequence numbers `from..=to` of a topic are missing.
+pub fn gap(topic: &Subject, from: u64, to: u64, now_ms: u64) -> Vec<u8> {
+    let Subject { event_type, name } = topic;
+    let data = format_args!(r#"{{"symbol":"{name}","type":"{event_type}","from":{from},"to":{to}}}"#);
+    status("gap", data, now_ms)
+}
+
+/// The status `snapshotEnd`: the last values of `names` are through; what follows of them is live.
+pub fn snapshot_end<'n>(
+    names: impl Iterator<Item = &'n Name>,
+    event_type: EventType,
+    now_ms: u64,
+) -> Vec<u8> {
+    through("snapshotEnd", names, event_type, now_ms)
+}
+
+/// The status `replayEnd`: what was missed of `symbols` is through, as far as they are recovered.
+pub fn replay_end<'n>(
+    symbols: impl Iterator<Item = &'n Name>,
+    event_type: EventType,
+    now_ms: u64,
+) -> Vec<u8> {
+    through("replayEnd", symbols, event_type, now_ms)
+}
+
+fn through<'n>(
+    event: &str,
+    names: impl Iterator<Item = &'n Name>,
+    event_type: EventType,
+    now_ms: u64,
+) -> Vec<u8> {
+    let mut data = "{".to_owned();
+    push_list(&mut data, "symbols", names);
+    data.push_str(&format!(r#","type":"{event_type}"}}"#));
+    status(event, data, now_ms)
+}
+
 /// The status `shutdown`: the gateway ends, and this client should come back after `reconnect_after_ms`.
 pub fn shutdown(reconnect_after_ms: u64, now_ms: u64) -> Vec<u8> {
     let data = format_args!(r#"{{"reason":"shutdown","reconnectAfterMs":{reconnect_after_ms}}}"#);
@@ -267,6 +304,19 @@ mod tests {
         assert_eq!(
             payload(&skipped(held[0], 7, 1)),
             r#"{"type":"status","event":"skipped","data":{"symbol":"AAPL","type":"quote","count":7},"timestamp":1}"#
+        );
+        assert_eq!(
+            payload(&gap(held[0], 7, 9, 1)),
+            r#"{"type":"status","event":"gap","data":{"symbol":"AAPL","type":"quote","from":7,"to":9},"timestamp":1}"#
+        );
+        let names = || held[..2].iter().map(|subject| &subject.name);
+        assert_eq!(
+            payload(&snapshot_end(names(), EventType::Quote, 1)),
+            r#"{"type":"status","event":"snapshotEnd","data":{"symbols":["AAPL","BTC-*"],"type":"quote"},"timestamp":1}"#
+        );
+        assert_eq!(
+            payload(&replay_end(names(), EventType::Trade, 1)),
+            r#"{"type":"status","event":"replayEnd","data":{"symbols":["AAPL","BTC-*"],"type":"trade"},"timestamp":1}"#
         );
     }
 }

@@ -32,6 +32,31 @@ pub struct Frames {
     pub arrived_us: u64,
 }
 
+/// What happened to a topic between two events, besides events.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum News {
+    /// The worker's sequence numbers `from..=to` are missing.
+    Gap {
+        /// The first one missing.
+        from: u64,
+        /// The last one missing.
+        to: u64,
+    },
+    /// The worker counts anew.
+    Restarted,
+}
+
+/// News and their place among the events of a batch.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Notice {
+    /// The frame before which it happened.
+    pub before: u32,
+    /// To what.
+    pub topic: TopicId,
+    /// What.
+    pub news: News,
+}
+
 /// Bytes of the batches that outboxes keep alive on one shard.
 #[derive(Debug, Clone, Default)]
 pub struct Ledger(Rc<Cell<usize>>);

@@ -5,7 +5,8 @@
 
 use std::rc::Rc;
 
-use super::batch::{Batch, TopicId};
+use super::backfill::Backfill;
+use super::batch::{Batch, Ledger, TopicId};
 use super::conflation::Conflation;
 use super::outbox::Outbox;
 use crate::config::SlowClientPolicy;
@@ -21,6 +22,8 @@ pub struct Extras {
     pub conflation: Conflation,
     /// Events announced as skipped, or to be announced, since the client connected.
     pub skipped: u64,
+    /// What the client asked for of the past, as long as some of it is on its way.
+    pub backfill: Option<Box<Backfill>>,
     /// The last offer that was seen.
     offer: u64,
 }
@@ -32,9 +35,46 @@ impl Extras {
         std::mem::replace(&mut self.offer, offer) != offer
     }
 
+    /// Queues what was asked for of the past, as far as there is room: see [`Backfill::refill`].
+    #[inline]
+    pub fn refill(&mut self, outbox: &mut Outbox, room_bytes: u32, ledger: &Ledger, now_us: u64) {
+        if let Some(backfill) = &mut self.backfill {
+            backfill.refill(outbox, room_bytes, ledger, now_us);
+            if backfill.is_done() {
+                self.backfill = None;
+            }
+        }
+    }
+
     /// Takes frames `from..to` of a batch, all of `topic`, to which the client is subscribed as `subscription`: the topic
     /// itself, or a pattern that matches it.
     pub fn queue(
+        &mut self,
+        outbox: &mut Outbox,
+        batch: &Rc<Batch>,
+        subscription: TopicId,
+        topic: TopicId,
+        (from, to): (u32, u32),
+    ) {
+        let Some(mut backfill) = self.backfill.take() else {
+            return self.queue_frames(outbox, batch, subscription, topic, (from, to));
+        };
+        if backfill.has_floor(topic) {
+            for index in from..to {
+                if backfill.is_news(topic, batch.slice(batch.start(index), batch.start(index + 1))) {
+                    backfill.forget(topic);
+                    self.queue_frames(outbox, batch, subscription, topic, (index, index + 1));
+                }
+            }
+        } else {
+            backfill.forget(topic);
+            self.queue_frames(outbox, batch, subscription, topic, (from, to));
+        }
+        self.backfill = Some(backfill);
+    }
+
+    /// Takes frames that the client has not seen, on its terms.
+    fn queue_frames(
         &mut self,
         outbox: &mut Outbox,
         batch: &Rc<Batch>,

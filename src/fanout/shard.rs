@@ -9,6 +9,7 @@
 
 mod clients;
 mod delivery;
+mod past;
 mod requests;
 mod terms;
 mod timers;
@@ -243,11 +244,16 @@ impl Shard {
             match command {
                 Command::Batch(frames) => {
                     self.inbox.consumed(frames.bytes.len());
-                    self.apply(frames);
+                    self.apply(frames, &[]);
                 }
+                Command::BatchWithNews(frames, news) => {
+                    self.inbox.consumed(frames.bytes.len());
+                    self.apply(frames, &news);
+                }
+                Command::News(topic, news) => self.tell_news(topic, news),
                 Command::Lost(counts) => self.note_lost(&counts),
                 Command::Opened(topics) => self.opened(topics),
-                Command::Granted(topics) => self.granted(topics),
+                Command::Granted(topics, past) => self.granted(topics, past),
                 Command::Feed(feed) => self.tell_feed(feed),
                 Command::Adopt(clients) => clients.into_iter().for_each(|client| self.adopt(client)),
                 Command::Drain(timeout) => self.drain(timeout),

@@ -167,6 +167,29 @@ const FAMILIES: &[Family] = &[
     family("ws_event_bytes", "Bytes of payloads that came in", Ingest(|i| i.event_bytes.get())),
     family("ws_events_unwanted", "Events of topics that nobody wants", Ingest(|i| i.events_unwanted.get())),
     family("ws_events_framed", "Events checked, framed and handed on", Ingest(|i| i.events_framed.get())),
+    family("ws_events_duplicate", "Repeats of a seq, dropped", Ingest(|i| i.events_duplicate.get())),
+    family("ws_upstream_gaps", "Times the seq of a wanted topic jumped", Ingest(|i| i.gaps.get())),
+    family("ws_events_missing", "Events that these jumps left out", Ingest(|i| i.events_missing.get())),
+    family(
+        "ws_topics_recovered",
+        "Topics that clients resumed and got all of",
+        Ingest(|i| i.topics_recovered.get()),
+    ),
+    family(
+        "ws_topics_not_recovered",
+        "Topics that clients could not resume",
+        Ingest(|i| i.topics_not_recovered.get()),
+    ),
+    family(
+        "ws_topics_remembered",
+        "Topics with a history, wanted or not",
+        Process(|s| Some(s.state.metrics.ingest.topics_remembered.get() as f64)),
+    ),
+    family(
+        "ws_topics_stale",
+        "Topics with subscribers that have been silent for STALE_AFTER",
+        Process(|s| Some(s.state.metrics.ingest.topics_stale.get() as f64)),
+    ),
     family("ws_events_rejected", "Events dropped because they are bad, by reason", Rejected),
     family(
         "ws_events_dropped",

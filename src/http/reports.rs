@@ -94,8 +94,11 @@ struct Stats<'a> {
     version: &'static str,
     draining: bool,
     max_connections: usize,
+    /// Topics with subscribers that have been silent for `STALE_AFTER`.
+    stale: u64,
     upstream: Upstream,
     events: Events<'a>,
+    history: History,
     slow_clients: SlowClients,
     sockets: Sockets,
     connections: ConnectionEnds,
@@ -118,6 +121,9 @@ struct Events<'a> {
     bytes: u64,
     unwanted: u64,
     framed: u64,
+    duplicate: u64,
+    gaps: u64,
+    missing: u64,
     rejected: Rejected<'a>,
     dropped: u64,
 }
@@ -131,6 +137,14 @@ impl Serialize for Rejected<'_> {
             Reject::ALL.iter().zip(&self.0.rejected).map(|(why, count)| (why.label(), count.get())),
         )
     }
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct History {
+    topics: u64,
+    recovered: u64,
+    not_recovered: u64,
 }
 
 #[derive(Serialize)]
@@ -177,6 +191,7 @@ pub(super) fn stats(http: &Http) -> Answer {
         version: env!("CARGO_PKG_VERSION"),
         draining: state.draining(),
         max_connections: http.admission.max(),
+        stale: ingest.topics_stale.get(),
         upstream: Upstream {
             kind: if http.embedded_broker { "embedded" } else { "redis" },
             connected: state.redis_connected(),
@@ -189,8 +204,16 @@ pub(super) fn stats(http: &Http) -> Answer {
             bytes: ingest.event_bytes.get(),
             unwanted: ingest.events_unwanted.get(),
             framed: ingest.events_framed.get(),
+            duplicate: ingest.events_duplicate.get(),
+            gaps: ingest.gaps.get(),
+            missing: ingest.events_missing.get(),
             rejected: Rejected(ingest),
             dropped: ingest.events_dropped.get(),
+        },
+        history: History {
+            topics: ingest.topics_remembered.get(),
+            recovered: ingest.topics_recovered.get(),
+            not_recovered: ingest.topics_not_recovered.get(),
         },
         slow_clients: SlowClients {
             skipped_events: metrics.sum(|s| &s.events_skipped),

@@ -11,9 +11,9 @@ use std::time::Instant;
 use foldhash::fast::RandomState;
 
 use super::router::Router;
-use crate::fanout::Command;
-use crate::fanout::batch::{Frames, TopicId};
+use crate::fanout::batch::{Frames, News, Notice, TopicId};
 use crate::fanout::inbox::Sender;
+use crate::fanout::{Command, Past};
 use crate::limits;
 use crate::market::Subject;
 use crate::state::State;
@@ -29,11 +29,23 @@ struct Shard {
     inbox: Sender<Command>,
     /// Events dropped that the shard does not know of yet. At most one entry a topic.
     owed: HashMap<TopicId, u64, RandomState>,
+    /// News of topics that were dropped with them.
+    owed_news: HashMap<TopicId, OwedNews, RandomState>,
+}
+
+/// News that came between events that were dropped. Several gaps are told as one: nothing in between was delivered.
+#[derive(Debug, Default)]
+struct OwedNews {
+    gap: Option<(u64, u64)>,
+    restarted: bool,
 }
 
 impl Handover {
     pub(super) fn new(inboxes: Vec<Sender<Command>>, state: Arc<State>) -> Self {
-        let shards = inboxes.into_iter().map(|inbox| Shard { inbox, owed: HashMap::default() }).collect();
+        let shards = inboxes
+            .into_iter()
+            .map(|inbox| Shard { inbox, owed: HashMap::default(), owed_news: HashMap::default() })
+            .collect();
         Self { shards, state }
     }
 
@@ -47,12 +59,18 @@ impl Handover {
         for (id, shard) in self.shards.iter_mut().enumerate() {
             shard.settle();
             shard.open(router.take_opened(id));
+            let news = router.take_notices(id);
             let Some(frames) = router.take(id, arrived_us) else { continue };
             if shard.has_room_for(&frames) {
                 self.state.metrics.ingest.batches.add(1);
                 let bytes = frames.bytes.len();
-                shard.send(Command::Batch(frames), bytes);
+                let command = match news.is_empty() {
+                    true => Command::Batch(frames),
+                    false => Command::BatchWithNews(frames, news),
+                };
+                shard.send(command, bytes);
             } else {
+                shard.owe_news(news);
                 self.state.metrics.ingest.events_dropped.add(frames.table.len() as u64);
                 frames.table.iter().for_each(|entry| *shard.owed.entry(entry.topic).or_default() += 1);
             }
@@ -61,11 +79,17 @@ impl Handover {
 
     /// Answers a shard's wish: behind the topics that were opened to it before, so that it sees everything about an
     /// id in the order in which it happened.
-    pub(super) fn grant(&mut self, router: &mut Router, shard: usize, granted: Vec<(Subject, TopicId)>) {
+    pub(super) fn grant(
+        &mut self,
+        router: &mut Router,
+        shard: usize,
+        granted: Vec<(Subject, TopicId)>,
+        past: Option<Box<Past>>,
+    ) {
         if let Some(to) = self.shards.get_mut(shard) {
             to.open(router.take_opened(shard));
         }
-        self.tell(shard, Command::Granted(granted));
+        self.tell(shard, Command::Granted(granted, past));
     }
 
     /// Tells one shard something that is no event: never dropped.
@@ -101,6 +125,22 @@ impl Shard {
         if !self.owed.is_empty() {
             let owed = std::mem::take(&mut self.owed).into_iter().collect();
             self.send(Command::Lost(owed), 0);
+        }
+        for (topic, owed) in std::mem::take(&mut self.owed_news) {
+            let gap = owed.gap.map(|(from, to)| News::Gap { from, to });
+            for news in gap.into_iter().chain(owed.restarted.then_some(News::Restarted)) {
+                self.send(Command::News(topic, news), 0);
+            }
+        }
+    }
+
+    fn owe_news(&mut self, notices: Vec<Notice>) {
+        for Notice { topic, news, .. } in notices {
+            let owed = self.owed_news.entry(topic).or_default();
+            match news {
+                News::Gap { from, to } => owed.gap = Some((owed.gap.map_or(from, |(first, _)| first), to)),
+                News::Restarted => *owed = OwedNews { gap: None, restarted: true },
+            }
         }
     }
 
@@ -218,8 +258,8 @@ mod tests {
         let mut world = world(1);
         let topic: TopicId = SlotMap::with_key().insert(());
         world.handover.shards[0].owed.insert(topic, 7);
-        world.handover.tell(0, Command::Granted(Vec::new()));
+        world.handover.tell(0, Command::Granted(Vec::new(), None));
         assert!(matches!(world.inboxes[0].pop(), Some(Command::Lost(counts)) if counts == [(topic, 7)]));
-        assert!(matches!(world.inboxes[0].pop(), Some(Command::Granted(_))));
+        assert!(matches!(world.inboxes[0].pop(), Some(Command::Granted(..))));
     }
 }

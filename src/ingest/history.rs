@@ -113,7 +113,7 @@ impl History {
         }
         let slot = match self.by_symbol[event_type as usize].get(symbol) {
             Some(slot) => *slot,
-            None => match self.admit(event_type, symbol, now_ms) {
+            None => match self.admit(event_type, symbol) {
                 Some(slot) => slot,
                 None => return,
             },
@@ -159,17 +159,17 @@ impl History {
     }
 
     /// Somebody wants a topic: from now on it is not forgotten, and its events come through [`History::take`].
-    pub fn pin(&mut self, event_type: EventType, symbol: &Symbol, now_ms: u64) -> Slot {
+    pub fn pin(&mut self, event_type: EventType, symbol: &Symbol) -> Slot {
         let slot = match self.by_symbol[event_type as usize].get(symbol) {
             Some(slot) => *slot,
             None => {
                 let kept = self.make_room();
-                self.insert(event_type, symbol.clone(), kept, now_ms)
+                self.insert(event_type, symbol.clone(), kept)
             }
         };
         if let Some(topic) = topic_at(&mut self.topics, slot) {
             topic.pinned = true;
-            topic.settle(self.config.max_event_bytes);
+            topic.condense(self.config.max_event_bytes, &self.seq_key);
         }
         slot
     }
@@ -188,9 +188,26 @@ impl History {
         topic_at(&mut self.topics, slot)?.snapshot()
     }
 
-    /// How many of the pinned topics have not been heard of since `since_ms`.
-    pub fn silent_since(&self, since_ms: u64) -> usize {
-        self.topics.iter().flatten().filter(|topic| topic.pinned && topic.heard_ms <= since_ms).count()
+    /// The symbols that begin with `prefix` and have a last value, in order.
+    pub fn known(&mut self, event_type: EventType, prefix: &[u8]) -> Vec<Symbol> {
+        let max_event_bytes = self.config.max_event_bytes;
+        let of_type = self.topics.iter_mut().flatten().filter(|topic| topic.event_type == event_type);
+        let matching = of_type.filter(|topic| topic.symbol.as_bytes().starts_with(prefix));
+        let known = matching.filter_map(|topic| {
+            topic.condense(max_event_bytes, &self.seq_key);
+            topic.has_value().then(|| topic.symbol.clone())
+        });
+        let mut known: Vec<_> = known.collect();
+        known.sort_unstable();
+        known
+    }
+
+    /// How many of the pinned topics have been silent for `silence_ms`. One that was never heard of counts from the first time
+    /// that this is asked.
+    pub fn silent(&mut self, silence_ms: u64, now_ms: u64) -> usize {
+        let pinned = self.topics.iter_mut().flatten().filter(|topic| topic.pinned);
+        let age = |topic: &mut Topic| now_ms.saturating_sub(*topic.heard_ms.get_or_insert(now_ms));
+        pinned.map(age).filter(|age_ms| *age_ms >= silence_ms).count()
     }
 
     /// How many topics are remembered.
@@ -210,12 +227,12 @@ impl History {
     }
 
     /// A place for a topic that is heard of for the first time, if there is one.
-    fn admit(&mut self, event_type: EventType, symbol: &[u8], now_ms: u64) -> Option<Slot> {
+    fn admit(&mut self, event_type: EventType, symbol: &[u8]) -> Option<Slot> {
         if !self.make_room() {
             return None;
         }
         let symbol = Symbol::parse(symbol)?;
-        Some(self.insert(event_type, symbol, true, now_ms))
+        Some(self.insert(event_type, symbol, true))
     }
 
     /// Makes room for one topic more, by forgetting one if need be: `false` if there is none. The search is short, so that
@@ -235,9 +252,9 @@ impl History {
         false
     }
 
-    fn insert(&mut self, event_type: EventType, symbol: Symbol, kept: bool, now_ms: u64) -> Slot {
+    fn insert(&mut self, event_type: EventType, symbol: Symbol, kept: bool) -> Slot {
         self.kept += usize::from(kept);
-        let topic = Topic::new(event_type, symbol.clone(), kept, now_ms);
+        let topic = Topic::new(event_type, symbol.clone(), kept);
         let slot = match self.free.pop() {
             Some(slot) => slot,
             None => {

@@ -16,10 +16,11 @@ use bytes::Bytes;
 use foldhash::quality::RandomState;
 use slotmap::SlotMap;
 
-use crate::fanout::batch::{Entry, Frames, TopicId};
+use super::history::{History, HistoryConfig, Slot, Verdict};
+use crate::fanout::batch::{Entry, Frames, News, Notice, TopicId};
 use crate::frame::{self, Marker};
 use crate::limits;
-use crate::market::event::{self, Reject};
+use crate::market::event::{self, Event, Reject};
 use crate::market::patterns::Patterns;
 use crate::market::{self, EventType, Name, SYMBOL_BYTES_MAX, Subject, Symbol};
 
@@ -39,6 +40,8 @@ struct Topic {
     wanted_by: u64,
     /// [`Router::epoch`] when the topic was last opened to the shards whose patterns match it.
     epoch: u64,
+    /// What is remembered of it; patterns have no history of their own.
+    history: Option<Slot>,
 }
 
 /// Frames for one shard since the last hand-over.
@@ -48,6 +51,8 @@ struct Building {
     table: Vec<Entry>,
     /// Topics that the shard's patterns match and that it has to learn of before the frames.
     opened: Vec<(Subject, TopicId)>,
+    /// What happened between the frames.
+    notices: Vec<Notice>,
 }
 
 /// What became of an event.
@@ -55,6 +60,10 @@ struct Building {
 pub enum Routed {
     /// Framed for the shards that want it.
     Framed,
+    /// Framed as well, and so many events of its topic are missing before it.
+    FramedBehindGap(u64),
+    /// Its topic's `seq` has been there already: dropped.
+    Duplicate,
     /// Nobody wants its topic.
     Unwanted,
     /// It is against the contract.
@@ -72,29 +81,34 @@ pub struct Router {
     epoch: u64,
     building: Vec<Building>,
     max_event_bytes: usize,
+    deduplicate: bool,
+    pub(super) history: History,
 }
 
 impl Router {
-    /// A router that nobody wants anything of yet.
+    /// A router that nobody wants anything of yet; repeats are dropped.
     pub fn new(shards: usize, max_event_bytes: usize) -> Self {
+        Self::with_history(shards, true, HistoryConfig { max_event_bytes, ..HistoryConfig::default() })
+    }
+
+    /// The same with `DEDUPLICATE` and a history of its own measures.
+    pub fn with_history(shards: usize, deduplicate: bool, history: HistoryConfig) -> Self {
         Self {
             topics: SlotMap::with_key(),
             by_symbol: Default::default(),
             by_pattern: Patterns::default(),
             epoch: 0,
             building: (0..shards).map(|_| Building::default()).collect(),
-            max_event_bytes,
+            max_event_bytes: history.max_event_bytes,
+            deduplicate,
+            history: History::new(history),
         }
     }
 
     /// A shard wants a subject: its events come under the id returned from now on. Those that a pattern matches come under
     /// their topics' ids, which [`Router::take_opened`] has.
     pub fn want(&mut self, shard: usize, subject: &Subject) -> TopicId {
-        let known = match &subject.name {
-            Name::Symbol(symbol) => self.by_symbol[subject.event_type as usize].get(symbol).copied(),
-            Name::Pattern(pattern) => self.by_pattern.get(subject.event_type, pattern).copied(),
-        };
-        let id = known.unwrap_or_else(|| self.add(subject.clone()));
+        let id = self.topic_or_new(subject);
         let Some(topic) = self.topics.get_mut(id) else { return id };
         let bit = 1 << shard;
         if topic.wanted_by & bit == 0 && matches!(subject.name, Name::Pattern(_)) {
@@ -104,10 +118,20 @@ impl Router {
         id
     }
 
+    pub(super) fn topic_or_new(&mut self, subject: &Subject) -> TopicId {
+        let known = match &subject.name {
+            Name::Symbol(symbol) => self.by_symbol[subject.event_type as usize].get(symbol).copied(),
+            Name::Pattern(pattern) => self.by_pattern.get(subject.event_type, pattern).copied(),
+        };
+        known.unwrap_or_else(|| self.add(subject.clone()))
+    }
+
     fn add(&mut self, subject: Subject) -> TopicId {
         let Subject { event_type, name } = subject.clone();
+        let history = name.symbol().map(|symbol| self.history.pin(event_type, symbol));
         // Behind the epoch: its first event finds out which patterns match.
-        let id = self.topics.insert(Topic { subject, wanted_by: 0, epoch: self.epoch.wrapping_sub(1) });
+        let epoch = self.epoch.wrapping_sub(1);
+        let id = self.topics.insert(Topic { subject, wanted_by: 0, epoch, history });
         match name {
             Name::Symbol(symbol) => {
                 self.by_symbol[event_type as usize].insert(symbol, id);
@@ -122,13 +146,27 @@ impl Router {
         let Some(topic) = self.topics.get_mut(id) else { return };
         topic.wanted_by &= !(1 << shard);
         if topic.wanted_by == 0
-            && let Some(Topic { subject: Subject { event_type, name }, .. }) = self.topics.remove(id)
+            && let Some(Topic { subject: Subject { event_type, name }, history, .. }) = self.topics.remove(id)
         {
+            if let Some(slot) = history {
+                self.history.unpin(slot);
+            }
             match &name {
                 Name::Symbol(symbol) => self.by_symbol[event_type as usize].remove(symbol),
                 Name::Pattern(pattern) => self.by_pattern.remove(event_type, pattern),
             };
         }
+    }
+
+    /// A live topic's id and its place in the history.
+    pub(super) fn topic_of(&self, subject: &Subject) -> Option<(TopicId, Slot)> {
+        let id = *self.by_symbol[subject.event_type as usize].get(subject.name.symbol()?)?;
+        Some((id, self.topics.get(id)?.history?))
+    }
+
+    /// The last event of a topic, framed as a snapshot.
+    pub(super) fn snapshot(&mut self, id: TopicId) -> Option<Bytes> {
+        self.history.snapshot(self.topics.get(id)?.history?)
     }
 
     /// How many topics and patterns any shard wants.
@@ -144,17 +182,32 @@ impl Router {
         };
         let known = self.by_symbol[event_type as usize].get(symbol).copied();
         if known.is_none() && self.matched_by(event_type, symbol) == 0 {
+            self.history.keep(event_type, symbol, payload, now_ms);
             return Routed::Unwanted;
         }
         match event::check(event_type, payload, symbol, self.max_event_bytes) {
-            Ok(event) => {
-                if let Some(id) = known.or_else(|| self.add_symbol(event_type, symbol)) {
-                    self.frame(id, event.object, now_ms);
-                }
-                Routed::Framed
-            }
+            Ok(event) => match known.or_else(|| self.add_symbol(event_type, symbol)) {
+                Some(id) => self.deliver(id, &event, now_ms),
+                None => Routed::Rejected(Reject::BadSymbol),
+            },
             Err(reject) => Routed::Rejected(reject),
         }
+    }
+
+    /// Frames an event, unless it is a repeat, behind what its `seq` says of those before it.
+    fn deliver(&mut self, id: TopicId, event: &Event<'_>, now_ms: u64) -> Routed {
+        let slot = self.topics.get(id).and_then(|topic| topic.history);
+        let verdict = slot.map_or(Verdict::Next, |slot| self.history.take(slot, event, now_ms));
+        let (routed, news) = match verdict {
+            Verdict::Repeat if self.deduplicate => return Routed::Duplicate,
+            Verdict::Next | Verdict::Repeat => (Routed::Framed, None),
+            Verdict::Gap { from, to } => {
+                (Routed::FramedBehindGap(to - from + 1), Some(News::Gap { from, to }))
+            }
+            Verdict::Restart => (Routed::Framed, Some(News::Restarted)),
+        };
+        self.frame(id, event.object, now_ms, news);
+        routed
     }
 
     fn add_symbol(&mut self, event_type: EventType, symbol: &[u8]) -> Option<TopicId> {
@@ -169,7 +222,7 @@ impl Router {
     }
 
     /// Opens a topic to the shards whose patterns match it and that don't know it yet.
-    fn open(&mut self, id: TopicId) {
+    pub(super) fn open(&mut self, id: TopicId) {
         let Some(Topic { subject, wanted_by, .. }) = self.topics.get(id) else { return };
         let Some(symbol) = subject.name.symbol() else { return };
         let new = self.matched_by(subject.event_type, symbol.as_bytes()) & !wanted_by;
@@ -182,11 +235,17 @@ impl Router {
         }
     }
 
-    fn frame(&mut self, id: TopicId, object: &str, now_ms: u64) {
+    fn frame(&mut self, id: TopicId, object: &str, now_ms: u64, news: Option<News>) {
         if self.topics.get(id).is_some_and(|topic| topic.epoch != self.epoch) {
             self.open(id);
         }
         let Some(topic) = self.topics.get(id) else { return };
+        if let Some(news) = news {
+            for shard in Shards(topic.wanted_by) {
+                let Building { table, notices, .. } = &mut self.building[shard];
+                notices.push(Notice { before: table.len() as u32, topic: id, news });
+            }
+        }
         let mut shards = Shards(topic.wanted_by);
         let Some(first) = shards.next() else { return };
         let Building { bytes, table, .. } = &mut self.building[first];
@@ -210,6 +269,11 @@ impl Router {
     /// anything that came after: the frames of [`Router::take`], and what it is answered by [`Router::want`].
     pub fn take_opened(&mut self, shard: usize) -> Vec<(Subject, TopicId)> {
         self.building.get_mut(shard).map_or_else(Vec::new, |building| std::mem::take(&mut building.opened))
+    }
+
+    /// Takes what happened between the frames of [`Router::take`], which is to be called next.
+    pub fn take_notices(&mut self, shard: usize) -> Vec<Notice> {
+        self.building.get_mut(shard).map_or_else(Vec::new, |building| std::mem::take(&mut building.notices))
     }
 
     /// Takes what has been framed for a shard since the last hand-over; `None` if that is nothing.

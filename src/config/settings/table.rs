@@ -28,6 +28,11 @@ pub(in crate::config) mod name {
     pub(crate) const CHANNEL_PREFIX: &str = "CHANNEL_PREFIX";
     pub(crate) const CHANNEL_TYPES: &str = "CHANNEL_TYPES";
     pub(crate) const ALLOW_WILDCARD: &str = "ALLOW_WILDCARD";
+    pub(crate) const DEDUPLICATE: &str = "DEDUPLICATE";
+    pub(crate) const STALE_AFTER: &str = "STALE_AFTER";
+    pub(crate) const LAST_VALUE_MAX_TOPICS: &str = "LAST_VALUE_MAX_TOPICS";
+    pub(crate) const REPLAY_EVENTS_PER_TOPIC: &str = "REPLAY_EVENTS_PER_TOPIC";
+    pub(crate) const REPLAY_MAX_BYTES: &str = "REPLAY_MAX_BYTES";
     pub(crate) const SHARDS: &str = "SHARDS";
     pub(crate) const FLUSH_INTERVAL: &str = "FLUSH_INTERVAL";
     pub(crate) const EMBEDDED_REDIS_HOST: &str = "EMBEDDED_REDIS_HOST";
@@ -218,6 +223,43 @@ pub const SETTINGS: &[Setting] = &[
         unit: Unit::Switch,
         preset: Preset::Word("true"),
         help: "Whether clients may subscribe to `*`, every symbol, and to `BTC-*`, every symbol that begins so.",
+    },
+    Setting {
+        env: name::DEDUPLICATE,
+        flag: "deduplicate",
+        unit: Unit::Switch,
+        preset: Preset::Word("true"),
+        help: "Whether an event whose `seq` is not above the topic's last one is dropped as a repeat; one with a newer \
+               `timestamp` never is: its worker counts anew.",
+    },
+    Setting {
+        env: name::LAST_VALUE_MAX_TOPICS,
+        flag: "last-value-max-topics",
+        unit: Unit::Number { min: 0, max: LAST_VALUE_TOPICS_MAX },
+        preset: Preset::Is(LAST_VALUE_TOPICS_DEFAULT),
+        help: "Topics (a type and a symbol each) whose last and recent events are remembered for snapshots and resuming, \
+               wanted or not; 0 = none.",
+    },
+    Setting {
+        env: name::REPLAY_EVENTS_PER_TOPIC,
+        flag: "replay-events-per-topic",
+        unit: Unit::Number { min: 0, max: REPLAY_EVENTS_MAX },
+        preset: Preset::Is(REPLAY_EVENTS_DEFAULT),
+        help: "Events with a `seq` that a client which resumes a topic can be behind at most; 0 = resuming is off.",
+    },
+    Setting {
+        env: name::REPLAY_MAX_BYTES,
+        flag: "replay-max-bytes",
+        unit: Unit::Bytes { min: 0, max: REPLAY_MAX_MAX_BYTES },
+        preset: Preset::Is(REPLAY_DEFAULT_BYTES as u64),
+        help: "Memory of the events that can be resumed, all topics together, taken as it fills; 0 = resuming is off.",
+    },
+    Setting {
+        env: name::STALE_AFTER,
+        flag: "stale-after",
+        unit: Unit::Time { min_ms: 0, max_ms: TIME_MAX_MS },
+        preset: Preset::Is(STALE_AFTER_DEFAULT_MS),
+        help: "Silence after which a topic with subscribers counts as stale in /stats and metrics; 0 = never.",
     },
     Setting {
         env: name::EMBEDDED_REDIS_HOST,

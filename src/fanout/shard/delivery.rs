@@ -4,7 +4,7 @@ use std::rc::Rc;
 
 use smallvec::SmallVec;
 
-use super::super::batch::{Batch, Frames, TopicId};
+use super::super::batch::{Batch, Frames, Notice, TopicId};
 use super::super::outbox::Outbox;
 use super::{Feed, Shard};
 use crate::config::SlowClientPolicy;
@@ -35,12 +35,18 @@ enum Written {
 
 impl Shard {
     /// Queues a batch to the outboxes of the subscribers. Adjacent frames of one topic are queued as one run.
-    pub(super) fn apply(&mut self, frames: Frames) {
+    /// What happened between them is told in its place.
+    pub(super) fn apply(&mut self, frames: Frames, news: &[Notice]) {
         let batch = Batch::shared(frames, &self.ledger);
         let table = batch.table();
+        let mut news = news.iter().peekable();
         let mut from = 0;
         while let Some(entry) = table.get(from) {
-            let same = table[from..].iter().take_while(|next| next.topic == entry.topic).count();
+            while let Some(notice) = news.next_if(|notice| notice.before as usize <= from) {
+                self.tell_news(notice.topic, notice.news);
+            }
+            let until = news.peek().map_or(table.len(), |notice| notice.before as usize);
+            let same = table[from..until].iter().take_while(|next| next.topic == entry.topic).count();
             self.queue_run(&batch, entry.topic, from as u32, (from + same) as u32);
             from += same;
         }
@@ -94,7 +100,7 @@ impl Shard {
                     continue;
                 }
                 queue(key, conn, subscription);
-                if !conn.dirty && !conn.outbox.is_empty() {
+                if !conn.dirty && conn.has_output() {
                     conn.dirty = true;
                     dirty.push_back(key);
                 }
@@ -175,7 +181,7 @@ impl Shard {
     }
 
     fn write(&mut self, key: ConnKey) -> Written {
-        let Self { conns, index, ledger, clock, metrics, gather_scratch, .. } = self;
+        let Self { conns, index, ledger, clock, config, metrics, gather_scratch, .. } = self;
         let Some(conn) = conns.get_mut(key) else { return Written::Gone };
         let announce = |topic, former: Option<&_>, count| {
             let subject = index.subject(topic).or(former);
@@ -183,8 +189,17 @@ impl Shard {
                 subject.map(|subject| reply::skipped(subject, count, clock.unix_ms)).unwrap_or_default();
             Batch::own(frame, ledger)
         };
+        let room_bytes = limits::BACKFILL_BYTES.min(config.max_outbox_bytes / 2);
         let mut budget_bytes = FLUSH_BYTES_PER_SOCKET;
-        while !conn.outbox.is_empty() {
+        loop {
+            if conn.is_live()
+                && let Some(extras) = &mut conn.extras
+            {
+                extras.refill(&mut conn.outbox, room_bytes, ledger, clock.now_us);
+            }
+            if conn.outbox.is_empty() {
+                return Written::All;
+            }
             let arrived_us = conn.outbox.head_arrival_us();
             let chunk = conn.outbox.chunk(gather_scratch, &announce);
             let offered = chunk.len();
@@ -214,7 +229,6 @@ impl Shard {
                 return Written::Budget;
             }
         }
-        Written::All
     }
 
     /// Reads on where a client was left unread because too many replies waited for it.
@@ -282,7 +296,7 @@ impl Shard {
     }
 
     /// The client can't be kept: what waits for it is dropped, and it is told why as the last thing.
-    fn close_slow(&mut self, key: ConnKey) {
+    pub(super) fn close_slow(&mut self, key: ConnKey) {
         self.metrics.slow_closed.add(1);
         let Some(conn) = self.conns.get_mut(key) else { return };
         conn.outbox.clear();

@@ -2,13 +2,15 @@
 
 use std::collections::HashSet;
 
+use super::super::Past;
 use super::super::batch::{Batch, TopicId};
 use super::Shard;
 use crate::conn::close::CloseCode;
 use crate::conn::session::{Action, ErrorCode, Id, Refusal, Request, Selection, Subscribe};
 use crate::conn::{Conn, ConnKey, Phase, reply};
 use crate::ingest;
-use crate::market::{Name, Subject};
+use crate::ingest::recall::Recall;
+use crate::market::{Name, Subject, Symbol};
 
 /// Requests refused for their rate, in a row, after which the client is closed (1008).
 const RATE_STRIKES_MAX: u8 = 100;
@@ -20,6 +22,19 @@ pub(super) struct Pending {
     /// What the request's selection means.
     subjects: Vec<Subject>,
     id: Option<Id>,
+}
+
+/// What a request asks of the past; `None` = nothing.
+fn recall_of(request: &Subscribe) -> Option<Box<Recall>> {
+    let snapshot = request.options.snapshot;
+    if !snapshot && request.resume.is_empty() {
+        return None;
+    }
+    // A request that resumes names one type.
+    let event_type = *request.selection.types.first()?;
+    let subject = |symbol: &Symbol| Subject { event_type, name: Name::Symbol(symbol.clone()) };
+    let resume = request.resume.iter().map(|(symbol, seen)| (subject(symbol), *seen)).collect();
+    Some(Box::new(Recall { snapshot, resume }))
 }
 
 impl Shard {
@@ -62,16 +77,21 @@ impl Shard {
         if self.index.count_with(key, &subjects) > max_symbols {
             return self.refuse(key, &Refusal::symbol_limit(max_symbols, id));
         }
-        let asked: Vec<_> = subjects.iter().filter(|subject| self.index.hold(subject)).cloned().collect();
+        let mut asked: Vec<_> = subjects.iter().filter(|subject| self.index.hold(subject)).cloned().collect();
+        let recall = recall_of(&request);
+        if recall.is_some() {
+            // Of the past ingest alone knows, also where the topic is live here.
+            asked.clone_from(&subjects);
+        }
         let pending = Pending { key, request, subjects, id };
         if asked.is_empty() && self.index.all_live(&pending.subjects) {
-            return self.complete(pending);
+            return self.complete(pending, None);
         }
         if let Some(conn) = self.conns.get_mut(key) {
             conn.phase = Phase::Waiting;
         }
         self.pending.push_back(pending);
-        self.ask_ingest(ingest::Command::Want { shard: self.links.id, subjects: asked });
+        self.ask_ingest(ingest::Command::Want { shard: self.links.id, subjects: asked, recall });
     }
 
     /// Ingest has found topics that our patterns match.
@@ -83,7 +103,7 @@ impl Shard {
     }
 
     /// Ingest has answered the oldest request: from here on, the events of its topics come.
-    pub(super) fn granted(&mut self, topics: Vec<(Subject, TopicId)>) {
+    pub(super) fn granted(&mut self, topics: Vec<(Subject, TopicId)>, past: Option<Box<Past>>) {
         for (subject, topic) in topics {
             self.index.grant(subject, topic);
         }
@@ -96,14 +116,14 @@ impl Shard {
                 return self.release_unwanted();
             }
         }
-        self.complete(pending);
+        self.complete(pending, past);
         self.greet(key);
         if self.conns.get(key).is_some_and(Conn::has_input) {
             self.unfinished.push(key);
         }
     }
 
-    fn complete(&mut self, pending: Pending) {
+    fn complete(&mut self, pending: Pending, past: Option<Box<Past>>) {
         let Pending { key, request, subjects, id } = pending;
         self.index.subscribe(key, &subjects);
         self.set_options(key, &subjects, &request.options);
@@ -114,9 +134,16 @@ impl Shard {
             conn.extras.get_or_insert_default();
         }
         let held: Vec<_> = self.index.subjects_of(key).collect();
-        let frame = reply::subscribed(&request.selection.names, &held, &[], id.as_ref(), self.clock.unix_ms);
+        let recovered = past.as_deref().map_or(&[][..], |past| &past.recovered);
+        let recovered: Vec<_> =
+            request.resume.iter().map(|(symbol, _)| symbol.clone()).zip(recovered.iter().copied()).collect();
+        let names = &request.selection.names;
+        let frame = reply::subscribed(names, &held, &recovered, id.as_ref(), self.clock.unix_ms);
         let frame = Batch::own(frame, &self.ledger);
         self.queue_own(key, frame);
+        if let Some(past) = past {
+            self.queue_past(key, &request, *past);
+        }
     }
 
     fn unsubscribe(&mut self, key: ConnKey, selection: &Selection, id: Option<&Id>) {
@@ -138,6 +165,7 @@ impl Shard {
         }
         let frame = Batch::farewell(frame, ends, &self.ledger);
         self.queue_own(key, frame);
+        self.trim_backfill(key);
         self.release_unwanted();
     }
 

@@ -48,11 +48,6 @@ impl Log {
         Self { bytes: Vec::new(), capacity_bytes, end: 0 }
     }
 
-    /// Whether anything is ever kept.
-    pub(super) fn is_off(&self) -> bool {
-        self.capacity_bytes == 0
-    }
-
     /// Writes an entry behind `entry.previous` of its chain; [`Position::NONE`] if it is larger than the whole log.
     pub(super) fn append(&mut self, entry: &Entry<'_>) -> Position {
         let len = HEADER_BYTES + entry.payload.len();
@@ -177,6 +172,5 @@ mod tests {
     fn an_entry_beyond_the_log_is_not_kept() {
         assert_eq!(Log::new(10).append(&entry(Position::NONE, 1, b"")), Position::NONE);
         assert_eq!(Log::new(0).get(Position(0)), None);
-        assert!(Log::new(0).is_off());
     }
 }

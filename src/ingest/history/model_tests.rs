@@ -128,7 +128,7 @@ impl World {
         match op {
             Op::Event(topic, shape) => self.event(*topic, shape),
             Op::Pin(topic) => {
-                let slot = self.history.pin(TRADE, &Self::name(*topic), self.clock);
+                let slot = self.history.pin(TRADE, &Self::name(*topic));
                 self.models[*topic].pinned = Some(slot);
             }
             Op::Unpin(topic) => {
@@ -154,7 +154,7 @@ impl World {
 
     /// Does something for which the topic has to be pinned.
     fn pinned(&mut self, topic: usize, act: impl FnOnce(&mut Self, Slot)) {
-        let slot = self.history.pin(TRADE, &Self::name(topic), self.clock);
+        let slot = self.history.pin(TRADE, &Self::name(topic));
         act(self, slot);
         if self.models[topic].pinned.is_none() {
             self.history.unpin(slot);

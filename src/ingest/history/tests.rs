@@ -19,7 +19,7 @@ fn keep(history: &mut History, name: &str, payload: &str, now_ms: u64) {
 
 /// The frame's text, without its header.
 fn snapshot(history: &mut History, name: &str) -> Option<String> {
-    let slot = history.pin(TRADE, &symbol(name), 0);
+    let slot = history.pin(TRADE, &symbol(name));
     let frame = history.snapshot(slot);
     history.unpin(slot);
     frame.map(|frame| {
@@ -47,7 +47,7 @@ fn the_newest_good_event_is_the_value_however_many_bad_ones_follow() {
 #[test]
 fn a_snapshot_is_built_once_until_the_next_event() {
     let mut history = History::new(HistoryConfig::default());
-    let slot = history.pin(TRADE, &symbol("A"), 0);
+    let slot = history.pin(TRADE, &symbol("A"));
     let payload = trade("A", 1);
     let event = event::check(TRADE, payload.as_bytes(), b"A", 1_000).unwrap();
     assert_eq!(history.take(slot, &event, 5), Verdict::Next);
@@ -60,7 +60,7 @@ fn a_snapshot_is_built_once_until_the_next_event() {
 #[test]
 fn the_topics_are_bounded_and_the_busy_ones_stay() {
     let mut history = History::new(HistoryConfig { max_topics: 100, ..HistoryConfig::default() });
-    let pinned = history.pin(TRADE, &symbol("PINNED"), 0);
+    let pinned = history.pin(TRADE, &symbol("PINNED"));
     for n in 0..10_000 {
         let name = format!("S{n}");
         keep(&mut history, &name, &trade(&name, n), n);
@@ -77,8 +77,8 @@ fn the_topics_are_bounded_and_the_busy_ones_stay() {
 #[test]
 fn topics_beyond_the_bound_are_wanted_all_the_same() {
     let mut history = History::new(HistoryConfig { max_topics: 1, ..HistoryConfig::default() });
-    let first = history.pin(TRADE, &symbol("A"), 0);
-    let second = history.pin(TRADE, &symbol("B"), 0);
+    let first = history.pin(TRADE, &symbol("A"));
+    let second = history.pin(TRADE, &symbol("B"));
     let line = |seq: u64| format!(r#"{{"symbol":"B","price":1,"volume":1,"timestamp":1,"seq":{seq}}}"#);
     let take = |history: &mut History, seq: u64| {
         let payload = line(seq);
@@ -125,11 +125,11 @@ fn a_seq_is_seen_without_a_look() {
 fn silent_topics_are_counted() {
     let mut history = History::new(HistoryConfig::default());
     keep(&mut history, "UNWANTED", &trade("UNWANTED", 1), 1);
-    let slot = history.pin(TRADE, &symbol("A"), 100);
-    assert_eq!((history.silent_since(99), history.silent_since(100)), (0, 1));
+    let slot = history.pin(TRADE, &symbol("A"));
+    assert_eq!((history.silent(50, 100), history.silent(50, 149), history.silent(50, 150)), (0, 0, 1));
     let payload = trade("A", 1);
     history.take(slot, &event::check(TRADE, payload.as_bytes(), b"A", 1_000).unwrap(), 200);
-    assert_eq!(history.silent_since(199), 0);
+    assert_eq!((history.silent(50, 249), history.silent(50, 250)), (0, 1));
 }
 
 #[test]

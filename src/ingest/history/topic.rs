@@ -22,8 +22,8 @@ pub(super) struct Topic {
     pub(super) kept: bool,
     /// Heard of since the search for a topic to forget last came by.
     pub(super) recent: bool,
-    /// When it was last heard of, or first wanted; Unix milliseconds.
-    pub(super) heard_ms: u64,
+    /// When it was last heard of, in Unix milliseconds.
+    pub(super) heard_ms: Option<u64>,
     /// Its newest entry in the log.
     pub(super) newest: Position,
     /// The highest `seq` that the events set aside seem to have; the line's last one while there are none.
@@ -76,14 +76,14 @@ struct Value {
 }
 
 impl Topic {
-    pub(super) fn new(event_type: EventType, symbol: Symbol, kept: bool, now_ms: u64) -> Self {
+    pub(super) fn new(event_type: EventType, symbol: Symbol, kept: bool) -> Self {
         Self {
             event_type,
             symbol,
             pinned: false,
             kept,
             recent: true,
-            heard_ms: now_ms,
+            heard_ms: None,
             newest: Position::NONE,
             seems_at: None,
             line: Line::default(),
@@ -94,7 +94,7 @@ impl Topic {
     }
 
     pub(super) fn heard(&mut self, now_ms: u64) {
-        self.heard_ms = now_ms;
+        self.heard_ms = Some(now_ms);
         self.recent = true;
     }
 
@@ -137,7 +137,7 @@ impl Topic {
 
     /// Makes room among the events set aside: the newest good one stands for all of them. That is one check in
     /// [`limits::PENDING_EVENTS`] events, unless events are bad or their `seq` isn't what it seems.
-    fn condense(&mut self, max_event_bytes: usize, seq_key: &Finder<'_>) {
+    pub(super) fn condense(&mut self, max_event_bytes: usize, seq_key: &Finder<'_>) {
         let mut pending = std::mem::take(&mut self.pending);
         let numbered = self.seems_at > self.line.last_seq();
         for index in (0..pending.ends.len()).rev() {
@@ -177,6 +177,10 @@ impl Topic {
         self.seems_at = self.line.last_seq();
         pending.clear();
         self.pending = pending;
+    }
+
+    pub(super) fn has_value(&self) -> bool {
+        self.value.is_some()
     }
 
     /// The last value's frame, marked as a snapshot.

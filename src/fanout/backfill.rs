@@ -1,0 +1,186 @@
+//! What has been, on its way to one client: last values that wait for room in the outbox, and which live events the client
+//! has seen already, on another gateway. Pure.
+
+use std::collections::{HashMap, VecDeque};
+use std::rc::Rc;
+
+use bytes::Bytes;
+use foldhash::fast::RandomState;
+use serde::Deserialize;
+
+use super::batch::{Batch, Entry, Frames, Ledger, TopicId};
+use super::outbox::Outbox;
+
+/// One client's backfill; empty once it is through.
+#[derive(Debug, Default)]
+pub struct Backfill {
+    /// What is to come, in order.
+    steps: VecDeque<Step>,
+    /// The last values of the steps. One that is gone has been overtaken by a live event, or its subscription has ended.
+    values: HashMap<TopicId, Bytes, RandomState>,
+    /// The highest `seq` that the client has seen of a topic, where this gateway is behind it.
+    floors: HashMap<TopicId, u64, RandomState>,
+}
+
+#[derive(Debug)]
+enum Step {
+    Value(TopicId),
+    /// A status that says what is through.
+    End(Rc<Batch>),
+}
+
+impl Backfill {
+    /// Whether nothing is left to do, now or later.
+    pub fn is_done(&self) -> bool {
+        self.steps.is_empty() && self.floors.is_empty()
+    }
+
+    /// Last values to be sent as there is room, and then `ends`.
+    pub fn push(&mut self, values: Vec<(TopicId, Bytes)>, ends: Vec<Rc<Batch>>) {
+        self.steps.extend(values.iter().map(|(topic, _)| Step::Value(*topic)));
+        self.values.extend(values);
+        self.steps.extend(ends.into_iter().map(Step::End));
+    }
+
+    /// The client has seen a topic up to `seq`, which is more than this gateway has.
+    pub fn set_floor(&mut self, topic: TopicId, seq: u64) {
+        self.floors.insert(topic, seq);
+    }
+
+    /// The topic's worker counts anew: nothing that comes has been seen.
+    pub fn clear_floor(&mut self, topic: TopicId) {
+        self.floors.remove(&topic);
+    }
+
+    /// An event of a topic goes out, or its subscription has ended: what was its last value isn't any more.
+    pub fn forget(&mut self, topic: TopicId) {
+        self.values.remove(&topic);
+    }
+
+    /// Forgets the topics that don't come any more.
+    pub fn retain(&mut self, mut comes: impl FnMut(TopicId) -> bool) {
+        self.values.retain(|topic, _| comes(*topic));
+        self.floors.retain(|topic, _| comes(*topic));
+    }
+
+    /// Whether some of the topic's events may have been seen by the client: each has to be looked at.
+    pub fn has_floor(&self, topic: TopicId) -> bool {
+        self.floors.contains_key(&topic)
+    }
+
+    /// Whether the client has yet to see this event of a topic, given as its frame.
+    pub fn is_news(&mut self, topic: TopicId, frame: &[u8]) -> bool {
+        let Some(floor) = self.floors.get(&topic) else { return true };
+        match seq_of(frame) {
+            Some(seq) if seq <= *floor => false,
+            Some(_) => {
+                self.floors.remove(&topic);
+                true
+            }
+            None => true,
+        }
+    }
+
+    /// Queues what there is room for: last values are queued while less than `room_bytes` wait.
+    pub fn refill(&mut self, outbox: &mut Outbox, room_bytes: u32, ledger: &Ledger, now_us: u64) {
+        while outbox.event_bytes() + outbox.own_bytes() < room_bytes {
+            match self.steps.pop_front() {
+                Some(Step::Value(topic)) => {
+                    let Some(bytes) = self.values.remove(&topic) else { continue };
+                    let end = bytes.len() as u32;
+                    let frames = Frames { bytes, table: vec![Entry { end, topic }], arrived_us: now_us };
+                    outbox.push_events(&Batch::shared(frames, ledger), 0, 1, end);
+                }
+                Some(Step::End(status)) => outbox.push_own(status),
+                None => {
+                    self.values = HashMap::default();
+                    self.steps = VecDeque::new();
+                    return;
+                }
+            }
+        }
+    }
+}
+
+/// The `seq` of an event, from its frame.
+fn seq_of(frame: &[u8]) -> Option<u64> {
+    #[derive(Deserialize)]
+    struct Event {
+        data: Data,
+    }
+    #[derive(Deserialize)]
+    struct Data {
+        seq: u64,
+    }
+    serde_json::from_slice::<Event>(crate::frame::payload(frame)).ok().map(|event| event.data.seq)
+}
+
+#[cfg(test)]
+mod tests {
+    use slotmap::SlotMap;
+
+    use super::*;
+    use crate::frame::{Marker, write_event};
+    use crate::market::EventType;
+
+    const ROOM_BYTES: u32 = 64 * 1024;
+
+    fn frame(seq: u64, padding: usize) -> Bytes {
+        let object = format!(r#"{{"symbol":"A","seq":{seq},"x":"{}"}}"#, "x".repeat(padding));
+        let mut out = Vec::new();
+        write_event(&mut out, EventType::Trade, &object, 1, Marker::None);
+        out.into()
+    }
+
+    /// Writes everything out; what there was, and how much of it at once at most.
+    fn drain(backfill: &mut Backfill, outbox: &mut Outbox, ledger: &Ledger) -> (Vec<u8>, u32) {
+        let (mut all, mut scratch, mut most) = (Vec::new(), Vec::with_capacity(1_000), 0);
+        loop {
+            backfill.refill(outbox, ROOM_BYTES, ledger, 1);
+            most = most.max(outbox.event_bytes());
+            let chunk = outbox.chunk(&mut scratch, &|_, _, _| panic!("nothing is skipped"));
+            if chunk.is_empty() {
+                return (all, most);
+            }
+            all.extend_from_slice(chunk);
+            let written = chunk.len();
+            outbox.advance(written);
+        }
+    }
+
+    #[test]
+    fn last_values_come_as_there_is_room_and_then_their_end() {
+        let mut ids: SlotMap<TopicId, ()> = SlotMap::with_key();
+        let values: Vec<_> = (0..100).map(|n| (ids.insert(()), frame(n, 5_000))).collect();
+        let (mut backfill, mut outbox, ledger) = (Backfill::default(), Outbox::default(), Ledger::default());
+        backfill.push(values.clone(), vec![Batch::own(b"END".to_vec(), &ledger)]);
+        // Live before its turn, and left before its turn.
+        backfill.forget(values[50].0);
+        backfill.retain(|topic| topic != values[60].0);
+        let (all, most) = drain(&mut backfill, &mut outbox, &ledger);
+        let rest = values.iter().enumerate().filter(|(n, _)| ![50, 60].contains(n));
+        let expected: Vec<u8> = rest.flat_map(|(_, (_, frame))| frame.to_vec()).collect();
+        assert!(all == [expected, b"END".to_vec()].concat());
+        assert!(most < ROOM_BYTES + 6_000);
+        assert!(backfill.is_done());
+    }
+
+    #[test]
+    fn what_a_client_has_seen_is_kept_from_it_until_something_new_comes() {
+        let mut ids: SlotMap<TopicId, ()> = SlotMap::with_key();
+        let topic = ids.insert(());
+        let mut backfill = Backfill::default();
+        backfill.set_floor(topic, 7);
+        assert!(!backfill.is_news(topic, &frame(6, 0)));
+        assert!(!backfill.is_news(topic, &frame(7, 70_000)));
+        let mut unnumbered = Vec::new();
+        write_event(&mut unnumbered, EventType::Trade, "{}", 1, Marker::None);
+        assert!(backfill.is_news(topic, &unnumbered));
+        assert!(backfill.has_floor(topic));
+        assert!(backfill.is_news(topic, &frame(9, 0)));
+        assert!(!backfill.has_floor(topic) && backfill.is_done());
+        backfill.set_floor(topic, 7);
+        backfill.clear_floor(topic);
+        assert!(backfill.is_news(topic, &frame(1, 0)));
+    }
+}

@@ -1,0 +1,81 @@
+//! What has been, as far as a client asked for it, and what happens to topics between their events.
+
+use std::rc::Rc;
+
+use super::super::Past;
+use super::super::batch::{Batch, News, TopicId};
+use super::Shard;
+use crate::conn::session::Subscribe;
+use crate::conn::{ConnKey, reply};
+use crate::limits;
+use crate::market::Name;
+
+impl Shard {
+    /// Behind the reply: what the client has missed, then, as there is room, last values. Live events come behind
+    /// this call.
+    pub(super) fn queue_past(&mut self, key: ConnKey, request: &Subscribe, past: Past) {
+        let Past { recovered: _, floors, replay, snapshots } = past;
+        let now_ms = self.clock.unix_ms;
+        let types = &request.selection.types;
+        if let (false, Some(event_type)) = (request.resume.is_empty(), types.first()) {
+            let frames = replay.table.len() as u32;
+            let batch = Batch::shared(replay, &self.ledger);
+            if let Some(conn) = self.conns.get_mut(key).filter(|conn| conn.is_live() && frames > 0) {
+                conn.outbox.push_events(&batch, 0, frames, batch.start(frames));
+            }
+            let names: Vec<_> =
+                request.resume.iter().map(|(symbol, _)| Name::Symbol(symbol.clone())).collect();
+            let end = Batch::own(reply::replay_end(names.iter(), *event_type, now_ms), &self.ledger);
+            self.queue_own(key, end);
+        }
+        let ends: Vec<_> = types
+            .iter()
+            .filter(|_| request.options.snapshot)
+            .map(|event_type| reply::snapshot_end(request.selection.names.iter(), *event_type, now_ms))
+            .map(|end| Batch::own(end, &self.ledger))
+            .collect();
+        let Some(conn) = self.conns.get_mut(key).filter(|conn| conn.is_live()) else { return };
+        if floors.is_empty() && ends.is_empty() {
+            return;
+        }
+        let backfill = conn.extras.get_or_insert_default().backfill.get_or_insert_default();
+        floors.into_iter().for_each(|(topic, seq)| backfill.set_floor(topic, seq));
+        backfill.push(snapshots, ends);
+        self.mark_dirty(key);
+    }
+
+    /// A client has left topics: what waits of their past is not sent any more.
+    pub(super) fn trim_backfill(&mut self, key: ConnKey) {
+        let Self { conns, index, .. } = self;
+        let extras = conns.get_mut(key).and_then(|conn| conn.extras.as_mut());
+        let Some(backfill) = extras.and_then(|extras| extras.backfill.as_mut()) else { return };
+        let held = index.topics_of(key);
+        backfill.retain(|topic| {
+            held.contains(&topic) || index.patterns_of(topic).iter().any(|id| held.contains(id))
+        });
+    }
+
+    /// Tells the subscribers of a topic what happened to it.
+    pub(super) fn tell_news(&mut self, topic: TopicId, news: News) {
+        match news {
+            News::Restarted => self.for_each_subscriber(topic, |_, conn, _| {
+                if let Some(backfill) = conn.extras.as_mut().and_then(|extras| extras.backfill.as_mut()) {
+                    backfill.clear_floor(topic);
+                }
+            }),
+            News::Gap { from, to } => {
+                let Some(subject) = self.index.subject(topic) else { return };
+                let status = Batch::own(reply::gap(subject, from, to, self.clock.unix_ms), &self.ledger);
+                let mut crowded = Vec::new();
+                self.for_each_subscriber(topic, |key, conn, _| {
+                    conn.outbox.push_own(Rc::clone(&status));
+                    if conn.outbox.own_bytes() as usize > limits::CONTROL_RESERVE_BYTES {
+                        crowded.push(key);
+                    }
+                });
+                // Statuses that don't fit their reserve: such a client reads nothing at all.
+                crowded.into_iter().for_each(|key| self.close_slow(key));
+            }
+        }
+    }
+}
