@@ -4,12 +4,16 @@ use std::hint::black_box;
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use ws_gateway::frame::{self, Marker};
+use ws_gateway::ingest::history::HistoryConfig;
 use ws_gateway::ingest::router::Router;
 use ws_gateway::market::event::check;
 use ws_gateway::market::{EventType, Subject};
 
 const TRADE: &str =
     r#"{"symbol":"AAPL","price":150.25,"volume":100,"timestamp":1234567890123,"exchange":"NASDAQ"}"#;
+/// Of a topic that nobody wants.
+const GOOGL: &str =
+    r#"{"symbol":"GOOGL","price":150.25,"volume":100,"timestamp":1234567890123,"exchange":"NASDAQ"}"#;
 
 fn event(c: &mut Criterion) {
     let mut group = c.benchmark_group("event");
@@ -64,7 +68,7 @@ fn event(c: &mut Criterion) {
             router.route(
                 EventType::Trade,
                 black_box(b"GOOGL"),
-                black_box(TRADE.as_bytes()),
+                black_box(GOOGL.as_bytes()),
                 1_234_567_890_123,
             )
         });
@@ -75,12 +79,58 @@ fn event(c: &mut Criterion) {
             router.route(
                 EventType::Trade,
                 black_box(b"GOOGL"),
-                black_box(TRADE.as_bytes()),
+                black_box(GOOGL.as_bytes()),
                 1_234_567_890_123,
             )
         });
     });
+    // What remembering costs: the same with nothing remembered, with a `seq`, and spread over a thousand topics.
+    group.bench_function("route, wanted by nobody, nothing remembered", |b| {
+        let history = HistoryConfig { max_topics: 0, ..HistoryConfig::default() };
+        let mut router = Router::with_history(2, true, history);
+        b.iter(|| router.route(EventType::Trade, black_box(b"GOOGL"), black_box(GOOGL.as_bytes()), 1));
+    });
+    group.bench_function("route, wanted by nobody, numbered", |b| {
+        let mut router = router(2);
+        let mut event = Numbered::new("GOOGL");
+        b.iter(|| router.route(EventType::Trade, black_box(b"GOOGL"), event.next(), 1_234_567_890_123));
+    });
+    group.bench_function("route, a thousand topics that nobody wants, numbered", |b| {
+        let mut router = router(2);
+        let symbols: Vec<_> = (1_000..2_000).map(|n| format!("X{n}")).collect();
+        let mut events: Vec<_> = symbols.iter().map(|symbol| Numbered::new(symbol)).collect();
+        let mut turn = 0;
+        b.iter(|| {
+            turn = (turn + 1) % symbols.len();
+            router.route(EventType::Trade, symbols[turn].as_bytes(), events[turn].next(), 1_234_567_890_123)
+        });
+    });
     group.finish();
+}
+
+/// Trades with a `seq` that goes up.
+struct Numbered {
+    payload: Vec<u8>,
+    seq: u64,
+    at: usize,
+}
+
+impl Numbered {
+    fn new(symbol: &str) -> Self {
+        let seq = 1_000_000_000;
+        let before =
+            format!(r#"{{"symbol":"{symbol}","price":150.25,"volume":100,"timestamp":1234567890123,"seq":"#);
+        let payload = format!("{before}{seq}}}").into_bytes();
+        Self { payload, seq, at: before.len() }
+    }
+
+    fn next(&mut self) -> &[u8] {
+        self.seq += 1;
+        let mut digits = itoa::Buffer::new();
+        let digits = digits.format(self.seq).as_bytes();
+        self.payload[self.at..self.at + digits.len()].copy_from_slice(digits);
+        black_box(&self.payload)
+    }
 }
 
 /// A thousand wanted topics, `AAPL` among them.

@@ -182,14 +182,14 @@ pub const SHARDS_MAX: usize = 64;
 // --- What is remembered ---
 
 /// `LAST_VALUE_MAX_TOPICS`: 10,000 × (~0.4 KiB of table + a value and its frame + [`PENDING_EVENTS`] events, 100-200 B
-/// each) = some 20 MB. At worst, with every event of `MAX_EVENT_BYTES`, 10,000 × 3 × 64 KiB = 1.9 GiB.
+/// each) = some 35 MB. At worst, with every event of `MAX_EVENT_BYTES`, 10,000 × 3 × 64 KiB = 1.9 GiB.
 pub const LAST_VALUE_TOPICS_DEFAULT: u64 = 10_000;
 /// Most that `LAST_VALUE_MAX_TOPICS` may be; 0 is off.
 pub const LAST_VALUE_TOPICS_MAX: u64 = 1_000_000;
-/// Events of a topic that nobody wants which are set aside before one of them is looked into: a check takes some 0.3 µs, an
-/// eighth of it for each event is less than a hash look-up takes.
-pub const PENDING_EVENTS: usize = 8;
-/// The same in bytes: eight events of 512 B. A larger event is looked into at once.
+/// Events of a topic that nobody wants which are set aside before one of them is looked into: a check takes some 0.2 µs, a
+/// sixteenth of it for each event is less than a hash look-up takes.
+pub const PENDING_EVENTS: usize = 16;
+/// The same in bytes: sixteen events of 256 B. A larger event is looked into at once.
 pub const PENDING_BYTES: usize = 4 * KIB;
 /// Topics looked at in search of one to forget, for each event of a topic that isn't known: 16 × ~10 ns.
 pub const FORGET_STEPS: usize = 16;

@@ -21,7 +21,7 @@ mod topic;
 use std::collections::HashMap;
 
 use bytes::Bytes;
-use foldhash::quality::RandomState;
+use foldhash::fast::RandomState;
 use memchr::memmem::Finder;
 
 pub use self::line::{Timestamp, Verdict};
