@@ -79,6 +79,8 @@ pub struct Config {
     pub deduplicate: bool,
     /// `LAST_VALUE_MAX_TOPICS`; 0 = off.
     pub last_value_max_topics: usize,
+    /// `LAST_VALUE_KEY`.
+    pub last_value_key: Option<String>,
     /// `REPLAY_EVENTS_PER_TOPIC`; 0 = off.
     pub replay_events_per_topic: usize,
     /// `REPLAY_MAX_BYTES`; 0 = off.
@@ -171,6 +173,7 @@ impl Default for Config {
             allow_wildcard: true,
             deduplicate: true,
             last_value_max_topics: LAST_VALUE_TOPICS_DEFAULT as usize,
+            last_value_key: None,
             replay_events_per_topic: REPLAY_EVENTS_DEFAULT as usize,
             replay_max_bytes: REPLAY_DEFAULT_BYTES,
             stale_after: Duration::from_millis(STALE_AFTER_DEFAULT_MS),
@@ -272,6 +275,7 @@ impl Config {
             name::ALLOW_WILDCARD => self.allow_wildcard = parse::switch(text)?,
             name::DEDUPLICATE => self.deduplicate = parse::switch(text)?,
             name::LAST_VALUE_MAX_TOPICS => self.last_value_max_topics = setting.number(text)?,
+            name::LAST_VALUE_KEY => self.last_value_key = Some(parse::channel_prefix(text)?),
             name::REPLAY_EVENTS_PER_TOPIC => self.replay_events_per_topic = setting.number(text)?,
             name::REPLAY_MAX_BYTES => self.replay_max_bytes = setting.number(text)?,
             name::STALE_AFTER => self.stale_after = setting.time(text)?,
@@ -311,6 +315,10 @@ impl Config {
                 self.max_connections
             ));
         }
+        if self.upstream.is_embedded() && self.last_value_key.is_some() {
+            self.warnings
+                .push("LAST_VALUE_KEY needs REDIS_URL: the embedded broker keeps no keys".to_owned());
+        }
         if let Upstream::Embedded(Embedded { listen, password: None }) = &self.upstream
             && !listen.ip().is_loopback()
         {
@@ -327,27 +335,6 @@ impl Config {
 struct Draft {
     redis: Option<ConnectionInfo>,
     embedded: Embedded,
-}
-
-impl Setting {
-    /// A number in this setting's unit and bounds.
-    fn number<N: TryFrom<u64>>(&self, text: &str) -> Option<N> {
-        let (value, min, max) = match self.unit {
-            Unit::Number { min, max } => (parse::number(text)?, min, max),
-            Unit::Bytes { min, max } => (parse::bytes(text)?, min as u64, max as u64),
-            Unit::Time { min_ms, max_ms } => (parse::time_ms(text)?, min_ms, max_ms),
-            Unit::Choice(_) | Unit::Text(_) | Unit::Secret(_) | Unit::Switch => return None,
-        };
-        if !(min..=max).contains(&value) {
-            return None;
-        }
-        N::try_from(value).ok()
-    }
-
-    /// A time in this setting's bounds.
-    fn time(&self, text: &str) -> Option<Duration> {
-        self.number(text).map(Duration::from_millis)
-    }
 }
 
 impl SlowClientPolicy {

@@ -74,6 +74,8 @@ pub enum Command {
     Batch(Frames),
     /// The same with what happened to topics between the events, in order.
     BatchWithNews(Frames, Vec<Notice>),
+    /// Last values that clients wait for ([`Past::awaited`]) have been looked up.
+    LookedUp(Vec<LookedUp>),
     /// What happened to a topic between events that are among the [`Command::Lost`].
     News(TopicId, News),
     /// Events that ingest had to drop because this shard's inbox was full: counts by topic.
@@ -101,6 +103,19 @@ pub struct Past {
     pub replay: Frames,
     /// Last values, framed; shared with whoever else asks before the topic's next event.
     pub snapshots: Vec<(TopicId, Bytes)>,
+    /// Topics whose last values are being looked up: a [`Command::LookedUp`] follows.
+    pub awaited: Vec<TopicId>,
+}
+
+/// A topic whose last value was looked up.
+#[derive(Debug, Clone)]
+pub struct LookedUp {
+    /// The topic.
+    pub topic: TopicId,
+    /// The value as a snapshot; `None` if there is none.
+    pub frame: Option<Bytes>,
+    /// Its `seq`: the events up to it may still come live, and whoever has the snapshot has seen them.
+    pub seq: Option<u64>,
 }
 
 /// The upstream as clients are told of it.

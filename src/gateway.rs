@@ -20,11 +20,12 @@ use crate::fanout::{self, Fanout, ShardConfig, Threads};
 use crate::http::{self, Http};
 use crate::ingest::embedded::{BrokerError, EmbeddedBroker, EmbeddedConfig};
 use crate::ingest::history::HistoryConfig;
+use crate::ingest::last_value;
 use crate::ingest::link::tls_config;
 use crate::ingest::publisher::Publisher;
 use crate::ingest::redis::{self, RedisConfig};
 use crate::ingest::{self, IngestConfig};
-use crate::market::EventType;
+use crate::market::{EventType, EventTypes};
 use crate::state::State;
 use crate::{demo, limits, stats};
 
@@ -60,6 +61,7 @@ impl Gateway {
         // One provider for the process; somebody who embeds the gateway may have installed one already.
         let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
         let tls = upstream_tls(&config)?;
+        let last_values = last_value_client(&config)?;
         let listener = http::bind(config.listen)?;
         let local_addr = listener.local_addr().context("the listening socket has no address")?;
         let broker = embedded_broker(&config).await?;
@@ -73,8 +75,9 @@ impl Gateway {
         let prepared = prepared.context("no descriptor left for a shard")?;
         let shard_inboxes = prepared.iter().map(fanout::Prepared::sender).collect();
         let (lost_tx, lost_rx) = mpsc::unbounded_channel();
+        let (look_ups_tx, look_ups_rx) = mpsc::unbounded_channel();
         let ingest_thread = ingest
-            .start(ingest_config(&config), shard_inboxes, Arc::clone(&state), lost_tx)
+            .start(ingest_config(&config), shard_inboxes, Arc::clone(&state), lost_tx, look_ups_tx)
             .context("the ingest thread could not be started")?;
         let (fanout, shards) = Fanout::start(prepared, &shard_config(&config), &ingest_inbox, &state)
             .context("a shard's thread could not be started")?;
@@ -94,6 +97,11 @@ impl Gateway {
             http: TaskTracker::new(),
             tasks: TaskTracker::new(),
         };
+        if let Some(client) = last_values {
+            let prefix = config.last_value_key.clone().unwrap_or_default();
+            let (ingest, ending) = (gateway.ingest.clone(), gateway.feeding.clone());
+            gateway.tasks.spawn(last_value::run(client, prefix, look_ups_rx, ingest, ending));
+        }
         gateway.start_feed(&config, broker, tls, lost_rx).await;
         gateway.start_serving(&config, listener);
         Ok(gateway)
@@ -268,6 +276,29 @@ fn upstream_tls(config: &Config) -> anyhow::Result<Arc<rustls::ClientConfig>> {
         .with_context(|| format!("REDIS_CA_FILE {}", file.unwrap_or_else(|| Path::new("")).display()))
 }
 
+/// The types whose last values workers keep; without Redis there is nowhere to keep them.
+fn last_value_types(config: &Config) -> Option<EventTypes> {
+    let prefix = config.last_value_key.as_ref().filter(|_| !config.upstream.is_embedded())?;
+    Some(last_value::types_kept(prefix, config.channel_types))
+}
+
+/// How workers' last values are looked up, if they keep any.
+fn last_value_client(config: &Config) -> anyhow::Result<Option<::redis::Client>> {
+    let (Upstream::Redis(connection), Some(_)) = (&config.upstream, &config.last_value_key) else {
+        return Ok(None);
+    };
+    let client = match &config.redis_ca_file {
+        None => ::redis::Client::open(connection.clone()),
+        Some(path) => {
+            let root_cert =
+                std::fs::read(path).with_context(|| format!("REDIS_CA_FILE {}", path.display()))?;
+            let certificates = ::redis::TlsCertificates { client_tls: None, root_cert: Some(root_cert) };
+            ::redis::Client::build_with_tls(connection.clone(), certificates)
+        }
+    };
+    Ok(Some(client.context("REDIS_URL can't be used to look up LAST_VALUE_KEY")?))
+}
+
 fn ingest_config(config: &Config) -> IngestConfig {
     IngestConfig {
         channel_prefix: config.channel_prefix.clone(),
@@ -280,6 +311,7 @@ fn ingest_config(config: &Config) -> IngestConfig {
             // Leaves room for the live events that come meanwhile.
             max_replay_bytes: config.max_outbox_bytes / 2,
             max_event_bytes: config.max_event_bytes,
+            look_up: last_value_types(config),
         },
         stale_after: config.stale_after,
     }

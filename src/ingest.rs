@@ -5,6 +5,7 @@
 //! | [`resp`] | the RESP codec; pure |
 //! | [`router`] | interest, and event → frame → batches; pure |
 //! | [`history`] | last values and recent events, for clients that come later; pure |
+//! | [`last_value`] | last values that workers keep in Redis, on the control side |
 //! | [`recall`] | what of it a request is answered; pure |
 //! | [`link`] | an established subscription as bytes: TCP, TLS or unix socket |
 //! | [`redis`] | the supervisor on the control side: connects, subscribes, hands the link over, comes back after a loss |
@@ -17,6 +18,7 @@
 
 pub mod embedded;
 pub mod history;
+pub mod last_value;
 pub mod link;
 pub mod publisher;
 pub mod recall;
@@ -24,6 +26,7 @@ pub mod redis;
 pub mod resp;
 pub mod router;
 
+mod answer;
 mod handover;
 
 use std::io;
@@ -37,6 +40,7 @@ use tokio::sync::oneshot;
 
 use self::handover::Handover;
 use self::history::HistoryConfig;
+use self::last_value::Found;
 use self::link::{Link, Lost};
 use self::publisher::EventBatch;
 use self::recall::Recall;
@@ -73,6 +77,13 @@ pub enum Command {
     },
     /// Events that come through the process itself. Bounded in bytes by [`publisher`].
     Publish(EventBatch),
+    /// What was found of the last values that were asked for.
+    LookedUp {
+        /// The topics and the bytes of their keys.
+        found: Vec<Found>,
+        /// Redis was not reached: somebody else may ask again.
+        failed: bool,
+    },
     /// The upstream subscription stands.
     Connected {
         /// Where events come from; `None` with the embedded broker.
@@ -139,7 +150,8 @@ impl Prepared {
         self.sender.clone()
     }
 
-    /// Starts the thread. `lost` is told when a link is lost; the supervisor makes another.
+    /// Starts the thread. `lost` is told when a link is lost; the supervisor makes another. `look_ups` is asked for last values,
+    /// if [`HistoryConfig::look_up`] says so.
     ///
     /// # Errors
     /// When the thread can't be started.
@@ -149,6 +161,7 @@ impl Prepared {
         shards: Vec<Sender<fanout::Command>>,
         state: Arc<State>,
         lost: UnboundedSender<Lost>,
+        look_ups: UnboundedSender<Vec<Subject>>,
     ) -> io::Result<JoinHandle<()>> {
         let ingest = Ingest {
             router: Router::with_history(shards.len(), config.deduplicate, config.history.clone()),
@@ -158,6 +171,7 @@ impl Prepared {
             inbox: self.inbox,
             link: None,
             lost,
+            look_ups,
             down_since: Instant::now(),
             logged: [None; Reject::ALL.len()],
             gauged: Instant::now(),
@@ -175,6 +189,7 @@ struct Ingest {
     handover: Handover,
     link: Option<Box<Link>>,
     lost: UnboundedSender<Lost>,
+    look_ups: UnboundedSender<Vec<Subject>>,
     down_since: Instant,
     /// When each reason for dropping events was last logged.
     logged: [Option<Instant>; Reject::ALL.len()],
@@ -242,6 +257,7 @@ impl Ingest {
                 Command::Release { shard, topics } => {
                     topics.into_iter().for_each(|topic| self.router.release(shard, topic));
                 }
+                Command::LookedUp { found, failed } => self.looked_up(&found, failed),
                 Command::Publish(events) => {
                     self.inbox.consumed(events.bytes());
                     let now_ms = unix_ms();
@@ -258,31 +274,6 @@ impl Ingest {
             }
         }
         std::ops::ControlFlow::Continue(())
-    }
-
-    /// Answers a shard at once: what is framed for it later comes behind the answer.
-    fn grant(&mut self, shard: usize, subjects: Vec<Subject>) {
-        let granted = subjects.into_iter().map(|subject| {
-            let topic = self.router.want(shard, &subject);
-            (subject, topic)
-        });
-        let granted = granted.collect();
-        self.handover.grant(&mut self.router, shard, granted, None);
-    }
-
-    /// The same with what has been. Everything that is part of it and is framed already goes first: so nothing that the
-    /// shard gets behind the answer is in it, and everything before is.
-    fn grant_with_past(&mut self, shard: usize, subjects: Vec<Subject>, recall: &Recall) {
-        self.hand_over();
-        let ids: Vec<_> = subjects.iter().map(|subject| self.router.want(shard, subject)).collect();
-        let now_us = self.state.metrics.started.elapsed().as_micros() as u64;
-        let past = self.router.recall(&subjects, recall, now_us);
-        let resumed = past.recovered.iter().filter(|recovered| **recovered).count() as u64;
-        let metrics = &self.state.metrics.ingest;
-        metrics.topics_recovered.add(resumed);
-        metrics.topics_not_recovered.add(past.recovered.len() as u64 - resumed);
-        let granted = subjects.into_iter().zip(ids).collect();
-        self.handover.grant(&mut self.router, shard, granted, Some(Box::new(past)));
     }
 
     fn connected(&mut self, link: Option<Box<Link>>) {

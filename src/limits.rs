@@ -206,6 +206,8 @@ pub const REPLAY_MAX_MAX_BYTES: usize = 64 * 1024 * MIB;
 
 /// Last values go into a client's outbox while less than this waits there: enough for a full write.
 pub const BACKFILL_BYTES: u32 = 64 * 1024;
+/// Keys of `LAST_VALUE_KEY` that are looked up with one command.
+pub const LAST_VALUE_KEYS_MAX: usize = 500;
 /// `STALE_AFTER`: a liquid symbol trades every few seconds, so a minute of silence is worth a look.
 pub const STALE_AFTER_DEFAULT_MS: u64 = 60_000;
 /// The ingest thread counts its silent topics at most so often: a million of them take some 10 ms.

@@ -78,7 +78,7 @@ fn what_print_config_prints_is_a_configuration() {
         pairs.iter().filter(|(_, value)| value.is_empty()).map(|(name, _)| *name).collect();
     assert_eq!(
         empty,
-        ["REDIS_URL", "REDIS_CA_FILE", "EMBEDDED_REDIS_PASSWORD"],
+        ["REDIS_URL", "REDIS_CA_FILE", "LAST_VALUE_KEY", "EMBEDDED_REDIS_PASSWORD"],
         "only what is unset is shown empty"
     );
     assert_eq!(resolve(&[], &pairs).unwrap().show(), shown);

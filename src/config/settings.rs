@@ -2,8 +2,9 @@
 //! and `.env.example` all come from it.
 
 use std::fmt::Write as _;
+use std::time::Duration;
 
-use super::parse::{show_bytes, show_time_ms};
+use super::parse::{self, show_bytes, show_time_ms};
 
 pub use self::table::SETTINGS;
 pub(super) use self::table::name;
@@ -122,6 +123,25 @@ impl Setting {
             Preset::Is(value) => self.unit.show(value),
             Preset::Word(text) | Preset::Computed(text) => text.to_owned(),
         }
+    }
+
+    /// A number in this setting's unit and bounds.
+    pub(super) fn number<N: TryFrom<u64>>(&self, text: &str) -> Option<N> {
+        let (value, min, max) = match self.unit {
+            Unit::Number { min, max } => (parse::number(text)?, min, max),
+            Unit::Bytes { min, max } => (parse::bytes(text)?, min as u64, max as u64),
+            Unit::Time { min_ms, max_ms } => (parse::time_ms(text)?, min_ms, max_ms),
+            Unit::Choice(_) | Unit::Text(_) | Unit::Secret(_) | Unit::Switch => return None,
+        };
+        if !(min..=max).contains(&value) {
+            return None;
+        }
+        N::try_from(value).ok()
+    }
+
+    /// A time in this setting's bounds.
+    pub(super) fn time(&self, text: &str) -> Option<Duration> {
+        self.number(text).map(Duration::from_millis)
     }
 }
 

@@ -61,6 +61,7 @@ impl Config {
             name::ALLOW_WILDCARD => self.allow_wildcard.to_string(),
             name::DEDUPLICATE => self.deduplicate.to_string(),
             name::LAST_VALUE_MAX_TOPICS => count(self.last_value_max_topics),
+            name::LAST_VALUE_KEY => self.last_value_key.clone().unwrap_or_default(),
             name::REPLAY_EVENTS_PER_TOPIC => count(self.replay_events_per_topic),
             name::REPLAY_MAX_BYTES => count(self.replay_max_bytes),
             name::STALE_AFTER => time(self.stale_after),

@@ -1,13 +1,14 @@
 //! What has been, on its way to one client: last values that wait for room in the outbox, and which live events the client
 //! has seen already, on another gateway. Pure.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::rc::Rc;
 
 use bytes::Bytes;
 use foldhash::fast::RandomState;
 use serde::Deserialize;
 
+use super::LookedUp;
 use super::batch::{Batch, Entry, Frames, Ledger, TopicId};
 use super::outbox::Outbox;
 
@@ -18,6 +19,8 @@ pub struct Backfill {
     steps: VecDeque<Step>,
     /// The last values of the steps. One that is gone has been overtaken by a live event, or its subscription has ended.
     values: HashMap<TopicId, Bytes, RandomState>,
+    /// Topics whose last values are being looked up. Their steps wait.
+    awaited: HashSet<TopicId, RandomState>,
     /// The highest `seq` that the client has seen of a topic, where this gateway is behind it.
     floors: HashMap<TopicId, u64, RandomState>,
 }
@@ -35,16 +38,31 @@ impl Backfill {
         self.steps.is_empty() && self.floors.is_empty()
     }
 
-    /// Last values to be sent as there is room, and then `ends`.
-    pub fn push(&mut self, values: Vec<(TopicId, Bytes)>, ends: Vec<Rc<Batch>>) {
-        self.steps.extend(values.iter().map(|(topic, _)| Step::Value(*topic)));
+    /// Last values to be sent as there is room, then those that are being looked up, and then `ends`.
+    pub fn push(&mut self, values: Vec<(TopicId, Bytes)>, awaited: Vec<TopicId>, ends: Vec<Rc<Batch>>) {
+        let topics = values.iter().map(|(topic, _)| topic).chain(&awaited);
+        self.steps.extend(topics.map(|topic| Step::Value(*topic)));
         self.values.extend(values);
+        self.awaited.extend(awaited);
         self.steps.extend(ends.into_iter().map(Step::End));
     }
 
     /// The client has seen a topic up to `seq`, which is more than this gateway has.
     pub fn set_floor(&mut self, topic: TopicId, seq: u64) {
         self.floors.insert(topic, seq);
+    }
+
+    /// A last value has been looked up. It may be one that comes live as well: then the client has seen it.
+    pub fn looked_up(&mut self, value: &LookedUp) {
+        if !self.awaited.remove(&value.topic) {
+            return;
+        }
+        if let Some(frame) = &value.frame {
+            self.values.insert(value.topic, frame.clone());
+            if let Some(seq) = value.seq {
+                self.floors.entry(value.topic).or_insert(seq);
+            }
+        }
     }
 
     /// The topic's worker counts anew: nothing that comes has been seen.
@@ -55,11 +73,13 @@ impl Backfill {
     /// An event of a topic goes out, or its subscription has ended: what was its last value isn't any more.
     pub fn forget(&mut self, topic: TopicId) {
         self.values.remove(&topic);
+        self.awaited.remove(&topic);
     }
 
     /// Forgets the topics that don't come any more.
     pub fn retain(&mut self, mut comes: impl FnMut(TopicId) -> bool) {
         self.values.retain(|topic, _| comes(*topic));
+        self.awaited.retain(|topic| comes(*topic));
         self.floors.retain(|topic, _| comes(*topic));
     }
 
@@ -85,6 +105,10 @@ impl Backfill {
     pub fn refill(&mut self, outbox: &mut Outbox, room_bytes: u32, ledger: &Ledger, now_us: u64) {
         while outbox.event_bytes() + outbox.own_bytes() < room_bytes {
             match self.steps.pop_front() {
+                Some(Step::Value(topic)) if self.awaited.contains(&topic) => {
+                    self.steps.push_front(Step::Value(topic));
+                    return;
+                }
                 Some(Step::Value(topic)) => {
                     let Some(bytes) = self.values.remove(&topic) else { continue };
                     let end = bytes.len() as u32;
@@ -153,7 +177,7 @@ mod tests {
         let mut ids: SlotMap<TopicId, ()> = SlotMap::with_key();
         let values: Vec<_> = (0..100).map(|n| (ids.insert(()), frame(n, 5_000))).collect();
         let (mut backfill, mut outbox, ledger) = (Backfill::default(), Outbox::default(), Ledger::default());
-        backfill.push(values.clone(), vec![Batch::own(b"END".to_vec(), &ledger)]);
+        backfill.push(values.clone(), Vec::new(), vec![Batch::own(b"END".to_vec(), &ledger)]);
         // Live before its turn, and left before its turn.
         backfill.forget(values[50].0);
         backfill.retain(|topic| topic != values[60].0);

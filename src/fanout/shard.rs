@@ -250,6 +250,7 @@ impl Shard {
                     self.inbox.consumed(frames.bytes.len());
                     self.apply(frames, &news);
                 }
+                Command::LookedUp(values) => self.looked_up(&values),
                 Command::News(topic, news) => self.tell_news(topic, news),
                 Command::Lost(counts) => self.note_lost(&counts),
                 Command::Opened(topics) => self.opened(topics),

@@ -30,7 +30,7 @@ pub use self::resume::{Replay, Resumed};
 use self::topic::Topic;
 use crate::limits;
 use crate::market::event::{self, Event, SEQ_END};
-use crate::market::{EventType, Symbol};
+use crate::market::{EventType, EventTypes, Symbol};
 
 /// How much is remembered.
 #[derive(Debug, Clone)]
@@ -45,6 +45,8 @@ pub struct HistoryConfig {
     pub max_replay_bytes: usize,
     /// `MAX_EVENT_BYTES`.
     pub max_event_bytes: usize,
+    /// The types whose last values workers keep in Redis; `None` without `LAST_VALUE_KEY`.
+    pub look_up: Option<EventTypes>,
 }
 
 impl Default for HistoryConfig {
@@ -55,6 +57,7 @@ impl Default for HistoryConfig {
             max_bytes: limits::REPLAY_DEFAULT_BYTES,
             max_replay_bytes: limits::MAX_OUTBOX_DEFAULT_BYTES / 2,
             max_event_bytes: limits::MAX_EVENT_DEFAULT_BYTES,
+            look_up: None,
         }
     }
 }
@@ -186,6 +189,28 @@ impl History {
     /// The frame of a pinned topic's last event, marked as a snapshot. Built once and shared until the next event.
     pub fn snapshot(&mut self, slot: Slot) -> Option<Bytes> {
         topic_at(&mut self.topics, slot)?.snapshot()
+    }
+
+    /// Begins to look up the last value of a pinned topic that has none: `Some` while that is under way, and whether it had been
+    /// already. `None` where workers keep none, or it has been looked up.
+    pub fn look_up(&mut self, slot: Slot) -> Option<bool> {
+        let types = self.config.look_up?;
+        let topic = topic_at(&mut self.topics, slot).filter(|topic| types.contains(topic.event_type))?;
+        topic.kept.then(|| topic.begin_look_up())?
+    }
+
+    /// Takes what was looked up, unless an event came first; returns the `seq` of what is now the last value.
+    pub fn looked_up(
+        &mut self,
+        event_type: EventType,
+        symbol: &Symbol,
+        payload: Option<&[u8]>,
+        failed: bool,
+        now_ms: u64,
+    ) -> Option<u64> {
+        let slot = *self.by_symbol[event_type as usize].get(symbol)?;
+        let max_event_bytes = self.config.max_event_bytes;
+        topic_at(&mut self.topics, slot)?.end_look_up(payload, failed, now_ms, max_event_bytes)
     }
 
     /// The symbols that begin with `prefix` and have a last value, in order.

@@ -3,9 +3,10 @@
 use std::collections::HashSet;
 
 use super::history::{Replay, Resumed};
+use super::last_value::Found;
 use super::router::Router;
-use crate::fanout::Past;
 use crate::fanout::batch::{Frames, TopicId};
+use crate::fanout::{LookedUp, Past};
 use crate::market::{Name, Subject};
 
 /// What a request asks of the past.
@@ -44,15 +45,43 @@ impl Router {
         if recall.snapshot {
             for subject in subjects {
                 for id in self.topics_with_value(subject) {
-                    if settled.insert(id)
-                        && let Some(frame) = self.snapshot(id)
-                    {
-                        past.snapshots.push((id, frame));
+                    if settled.insert(id) {
+                        match self.snapshot(id) {
+                            Some(frame) => past.snapshots.push((id, frame)),
+                            None if self.look_up(subject) => past.awaited.push(id),
+                            None => {}
+                        }
                     }
                 }
             }
         }
         past
+    }
+
+    /// Has a topic's last value looked up where workers keep it; `false` if they don't, or it has been.
+    fn look_up(&mut self, subject: &Subject) -> bool {
+        let Some((_, slot)) = self.topic_of(subject) else { return false };
+        let under_way = self.history.look_up(slot);
+        if under_way == Some(false) {
+            self.look_ups.push(subject.clone());
+        }
+        under_way.is_some()
+    }
+
+    /// What is to be looked up and was not asked for before.
+    pub fn take_look_ups(&mut self) -> Vec<Subject> {
+        std::mem::take(&mut self.look_ups)
+    }
+
+    /// Takes what was looked up; a value counts if it keeps the contract and no event came first. Returns what to tell the shards.
+    pub fn looked_up(&mut self, found: &[Found], failed: bool, now_ms: u64) -> Vec<LookedUp> {
+        let values = found.iter().filter_map(|(subject, payload)| {
+            let symbol = subject.name.symbol()?;
+            let seq = self.history.looked_up(subject.event_type, symbol, payload.as_deref(), failed, now_ms);
+            let (topic, slot) = self.topic_of(subject)?;
+            Some(LookedUp { topic, frame: self.history.snapshot(slot), seq })
+        });
+        values.collect()
     }
 
     /// The topics that a subject stands for and that may have a last value, in order.

@@ -83,6 +83,8 @@ pub struct Router {
     max_event_bytes: usize,
     deduplicate: bool,
     pub(super) history: History,
+    /// Topics whose last values are to be looked up.
+    pub(super) look_ups: Vec<Subject>,
 }
 
 impl Router {
@@ -102,6 +104,7 @@ impl Router {
             max_event_bytes: history.max_event_bytes,
             deduplicate,
             history: History::new(history),
+            look_ups: Vec::new(),
         }
     }
 

@@ -31,6 +31,7 @@ pub(in crate::config) mod name {
     pub(crate) const DEDUPLICATE: &str = "DEDUPLICATE";
     pub(crate) const STALE_AFTER: &str = "STALE_AFTER";
     pub(crate) const LAST_VALUE_MAX_TOPICS: &str = "LAST_VALUE_MAX_TOPICS";
+    pub(crate) const LAST_VALUE_KEY: &str = "LAST_VALUE_KEY";
     pub(crate) const REPLAY_EVENTS_PER_TOPIC: &str = "REPLAY_EVENTS_PER_TOPIC";
     pub(crate) const REPLAY_MAX_BYTES: &str = "REPLAY_MAX_BYTES";
     pub(crate) const SHARDS: &str = "SHARDS";
@@ -239,6 +240,14 @@ pub const SETTINGS: &[Setting] = &[
         preset: Preset::Is(LAST_VALUE_TOPICS_DEFAULT),
         help: "Topics (a type and a symbol each) whose last and recent events are remembered for snapshots and resuming, \
                wanted or not; 0 = none.",
+    },
+    Setting {
+        env: name::LAST_VALUE_KEY,
+        flag: "last-value-key",
+        unit: Unit::Text("1 to 128 visible ASCII characters without * ? [ ] and \\"),
+        preset: Preset::Computed("none"),
+        help: "What the Redis keys begin with in which workers keep each symbol's last event, such as `last:trade:`; looked up \
+               for the snapshot of a symbol of which no event has come yet. Trades only, unless it has `{type}` in it.",
     },
     Setting {
         env: name::REPLAY_EVENTS_PER_TOPIC,

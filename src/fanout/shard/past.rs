@@ -2,8 +2,8 @@
 
 use std::rc::Rc;
 
-use super::super::Past;
 use super::super::batch::{Batch, News, TopicId};
+use super::super::{LookedUp, Past};
 use super::Shard;
 use crate::conn::session::Subscribe;
 use crate::conn::{ConnKey, reply};
@@ -14,7 +14,7 @@ impl Shard {
     /// Behind the reply: what the client has missed, then, as there is room, last values. Live events come behind
     /// this call.
     pub(super) fn queue_past(&mut self, key: ConnKey, request: &Subscribe, past: Past) {
-        let Past { recovered: _, floors, replay, snapshots } = past;
+        let Past { recovered: _, floors, replay, snapshots, awaited } = past;
         let now_ms = self.clock.unix_ms;
         let types = &request.selection.types;
         if let (false, Some(event_type)) = (request.resume.is_empty(), types.first()) {
@@ -40,8 +40,19 @@ impl Shard {
         }
         let backfill = conn.extras.get_or_insert_default().backfill.get_or_insert_default();
         floors.into_iter().for_each(|(topic, seq)| backfill.set_floor(topic, seq));
-        backfill.push(snapshots, ends);
+        backfill.push(snapshots, awaited, ends);
         self.mark_dirty(key);
+    }
+
+    /// Last values have been looked up: whoever waits for them gets them.
+    pub(super) fn looked_up(&mut self, values: &[LookedUp]) {
+        for value in values {
+            self.for_each_subscriber(value.topic, |_, conn, _| {
+                if let Some(backfill) = conn.extras.as_mut().and_then(|extras| extras.backfill.as_mut()) {
+                    backfill.looked_up(value);
+                }
+            });
+        }
     }
 
     /// A client has left topics: what waits of their past is not sent any more.

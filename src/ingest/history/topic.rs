@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use memchr::memmem::Finder;
 
-use super::line::{Line, Verdict};
+use super::line::{Line, Timestamp, Verdict};
 use super::log::Position;
 use super::{Hint, hint};
 use crate::frame::{self, Marker};
@@ -30,6 +30,9 @@ pub(super) struct Topic {
     pub(super) seems_at: Option<u64>,
     pub(super) line: Line,
     value: Option<Value>,
+    looked_up: LookedUp,
+    /// The `seq` and `timestamp` of a value that was looked up, until the first event.
+    found: Option<(u64, Timestamp)>,
     /// The value's frame, once somebody has asked for it.
     frame: Option<Bytes>,
     /// Events that arrived since and have not been looked into.
@@ -68,6 +71,14 @@ impl Pending {
     }
 }
 
+/// Whether the last value was looked up where workers keep it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum LookedUp {
+    Not,
+    UnderWay,
+    Done,
+}
+
 /// The newest valid event.
 #[derive(Debug)]
 struct Value {
@@ -88,6 +99,8 @@ impl Topic {
             seems_at: None,
             line: Line::default(),
             value: None,
+            looked_up: LookedUp::Not,
+            found: None,
             frame: None,
             pending: Pending::default(),
         }
@@ -105,9 +118,18 @@ impl Topic {
 
     /// Judges a good event, and counts it in the line unless it is a repeat.
     pub(super) fn judge(&mut self, event: &Event<'_>) -> Verdict {
+        let found = self.found.take();
         let verdict = event.seq.map_or(Verdict::Next, |seq| self.line.judge(seq, event.timestamp));
         self.seems_at = self.line.last_seq();
-        verdict
+        match (found, event.seq) {
+            // What was found is from before a restart: whoever has it has not seen this.
+            (Some((before, then)), Some(seq))
+                if seq <= before && Timestamp::parse(event.timestamp) > then =>
+            {
+                Verdict::Restart
+            }
+            _ => verdict,
+        }
     }
 
     /// A good event becomes the last value.
@@ -177,6 +199,36 @@ impl Topic {
         self.seems_at = self.line.last_seq();
         pending.clear();
         self.pending = pending;
+    }
+
+    /// See [`super::History::look_up`].
+    pub(super) fn begin_look_up(&mut self) -> Option<bool> {
+        match std::mem::replace(&mut self.looked_up, LookedUp::UnderWay) {
+            LookedUp::Not => Some(false),
+            LookedUp::UnderWay => Some(true),
+            LookedUp::Done => {
+                self.looked_up = LookedUp::Done;
+                None
+            }
+        }
+    }
+
+    /// See [`super::History::looked_up`].
+    pub(super) fn end_look_up(
+        &mut self,
+        payload: Option<&[u8]>,
+        failed: bool,
+        now_ms: u64,
+        max_event_bytes: usize,
+    ) -> Option<u64> {
+        self.looked_up = if failed { LookedUp::Not } else { LookedUp::Done };
+        if self.value.is_some() || !self.pending.ends.is_empty() {
+            return None;
+        }
+        let event = event::check(self.event_type, payload?, self.symbol.as_bytes(), max_event_bytes).ok()?;
+        self.store(event.object.as_bytes(), now_ms);
+        self.found = event.seq.map(|seq| (seq, Timestamp::parse(event.timestamp)));
+        event.seq
     }
 
     pub(super) fn has_value(&self) -> bool {

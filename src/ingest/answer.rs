@@ -1,0 +1,46 @@
+//! What a shard's wish is answered.
+
+use super::last_value::Found;
+use super::recall::Recall;
+use super::{Ingest, unix_ms};
+use crate::fanout;
+use crate::market::Subject;
+
+impl Ingest {
+    /// Answers a shard at once: what is framed for it later comes behind the answer.
+    pub(super) fn grant(&mut self, shard: usize, subjects: Vec<Subject>) {
+        let granted = subjects.into_iter().map(|subject| {
+            let topic = self.router.want(shard, &subject);
+            (subject, topic)
+        });
+        let granted = granted.collect();
+        self.handover.grant(&mut self.router, shard, granted, None);
+    }
+
+    /// The same with what has been. Everything that is part of it and is framed already goes first: so nothing that the
+    /// shard gets behind the answer is in it, and everything before is.
+    pub(super) fn grant_with_past(&mut self, shard: usize, subjects: Vec<Subject>, recall: &Recall) {
+        self.hand_over();
+        let ids: Vec<_> = subjects.iter().map(|subject| self.router.want(shard, subject)).collect();
+        let now_us = self.state.metrics.started.elapsed().as_micros() as u64;
+        let past = self.router.recall(&subjects, recall, now_us);
+        let unknown = self.router.take_look_ups();
+        if !unknown.is_empty() {
+            // The task ends when the gateway drains; then nobody waits for a snapshot.
+            let _ = self.look_ups.send(unknown);
+        }
+        let resumed = past.recovered.iter().filter(|recovered| **recovered).count() as u64;
+        let metrics = &self.state.metrics.ingest;
+        metrics.topics_recovered.add(resumed);
+        metrics.topics_not_recovered.add(past.recovered.len() as u64 - resumed);
+        let granted = subjects.into_iter().zip(ids).collect();
+        self.handover.grant(&mut self.router, shard, granted, Some(Box::new(past)));
+    }
+
+    /// Last values have been looked up: whoever waits for them is told, behind the events that came meanwhile.
+    pub(super) fn looked_up(&mut self, found: &[Found], failed: bool) {
+        self.hand_over();
+        let values = self.router.looked_up(found, failed, unix_ms());
+        self.handover.tell_all(|| fanout::Command::LookedUp(values.clone()));
+    }
+}
