@@ -30,11 +30,20 @@ pub fn request(addr: SocketAddr, target: &str) -> String {
     )
 }
 
-/// A masked text frame of at most 125 bytes.
+/// A masked text frame.
 pub fn text_frame(text: &str) -> Vec<u8> {
+    frame(0x81, text.as_bytes())
+}
+
+/// A masked frame of at most 65,535 bytes with this first byte (FIN and opcode).
+pub fn frame(first: u8, payload: &[u8]) -> Vec<u8> {
     let mask = [1, 2, 3, 4];
-    let mut frame = vec![0x81, 0x80 | u8::try_from(text.len()).expect("a short text")];
+    let length = u16::try_from(payload.len()).expect("a payload of at most 65,535 bytes");
+    let mut frame = match u8::try_from(length) {
+        Ok(length @ ..=125) => vec![first, 0x80 | length],
+        _ => [&[first, 0x80 | 126][..], &length.to_be_bytes()].concat(),
+    };
     frame.extend_from_slice(&mask);
-    frame.extend(text.bytes().zip(mask.iter().cycle()).map(|(byte, mask)| byte ^ mask));
+    frame.extend(payload.iter().zip(mask.iter().cycle()).map(|(byte, mask)| byte ^ mask));
     frame
 }
