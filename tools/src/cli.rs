@@ -2,8 +2,10 @@
 
 use std::time::Duration;
 
+use serde_json::Number;
 use tokio_tungstenite::tungstenite::http::Uri;
-use ws_gateway::market::Symbol;
+use ws_gateway::market::event::SEQ_END;
+use ws_gateway::market::{EventType, EventTypes, Symbol};
 
 /// A time: milliseconds as a plain number, or with a unit as in `250ms`, `30s`, `1.5m`, `2h`.
 ///
@@ -24,6 +26,19 @@ pub fn duration(text: &str) -> Result<Duration, String> {
     let plain = !number.is_empty() && number.bytes().all(|b| b.is_ascii_digit() || b == b'.');
     let seconds = number.parse::<f64>().ok().filter(|_| plain).map(|n| n * unit_seconds);
     seconds.filter(|&s| s <= 366.0 * 86_400.0).map(Duration::from_secs_f64).ok_or_else(rule)
+}
+
+/// A time above zero: something happens again and again after it.
+///
+/// # Errors
+/// As [`duration`].
+pub fn period(text: &str) -> Result<Duration, String> {
+    let period = duration(text)?;
+    if period.is_zero() {
+        Err("a period is a time above 0, such as 250ms or 10s".to_owned())
+    } else {
+        Ok(period)
+    }
 }
 
 /// What a symbol may look like, for error messages.
@@ -49,6 +64,46 @@ pub fn symbol_or_pattern(text: &str) -> Result<String, String> {
         None => Ok(symbol(text)?.to_string()),
     }
 }
+
+/// A type of events.
+///
+/// # Errors
+/// The types there are.
+pub fn event_type(text: &str) -> Result<EventType, String> {
+    EventType::parse(text.trim().as_bytes()).ok_or_else(|| {
+        let all: EventTypes = EventType::ALL.into_iter().collect();
+        format!("a type is one of {all}")
+    })
+}
+
+/// Updates a second of each symbol, as it will stand in the request.
+///
+/// # Errors
+/// What is allowed.
+pub fn max_rate(text: &str) -> Result<Number, String> {
+    let rate = text.trim().parse::<Number>().ok();
+    rate.filter(|rate| rate.as_f64().is_some_and(|rate| (0.1..=1000.0).contains(&rate)))
+        .ok_or_else(|| "a rate is updates per second of each symbol, 0.1 to 1000".to_owned())
+}
+
+/// `AAPL=1041,MSFT=7`: the last sequence number seen of some symbols; nothing is none.
+///
+/// # Errors
+/// What is allowed.
+pub fn last_seen(text: &str) -> Result<LastSeen, String> {
+    let rule = "the last seq seen of a symbol looks like AAPL=1041, several with commas between them";
+    let pairs = text.split(',').filter(|pair| !pair.trim().is_empty());
+    let seen = pairs.map(|pair| {
+        let (name, seq) = pair.rsplit_once('=').ok_or(rule)?;
+        let seq = seq.trim().parse().ok().filter(|seq| *seq < SEQ_END).ok_or(rule)?;
+        Ok((symbol(name)?, seq))
+    });
+    seen.collect::<Result<_, String>>().map(LastSeen)
+}
+
+/// What [`last_seen`] reads.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct LastSeen(pub Vec<(Symbol, u64)>);
 
 /// `MSFT:TSLA`, the symbol to drop and the one to take instead.
 ///
@@ -114,6 +169,12 @@ mod tests {
     }
 
     #[test]
+    fn nothing_happens_every_zero_milliseconds() {
+        assert_eq!(period("1ms"), Ok(Duration::from_millis(1)));
+        assert!(period("0").is_err() && period("soon").is_err());
+    }
+
+    #[test]
     fn symbols_are_upper_cased_and_patterns_keep_their_star() {
         assert_eq!(symbol_or_pattern(" aapl ").as_deref(), Ok("AAPL"));
         assert_eq!(symbol_or_pattern("btc-*").as_deref(), Ok("BTC-*"));
@@ -137,6 +198,24 @@ mod tests {
         assert_eq!(rate("50000"), Ok(50_000.0));
         for bad in ["0", "-1", "nan", "inf", "1e9", "fast"] {
             assert!(rate(bad).is_err(), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn terms_of_a_subscription_are_checked_before_they_are_sent() {
+        assert_eq!(event_type(" quote "), Ok(EventType::Quote));
+        assert_eq!(event_type("Quote"), Err("a type is one of trade,quote,candle,news,halt".to_owned()));
+        assert_eq!(max_rate("4").map(|rate| rate.to_string()).as_deref(), Ok("4"));
+        assert_eq!(max_rate("0.5").map(|rate| rate.to_string()).as_deref(), Ok("0.5"));
+        for bad in ["0", "0.09", "1001", "-1", "nan", "1/2", ""] {
+            assert!(max_rate(bad).is_err(), "{bad:?}");
+        }
+        let seen = last_seen("aapl=1041, X=Y=7").unwrap().0;
+        let seen: Vec<_> = seen.iter().map(|(symbol, seq)| (symbol.as_str(), *seq)).collect();
+        assert_eq!(seen, [("AAPL", 1041), ("X=Y", 7)], "a symbol may have an equals sign itself");
+        assert_eq!(last_seen(""), Ok(LastSeen::default()));
+        for bad in ["AAPL", "AAPL=", "=1", "A=-1", "A=9007199254740992", "A*=1"] {
+            assert!(last_seen(bad).is_err(), "{bad:?}");
         }
     }
 

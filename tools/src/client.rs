@@ -13,9 +13,11 @@ use std::time::Duration;
 
 use clap::Parser;
 use clap::builder::FalseyValueParser;
+use serde_json::{Number, Value};
+use ws_gateway::market::EventType;
 
-use crate::cli;
-use wanted::Wanted;
+use crate::cli::{self, LastSeen};
+use wanted::{Seen, Terms, Wanted};
 
 pub use session::run;
 
@@ -30,13 +32,16 @@ Examples:
   client-example --symbols BTC-USD,ETH-USD        others, without a swap
   client-example --swap GOOGL:AMZN --swap-after 3s
   client-example --json | jq .data.price          every frame as it came, one a line
-  client-example --count 100 --duration 30s       fails unless 100 trades come within 30 s
+  client-example --count 100 --duration 30s       fails unless 100 events come within 30 s
+  client-example --symbols 'BTC-*' --types trade,quote --snapshot
+  client-example --symbols '*' --max-rate 2 --conflate aggregate --stats
+  client-example --symbols AAPL --resume AAPL=1041  what came after trade 1041, then live ones
 
-Trades and the gateway's messages go to standard output, what the client itself has to say to
+Events and the gateway's messages go to standard output, what the client itself has to say to
 standard error. Exit code: 0 when done or stopped, 1 when the gateway refuses us for good or
 --duration ends before --count is reached, 2 for a wrong command line.";
 
-/// Subscribes to trades and prints them.
+/// Subscribes to events and prints them.
 #[derive(Debug, Clone, Parser)]
 #[command(name = "client-example", version, after_help = EXAMPLES)]
 pub struct Options {
@@ -65,7 +70,7 @@ pub struct Options {
     #[arg(long, env = "CLIENT_JSON", value_parser = FalseyValueParser::new())]
     pub json: bool,
 
-    /// Stop after so many trades
+    /// Stop after so many events
     #[arg(long, env = "CLIENT_COUNT", value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     pub count: Option<u64>,
 
@@ -90,13 +95,78 @@ pub struct Options {
     /// Swap nothing
     #[arg(long, env = "CLIENT_NO_SWAP", value_parser = FalseyValueParser::new())]
     pub no_swap: bool,
+
+    /// Types of events to subscribe to; the gateway has those of its CHANNEL_TYPES [default: trade]
+    #[arg(
+        long,
+        env = "CLIENT_TYPES",
+        value_name = "LIST",
+        value_delimiter = ',',
+        value_parser = cli::event_type
+    )]
+    pub types: Vec<EventType>,
+
+    /// Ask for the last known event of each symbol first
+    #[arg(long, env = "CLIENT_SNAPSHOT", value_parser = FalseyValueParser::new())]
+    pub snapshot: bool,
+
+    /// Ask for at most so many updates a second of each symbol, 0.1 to 1000
+    #[arg(long, env = "CLIENT_MAX_RATE", value_name = "RATE", value_parser = cli::max_rate)]
+    pub max_rate: Option<Number>,
+
+    /// Let a newer event replace one that waits; a trade can tell what it stands for (aggregate)
+    #[arg(
+        long,
+        env = "CLIENT_CONFLATE",
+        value_name = "HOW",
+        num_args = 0..=1,
+        default_missing_value = "latest",
+        value_parser = ["latest", "aggregate"]
+    )]
+    pub conflate: Option<String>,
+
+    /// What the gateway shall do when we are too slow [default: as it is configured]
+    #[arg(
+        long,
+        env = "CLIENT_ON_SLOW",
+        value_name = "POLICY",
+        value_parser = ["skip", "conflate", "disconnect"]
+    )]
+    pub on_slow: Option<String>,
+
+    /// Ask for a heartbeat each second: the feed's state and the age of its last event
+    #[arg(long, env = "CLIENT_HEARTBEAT", value_parser = FalseyValueParser::new())]
+    pub heartbeat: bool,
+
+    /// Catch up after a lost connection, and first of all from AAPL=1041,MSFT=7; works for symbols asked for by name
+    /// whose workers send a seq
+    #[arg(
+        long,
+        env = "CLIENT_RESUME",
+        value_name = "SYMBOL=SEQ",
+        num_args = 0..=1,
+        default_missing_value = "",
+        value_parser = cli::last_seen
+    )]
+    pub resume: Option<LastSeen>,
+
+    /// Ask the gateway now and then how far behind we are [default: every 10s, if there is no time]
+    #[arg(
+        long,
+        env = "CLIENT_STATS",
+        value_name = "TIME",
+        num_args = 0..=1,
+        default_missing_value = "10s",
+        value_parser = cli::period
+    )]
+    pub stats: Option<Duration>,
 }
 
 impl Options {
     /// What to subscribe to, and what to swap when: what was asked for, or the default swap of the default symbols.
     ///
     /// # Errors
-    /// If the swap drops a symbol that isn't subscribed to.
+    /// If the swap drops a symbol that isn't subscribed to, or one is to be resumed that isn't.
     pub fn wanted(&self) -> anyhow::Result<(Wanted, Option<Duration>)> {
         let default = self.symbols.is_empty();
         let symbols = if default { SYMBOLS.map(str::to_owned).to_vec() } else { self.symbols.clone() };
@@ -117,7 +187,37 @@ impl Options {
             );
         }
         let after = swap.is_some().then(|| self.swap_after.unwrap_or(SWAP_AFTER));
-        Ok((Wanted::new(symbols, swap), after))
+        let resume = self.resume.as_ref().map(|seen| self.seen(seen, &symbols)).transpose()?;
+        Ok((Wanted { symbols, swap, types: self.types.clone(), terms: self.terms(), resume }, after))
+    }
+
+    fn terms(&self) -> Terms {
+        let conflate = self.conflate.as_deref().map(|how| match how {
+            "aggregate" => Value::from(how),
+            _ => Value::from(true),
+        });
+        let Self { snapshot, heartbeat, max_rate, on_slow, .. } = self.clone();
+        Terms { snapshot, heartbeat, conflate, max_rate, on_slow }
+    }
+
+    /// What `--resume` says was seen: of the one type that is subscribed to.
+    fn seen(&self, LastSeen(seen): &LastSeen, symbols: &[String]) -> anyhow::Result<Seen> {
+        let mut known = Seen::new();
+        for (symbol, seq) in seen {
+            let event_type = match self.types[..] {
+                [] => EventType::Trade,
+                [event_type] => event_type,
+                _ => anyhow::bail!("--resume {symbol}={seq} would mean each of --types; name one type"),
+            };
+            if !symbols.iter().any(|name| name == symbol.as_str()) {
+                anyhow::bail!(
+                    "--resume {symbol}={seq} resumes what is not among the symbols {}; add it to --symbols",
+                    symbols.join(",")
+                );
+            }
+            known.insert((event_type, symbol.to_string()), *seq);
+        }
+        Ok(known)
     }
 }
 
@@ -155,6 +255,45 @@ mod tests {
         assert_eq!(after, Some(Duration::from_secs(2)));
         let (requests, _) = swap_of(&["--symbols", "MSFT", "--swap-after", "1s"]).unwrap();
         assert!(requests.contains(r#"["TSLA"]"#), "{requests}");
+    }
+
+    #[test]
+    fn terms_are_those_of_the_flags() {
+        let subscribe = |arguments: &[&str]| -> anyhow::Result<String> {
+            let options = Options::try_parse_from([&["client-example"], arguments].concat())?;
+            Ok(options.wanted()?.0.subscribe().join("\n"))
+        };
+        let all = subscribe(&[
+            "--symbols=aapl,BTC-*",
+            "--types=trade,quote",
+            "--snapshot",
+            "--heartbeat",
+            "--conflate",
+            "--max-rate=0.5",
+            "--on-slow=conflate",
+            "--resume",
+            "--stats",
+        ]);
+        assert_eq!(
+            all.unwrap(),
+            r#"{"action":"subscribe","symbols":["AAPL","BTC-*"],"types":["trade","quote"],"snapshot":true,"heartbeat":true,"conflate":true,"maxRate":0.5,"onSlow":"conflate"}"#
+        );
+        let one = subscribe(&["--symbols", "X", "--conflate", "aggregate", "--types=quote", "--resume=x=7"]);
+        assert_eq!(
+            one.unwrap(),
+            r#"{"action":"subscribe","symbols":["X"],"types":["quote"],"resume":{"X":7},"conflate":"aggregate"}"#
+        );
+        for (bad, part) in [
+            (&["--conflate=sum"][..], "aggregate"),
+            (&["--max-rate=0"], "0.1 to 1000"),
+            (&["--on-slow=wait"], "disconnect"),
+            (&["--types=tick"], "candle"),
+            (&["--resume=TSLA=1"], "--symbols"),
+            (&["--resume=AAPL=1", "--types=trade,quote"], "one type"),
+        ] {
+            let error = subscribe(bad).unwrap_err().to_string();
+            assert!(error.contains(part), "{error}");
+        }
     }
 
     #[test]

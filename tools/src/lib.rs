@@ -6,6 +6,7 @@
 //! | [`client`] | WebSocket → terminal: subscribe, print, come back |
 //! | [`load`] | subscribers by the ten thousand, a publisher, and exact books in between |
 //! | [`trade`] | a trade's JSON as both tools show it, and the aligned columns |
+//! | [`event`] | the same for events of other types |
 //! | [`backoff`] | how long to wait before trying again |
 //! | [`cli`] | values of flags: times, symbols, addresses |
 //! | [`term`] | standard output, colours, signals |
@@ -15,6 +16,7 @@
 pub mod backoff;
 pub mod cli;
 pub mod client;
+pub mod event;
 pub mod load;
 pub mod publisher;
 pub mod term;

@@ -11,6 +11,9 @@ use crate::term::{Palette, clean};
 /// So many symbols' last prices are remembered; any further one is shown without a change (about 8 MB).
 const SYMBOLS_MAX: usize = 65_536;
 
+/// More of a value isn't shown.
+pub const VALUE_CHARS_MAX: usize = 24;
+
 /// More decimals than this are noise in a column.
 const DECIMALS_MAX: usize = 8;
 
@@ -61,8 +64,8 @@ impl Rows {
             _ => ("", ""),
         };
         let time = time_of_day(trade.timestamp.get());
-        let price = clean(price_text, 24);
-        let volume = clean(trade.volume.get(), 24);
+        let price = clean(price_text, VALUE_CHARS_MAX);
+        let volume = clean(trade.volume.get(), VALUE_CHARS_MAX);
         let exchange = clean(trade.exchange.as_deref().unwrap_or("-"), 16);
         let mut row = format!(
             "{time:<12}  {symbol:<10} {price:>13} {colour}{arrow} {change:>10}{reset}  {volume:>10}  {exchange}"
@@ -112,7 +115,7 @@ impl Price {
 }
 
 /// `HH:MM:SS.mmm` in UTC of a Unix time in milliseconds; what isn't one is shown as it is.
-fn time_of_day(text: &str) -> String {
+pub fn time_of_day(text: &str) -> String {
     let Ok(unix_ms) = text.parse::<u64>() else { return clean(text, 12) };
     let (ms, s, m, h) =
         (unix_ms % 1000, unix_ms / 1000 % 60, unix_ms / 60_000 % 60, unix_ms / 3_600_000 % 24);

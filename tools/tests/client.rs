@@ -93,7 +93,7 @@ async fn trades_are_printed_in_columns_until_there_are_enough() {
             "06:56:07.890  AAPL              150.15 ▼      -0.10         100  NASDAQ",
         ]
     );
-    assert_eq!(stderr.last().unwrap(), "received 2 trades");
+    assert_eq!(stderr.last().unwrap(), "received 2 events");
 }
 
 #[tokio::test]
@@ -115,7 +115,7 @@ async fn json_is_every_frame_byte_for_byte() {
     connection.expect_farewell().await;
     let (status, stdout, stderr) = client.end().await;
     assert!(status.success() && stdout.is_empty());
-    assert_eq!(stderr.last().unwrap(), "received 1 trades");
+    assert_eq!(stderr.last().unwrap(), "received 1 events");
 }
 
 #[tokio::test]
@@ -184,6 +184,36 @@ async fn a_refusal_is_not_repeated() {
 }
 
 #[tokio::test]
+async fn it_resumes_where_the_connection_was_lost_and_asks_how_far_behind_it_is() {
+    let gateway = Gateway::start().await;
+    let mut client = gateway.client(&["--symbols=AAPL,MSFT", "--resume=MSFT=7", "--snapshot", "--stats=1ms"]);
+    let mut connection = gateway.accept().await;
+    let subscribe = |resume: &str| {
+        format!(r#"{{"action":"subscribe","symbols":["AAPL","MSFT"],"resume":{{{resume}}},"snapshot":true}}"#)
+    };
+    assert_eq!(connection.request().await, subscribe(r#""MSFT":7"#));
+    assert_eq!(connection.request().await, r#"{"action":"ping","stats":true}"#);
+    connection
+        .send(Message::text(
+            r#"{"type":"pong","timestamp":1,"stats":{"queuedBytes":0,"skipped":1,"conflated":2,"lagMs":3}}"#,
+        ))
+        .await;
+    for seq in [1, 2] {
+        connection.send(Message::text(TRADE.replace("150.25", &format!("150.25,\"seq\":{seq}")))).await;
+    }
+    line_with(&mut client.stdout, "1 skipped, 2 conflated, 3 ms behind").await;
+    line_with(&mut client.stdout, "150.25 =").await;
+    drop(connection);
+    let mut connection = gateway.accept().await;
+    assert_eq!(connection.request().await, subscribe(r#""AAPL":2,"MSFT":7"#));
+    client.signal("INT").await;
+    // Pings that were under way, then the farewell.
+    while !connection.next().await.is_close() {}
+    drop(connection);
+    assert!(client.end().await.0.success());
+}
+
+#[tokio::test]
 async fn pings_are_answered() {
     let gateway = Gateway::start().await;
     let _client = gateway.client(&["--no-swap"]);
@@ -198,8 +228,8 @@ async fn too_few_trades_in_time_is_a_failure_and_time_alone_is_not() {
     // It accepts connections (the kernel does) and never answers.
     let gateway = Gateway::start().await;
     for (arguments, code, said) in [
-        (&["--duration=1ms"][..], 0, "received 0 trades"),
-        (&["--duration=1ms", "--count=2"][..], 1, "only 0 of 2 trades"),
+        (&["--duration=1ms"][..], 0, "received 0 events"),
+        (&["--duration=1ms", "--count=2"][..], 1, "only 0 of 2 events"),
     ] {
         let (status, _, stderr) = gateway.client(arguments).end().await;
         assert_eq!(status.code(), Some(code), "{stderr:?}");

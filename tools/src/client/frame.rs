@@ -1,6 +1,7 @@
 //! What a text frame of the gateway says. Borrowed from the frame: numbers stay as they were written.
 
 use std::borrow::Cow;
+use std::collections::BTreeMap;
 
 use serde::Deserialize;
 use serde_json::Value;
@@ -11,10 +12,14 @@ use crate::trade::Trade;
 /// A frame that was understood.
 #[derive(Debug)]
 pub enum Frame<'t> {
-    /// A trade.
-    Trade {
-        /// The worker's object.
-        trade: Trade<'t>,
+    /// An event of the market.
+    Event {
+        /// Its type.
+        kind: Cow<'t, str>,
+        /// The worker's object as it came.
+        data: &'t str,
+        /// The same, if it is a trade.
+        trade: Option<Trade<'t>>,
         /// Whether it is history (`snapshot`, `replay`) or stands for several (`conflated`).
         marks: Marks<'t>,
     },
@@ -23,7 +28,7 @@ pub enum Frame<'t> {
         /// The gateway's words.
         message: Cow<'t, str>,
         /// What we hold now.
-        holding: Vec<String>,
+        held: Held,
     },
     /// A request was refused.
     Error {
@@ -35,20 +40,16 @@ pub enum Frame<'t> {
         retry_after_s: Option<u64>,
     },
     /// The answer to a ping of the application.
-    Pong,
+    Pong {
+        /// Our own figures, if we asked for them.
+        stats: Option<Stats>,
+    },
     /// The gateway speaks of itself or of the feed.
     Status {
         /// Which event.
         event: Cow<'t, str>,
         /// Its fields.
         data: Value,
-    },
-    /// An event that is no trade (`quote`, `news`, …).
-    Other {
-        /// Its type.
-        kind: Cow<'t, str>,
-        /// Its data as it came.
-        data: &'t str,
     },
 }
 
@@ -80,13 +81,50 @@ struct Envelope<'t> {
     replay: bool,
     #[serde(borrow)]
     conflated: Option<&'t RawValue>,
+    stats: Option<Stats>,
 }
 
-#[derive(Deserialize)]
+/// What a success says that we hold.
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Held {
+    /// Symbols and patterns of trades.
+    pub current_subscriptions: Vec<String>,
+    /// Those of other types.
+    pub current_by_type: BTreeMap<String, Vec<String>>,
+    /// Whether what we have missed of a symbol follows.
+    pub recovered: BTreeMap<String, bool>,
+}
+
+/// How far behind the gateway says we are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "camelCase")]
-struct Holding {
-    #[serde(default)]
-    current_subscriptions: Vec<String>,
+pub struct Stats {
+    /// Bytes that wait for us.
+    pub queued_bytes: u64,
+    /// Events that we were too slow for.
+    pub skipped: u64,
+    /// Events that newer ones have replaced.
+    pub conflated: u64,
+    /// How long the oldest event has waited.
+    pub lag_ms: u64,
+}
+
+/// Where an event stands among its symbol's: what a client remembers that resumes.
+#[derive(Debug, PartialEq, Eq, Deserialize)]
+pub struct Place<'t> {
+    /// Of the event's object.
+    #[serde(borrow)]
+    pub symbol: Cow<'t, str>,
+    /// The worker's number.
+    pub seq: u64,
+}
+
+impl<'t> Place<'t> {
+    /// The place of an event by its object; `None` if its worker doesn't number events.
+    pub fn of(data: &'t str) -> Option<Self> {
+        serde_json::from_str(data).ok()
+    }
 }
 
 impl<'t> Frame<'t> {
@@ -95,33 +133,31 @@ impl<'t> Frame<'t> {
     /// # Errors
     /// If it isn't JSON, or not of the protocol's shape.
     pub fn parse(text: &'t str) -> Result<Self, serde_json::Error> {
-        let Envelope { kind, data, message, code, event, retry_after, snapshot, replay, conflated } =
+        let Envelope { kind, data, message, code, event, retry_after, snapshot, replay, conflated, stats } =
             serde_json::from_str(text)?;
         let data = data.map_or("null", RawValue::get);
         let message = || Cow::Owned(message.unwrap_or_default());
         Ok(match &*kind {
-            "trade" => Self::Trade {
-                trade: serde_json::from_str(data)?,
-                marks: Marks { snapshot, replay, conflated: conflated.map(RawValue::get) },
-            },
             "success" => {
-                let holding: Option<Holding> = serde_json::from_str(data)?;
-                Self::Success {
-                    message: message(),
-                    holding: holding.map(|holding| holding.current_subscriptions).unwrap_or_default(),
-                }
+                let held: Option<Held> = serde_json::from_str(data)?;
+                Self::Success { message: message(), held: held.unwrap_or_default() }
             }
             "error" => Self::Error {
                 code: Cow::Owned(code.unwrap_or_default()),
                 message: message(),
                 retry_after_s: retry_after,
             },
-            "pong" => Self::Pong,
+            "pong" => Self::Pong { stats },
             "status" => Self::Status {
                 event: Cow::Owned(event.unwrap_or_default()),
                 data: serde_json::from_str(data)?,
             },
-            _ => Self::Other { kind, data },
+            _ => Self::Event {
+                trade: if kind == "trade" { Some(serde_json::from_str(data)?) } else { None },
+                kind,
+                data,
+                marks: Marks { snapshot, replay, conflated: conflated.map(RawValue::get) },
+            },
         })
     }
 }

@@ -1,7 +1,7 @@
 //! The loop around the connections: connect, subscribe, read, come back.
 //!
-//! One task owns the socket. It waits for four things at once — a frame, the swap, the end of `--duration`, a signal —
-//! and a fifth, silence: the gateway pings every 30 s, so a link without any frame for three times as long is dead, even
+//! One task owns the socket. It waits for five things at once — a frame, the swap, the next ping of `--stats`, the end of
+//! `--duration`, a signal — and a sixth, silence: the gateway pings every 30 s, so a link without any frame for three times as long is dead, even
 //! if no packet has said so.
 
 use std::process::ExitCode;
@@ -18,10 +18,10 @@ use tokio_tungstenite::tungstenite::{Error, Message};
 use tokio_tungstenite::{MaybeTlsStream, WebSocketStream, connect_async_with_config};
 
 use super::Options;
-use super::frame::Frame;
+use super::frame::{Frame, Place};
 use super::reconnect::{Ended, Next, Reconnect};
 use super::view::View;
-use super::wanted::Wanted;
+use super::wanted::{PING_WITH_STATS, Wanted};
 use crate::cli::without_secrets;
 use crate::term::{self, Palette, Stop, clean};
 
@@ -69,12 +69,12 @@ struct Client<'o> {
     deadline: Option<Instant>,
     policy: Reconnect,
     view: View,
-    trades: u64,
+    events: u64,
     /// When the present connection was established.
     connected: Option<Instant>,
 }
 
-/// Prints trades until `--count`, `--duration` or `stop` says that it is enough, over as many connections as it takes.
+/// Prints events until `--count`, `--duration` or `stop` says that it is enough, over as many connections as it takes.
 ///
 /// # Errors
 /// If the command line contradicts itself, the gateway refuses us for good, or standard output is closed.
@@ -89,15 +89,15 @@ pub async fn run(options: &Options, stop: Stop) -> anyhow::Result<ExitCode> {
         deadline: options.duration.map(|duration| Instant::now() + duration),
         policy: Reconnect::new(fastrand::Rng::new()),
         view: View::new(Palette::for_stdout()),
-        trades: 0,
+        events: 0,
         connected: None,
     };
     let done = client.connect_until_done().await?;
-    let trades = client.trades;
-    eprintln!("received {trades} trades");
+    let events = client.events;
+    eprintln!("received {events} events");
     match options.count {
         Some(count) if done == Done::Duration => {
-            bail!("only {trades} of {count} trades came within --duration")
+            bail!("only {events} of {count} events came within --duration")
         }
         _ => Ok(ExitCode::SUCCESS),
     }
@@ -146,7 +146,7 @@ impl Client<'_> {
         };
         eprintln!("connected to {}", without_secrets(&self.options.url));
         self.connected = Some(Instant::now());
-        if let Err(ended) = send(&mut socket, self.wanted.subscribe()).await {
+        if let Err(ended) = send_all(&mut socket, self.wanted.subscribe()).await {
             return Ok(Outcome::Ended(ended));
         }
         if self.swap_at.is_none() {
@@ -161,6 +161,7 @@ impl Client<'_> {
 
     async fn read(&mut self, socket: &mut Socket) -> anyhow::Result<Outcome> {
         let mut last_frame = Instant::now();
+        let mut ping_at = self.options.stats.map(|period| last_frame + period);
         loop {
             let swap_at = self.swap_at.filter(|_| self.wanted.swap_is_pending());
             tokio::select! {
@@ -176,10 +177,14 @@ impl Client<'_> {
                     }
                 }
                 () = at(swap_at) => {
-                    for request in self.wanted.swap() {
-                        if let Err(ended) = send(socket, request).await {
-                            return Ok(Outcome::Ended(ended));
-                        }
+                    if let Err(ended) = send_all(socket, self.wanted.swap()).await {
+                        return Ok(Outcome::Ended(ended));
+                    }
+                }
+                () = at(ping_at) => {
+                    ping_at = self.options.stats.map(|period| Instant::now() + period);
+                    if let Err(ended) = send(socket, PING_WITH_STATS.to_owned()).await {
+                        return Ok(Outcome::Ended(ended));
                     }
                 }
                 () = at(self.deadline) => return Ok(Outcome::Done(Done::Duration)),
@@ -195,7 +200,7 @@ impl Client<'_> {
         match message {
             Message::Text(text) => {
                 self.text(&text)?;
-                let enough = self.options.count.is_some_and(|count| self.trades >= count);
+                let enough = self.options.count.is_some_and(|count| self.events >= count);
                 Ok(enough.then_some(Outcome::Done(Done::Count)))
             }
             Message::Close(frame) => {
@@ -225,7 +230,12 @@ impl Client<'_> {
             }
         };
         match &frame {
-            Frame::Trade { .. } => self.trades += 1,
+            Frame::Event { kind, data, .. } => {
+                self.events += 1;
+                if let Some(Place { symbol, seq }) = Place::of(data) {
+                    self.wanted.saw(kind, &symbol, seq);
+                }
+            }
             Frame::Status { event, data } if event == "shutdown" => {
                 if let Some(delay_ms) = data.get("reconnectAfterMs").and_then(serde_json::Value::as_u64) {
                     self.policy.announced(Duration::from_millis(delay_ms));
@@ -272,6 +282,13 @@ async fn connect(url: &str) -> Result<Socket, Ended> {
         Ok(Err(error)) => Err(Ended::Unreachable(error.to_string())),
         Err(_) => Err(Ended::Unreachable(format!("no answer within {} s", CONNECT_TIMEOUT.as_secs()))),
     }
+}
+
+async fn send_all(socket: &mut Socket, requests: Vec<String>) -> Result<(), Ended> {
+    for request in requests {
+        send(socket, request).await?;
+    }
+    Ok(())
 }
 
 async fn send(socket: &mut Socket, request: String) -> Result<(), Ended> {

@@ -2,7 +2,8 @@
 
 use serde_json::Value;
 
-use super::frame::{Frame, Marks};
+use super::frame::{Frame, Held, Marks, Stats};
+use crate::event;
 use crate::term::{Palette, clean};
 use crate::trade::{HEADING, Rows};
 
@@ -27,36 +28,62 @@ impl View {
     pub fn show(&mut self, frame: &Frame<'_>) -> String {
         let Palette { dim, warn, reset, .. } = self.palette;
         match frame {
-            Frame::Trade { trade, marks } => {
-                let row = self.rows.row(trade, &marked(marks));
+            Frame::Event { kind, data, trade, marks } => {
+                let marks = marked(marks);
+                let row = match trade {
+                    Some(trade) => self.rows.row(trade, &marks),
+                    None => event::row(kind, data, &marks),
+                };
                 if std::mem::replace(&mut self.headed, true) {
                     row
                 } else {
                     format!("{dim}{HEADING}{reset}\n{row}")
                 }
             }
-            Frame::Success { message, holding } => {
+            Frame::Success { message, held } => {
                 let message = clean(message, TEXT_CHARS_MAX);
-                let holding = if holding.is_empty() {
-                    "nothing".to_owned()
+                let (lost, holding) = (not_recovered(held), holding(held));
+                if lost.is_empty() {
+                    format!("{dim}-- {message}; {holding}{reset}")
                 } else {
-                    clean(&holding.join(", "), TEXT_CHARS_MAX)
-                };
-                format!("{dim}-- {message}; now holding {holding}{reset}")
+                    format!("{warn}!! {message}; {holding}; can't catch up with {lost}{reset}")
+                }
             }
             Frame::Error { code, message, retry_after_s } => {
                 let (code, message) = (clean(code, 64), clean(message, TEXT_CHARS_MAX));
                 let retry = retry_after_s.map(|s| format!("; try again in {s} s")).unwrap_or_default();
                 format!("{warn}!! {code}: {message}{retry}{reset}")
             }
-            Frame::Pong => format!("{dim}-- pong{reset}"),
+            Frame::Pong { stats: None } => format!("{dim}-- pong{reset}"),
+            Frame::Pong { stats: Some(stats) } => {
+                let Stats { queued_bytes, skipped, conflated, lag_ms } = stats;
+                format!(
+                    "{dim}-- pong: {queued_bytes} bytes queued, {skipped} skipped, {conflated} conflated, {lag_ms} ms behind{reset}"
+                )
+            }
             Frame::Status { event, data } => {
                 let (serious, text) = status(event, data);
                 if serious { format!("{warn}!! {text}{reset}") } else { format!("{dim}-- {text}{reset}") }
             }
-            Frame::Other { kind, data } => format!("{}  {}", clean(kind, 32), clean(data, TEXT_CHARS_MAX)),
         }
     }
+}
+
+/// What we hold, by type.
+fn holding(held: &Held) -> String {
+    let trades = (!held.current_subscriptions.is_empty()).then(|| held.current_subscriptions.join(", "));
+    let others = held.current_by_type.iter().map(|(kind, names)| format!("{} ({kind})", names.join(", ")));
+    let all: Vec<_> = trades.into_iter().chain(others).collect();
+    if all.is_empty() {
+        return "now holding nothing".to_owned();
+    }
+    format!("now holding {}", clean(&all.join(", "), TEXT_CHARS_MAX))
+}
+
+/// The symbols that were to be resumed and can't be.
+fn not_recovered(held: &Held) -> String {
+    let lost = held.recovered.iter().filter(|(_, recovered)| !**recovered).map(|(name, _)| name.as_str());
+    clean(&lost.collect::<Vec<_>>().join(", "), TEXT_CHARS_MAX)
 }
 
 fn marked(marks: &Marks<'_>) -> String {
@@ -83,6 +110,9 @@ fn status(event: &str, data: &Value) -> (bool, String) {
         }
         "feed" => (true, format!("the feed is {}: no trades until it is back", text("state"))),
         "skipped" => (true, format!("too slow: {} events of {} were skipped", text("count"), topic())),
+        "slow" if data.get("policy").and_then(Value::as_str) == Some("lossless") => {
+            (false, "fast enough again: every event comes from here".to_owned())
+        }
         "slow" => (
             true,
             format!("slow: the policy is now {} ({} bytes queued)", text("policy"), text("queuedBytes")),
@@ -93,6 +123,9 @@ fn status(event: &str, data: &Value) -> (bool, String) {
         }
         "replayEnd" => {
             (false, format!("end of the replay of {} ({}): live from here", text("symbols"), text("type")))
+        }
+        "heartbeat" if data.get("lastEventAgeMs").is_some_and(Value::is_null) => {
+            (false, format!("heartbeat: feed {}, no event yet", text("feed")))
         }
         "heartbeat" => {
             (false, format!("heartbeat: feed {}, last event {} ms ago", text("feed"), text("lastEventAgeMs")))
@@ -154,6 +187,13 @@ mod tests {
     }
 
     #[test]
+    fn events_of_other_types_have_lines_of_their_own() {
+        let quote = r#"{"type":"quote","data":{"symbol":"A","bidPrice":1.0,"askPrice":2,"timestamp":0},"timestamp":1,"snapshot":true}"#;
+        let shown = show(quote);
+        assert!(shown.starts_with(HEADING) && shown.ends_with("quote  bid 1.0  ask 2  snapshot"), "{shown}");
+    }
+
+    #[test]
     fn replies_say_what_is_held_or_what_was_wrong() {
         let subscribed = r#"{"type":"success","message":"Successfully subscribed to 2 symbol(s)","data":{"subscribed":["AAPL","GOOGL"],"currentSubscriptions":["AAPL","GOOGL"]},"timestamp":1234567890}"#;
         assert_eq!(show(subscribed), "-- Successfully subscribed to 2 symbol(s); now holding AAPL, GOOGL");
@@ -165,6 +205,14 @@ mod tests {
         let rate = r#"{"type":"error","message":"Slow down","code":"RATE_LIMIT_EXCEEDED","retryAfter":7,"timestamp":1}"#;
         assert_eq!(show(rate), "!! RATE_LIMIT_EXCEEDED: Slow down; try again in 7 s");
         assert_eq!(show(r#"{"type":"pong","timestamp":1}"#), "-- pong");
+        assert_eq!(
+            show(
+                r#"{"type":"pong","timestamp":1,"stats":{"queuedBytes":9,"skipped":2,"conflated":3,"lagMs":4}}"#
+            ),
+            "-- pong: 9 bytes queued, 2 skipped, 3 conflated, 4 ms behind"
+        );
+        let resumed = r#"{"type":"success","message":"m","data":{"subscribed":["A","B"],"currentSubscriptions":["A","B"],"currentByType":{"news":["*"],"quote":["A","B"]},"recovered":{"A":true,"B":false}},"timestamp":1}"#;
+        assert_eq!(show(resumed), "!! m; now holding A, B, * (news), A, B (quote); can't catch up with B");
         assert_eq!(show(r#"{"type":"success","message":"m","timestamp":1}"#), "-- m; now holding nothing");
     }
 
@@ -182,6 +230,16 @@ mod tests {
                 "slow",
                 r#"{"policy":"conflate","queuedBytes":9}"#,
                 "!! slow: the policy is now conflate (9 bytes queued)",
+            ),
+            (
+                "slow",
+                r#"{"policy":"lossless","queuedBytes":0}"#,
+                "-- fast enough again: every event comes from here",
+            ),
+            (
+                "heartbeat",
+                r#"{"feed":"down","lastEventAgeMs":null}"#,
+                "-- heartbeat: feed down, no event yet",
             ),
             (
                 "gap",

@@ -1,34 +1,118 @@
 //! What the client wants to hold, whatever the connection does: the one place to ask when subscribing again.
 
-use serde::Serialize;
+use std::collections::BTreeMap;
 
-/// The symbols, and the swap that is still to come.
-#[derive(Debug, Clone)]
-pub struct Wanted {
-    symbols: Vec<String>,
-    swap: Option<(String, String)>,
+use serde::Serialize;
+use serde_json::Number;
+use ws_gateway::market::event::SEQ_END;
+use ws_gateway::market::{EventType, Symbol};
+
+/// How events are to be delivered: fields of a subscribe that are left out where nothing was asked for.
+#[derive(Debug, Clone, Default, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Terms {
+    /// The last known event of each symbol first.
+    #[serde(skip_serializing_if = "is_off")]
+    pub snapshot: bool,
+    /// A heartbeat each second.
+    #[serde(skip_serializing_if = "is_off")]
+    pub heartbeat: bool,
+    /// `true` or `"aggregate"`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub conflate: Option<serde_json::Value>,
+    /// Updates a second of each symbol.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub max_rate: Option<Number>,
+    /// `skip`, `conflate` or `disconnect`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub on_slow: Option<String>,
 }
+
+/// The symbols and their terms, the swap that is still to come, and how far each symbol was seen.
+#[derive(Debug, Clone, Default)]
+pub struct Wanted {
+    /// Names and patterns.
+    pub symbols: Vec<String>,
+    /// (drop, take), for later.
+    pub swap: Option<(String, String)>,
+    /// None: trades, which requests needn't say.
+    pub types: Vec<EventType>,
+    /// Of all symbols.
+    pub terms: Terms,
+    /// The last `seq` seen of each symbol, where the client resumes.
+    pub resume: Option<Seen>,
+}
+
+/// The last `seq` seen by type and symbol.
+pub type Seen = BTreeMap<(EventType, String), u64>;
 
 #[derive(Serialize)]
 struct Request<'r> {
     action: &'static str,
     symbols: &'r [String],
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    types: Vec<&'static str>,
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    resume: BTreeMap<&'r str, u64>,
+    #[serde(flatten)]
+    terms: Option<&'r Terms>,
 }
 
-fn request(action: &'static str, symbols: &[String]) -> String {
-    // Strings and a list of strings always serialise.
-    serde_json::to_string(&Request { action, symbols }).unwrap_or_default()
+/// What a client sends that wants to know how far behind it is.
+pub const PING_WITH_STATS: &str = r#"{"action":"ping","stats":true}"#;
+
+fn is_off(switch: &bool) -> bool {
+    !switch
+}
+
+impl Request<'_> {
+    fn write(&self) -> String {
+        // Strings, numbers and lists of them always serialise.
+        serde_json::to_string(self).unwrap_or_default()
+    }
 }
 
 impl Wanted {
-    /// `swap` is (drop, take), for later.
-    pub fn new(symbols: Vec<String>, swap: Option<(String, String)>) -> Self {
-        Self { symbols, swap }
+    /// The requests that subscribe to all of it, the first frames of every connection: one, or where there is something to
+    /// resume one for each type, as the protocol asks.
+    pub fn subscribe(&self) -> Vec<String> {
+        self.subscribe_to(&self.symbols)
     }
 
-    /// The request that subscribes to all of it: the first frame of every connection.
-    pub fn subscribe(&self) -> String {
-        request("subscribe", &self.symbols)
+    fn subscribe_to(&self, symbols: &[String]) -> Vec<String> {
+        let request = |types, resume| {
+            Request { action: "subscribe", symbols, types, resume, terms: Some(&self.terms) }.write()
+        };
+        match &self.resume {
+            Some(seen) if !seen.is_empty() => {
+                let types = if self.types.is_empty() { &[EventType::Trade][..] } else { &self.types };
+                let of_type = |event_type: &EventType| {
+                    let names = symbols
+                        .iter()
+                        .filter_map(|name| Some((name.as_str(), *seen.get(&(*event_type, name.clone()))?)));
+                    let unsaid = self.types.is_empty();
+                    request(if unsaid { Vec::new() } else { vec![event_type.as_str()] }, names.collect())
+                };
+                types.iter().map(of_type).collect()
+            }
+            _ => vec![request(self.type_names(), BTreeMap::new())],
+        }
+    }
+
+    fn type_names(&self) -> Vec<&'static str> {
+        self.types.iter().map(|event_type| event_type.as_str()).collect()
+    }
+
+    /// An event has come. It is remembered if its symbol was asked for by name: a pattern can't be resumed.
+    pub fn saw(&mut self, event_type: &str, symbol: &str, seq: u64) {
+        let Some(seen) = &mut self.resume else { return };
+        let symbol = Symbol::parse(symbol.as_bytes()).map(|symbol| symbol.to_string());
+        if let (Some(event_type), Some(symbol)) = (EventType::parse(event_type.as_bytes()), symbol)
+            && seq < SEQ_END
+            && self.symbols.contains(&symbol)
+        {
+            seen.insert((event_type, symbol), seq);
+        }
     }
 
     /// Whether the swap is still to come.
@@ -42,9 +126,19 @@ impl Wanted {
         let Some((drop, take)) = self.swap.take() else { return Vec::new() };
         let held = self.symbols.contains(&take);
         self.symbols.retain(|symbol| *symbol != drop);
-        let mut requests = vec![request("unsubscribe", &[drop])];
+        if let Some(seen) = &mut self.resume {
+            seen.retain(|(_, symbol), _| *symbol != drop);
+        }
+        let leave = Request {
+            action: "unsubscribe",
+            symbols: &[drop],
+            types: self.type_names(),
+            resume: BTreeMap::new(),
+            terms: None,
+        };
+        let mut requests = vec![leave.write()];
         if !held {
-            requests.push(request("subscribe", std::slice::from_ref(&take)));
+            requests.extend(self.subscribe_to(std::slice::from_ref(&take)));
             self.symbols.push(take);
         }
         requests
@@ -57,13 +151,64 @@ mod tests {
 
     fn wanted(symbols: &[&str], swap: (&str, &str)) -> Wanted {
         let symbols = symbols.iter().map(|&symbol| symbol.to_owned()).collect();
-        Wanted::new(symbols, Some((swap.0.to_owned(), swap.1.to_owned())))
+        Wanted { symbols, swap: Some((swap.0.to_owned(), swap.1.to_owned())), ..Wanted::default() }
     }
 
     #[test]
     fn requests_are_what_the_protocol_shows() {
         let wanted = wanted(&["AAPL", "GOOGL"], ("AAPL", "X"));
-        assert_eq!(wanted.subscribe(), r#"{"action":"subscribe","symbols":["AAPL","GOOGL"]}"#);
+        assert_eq!(wanted.subscribe(), [r#"{"action":"subscribe","symbols":["AAPL","GOOGL"]}"#]);
+    }
+
+    #[test]
+    fn terms_and_types_stand_in_every_subscribe() {
+        let mut wanted = wanted(&["AAPL", "BTC-*"], ("AAPL", "X"));
+        wanted.types = vec![EventType::Trade, EventType::Quote];
+        wanted.terms = Terms {
+            snapshot: true,
+            heartbeat: true,
+            conflate: Some("aggregate".into()),
+            max_rate: "4".parse().ok(),
+            on_slow: Some("conflate".to_owned()),
+        };
+        let terms =
+            r#""snapshot":true,"heartbeat":true,"conflate":"aggregate","maxRate":4,"onSlow":"conflate""#;
+        let subscribe = |symbols| {
+            format!(r#"{{"action":"subscribe","symbols":[{symbols}],"types":["trade","quote"],{terms}}}"#)
+        };
+        assert_eq!(wanted.subscribe(), [subscribe(r#""AAPL","BTC-*""#)]);
+        let leave = r#"{"action":"unsubscribe","symbols":["AAPL"],"types":["trade","quote"]}"#;
+        assert_eq!(wanted.swap(), [leave.to_owned(), subscribe(r#""X""#)]);
+    }
+
+    #[test]
+    fn what_was_seen_is_resumed_with_one_request_for_each_type() {
+        let mut wanted = wanted(&["AAPL", "MSFT", "B-*"], ("MSFT", "X"));
+        wanted.saw("trade", "AAPL", 1);
+        assert_eq!(wanted.subscribe(), [r#"{"action":"subscribe","symbols":["AAPL","MSFT","B-*"]}"#]);
+
+        wanted.resume = Some(Seen::new());
+        wanted.saw("trade", "aapl", 1041);
+        wanted.saw("trade", "MSFT", 7);
+        wanted.saw("trade", "B-1", 3);
+        wanted.saw("trade", "AAPL", SEQ_END);
+        wanted.saw("novel", "AAPL", 2);
+        assert_eq!(
+            wanted.subscribe(),
+            [r#"{"action":"subscribe","symbols":["AAPL","MSFT","B-*"],"resume":{"AAPL":1041,"MSFT":7}}"#]
+        );
+        // A worker that has started anew counts from one again.
+        wanted.saw("trade", "AAPL", 1);
+        wanted.types = vec![EventType::Trade, EventType::Quote];
+        wanted.saw("quote", "MSFT", 5);
+        wanted.swap();
+        assert_eq!(
+            wanted.subscribe(),
+            [
+                r#"{"action":"subscribe","symbols":["AAPL","B-*","X"],"types":["trade"],"resume":{"AAPL":1}}"#,
+                r#"{"action":"subscribe","symbols":["AAPL","B-*","X"],"types":["quote"]}"#
+            ]
+        );
     }
 
     #[test]
@@ -79,13 +224,13 @@ mod tests {
         );
         assert!(!wanted.swap_is_pending());
         assert!(wanted.swap().is_empty());
-        assert_eq!(wanted.subscribe(), r#"{"action":"subscribe","symbols":["AAPL","GOOGL","TSLA"]}"#);
+        assert_eq!(wanted.subscribe(), [r#"{"action":"subscribe","symbols":["AAPL","GOOGL","TSLA"]}"#]);
     }
 
     #[test]
     fn a_symbol_that_is_held_already_is_not_subscribed_twice() {
         let mut wanted = wanted(&["MSFT", "TSLA"], ("MSFT", "TSLA"));
         assert_eq!(wanted.swap(), [r#"{"action":"unsubscribe","symbols":["MSFT"]}"#]);
-        assert_eq!(wanted.subscribe(), r#"{"action":"subscribe","symbols":["TSLA"]}"#);
+        assert_eq!(wanted.subscribe(), [r#"{"action":"subscribe","symbols":["TSLA"]}"#]);
     }
 }
