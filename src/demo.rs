@@ -1,8 +1,10 @@
 //! A made-up market: what `--demo` and the test publisher show when no worker is there.
 //!
-//! Pure: [`walk`] makes the trades, [`pace`] says when, and [`Market`] joins the two. Whoever drives it ([`feed`] for
+//! Pure: [`walk`] makes the trades, [`pace`] says when, [`Market`] joins the two, and [`events`] makes quotes and the rest of
+//! some of them. Whoever drives it ([`feed`] for
 //! `--demo`) brings the clock and the seed, so the same seed and the same clock give the same trades, byte for byte.
 
+pub mod events;
 pub mod feed;
 pub mod pace;
 pub mod walk;

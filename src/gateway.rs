@@ -25,7 +25,7 @@ use crate::ingest::link::tls_config;
 use crate::ingest::publisher::Publisher;
 use crate::ingest::redis::{self, RedisConfig};
 use crate::ingest::{self, IngestConfig};
-use crate::market::{EventType, EventTypes};
+use crate::market::EventTypes;
 use crate::state::State;
 use crate::{demo, limits, stats};
 
@@ -220,7 +220,8 @@ impl Gateway {
         if config.demo {
             self.tasks.spawn(demo::feed::run(
                 self.publisher.clone(),
-                format!("{}{}:", config.channel_prefix, EventType::Trade),
+                config.channel_prefix.clone(),
+                config.channel_types,
                 self.feeding.clone(),
             ));
         }

@@ -5,17 +5,20 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+use super::events::Events;
 use super::{Market, SYMBOLS};
 use crate::ingest::publisher::Publisher;
-use crate::market::Symbol;
+use crate::market::{EventTypes, Symbol};
 
-/// Trades a second, all symbols together: one a second each, on average.
-const TRADES_PER_SECOND: f64 = 5.0;
+/// Events a second, all symbols together: one a second each, on average.
+const EVENTS_PER_SECOND: f64 = 5.0;
 
-/// Publishes trades of [`SYMBOLS`] until `shutdown`. `prefix` is what channels start with, up to the symbol.
-pub async fn run(publisher: Publisher, prefix: String, shutdown: CancellationToken) {
+/// Publishes events of [`SYMBOLS`], numbered so that clients can resume, until `shutdown`. `prefix` is what channels start
+/// with, up to the type.
+pub async fn run(publisher: Publisher, prefix: String, types: EventTypes, shutdown: CancellationToken) {
     let symbols = SYMBOLS.iter().filter_map(|name| Symbol::parse(name.as_bytes())).collect();
-    let mut market = Market::steady(symbols, TRADES_PER_SECOND, fastrand::u64(..));
+    let mut market = Market::steady(symbols, EVENTS_PER_SECOND, fastrand::u64(..));
+    let mut events = Events::new(types, Some(1), fastrand::u64(..));
     let started = Instant::now();
     while let Some(due_us) = market.due_us() {
         let due = tokio::time::sleep_until(started + Duration::from_micros(due_us));
@@ -25,9 +28,9 @@ pub async fn run(publisher: Publisher, prefix: String, shutdown: CancellationTok
         let now_ms = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as u64);
         let elapsed_us = started.elapsed().as_micros() as u64;
         while let Some(trade) = market.next(elapsed_us, now_ms) {
-            let channel = format!("{prefix}{}", trade.symbol);
             let mut payload = Vec::new();
-            trade.write_json(&mut payload);
+            let event_type = events.next(&trade, &mut payload);
+            let channel = format!("{prefix}{event_type}:{}", trade.symbol);
             publisher.publish(channel.as_bytes(), &payload).await;
         }
     }

@@ -4,6 +4,7 @@
 //! trades ten thousand times a second is not more volatile than one that trades every other second. Only
 //! operations that IEEE 754 rounds exactly are used, so a seed gives the same prices on every machine.
 
+use std::fmt;
 use std::io::Write as _;
 
 use fastrand::Rng;
@@ -61,12 +62,22 @@ impl Trade<'_> {
     /// `exchange`.
     pub fn write_json(&self, out: &mut Vec<u8>) {
         let Trade { symbol, price_cents, volume, timestamp_ms, exchange } = self;
-        let (dollars, cents) = (price_cents / 100, price_cents % 100);
+        let price = Dollars(*price_cents);
         // Writing to a Vec cannot fail; a symbol has no character that JSON escapes.
         let _ = write!(
             out,
-            r#"{{"symbol":"{symbol}","price":{dollars}.{cents:02},"volume":{volume},"timestamp":{timestamp_ms},"exchange":"{exchange}"}}"#
+            r#"{{"symbol":"{symbol}","price":{price},"volume":{volume},"timestamp":{timestamp_ms},"exchange":"{exchange}"}}"#
         );
+    }
+}
+
+/// An amount in cents, written as dollars with two decimals.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Dollars(pub(super) u64);
+
+impl fmt::Display for Dollars {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}.{:02}", self.0 / 100, self.0 % 100)
     }
 }
 

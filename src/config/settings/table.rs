@@ -297,7 +297,7 @@ pub const SETTINGS: &[Setting] = &[
         flag: "demo",
         unit: Unit::Switch,
         preset: Preset::Word("false"),
-        help: "Publish invented trades, to see the gateway work.",
+        help: "Publish invented events of CHANNEL_TYPES, to see the gateway work.",
     },
     Setting {
         env: name::STATS_INTERVAL,
