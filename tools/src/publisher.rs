@@ -1,4 +1,4 @@
-//! The test publisher: takes trades from a [`source`], sends them to Redis over a [`link`], and says in a
+//! The test publisher: takes events from a [`source`], sends them to Redis over a [`link`], and says in a
 //! [`report`] what became of them.
 //!
 //! One loop, no queue between the parts: a batch is whatever is due, and it is acknowledged by Redis before the next
@@ -13,11 +13,13 @@ pub mod source;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use anyhow::Context as _;
+use anyhow::{Context as _, bail};
 use clap::Parser;
 use clap::builder::FalseyValueParser;
 use ws_gateway::demo::Market;
-use ws_gateway::market::Symbol;
+use ws_gateway::demo::events::Events;
+use ws_gateway::market::event::SEQ_END;
+use ws_gateway::market::{EventType, EventTypes, Symbol};
 
 use crate::cli;
 use crate::term::Stop;
@@ -32,11 +34,12 @@ Examples:
   test-publisher --rate 50000 --count 500000       as a load
   test-publisher --file trades.jsonl --rate 100    recorded trades, byte for byte
   tail -F trades.jsonl | test-publisher --stdin    live trades, as they come
+  test-publisher --types trade,quote,candle,news,halt --seq
 
-A trade of SYMBOL goes to the channel <prefix>trade:<SYMBOL>. What Redis has not acknowledged
-when it is lost is sent again once it is back: a trade can arrive twice, none is left out.";
+An event of SYMBOL goes to the channel <prefix><type>:<SYMBOL>. What Redis has not acknowledged
+when it is lost is sent again once it is back: an event can arrive twice, none is left out.";
 
-/// Publishes trades to Redis, made up or recorded, as workers do.
+/// Publishes events to Redis, made up or recorded, as workers do.
 #[derive(Debug, Clone, Parser)]
 #[command(name = "test-publisher", version, after_help = EXAMPLES)]
 pub struct Options {
@@ -50,7 +53,7 @@ pub struct Options {
     )]
     pub redis_url: String,
 
-    /// Symbols to make trades of, separated by commas
+    /// Symbols to make events of, separated by commas
     #[arg(
         long,
         env = "PUBLISH_SYMBOLS",
@@ -61,11 +64,11 @@ pub struct Options {
     )]
     pub symbols: Vec<Symbol>,
 
-    /// Trades per second in all, evenly spaced [default: each symbol every 1 to 3 s; recorded trades as they come]
+    /// Events per second in all, evenly spaced [default: each symbol every 1 to 3 s; recorded ones as they come]
     #[arg(long, env = "PUBLISH_RATE", value_name = "RATE", value_parser = cli::rate)]
     pub rate: Option<f64>,
 
-    /// Stop after so many trades
+    /// Stop after so many events
     #[arg(long, env = "PUBLISH_COUNT", value_name = "N")]
     pub count: Option<u64>,
 
@@ -77,26 +80,67 @@ pub struct Options {
     #[arg(long, env = "PUBLISH_SEED", value_name = "N")]
     pub seed: Option<u64>,
 
-    /// Publish recorded trades from a file of JSON lines, each unchanged, to the channel of its "symbol"
+    /// Publish recorded events from a file of JSON lines, each unchanged, to the channel of its "symbol"
     #[arg(long, env = "PUBLISH_FILE", value_name = "PATH", conflicts_with_all = ["stdin", "seed"])]
     pub file: Option<PathBuf>,
 
-    /// Publish trades from standard input, JSON lines as with --file
+    /// Publish events from standard input, JSON lines as with --file
     #[arg(long, env = "PUBLISH_STDIN", value_parser = FalseyValueParser::new(), conflicts_with = "seed")]
     pub stdin: bool,
+
+    /// Types of events to publish; recorded ones are all of one type
+    #[arg(
+        long,
+        env = "PUBLISH_TYPES",
+        value_name = "LIST",
+        value_delimiter = ',',
+        default_value = "trade",
+        value_parser = cli::event_type
+    )]
+    pub types: Vec<EventType>,
+
+    /// Number the made-up events of each type and symbol in a field "seq", from 1
+    #[arg(long, env = "PUBLISH_SEQ", value_parser = FalseyValueParser::new(), conflicts_with_all = ["file", "stdin"])]
+    pub seq: bool,
+
+    /// Number them from here instead
+    #[arg(
+        long,
+        env = "PUBLISH_SEQ_START",
+        value_name = "N",
+        value_parser = clap::value_parser!(u64).range(..SEQ_END),
+        conflicts_with_all = ["file", "stdin"]
+    )]
+    pub seq_start: Option<u64>,
+
+    /// Keep each symbol's last trade under this key as well, to which the symbol is added; with {type} in it, of each type
+    /// its last event. The gateway's LAST_VALUE_KEY
+    #[arg(long, env = "LAST_VALUE_KEY", value_name = "KEY")]
+    pub last_value_key: Option<String>,
 }
 
 impl Options {
-    /// Where the trades come from, and what that is called.
+    /// Where the events come from, and what that is called.
     fn source(&self) -> anyhow::Result<(Source, String)> {
+        if (self.file.is_some() || self.stdin) && self.types.len() > 1 {
+            let types: EventTypes = self.types.iter().copied().collect();
+            bail!("--types {types}: recorded events are all of one type; name that one");
+        }
+        let event_type = self.types.first().copied().unwrap_or(EventType::Trade);
         if let Some(path) = &self.file {
             let file = std::fs::File::open(path).with_context(|| {
                 format!("cannot open --file {}; name a file of JSON lines", path.display())
             })?;
-            return Ok((Source::lines(file, self.rate), format!("trades from {}", path.display())));
+            return Ok((
+                Source::lines(file, event_type, self.rate),
+                format!("recorded {event_type} events from {}", path.display()),
+            ));
         }
         if self.stdin {
-            return Ok((Source::lines(std::io::stdin(), self.rate), "trades from standard input".to_owned()));
+            return Ok((
+                Source::lines(std::io::stdin(), event_type, self.rate),
+                format!("recorded {event_type} events from standard input"),
+            ));
         }
         let seed = self.seed.unwrap_or_else(|| fastrand::u64(..=u64::from(u32::MAX)));
         let symbols = self.symbols.clone();
@@ -105,17 +149,19 @@ impl Options {
             Some(rate) => Market::steady(symbols, rate, seed),
             None => Market::random(symbols, seed),
         };
-        Ok((Source::market(market), format!("a market of {names} (seed {seed})")))
+        let seq_first = self.seq_start.or_else(|| self.seq.then_some(1));
+        let events = Events::new(self.types.iter().copied().collect(), seq_first, seed);
+        Ok((Source::market(market, events), format!("a market of {names} (seed {seed})")))
     }
 
-    /// Trades per second to expect, if that is known.
+    /// Events per second to expect, if that is known.
     fn expected_rate(&self) -> Option<f64> {
         let recorded = self.file.is_some() || self.stdin;
         self.rate.or_else(|| (!recorded).then_some(self.symbols.len() as f64 / 2.0))
     }
 }
 
-/// Publishes until the trades end, `--count` is reached, or `stop` says so. Fails (exit code 1) if lines of a file had
+/// Publishes until the events end, `--count` is reached, or `stop` says so. Fails (exit code 1) if lines of a file had
 /// to be left out.
 ///
 /// # Errors
@@ -124,9 +170,12 @@ pub async fn run(options: &Options, mut stop: Stop) -> anyhow::Result<ExitCode> 
     let mut link = Link::open(&options.redis_url)?;
     let (mut source, what) = options.source()?;
     let mut report = Report::new(options.expected_rate());
-    eprintln!("publishing {what} to {}, channels {}trade:*", link.address(), options.channel_prefix);
+    let channels = options.types.iter().map(|event_type| format!("{}{event_type}:*", options.channel_prefix));
+    let channels = channels.collect::<Vec<_>>().join(", ");
+    eprintln!("publishing {what} to {}, channels {channels}", link.address());
 
-    let mut batch = Batch::new(&options.channel_prefix);
+    let mut batch =
+        Batch::new(&options.channel_prefix, options.last_value_key.clone().filter(|key| !key.is_empty()));
     let mut left = options.count.unwrap_or(u64::MAX);
     let outcome = loop {
         if left == 0 {
@@ -181,11 +230,15 @@ mod tests {
 
     #[test]
     fn bad_values_are_named() {
-        for (flag, value) in [("--rate", "0"), ("--symbols", "A B"), ("--count", "-1")] {
+        for (flag, value) in [("--rate", "0"), ("--symbols", "A B"), ("--count", "-1"), ("--types", "tick")] {
             let error = Options::try_parse_from(["test-publisher", &format!("{flag}={value}")]).unwrap_err();
             let text = error.to_string();
             assert!(text.contains(flag) && text.contains(value), "{text}");
         }
-        assert!(Options::try_parse_from(["test-publisher", "--file", "x", "--stdin"]).is_err());
+        for wrong in [&["--file", "x", "--stdin"][..], &["--stdin", "--seq"]] {
+            assert!(Options::try_parse_from([&["test-publisher"], wrong].concat()).is_err(), "{wrong:?}");
+        }
+        let two = Options::try_parse_from(["test-publisher", "--stdin", "--types=trade,quote"]).unwrap();
+        assert!(two.source().unwrap_err().to_string().contains("trade,quote"));
     }
 }

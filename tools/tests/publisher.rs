@@ -44,9 +44,44 @@ async fn trades_of_every_symbol_arrive_and_are_counted() {
     assert!(status.success() && stdout.is_empty(), "{stderr:?}");
     let total = stderr.last().unwrap();
     assert!(
-        total.starts_with("published 100 trades") && total.ends_with("delivered to 100 receivers"),
+        total.starts_with("published 100 events") && total.ends_with("delivered to 100 receivers"),
         "{total}"
     );
+}
+
+#[tokio::test]
+async fn all_types_arrive_on_their_channels_numbered_and_the_last_values_are_kept() {
+    let redis = Redis::start(&[]).await;
+    let mut subscriber = redis.subscriber("channel:*").await;
+    let tool = publisher(
+        &redis,
+        &[
+            "--symbols=AAPL,MSFT",
+            "--rate=1e7",
+            "--count=600",
+            "--types=trade,quote,candle,news,halt",
+            "--seq-start=10",
+            "--last-value-key=last:{type}:",
+        ],
+    );
+    let mut last: BTreeMap<String, (u64, Vec<u8>)> = BTreeMap::new();
+    for (channel, payload) in receive(&mut subscriber, 600).await {
+        let topic = channel.strip_prefix("channel:").unwrap().to_owned();
+        let (event_type, symbol) = topic.split_once(':').unwrap();
+        let event_type = EventType::parse(event_type.as_bytes()).unwrap();
+        let seq = check(event_type, &payload, symbol.as_bytes(), 65_536).unwrap().seq.expect("a seq");
+        let before = last.insert(topic, (seq, payload)).map_or(9, |(seq, _)| seq);
+        assert_eq!(seq, before + 1);
+    }
+    assert_eq!(last.len(), 10, "{:?}", last.keys());
+    assert!(tool.end().await.0.success());
+    let mut connection =
+        redis::Client::open(redis.url()).unwrap().get_multiplexed_async_connection().await.unwrap();
+    for (topic, (_, payload)) in last {
+        let kept: Vec<u8> =
+            redis::cmd("GET").arg(format!("last:{topic}")).query_async(&mut connection).await.unwrap();
+        assert_eq!(kept, payload, "{topic}");
+    }
 }
 
 #[tokio::test]
@@ -122,7 +157,7 @@ async fn lines_of_a_pipe_are_published_as_they_come() {
     }
     let (status, _, stderr) = tool.end().await;
     assert!(status.success());
-    assert!(stderr.last().unwrap().starts_with("published 3 trades"), "{stderr:?}");
+    assert!(stderr.last().unwrap().starts_with("published 3 events"), "{stderr:?}");
 }
 
 #[tokio::test]
@@ -159,7 +194,7 @@ async fn a_recording_loses_no_line_to_a_restart_of_redis() {
     drop(stdin);
     let (status, _, stderr) = tool.end().await;
     assert!(status.success());
-    assert!(stderr.last().unwrap().starts_with("published 51 trades"), "{stderr:?}");
+    assert!(stderr.last().unwrap().starts_with("published 51 events"), "{stderr:?}");
 }
 
 #[tokio::test]

@@ -32,7 +32,7 @@ pub struct Link {
 /// A batch that Redis has taken.
 #[derive(Debug)]
 pub struct Published {
-    /// To how many subscribers each trade went, in the order of the batch.
+    /// To how many subscribers each event went, in the order of the batch.
     pub receivers: Vec<u64>,
     /// Redis was away in between.
     pub outage: bool,
@@ -45,7 +45,7 @@ impl Link {
     /// If it is no address of a Redis.
     pub fn open(url: &str) -> anyhow::Result<Self> {
         let info = url.into_connection_info().with_context(|| bad_url(url))?;
-        // Nagle's algorithm would hold a lone trade back until the previous one is acknowledged.
+        // Nagle's algorithm would hold a lone event back until the previous one is acknowledged.
         let info = info.set_tcp_settings(TcpSettings::default().set_nodelay(true));
         let client = Client::open(info).with_context(|| bad_url(url))?;
         Ok(Self { client, connection: None, backoff: Backoff::new(fastrand::Rng::new()), lost: None })
@@ -63,6 +63,10 @@ impl Link {
     pub async fn publish(&mut self, batch: &Batch) -> anyhow::Result<Published> {
         let mut pipeline = redis::pipe();
         for message in batch.messages() {
+            // Before the event itself: whoever looks for the last value because of it finds it.
+            if let Some(key) = &message.last_value_key {
+                pipeline.set(key, &message.payload[..]).ignore();
+            }
             pipeline.publish(&message.channel, &message.payload[..]);
         }
         loop {

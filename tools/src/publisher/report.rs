@@ -1,15 +1,17 @@
-//! What the publisher says of itself: a line per trade while one can read along, else one a second, and the totals.
+//! What the publisher says of itself: a line per event while one can read along, else one a second, and the totals.
 
 use std::io;
 use std::time::Duration;
 
 use tokio::time::Instant;
+use ws_gateway::market::EventType;
 
 use super::source::{Batch, Message};
+use crate::event;
 use crate::term::{self, Palette, clean};
 use crate::trade::{HEADING, Rows, Trade};
 
-/// Nobody reads along above so many trades a second.
+/// Nobody reads along above so many events a second.
 const READABLE_RATE: f64 = 20.0;
 
 /// How often the numbers are told then.
@@ -21,7 +23,7 @@ const BEHIND_MAX: Duration = Duration::from_millis(250);
 /// Counts, and tells.
 #[derive(Debug)]
 pub struct Report {
-    /// Where trades are shown one by one.
+    /// Where events are shown one by one.
     rows: Option<Rows>,
     started: Instant,
     told: Instant,
@@ -31,7 +33,7 @@ pub struct Report {
 }
 
 impl Report {
-    /// `expected_rate` is in trades per second; where it isn't known the trades aren't shown one by one.
+    /// `expected_rate` is in events per second; where it isn't known they aren't shown one by one.
     pub fn new(expected_rate: Option<f64>) -> Self {
         let readable = expected_rate.is_some_and(|rate| rate <= READABLE_RATE);
         let now = Instant::now();
@@ -45,7 +47,7 @@ impl Report {
         }
     }
 
-    /// Redis has taken a batch; `receivers` are per trade, `behind` is how late the next one is.
+    /// Redis has taken a batch; `receivers` are per event, `behind` is how late the next one is.
     ///
     /// # Errors
     /// If standard output can't be written.
@@ -87,16 +89,20 @@ impl Report {
         let Self { published, receivers, .. } = self;
         let skipped = if skipped == 0 { String::new() } else { format!(", skipped {skipped} lines") };
         eprintln!(
-            "published {published} trades in {seconds:.1} s, delivered to {receivers} receivers{skipped}"
+            "published {published} events in {seconds:.1} s, delivered to {receivers} receivers{skipped}"
         );
     }
 }
 
-/// The trade in columns, or the payload itself if it has no columns.
+/// The event in columns, or the payload itself if it has none.
 fn line(rows: &mut Rows, message: &Message, receivers: u64) -> String {
     let note = format!("→ {receivers}");
-    match serde_json::from_slice::<Trade<'_>>(&message.payload) {
+    let payload = String::from_utf8_lossy(&message.payload);
+    if message.event_type != EventType::Trade {
+        return event::row(message.event_type.as_str(), &payload, &note);
+    }
+    match serde_json::from_str::<Trade<'_>>(&payload) {
         Ok(trade) => rows.row(&trade, &note),
-        Err(_) => format!("{}  {note}", clean(&String::from_utf8_lossy(&message.payload), 200)),
+        Err(_) => format!("{}  {note}", clean(&payload, 200)),
     }
 }

@@ -1,26 +1,31 @@
-//! Where trades come from, and when: the made-up market, or recorded lines.
+//! Where events come from, and when: the made-up market, or recorded lines.
 
 use std::io::Read;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use tokio::time::Instant;
 use ws_gateway::demo::Market;
+use ws_gateway::demo::events::Events;
 use ws_gateway::demo::pace::Schedule;
-use ws_gateway::market::Symbol;
+use ws_gateway::market::{EventType, Symbol};
 
 use super::lines::{Line, Lines};
 
-/// The most trades in one pipeline: enough to make the round trip to Redis cheap, and few enough that the answer to
+/// The most events in one pipeline: enough to make the round trip to Redis cheap, and few enough that the answer to
 /// one comes long before the time limit.
 pub const BATCH_MAX: usize = 512;
 
 /// A batch takes no further line once it holds so many bytes (1 MiB), however few lines that are.
 const BATCH_BYTES_MAX: usize = 1 << 20;
 
-/// Trades that go to Redis in one pipeline.
+/// Where the type stands in the key of a last value.
+const TYPE_PLACE: &str = "{type}";
+
+/// Events that go to Redis in one pipeline.
 #[derive(Debug)]
 pub struct Batch {
     prefix: String,
+    last_value_key: Option<String>,
     messages: Vec<Message>,
     bytes: usize,
 }
@@ -28,16 +33,20 @@ pub struct Batch {
 /// One PUBLISH.
 #[derive(Debug)]
 pub struct Message {
-    /// `<prefix>trade:<SYMBOL>`.
+    /// What the payload is.
+    pub event_type: EventType,
+    /// `<prefix><type>:<SYMBOL>`.
     pub channel: String,
+    /// Where the payload is kept as the topic's last value as well.
+    pub last_value_key: Option<String>,
     /// The JSON object.
     pub payload: Vec<u8>,
 }
 
 impl Batch {
-    /// An empty one whose channels begin with `prefix` and then `trade:`.
-    pub fn new(prefix: &str) -> Self {
-        Self { prefix: format!("{prefix}trade:"), messages: Vec::new(), bytes: 0 }
+    /// An empty one whose channels begin with `prefix`; `last_value_key` as `--last-value-key` has it.
+    pub fn new(prefix: &str, last_value_key: Option<String>) -> Self {
+        Self { prefix: prefix.to_owned(), last_value_key, messages: Vec::new(), bytes: 0 }
     }
 
     /// What is in it, in the order of publishing.
@@ -50,9 +59,11 @@ impl Batch {
         self.bytes = 0;
     }
 
-    fn push(&mut self, symbol: &Symbol, payload: Vec<u8>) {
+    fn push(&mut self, event_type: EventType, symbol: &Symbol, payload: Vec<u8>) {
         self.bytes += payload.len();
-        self.messages.push(Message { channel: format!("{}{symbol}", self.prefix), payload });
+        let channel = format!("{}{event_type}:{symbol}", self.prefix);
+        let last_value_key = self.last_value_key.as_deref().and_then(|key| key_of(key, event_type, symbol));
+        self.messages.push(Message { event_type, channel, last_value_key, payload });
     }
 
     fn has_room(&self, limit: usize) -> bool {
@@ -60,7 +71,14 @@ impl Batch {
     }
 }
 
-/// Trades with their times.
+/// The key of a topic's last value: a key that doesn't name the type is for trades.
+fn key_of(key: &str, event_type: EventType, symbol: &Symbol) -> Option<String> {
+    let is_named = key.contains(TYPE_PLACE);
+    let of_type = || format!("{}{symbol}", key.replace(TYPE_PLACE, event_type.as_str()));
+    (is_named || event_type == EventType::Trade).then(of_type)
+}
+
+/// Events with their times.
 #[derive(Debug)]
 pub struct Source {
     kind: Kind,
@@ -69,9 +87,10 @@ pub struct Source {
 
 #[derive(Debug)]
 enum Kind {
-    Market(Market),
+    Market(Market, Events),
     Lines {
         lines: Lines,
+        event_type: EventType,
         /// `None`: as they come.
         schedule: Option<Schedule>,
         /// Read, but not due yet.
@@ -80,18 +99,19 @@ enum Kind {
 }
 
 impl Source {
-    /// The made-up market, beginning now.
-    pub fn market(market: Market) -> Self {
-        Self { kind: Kind::Market(market), start: Instant::now() }
+    /// The made-up market, beginning now, and what becomes of its trades.
+    pub fn market(market: Market, events: Events) -> Self {
+        Self { kind: Kind::Market(market, events), start: Instant::now() }
     }
 
-    /// The lines of `input`, evenly at `rate` a second, or as they come.
-    pub fn lines(input: impl Read + Send + 'static, rate: Option<f64>) -> Self {
+    /// The lines of `input`, events of one type, evenly at `rate` a second, or as they come.
+    pub fn lines(input: impl Read + Send + 'static, event_type: EventType, rate: Option<f64>) -> Self {
         let schedule = rate.map(|rate| Schedule::steady(1, rate, 0));
-        Self { kind: Kind::Lines { lines: Lines::read(input), schedule, next: None }, start: Instant::now() }
+        let kind = Kind::Lines { lines: Lines::read(input), event_type, schedule, next: None };
+        Self { kind, start: Instant::now() }
     }
 
-    /// Waits until at least one trade is due and fills the batch with those that are, at most `left` of them.
+    /// Waits until at least one event is due and fills the batch with those that are, at most `left` of them.
     /// False: there are no more.
     ///
     /// # Errors
@@ -101,7 +121,7 @@ impl Source {
         let limit = usize::try_from(left).unwrap_or(BATCH_MAX).min(BATCH_MAX);
         let start = self.start;
         match &mut self.kind {
-            Kind::Market(market) => {
+            Kind::Market(market, events) => {
                 let Some(due_us) = market.due_us() else { return Ok(false) };
                 tokio::time::sleep_until(start + Duration::from_micros(due_us)).await;
                 let (elapsed_us, now_ms) = (elapsed_us(start), unix_ms());
@@ -109,11 +129,11 @@ impl Source {
                     && let Some(trade) = market.next(elapsed_us, now_ms)
                 {
                     let mut payload = Vec::with_capacity(128);
-                    trade.write_json(&mut payload);
-                    batch.push(trade.symbol, payload);
+                    let event_type = events.next(&trade, &mut payload);
+                    batch.push(event_type, trade.symbol, payload);
                 }
             }
-            Kind::Lines { lines, schedule, next } => {
+            Kind::Lines { lines, event_type, schedule, next } => {
                 if next.is_none() {
                     *next = lines.next().await?;
                 }
@@ -128,7 +148,7 @@ impl Source {
                     && schedule.as_mut().is_none_or(|schedule| schedule.take(elapsed_us).is_some())
                 {
                     let Some(line) = next.take() else { break };
-                    batch.push(&line.symbol, line.payload);
+                    batch.push(*event_type, &line.symbol, line.payload);
                     *next = lines.try_next()?;
                 }
             }
@@ -140,25 +160,25 @@ impl Source {
     pub fn resume(&mut self) {
         let elapsed_us = elapsed_us(self.start);
         match &mut self.kind {
-            Kind::Market(market) => market.resume(elapsed_us),
+            Kind::Market(market, _) => market.resume(elapsed_us),
             Kind::Lines { schedule: Some(schedule), .. } => schedule.resume(elapsed_us),
             Kind::Lines { schedule: None, .. } => {}
         }
     }
 
-    /// How late the next trade already is.
+    /// How late the next event already is.
     pub fn behind(&self) -> Duration {
         let due_us = match &self.kind {
-            Kind::Market(market) => market.due_us(),
+            Kind::Market(market, _) => market.due_us(),
             Kind::Lines { schedule, .. } => schedule.as_ref().and_then(Schedule::due_us),
         };
         Duration::from_micros(due_us.map_or(0, |due_us| elapsed_us(self.start).saturating_sub(due_us)))
     }
 
-    /// Lines that were no trades.
+    /// Lines that named no symbol.
     pub fn skipped(&self) -> u64 {
         match &self.kind {
-            Kind::Market(_) => 0,
+            Kind::Market(..) => 0,
             Kind::Lines { lines, .. } => lines.skipped(),
         }
     }
@@ -175,6 +195,8 @@ fn unix_ms() -> u64 {
 
 #[cfg(test)]
 mod tests {
+    use ws_gateway::market::EventTypes;
+
     use super::*;
 
     fn input(lines: usize) -> std::io::Cursor<Vec<u8>> {
@@ -183,7 +205,7 @@ mod tests {
     }
 
     async fn drain(mut source: Source, left: u64) -> Vec<Message> {
-        let (mut batch, mut all) = (Batch::new("c:"), Vec::new());
+        let (mut batch, mut all) = (Batch::new("c:", None), Vec::new());
         while (all.len() as u64) < left && source.fill(&mut batch, left - all.len() as u64).await.unwrap() {
             assert!((1..=BATCH_MAX).contains(&batch.messages().len()));
             all.append(&mut batch.messages);
@@ -193,24 +215,34 @@ mod tests {
 
     #[tokio::test]
     async fn lines_go_out_in_order_and_unchanged() {
-        let messages = drain(Source::lines(input(2_000), None), u64::MAX).await;
+        let messages = drain(Source::lines(input(2_000), EventType::Quote, None), u64::MAX).await;
         assert_eq!(messages.len(), 2_000);
         for (n, message) in messages.iter().enumerate() {
-            assert_eq!(message.channel, format!("c:trade:S{n}"));
+            assert_eq!(message.channel, format!("c:quote:S{n}"));
             assert_eq!(message.payload, format!("{{\"symbol\":\"S{n}\",\"price\": 1.50}}").into_bytes());
         }
     }
 
     #[tokio::test]
     async fn paced_lines_are_all_published_too() {
-        assert_eq!(drain(Source::lines(input(700), Some(1e7)), u64::MAX).await.len(), 700);
-        assert_eq!(drain(Source::lines(input(700), Some(1e7)), 3).await.len(), 3);
+        assert_eq!(drain(Source::lines(input(700), EventType::Trade, Some(1e7)), u64::MAX).await.len(), 700);
+        assert_eq!(drain(Source::lines(input(700), EventType::Trade, Some(1e7)), 3).await.len(), 3);
+    }
+
+    #[test]
+    fn the_key_of_a_last_value_is_for_trades_unless_it_names_the_type() {
+        let aapl = Symbol::parse(b"AAPL").unwrap();
+        let of = |key, event_type| key_of(key, event_type, &aapl);
+        assert_eq!(of("last:trade:", EventType::Trade).as_deref(), Some("last:trade:AAPL"));
+        assert_eq!(of("last:trade:", EventType::Quote), None);
+        assert_eq!(of("last:{type}:", EventType::Quote).as_deref(), Some("last:quote:AAPL"));
     }
 
     #[tokio::test]
     async fn no_batch_exceeds_what_is_left() {
         let symbols = vec![Symbol::parse(b"AAPL").unwrap()];
-        let messages = drain(Source::market(Market::steady(symbols, 1e7, 1)), 1_000).await;
+        let events = Events::new(EventTypes::TRADE, None, 1);
+        let messages = drain(Source::market(Market::steady(symbols, 1e7, 1), events), 1_000).await;
         assert_eq!(messages.len(), 1_000);
         assert!(messages.iter().all(|message| message.channel == "c:trade:AAPL"));
     }
