@@ -54,6 +54,8 @@ pub struct Http {
     pub allowed_origins: Option<Vec<String>>,
     /// Whether the upstream is the embedded broker, for `/stats`.
     pub embedded_broker: bool,
+    /// The live page.
+    page: Bytes,
     /// How long and how many.
     pub bounds: Bounds,
 }
@@ -88,6 +90,7 @@ impl Http {
             adopt,
             allowed_origins: config.allowed_origins.clone(),
             embedded_broker: config.upstream.is_embedded(),
+            page: pages::compose(config.channel_types),
             bounds: Bounds::default(),
         }
     }

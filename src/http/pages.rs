@@ -1,24 +1,55 @@
 //! The live page: one file, in the binary, that loads nothing from elsewhere.
 
+use bytes::Bytes;
 use hyper::header::{CACHE_CONTROL, CONTENT_SECURITY_POLICY, HeaderValue, REFERRER_POLICY};
 use hyper::http::StatusCode;
 
 use super::{Answer, answer};
+use crate::market::EventTypes;
 
-const LIVE: &str = include_str!("../../web/index.html");
+const PAGE: &str = include_str!("../../web/index.html");
+const STYLE: &str = include_str!("../../web/live.css");
+const SCRIPT: &str = include_str!("../../web/live.js");
 
 /// Nothing but the page's own style and script, and connections to where it came from. Inline code is allowed because the
-/// page is a constant without anybody's text in it; what arrives over the socket is set as text, never as markup.
+/// page has nobody's text in it but ours; what arrives over the socket is set as text, never as markup.
 const POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; connect-src 'self'; \
                       img-src data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 
+/// The page of a gateway that carries these types.
+pub(super) fn compose(types: EventTypes) -> Bytes {
+    let page = PAGE
+        .replace("<style></style>", &format!("<style>\n{STYLE}</style>"))
+        .replace("<script></script>", &format!("<script>\n{SCRIPT}</script>"))
+        .replace(
+            r#"name="channel-types" content="trade""#,
+            &format!(r#"name="channel-types" content="{types}""#),
+        );
+    Bytes::from(page)
+}
+
 /// `GET /` without an upgrade.
-pub(super) fn live() -> Answer {
-    let mut page = answer(StatusCode::OK, "text/html; charset=utf-8", LIVE);
+pub(super) fn live(page: &Bytes) -> Answer {
+    let mut page = answer(StatusCode::OK, "text/html; charset=utf-8", page.clone());
     let headers = page.headers_mut();
     headers.insert(CONTENT_SECURITY_POLICY, HeaderValue::from_static(POLICY));
     headers.insert(REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
     // The page may be kept, but belongs to this version of the gateway: ask each time.
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-cache"));
     page
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::market::EventType;
+
+    #[test]
+    fn the_page_has_its_style_its_script_and_the_types() {
+        let types = [EventType::Trade, EventType::News].into_iter().collect();
+        let page = String::from_utf8(compose(types).to_vec()).unwrap();
+        for part in [STYLE, SCRIPT, r#"<meta name="channel-types" content="trade,news">"#] {
+            assert!(page.contains(part));
+        }
+    }
 }

@@ -56,7 +56,7 @@ pub(super) fn answer<B>(request: &Request<B>, http: &Http) -> Outcome {
     Outcome::Plain(match route {
         Route::WebSocket => return shake_hands(request, http),
         Route::Home if handshake::is_asked(request.headers()) => return shake_hands(request, http),
-        Route::Home => pages::live(),
+        Route::Home => pages::live(&http.page),
         Route::Health => reports::health(&http.state),
         Route::Ready => reports::ready(&http.state, &http.admission),
         Route::Stats => reports::stats(http),

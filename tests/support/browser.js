@@ -3,6 +3,7 @@
 //   {"do":"goto","at":"http://…"}
 //   {"do":"click","at":"button"}
 //   {"do":"fill","at":"#symbols","with":"AAPL"}
+//   {"do":"select","at":"#rate","with":"4"}         chooses from a list
 //   {"do":"texts","at":"td:first-child"}            what each of the elements says
 //   {"do":"until","at":"#feed","with":"feed up"}    waits for an element that contains it, and tells all that it says
 //   {"do":"untilGone","at":"td:text-is('AAPL')"}    waits until there is none
@@ -21,6 +22,7 @@ async function act(page, { do: what, at, with: text }) {
     case "goto": return void (await page.goto(at));
     case "click": return void (await page.click(at));
     case "fill": return void (await page.fill(at, text));
+    case "select": return void (await page.selectOption(at, text));
     case "texts": return page.locator(at).allTextContents();
     case "until": {
       const found = page.locator(at).filter({ hasText: text }).first();
