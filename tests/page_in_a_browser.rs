@@ -1,5 +1,6 @@
 //! The live page in a real browser (headless Chromium): trades appear, one subscribes and unsubscribes, the state of
-//! feed and connection is told, and the page comes back by itself when the gateway restarts.
+//! feed and connection is told, and the page comes back by itself when the gateway restarts. Where the gateway carries more
+//! than trades it shows them, prices are there at once, patterns bring symbols, and what is missing is told.
 //!
 //! `PAGE_SCREENSHOTS=<directory>` keeps pictures of the steps.
 
@@ -59,13 +60,19 @@ impl Browser {
         serde_json::from_value(texts).expect("texts")
     }
 
+    /// Waits until the cell of a symbol under a heading says so.
+    async fn until_cell(&mut self, symbol: &str, column: u32, says: &str) -> String {
+        let row = format!("tr:has(td:first-child:has-text('{symbol}')) td:nth-child({column})");
+        self.until(&row, says).await
+    }
+
     async fn symbols(&mut self) -> Vec<String> {
         self.column(1).await
     }
 
-    /// The trades that the page has counted of the first symbol.
-    async fn trades(&mut self) -> u64 {
-        self.column(7).await[0].replace(',', "").parse().expect("a number")
+    /// The trades that the page has counted of the first symbol, by the column that has them.
+    async fn trades(&mut self, column: u32) -> u64 {
+        self.column(column).await[0].replace(',', "").parse().expect("a number")
     }
 
     async fn picture(&mut self, name: &str) {
@@ -110,8 +117,8 @@ async fn the_demo_is_watched() {
     let _restarted = Process::start(&[&demo[..], &["--ws-port", &port]].concat()).await;
     page.until("#note", "Successfully subscribed to 2 symbol(s)").await;
     assert_eq!(page.until("#connection", "connected").await, "connected");
-    let before = page.trades().await;
-    until("a trade after the restart", async || (page.trades().await > before).then_some(())).await;
+    let before = page.trades(7).await;
+    until("a trade after the restart", async || (page.trades(7).await > before).then_some(())).await;
     assert_eq!(page.symbols().await, ["AAPL", "TSLA"]);
     page.picture("back-again").await;
 }
@@ -135,4 +142,72 @@ async fn a_lost_feed_is_told() {
     let row = page.until("tbody tr:first-child", "150.50").await;
     assert!(row.contains("+0.17 %"), "{row}");
     page.picture("feed-up").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn all_types_are_shown_and_prices_are_there_at_once() {
+    let redis = Redis::start().await;
+    let all = ["--channel-types", "trade,quote,candle,news,halt", "--max-symbols-per-client", "20"];
+    let gateway = Process::on(&redis, &all).await;
+    let mut worker = redis.publisher().await;
+    // Before anybody watches: the page shows it all the same.
+    worker.trade("AAPL", &trade("AAPL", "150.250", 1_795_000_000_000)).await;
+    let mut page = Browser::open(&gateway).await;
+    page.until("tr.known", "150.25").await;
+    assert_eq!(page.trades(10).await, 0, "it was no trade of now");
+
+    for (event_type, event) in [
+        ("quote", r#""bidPrice":150.20,"bidSize":300,"askPrice":150.27"#),
+        ("candle", r#""interval":"1m","open":150,"high":151.5,"low":149.75,"close":150.25,"volume":900"#),
+        ("halt", r#""status":"halted""#),
+        ("news", r#""headline":"AAPL <b>beats</b> estimates""#),
+    ] {
+        page.act(json!({"do": "click", "at": format!("#types input[value={event_type}]")})).await;
+        page.until("#note", "Successfully subscribed to 3 symbol(s)").await;
+        page.until(&format!("#types label:has(input[value={event_type}]:checked)"), event_type).await;
+        let event = format!(r#"{{"symbol":"AAPL",{event},"timestamp":1795000000001}}"#);
+        worker.raw(&format!("channel:{event_type}:AAPL"), event.as_bytes()).await;
+    }
+    page.until_cell("AAPL", 4, "150.20").await;
+    page.until_cell("AAPL", 5, "150.27").await;
+    page.until_cell("AAPL", 6, "149.75 – 151.50").await;
+    page.until("tr .badge:visible", "halted").await;
+    page.until("#news", "AAPL <b>beats</b> estimates").await;
+    page.until("#age", "last event").await;
+    page.picture("all-types").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_pattern_brings_symbols_and_what_is_missing_is_told() {
+    let redis = Redis::start().await;
+    let gateway = Process::on(&redis, &[]).await;
+    let mut worker = redis.publisher().await;
+    let mut page = Browser::open(&gateway).await;
+    page.until("#note", "Successfully subscribed to 3").await;
+    page.submit("subscribe", "btc-*").await;
+    page.until("#patterns", "BTC-*").await;
+    let numbered = |symbol: &str, seq: u64| {
+        let payload = trade(symbol, "7", 1_795_000_000_000 + seq);
+        payload.replace('}', &format!(r#","seq":{seq}}}"#))
+    };
+    for (symbol, seq) in [("BTC-USD", 1), ("ETH-USD", 1), ("BTC-EUR", 1), ("BTC-USD", 5)] {
+        worker.trade(symbol, &numbered(symbol, seq)).await;
+    }
+    page.until_cell("BTC-EUR", 2, "7.00").await;
+    page.until_cell("BTC-USD", 8, "gap of 3").await;
+    page.until("#gaps", "3 missing upstream").await;
+    assert_eq!(page.symbols().await, ["AAPL", "GOOGL", "MSFT", "BTC-USD", "BTC-EUR"]);
+
+    // At a limited rate each trade counts still.
+    page.act(json!({"do": "select", "at": "#rate", "with": "10"})).await;
+    page.until("#note", "Successfully subscribed to 4").await;
+    for seq in 6..=105 {
+        worker.trade("BTC-USD", &numbered("BTC-USD", seq)).await;
+    }
+    page.until_cell("BTC-USD", 7, "102").await;
+    page.picture("pattern").await;
+
+    page.act(json!({"do": "click", "at": "[aria-label='Unsubscribe from BTC-*']"})).await;
+    page.act(json!({"do": "untilGone", "at": "td:has-text('BTC-USD')"})).await;
+    assert_eq!(page.symbols().await, ["AAPL", "GOOGL", "MSFT"]);
 }

@@ -102,6 +102,39 @@ async fn a_made_up_market_arrives_as_well() {
 }
 
 #[tokio::test]
+async fn what_was_missed_comes_first_and_a_pattern_brings_the_rest() {
+    let redis = Redis::start(&[]).await;
+    let gateway = gateway(&redis, None).await;
+    let seq = |symbol: &str, seq: u64| {
+        format!(r#"{{"symbol":"{symbol}","price":1,"volume":1,"timestamp":{seq},"seq":{seq}}}"#)
+    };
+    let missed = [seq("AAPL", 1), seq("AAPL", 2), seq("BTC-USD", 1), seq("AAPL", 3)];
+    publish(&redis, &missed.each_ref().map(String::as_str)).await;
+    let events = || gateway.state().metrics.ingest.events.get();
+    let all = async {
+        while events() < 4 {
+            tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+        }
+    };
+    soon("the gateway to have seen them", all).await;
+
+    let mut client = client(&gateway, &["--symbols=AAPL,BTC-*", "--resume=AAPL=1", "--snapshot"]);
+    let reply = json_frame(&mut client).await;
+    assert_eq!(reply["data"]["recovered"], json!({"AAPL": true}), "{reply}");
+    for seq in [2, 3] {
+        let frame = json_frame(&mut client).await;
+        assert_eq!((&frame["data"]["seq"], &frame["replay"]), (&json!(seq), &json!(true)), "{frame}");
+    }
+    assert_eq!(json_frame(&mut client).await["event"], "replayEnd");
+    let known = json_frame(&mut client).await;
+    assert_eq!((&known["data"]["symbol"], &known["snapshot"]), (&json!("BTC-USD"), &json!(true)), "{known}");
+    assert_eq!(json_frame(&mut client).await["event"], "snapshotEnd");
+    let live = seq("AAPL", 4);
+    publish(&redis, &[&live]).await;
+    assert_trade(&mut client, &live).await;
+}
+
+#[tokio::test]
 async fn it_comes_back_when_the_draining_gateway_said() {
     let redis = Redis::start(&[]).await;
     let first = gateway(&redis, None).await;
