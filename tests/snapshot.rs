@@ -173,3 +173,24 @@ async fn every_event_comes_once_and_in_order_while_events_pour_in() {
     }
     flood.abort();
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_rate_holds_back_does_not_come_behind_a_newer_last_value() {
+    let redis = Redis::start().await;
+    let gateway = TestGateway::on(&redis, |_| {}).await;
+    let mut worker = redis.publisher().await;
+    let mut client = gateway.client().await;
+    client.send(r#"{"action":"subscribe","symbols":["AAPL"],"maxRate":0.1}"#).await;
+    assert_eq!(client.json().await["type"], "success");
+    worker.trade("AAPL", &trade("AAPL", "1", 1)).await;
+    assert_eq!(client.json().await["data"]["timestamp"], 1, "the first of a phase comes at once");
+    worker.trade("AAPL", &trade("AAPL", "1", 2)).await;
+    taken(&gateway, 2).await;
+    let frames = snapshot(&mut client, json!({"symbols": ["AAPL"]})).await;
+    assert_eq!((&frames[0]["data"]["timestamp"], &frames[0]["snapshot"]), (&json!(2), &json!(true)));
+    // Without a rate whatever was still held would come at once.
+    client.send(r#"{"action":"subscribe","symbols":["AAPL"],"conflate":false}"#).await;
+    assert_eq!(client.json().await["type"], "success");
+    worker.trade("AAPL", &trade("AAPL", "1", 3)).await;
+    assert_eq!(client.json().await["data"]["timestamp"], 3);
+}

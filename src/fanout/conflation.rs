@@ -2,7 +2,7 @@
 //! microseconds.
 //!
 //! An event of a topic that is conflated is queued apart; while nothing of it is written, a newer one takes its place in the
-//! queue. With a rate, events are *held* until the boundary of their [phase](Phase), the newest of each topic, and then
+//! queue. With a rate, events are *held* until the boundary of their *phase*, the newest of each topic, and then
 //! queued together. A client has one phase for each rate, however many topics have that rate; it runs only while there is
 //! something to hold. So a topic's events are at least a period apart and none waits longer, and the last one of a burst is
 //! never lost.
@@ -249,6 +249,17 @@ impl Conflation {
             }
         }
         skipped + outbox.skip_oldest(target_bytes)
+    }
+
+    /// The topic's last value is going to be queued behind all that is queued of it: what is held is not newer and need not
+    /// come as well, unless it stands for others, and nothing that comes takes a place before the last value.
+    pub fn give_way(&mut self, outbox: &mut Outbox, topic: TopicId) {
+        match self.held.remove(&topic) {
+            Some(held) if held.terms.aggregate => self.enqueue(outbox, topic, held),
+            Some(_) => self.replaced += 1,
+            None => {}
+        }
+        self.pending.remove(&topic);
     }
 
     /// Nothing is queued any more. `true`: the client was too slow, and no longer is.

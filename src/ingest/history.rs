@@ -4,7 +4,7 @@
 //! Topics are remembered whether anybody wants them or not, so an event that nobody wants has to cost next to nothing:
 //! its bytes are set aside (a handful for each topic) and looked into only when these are full, and
 //! then only the newest of them, or when somebody asks. An invalid event is passed over then, so it never
-//! displaces a valid one. Events with a `seq` also go into a circular [`log`] that all topics share.
+//! displaces a valid one. Events with a `seq` also go into a circular log that all topics share.
 //!
 //! | bound | what happens at it |
 //! |---|---|

@@ -38,7 +38,11 @@ impl Shard {
         if floors.is_empty() && ends.is_empty() {
             return;
         }
-        let backfill = conn.extras.get_or_insert_default().backfill.get_or_insert_default();
+        let extras = conn.extras.get_or_insert_default();
+        for (topic, _) in &snapshots {
+            extras.conflation.give_way(&mut conn.outbox, *topic);
+        }
+        let backfill = extras.backfill.get_or_insert_default();
         floors.into_iter().for_each(|(topic, seq)| backfill.set_floor(topic, seq));
         backfill.push(snapshots, awaited, ends);
         self.mark_dirty(key);
