@@ -5,7 +5,7 @@ use std::hint::black_box;
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use ws_gateway::frame::{self, Marker};
 use ws_gateway::ingest::history::HistoryConfig;
-use ws_gateway::ingest::router::Router;
+use ws_gateway::ingest::router::{Routed, Router};
 use ws_gateway::market::event::check;
 use ws_gateway::market::{EventType, Subject};
 
@@ -30,33 +30,13 @@ fn event(c: &mut Criterion) {
     });
     group.bench_function("route, wanted by two shards", |b| {
         let mut router = router(2);
-        b.iter(|| {
-            router.route(
-                EventType::Trade,
-                black_box(b"AAPL"),
-                black_box(TRADE.as_bytes()),
-                1_234_567_890_123,
-            );
-            if router.building_bytes() > 200_000 {
-                (0..2).for_each(|shard| drop(router.take(shard, 1)));
-            }
-        });
+        b.iter(|| route_to_two(&mut router));
     });
     group.bench_function("route, matched by a pattern of two shards", |b| {
         let mut router = Router::new(2, 65_536);
         let everything = Subject::parse(EventType::Trade, b"*").into_iter();
         everything.for_each(|everything| (0..2).for_each(|shard| _ = router.want(shard, &everything)));
-        b.iter(|| {
-            router.route(
-                EventType::Trade,
-                black_box(b"AAPL"),
-                black_box(TRADE.as_bytes()),
-                1_234_567_890_123,
-            );
-            if router.building_bytes() > 200_000 {
-                (0..2).for_each(|shard| drop(router.take(shard, 1)));
-            }
-        });
+        b.iter(|| route_to_two(&mut router));
     });
     group.bench_function("route, wanted by nobody, beside three patterns", |b| {
         let mut router = router(2);
@@ -64,25 +44,11 @@ fn event(c: &mut Criterion) {
             let pattern = Subject::parse(EventType::Trade, pattern.as_bytes());
             pattern.iter().for_each(|pattern| _ = router.want(0, pattern));
         }
-        b.iter(|| {
-            router.route(
-                EventType::Trade,
-                black_box(b"GOOGL"),
-                black_box(GOOGL.as_bytes()),
-                1_234_567_890_123,
-            )
-        });
+        b.iter(|| route(&mut router, b"GOOGL", GOOGL.as_bytes()));
     });
     group.bench_function("route, wanted by nobody", |b| {
         let mut router = router(2);
-        b.iter(|| {
-            router.route(
-                EventType::Trade,
-                black_box(b"GOOGL"),
-                black_box(GOOGL.as_bytes()),
-                1_234_567_890_123,
-            )
-        });
+        b.iter(|| route(&mut router, b"GOOGL", GOOGL.as_bytes()));
     });
     // What remembering costs: the same with nothing remembered, with a `seq`, and spread over a thousand topics.
     group.bench_function("route, wanted by nobody, nothing remembered", |b| {
@@ -106,6 +72,18 @@ fn event(c: &mut Criterion) {
         });
     });
     group.finish();
+}
+
+fn route(router: &mut Router, name: &[u8], payload: &[u8]) -> Routed {
+    router.route(EventType::Trade, black_box(name), black_box(payload), 1_234_567_890_123)
+}
+
+/// Routes to two shards, which take what there is before it becomes much.
+fn route_to_two(router: &mut Router) {
+    route(router, b"AAPL", TRADE.as_bytes());
+    if router.building_bytes() > 200_000 {
+        (0..2).for_each(|shard| drop(router.take(shard, 1)));
+    }
 }
 
 /// Trades with a `seq` that goes up.

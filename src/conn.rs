@@ -16,6 +16,7 @@ use self::rate::Allowance;
 use self::reader::Reader;
 use self::transport::Transport;
 use crate::admission::Seat;
+use crate::fanout::backfill::Backfill;
 use crate::fanout::extras::Extras;
 use crate::fanout::outbox::Outbox;
 use crate::fanout::slowness::Slowness;
@@ -106,6 +107,11 @@ impl Conn {
     /// Whether there is, or may be, something to write.
     pub fn has_output(&self) -> bool {
         !self.outbox.is_empty() || self.extras.as_ref().is_some_and(|extras| extras.backfill.is_some())
+    }
+
+    /// What is on its way to the client of the past, if it asked for any.
+    pub fn backfill(&mut self) -> Option<&mut Backfill> {
+        self.extras.as_mut()?.backfill.as_deref_mut()
     }
 
     /// Whether there is, or may be, input that could be taken now.

@@ -6,7 +6,6 @@ use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
 use serde_json::json;
-use support::redis::Publisher;
 use support::{Client, Redis, TestGateway, trade};
 
 /// Clients that each watch a part of the symbols, all of which trade in turn.
@@ -124,17 +123,6 @@ async fn two_hundred_clients_have_the_last_value_within_600_ms() {
     assert!(late <= Duration::from_millis(600), "{late:?}");
 }
 
-async fn publish(worker: &mut Publisher, symbol: &str, n: u64) {
-    worker.trade(symbol, &trade(symbol, "1", n)).await;
-}
-
-/// The next frame is this trade.
-async fn gets(client: &mut Client, symbol: &str, n: u64) {
-    let message = client.json().await;
-    let got = (message["data"]["symbol"].as_str(), message["data"]["timestamp"].as_u64());
-    assert_eq!(got, (Some(symbol), Some(n)), "{message}");
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn the_most_specific_subscription_sets_the_rate() {
     let redis = Redis::start().await;
@@ -143,27 +131,27 @@ async fn the_most_specific_subscription_sets_the_rate() {
     let mut client = gateway.client().await;
     client.subscribe_with(json!({"symbols": ["S*"], "maxRate": 0.1})).await;
     client.subscribe(&["S-FAST"]).await;
-    publish(&mut worker, "S-1", 0).await;
-    gets(&mut client, "S-1", 0).await;
+    worker.numbered("S-1", 0).await;
+    client.gets("S-1", 0).await;
     // What comes now is held for ten seconds, but not what has a subscription of its own.
     for n in 1..4 {
-        publish(&mut worker, "S-1", n).await;
-        publish(&mut worker, "S-2", n).await;
-        publish(&mut worker, "S-FAST", n).await;
-        gets(&mut client, "S-FAST", n).await;
+        worker.numbered("S-1", n).await;
+        worker.numbered("S-2", n).await;
+        worker.numbered("S-FAST", n).await;
+        client.gets("S-FAST", n).await;
     }
     // From now on another symbol has one as well: what was held of it comes first, and then everything.
     client.subscribe(&["S-1"]).await;
-    publish(&mut worker, "S-1", 4).await;
-    gets(&mut client, "S-1", 3).await;
-    gets(&mut client, "S-1", 4).await;
+    worker.numbered("S-1", 4).await;
+    client.gets("S-1", 3).await;
+    client.gets("S-1", 4).await;
     // What is held goes with its subscription only where no other one covers it.
     client.subscribe(&["S-*"]).await;
     client.send(r#"{"action":"unsubscribe","symbols":["S*"]}"#).await;
-    gets(&mut client, "S-2", 3).await;
+    client.gets("S-2", 3).await;
     assert_eq!(client.json().await["data"]["unsubscribed"], json!(["S*"]));
-    publish(&mut worker, "S-2", 4).await;
-    gets(&mut client, "S-2", 4).await;
+    worker.numbered("S-2", 4).await;
+    client.gets("S-2", 4).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -175,16 +163,16 @@ async fn what_is_held_of_a_symbol_goes_with_it() {
     let mut client = gateway.client().await;
     client.subscribe_with(json!({"symbols": ["AAPL", "MSFT"], "maxRate": 1})).await;
     for n in 0..2 {
-        publish(&mut worker, "AAPL", n).await;
-        gets(&mut witness, "AAPL", n).await;
+        worker.numbered("AAPL", n).await;
+        witness.gets("AAPL", n).await;
         if n == 0 {
-            gets(&mut client, "AAPL", 0).await;
+            client.gets("AAPL", 0).await;
         }
     }
     client.unsubscribe(&["AAPL"]).await;
     // The next boundary has come and gone once something else that was held behind it is there.
-    publish(&mut worker, "MSFT", 7).await;
-    gets(&mut client, "MSFT", 7).await;
+    worker.numbered("MSFT", 7).await;
+    client.gets("MSFT", 7).await;
     client.send(r#"{"action":"list"}"#).await;
     assert_eq!(client.json().await["data"]["currentSubscriptions"], json!(["MSFT"]));
 }

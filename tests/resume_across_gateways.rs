@@ -23,13 +23,6 @@ async fn resume(client: &mut Client, request: Value) -> Value {
     reply["data"]["recovered"].clone()
 }
 
-async fn taken(gateway: &TestGateway, events: u64) {
-    support::until("the events to arrive", async || {
-        (gateway.stat("events/received").await >= events).then_some(())
-    })
-    .await;
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn a_client_that_hops_under_load_sees_every_event_once_and_in_order() {
     let redis = Redis::start().await;
@@ -45,7 +38,7 @@ async fn a_client_that_hops_under_load_sees_every_event_once_and_in_order() {
         }
     });
     for gateway in &gateways {
-        taken(gateway, 30).await;
+        gateway.taken(30).await;
     }
     let mut seen = [0_u64; SYMBOLS.len()];
     let mut replayed = 0;
@@ -97,7 +90,7 @@ async fn what_cannot_be_resumed_whole_is_not_resumed_at_all() {
             }
         }
     }
-    taken(&gateway, 15).await;
+    gateway.taken(15).await;
     let mut client = gateway.client().await;
     // A hole; beyond the ring; never heard of. With the snapshot where it isn't recovered.
     let recovered = resume(
@@ -130,7 +123,7 @@ async fn what_cannot_be_resumed_whole_is_not_resumed_at_all() {
     assert_eq!(recovered(1).await, false);
     // The worker counts anew: nobody can know what one of before has missed.
     worker.trade("AAPL", &numbered("AAPL", 1).replace("\"timestamp\":1", "\"timestamp\":11")).await;
-    taken(&gateway, 16).await;
+    gateway.taken(16).await;
     assert_eq!(recovered(1).await, false);
     assert_eq!(recovered(10).await, false);
     let (_, stats) = gateway.get("/stats").await;
@@ -145,7 +138,7 @@ async fn a_gateway_that_is_behind_the_client_sends_nothing_twice() {
     for seq in 1..=3 {
         worker.trade("AAPL", &numbered("AAPL", seq)).await;
     }
-    taken(&gateway, 3).await;
+    gateway.taken(3).await;
     let mut clients = [gateway.client().await, gateway.client().await];
     // One has seen 5 elsewhere; the other 50, before a restart that this gateway is about to see.
     for (client, seen) in clients.iter_mut().zip([5, 50]) {

@@ -24,14 +24,6 @@ async fn snapshot(client: &mut Client, request: Value) -> Vec<Value> {
     frames
 }
 
-/// Waits until the gateway has taken so many events.
-async fn taken(gateway: &TestGateway, events: u64) {
-    support::until("the events to arrive", async || {
-        (gateway.stat("events/received").await >= events).then_some(())
-    })
-    .await;
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn the_last_event_of_each_symbol_comes_before_the_first_live_one() {
     let redis = Redis::start().await;
@@ -49,7 +41,7 @@ async fn the_last_event_of_each_symbol_comes_before_the_first_live_one() {
     for symbol in ["AAPL", "MSFT"] {
         worker.trade(symbol, r#"{"symbol":"WRONG"}"#).await;
     }
-    taken(&gateway, 42).await;
+    gateway.taken(42).await;
     let mut client = gateway.client().await;
     client.send(r#"{"action":"subscribe","symbols":["msft","NONE","AAPL"],"snapshot":true}"#).await;
     let reply = client.json().await;
@@ -89,7 +81,7 @@ async fn a_pattern_has_the_last_event_of_whatever_matches() {
     worker.trades(symbols.iter().map(|symbol| (symbol.clone(), trade(symbol, "1", 1)))).await;
     worker.trade("ETH-1", &trade("ETH-1", "1", 1)).await;
     worker.trade("BTC-BAD", "nonsense").await;
-    taken(&gateway, 2_002).await;
+    gateway.taken(2_002).await;
     let mut client = gateway.client().await;
     let frames = snapshot(&mut client, json!({"symbols": ["BTC-0007", "BTC-*"]})).await;
     let mut got: Vec<_> =
@@ -131,7 +123,7 @@ async fn every_event_comes_once_and_in_order_while_events_pour_in() {
             worker.trades(trades).await;
         }
     });
-    taken(&gateway, 1_000).await;
+    gateway.taken(1_000).await;
     let clients = (0..3).map(|id| {
         let (url, symbols) = (format!("ws://{}/ws", gateway.addr), symbols.clone());
         tokio::spawn(async move {
@@ -185,7 +177,7 @@ async fn what_a_rate_holds_back_does_not_come_behind_a_newer_last_value() {
     worker.trade("AAPL", &trade("AAPL", "1", 1)).await;
     assert_eq!(client.json().await["data"]["timestamp"], 1, "the first of a phase comes at once");
     worker.trade("AAPL", &trade("AAPL", "1", 2)).await;
-    taken(&gateway, 2).await;
+    gateway.taken(2).await;
     let frames = snapshot(&mut client, json!({"symbols": ["AAPL"]})).await;
     assert_eq!((&frames[0]["data"]["timestamp"], &frames[0]["snapshot"]), (&json!(2), &json!(true)));
     // Without a rate whatever was still held would come at once.

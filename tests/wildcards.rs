@@ -6,22 +6,10 @@ mod support;
 use std::collections::HashMap;
 
 use serde_json::{Value, json};
-use support::redis::Publisher;
 use support::{Client, Redis, TestGateway, trade};
 
 async fn gateway(redis: &Redis) -> TestGateway {
     TestGateway::on(redis, |config| config.shards = 2).await
-}
-
-async fn publish(worker: &mut Publisher, symbol: &str, n: u64) {
-    worker.trade(symbol, &trade(symbol, "1", n)).await;
-}
-
-/// The next frame is this trade and no other.
-async fn gets(client: &mut Client, symbol: &str, n: u64) {
-    let message = client.json().await;
-    let got = (message["data"]["symbol"].as_str(), message["data"]["timestamp"].as_u64());
-    assert_eq!(got, (Some(symbol), Some(n)), "{message}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -35,17 +23,17 @@ async fn new_symbols_come_by_themselves() {
     assert_eq!(reply["message"], "Successfully subscribed to 1 symbol(s)");
     assert_eq!(reply["data"], json!({"subscribed": ["BTC-*"], "currentSubscriptions": ["BTC-*"]}));
     for (n, symbol) in ["BTC-USD", "ETH-USD", "BTC-", "BTC", "BTC-USD", "BTC-EUR"].into_iter().enumerate() {
-        publish(&mut worker, symbol, n as u64).await;
-        gets(&mut everything, symbol, n as u64).await;
+        worker.numbered(symbol, n as u64).await;
+        everything.gets(symbol, n as u64).await;
         if symbol.starts_with("BTC-") {
-            gets(&mut bitcoin, symbol, n as u64).await;
+            bitcoin.gets(symbol, n as u64).await;
         }
     }
     // A bad event opens nothing and disturbs nobody.
     worker.trade("BTC-BAD", "{}").await;
-    publish(&mut worker, "BTC-X", 9).await;
-    gets(&mut everything, "BTC-X", 9).await;
-    gets(&mut bitcoin, "BTC-X", 9).await;
+    worker.numbered("BTC-X", 9).await;
+    everything.gets("BTC-X", 9).await;
+    bitcoin.gets("BTC-X", 9).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -58,22 +46,22 @@ async fn what_several_subscriptions_match_comes_once_until_the_last_of_them_ends
     let mut n = 0;
     for leave in ["BTC-*", "BTC-USD", "*"] {
         for _ in 0..3 {
-            publish(&mut worker, "BTC-USD", n).await;
-            gets(&mut client, "BTC-USD", n).await;
-            gets(&mut other, "BTC-USD", n).await;
+            worker.numbered("BTC-USD", n).await;
+            client.gets("BTC-USD", n).await;
+            other.gets("BTC-USD", n).await;
             n += 1;
         }
         let reply = client.unsubscribe(&[leave]).await;
         assert_eq!(reply["data"]["unsubscribed"], json!([leave]));
     }
-    publish(&mut worker, "BTC-USD", n).await;
-    gets(&mut other, "BTC-USD", n).await;
+    worker.numbered("BTC-USD", n).await;
+    other.gets("BTC-USD", n).await;
     client.send(r#"{"action":"list"}"#).await;
     assert_eq!(client.json().await["data"]["currentSubscriptions"], json!([]), "and no trade before it");
     client.subscribe(&["*"]).await;
     n += 1;
-    publish(&mut worker, "BTC-USD", n).await;
-    gets(&mut client, "BTC-USD", n).await;
+    worker.numbered("BTC-USD", n).await;
+    client.gets("BTC-USD", n).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -111,7 +99,7 @@ async fn all_in_order(mut client: Client, trades: u64, symbols: u64, wanted: imp
     for n in 0..trades {
         let symbol = format!("S{}", n % symbols);
         if wanted(&symbol) {
-            gets(&mut client, &symbol, n).await;
+            client.gets(&symbol, n).await;
         }
     }
 }
@@ -126,8 +114,8 @@ async fn a_pattern_is_one_subscription_and_leaves_nothing_behind() {
     assert_eq!(client.json().await["code"], "SYMBOL_LIMIT_EXCEEDED");
     for n in 0..200 {
         let symbol = format!("{}{n}", if n % 2 == 0 { "A" } else { "B" });
-        publish(&mut worker, &symbol, n).await;
-        gets(&mut client, &symbol, n).await;
+        worker.numbered(&symbol, n).await;
+        client.gets(&symbol, n).await;
     }
     let metrics = &gateway.gateway.state().metrics;
     let topics = async |count: u64| {
@@ -149,8 +137,8 @@ async fn in_the_url_and_where_they_are_not_allowed() {
     let gateway = gateway(&redis).await;
     let mut client = Client::connect(&format!("ws://{}/ws?symbols=B*,AAPL", gateway.addr)).await;
     assert_eq!(client.json().await["data"]["subscribed"], json!(["B*", "AAPL"]));
-    publish(&mut redis.publisher().await, "BTC", 1).await;
-    gets(&mut client, "BTC", 1).await;
+    redis.publisher().await.numbered("BTC", 1).await;
+    client.gets("BTC", 1).await;
     let strict = TestGateway::on(&redis, |config| config.allow_wildcard = false).await;
     let mut client = strict.client().await;
     client.send(r#"{"action":"subscribe","symbols":["AAPL","B*"]}"#).await;
@@ -183,8 +171,8 @@ async fn losses_are_announced_by_symbol() {
         worker.trades(trades).await;
     }
     // The shard has applied everything once another client of it has the last trade.
-    publish(&mut worker, "END", TRADES).await;
-    gets(&mut witness, "END", TRADES).await;
+    worker.numbered("END", TRADES).await;
+    witness.gets("END", TRADES).await;
     client.send(r#"{"action":"unsubscribe","symbols":["*"]}"#).await;
     let mut seen: HashMap<String, u64> = HashMap::new();
     let mut announced = 0;

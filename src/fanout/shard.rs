@@ -38,9 +38,6 @@ use crate::{ingest, limits};
 /// Readiness events taken from one poll.
 const EVENTS_MAX: usize = 1_024;
 
-/// The scratch buffer that all reads of a shard share.
-const READ_BYTES: usize = limits::READ_BUFFER_BYTES;
-
 /// The scratch buffer that runs are gathered into: about what a socket takes at once.
 const GATHER_BYTES: usize = 64 * 1024;
 
@@ -183,7 +180,7 @@ impl Shard {
             flushed_us: 0,
             flushed_all: true,
             drain_until_us: None,
-            read_scratch: vec![0; READ_BYTES],
+            read_scratch: vec![0; limits::READ_BUFFER_BYTES],
             gather_scratch: Vec::with_capacity(GATHER_BYTES),
         }
     }

@@ -37,11 +37,10 @@ use hub::Hub;
 
 use super::publisher::EventBatch;
 use super::resp::CommandLimits;
+use crate::limits;
 
 pub use outbox::OutputLimits;
 
-/// The port that Redis has, and so the broker unless it is told otherwise.
-pub const DEFAULT_PORT: u16 = 6379;
 /// How many clients may be connected: workers and tools, not the public. 1,000 of them cost a few MiB.
 pub const CLIENTS_MAX: usize = 1_000;
 /// The longest channel or payload. An event above `MAX_EVENT_BYTES` (64 KiB) but not above this one is counted
@@ -81,7 +80,7 @@ impl Default for EmbeddedConfig {
     fn default() -> Self {
         Self {
             host: IpAddr::V4(Ipv4Addr::LOCALHOST),
-            port: DEFAULT_PORT,
+            port: limits::EMBEDDED_REDIS_PORT_DEFAULT,
             password: None,
             gateway_patterns: Vec::new(),
             clients_max: CLIENTS_MAX,

@@ -70,6 +70,13 @@ impl Client {
         serde_json::from_str(&text).unwrap_or_else(|error| panic!("{error} in {text}"))
     }
 
+    /// The next frame is the trade that was [numbered](super::redis::Publisher::numbered) so, and no other.
+    pub async fn gets(&mut self, symbol: &str, n: u64) {
+        let message = self.json().await;
+        let got = (message["data"]["symbol"].as_str(), message["data"]["timestamp"].as_u64());
+        assert_eq!(got, (Some(symbol), Some(n)), "{message}");
+    }
+
     /// Subscribes and returns the reply, which must be the next frame.
     pub async fn subscribe(&mut self, symbols: &[&str]) -> Value {
         self.subscribe_with(json!({"symbols": symbols})).await

@@ -84,6 +84,12 @@ impl TestGateway {
         .await
     }
 
+    /// Waits until the gateway has taken so many events.
+    pub async fn taken(&self, events: u64) {
+        let taken = async || (self.stat("events/received").await >= events).then_some(());
+        until("the events to arrive", taken).await;
+    }
+
     /// One number of `/stats`.
     pub async fn stat(&self, name: &str) -> u64 {
         let (_, body) = self.get("/stats").await;

@@ -134,6 +134,11 @@ impl Publisher {
         self.raw(&format!("channel:trade:{symbol}"), payload.as_bytes()).await
     }
 
+    /// A trade whose timestamp is `n`; see [`Client::gets`](super::Client::gets).
+    pub async fn numbered(&mut self, symbol: &str, n: u64) {
+        self.trade(symbol, &super::trade(symbol, "1", n)).await;
+    }
+
     pub async fn raw(&mut self, channel: &str, payload: &[u8]) -> u64 {
         self.0.publish(channel, payload).await.expect("PUBLISH")
     }

@@ -296,7 +296,7 @@ impl Shard {
     }
 
     /// The client can't be kept: what waits for it is dropped, and it is told why as the last thing.
-    pub(super) fn close_slow(&mut self, key: ConnKey) {
+    fn close_slow(&mut self, key: ConnKey) {
         self.metrics.slow_closed.add(1);
         let Some(conn) = self.conns.get_mut(key) else { return };
         conn.outbox.clear();

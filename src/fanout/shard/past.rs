@@ -6,8 +6,7 @@ use super::super::batch::{Batch, News, TopicId};
 use super::super::{LookedUp, Past};
 use super::Shard;
 use crate::conn::session::Subscribe;
-use crate::conn::{ConnKey, reply};
-use crate::limits;
+use crate::conn::{Conn, ConnKey, reply};
 use crate::market::Name;
 
 impl Shard {
@@ -52,7 +51,7 @@ impl Shard {
     pub(super) fn looked_up(&mut self, values: &[LookedUp]) {
         for value in values {
             self.for_each_subscriber(value.topic, |_, conn, _| {
-                if let Some(backfill) = conn.extras.as_mut().and_then(|extras| extras.backfill.as_mut()) {
+                if let Some(backfill) = conn.backfill() {
                     backfill.looked_up(value);
                 }
             });
@@ -62,8 +61,7 @@ impl Shard {
     /// A client has left topics: what waits of their past is not sent any more.
     pub(super) fn trim_backfill(&mut self, key: ConnKey) {
         let Self { conns, index, .. } = self;
-        let extras = conns.get_mut(key).and_then(|conn| conn.extras.as_mut());
-        let Some(backfill) = extras.and_then(|extras| extras.backfill.as_mut()) else { return };
+        let Some(backfill) = conns.get_mut(key).and_then(Conn::backfill) else { return };
         let held = index.topics_of(key);
         backfill.retain(|topic| {
             held.contains(&topic) || index.patterns_of(topic).iter().any(|id| held.contains(id))
@@ -74,22 +72,16 @@ impl Shard {
     pub(super) fn tell_news(&mut self, topic: TopicId, news: News) {
         match news {
             News::Restarted => self.for_each_subscriber(topic, |_, conn, _| {
-                if let Some(backfill) = conn.extras.as_mut().and_then(|extras| extras.backfill.as_mut()) {
+                if let Some(backfill) = conn.backfill() {
                     backfill.clear_floor(topic);
                 }
             }),
             News::Gap { from, to } => {
                 let Some(subject) = self.index.subject(topic) else { return };
                 let status = Batch::own(reply::gap(subject, from, to, self.clock.unix_ms), &self.ledger);
-                let mut crowded = Vec::new();
-                self.for_each_subscriber(topic, |key, conn, _| {
-                    conn.outbox.push_own(Rc::clone(&status));
-                    if conn.outbox.own_bytes() as usize > limits::CONTROL_RESERVE_BYTES {
-                        crowded.push(key);
-                    }
-                });
-                // Statuses that don't fit their reserve: such a client reads nothing at all.
-                crowded.into_iter().for_each(|key| self.close_slow(key));
+                let mut subscribers = Vec::new();
+                self.for_each_subscriber(topic, |key, _, _| subscribers.push(key));
+                subscribers.into_iter().for_each(|key| self.queue_own(key, Rc::clone(&status)));
             }
         }
     }

@@ -35,14 +35,12 @@ impl History {
         if topic.line.is_ambiguous(seen) {
             return Resumed::Lost;
         }
+        let event_type = topic.event_type;
         if seen >= last {
             return if seen > last { Resumed::Ahead } else { Resumed::Whole };
         }
         let Some(missed) = self.missed(slot, seen, last) else { return Resumed::Lost };
         let (bytes_before, frames_before) = (replay.bytes.len(), replay.table.len());
-        let Some(event_type) = topic_at(&mut self.topics, slot).map(|topic| topic.event_type) else {
-            return Resumed::Lost;
-        };
         for position in missed.into_iter().rev() {
             let entry = self.log.get(position);
             let object = entry.and_then(|entry| std::str::from_utf8(entry.payload.trim_ascii()).ok());
