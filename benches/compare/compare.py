@@ -101,8 +101,9 @@ class Redis:
 
 
 class Bench:
-    def __init__(self, target: Path, redis: Redis, work: Path, seconds: float | None) -> None:
-        self.target, self.redis, self.work, self.seconds = target, redis, work, seconds
+    def __init__(self, options, redis: Redis, work: Path) -> None:
+        self.target, self.redis, self.work = options.target.resolve(), redis, work
+        self.seconds, self.workers = options.seconds, options.workers
 
     def measure(self, peer: Peer, scenario: str) -> dict:
         """One run of one peer: what ws-load reports of it, or why there is nothing."""
@@ -142,6 +143,8 @@ class Bench:
                    "--url", f"ws://127.0.0.1:{ws_port}/ws", "--redis", f"{scheme}://127.0.0.1:{feed_port}"]
         if peer.kind == "nats":
             command += ["--dialect", "nats"]
+        if self.workers is not None:
+            command += ["--workers", str(self.workers)]
         if self.seconds is not None and scenario != "storm":
             command += ["--duration", f"{self.seconds}s"]
             command += [] if scenario == "idle" else ["--warmup", f"{min(2, self.seconds / 2)}s"]
@@ -191,6 +194,7 @@ def measure(options) -> dict:
         "versions": machine.versions(options.target, peers),
         "rounds": options.rounds,
         "seconds": options.seconds,
+        "workers": options.workers,
         "peers": [{"name": peer.name, "kind": peer.kind, "title": peer.title} for peer in peers],
     }
     cache = options.target / "compare"
@@ -199,7 +203,7 @@ def measure(options) -> dict:
         command = ["redis-server", "--port", str(port), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no"]
         with started(command, {"PATH": os.environ["PATH"]}, work) as (process, log):
             wait_for("Redis", lambda: listens(port), process, log)
-            bench = Bench(options.target.resolve(), Redis(port), work, options.seconds)
+            bench = Bench(options, Redis(port), work)
             result["scenarios"] = run_all(bench, peers, options.scenarios, options.rounds)
     stamp = datetime.now(timezone.utc).strftime("%Y%m%dT%H%M%SZ")
     path = cache / f"result-{stamp}.json"
@@ -209,7 +213,7 @@ def measure(options) -> dict:
 
 
 def is_complete(options) -> bool:
-    return (not options.source and options.seconds is None and options.rounds >= 3
+    return (not options.source and options.seconds is None and options.workers is None and options.rounds >= 3
             and set(options.scenarios) == set(SCENARIOS)
             and {peer.name for peer in options.peers} >= {peer.name for peer in parse_peers(DEFAULT_PEERS)})
 

@@ -147,6 +147,8 @@ def parser() -> argparse.ArgumentParser:
                        help="of " + ", ".join(SCENARIOS))
     words.add_argument("--rounds", type=at_least_one, default=3, metavar="N", help="the medians are of so many (3)")
     words.add_argument("--seconds", type=float, metavar="N", help="to measure for, each time; 10 by default")
+    words.add_argument("--workers", type=at_least_one, metavar="N",
+                       help="processes that hold the clients; by default as few as can")
     words.add_argument("--record", action=argparse.BooleanOptionalAction,
                        help="write the tables and the plot into docs/; by default if nothing was left out")
     words.add_argument("--from", dest="source", type=Path, metavar="FILE", help="measure nothing: show that result again")

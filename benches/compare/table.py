@@ -130,9 +130,10 @@ def render(result: dict) -> str:
     result = condensed(result)
     notes = Notes()
     seconds = f"{result['seconds']:g} s each" if result["seconds"] else "each for the time of its preset"
+    clients = f", clients in {result['workers']} processes" if result.get("workers") else ""
     facts = [f"{key}: {value}" for key, value in (result["machine"] | result["versions"]).items()]
     parts = [
-        f"{result['when']}; medians of {result['rounds']} rounds, {seconds}.",
+        f"{result['when']}; medians of {result['rounds']} rounds, {seconds}{clients}.",
         "\n".join(f"- {fact}" for fact in facts),
         costs(result, notes),
         "In brackets: by the floor of the same round, and by µWebSockets' where the floor has no figure.",
