@@ -141,7 +141,8 @@ pub const TIME_MAX_MS: u64 = 24 * 60 * 60 * 1000;
 pub const MAX_OUTBOX_DEFAULT_BYTES: usize = 4 * MIB;
 /// Most that `MAX_OUTBOX_BYTES` may be.
 pub const MAX_OUTBOX_MAX_BYTES: usize = 1024 * MIB;
-/// Room in an outbox for pongs and replies, beyond `MAX_OUTBOX_BYTES`; from half of it on we stop reading that client.
+/// Room in an outbox for pongs, replies and statuses, beyond `MAX_OUTBOX_BYTES`; what doesn't fit counts as events do. From half
+/// of it on we stop reading that client, so that no more than one reply is ever beyond it.
 pub const CONTROL_RESERVE_BYTES: usize = 64 * KIB;
 /// `MAX_BACKLOG_BYTES`: batches kept alive by all outboxes together.
 pub const MAX_BACKLOG_DEFAULT_BYTES: usize = 256 * MIB;

@@ -95,3 +95,23 @@ async fn silent_topics_are_counted_as_stale() {
     client.unsubscribe(&["AAPL"]).await;
     stale(1).await;
 }
+
+/// What an outage looks like: every topic has a gap, all at once.
+#[tokio::test(flavor = "multi_thread")]
+async fn no_number_of_gaps_is_too_many_for_a_client_that_reads() {
+    const SYMBOLS: u64 = 5_000;
+    let redis = Redis::start().await;
+    let gateway = TestGateway::on(&redis, |config| config.shards = 1).await;
+    let mut worker = redis.publisher().await;
+    let mut client = gateway.subscriber(&["*"]).await;
+    let all_at = |seq| (0..SYMBOLS).map(move |n| (format!("S{n}"), numbered(&format!("S{n}"), seq, seq)));
+    worker.trades(all_at(1)).await;
+    for _ in 0..SYMBOLS {
+        assert_eq!(next(&mut client).await, 1);
+    }
+    worker.trades(all_at(10)).await;
+    for n in 0..SYMBOLS {
+        assert_eq!(next(&mut client).await, json!([format!("S{n}"), 2, 9]));
+        assert_eq!(next(&mut client).await, 10);
+    }
+}

@@ -45,6 +45,36 @@ async fn disconnect_says_why() {
     assert_eq!(u16::from(ending.expect("a close frame").code), 1013);
 }
 
+/// Statuses can't be skipped: with more of them waiting than `MAX_OUTBOX_BYTES` the policy doesn't matter.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_client_that_does_not_even_take_statuses_is_closed() {
+    const GAPS: u64 = 200;
+    let redis = Redis::start().await;
+    let gateway = TestGateway::on(&redis, |config| {
+        config.shards = 1;
+        config.max_outbox_bytes = 20_000;
+    })
+    .await;
+    let mut fast = gateway.subscriber(&["AAPL"]).await;
+    let slow = raw::connect(gateway.addr, "/ws?symbols=AAPL", Some(4_096)).await;
+    let mut worker = redis.publisher().await;
+    let metrics = &gateway.gateway.state().metrics;
+    let mut seq = 0;
+    while metrics.sum(|shard| &shard.slow_closed) == 0 {
+        let numbered =
+            (seq..seq + GAPS).map(|seq| payload().replacen('{', &format!(r#"{{"seq":{},"#, 2 * seq), 1));
+        worker.trades(numbered.map(|payload| ("AAPL".to_owned(), payload))).await;
+        // A gap before each, but for the very first.
+        for _ in u64::from(seq == 0)..2 * GAPS {
+            assert_ne!(fast.json().await["type"], "error", "the fast client gets everything");
+        }
+        seq += GAPS;
+    }
+    let mut client = Client::from_raw(slow).await;
+    let (code, _) = client.ending().await.expect("a close frame");
+    assert_eq!(code, 1013);
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_stalled_client_is_cut_off() {
     let redis = Redis::start().await;

@@ -86,3 +86,25 @@ async fn symbols_that_nobody_wants_any_more_leave_nothing_behind() {
     })
     .await;
 }
+
+/// A client that holds as much as it may is answered with all of it, and that is no sign of slowness.
+#[tokio::test(flavor = "multi_thread")]
+async fn as_many_as_are_allowed_can_be_held() {
+    const SYMBOLS: usize = 10_000;
+    let redis = Redis::start().await;
+    let gateway = TestGateway::on(&redis, |config| {
+        config.max_symbols_per_client = SYMBOLS;
+        config.max_message_bytes = 1024 * 1024;
+    })
+    .await;
+    let symbols: Vec<String> = (0..SYMBOLS).map(|n| format!("{n:060}")).collect();
+    let symbols: Vec<&str> = symbols.iter().map(String::as_str).collect();
+    let mut client = gateway.client().await;
+    let reply = client.subscribe(&symbols).await;
+    assert_eq!(reply["data"]["subscribed"].as_array().map(Vec::len), Some(SYMBOLS));
+    assert_eq!(reply["data"]["currentSubscriptions"], reply["data"]["subscribed"]);
+    redis.publisher().await.numbered(symbols[SYMBOLS - 1], 7).await;
+    client.gets(symbols[SYMBOLS - 1], 7).await;
+    let reply = client.unsubscribe(&["*"]).await;
+    assert_eq!(reply["data"]["unsubscribed"].as_array().map(Vec::len), Some(SYMBOLS));
+}

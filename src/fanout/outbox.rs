@@ -20,6 +20,7 @@ use slotmap::Key;
 
 use self::aside::Aside;
 use super::batch::{Batch, TopicId};
+use crate::limits;
 use crate::market::Subject;
 
 /// Frames `from..to` of a batch.
@@ -81,6 +82,11 @@ impl Outbox {
     pub fn own_bytes(&self) -> u32 {
         let urgent_bytes = self.aside.as_ref().map_or(0, |aside| aside.urgent_bytes());
         self.own_bytes + urgent_bytes as u32
+    }
+
+    /// What counts towards `MAX_OUTBOX_BYTES`: events, and what of the rest doesn't fit its reserve.
+    pub fn limited_bytes(&self) -> u32 {
+        self.event_bytes() + self.own_bytes().saturating_sub(limits::CONTROL_RESERVE_BYTES as u32)
     }
 
     /// Bytes of everything that waits.

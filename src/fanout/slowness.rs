@@ -24,7 +24,7 @@ pub struct Slowness {
 }
 
 impl Slowness {
-    /// The client's socket has taken so many bytes, and so many bytes of events still wait.
+    /// The client's socket has taken so many bytes, and so many that count towards its limit still wait.
     pub fn took(&mut self, taken_bytes: u32, queued_bytes: u32) {
         self.taken_bytes = self.taken_bytes.saturating_add(taken_bytes);
         if queued_bytes == 0 {
@@ -32,7 +32,7 @@ impl Slowness {
         }
     }
 
-    /// Whether the policy is due for a client of which so many bytes of events wait.
+    /// Whether the policy is due for a client for which so many bytes wait that count towards its limit.
     pub fn is_due(&mut self, queued_bytes: u32, limit_bytes: u32, now_tick: u32) -> bool {
         if queued_bytes <= limit_bytes {
             self.window_end_tick = None;

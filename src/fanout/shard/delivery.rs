@@ -123,15 +123,11 @@ impl Shard {
         }
     }
 
-    /// Queues a reply or status. A client whose replies don't fit its reserve is closed: it reads nothing at all.
+    /// Queues a reply or status. Whether the client takes them is judged when they are written, see [`Shard::limit_outbox`].
     pub(super) fn queue_own(&mut self, key: ConnKey, frame: Rc<Batch>) {
         let Some(conn) = self.conns.get_mut(key) else { return };
         conn.outbox.push_own(frame);
-        let over = conn.is_live() && conn.outbox.own_bytes() as usize > limits::CONTROL_RESERVE_BYTES;
         self.mark_dirty(key);
-        if over {
-            self.close_slow(key);
-        }
     }
 
     /// Writes the sockets that have something waiting, each once, at most [`FLUSH_SOCKETS`] of them.
@@ -217,7 +213,7 @@ impl Shard {
             }
             if taken > 0 {
                 conn.progress_tick = clock.tick();
-                conn.slowness.took(taken as u32, conn.outbox.event_bytes());
+                conn.slowness.took(taken as u32, conn.outbox.limited_bytes());
             }
             if taken < offered {
                 metrics.writes_blocked.add(1);
@@ -238,14 +234,19 @@ impl Shard {
         }
     }
 
-    /// The policy for a client whose outbox is full, if it is slow.
+    /// The policy for a client whose outbox is full, if it is slow. No policy gets rid of replies and statuses: one of which
+    /// these alone are too many is closed.
     pub(super) fn limit_outbox(&mut self, key: ConnKey) {
         let limit_bytes = self.config.max_outbox_bytes;
         let Some(conn) = self.conns.get_mut(key) else { return };
-        let queued_bytes = conn.outbox.event_bytes();
-        if conn.is_live() && conn.slowness.is_due(queued_bytes, limit_bytes, self.clock.tick()) {
-            self.apply_slow_policy(key, limit_bytes / 2);
+        let queued_bytes = conn.outbox.limited_bytes();
+        if !conn.is_live() || !conn.slowness.is_due(queued_bytes, limit_bytes, self.clock.tick()) {
+            return;
         }
+        if queued_bytes - conn.outbox.event_bytes() > limit_bytes {
+            return self.close_slow(key);
+        }
+        self.apply_slow_policy(key, limit_bytes / 2);
     }
 
     fn apply_slow_policy(&mut self, key: ConnKey, target_bytes: u32) {
@@ -300,11 +301,7 @@ impl Shard {
         self.metrics.slow_closed.add(1);
         let Some(conn) = self.conns.get_mut(key) else { return };
         conn.outbox.clear();
-        let message = format!(
-            "Too slow: more than {} bytes of events or {} bytes of replies were waiting",
-            self.config.max_outbox_bytes,
-            limits::CONTROL_RESERVE_BYTES
-        );
+        let message = format!("Too slow: more than {} bytes were waiting", self.config.max_outbox_bytes);
         self.refuse_and_close(key, &Refusal::new(ErrorCode::SlowClient, message));
     }
 }
