@@ -159,3 +159,25 @@ async fn a_gateway_that_is_behind_the_client_sends_nothing_twice() {
         assert_eq!(second.json().await["data"]["seq"], seq);
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_client_says_it_has_seen_replaces_what_it_said_before() {
+    let redis = Redis::start().await;
+    let gateway = TestGateway::on(&redis, |_| {}).await;
+    let mut worker = redis.publisher().await;
+    for seq in 1..=3 {
+        worker.trade("AAPL", &numbered("AAPL", seq)).await;
+    }
+    gateway.taken(3).await;
+    let mut client = gateway.client().await;
+    for seen in [50, 2] {
+        let recovered = resume(&mut client, json!({"symbols": ["AAPL"], "resume": {"AAPL": seen}})).await;
+        assert_eq!(recovered, json!({"AAPL": true}));
+        if seen < 3 {
+            assert_eq!(client.json().await["data"]["seq"], 3);
+        }
+        assert_eq!(client.json().await["event"], "replayEnd");
+    }
+    worker.trade("AAPL", &numbered("AAPL", 4)).await;
+    assert_eq!(client.json().await["data"]["seq"], 4);
+}

@@ -7,7 +7,7 @@ use super::super::{LookedUp, Past};
 use super::Shard;
 use crate::conn::session::Subscribe;
 use crate::conn::{Conn, ConnKey, reply};
-use crate::market::Name;
+use crate::market::{EventType, Name, Subject};
 
 impl Shard {
     /// Behind the reply: what the client has missed, then, as there is room, last values. Live events come behind
@@ -24,6 +24,7 @@ impl Shard {
             }
             let names: Vec<_> =
                 request.resume.iter().map(|(symbol, _)| Name::Symbol(symbol.clone())).collect();
+            self.forget_floors(key, *event_type, &names);
             let end = Batch::own(reply::replay_end(names.iter(), *event_type, now_ms), &self.ledger);
             self.queue_own(key, end);
         }
@@ -45,6 +46,14 @@ impl Shard {
         floors.into_iter().for_each(|(topic, seq)| backfill.set_floor(topic, seq));
         backfill.push(snapshots, awaited, ends);
         self.mark_dirty(key);
+    }
+
+    /// What a client says it has seen of topics replaces what it has said before.
+    fn forget_floors(&mut self, key: ConnKey, event_type: EventType, names: &[Name]) {
+        let Self { conns, index, .. } = self;
+        let Some(backfill) = conns.get_mut(key).and_then(Conn::backfill) else { return };
+        let topic_of = |name: &Name| index.topic(&Subject { event_type, name: name.clone() });
+        names.iter().filter_map(topic_of).for_each(|topic| backfill.clear_floor(topic));
     }
 
     /// Last values have been looked up: whoever waits for them gets them.
