@@ -354,6 +354,9 @@ fn banner(config: &Config, local_addr: SocketAddr, broker_addr: Option<SocketAdd
         "ws-gateway {}",
         env!("CARGO_PKG_VERSION")
     );
+    for warning in &config.warnings {
+        tracing::warn!("{warning}");
+    }
 }
 
 /// SIGTERM and SIGINT.

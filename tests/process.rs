@@ -26,6 +26,15 @@ async fn it_says_what_it_does() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn it_says_what_is_probably_not_meant() {
+    let flags = ["--embedded-redis-port", "0", "--last-value-key", "last:", "--pong-timeout", "1m"];
+    let gateway = Process::start(&flags).await;
+    for part in ["PONG_TIMEOUT (60000 ms) is longer than PING_INTERVAL", "LAST_VALUE_KEY needs REDIS_URL"] {
+        assert!(gateway.has_logged(part), "{part} in {:?}", gateway.log);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn with_nothing_else_installed_it_has_its_own_broker() {
     let gateway = Process::start(&["--embedded-redis-port", "0"]).await;
     let line = support::until("the banner", async || {
