@@ -345,6 +345,17 @@ mod tests {
         assert_eq!(read.resume, [(symbol("B"), 9), (symbol("A"), 7)], "in the request's order");
     }
 
+    /// As many as a large message holds: what they cost must not grow with their square.
+    #[test]
+    fn very_many_symbols_are_resumed_in_the_requests_order() {
+        // 7919 is a prime: no order that sorting would find at hand.
+        let names: Vec<_> = (0..50_000).map(|n| format!("S{}", n * 7_919 % 50_000)).collect();
+        let seen: serde_json::Map<_, _> = names.iter().map(|name| (name.clone(), 1.into())).collect();
+        let request = serde_json::json!({"action": "subscribe", "symbols": names, "resume": seen});
+        let resumed = subscribe(&request.to_string()).resume;
+        assert!(resumed.iter().map(|(symbol, _)| symbol.as_str()).eq(names.iter().map(String::as_str)));
+    }
+
     #[test]
     fn bad_options_are_refused() {
         let rules = Rules { types: [EventType::Trade, EventType::Quote].into_iter().collect(), ..TRADES };

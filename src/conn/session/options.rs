@@ -1,11 +1,13 @@
 //! The terms of a subscription, as a request names them: all of them optional, each on its own.
 
+use std::collections::{BTreeMap, HashMap};
+
 use serde_json::value::RawValue;
 
 use super::{Fields, Refusal, Selection, invalid};
 use crate::config::SlowClientPolicy;
-use crate::market::Symbol;
 use crate::market::event::SEQ_END;
+use crate::market::{Name, Symbol};
 
 /// What a request says of how its events are to be delivered; `None` = not named, as it was.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
@@ -104,6 +106,8 @@ fn on_slow(raw: &RawValue) -> Result<SlowClientPolicy, Refusal> {
     }
 }
 
+const ONES_OF_THE_REQUEST: &str = "of symbols that the request subscribes to, each once";
+
 /// The symbols to resume, in the order of the request: each is one that it names, once.
 pub(super) fn resume(raw: Option<&RawValue>, selection: &Selection) -> Result<Resume, Refusal> {
     let Some(raw) = raw else { return Ok(Resume::default()) };
@@ -113,17 +117,17 @@ pub(super) fn resume(raw: Option<&RawValue>, selection: &Selection) -> Result<Re
     if selection.types.len() != 1 {
         return Err(bad("absent unless the request names exactly one type"));
     }
-    let mut resume = Resume::with_capacity(seen.len());
+    // By place, as a client may name thousands before it is held to its limit.
+    let places: HashMap<_, _> = selection.names.iter().map(Name::symbol).zip(0..).collect();
+    let mut resume = BTreeMap::new();
     for (name, seq) in seen {
-        let symbol = Symbol::parse(name.as_bytes()).filter(|symbol| {
-            let is_wanted = selection.names.iter().any(|name| name.symbol() == Some(symbol));
-            is_wanted && resume.iter().all(|(other, _)| other != symbol)
-        });
-        let symbol = symbol.ok_or_else(|| bad("of symbols that the request subscribes to, each once"))?;
+        let symbol = Symbol::parse(name.as_bytes()).ok_or_else(|| bad(ONES_OF_THE_REQUEST))?;
+        let place: usize = *places.get(&Some(&symbol)).ok_or_else(|| bad(ONES_OF_THE_REQUEST))?;
         let seq = seq.as_u64().filter(|seq| *seq < SEQ_END);
-        resume.push((symbol, seq.ok_or_else(|| bad("of integers from 0 to 2^53 - 1"))?));
+        let seq = seq.ok_or_else(|| bad("of integers from 0 to 2^53 - 1"))?;
+        if resume.insert(place, (symbol, seq)).is_some() {
+            return Err(bad(ONES_OF_THE_REQUEST));
+        }
     }
-    let place = |symbol: &Symbol| selection.names.iter().position(|name| name.symbol() == Some(symbol));
-    resume.sort_by_key(|(symbol, _)| place(symbol));
-    Ok(resume)
+    Ok(resume.into_values().collect())
 }
