@@ -171,20 +171,22 @@ impl Shard {
 
     /// What waits for a client and has come by patterns that it is about to leave: what is skipped of it has to be announced
     /// by name even when the topic goes with the pattern.
-    fn queued_by_patterns(&self, key: ConnKey, subjects: &[Subject]) -> Vec<(TopicId, Subject)> {
-        let Some(conn) = self.conns.get(key) else { return Vec::new() };
-        let is_match = |pattern: &Subject, topic: &Subject| match (&pattern.name, &topic.name) {
-            (Name::Pattern(pattern_name), Name::Symbol(symbol)) => {
-                pattern.event_type == topic.event_type && pattern_name.matches(symbol.as_bytes())
-            }
-            _ => false,
-        };
-        if !subjects.iter().any(|subject| matches!(subject.name, Name::Pattern(_))) {
+    fn queued_by_patterns(&mut self, key: ConnKey, subjects: &[Subject]) -> Vec<(TopicId, Subject)> {
+        let is_pattern = |subject: &&Subject| matches!(subject.name, Name::Pattern(_));
+        if !subjects.iter().any(|subject| is_pattern(&subject)) {
             return Vec::new();
         }
-        let queued = conn.outbox.topics().into_iter();
-        let queued = queued.filter_map(|topic| Some((topic, self.index.subject(topic)?.clone())));
-        queued.filter(|(_, topic)| subjects.iter().any(|subject| is_match(subject, topic))).collect()
+        // A client may name thousands that it doesn't hold.
+        let held = self.index.topics_of(key);
+        let patterns = subjects.iter().filter(is_pattern).filter_map(|subject| self.index.topic(subject));
+        let left: HashSet<_> = patterns.filter(|pattern| held.contains(pattern)).collect();
+        let Self { conns, index, .. } = self;
+        let Some(conn) = conns.get(key).filter(|_| !left.is_empty()) else { return Vec::new() };
+        let queued = conn.outbox.topics().into_iter().filter_map(|topic| {
+            let is_by_pattern = index.patterns_of(topic).iter().any(|pattern| left.contains(pattern));
+            is_by_pattern.then(|| Some((topic, index.subject(topic)?.clone())))?
+        });
+        queued.collect()
     }
 
     /// What an unsubscribe means: with `*` all that the client holds of the types.
