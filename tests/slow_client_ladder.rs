@@ -39,12 +39,14 @@ async fn gateway(redis: &Redis, policy: SlowClientPolicy) -> TestGateway {
     .await
 }
 
-/// Publishes until `is_enough`, and then once more, so that the last two trades are known; returns how many there were.
-async fn publish_until(worker: &mut Publisher, from: u64, is_enough: impl Fn() -> bool) -> u64 {
-    let mut n = from;
+/// Publishes until `is_enough`, and then once more, so that the last two trades are known; returns how many there were. Never
+/// more than the gateway gets on with: Redis would cut it off.
+async fn publish_until(gateway: &TestGateway, worker: &mut Publisher, is_enough: impl Fn() -> bool) -> u64 {
+    let mut n = 0;
     while !is_enough() {
         worker.trades((n..n + 200).map(|n| (symbol(n).to_owned(), payload(n)))).await;
         n += 200;
+        gateway.taken(n).await;
     }
     worker.trades((n..n + 2).map(|n| (symbol(n).to_owned(), payload(n)))).await;
     n + 2
@@ -71,7 +73,8 @@ async fn falls_back_and_catches_up(policy: SlowClientPolicy, request: Value) {
     let mut client = sluggish(&gateway, request).await;
     let mut worker = redis.publisher().await;
     let metrics = &gateway.gateway.state().metrics;
-    let published = publish_until(&mut worker, 0, || metrics.sum(|shard| &shard.slow_conflated) > 0).await;
+    let published =
+        publish_until(&gateway, &mut worker, || metrics.sum(|shard| &shard.slow_conflated) > 0).await;
 
     let mut frames = read_until_caught_up(&mut client, published).await;
     // By the time of the answer it has been told all there is to tell.
@@ -137,7 +140,7 @@ async fn each_client_has_the_policy_that_it_chose() {
     let metrics = &gateway.gateway.state().metrics;
     let are_both_slow =
         || metrics.sum(|shard| &shard.slow_closed) == 1 && metrics.sum(|shard| &shard.events_skipped) > 0;
-    let published = publish_until(&mut worker, 0, are_both_slow).await;
+    let published = publish_until(&gateway, &mut worker, are_both_slow).await;
     until("everything to be framed", async || {
         (metrics.ingest.events_framed.get() == published).then_some(())
     })
