@@ -1,0 +1,54 @@
+//! What becomes of each event that the upstream sends: routed, counted, and logged if it is bad.
+
+use std::time::Instant;
+
+use super::Ingest;
+use super::router::Routed;
+use crate::limits;
+use crate::market::event::Reject;
+
+impl Ingest {
+    pub(super) fn event(&mut self, channel: &[u8], payload: &[u8], now_ms: u64) {
+        // A program that publishes through the library may name any channel; only ours are events.
+        let Some((event_type, name)) = self.config.split(channel) else { return };
+        let metrics = &self.state.metrics.ingest;
+        metrics.events.add(1);
+        metrics.event_bytes.add(payload.len() as u64);
+        match self.router.route(event_type, name, payload, now_ms) {
+            Routed::Framed => metrics.events_framed.add(1),
+            Routed::FramedBehindGap(missing) => {
+                metrics.events_framed.add(1);
+                metrics.gaps.add(1);
+                metrics.events_missing.add(missing);
+            }
+            Routed::Duplicate => metrics.events_duplicate.add(1),
+            Routed::Unwanted => metrics.events_unwanted.add(1),
+            Routed::Rejected(reject) => self.reject(reject, name, payload.len()),
+        }
+    }
+
+    /// An event of which only the size was read.
+    pub(super) fn oversized(&mut self, channel: &[u8], payload_bytes: usize) {
+        let Some((_, name)) = self.config.split(channel) else { return };
+        self.state.metrics.ingest.events.add(1);
+        self.reject(Reject::TooLarge, name, payload_bytes);
+    }
+
+    /// Counts a bad event, and logs its kind at most once a second.
+    fn reject(&mut self, reject: Reject, name: &[u8], payload_bytes: usize) {
+        let count = &self.state.metrics.ingest.rejected[reject as usize];
+        count.add(1);
+        let logged = &mut self.logged[reject as usize];
+        if logged.is_none_or(|at| at.elapsed() >= limits::REJECT_LOG_INTERVAL) {
+            *logged = Some(Instant::now());
+            let symbol = String::from_utf8_lossy(&name[..name.len().min(limits::LOGGED_NAME_BYTES)]);
+            tracing::warn!(
+                reason = reject.label(),
+                %symbol,
+                payload_bytes,
+                total = count.get(),
+                "bad upstream event dropped"
+            );
+        }
+    }
+}
