@@ -19,7 +19,7 @@ fn batch(frames: u32, topic: TopicId, ledger: &Ledger) -> Rc<Batch> {
 fn outbox(c: &mut Criterion) {
     let topic: TopicId = SlotMap::with_key().insert(());
     let ledger = Ledger::default();
-    let announce = |_, _: Option<&_>, _| Batch::own(Vec::new(), &ledger);
+    let announce = |_, _| Batch::own(Vec::new(), &ledger);
     let mut scratch = Vec::with_capacity(64 * 1024);
     let mut outboxes: Vec<Outbox> = (0..CLIENTS).map(|_| Outbox::default()).collect();
     let mut group = c.benchmark_group("outbox");

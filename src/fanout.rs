@@ -82,6 +82,8 @@ pub enum Command {
     Lost(Vec<(TopicId, u64)>),
     /// Topics that a pattern of this shard matches: their events come under these ids from now on, until released.
     Opened(Vec<(Subject, TopicId)>),
+    /// The answer to [`ingest::Command::Retire`]: nothing comes under these ids any more, unless they are opened or granted anew.
+    Closed(Vec<TopicId>),
     /// Ingest's answer to the oldest [`ingest::Command::Want`] of this shard.
     Granted(Vec<(Subject, TopicId)>, Option<Box<Past>>),
     /// The upstream was lost or is back.

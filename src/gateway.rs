@@ -324,6 +324,7 @@ fn shard_config(config: &Config) -> ShardConfig {
         // New clients go to the shard with the fewest.
         max_clients: config.max_connections.div_ceil(config.shards),
         max_symbols: config.max_symbols_per_client,
+        max_opened_topics: limits::OPENED_TOPICS_MAX.max(config.last_value_max_topics),
         max_message_bytes: config.max_message_bytes,
         max_messages_per_second: config.max_messages_per_second,
         // At most 1 GiB, see `limits::MAX_OUTBOX_MAX_BYTES`.

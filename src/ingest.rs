@@ -76,6 +76,14 @@ pub enum Command {
         /// What it had been granted.
         topics: Vec<TopicId>,
     },
+    /// A shard gives topics back that its patterns still match; it is told with [`fanout::Command::Closed`] from where on nothing comes
+    /// under their ids.
+    Retire {
+        /// The shard that says so.
+        shard: usize,
+        /// What had been opened to it, or granted.
+        topics: Vec<TopicId>,
+    },
     /// Events that come through the process itself. Bounded in bytes by [`publisher`].
     Publish(EventBatch),
     /// What was found of the last values that were asked for.
@@ -258,6 +266,10 @@ impl Ingest {
                 Command::Release { shard, topics } => {
                     topics.into_iter().for_each(|topic| self.router.release(shard, topic));
                 }
+                Command::Retire { shard, topics } => {
+                    let arrived_us = self.arrived_us();
+                    self.handover.close(&mut self.router, shard, topics, arrived_us);
+                }
                 Command::LookedUp { found, failed } => self.looked_up(&found, failed),
                 Command::Publish(events) => {
                     self.inbox.consumed(events.bytes());
@@ -351,8 +363,12 @@ impl Ingest {
     }
 
     fn hand_over(&mut self) {
-        let arrived_us = self.state.metrics.started.elapsed().as_micros() as u64;
+        let arrived_us = self.arrived_us();
         self.handover.hand_over(&mut self.router, arrived_us);
+    }
+
+    fn arrived_us(&self) -> u64 {
+        self.state.metrics.started.elapsed().as_micros() as u64
     }
 }
 

@@ -192,7 +192,8 @@ pub const LAST_VALUE_TOPICS_MAX: u64 = 1_000_000;
 pub const PENDING_EVENTS: usize = 32;
 /// The same in bytes: thirty-two events of 128 B. A larger event is looked into at once.
 pub const PENDING_BYTES: usize = 4 * KIB;
-/// Topics looked at in search of one to forget, for each event of a topic that isn't known: 16 × ~10 ns.
+/// Topics looked at in search of one to forget, for each event of a topic that isn't known (in ingest's history, and on a
+/// shard with patterns): 16 × ~10 ns.
 pub const FORGET_STEPS: usize = 16;
 /// `REPLAY_EVENTS_PER_TOPIC`: 100 s of ten trades a second.
 pub const REPLAY_EVENTS_DEFAULT: u64 = 1_000;
@@ -204,6 +205,18 @@ pub const REPLAY_EVENTS_MAX: u64 = 100_000;
 pub const REPLAY_DEFAULT_BYTES: usize = 64 * MIB;
 /// Most that `REPLAY_MAX_BYTES` may be; 0 is off.
 pub const REPLAY_MAX_MAX_BYTES: usize = 64 * 1024 * MIB;
+/// Topics that live on a shard by patterns alone before those that are idle are given back: more than exchanges list, and in
+/// the order of what is remembered anyway; `LAST_VALUE_MAX_TOPICS` where that is more, so that a snapshot of everything fits.
+/// 16,384 × (~0.4 KiB on the shard + ~0.2 KiB in ingest) = 10 MB a shard. Topics that are heard of again and again may be
+/// twice as many ([`OPENED_TOPICS_FACTOR`]) before they go as well, and come back with their next event.
+pub const OPENED_TOPICS_MAX: usize = 16_384;
+/// See [`OPENED_TOPICS_MAX`].
+pub const OPENED_TOPICS_FACTOR: usize = 2;
+/// A client is owed announcements of skipped events for at most so many times the shard's bound on opened topics; one that doesn't
+/// even take these is closed as too slow. 4 × 16,384 × ~32 B = 2 MB.
+pub const SKIPPED_TOPICS_FACTOR: usize = 4;
+/// Topics whose end is marked in an outbox with one entry: each announcement due there is found by walking over them.
+pub const TOPICS_PER_MARK: usize = 256;
 
 /// Last values go into a client's outbox while less than this waits there: enough for a full write.
 pub const BACKFILL_BYTES: u32 = 64 * 1024;

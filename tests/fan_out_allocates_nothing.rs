@@ -24,7 +24,7 @@ fn a_lone_trade_costs_a_client_no_allocation() {
         table: vec![Entry { end: 180, topic }, Entry { end: 360, topic }],
         arrived_us: 1,
     };
-    let announce = |_, _: Option<&_>, _| Batch::own(Vec::new(), &ledger);
+    let announce = |_, _| Batch::own(Vec::new(), &ledger);
     let mut scratch = Vec::with_capacity(64 * 1024);
     let mut outboxes: Vec<Outbox> = (0..CLIENTS).map(|_| Outbox::default()).collect();
 

@@ -83,6 +83,16 @@ impl Backfill {
         self.floors.retain(|topic, _| comes(*topic));
     }
 
+    /// The topic's id ends, and the next event of its symbol may come under another: a last value that waits goes out before it. A look-up
+    /// isn't awaited any more: only a subscription to the symbol itself has one, and that has ended.
+    pub fn close(&mut self, outbox: &mut Outbox, topic: TopicId, ledger: &Ledger, now_us: u64) {
+        if let Some(bytes) = self.values.remove(&topic) {
+            push_value(outbox, topic, bytes, ledger, now_us);
+        }
+        self.awaited.remove(&topic);
+        self.floors.remove(&topic);
+    }
+
     /// Whether some of the topic's events may have been seen by the client: each has to be looked at.
     pub fn has_floor(&self, topic: TopicId) -> bool {
         self.floors.contains_key(&topic)
@@ -111,9 +121,7 @@ impl Backfill {
                 }
                 Some(Step::Value(topic)) => {
                     let Some(bytes) = self.values.remove(&topic) else { continue };
-                    let end = bytes.len() as u32;
-                    let frames = Frames { bytes, table: vec![Entry { end, topic }], arrived_us: now_us };
-                    outbox.push_events(&Batch::shared(frames, ledger), 0, 1, end);
+                    push_value(outbox, topic, bytes, ledger, now_us);
                 }
                 Some(Step::End(status)) => outbox.push_own(status),
                 None => {
@@ -124,6 +132,12 @@ impl Backfill {
             }
         }
     }
+}
+
+fn push_value(outbox: &mut Outbox, topic: TopicId, bytes: Bytes, ledger: &Ledger, now_us: u64) {
+    let end = bytes.len() as u32;
+    let frames = Frames { bytes, table: vec![Entry { end, topic }], arrived_us: now_us };
+    outbox.push_events(&Batch::shared(frames, ledger), 0, 1, end);
 }
 
 /// The `seq` of an event, from its frame.
@@ -162,7 +176,7 @@ mod tests {
         loop {
             backfill.refill(outbox, ROOM_BYTES, ledger, 1);
             most = most.max(outbox.event_bytes());
-            let chunk = outbox.chunk(&mut scratch, &|_, _, _| panic!("nothing is skipped"));
+            let chunk = outbox.chunk(&mut scratch, &|_, _| panic!("nothing is skipped"));
             if chunk.is_empty() {
                 return (all, most);
             }

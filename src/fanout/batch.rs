@@ -1,10 +1,14 @@
 //! A batch: what ingest hands to a shard in one go, and what outboxes hold runs of.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
+use std::collections::HashMap;
 use std::rc::Rc;
 
 use bytes::Bytes;
+use foldhash::fast::RandomState;
 use slotmap::{Key, new_key_type};
+
+use crate::market::Subject;
 
 new_key_type! {
     /// A topic as the data path knows it. Given out by ingest while any shard wants the topic; generational, so
@@ -68,13 +72,63 @@ impl Ledger {
     }
 }
 
+/// The names of topics that have ended, for a client or on the shard, while something of them waited in outboxes: each for as long
+/// as an outbox has a [mark](Batch::mark) of it.
+#[derive(Debug, Clone, Default)]
+pub struct EndedNames(Rc<RefCell<HashMap<TopicId, EndedName, RandomState>>>);
+
+#[derive(Debug)]
+struct EndedName {
+    subject: Subject,
+    marks: u32,
+}
+
+impl EndedNames {
+    /// What an ended topic was.
+    pub fn get(&self, topic: TopicId) -> Option<Subject> {
+        self.0.borrow().get(&topic).map(|name| name.subject.clone())
+    }
+
+    /// How many are known.
+    pub fn len(&self) -> usize {
+        self.0.borrow().len()
+    }
+
+    /// Whether none is known.
+    pub fn is_empty(&self) -> bool {
+        self.0.borrow().is_empty()
+    }
+
+    fn insert(&self, topic: TopicId, subject: &Subject) {
+        let mut names = self.0.borrow_mut();
+        names.entry(topic).or_insert_with(|| EndedName { subject: subject.clone(), marks: 0 }).marks += 1;
+    }
+
+    fn remove(&self, topics: &[TopicId]) {
+        let mut names = self.0.borrow_mut();
+        for topic in topics {
+            if let Some(name) = names.get_mut(topic) {
+                name.marks -= 1;
+                if name.marks == 0 {
+                    names.remove(topic);
+                }
+            }
+        }
+        if names.is_empty() {
+            *names = HashMap::default();
+        }
+    }
+}
+
 /// Frames on a shard, alive as long as an outbox holds a run of them. Counted in the shard's [`Ledger`].
 #[derive(Debug)]
 pub struct Batch {
     frames: Frames,
     ledger: Ledger,
-    /// Topics whose subscription ends with this (own) frame: see [`Batch::ends`].
+    /// Of a mark: the topics that end with it.
     ends: Box<[TopicId]>,
+    /// Of a mark: where their names are.
+    names: Option<EndedNames>,
     /// How many events each frame stands for.
     stands_for: u64,
 }
@@ -82,23 +136,29 @@ pub struct Batch {
 impl Batch {
     /// Takes over what ingest built.
     pub fn shared(frames: Frames, ledger: &Ledger) -> Rc<Self> {
-        Self::new(frames, Box::default(), 1, ledger)
+        Self::new(frames, 1, ledger)
     }
 
     /// One frame for one client.
     pub fn own(frame: Vec<u8>, ledger: &Ledger) -> Rc<Self> {
-        Self::farewell(frame, Box::default(), ledger)
-    }
-
-    /// The reply to an unsubscribe from `ends`: what was skipped of them is announced before it.
-    pub fn farewell(frame: Vec<u8>, ends: Box<[TopicId]>, ledger: &Ledger) -> Rc<Self> {
         let table = vec![Entry { end: frame.len() as u32, topic: TopicId::null() }];
-        Self::new(Frames { bytes: frame.into(), table, arrived_us: 0 }, ends, 1, ledger)
+        Self::new(Frames { bytes: frame.into(), table, arrived_us: 0 }, 1, ledger)
     }
 
-    fn new(frames: Frames, ends: Box<[TopicId]>, stands_for: u64, ledger: &Ledger) -> Rc<Self> {
+    fn new(frames: Frames, stands_for: u64, ledger: &Ledger) -> Rc<Self> {
         ledger.0.set(ledger.0.get() + frames.bytes.len());
-        Rc::new(Self { frames, ledger: ledger.clone(), ends, stands_for })
+        Rc::new(Self { frames, ledger: ledger.clone(), ends: Box::default(), names: None, stands_for })
+    }
+
+    /// A frame without a byte that marks where topics end, for one client or on the shard: what is skipped of them is announced before
+    /// it, by these names. It may stand in any number of outboxes.
+    pub fn mark(ended: &[(TopicId, Subject)], names: &EndedNames, ledger: &Ledger) -> Rc<Self> {
+        let ends = ended.iter().map(|(topic, _)| *topic).collect();
+        ended.iter().for_each(|(topic, subject)| names.insert(*topic, subject));
+        let table = vec![Entry { end: 0, topic: TopicId::null() }];
+        let frames = Frames { bytes: Bytes::new(), table, arrived_us: 0 };
+        let names = Some(names.clone());
+        Rc::new(Self { frames, ledger: ledger.clone(), ends, names, stands_for: 1 })
     }
 
     /// A batch of frame `index` alone: what keeps it alive when the rest is dropped.
@@ -110,7 +170,7 @@ impl Batch {
     pub fn rebuilt(&self, index: u32, frame: Vec<u8>, stands_for: u64) -> Rc<Self> {
         let table = vec![Entry { end: frame.len() as u32, topic: self.topic(index) }];
         let frames = Frames { bytes: frame.into(), table, arrived_us: self.frames.arrived_us };
-        Self::new(frames, Box::default(), stands_for, &self.ledger)
+        Self::new(frames, stands_for, &self.ledger)
     }
 
     /// How many events each frame stands for: more than one only where a client had them added up.
@@ -169,5 +229,8 @@ impl Batch {
 impl Drop for Batch {
     fn drop(&mut self) {
         self.ledger.0.set(self.ledger.0.get() - self.frames.bytes.len());
+        if let Some(names) = &self.names {
+            names.remove(&self.ends);
+        }
     }
 }

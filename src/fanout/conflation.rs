@@ -380,8 +380,8 @@ impl Conflation {
         self.pending.retain(|topic, pending| outbox.pending(pending.position, *topic).is_some());
     }
 
-    /// A topic's next event will be queued behind what there is of it: nothing may be held back, or replaced.
-    fn release(&mut self, outbox: &mut Outbox, topic: TopicId) {
+    /// A topic's next event will be queued behind what there is of it, whatever id it has: nothing may be held back, or replaced.
+    pub fn release(&mut self, outbox: &mut Outbox, topic: TopicId) {
         if let Some(held) = self.held.remove(&topic) {
             self.enqueue(outbox, topic, held);
         }

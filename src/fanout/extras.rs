@@ -46,6 +46,14 @@ impl Extras {
         }
     }
 
+    /// A topic's id ends, and its symbol may come again under another: all that is kept here by the id is queued.
+    pub fn close(&mut self, outbox: &mut Outbox, topic: TopicId, ledger: &Ledger, now_us: u64) {
+        if let Some(backfill) = &mut self.backfill {
+            backfill.close(outbox, topic, ledger, now_us);
+        }
+        self.conflation.release(outbox, topic);
+    }
+
     /// Takes frames `from..to` of a batch, all of `topic`, to which the client is subscribed as `subscription`: the topic
     /// itself, or a pattern that matches it.
     pub fn queue(
@@ -93,5 +101,50 @@ impl Extras {
     pub fn oldest_arrival_us(&self, outbox: &Outbox) -> Option<u64> {
         // In order, unless events have taken the places of others; then there are few.
         if self.conflation.is_idle() { outbox.first_arrival_us() } else { outbox.arrivals_us().min() }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+    use slotmap::SlotMap;
+
+    use super::*;
+    use crate::conn::session::options::{Conflate, MaxRate};
+    use crate::fanout::batch::{Entry, Frames};
+    use crate::fanout::conflation::Change;
+    use crate::market::EventType;
+
+    /// What is kept back when a topic's id ends goes out before the next event of its symbol, which comes under another.
+    #[test]
+    fn nothing_is_kept_back_by_an_id_that_has_ended() {
+        let mut ids: SlotMap<TopicId, ()> = SlotMap::with_key();
+        let [pattern, old, new] = [(); 3].map(|()| ids.insert(()));
+        let ledger = Ledger::default();
+        let event = |topic, bytes: &'static [u8]| {
+            let table = vec![Entry { end: bytes.len() as u32, topic }];
+            Batch::shared(Frames { bytes: Bytes::from_static(bytes), table, arrived_us: 1 }, &ledger)
+        };
+        for max_rate in [None, MaxRate::new(4.0)] {
+            let (mut extras, mut outbox) = (Extras::default(), Outbox::default());
+            let change = Change { conflate: Some(Conflate::Latest), max_rate };
+            extras.conflation.change(&mut outbox, [(pattern, EventType::Trade)].into_iter(), change);
+            extras.backfill.get_or_insert_default().push(
+                vec![(old, Bytes::from_static(b"value,"))],
+                Vec::new(),
+                Vec::new(),
+            );
+            extras.close(&mut outbox, old, &ledger, 1);
+            extras.queue(&mut outbox, &event(old, b"1,"), pattern, old, (0, 1));
+            extras.queue(&mut outbox, &event(old, b"2,"), pattern, old, (0, 1));
+            extras.close(&mut outbox, old, &ledger, 1);
+            // Under the same terms, or none.
+            extras.queue(&mut outbox, &event(new, b"3,"), new, new, (0, 1));
+            extras.refill(&mut outbox, 1_000, &ledger, 1);
+            assert!(extras.backfill.is_none(), "nothing is left to wait for");
+            let mut scratch = Vec::with_capacity(100);
+            let written = outbox.chunk(&mut scratch, &|_, _| panic!("nothing is skipped"));
+            assert_eq!(std::str::from_utf8(written), Ok("value,2,3,"));
+        }
     }
 }

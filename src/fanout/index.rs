@@ -8,9 +8,14 @@
 //! a pattern matches it ([`Index::opened`]). It ends with its last subscriber or hold, once no pattern matches it either,
 //! and the caller tells ingest what [`Index::take_unwanted`] has.
 //!
+//! Topics that live by patterns alone are bounded: one that is idle is given back ([`Index::take_retired`], and see
+//! [`retire`]). It is *leaving* then: events that were on their way still come under its id and are delivered, until
+//! ingest says that none is left ([`Index::closed`]). Who asks for it meanwhile has to ask ingest, as for one that is not there.
+//!
 //! Patterns are topics as well, with subscribers like any other; see [`Index::patterns_of`].
 
 mod patterns;
+mod retire;
 
 use std::collections::{HashMap, HashSet};
 
@@ -19,7 +24,9 @@ use slotmap::{Key, SecondaryMap};
 use smallvec::SmallVec;
 
 use self::patterns::Watch;
+use self::retire::{Kept, Ring};
 use super::batch::TopicId;
+use crate::limits;
 use crate::market::Subject;
 use crate::market::patterns::Patterns;
 
@@ -38,8 +45,12 @@ pub struct Index<K: Key> {
     has_patterns: bool,
     /// Goes up when a pattern comes to life or ends. Topics begin with 0: nothing is known of them.
     epoch: u64,
+    /// Topics that nothing but patterns wants.
+    ring: Ring,
     /// Ended, and ingest has yet to be told.
     unwanted: Vec<TopicId>,
+    /// Leaving, and ingest has yet to be told.
+    retired: Vec<TopicId>,
 }
 
 /// Where a subject stands with ingest.
@@ -50,6 +61,11 @@ enum Interest {
         holds: u32,
     },
     Live(TopicId),
+    /// Given back to ingest, which has yet to say that no event comes under the old id any more. So many requests wait for its
+    /// answer behind that; the first of them has asked.
+    Leaving {
+        holds: u32,
+    },
 }
 
 #[derive(Debug)]
@@ -60,8 +76,10 @@ struct Topic<K> {
     places: Vec<u32>,
     /// Requests under way that name the topic.
     holds: u32,
-    /// Listed by a pattern, see [`patterns`].
-    kept: bool,
+    /// Where it is listed while nothing but patterns wants it.
+    kept: Option<Kept>,
+    /// Heard of since the search for an idle topic last came by.
+    recent: bool,
     /// The patterns that match the topic, as of [`Index::epoch`].
     patterns: SmallVec<[TopicId; 2]>,
     epoch: u64,
@@ -74,7 +92,8 @@ impl<K> Topic<K> {
             subscribers: Vec::new(),
             places: Vec::new(),
             holds,
-            kept: false,
+            kept: None,
+            recent: true,
             patterns: SmallVec::new(),
             epoch: 0,
         }
@@ -112,15 +131,22 @@ impl<K: Key> Default for Index<K> {
             patterns: Patterns::default(),
             has_patterns: false,
             epoch: 1,
+            ring: Ring::new(limits::OPENED_TOPICS_MAX),
             unwanted: Vec::new(),
+            retired: Vec::new(),
         }
     }
 }
 
 impl<K: Key> Index<K> {
-    /// An empty index with room for so many clients.
-    pub fn with_clients(clients: usize) -> Self {
-        Self { held: SecondaryMap::with_capacity(clients), ..Self::default() }
+    /// An empty index with room for so many clients, and for so many topics that nothing but patterns wants
+    /// ([`limits::OPENED_TOPICS_MAX`]).
+    pub fn bounded(clients: usize, max_opened_topics: usize) -> Self {
+        Self {
+            held: SecondaryMap::with_capacity(clients),
+            ring: Ring::new(max_opened_topics),
+            ..Self::default()
+        }
     }
 
     /// The clients that are subscribed to a topic (or pattern) itself, in no particular order.
@@ -162,7 +188,7 @@ impl<K: Key> Index<K> {
         self.subscriptions
     }
 
-    /// How many topics and patterns are live: wanted by somebody here, with ingest's consent.
+    /// How many topics and patterns are live, wanted by somebody here with ingest's consent, or leaving.
     pub fn topics(&self) -> usize {
         self.topics.len()
     }
@@ -171,10 +197,16 @@ impl<K: Key> Index<K> {
     pub fn hold(&mut self, subject: &Subject) -> bool {
         match self.by_subject.get_mut(subject) {
             Some(Interest::Asked { holds }) => *holds += 1,
-            Some(Interest::Live(topic)) => {
-                if let Some(topic) = self.topics.get_mut(*topic) {
+            Some(Interest::Live(id)) => {
+                let id = *id;
+                if let Some(topic) = self.topics.get_mut(id) {
                     topic.holds += 1;
                 }
+                self.unlist(id);
+            }
+            Some(Interest::Leaving { holds }) => {
+                *holds += 1;
+                return *holds == 1;
             }
             None => {
                 self.by_subject.insert(subject.clone(), Interest::Asked { holds: 1 });
@@ -311,7 +343,7 @@ impl<K: Key> Index<K> {
     fn live(&self, subject: &Subject) -> Option<TopicId> {
         match self.by_subject.get(subject)? {
             Interest::Live(topic) => Some(*topic),
-            Interest::Asked { .. } => None,
+            Interest::Asked { .. } | Interest::Leaving { .. } => None,
         }
     }
 

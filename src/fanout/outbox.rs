@@ -6,8 +6,9 @@
 //! allocates nothing, and an empty outbox owns no memory.
 //!
 //! Order: frames leave in the order in which they were queued. Pings and pongs overtake at the next frame boundary.
-//! What was skipped is announced directly before the topic's next event, before the reply that ends its subscription,
-//! or once the queue is empty; the count is fixed when the announcement's first byte is written.
+//! What was skipped is announced directly before the topic's next event, before the [mark](Batch::mark) of the topic's end (which stands
+//! before the reply that ends a subscription), or once the queue is empty; the count is fixed when the announcement's
+//! first byte is written.
 
 mod aside;
 mod policies;
@@ -21,7 +22,6 @@ use slotmap::Key;
 use self::aside::Aside;
 use super::batch::{Batch, TopicId};
 use crate::limits;
-use crate::market::Subject;
 
 /// Frames `from..to` of a batch.
 #[derive(Debug)]
@@ -64,8 +64,8 @@ pub struct Progress {
     pub frames: u64,
 }
 
-/// Makes the batch that announces a skip: topic, its name if it was unsubscribed meanwhile, how many events.
-pub type Announce<'a> = &'a dyn Fn(TopicId, Option<&Subject>, u64) -> Rc<Batch>;
+/// Makes the batch that announces a skip: topic, how many events.
+pub type Announce<'a> = &'a dyn Fn(TopicId, u64) -> Rc<Batch>;
 
 impl Outbox {
     /// Whether nothing at all waits.
@@ -122,6 +122,15 @@ impl Outbox {
         self.push(Run { batch: frame, from: 0, to: 1 });
     }
 
+    /// Queues a mark of the end of topics, if anything of them may wait. A mark has no bytes; it is never the head unless something
+    /// has to be announced before it.
+    pub fn push_mark(&mut self, mark: &Rc<Batch>) {
+        if !self.is_empty() {
+            self.push(Run { batch: Rc::clone(mark), from: 0, to: 1 });
+            self.pass_marks();
+        }
+    }
+
     /// When the first queued event was read (see [`Batch::arrived_us`]), which is the oldest where none replaced another;
     /// `None` if no event is queued.
     pub fn first_arrival_us(&self) -> Option<u64> {
@@ -166,7 +175,8 @@ impl Outbox {
             let taken_bytes = left_bytes.min(written.try_into().unwrap_or(u32::MAX));
             written -= taken_bytes as usize;
             if taken_bytes == left_bytes {
-                progress.frames += u64::from(head.to - head.from);
+                // A mark is no frame that anybody gets.
+                progress.frames += if left_bytes > 0 { u64::from(head.to - head.from) } else { 0 };
                 self.pop();
             } else {
                 let reached = head.batch.start(head.from) + self.head_written_bytes + taken_bytes;
@@ -178,7 +188,18 @@ impl Outbox {
             }
             *self.account(own) -= taken_bytes;
         }
+        self.pass_marks();
         progress
+    }
+
+    /// Takes off the front the marks before which nothing has to be announced (any more): there is nothing of them to write.
+    fn pass_marks(&mut self) {
+        while let Some(head) = &self.head
+            && head.bytes() == 0
+            && self.aside.as_ref().is_none_or(|aside| !aside.announces_before(head))
+        {
+            self.pop();
+        }
     }
 
     /// Contiguous bytes from the head on; runs are copied together only if there are several.
@@ -260,6 +281,7 @@ impl Outbox {
     fn put_runs(&mut self, mut runs: VecDeque<Run>) {
         self.head = runs.pop_front();
         self.tail = (!runs.is_empty()).then(|| Box::new(runs));
+        self.pass_marks();
     }
 }
 

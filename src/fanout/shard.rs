@@ -23,7 +23,7 @@ use mio::{Events, Poll, Token};
 use slotmap::{Key, KeyData, SlotMap};
 
 use self::requests::Pending;
-use super::batch::Ledger;
+use super::batch::{EndedNames, Ledger};
 use super::inbox::{Inbox, Sender, WAKER};
 use super::index::Index;
 use super::wheel::{RATE_TICK_MS, TICK_MS, Wheel};
@@ -53,6 +53,8 @@ pub struct ShardConfig {
     pub max_clients: usize,
     /// `MAX_SYMBOLS_PER_CLIENT`.
     pub max_symbols: usize,
+    /// Topics that live by patterns alone before idle ones are given back: [`limits::OPENED_TOPICS_MAX`], or more.
+    pub max_opened_topics: usize,
     /// `MAX_MESSAGE_SIZE`.
     pub max_message_bytes: usize,
     /// `MAX_MESSAGES_PER_SECOND`; 0 = no limit.
@@ -138,6 +140,7 @@ pub(super) struct Shard {
     /// Phases that have begun in this turn: their first boundary is at its end.
     opened: Vec<(ConnKey, u32)>,
     ledger: Ledger,
+    ended_names: EndedNames,
     /// Requests that wait for ingest, in the order in which it will answer.
     pending: VecDeque<Pending>,
     /// Connections with something to write.
@@ -163,7 +166,7 @@ impl Shard {
             // Room for all from the beginning: the kernel gives a page when it is first used, so nothing is held by clients
             // that never come, and no growing ever copies all that are there or leaves its old memory behind.
             conns: SlotMap::with_capacity_and_key(config.max_clients),
-            index: Index::with_clients(config.max_clients),
+            index: Index::bounded(config.max_clients, config.max_opened_topics),
             rates: Wheel::new(clock.rate_tick()),
             opened: Vec::new(),
             config,
@@ -173,6 +176,7 @@ impl Shard {
             clock,
             offers: 0,
             ledger: Ledger::default(),
+            ended_names: EndedNames::default(),
             pending: VecDeque::new(),
             dirty: VecDeque::new(),
             unfinished: Vec::new(),
@@ -251,6 +255,7 @@ impl Shard {
                 Command::News(topic, news) => self.tell_news(topic, news),
                 Command::Lost(counts) => self.note_lost(&counts),
                 Command::Opened(topics) => self.opened(topics),
+                Command::Closed(topics) => self.closed(&topics),
                 Command::Granted(topics, past) => self.granted(topics, past),
                 Command::Feed(feed) => self.tell_feed(feed),
                 Command::Adopt(clients) => clients.into_iter().for_each(|client| self.adopt(client)),

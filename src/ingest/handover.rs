@@ -92,6 +92,14 @@ impl Handover {
         self.tell(shard, Command::Granted(granted, past));
     }
 
+    /// Takes back topics that a shard has given back. What is framed under their ids goes first; events that come later open them
+    /// anew.
+    pub(super) fn close(&mut self, router: &mut Router, shard: usize, topics: Vec<TopicId>, arrived_us: u64) {
+        self.hand_over(router, arrived_us);
+        topics.iter().for_each(|topic| router.retire(shard, *topic));
+        self.tell(shard, Command::Closed(topics));
+    }
+
     /// Tells one shard something that is no event: never dropped.
     pub(super) fn tell(&mut self, shard: usize, command: Command) {
         if let Some(shard) = self.shards.get_mut(shard) {
@@ -251,6 +259,31 @@ mod tests {
         stuck = (stuck.0 + taken.0, stuck.1 + taken.1);
         assert_eq!(stuck.0 + stuck.1, published + 1, "delivered + lost = published");
         assert_eq!(world.handover.state.metrics.ingest.events_dropped.get(), stuck.1);
+    }
+
+    #[test]
+    fn a_topic_is_closed_behind_its_events_and_before_it_is_opened_again() {
+        let mut world = world(1);
+        world.router.want(0, &Subject::parse(EventType::Trade, b"*").unwrap());
+        world.router.route(EventType::Trade, b"AAPL", TRADE, 1);
+        world.handover.hand_over(&mut world.router, 1);
+        let opened = |command| match command {
+            Some(Command::Opened(topics)) => topics[0].1,
+            other => panic!("{other:?}"),
+        };
+        let id = opened(world.inboxes[0].pop());
+        assert!(matches!(world.inboxes[0].pop(), Some(Command::Batch(_))));
+        world.router.route(EventType::Trade, b"AAPL", TRADE, 1);
+        world.handover.close(&mut world.router, 0, vec![id], 1);
+        assert_eq!(world.router.topics(), 1, "the pattern alone");
+        world.router.route(EventType::Trade, b"AAPL", TRADE, 1);
+        world.handover.hand_over(&mut world.router, 1);
+        let of_id =
+            |command, id| matches!(command, Some(Command::Batch(frames)) if frames.table[0].topic == id);
+        assert!(of_id(world.inboxes[0].pop(), id));
+        assert!(matches!(world.inboxes[0].pop(), Some(Command::Closed(topics)) if topics == [id]));
+        let again = opened(world.inboxes[0].pop());
+        assert!(of_id(world.inboxes[0].pop(), again));
     }
 
     #[test]

@@ -6,8 +6,8 @@
 //! hundred bytes, where sharing them would have cores fight over a reference count.
 //!
 //! A shard that wants a pattern is told the id of a matching topic (it is *opened* there) before the first event of
-//! it, and is from then on one of those that want the topic, until it releases the id. So patterns cost an event
-//! nothing more than the comparison of an epoch.
+//! it, and is from then on one of those that want the topic, until it releases the id, or gives it back because it has too many
+//! ([`Router::retire`]). So patterns cost an event nothing more than the comparison of an epoch.
 
 use std::borrow::Borrow;
 use std::collections::HashMap;
@@ -159,6 +159,15 @@ impl Router {
                 Name::Pattern(pattern) => self.by_pattern.remove(event_type, pattern),
             };
         }
+    }
+
+    /// A shard gives a topic back that its patterns still match: it is not sent to it until its next event opens it anew, perhaps
+    /// under the same id. What is framed for the shard already has to be handed over before it is told so.
+    pub fn retire(&mut self, shard: usize, id: TopicId) {
+        if let Some(topic) = self.topics.get_mut(id) {
+            topic.epoch = self.epoch.wrapping_sub(1);
+        }
+        self.release(shard, id);
     }
 
     /// A live topic's id and its place in the history.

@@ -55,6 +55,11 @@ impl<V> Patterns<V> {
         self.0[event_type as usize].by_prefix.get_mut(pattern)
     }
 
+    /// What is kept for the pattern of a prefix.
+    pub fn of_prefix_mut(&mut self, event_type: EventType, prefix: &[u8]) -> Option<&mut V> {
+        self.0[event_type as usize].by_prefix.get_mut(prefix)
+    }
+
     /// Adds a pattern, or replaces what is kept for it.
     pub fn insert(&mut self, event_type: EventType, pattern: Pattern, value: V) {
         let OfType { by_prefix, lengths } = &mut self.0[event_type as usize];

@@ -6,9 +6,10 @@ use proptest::prelude::*;
 use serde_json::Value;
 use slotmap::SlotMap;
 
-use super::super::batch::{Entry, Frames, Ledger};
+use super::super::batch::{EndedNames, Entry, Frames, Ledger};
 use super::*;
 use crate::frame::{self, Marker};
+use crate::market::Subject;
 
 const TOPICS: usize = 5;
 
@@ -220,12 +221,15 @@ impl World {
         let still_wanted = |id| held[ids.iter().position(|known| *known == id).unwrap()];
         self.conflation.leave(&mut self.outbox, [ids[topic]].into_iter(), still_wanted);
         let reply = frame::text(format!(r#"{{"left":{topic}}}"#).as_bytes());
-        self.outbox.push_own(Batch::farewell(reply, [ids[topic]].into(), &self.ledger));
+        let subject = Subject::parse(EventType::Trade, format!("T{topic}").as_bytes()).unwrap();
+        let mark = Batch::mark(&[(ids[topic], subject)], &EndedNames::default(), &self.ledger);
+        self.outbox.push_mark(&mark);
+        self.outbox.push_own(Batch::own(reply, &self.ledger));
     }
 
     fn write(&mut self, mut room: usize) {
         let (ids, ledger) = (self.ids.clone(), self.ledger.clone());
-        let announce = |id: TopicId, _: Option<&_>, count: u64| {
+        let announce = |id: TopicId, count: u64| {
             let topic = ids.iter().position(|known| *known == id).unwrap();
             Batch::own(frame::text(format!(r#"{{"skipped":{topic},"count":{count}}}"#).as_bytes()), &ledger)
         };

@@ -1,4 +1,5 @@
-//! The index against a naive model: two plain maps that are searched from end to end.
+//! The index against a naive model: two plain maps that are searched from end to end. Patterns are among what is subscribed to,
+//! and so few topics may live by them alone that some are given back all the time.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -6,7 +7,11 @@ use proptest::prelude::*;
 use slotmap::{DefaultKey, SlotMap};
 
 use super::*;
-use crate::market::EventType;
+use crate::market::{EventType, Name};
+
+const OPENED_MAX: usize = 3;
+/// Beside symbols: the patterns `*` and `S1*`.
+const NUMBERS: u8 = 62;
 
 #[derive(Debug, Clone)]
 enum Op {
@@ -16,10 +21,15 @@ enum Op {
     Abandon(Vec<u8>),
     Unsubscribe(usize, Vec<u8>),
     Disconnect(usize),
+    /// Ingest finds symbols.
+    Open(Vec<u8>),
+    /// Ingest answers what was given back.
+    Close,
 }
 
 fn op() -> impl Strategy<Value = Op> {
-    let symbols = || prop::collection::btree_set(0u8..60, 1..45).prop_map(|set| set.into_iter().collect());
+    let symbols =
+        || prop::collection::btree_set(0u8..NUMBERS, 1..45).prop_map(|set| set.into_iter().collect());
     let shuffled = move || Strategy::prop_shuffle(symbols());
     prop_oneof![
         2 => Just(Op::Connect),
@@ -27,22 +37,69 @@ fn op() -> impl Strategy<Value = Op> {
         1 => shuffled().prop_map(Op::Abandon),
         4 => (any::<usize>(), shuffled()).prop_map(|(client, symbols)| Op::Unsubscribe(client, symbols)),
         1 => any::<usize>().prop_map(Op::Disconnect),
+        4 => shuffled().prop_map(Op::Open),
+        2 => Just(Op::Close),
     ]
 }
 
 fn subject(number: u8) -> Subject {
-    Subject::parse(EventType::Trade, format!("S{number}").as_bytes()).unwrap()
+    let name = match number {
+        60 => "*".to_owned(),
+        61 => "S1*".to_owned(),
+        _ => format!("S{number}"),
+    };
+    Subject::parse(EventType::Trade, name.as_bytes()).unwrap()
 }
 
-#[derive(Default)]
+fn is_match(pattern: &Subject, topic: &Subject) -> bool {
+    match (&pattern.name, topic.name.symbol()) {
+        (Name::Pattern(pattern), Some(symbol)) => pattern.matches(symbol.as_bytes()),
+        _ => false,
+    }
+}
+
 struct World {
     index: Index<DefaultKey>,
     ingest: SlotMap<TopicId, Subject>,
     clients: SlotMap<DefaultKey, ()>,
     model: BTreeMap<DefaultKey, Vec<u8>>,
+    /// Given back, and ingest has yet to answer.
+    leaving: Vec<TopicId>,
 }
 
 impl World {
+    fn new() -> Self {
+        Self {
+            index: Index::bounded(0, OPENED_MAX),
+            ingest: SlotMap::with_key(),
+            clients: SlotMap::new(),
+            model: BTreeMap::new(),
+            leaving: Vec::new(),
+        }
+    }
+
+    fn wanted(&self) -> BTreeSet<Subject> {
+        self.model.values().flatten().map(|number| subject(*number)).collect()
+    }
+
+    /// Ingest sends a symbol to the shard if a pattern there matches it and it isn't sent already.
+    fn open(&mut self, number: u8) {
+        let symbol = subject(number);
+        let is_matched = self.wanted().iter().any(|pattern| is_match(pattern, &symbol));
+        if is_matched && !self.ingest.values().any(|known| *known == symbol) {
+            let id = self.ingest.insert(symbol.clone());
+            self.index.opened(symbol, id);
+        }
+    }
+
+    fn close(&mut self) {
+        for id in self.leaving.drain(..) {
+            assert!(self.index.subject(id).is_some(), "what comes until now can be delivered");
+            self.ingest.remove(id);
+            self.index.closed(id);
+        }
+    }
+
     fn client(&self, pick: usize) -> Option<DefaultKey> {
         let count = self.model.len();
         (count > 0).then(|| *self.model.keys().nth(pick % count).unwrap())
@@ -51,6 +108,8 @@ impl World {
     fn hold(&mut self, symbols: &[u8]) -> Vec<Subject> {
         let symbols: Vec<Subject> = symbols.iter().map(|number| subject(*number)).collect();
         let asked: Vec<_> = symbols.iter().filter(|symbol| self.index.hold(symbol)).cloned().collect();
+        // The answer comes behind those to what was given back before.
+        self.close();
         for symbol in asked {
             assert!(!self.index.all_live(std::slice::from_ref(&symbol)));
             let id = self.ingest.insert(symbol.clone());
@@ -88,6 +147,8 @@ impl World {
                 held.retain(|number| !numbers.contains(number));
                 assert_eq!(left.iter().map(|left| left.subject.clone()).collect::<Vec<_>>(), expected);
             }
+            Op::Open(numbers) => numbers.iter().for_each(|number| self.open(*number)),
+            Op::Close => self.close(),
             Op::Disconnect(pick) => {
                 let Some(client) = self.client(*pick) else { return };
                 self.model.remove(&client);
@@ -98,17 +159,29 @@ impl World {
         self.forget();
     }
 
-    /// Ingest frees what the index gives back: exactly what nobody holds.
+    /// Ingest frees what the index has ended: exactly what nobody holds.
     fn forget(&mut self) {
+        self.leaving.extend(self.index.take_retired());
         for id in self.index.take_unwanted() {
             assert!(self.ingest.remove(id).is_some(), "released twice, or never granted");
         }
     }
 
-    fn check(&self) {
-        let wanted: BTreeSet<u8> = self.model.values().flatten().copied().collect();
-        assert_eq!(self.ingest.len(), wanted.len(), "ingest knows the wanted topics and no other");
-        assert_eq!(self.index.topics(), wanted.len());
+    fn check(&mut self) {
+        self.index.check_lists();
+        let wanted = self.wanted();
+        assert_eq!(self.index.topics(), self.ingest.len(), "ingest knows the live topics and no other");
+        let known: BTreeSet<_> = self.ingest.values().cloned().collect();
+        assert!(known.is_superset(&wanted), "and these are the wanted ones");
+        let opened = known.len() - wanted.len() - self.leaving.len();
+        assert!(opened <= limits::OPENED_TOPICS_FACTOR * OPENED_MAX, "and {opened} that patterns match");
+        for (id, topic) in &self.ingest {
+            let patterns: BTreeSet<_> = self.index.patterns_of(id).iter().copied().collect();
+            let matching = self.ingest.iter().filter(|(_, pattern)| is_match(pattern, topic));
+            assert_eq!(patterns, matching.map(|(id, _)| id).collect());
+            let is_wanted = wanted.contains(topic) || !patterns.is_empty();
+            assert!(is_wanted || self.leaving.contains(&id), "{topic:?} lives without anybody");
+        }
         assert_eq!(self.index.subscriptions(), self.model.values().map(Vec::len).sum::<usize>());
         for (id, name) in &self.ingest {
             let subscribers: BTreeSet<_> = self.index.subscribers(id).iter().copied().collect();
@@ -128,7 +201,7 @@ proptest! {
 
     #[test]
     fn the_index_is_two_plain_maps(ops in prop::collection::vec(op(), 1..60)) {
-        let mut world = World::default();
+        let mut world = World::new();
         for op in &ops {
             world.apply(op);
             world.check();

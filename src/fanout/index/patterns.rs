@@ -1,10 +1,11 @@
 //! Patterns on one shard: what they match beyond the exact subscriptions, and which topics live only by them.
 //!
-//! A topic that nothing but patterns want is *kept* by one of them, so that a pattern's end costs a walk over what it keeps
-//! and nothing else.
+//! A topic that nothing but patterns wants is *kept* by one of them, so that a pattern's end costs a walk over what it keeps
+//! and nothing else. It is so exactly as long as it has neither subscribers nor holds of its own.
 
 use slotmap::Key;
 
+use super::retire::Kept;
 use super::{Index, Interest, Topic};
 use crate::fanout::batch::TopicId;
 use crate::market::{Name, Subject};
@@ -14,8 +15,10 @@ use crate::market::{Name, Subject};
 pub(super) struct Watch {
     /// Null as long as ingest has not granted it.
     id: TopicId,
-    /// Topics that nothing but patterns wanted when they came to be here.
-    keeps: Vec<TopicId>,
+    /// Length of the pattern's prefix, by which a topic's name leads here.
+    prefix_bytes: u8,
+    /// Topics that nothing but patterns wants.
+    pub(super) keeps: Vec<TopicId>,
 }
 
 impl<K: Key> Index<K> {
@@ -25,10 +28,12 @@ impl<K: Key> Index<K> {
         self.has_patterns
     }
 
-    /// The live patterns that match a topic, the longest first. Looked up again only after a pattern has come or gone.
+    /// The live patterns that match a topic, the longest first. Looked up again only after a pattern has come or gone. As this is
+    /// asked for each run of events, it also notes that the topic isn't idle.
     #[inline]
     pub fn patterns_of(&mut self, topic: TopicId) -> &[TopicId] {
         let Some(topic) = self.topics.get_mut(topic) else { return &[] };
+        topic.recent = true;
         if topic.epoch != self.epoch {
             topic.epoch = self.epoch;
             topic.patterns.clear();
@@ -45,7 +50,8 @@ impl<K: Key> Index<K> {
     pub fn opened(&mut self, subject: Subject, id: TopicId) {
         let Name::Symbol(symbol) = &subject.name else { return };
         match self.by_subject.get_mut(&subject) {
-            Some(Interest::Live(_)) => {}
+            // A leaving one is opened again only behind its `closed`.
+            Some(Interest::Live(_) | Interest::Leaving { .. }) => {}
             Some(interest @ Interest::Asked { .. }) => {
                 let Interest::Asked { holds } = *interest else { return };
                 *interest = Interest::Live(id);
@@ -72,9 +78,15 @@ impl<K: Key> Index<K> {
         let Some(watch) = self.patterns.longest_mut(topic.subject.event_type, symbol.as_bytes()) else {
             return false;
         };
-        if !topic.kept {
-            topic.kept = true;
+        if topic.kept.is_none() {
+            topic.kept = Some(Kept {
+                prefix_bytes: watch.prefix_bytes,
+                place: watch.keeps.len() as u32,
+                ring_place: self.ring.push(id),
+            });
+            topic.recent = true;
             watch.keeps.push(id);
+            self.retire_idle();
         }
         true
     }
@@ -82,7 +94,8 @@ impl<K: Key> Index<K> {
     /// A pattern is asked for: from now on topics that it matches stay.
     pub(super) fn watch(&mut self, subject: &Subject) {
         if let Name::Pattern(pattern) = &subject.name {
-            let watch = Watch { id: TopicId::null(), keeps: Vec::new() };
+            let prefix_bytes = pattern.prefix().len() as u8;
+            let watch = Watch { id: TopicId::null(), prefix_bytes, keeps: Vec::new() };
             self.patterns.insert(subject.event_type, pattern.clone(), watch);
             self.has_patterns = true;
         }
@@ -98,18 +111,15 @@ impl<K: Key> Index<K> {
         }
     }
 
-    /// A pattern has ended: what it keeps goes, unless another keeps it or somebody has subscribed to it.
+    /// A pattern has ended: what it keeps goes, unless another keeps it.
     pub(super) fn unwatch(&mut self, subject: &Subject) {
         let Name::Pattern(pattern) = &subject.name else { return };
         let Some(watch) = self.patterns.remove(subject.event_type, pattern) else { return };
         self.has_patterns = !self.patterns.is_empty();
         self.epoch += 1;
-        for id in watch.keeps {
-            if let Some(topic) = self.topics.get_mut(id) {
-                topic.kept = false;
-                self.end_if_unwanted(id);
-            }
-        }
+        // All of them first: what another pattern keeps from now on may make others of them leave.
+        watch.keeps.iter().for_each(|id| self.unlist(*id));
+        watch.keeps.iter().for_each(|id| self.end_if_unwanted(*id));
     }
 }
 
@@ -132,14 +142,17 @@ mod tests {
         index.grant(pattern.clone(), ids.insert(()));
         index.subscribe(faithful, std::slice::from_ref(&pattern));
         let id = ids.insert(());
+        let Name::Pattern(name) = &pattern.name else { panic!("no pattern") };
+        let keeps =
+            |index: &Index<DefaultKey>| index.patterns.get(EventType::Trade, name).unwrap().keeps.clone();
         index.opened(symbol.clone(), id);
         for _ in 0..10 {
             assert!(!index.hold(&symbol), "opened, so ingest need not be asked");
+            assert_eq!(keeps(&index), [], "wanted by more than the pattern");
             index.subscribe(fickle, std::slice::from_ref(&symbol));
             index.unsubscribe(fickle, std::slice::from_ref(&symbol));
         }
-        let Name::Pattern(name) = &pattern.name else { panic!("no pattern") };
-        assert_eq!(index.patterns.get(EventType::Trade, name).unwrap().keeps, [id]);
+        assert_eq!(keeps(&index), [id]);
         assert_eq!(index.take_unwanted(), []);
         index.disconnect(faithful);
         assert_eq!(index.take_unwanted().len(), 2);

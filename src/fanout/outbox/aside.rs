@@ -7,7 +7,6 @@ use foldhash::fast::RandomState;
 
 use super::super::batch::{Batch, TopicId};
 use super::{Announce, Outbox, Run};
-use crate::market::Subject;
 
 #[derive(Debug, Default)]
 pub(super) struct Aside {
@@ -15,8 +14,6 @@ pub(super) struct Aside {
     urgent: Vec<u8>,
     urgent_written_bytes: usize,
     skipped: HashMap<TopicId, u64, RandomState>,
-    /// Topics that were unsubscribed while events of theirs may have been queued: their names outlive the index.
-    former: Vec<(TopicId, Subject)>,
     /// The announcement that [`Outbox::chunk`] has offered and of which nothing is written yet.
     offered: Option<(TopicId, Rc<Batch>)>,
 }
@@ -49,6 +46,9 @@ impl Aside {
 
     /// The topic whose skipped events have to be announced before `head`, or with nothing queued at all.
     fn due_announcement(&self, head: Option<&Run>) -> Option<TopicId> {
+        if self.skipped.is_empty() {
+            return None;
+        }
         let Some(head) = head else { return self.skipped.keys().next().copied() };
         let topic = head.batch.topic(head.from);
         if self.skipped.contains_key(&topic) {
@@ -58,7 +58,7 @@ impl Aside {
     }
 
     /// Whether something skipped must be announced before the first frame of `run`.
-    fn announces_before(&self, run: &Run) -> bool {
+    pub(super) fn announces_before(&self, run: &Run) -> bool {
         self.due_announcement(Some(run)).is_some()
     }
 }
@@ -69,16 +69,14 @@ impl Outbox {
         self.aside().urgent.extend_from_slice(frame);
     }
 
-    /// Keeps the name of a topic that the client has just left, for as long as events of it may be queued.
-    pub fn remember(&mut self, topic: TopicId, subject: Subject) {
-        if !self.is_empty() {
-            self.aside().former.push((topic, subject));
-        }
-    }
-
     /// The topics of what is skipped and not announced yet.
     pub fn skipped(&self) -> impl Iterator<Item = TopicId> {
         self.aside.iter().flat_map(|aside| aside.skipped())
+    }
+
+    /// How many topics there are of which something is skipped and not announced yet.
+    pub fn skipped_topics(&self) -> usize {
+        self.aside.as_ref().map_or(0, |aside| aside.skipped.len())
     }
 
     /// Counts events that never reached the queue, to be announced like those skipped from it.
@@ -100,8 +98,7 @@ impl Outbox {
         if aside.urgent_is_due(at_boundary) {
             scratch.extend_from_slice(&aside.urgent[aside.urgent_written_bytes..]);
         } else if at_boundary && let Some(topic) = aside.due_announcement(self.head.as_ref()) {
-            let former = aside.former.iter().rev().find(|(id, _)| *id == topic).map(|(_, subject)| subject);
-            let batch = announce(topic, former, aside.skipped[&topic]);
+            let batch = announce(topic, aside.skipped[&topic]);
             scratch.extend_from_slice(batch.slice(0, batch.start(1)));
             aside.offered = Some((topic, batch));
         } else {
@@ -124,8 +121,9 @@ impl Outbox {
             self.settle();
             return true;
         }
+        // What nobody could name would be offered for ever.
         if let Some((topic, batch)) = aside.offered.take()
-            && *written > 0
+            && (*written > 0 || batch.start(1) == 0)
         {
             aside.skipped.remove(&topic);
             self.own_bytes += batch.start(1);

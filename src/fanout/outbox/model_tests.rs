@@ -6,8 +6,9 @@ use std::collections::HashMap;
 use proptest::prelude::*;
 use slotmap::SlotMap;
 
-use super::super::batch::{Entry, Frames, Ledger};
+use super::super::batch::{EndedNames, Entry, Frames, Ledger};
 use super::*;
+use crate::market::{EventType, Subject};
 
 /// A frame of these tests: kind, topic, number (u32), how many bytes of filler follow.
 const HEADER: usize = 7;
@@ -18,6 +19,10 @@ fn frame(kind: u8, topic: u8, number: u32, filler: u8) -> Vec<u8> {
     frame.push(filler);
     frame.resize(HEADER + filler as usize, b'.');
     frame
+}
+
+fn subject(topic: u8) -> Subject {
+    Subject::parse(EventType::Trade, &[b'A' + topic]).unwrap()
 }
 
 /// What a client would read: (kind, topic, number), whole frames only.
@@ -40,6 +45,8 @@ enum Op {
     Lost(u8, u8),
     SkipTo(u16),
     Leave(u8),
+    /// A topic's id ends; its next events come under another.
+    Close(u8),
     Write(u16),
 }
 
@@ -51,12 +58,16 @@ fn op() -> impl Strategy<Value = Op> {
         1 => (0u8..3, 1u8..5).prop_map(|(topic, n)| Op::Lost(topic, n)),
         1 => (0u16..300).prop_map(Op::SkipTo),
         1 => (0u8..3).prop_map(Op::Leave),
+        1 => (0u8..3).prop_map(Op::Close),
         5 => (0u16..200).prop_map(Op::Write),
     ]
 }
 
 struct Client {
+    slots: SlotMap<TopicId, u8>,
+    /// The topics' present ids.
     ids: Vec<TopicId>,
+    names: EndedNames,
     outbox: Outbox,
     ledger: Ledger,
     wire: Vec<u8>,
@@ -68,9 +79,11 @@ struct Client {
 
 impl Client {
     fn new() -> Self {
-        let mut slots: SlotMap<TopicId, ()> = SlotMap::with_key();
+        let mut slots: SlotMap<TopicId, u8> = SlotMap::with_key();
         Self {
-            ids: (0..4).map(|_| slots.insert(())).collect(),
+            ids: (0..4).map(|topic| slots.insert(topic)).collect(),
+            slots,
+            names: EndedNames::default(),
             outbox: Outbox::default(),
             ledger: Ledger::default(),
             wire: Vec::new(),
@@ -105,8 +118,15 @@ impl Client {
             Op::Leave(topic) => {
                 self.replies += 1;
                 let reply = frame(b'U', *topic, self.replies, 3);
-                let ends = [self.ids[*topic as usize]].into();
-                self.outbox.push_own(Batch::farewell(reply, ends, &self.ledger));
+                let ends = [(self.ids[*topic as usize], subject(*topic))];
+                self.outbox.push_mark(&Batch::mark(&ends, &self.names, &self.ledger));
+                self.outbox.push_own(Batch::own(reply, &self.ledger));
+            }
+            Op::Close(topic) => {
+                let closed = std::mem::replace(&mut self.ids[*topic as usize], self.slots.insert(*topic));
+                self.slots.remove(closed);
+                let mark = Batch::mark(&[(closed, subject(*topic))], &self.names, &self.ledger);
+                self.outbox.push_mark(&mark);
             }
             Op::Write(room) => self.write(*room as usize),
         }
@@ -134,10 +154,11 @@ impl Client {
 
     /// A socket with `room` bytes of room.
     fn write(&mut self, mut room: usize) {
-        let ids = self.ids.clone();
         let ledger = self.ledger.clone();
-        let announce = |topic: TopicId, _: Option<&Subject>, count: u64| {
-            let topic = ids.iter().position(|id| *id == topic).unwrap() as u8;
+        let Self { slots, names, .. } = self;
+        let announce = |id: TopicId, count: u64| {
+            let closed = || (0..4).find(|topic| names.get(id) == Some(subject(*topic)));
+            let topic = slots.get(id).copied().or_else(closed).expect("an end is marked behind it");
             Batch::own(frame(b'S', topic, count as u32, 0), &ledger)
         };
         let mut scratch = Vec::with_capacity(128);
@@ -170,6 +191,7 @@ proptest! {
         prop_assert!(client.outbox.is_empty());
         prop_assert_eq!((client.outbox.event_bytes(), client.outbox.own_bytes()), (0, 0));
         prop_assert_eq!(client.ledger.bytes(), 0, "an empty outbox keeps no batch alive");
+        prop_assert!(client.names.is_empty(), "nor the name of a topic that has ended");
         prop_assert!(client.outbox.tail.is_none() && client.outbox.aside.is_none(), "nor memory of its own");
 
         let frames = parse(&client.wire);
@@ -216,6 +238,35 @@ proptest! {
                     prop_assert_eq!(next.2, *number, "the next event follows the skipped ones");
                 }
             }
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(1_000))]
+
+    /// Whatever ids a topic has had, what is skipped of it is announced before its next event.
+    #[test]
+    fn an_announcement_stands_before_the_next_event_under_another_id(
+        steps in prop::collection::vec((prop::collection::vec((0u8..3, 0u8..40), 1..12), 0u8..6, 0u16..900), 1..20),
+    ) {
+        let mut client = Client::new();
+        for (batch, closed, bytes) in steps {
+            client.events(&batch);
+            if closed < 3 {
+                client.apply(&Op::Close(closed));
+            }
+            // Skips now and then, writes otherwise.
+            client.apply(&if bytes < 300 { Op::SkipTo(bytes) } else { Op::Write(bytes - 300) });
+        }
+        client.write(usize::MAX);
+        let mut accounted: HashMap<u8, u32> = HashMap::new();
+        for (kind, topic, number) in parse(&client.wire) {
+            let accounted = accounted.entry(topic).or_default();
+            if kind == b'E' {
+                prop_assert_eq!(*accounted, number, "of topic {}", topic);
+            }
+            *accounted += if kind == b'S' { number } else { 1 };
         }
     }
 }

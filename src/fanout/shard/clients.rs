@@ -231,12 +231,11 @@ impl Shard {
         if !conn.is_live() {
             return;
         }
-        // What is yet to be announced has to be named when the topic has gone with its last subscriber.
-        for topic in conn.outbox.skipped().collect::<Vec<_>>() {
-            if let Some(subject) = self.index.subject(topic) {
-                conn.outbox.remember(topic, subject.clone());
-            }
-        }
+        // What is yet to be announced goes first, and has to be named when the topic has gone with its last subscriber.
+        let named = |topic| Some((topic, self.index.subject(topic)?.clone()));
+        let ended: Vec<_> = conn.outbox.skipped().filter_map(named).collect();
+        self.mark_ended(key, &ended);
+        let Some(conn) = self.conns.get_mut(key) else { return };
         conn.outbox.push_own(Batch::own(close::close_frame(code, reason), &self.ledger));
         conn.phase = Phase::Closing;
         conn.unread = None;

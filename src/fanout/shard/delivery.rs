@@ -177,12 +177,12 @@ impl Shard {
     }
 
     fn write(&mut self, key: ConnKey) -> Written {
-        let Self { conns, index, ledger, clock, config, metrics, gather_scratch, .. } = self;
+        let Self { conns, index, ledger, ended_names, clock, config, metrics, gather_scratch, .. } = self;
         let Some(conn) = conns.get_mut(key) else { return Written::Gone };
-        let announce = |topic, former: Option<&_>, count| {
-            let subject = index.subject(topic).or(former);
+        let announce = |topic, count| {
+            let subject = index.subject(topic).cloned().or_else(|| ended_names.get(topic));
             let frame =
-                subject.map(|subject| reply::skipped(subject, count, clock.unix_ms)).unwrap_or_default();
+                subject.map(|subject| reply::skipped(&subject, count, clock.unix_ms)).unwrap_or_default();
             Batch::own(frame, ledger)
         };
         let room_bytes = limits::BACKFILL_BYTES.min(config.max_outbox_bytes / 2);
@@ -238,9 +238,12 @@ impl Shard {
     /// these alone are too many is closed.
     pub(super) fn limit_outbox(&mut self, key: ConnKey) {
         let limit_bytes = self.config.max_outbox_bytes;
-        let Some(conn) = self.conns.get_mut(key) else { return };
+        let Some(conn) = self.conns.get_mut(key).filter(|conn| conn.is_live()) else { return };
+        if conn.outbox.skipped_topics() > limits::SKIPPED_TOPICS_FACTOR * self.config.max_opened_topics {
+            return self.close_slow(key);
+        }
         let queued_bytes = conn.outbox.limited_bytes();
-        if !conn.is_live() || !conn.slowness.is_due(queued_bytes, limit_bytes, self.clock.tick()) {
+        if !conn.slowness.is_due(queued_bytes, limit_bytes, self.clock.tick()) {
             return;
         }
         if queued_bytes - conn.outbox.event_bytes() > limit_bytes {
@@ -301,7 +304,11 @@ impl Shard {
         self.metrics.slow_closed.add(1);
         let Some(conn) = self.conns.get_mut(key) else { return };
         conn.outbox.clear();
-        let message = format!("Too slow: more than {} bytes were waiting", self.config.max_outbox_bytes);
+        let message = format!(
+            "Too slow: more than {} bytes or the losses of {} symbols were waiting",
+            self.config.max_outbox_bytes,
+            limits::SKIPPED_TOPICS_FACTOR * self.config.max_opened_topics
+        );
         self.refuse_and_close(key, &Refusal::new(ErrorCode::SlowClient, message));
     }
 }

@@ -2,15 +2,17 @@
 
 use std::collections::HashSet;
 
+use foldhash::fast::RandomState;
+
 use super::super::Past;
 use super::super::batch::{Batch, TopicId};
 use super::Shard;
 use crate::conn::close::CloseCode;
 use crate::conn::session::{Action, ErrorCode, Id, Refusal, Request, Selection, Subscribe};
 use crate::conn::{Conn, ConnKey, Phase, reply};
-use crate::ingest;
 use crate::ingest::recall::Recall;
 use crate::market::{Name, Subject, Symbol};
+use crate::{ingest, limits};
 
 /// Requests refused for their rate, in a row, after which the client is closed (1008).
 const RATE_STRIKES_MAX: u8 = 100;
@@ -102,6 +104,36 @@ impl Shard {
         self.release_unwanted();
     }
 
+    /// Ingest has taken back topics that were idle: their ids end here. What clients are kept by them is queued, and what waits then
+    /// gets a mark behind it, so that whatever is skipped of it is announced by name, and before the symbol comes again.
+    pub(super) fn closed(&mut self, topics: &[TopicId]) {
+        let (ledger, now_us) = (self.ledger.clone(), self.clock.now_us);
+        for topics in topics.chunks(limits::TOPICS_PER_MARK) {
+            let mut waiting = HashSet::<ConnKey, RandomState>::default();
+            for &topic in topics {
+                self.for_each_subscriber(topic, |key, conn, _| {
+                    if let Some(extras) = &mut conn.extras {
+                        extras.close(&mut conn.outbox, topic, &ledger, now_us);
+                    }
+                    if !conn.outbox.is_empty() {
+                        waiting.insert(key);
+                    }
+                });
+            }
+            if !waiting.is_empty() {
+                let named = |topic: &TopicId| Some((*topic, self.index.subject(*topic)?.clone()));
+                let closed: Vec<_> = topics.iter().filter_map(named).collect();
+                let mark = Batch::mark(&closed, &self.ended_names, &ledger);
+                for key in waiting {
+                    if let Some(conn) = self.conns.get_mut(key) {
+                        conn.outbox.push_mark(&mark);
+                    }
+                }
+            }
+            topics.iter().for_each(|topic| self.index.closed(*topic));
+        }
+    }
+
     /// Ingest has answered the oldest request: from here on, the events of its topics come.
     pub(super) fn granted(&mut self, topics: Vec<(Subject, TopicId)>, past: Option<Box<Past>>) {
         for (subject, topic) in topics {
@@ -157,16 +189,20 @@ impl Shard {
         let frame = reply::unsubscribed(&names, &held, id, self.clock.unix_ms);
         let ended =
             self.ended(key, left.into_iter().map(|left| (left.topic, left.subject)).collect(), queued);
-        let ends = ended.iter().map(|(topic, _)| *topic).collect();
-        if let Some(conn) = self.conns.get_mut(key) {
-            for (topic, subject) in ended {
-                conn.outbox.remember(topic, subject);
-            }
-        }
-        let frame = Batch::farewell(frame, ends, &self.ledger);
+        self.mark_ended(key, &ended);
+        let frame = Batch::own(frame, &self.ledger);
         self.queue_own(key, frame);
         self.trim_backfill(key);
         self.release_unwanted();
+    }
+
+    /// Marks in a client's outbox that topics end for it, if anything waits there: what is skipped of them is announced, by name, before
+    /// what is queued from now on.
+    pub(super) fn mark_ended(&mut self, key: ConnKey, ended: &[(TopicId, Subject)]) {
+        let Some(conn) = self.conns.get_mut(key).filter(|conn| !conn.outbox.is_empty()) else { return };
+        for some in ended.chunks(limits::TOPICS_PER_MARK) {
+            conn.outbox.push_mark(&Batch::mark(some, &self.ended_names, &self.ledger));
+        }
     }
 
     /// What waits for a client and has come by patterns that it is about to leave: what is skipped of it has to be announced
@@ -198,11 +234,16 @@ impl Shard {
         held.filter(|subject| selection.types.contains(&subject.event_type)).cloned().collect()
     }
 
-    /// Gives back to ingest what nobody here wants any more.
+    /// Gives back to ingest what nobody here wants any more, and what is idle of too many topics that patterns have opened.
     pub(super) fn release_unwanted(&mut self) {
+        let shard = self.links.id;
         let topics = self.index.take_unwanted();
         if !topics.is_empty() {
-            self.ask_ingest(ingest::Command::Release { shard: self.links.id, topics });
+            self.ask_ingest(ingest::Command::Release { shard, topics });
+        }
+        let topics = self.index.take_retired();
+        if !topics.is_empty() {
+            self.ask_ingest(ingest::Command::Retire { shard, topics });
         }
     }
 

@@ -11,7 +11,9 @@ use crate::fanout::index::Index;
 
 const SHARDS: usize = 2;
 const TYPES: [EventType; 2] = [EventType::Trade, EventType::News];
-const SYMBOLS: [&str; 2] = ["A", "AA"];
+const SYMBOLS: [&str; 6] = ["A", "AA", "AB", "AAA", "B", "C"];
+/// So few topics may live by patterns alone that some leave all the time.
+const OPENED_MAX: usize = 1;
 const NAMES: [&str; 5] = ["A", "AA", "*", "A*", "AA*"];
 
 #[derive(Debug, Clone)]
@@ -40,7 +42,7 @@ fn op() -> impl Strategy<Value = Op> {
         4 => (any::<usize>(), subjects.clone()).prop_map(|(client, subjects)| Op::Subscribe(client, subjects)),
         4 => (any::<usize>(), subjects).prop_map(|(client, subjects)| Op::Unsubscribe(client, subjects)),
         1 => any::<usize>().prop_map(Op::Disconnect),
-        6 => (0..6usize, 0..SYMBOLS.len()).prop_map(|(event_type, symbol)| {
+        8 => (0..6usize, 0..SYMBOLS.len()).prop_map(|(event_type, symbol)| {
             Op::Publish(TYPES[event_type / 5], SYMBOLS[symbol])
         }),
         4 => Just(Op::HandOver),
@@ -52,17 +54,18 @@ fn op() -> impl Strategy<Value = Op> {
 enum ToIngest {
     Want(Vec<Subject>),
     Release(Vec<TopicId>),
+    Retire(Vec<TopicId>),
 }
 
 enum ToShard {
     Opened(Vec<(Subject, TopicId)>),
     Granted(Vec<(Subject, TopicId)>),
+    Closed(Vec<TopicId>),
     Batch(Option<Frames>),
     /// Stands behind the frames of an event, if there are any.
     Published(u64),
 }
 
-#[derive(Default)]
 struct Shard {
     index: Index<DefaultKey>,
     inbox: VecDeque<ToShard>,
@@ -72,6 +75,8 @@ struct Shard {
     /// By event: who has got it, and by whom it has to be got, in which round of subscribing.
     got: BTreeMap<u64, BTreeSet<DefaultKey>>,
     due: BTreeMap<u64, (Subject, Vec<(DefaultKey, u64)>)>,
+    /// By topic the last event that came.
+    last: BTreeMap<Subject, u64>,
 }
 
 #[derive(Default)]
@@ -121,6 +126,16 @@ impl Shard {
         if !unwanted.is_empty() {
             self.outbox.push_back(ToIngest::Release(unwanted));
         }
+        let retired = self.index.take_retired();
+        if !retired.is_empty() {
+            self.outbox.push_back(ToIngest::Retire(retired));
+        }
+    }
+
+    /// Topics and patterns that a client here has subscribed to or waits for.
+    fn asked_for(&self) -> BTreeSet<&Subject> {
+        let held = self.clients.values().flat_map(|client| client.held.iter().map(|(held, _)| held));
+        held.chain(self.pending.iter().flat_map(|(_, subjects)| subjects)).collect()
     }
 
     fn take(&mut self, round: u64) {
@@ -140,6 +155,7 @@ impl Shard {
                     None => self.index.release(&subjects),
                 }
             }
+            Some(ToShard::Closed(topics)) => topics.into_iter().for_each(|id| self.index.closed(id)),
             Some(ToShard::Batch(frames)) => frames.iter().for_each(|frames| self.apply(frames)),
             Some(ToShard::Published(event)) => self.check(event),
         }
@@ -153,6 +169,13 @@ impl Shard {
             start = entry.end as usize;
             let number = frame.split("\"timestamp\":").nth(1).and_then(|rest| rest.split('}').next());
             let event: u64 = number.and_then(|number| number.parse().ok()).expect("a number");
+            let topic = self.due[&event].0.clone();
+            // An id that nobody knows: there was no subscription when it was routed, or there is none any more.
+            if let Some(subject) = self.index.subject(entry.topic) {
+                assert_eq!(*subject, topic, "an id names one topic");
+                let last = self.last.insert(topic, event);
+                assert!(last.is_none_or(|last| last < event), "out of order");
+            }
             let mut subscriptions = vec![entry.topic];
             subscriptions.extend(self.index.patterns_of(entry.topic));
             assert!(self.index.has_patterns() || subscriptions.len() == 1);
@@ -190,7 +213,17 @@ struct World {
 
 impl World {
     fn new() -> Self {
-        let shards = (0..SHARDS).map(|_| Shard::default()).collect();
+        let shard = |_| Shard {
+            index: Index::bounded(0, OPENED_MAX),
+            inbox: VecDeque::new(),
+            outbox: VecDeque::new(),
+            pending: VecDeque::new(),
+            clients: SlotMap::new(),
+            got: BTreeMap::new(),
+            due: BTreeMap::new(),
+            last: BTreeMap::new(),
+        };
+        let shards = (0..SHARDS).map(shard).collect();
         Self {
             router: Router::new(SHARDS, 1_000),
             shards,
@@ -281,19 +314,47 @@ impl World {
             Some(ToIngest::Release(topics)) => {
                 topics.into_iter().for_each(|topic| self.router.release(id, topic));
             }
+            Some(ToIngest::Retire(topics)) => {
+                self.hand_over();
+                topics.iter().for_each(|topic| self.router.retire(id, *topic));
+                self.shards[id].inbox.push_back(ToShard::Closed(topics));
+            }
         }
     }
 
-    /// Everyone goes, and all that is under way arrives.
-    fn end(mut self) {
-        while !self.clients.is_empty() {
-            self.apply(Op::Disconnect(0));
-        }
+    /// All that is under way arrives.
+    fn settle(&mut self) {
         self.hand_over();
         while self.shards.iter().any(|shard| !shard.inbox.is_empty() || !shard.outbox.is_empty()) {
             (0..SHARDS).for_each(|shard| self.apply(Op::Ingest(shard, 1)));
             (0..SHARDS).for_each(|shard| self.apply(Op::Shard(shard, 1)));
         }
+    }
+
+    /// With nothing under way each shard knows what its clients asked for and few topics more, and ingest what the shards know.
+    fn check_bounds(&mut self) {
+        self.settle();
+        let mut most = 0;
+        for shard in &self.shards {
+            let asked_for = shard.asked_for().len();
+            let topics = shard.index.topics();
+            let opened_max = limits::OPENED_TOPICS_FACTOR * OPENED_MAX;
+            assert!(
+                (asked_for..=asked_for + opened_max).contains(&topics),
+                "{topics} topics, {asked_for} asked for"
+            );
+            most += topics;
+        }
+        assert!(self.router.topics() <= most, "{} topics, {most} on the shards", self.router.topics());
+    }
+
+    /// Everyone goes, and all that is under way arrives.
+    fn end(mut self) {
+        self.check_bounds();
+        while !self.clients.is_empty() {
+            self.apply(Op::Disconnect(0));
+        }
+        self.settle();
         assert_eq!(self.router.topics(), 0, "ids are freed");
         for shard in &self.shards {
             assert_eq!((shard.index.topics(), shard.index.has_patterns()), (0, false));
