@@ -224,20 +224,21 @@ impl Swarm {
             connection.flush().map_err(|error| words(&error))?;
         }
         if event.is_readable() || event.is_read_closed() {
-            self.read(at)?;
+            self.read(at, event.is_read_closed())?;
         }
         Ok(())
     }
 
-    fn read(&mut self, at: usize) -> Result<(), String> {
+    fn read(&mut self, at: usize, is_closed: bool) -> Result<(), String> {
         // Taken out, so that what is in it can be read while the connection changes.
         let mut scratch = std::mem::take(&mut self.scratch);
-        let outcome = self.read_into(at, &mut scratch);
+        let outcome = self.read_into(at, &mut scratch, is_closed);
         self.scratch = scratch;
         outcome
     }
 
-    fn read_into(&mut self, at: usize, scratch: &mut [u8]) -> Result<(), String> {
+    /// Reads what there is; if the peer `is_closed`, up to the end, as that was told with the same event.
+    fn read_into(&mut self, at: usize, scratch: &mut [u8], is_closed: bool) -> Result<(), String> {
         loop {
             let Some(connection) = self.connections.get_mut(at) else { return Ok(()) };
             let Some((len, is_drained)) = connection.read(scratch).map_err(|error| words(&error))? else {
@@ -247,7 +248,7 @@ impl Swarm {
             self.last_read_ns = now_ns;
             let used = self.consume(at, &scratch[..len], now_ns)?;
             self.connections[at].keep(&scratch[used..len]);
-            if is_drained {
+            if is_drained && !is_closed {
                 return Ok(());
             }
         }

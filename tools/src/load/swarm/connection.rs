@@ -90,7 +90,8 @@ impl Connection {
             Ok(read) => {
                 front.copy_from_slice(&self.rest);
                 self.rest.clear();
-                // Less than there was room for: the next bytes come with an event of their own.
+                // Less than there was room for: the next bytes come with an event of their own, but not an end that
+                // has come already.
                 Ok(Some((kept + read, read < room.len())))
             }
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(None),
