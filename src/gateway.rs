@@ -315,6 +315,7 @@ fn ingest_config(config: &Config) -> IngestConfig {
             look_up: last_value_types(config),
         },
         stale_after: config.stale_after,
+        max_backlog_bytes: config.max_backlog_bytes / config.shards,
     }
 }
 

@@ -117,6 +117,8 @@ pub struct IngestConfig {
     pub history: HistoryConfig,
     /// `STALE_AFTER`; zero = never.
     pub stale_after: Duration,
+    /// A shard's part of `MAX_BACKLOG_BYTES`.
+    pub max_backlog_bytes: usize,
 }
 
 impl IngestConfig {
@@ -174,6 +176,7 @@ impl Prepared {
     ) -> io::Result<JoinHandle<()>> {
         let ingest = Ingest {
             router: Router::with_history(shards.len(), config.deduplicate, config.history.clone()),
+            replay_bytes_sent: vec![0; shards.len()],
             handover: Handover::new(shards, Arc::clone(&state)),
             config,
             poll: self.poll,
@@ -196,6 +199,8 @@ struct Ingest {
     inbox: Inbox<Command>,
     router: Router,
     handover: Handover,
+    /// For each shard, see [`ShardMetrics::replay_bytes_taken`](crate::metrics::ShardMetrics::replay_bytes_taken).
+    replay_bytes_sent: Vec<u64>,
     link: Option<Box<Link>>,
     lost: UnboundedSender<Lost>,
     look_ups: UnboundedSender<Vec<Subject>>,

@@ -41,7 +41,7 @@ fn recall(router: &mut Router, subject: &Subject, checked: Result<Event<'_>, Rej
     let seen = seq.and_then(|seq| seq.checked_sub(1));
     let asked = Recall { snapshot: true, resume: seen.map(|seen| (subject.clone(), seen)).into_iter().collect() };
     router.want(0, subject);
-    let past = router.recall(std::slice::from_ref(subject), &asked, 1);
+    let past = router.recall(std::slice::from_ref(subject), &asked, usize::MAX, 1);
     // A `seq` with escapes in its name isn't seen in time for the log.
     let replayed = seen.is_some() && past.recovered == [true];
     assert!(past.floors.is_empty());

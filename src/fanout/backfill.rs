@@ -1,5 +1,8 @@
 //! What has been, on its way to one client: last values that wait for room in the outbox, and which live events the client
 //! has seen already, on another gateway. Pure.
+//!
+//! A value that waits is the topic's last one, as a live event takes its place, and its frame is the history's own: however many
+//! clients wait for it, it is there once. What a client keeps to know its turn is counted in the shard's [`Ledger`].
 
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::rc::Rc;
@@ -9,13 +12,13 @@ use foldhash::fast::RandomState;
 use serde::Deserialize;
 
 use super::LookedUp;
-use super::batch::{Batch, Entry, Frames, Ledger, TopicId};
+use super::batch::{Batch, Claim, Entry, Frames, Ledger, TopicId};
 use super::outbox::Outbox;
 
 /// One client's backfill; empty once it is through.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Backfill {
-    /// What is to come, in order.
+    /// What is to come, in order. A topic waits for one turn at most, however often it is asked for.
     steps: VecDeque<Step>,
     /// The last values of the steps. One that is gone has been overtaken by a live event, or its subscription has ended.
     values: HashMap<TopicId, Bytes, RandomState>,
@@ -23,6 +26,7 @@ pub struct Backfill {
     awaited: HashSet<TopicId, RandomState>,
     /// The highest `seq` that the client has seen of a topic, where this gateway is behind it.
     floors: HashMap<TopicId, u64, RandomState>,
+    claim: Claim,
 }
 
 #[derive(Debug)]
@@ -33,6 +37,17 @@ enum Step {
 }
 
 impl Backfill {
+    /// Nothing yet.
+    pub fn new(ledger: &Ledger) -> Self {
+        Self {
+            steps: VecDeque::new(),
+            values: HashMap::default(),
+            awaited: HashSet::default(),
+            floors: HashMap::default(),
+            claim: Claim::new(ledger),
+        }
+    }
+
     /// Whether nothing is left to do, now or later.
     pub fn is_done(&self) -> bool {
         self.steps.is_empty() && self.floors.is_empty()
@@ -40,11 +55,25 @@ impl Backfill {
 
     /// Last values to be sent as there is room, then those that are being looked up, and then `ends`.
     pub fn push(&mut self, values: Vec<(TopicId, Bytes)>, awaited: Vec<TopicId>, ends: Vec<Rc<Batch>>) {
+        let Self { steps, values: waiting, awaited: looked_up, .. } = self;
+        let waits = |topic: &TopicId| waiting.contains_key(topic) || looked_up.contains(topic);
+        steps.retain(|step| !matches!(step, Step::Value(topic) if !waits(topic)));
         let topics = values.iter().map(|(topic, _)| topic).chain(&awaited);
-        self.steps.extend(topics.map(|topic| Step::Value(*topic)));
+        steps.extend(topics.filter(|topic| !waits(topic)).map(|topic| Step::Value(*topic)));
         self.values.extend(values);
         self.awaited.extend(awaited);
         self.steps.extend(ends.into_iter().map(Step::End));
+        self.count();
+    }
+
+    /// Tells the ledger how much memory this takes, besides frames.
+    fn count(&mut self) {
+        self.claim.set(
+            self.steps.capacity() * size_of::<Step>()
+                + self.values.capacity() * size_of::<(TopicId, Bytes)>()
+                + self.awaited.capacity() * size_of::<TopicId>()
+                + self.floors.capacity() * size_of::<(TopicId, u64)>(),
+        );
     }
 
     /// The client has seen a topic up to `seq`, which is more than this gateway has.
@@ -62,6 +91,7 @@ impl Backfill {
             if let Some(seq) = value.seq {
                 self.floors.entry(value.topic).or_insert(seq);
             }
+            self.count();
         }
     }
 
@@ -127,6 +157,7 @@ impl Backfill {
                 None => {
                     self.values = HashMap::default();
                     self.steps = VecDeque::new();
+                    self.count();
                     return;
                 }
             }
@@ -190,7 +221,8 @@ mod tests {
     fn last_values_come_as_there_is_room_and_then_their_end() {
         let mut ids: SlotMap<TopicId, ()> = SlotMap::with_key();
         let values: Vec<_> = (0..100).map(|n| (ids.insert(()), frame(n, 5_000))).collect();
-        let (mut backfill, mut outbox, ledger) = (Backfill::default(), Outbox::default(), Ledger::default());
+        let ledger = Ledger::default();
+        let (mut backfill, mut outbox) = (Backfill::new(&ledger), Outbox::default());
         backfill.push(values.clone(), Vec::new(), vec![Batch::own(b"END".to_vec(), &ledger)]);
         // Live before its turn, and left before its turn.
         backfill.forget(values[50].0);
@@ -201,13 +233,38 @@ mod tests {
         assert!(all == [expected, b"END".to_vec()].concat());
         assert!(most < ROOM_BYTES + 6_000);
         assert!(backfill.is_done());
+        assert_eq!(ledger.bytes(), 0);
+    }
+
+    #[test]
+    fn what_is_asked_for_again_waits_once_and_counts() {
+        let mut ids: SlotMap<TopicId, ()> = SlotMap::with_key();
+        let values: Vec<_> = (0..1_000).map(|n| (ids.insert(()), frame(n, 0))).collect();
+        let ledger = Ledger::default();
+        let (mut backfill, mut outbox) = (Backfill::new(&ledger), Outbox::default());
+        backfill.push(values.clone(), Vec::new(), Vec::new());
+        let once_bytes = ledger.bytes();
+        assert!((24_000..200_000).contains(&once_bytes), "{once_bytes}");
+        for _ in 0..100 {
+            // Some of them go live meanwhile: their next values come behind.
+            values[..500].iter().for_each(|(topic, _)| backfill.forget(*topic));
+            backfill.push(values.clone(), Vec::new(), Vec::new());
+        }
+        assert!(ledger.bytes() < 2 * once_bytes, "{} after {once_bytes}", ledger.bytes());
+        let order = values[500..].iter().chain(&values[..500]);
+        let expected: Vec<u8> = order.flat_map(|(_, frame)| frame.to_vec()).collect();
+        assert!(drain(&mut backfill, &mut outbox, &ledger).0 == expected);
+        assert_eq!(ledger.bytes(), 0);
+        backfill.push(values, Vec::new(), Vec::new());
+        drop(backfill);
+        assert_eq!(ledger.bytes(), 0);
     }
 
     #[test]
     fn what_a_client_has_seen_is_kept_from_it_until_something_new_comes() {
         let mut ids: SlotMap<TopicId, ()> = SlotMap::with_key();
         let topic = ids.insert(());
-        let mut backfill = Backfill::default();
+        let mut backfill = Backfill::new(&Ledger::default());
         backfill.set_floor(topic, 7);
         assert!(!backfill.is_news(topic, &frame(6, 0)));
         assert!(!backfill.is_news(topic, &frame(7, 70_000)));

@@ -61,7 +61,7 @@ pub struct Notice {
     pub news: News,
 }
 
-/// Bytes of the batches that outboxes keep alive on one shard.
+/// Bytes of the batches that outboxes keep alive on one shard, and of what else waits for its clients.
 #[derive(Debug, Clone, Default)]
 pub struct Ledger(Rc<Cell<usize>>);
 
@@ -117,6 +117,32 @@ impl EndedNames {
         if names.is_empty() {
             *names = HashMap::default();
         }
+    }
+}
+
+/// Bytes besides batches that wait for a client, counted in a shard's [`Ledger`].
+#[derive(Debug)]
+pub struct Claim {
+    bytes: usize,
+    ledger: Ledger,
+}
+
+impl Claim {
+    /// Nothing yet.
+    pub fn new(ledger: &Ledger) -> Self {
+        Self { bytes: 0, ledger: ledger.clone() }
+    }
+
+    /// It is so many bytes now.
+    pub fn set(&mut self, bytes: usize) {
+        self.ledger.0.set(self.ledger.0.get() - self.bytes + bytes);
+        self.bytes = bytes;
+    }
+}
+
+impl Drop for Claim {
+    fn drop(&mut self) {
+        self.set(0);
     }
 }
 

@@ -129,11 +129,8 @@ mod tests {
             let (mut extras, mut outbox) = (Extras::default(), Outbox::default());
             let change = Change { conflate: Some(Conflate::Latest), max_rate };
             extras.conflation.change(&mut outbox, [(pattern, EventType::Trade)].into_iter(), change);
-            extras.backfill.get_or_insert_default().push(
-                vec![(old, Bytes::from_static(b"value,"))],
-                Vec::new(),
-                Vec::new(),
-            );
+            let backfill = extras.backfill.insert(Box::new(Backfill::new(&ledger)));
+            backfill.push(vec![(old, Bytes::from_static(b"value,"))], Vec::new(), Vec::new());
             extras.close(&mut outbox, old, &ledger, 1);
             extras.queue(&mut outbox, &event(old, b"1,"), pattern, old, (0, 1));
             extras.queue(&mut outbox, &event(old, b"2,"), pattern, old, (0, 1));

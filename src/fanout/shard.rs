@@ -141,6 +141,8 @@ pub(super) struct Shard {
     opened: Vec<(ConnKey, u32)>,
     ledger: Ledger,
     ended_names: EndedNames,
+    /// Bytes of replays that ingest has sent.
+    replay_bytes_taken: u64,
     /// Requests that wait for ingest, in the order in which it will answer.
     pending: VecDeque<Pending>,
     /// Connections with something to write.
@@ -177,6 +179,7 @@ impl Shard {
             offers: 0,
             ledger: Ledger::default(),
             ended_names: EndedNames::default(),
+            replay_bytes_taken: 0,
             pending: VecDeque::new(),
             dirty: VecDeque::new(),
             unfinished: Vec::new(),
@@ -272,6 +275,8 @@ impl Shard {
         self.metrics.subscriptions.set(self.index.subscriptions() as u64);
         self.metrics.topics.set(self.index.topics() as u64);
         self.metrics.backlog_bytes.set(self.ledger.bytes() as u64);
+        // Behind the backlog that they are a part of now: ingest counts them until it sees this.
+        self.metrics.replay_bytes_taken.set(self.replay_bytes_taken);
     }
 
     /// Marks a connection as having something to write.

@@ -23,7 +23,10 @@ impl Ingest {
         self.hand_over();
         let ids: Vec<_> = subjects.iter().map(|subject| self.router.want(shard, subject)).collect();
         let now_us = self.state.metrics.started.elapsed().as_micros() as u64;
-        let past = self.router.recall(&subjects, recall, now_us);
+        let past = self.router.recall(&subjects, recall, self.replay_room_bytes(shard), now_us);
+        if let Some(sent_bytes) = self.replay_bytes_sent.get_mut(shard) {
+            *sent_bytes += past.replay.bytes.len() as u64;
+        }
         let unknown = self.router.take_look_ups();
         if !unknown.is_empty() {
             // The task ends when the gateway drains; then nobody waits for a snapshot.
@@ -35,6 +38,17 @@ impl Ingest {
         metrics.topics_not_recovered.add(past.recovered.len() as u64 - resumed);
         let granted = subjects.into_iter().zip(ids).collect();
         self.handover.grant(&mut self.router, shard, granted, Some(Box::new(past)));
+    }
+
+    /// How large a replay may be, so that what waits on a shard, and what is on its way there, stays within its part of
+    /// `MAX_BACKLOG_BYTES`, however many clients come back at once.
+    fn replay_room_bytes(&self, shard: usize) -> usize {
+        let sent_bytes = self.replay_bytes_sent.get(shard).copied().unwrap_or_default();
+        let metrics = &self.state.metrics.shards[shard];
+        // In this order: what is no longer on its way is in the backlog by then.
+        let on_their_way_bytes = sent_bytes - metrics.replay_bytes_taken.get();
+        let waiting_bytes = metrics.backlog_bytes.get() + on_their_way_bytes;
+        self.config.max_backlog_bytes.saturating_sub(waiting_bytes as usize)
     }
 
     /// Last values have been looked up: whoever waits for them is told, behind the events that came meanwhile.

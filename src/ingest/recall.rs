@@ -20,11 +20,12 @@ pub struct Recall {
 
 impl Router {
     /// Recalls what a request for `subjects`, all of which the shard wants, asks of the past. Topics that a pattern among
-    /// them matches and that have a last value are opened: [`Router::take_opened`] has them.
-    pub fn recall(&mut self, subjects: &[Subject], recall: &Recall, now_us: u64) -> Past {
+    /// them matches and that have a last value are opened: [`Router::take_opened`] has them. Of what was missed, at most
+    /// `room_bytes` are replayed.
+    pub fn recall(&mut self, subjects: &[Subject], recall: &Recall, room_bytes: usize, now_us: u64) -> Past {
         let mut past = Past::default();
         let mut settled = HashSet::new();
-        let mut replay = Replay::default();
+        let mut replay = Replay::with_room(room_bytes);
         for (subject, seen) in &recall.resume {
             let topic = self.topic_of(subject);
             let resumed = topic.map(|(id, slot)| (id, self.history.resume(slot, *seen, id, &mut replay)));
@@ -40,7 +41,7 @@ impl Router {
                 Some((_, Resumed::Lost)) | None => {}
             }
         }
-        let Replay { bytes, table } = replay;
+        let Replay { bytes, table, .. } = replay;
         past.replay = Frames { bytes: bytes.into(), table, arrived_us: now_us };
         if recall.snapshot {
             for subject in subjects {

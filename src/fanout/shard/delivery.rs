@@ -297,6 +297,17 @@ impl Shard {
             let queued_bytes = self.conns.get(key).map_or(0, |conn| conn.outbox.event_bytes());
             self.apply_slow_policy(key, queued_bytes / 2);
         }
+        // What waits of the past can't be announced as skipped: whoever doesn't read it is closed.
+        let waits = |conn: &Conn| conn.extras.as_ref().is_some_and(|extras| extras.backfill.is_some());
+        let outboxes = self.conns.iter().filter(|(_, conn)| conn.blocked && conn.is_live() && waits(conn));
+        let mut furthest: Vec<_> = outboxes.map(|(key, conn)| (conn.progress_tick, key)).collect();
+        furthest.sort_unstable();
+        for (_, key) in furthest {
+            if self.ledger.bytes() <= target_bytes {
+                break;
+            }
+            self.close_slow(key);
+        }
     }
 
     /// The client can't be kept: what waits for it is dropped, and it is told why as the last thing.
@@ -304,6 +315,9 @@ impl Shard {
         self.metrics.slow_closed.add(1);
         let Some(conn) = self.conns.get_mut(key) else { return };
         conn.outbox.clear();
+        if let Some(extras) = &mut conn.extras {
+            extras.backfill = None;
+        }
         let message = format!(
             "Too slow: more than {} bytes or the losses of {} symbols were waiting",
             self.config.max_outbox_bytes,

@@ -2,6 +2,7 @@
 
 use std::rc::Rc;
 
+use super::super::backfill::Backfill;
 use super::super::batch::{Batch, News, TopicId};
 use super::super::{LookedUp, Past};
 use super::Shard;
@@ -42,7 +43,7 @@ impl Shard {
         for (topic, _) in &snapshots {
             extras.conflation.give_way(&mut conn.outbox, *topic);
         }
-        let backfill = extras.backfill.get_or_insert_default();
+        let backfill = extras.backfill.get_or_insert_with(|| Box::new(Backfill::new(&self.ledger)));
         floors.into_iter().for_each(|(topic, seq)| backfill.set_floor(topic, seq));
         backfill.push(snapshots, awaited, ends);
         self.mark_dirty(key);

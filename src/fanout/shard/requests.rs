@@ -140,6 +140,7 @@ impl Shard {
             self.index.grant(subject, topic);
         }
         let Some(pending) = self.pending.pop_front() else { return };
+        self.replay_bytes_taken += past.as_deref().map_or(0, |past| past.replay.bytes.len()) as u64;
         let key = pending.key;
         match self.conns.get_mut(key) {
             Some(conn) if conn.phase == Phase::Waiting => conn.phase = Phase::Open,

@@ -200,7 +200,7 @@ impl World {
     }
 
     fn resume(&mut self, topic: usize, slot: Slot, seen: u64) {
-        let mut replay = Replay::default();
+        let mut replay = Replay::with_room(usize::MAX);
         let resumed = self.history.resume(slot, seen, TopicId::default(), &mut replay);
         let mut start = 0;
         let frames: Vec<_> = replay

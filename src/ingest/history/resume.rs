@@ -14,17 +14,26 @@ pub enum Resumed {
     Whole,
     /// The client has seen more than this gateway: it is not to be sent what it has seen.
     Ahead,
-    /// The log doesn't reach back, or has a hole, or the worker has counted anew: nothing is replayed.
+    /// The log doesn't reach back, or has a hole, or the worker has counted anew, or there is no room: nothing is replayed.
     Lost,
 }
 
 /// Frames for one client, topic by topic.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Replay {
+    /// How many bytes of them there is room for.
+    room_bytes: usize,
     /// Complete WebSocket frames, one behind the other.
     pub bytes: Vec<u8>,
     /// One entry a frame, ends ascending.
     pub table: Vec<Entry>,
+}
+
+impl Replay {
+    /// Nothing yet, and room for so many bytes.
+    pub fn with_room(room_bytes: usize) -> Self {
+        Self { room_bytes, bytes: Vec::new(), table: Vec::new() }
+    }
 }
 
 impl History {
@@ -40,6 +49,7 @@ impl History {
             return if seen > last { Resumed::Ahead } else { Resumed::Whole };
         }
         let Some(missed) = self.missed(slot, seen, last) else { return Resumed::Lost };
+        let room_bytes = replay.room_bytes.min(self.config.max_replay_bytes);
         let (bytes_before, frames_before) = (replay.bytes.len(), replay.table.len());
         for position in missed.into_iter().rev() {
             let entry = self.log.get(position);
@@ -47,7 +57,7 @@ impl History {
             if let (Some(entry), Some(object)) = (entry, object) {
                 frame::write_event(&mut replay.bytes, event_type, object, entry.arrived_ms, Marker::Replay);
             }
-            if replay.bytes.len() > self.config.max_replay_bytes || object.is_none() {
+            if replay.bytes.len() > room_bytes || object.is_none() {
                 replay.bytes.truncate(bytes_before);
                 replay.table.truncate(frames_before);
                 return Resumed::Lost;
