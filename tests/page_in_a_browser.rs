@@ -171,6 +171,13 @@ async fn all_types_are_shown_and_prices_are_there_at_once() {
     page.until_cell("AAPL", 4, "150.20").await;
     page.until_cell("AAPL", 5, "150.27").await;
     page.until_cell("AAPL", 6, "149.75 – 151.50").await;
+    // The last price is never outside: a trade widens the candle until the next one comes, or begins the next itself.
+    for (price, after_ms, range) in
+        [("149.50", 2, "149.50 – 151.50"), ("152", 3, "149.50 – 152.00"), ("151", 60_000, "151.00 – 151.00")]
+    {
+        worker.trade("AAPL", &trade("AAPL", price, 1_795_000_000_000 + after_ms)).await;
+        page.until_cell("AAPL", 6, range).await;
+    }
     page.until("tr .badge:visible", "halted").await;
     page.until("#news", "AAPL <b>beats</b> estimates").await;
     page.until("#age", "last event").await;

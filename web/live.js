@@ -19,6 +19,7 @@ const types = new Set((load("types", STORE_TYPES) ?? "").split(",").filter((type
 if (!types.size) types.add(TYPES[0]);
 const rows = new Map();           // symbol -> { element, cells, first, last, trades }
 const pending = new Map();        // type and symbol -> last event and for how many it stands, since the last frame
+const ranges = new Map();         // symbol -> low and high of the candle under way, and the time that it covers
 const unseen = new Set();         // symbols that a pattern brought and that have no row
 let socket = null, retries = 0, retryAfterMs = null, retryTimer = 0, framed = 0, messages = 0, skipped = 0, missing = 0;
 
@@ -180,10 +181,31 @@ function event(message) {
   if (type === "news") return news(data);
   if (typeof data?.symbol !== "string") return;
   const symbol = data.symbol.toUpperCase();
+  if (type === "candle") ranges.set(symbol, rangeOf(data, ranges.get(symbol)));
+  if (type === "trade") widen(symbol, data, conflated);
   const key = `${type} ${symbol}`;
   const stands = message.snapshot ? 0 : conflated?.count ?? 1;
   pending.set(key, { symbol, message, trades: (pending.get(key)?.trades ?? 0) + stands });
   framed ||= requestAnimationFrame(flush);
+}
+
+// A candle is published now and then, trades go on: until the next one its low and high are also theirs, and a trade behind its
+// end begins the next. Without an interval that can be read it lasts until the next candle.
+const UNITS_MS = { s: 1000, m: 60000, h: 3600000, d: 86400000 };
+function rangeOf({ low, high, interval, start, timestamp }, before) {
+  const [, count, unit] = /^(\d+) ?([smhd])/i.exec(interval) ?? [];
+  const lengthMs = count * UNITS_MS[unit?.toLowerCase()] || Infinity;
+  const startMs = lengthMs === Infinity ? -Infinity : Math.floor(millis(start ?? timestamp) / lengthMs) * lengthMs;
+  if (before?.interval === interval && before.startMs > startMs) return before; // Late: trades have begun the next.
+  return { low: Number(low), high: Number(high), interval, startMs, lengthMs };
+}
+function widen(symbol, { price, timestamp }, conflated) {
+  const range = ranges.get(symbol), low = Number(conflated?.low ?? price), high = Number(conflated?.high ?? price);
+  if (!range || millis(timestamp) < range.startMs) return;
+  if (millis(timestamp) < range.startMs + range.lengthMs || range.lengthMs === Infinity) {
+    range.low = Math.min(range.low, low);
+    range.high = Math.max(range.high, high);
+  } else ranges.set(symbol, rangeOf({ low, high, interval: range.interval, timestamp }));
 }
 
 // At most once a frame, however many events come: the last one of each symbol is drawn, all are counted.
@@ -192,6 +214,7 @@ function flush() {
   for (const { symbol, message, trades } of pending.values()) {
     const row = rows.get(symbol) ?? patternRow(symbol);
     if (row) draw(row, message, trades);
+    if (row?.cells.range && ranges.has(symbol)) drawRange(row.cells.range, ranges.get(symbol));
   }
   pending.clear();
 }
@@ -228,14 +251,14 @@ function draw(row, { type, data, snapshot, conflated }, trades) {
       row.cells.bid.title = data.bidSize ?? "";
       row.cells.ask.title = data.askSize ?? "";
       return;
-    case "candle":
-      row.cells.range.textContent = `${amount(Number(data.low))} – ${amount(Number(data.high))}`;
-      row.cells.range.title = `of ${data.interval}`;
-      return;
     case "halt": return Object.assign(row.halt, { textContent: data.status, hidden: /resum/i.test(data.status) });
   }
 }
 
+function drawRange(cell, { low, high, interval }) {
+  cell.textContent = `${amount(low)} – ${amount(high)}`;
+  cell.title = `of ${interval}`;
+}
 function drawTrade(row, data, snapshot, conflated, trades) {
   const { price, volume, exchange, count, change } = row.cells;
   row.element.classList.toggle("known", snapshot === true);
@@ -265,16 +288,16 @@ function amount(value) {
   const digits = Math.abs(value) < 1 ? 6 : Math.abs(value) < 10 ? 4 : 2;
   return value.toLocaleString(undefined, { minimumFractionDigits: 2, maximumFractionDigits: digits });
 }
+// Workers may write seconds; nobody trades in 1970.
+const millis = (timestamp) => (timestamp < 1e11 ? timestamp * 1000 : timestamp);
 function clock(timestamp) {
-  // Workers may write seconds; nobody trades in 1970.
-  const ms = timestamp < 1e11 ? timestamp * 1000 : timestamp;
-  const date = new Date(ms);
+  const date = new Date(millis(timestamp));
   return Number.isNaN(date.getTime()) ? "–" : date.toLocaleTimeString();
 }
 
 function layout() {
   for (const [symbol, row] of rows) {
-    if (!names.has(symbol) && !isMatched(symbol)) { row.element.remove(); rows.delete(symbol); }
+    if (!names.has(symbol) && !isMatched(symbol)) { row.element.remove(); rows.delete(symbol); ranges.delete(symbol); }
   }
   const patterns = [...names].filter(isPattern);
   for (const symbol of names) if (!isPattern(symbol) && !rows.has(symbol)) rows.set(symbol, newRow(symbol));
