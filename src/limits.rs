@@ -29,12 +29,14 @@ pub const MAX_CONNECTIONS_MAX: usize = 1 << 20;
 /// The open-file limit to reckon with where the system doesn't tell: the customary soft limit.
 pub const OPEN_FILES_UNKNOWN: u64 = 1024;
 /// Descriptors that are neither clients nor HTTP requests: 3 standard streams, 2 for each of up to 64 shards (epoll and
-/// waker), the listeners, the runtime's own handful, the upstream, and up to 256 connections of workers to the embedded broker.
+/// waker), the listeners, the runtime's own handful, the upstream, and [`EMBEDDED_REDIS_CLIENTS_MAX`].
 pub const FD_FIXED: usize = 3 + 2 * SHARDS_MAX + 16 + EMBEDDED_REDIS_CLIENTS_MAX;
 /// Descriptors that `MAX_CONNECTIONS` leaves free by default: the fixed ones and every HTTP connection in flight. Under a
 /// small limit a quarter of it is left free instead ([`connections_for`]).
 pub const FD_RESERVE: usize = FD_FIXED + HTTP_IN_FLIGHT_MAX;
-/// Workers (and tools) connected to the embedded broker at a time.
+/// Workers (and tools) connected to the embedded broker at a time; one more is refused as redis-server refuses it. A worker takes
+/// one connection, or a small pool: that is room for dozens on the one machine that a broker without Redis is for, and each costs the
+/// public a descriptor. With 2 MiB of an unfinished command each they hold 512 MiB.
 pub const EMBEDDED_REDIS_CLIENTS_MAX: usize = 256;
 
 /// How many WebSocket clients a process with so many descriptors takes by default: all but [`FD_RESERVE`], but at

@@ -41,8 +41,6 @@ use crate::limits;
 
 pub use outbox::OutputLimits;
 
-/// How many clients may be connected: workers and tools, not the public. 1,000 of them cost a few MiB.
-pub const CLIENTS_MAX: usize = 1_000;
 /// The longest channel or payload. An event above `MAX_EVENT_BYTES` (64 KiB) but not above this one is counted
 /// as too large; a longer one costs its publisher the connection, as one above `proto-max-bulk-len` does in Redis.
 pub const BULK_BYTES_MAX: usize = 1024 * 1024;
@@ -83,7 +81,7 @@ impl Default for EmbeddedConfig {
             port: limits::EMBEDDED_REDIS_PORT_DEFAULT,
             password: None,
             gateway_patterns: Vec::new(),
-            clients_max: CLIENTS_MAX,
+            clients_max: limits::EMBEDDED_REDIS_CLIENTS_MAX,
             output: OutputLimits::REDIS,
         }
     }

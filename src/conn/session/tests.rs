@@ -1,0 +1,155 @@
+//! What is read, and what is refused with which words.
+
+use super::options::{Conflate, MaxRate};
+use super::*;
+use crate::config::SlowClientPolicy;
+use crate::market::Symbol;
+
+const TRADES: Rules = Rules { types: EventTypes::TRADE, allow_wildcard: true };
+
+fn parse(message: &str) -> Result<Request, Refusal> {
+    super::parse(message, &TRADES)
+}
+
+fn trades(names: &[&str]) -> Selection {
+    let names = names.iter().map(|name| Name::parse(name.as_bytes()).unwrap()).collect();
+    Selection { types: SmallVec::from_slice(&[EventType::Trade]), names }
+}
+
+fn subscribe(message: &str) -> Subscribe {
+    match parse(message).unwrap().action {
+        Action::Subscribe(subscribe) => subscribe,
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn requests_are_read() {
+    let message = r#" {"action":"subscribe","symbols":["aapl","GOOGL","AAPL"],"x":[1]} "#;
+    let request = parse(message).unwrap();
+    assert_eq!(request.id, None);
+    let read = subscribe(message);
+    assert_eq!(read.selection, trades(&["AAPL", "GOOGL"]));
+    assert_eq!((read.options, read.resume), (Options::default(), Resume::default()));
+    let request = parse(r#"{"action":"unsubscribe","symbols":["A"],"types":["trade"],"id":1.50}"#).unwrap();
+    assert_eq!(request.action, Action::Unsubscribe(trades(&["A"])));
+    assert_eq!(request.id.unwrap().to_string(), "1.50");
+    let request = parse(r#"{"id":"a\"b","action":"ping","stats":true}"#).unwrap();
+    assert_eq!(request.action, Action::Ping { stats: true });
+    assert_eq!(request.id.unwrap().to_string(), r#""a\"b""#);
+    assert_eq!(parse(r#"{"action":"list"}"#).unwrap().action, Action::List);
+}
+
+#[test]
+fn types_are_those_configured() {
+    let rules = Rules { types: [EventType::Trade, EventType::Quote].into_iter().collect(), ..TRADES };
+    let message = r#"{"action":"subscribe","symbols":["A","B"],"types":["quote","trade","quote"]}"#;
+    let Action::Subscribe(both) = super::parse(message, &rules).unwrap().action else { panic!() };
+    assert_eq!(both.selection.types.as_slice(), [EventType::Quote, EventType::Trade]);
+    let subjects = both.selection.subjects();
+    assert_eq!(subjects.len(), 4);
+    assert_eq!((subjects[1].event_type, subjects[1].name.to_string()), (EventType::Trade, "A".to_owned()));
+    let quotes = Rules { types: [EventType::Quote].into_iter().collect(), ..TRADES };
+    let unsaid = super::parse(r#"{"action":"subscribe","symbols":["A"]}"#, &quotes).unwrap_err();
+    assert!(unsaid.message.contains("types") && unsaid.message.contains("quote"), "{}", unsaid.message);
+}
+
+#[test]
+fn options_are_read_each_on_its_own() {
+    let read = subscribe(
+        r#"{"action":"subscribe","symbols":["A","B-*"],"snapshot":true,"heartbeat":false,"conflate":"aggregate",
+            "maxRate":4,"onSlow":"conflate"}"#,
+    );
+    assert_eq!(read.selection, trades(&["A", "B-*"]));
+    assert!(read.options.snapshot);
+    assert_eq!(read.options.conflate, Some(Conflate::Aggregate));
+    assert_eq!(read.options.max_rate.map(MaxRate::period_us), Some(250_000));
+    assert_eq!(read.options.on_slow, Some(SlowClientPolicy::Conflate));
+    assert_eq!(read.options.heartbeat, Some(false));
+    let read = subscribe(r#"{"action":"subscribe","symbols":["b","A"],"resume":{"a":7,"B":9}}"#);
+    let symbol = |name: &str| Symbol::parse(name.as_bytes()).unwrap();
+    assert_eq!(read.resume, [(symbol("B"), 9), (symbol("A"), 7)], "in the request's order");
+}
+
+/// As many as a large message holds: what they cost must not grow with their square.
+#[test]
+fn very_many_symbols_are_resumed_in_the_requests_order() {
+    // 7919 is a prime: no order that sorting would find at hand.
+    let names: Vec<_> = (0..50_000).map(|n| format!("S{}", n * 7_919 % 50_000)).collect();
+    let seen: serde_json::Map<_, _> = names.iter().map(|name| (name.clone(), 1.into())).collect();
+    let request = serde_json::json!({"action": "subscribe", "symbols": names, "resume": seen});
+    let resumed = subscribe(&request.to_string()).resume;
+    assert!(resumed.iter().map(|(symbol, _)| symbol.as_str()).eq(names.iter().map(String::as_str)));
+}
+
+#[test]
+fn bad_options_are_refused() {
+    let rules = Rules { types: [EventType::Trade, EventType::Quote].into_iter().collect(), ..TRADES };
+    for (field, value) in [
+        ("snapshot", "1"),
+        ("heartbeat", "\"yes\""),
+        ("conflate", "\"latest\""),
+        ("maxRate", "0.05"),
+        ("maxRate", "1001"),
+        ("maxRate", "\"4\""),
+        ("onSlow", "\"drop\""),
+        ("resume", "[1]"),
+        ("resume", r#"{"B":1}"#),
+        ("resume", r#"{"A":1,"a":2}"#),
+        ("resume", r#"{"A":-1}"#),
+        ("resume", r#"{"A":9007199254740992}"#),
+        ("resume", r#"{"A*":1}"#),
+        ("types", r#"["halt"]"#),
+        ("types", "[]"),
+        ("types", r#""trade""#),
+    ] {
+        let message = format!(r#"{{"action":"subscribe","symbols":["A"],"{field}":{value}}}"#);
+        let refusal = super::parse(&message, &rules).unwrap_err();
+        assert_eq!(refusal.code, ErrorCode::InvalidInput, "{message}");
+        assert!(refusal.message.contains(field) && refusal.message.contains(value), "{}", refusal.message);
+    }
+    for pair in [r#""conflate":false,"maxRate":1"#, r#""types":["trade","quote"],"resume":{"A":1}"#] {
+        let message = format!(r#"{{"action":"subscribe","symbols":["A"],{pair}}}"#);
+        assert_eq!(super::parse(&message, &rules).unwrap_err().code, ErrorCode::InvalidInput, "{message}");
+    }
+    let no_wildcard = Rules { allow_wildcard: false, ..TRADES };
+    let refused = super::parse(r#"{"action":"subscribe","symbols":["A*"]}"#, &no_wildcard).unwrap_err();
+    assert!(refused.message.contains("ALLOW_WILDCARD"));
+    assert!(super::parse(r#"{"action":"unsubscribe","symbols":["*"]}"#, &no_wildcard).is_ok());
+}
+
+#[test]
+fn refusals_name_field_and_value() {
+    let cases = [
+        ("nonsense", ErrorCode::InvalidJson, "nonsense"),
+        (r#"{"action":"ping""#, ErrorCode::InvalidJson, "EOF"),
+        (r#"["subscribe",["AAPL"]]"#, ErrorCode::InvalidInput, "message"),
+        ("7", ErrorCode::InvalidInput, "message"),
+        (r#"{"symbols":["AAPL"]}"#, ErrorCode::InvalidInput, "action"),
+        (r#"{"action":7}"#, ErrorCode::InvalidInput, "action 7"),
+        (r#"{"action":"buy"}"#, ErrorCode::UnknownAction, "\"buy\""),
+        (r#"{"action":"subscribe"}"#, ErrorCode::InvalidInput, "symbols"),
+        (r#"{"action":"subscribe","symbols":[]}"#, ErrorCode::InvalidInput, "symbols []"),
+        (r#"{"action":"subscribe","symbols":"AAPL"}"#, ErrorCode::InvalidInput, "symbols \"AAPL\""),
+        (r#"{"action":"subscribe","symbols":["A",1]}"#, ErrorCode::InvalidInput, "symbols [\"A\",1]"),
+        (r#"{"action":"subscribe","symbols":["A B"]}"#, ErrorCode::InvalidInput, "\"A B\""),
+        (r#"{"action":"subscribe","symbols":["A"],"types":["quote"]}"#, ErrorCode::InvalidInput, "types"),
+        (r#"{"action":"ping","id":true}"#, ErrorCode::InvalidInput, "id true"),
+        (r#"{"action":"ping","action":"ping"}"#, ErrorCode::InvalidInput, "action"),
+    ];
+    for (message, code, part) in cases {
+        let refusal = parse(message).unwrap_err();
+        assert_eq!(refusal.code, code, "{message}");
+        assert!(refusal.message.contains(part), "{message}: {}", refusal.message);
+    }
+    let long = format!(r#"{{"action":"subscribe","symbols":["{}"]}}"#, "ä".repeat(500));
+    assert!(parse(&long).unwrap_err().message.len() < 250);
+}
+
+#[test]
+fn refusals_echo_the_id() {
+    let refusal = parse(r#"{"action":"buy","id":42}"#).unwrap_err();
+    assert_eq!(refusal.id.unwrap().to_string(), "42");
+    let too_long = format!(r#"{{"action":"ping","id":"{}"}}"#, "x".repeat(65));
+    assert_eq!(parse(&too_long).unwrap_err().id, None);
+}
