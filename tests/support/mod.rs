@@ -1,6 +1,7 @@
 //! What the tests share: a real redis-server, a gateway on port 0, and a client that reads frames as they are.
 #![allow(dead_code, unreachable_pub, reason = "each test uses the part that it needs")]
 
+pub mod child;
 pub mod client;
 pub mod nginx;
 pub mod process;

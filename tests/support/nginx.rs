@@ -1,13 +1,12 @@
 //! nginx with the configuration that is shipped, on a port of the test's own.
 
-use std::io::{BufRead, BufReader, Read};
 use std::net::{SocketAddr, TcpListener};
 use std::path::Path;
-use std::process::{Child, Command, ExitStatus, Stdio};
-use std::sync::{Arc, Mutex};
+use std::process::Command;
 
 use tempfile::TempDir;
 
+use super::child::ChildProcess;
 use super::until;
 
 /// The text of a file in `deploy/`.
@@ -26,11 +25,9 @@ pub fn directives(config: &str, name: &str) -> Vec<Vec<String>> {
 
 /// A running nginx, stopped when dropped.
 pub struct Nginx {
-    child: Child,
+    child: ChildProcess,
     _dir: TempDir,
     pub port: u16,
-    /// Both logs, line by line.
-    pub log: Arc<Mutex<Vec<String>>>,
 }
 
 impl Nginx {
@@ -59,21 +56,15 @@ impl Nginx {
 
         // Debian has it where only root looks.
         let path = format!("{}:/usr/sbin", std::env::var("PATH").unwrap_or_default());
-        let mut child = Command::new("nginx")
+        let mut command = Command::new("nginx");
+        command
             .env("PATH", path)
             .args(["-p".as_ref(), file("run").as_os_str(), "-c".as_ref(), file("nginx.conf").as_os_str()])
-            .args(["-e", "stderr", "-g", "daemon off;"])
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .expect("nginx is installed (see README: Tests)");
-        let log: Arc<Mutex<Vec<String>>> = Arc::default();
-        collect(child.stdout.take().expect("piped"), &log);
-        collect(child.stderr.take().expect("piped"), &log);
-        let mut nginx = Self { child, _dir: dir, port, log };
+            .args(["-e", "stderr", "-g", "daemon off;"]);
+        // SIGKILL would leave its workers behind.
+        let mut nginx = Self { child: ChildProcess::start(&mut command, "TERM"), _dir: dir, port };
         until("nginx to listen", async || {
-            let ended = nginx.child.try_wait().expect("a child");
-            assert!(ended.is_none(), "nginx ended: {:?}", nginx.log);
+            assert!(nginx.try_exit().is_none(), "nginx ended: {:?}", nginx.log);
             tokio::net::TcpStream::connect(nginx.addr()).await.ok()
         })
         .await;
@@ -83,38 +74,18 @@ impl Nginx {
     pub fn addr(&self) -> SocketAddr {
         ([127, 0, 0, 1], self.port).into()
     }
+}
 
-    /// Whether a line of a log contains `part`.
-    pub fn has_logged(&self, part: &str) -> bool {
-        self.log.lock().unwrap().iter().any(|line| line.contains(part))
-    }
+impl std::ops::Deref for Nginx {
+    type Target = ChildProcess;
 
-    pub fn signal(&self, signal: &str) {
-        let status = Command::new("kill").args(["-s", signal, &self.child.id().to_string()]).status();
-        assert!(status.expect("kill(1)").success());
-    }
-
-    /// Waits for the end.
-    pub async fn exit(&mut self) -> ExitStatus {
-        until("nginx to end", async || self.child.try_wait().expect("a child")).await
+    fn deref(&self) -> &ChildProcess {
+        &self.child
     }
 }
 
-impl Drop for Nginx {
-    fn drop(&mut self) {
-        // SIGKILL would leave its workers behind.
-        if matches!(self.child.try_wait(), Ok(None)) {
-            let _ = Command::new("kill").args(["-s", "TERM", &self.child.id().to_string()]).status();
-            let _ = self.child.wait();
-        }
+impl std::ops::DerefMut for Nginx {
+    fn deref_mut(&mut self) -> &mut ChildProcess {
+        &mut self.child
     }
-}
-
-fn collect(pipe: impl Read + Send + 'static, log: &Arc<Mutex<Vec<String>>>) {
-    let log = Arc::clone(log);
-    std::thread::spawn(move || {
-        for line in BufReader::new(pipe).lines().map_while(Result::ok) {
-            log.lock().unwrap().push(line);
-        }
-    });
 }

@@ -1,17 +1,15 @@
 //! The gateway as users run it: the binary, as a process of its own.
 
-use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
-use std::process::{Child, Command, ExitStatus, Stdio};
-use std::sync::{Arc, Mutex};
+use std::process::Command;
+use std::sync::Arc;
 
+use super::child::ChildProcess;
 use super::{Redis, until};
 
 /// A running `ws-gateway`, killed when dropped.
 pub struct Process {
-    child: Child,
-    /// What it has logged so far.
-    pub log: Arc<Mutex<Vec<String>>>,
+    child: ChildProcess,
     pub port: u16,
 }
 
@@ -58,25 +56,13 @@ impl Process {
     }
 
     fn launch(mut command: Command, args: &[&str]) -> Self {
-        let mut child = command
+        command
             .args(["--ws-host", "127.0.0.1", "--ws-port", "0"])
             .args(args)
             .env_clear()
             .env("RUST_LOG", "info")
-            .current_dir(std::env::temp_dir())
-            .stdout(Stdio::null())
-            .stderr(Stdio::piped())
-            .spawn()
-            .expect("the binary runs");
-        let log: Arc<Mutex<Vec<String>>> = Arc::default();
-        let lines = Arc::clone(&log);
-        let stderr = BufReader::new(child.stderr.take().expect("piped"));
-        std::thread::spawn(move || {
-            for line in stderr.lines().map_while(Result::ok) {
-                lines.lock().unwrap().push(line);
-            }
-        });
-        Self { child, log, port: 0 }
+            .current_dir(std::env::temp_dir());
+        Self { child: ChildProcess::start(&mut command, "KILL"), port: 0 }
     }
 
     pub fn addr(&self) -> SocketAddr {
@@ -87,32 +73,24 @@ impl Process {
         format!("ws://{}/ws", self.addr())
     }
 
-    /// Whether a line of the log contains `part`.
-    pub fn has_logged(&self, part: &str) -> bool {
-        self.log.lock().unwrap().iter().any(|line| line.contains(part))
-    }
-
-    pub fn signal(&self, signal: &str) {
-        let status = Command::new("kill").args(["-s", signal, &self.child.id().to_string()]).status();
-        assert!(status.expect("kill(1)").success());
-    }
-
-    /// Waits for the end.
-    pub async fn exit(&mut self) -> ExitStatus {
-        until("the gateway to end", async || self.child.try_wait().expect("a child")).await
-    }
-
     /// Resident memory in bytes.
     pub fn rss_bytes(&self) -> u64 {
-        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).expect("/proc");
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.id())).expect("/proc");
         let line = status.lines().find(|line| line.starts_with("VmRSS:")).expect("VmRSS");
         line.split_whitespace().nth(1).and_then(|kib| kib.parse::<u64>().ok()).expect("a number") * 1024
     }
 }
 
-impl Drop for Process {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
+impl std::ops::Deref for Process {
+    type Target = ChildProcess;
+
+    fn deref(&self) -> &ChildProcess {
+        &self.child
+    }
+}
+
+impl std::ops::DerefMut for Process {
+    fn deref_mut(&mut self) -> &mut ChildProcess {
+        &mut self.child
     }
 }
