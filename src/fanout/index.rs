@@ -9,7 +9,7 @@
 //! and the caller tells ingest what [`Index::take_unwanted`] has.
 //!
 //! Topics that live by patterns alone are bounded: one that is idle is given back ([`Index::take_retired`], and see
-//! [`retire`]). It is *leaving* then: events that were on their way still come under its id and are delivered, until
+//! `retire.rs`). It is *leaving* then: events that were on their way still come under its id and are delivered, until
 //! ingest says that none is left ([`Index::closed`]). Who asks for it meanwhile has to ask ingest, as for one that is not there.
 //!
 //! Patterns are topics as well, with subscribers like any other; see [`Index::patterns_of`].
