@@ -106,7 +106,12 @@ impl Conn {
 
     /// Whether there is, or may be, something to write.
     pub fn has_output(&self) -> bool {
-        !self.outbox.is_empty() || self.extras.as_ref().is_some_and(|extras| extras.backfill.is_some())
+        !self.outbox.is_empty() || self.has_backfill()
+    }
+
+    /// Whether something of the past is on its way to the client.
+    pub fn has_backfill(&self) -> bool {
+        self.extras.as_ref().is_some_and(|extras| extras.backfill.is_some())
     }
 
     /// What is on its way to the client of the past, if it asked for any.

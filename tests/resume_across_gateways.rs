@@ -6,6 +6,7 @@ mod support;
 use std::time::Duration;
 
 use serde_json::{Value, json};
+use support::redis::Publisher;
 use support::{Client, Redis, TestGateway};
 
 const SYMBOLS: [&str; 3] = ["AAPL", "MSFT", "BTC-USD"];
@@ -130,15 +131,21 @@ async fn what_cannot_be_resumed_whole_is_not_resumed_at_all() {
     assert!(stats.contains(r#""recovered":3,"notRecovered":5"#), "{stats}");
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_gateway_that_is_behind_the_client_sends_nothing_twice() {
-    let redis = Redis::start().await;
-    let gateway = TestGateway::on(&redis, |_| {}).await;
+/// A gateway that has taken the numbers 1 to 3.
+async fn behind_three_trades(redis: &Redis) -> (TestGateway, Publisher) {
+    let gateway = TestGateway::on(redis, |_| {}).await;
     let mut worker = redis.publisher().await;
     for seq in 1..=3 {
         worker.trade("AAPL", &numbered("AAPL", seq)).await;
     }
     gateway.taken(3).await;
+    (gateway, worker)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_gateway_that_is_behind_the_client_sends_nothing_twice() {
+    let redis = Redis::start().await;
+    let (gateway, mut worker) = behind_three_trades(&redis).await;
     let mut clients = [gateway.client().await, gateway.client().await];
     // One has seen 5 elsewhere; the other 50, before a restart that this gateway is about to see.
     for (client, seen) in clients.iter_mut().zip([5, 50]) {
@@ -163,12 +170,7 @@ async fn a_gateway_that_is_behind_the_client_sends_nothing_twice() {
 #[tokio::test(flavor = "multi_thread")]
 async fn what_a_client_says_it_has_seen_replaces_what_it_said_before() {
     let redis = Redis::start().await;
-    let gateway = TestGateway::on(&redis, |_| {}).await;
-    let mut worker = redis.publisher().await;
-    for seq in 1..=3 {
-        worker.trade("AAPL", &numbered("AAPL", seq)).await;
-    }
-    gateway.taken(3).await;
+    let (gateway, mut worker) = behind_three_trades(&redis).await;
     let mut client = gateway.client().await;
     for seen in [50, 2] {
         let recovered = resume(&mut client, json!({"symbols": ["AAPL"], "resume": {"AAPL": seen}})).await;

@@ -141,6 +141,9 @@ impl Conflation {
         topic: TopicId,
         (from, to): (u32, u32),
     ) {
+        if self.is_idle() {
+            return outbox.push_events(batch, from, to, batch.start(to) - batch.start(from));
+        }
         let Some(terms) = self.terms(subscription) else {
             self.release(outbox, topic);
             outbox.push_apart(batch, from, to);

@@ -65,36 +65,20 @@ impl Extras {
         (from, to): (u32, u32),
     ) {
         let Some(mut backfill) = self.backfill.take() else {
-            return self.queue_frames(outbox, batch, subscription, topic, (from, to));
+            return self.conflation.queue(outbox, batch, subscription, topic, (from, to));
         };
         if backfill.has_floor(topic) {
             for index in from..to {
                 if backfill.is_news(topic, batch.slice(batch.start(index), batch.start(index + 1))) {
                     backfill.forget(topic);
-                    self.queue_frames(outbox, batch, subscription, topic, (index, index + 1));
+                    self.conflation.queue(outbox, batch, subscription, topic, (index, index + 1));
                 }
             }
         } else {
             backfill.forget(topic);
-            self.queue_frames(outbox, batch, subscription, topic, (from, to));
-        }
-        self.backfill = Some(backfill);
-    }
-
-    /// Takes frames that the client has not seen, on its terms.
-    fn queue_frames(
-        &mut self,
-        outbox: &mut Outbox,
-        batch: &Rc<Batch>,
-        subscription: TopicId,
-        topic: TopicId,
-        (from, to): (u32, u32),
-    ) {
-        if self.conflation.is_idle() {
-            outbox.push_events(batch, from, to, batch.start(to) - batch.start(from));
-        } else {
             self.conflation.queue(outbox, batch, subscription, topic, (from, to));
         }
+        self.backfill = Some(backfill);
     }
 
     /// When the oldest queued event was read (see [`Batch::arrived_us`]); `None` if no event is queued.

@@ -298,8 +298,8 @@ impl Shard {
             self.apply_slow_policy(key, queued_bytes / 2);
         }
         // What waits of the past can't be announced as skipped: whoever doesn't read it is closed.
-        let waits = |conn: &Conn| conn.extras.as_ref().is_some_and(|extras| extras.backfill.is_some());
-        let outboxes = self.conns.iter().filter(|(_, conn)| conn.blocked && conn.is_live() && waits(conn));
+        let is_behind = |conn: &Conn| conn.blocked && conn.is_live() && conn.has_backfill();
+        let outboxes = self.conns.iter().filter(|(_, conn)| is_behind(conn));
         let mut furthest: Vec<_> = outboxes.map(|(key, conn)| (conn.progress_tick, key)).collect();
         furthest.sort_unstable();
         for (_, key) in furthest {

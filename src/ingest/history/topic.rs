@@ -203,14 +203,10 @@ impl Topic {
 
     /// See [`super::History::look_up`].
     pub(super) fn begin_look_up(&mut self) -> Option<bool> {
-        match std::mem::replace(&mut self.looked_up, LookedUp::UnderWay) {
-            LookedUp::Not => Some(false),
-            LookedUp::UnderWay => Some(true),
-            LookedUp::Done => {
-                self.looked_up = LookedUp::Done;
-                None
-            }
+        if self.looked_up == LookedUp::Done {
+            return None;
         }
+        Some(std::mem::replace(&mut self.looked_up, LookedUp::UnderWay) == LookedUp::UnderWay)
     }
 
     /// See [`super::History::looked_up`].
