@@ -120,6 +120,26 @@ impl EndedNames {
     }
 }
 
+/// Topics that end, known by name as long as this lives.
+#[derive(Debug)]
+struct Ended {
+    topics: Box<[TopicId]>,
+    names: EndedNames,
+}
+
+impl Ended {
+    fn new(ended: &[(TopicId, Subject)], names: &EndedNames) -> Self {
+        ended.iter().for_each(|(topic, subject)| names.insert(*topic, subject));
+        Self { topics: ended.iter().map(|(topic, _)| *topic).collect(), names: names.clone() }
+    }
+}
+
+impl Drop for Ended {
+    fn drop(&mut self) {
+        self.names.remove(&self.topics);
+    }
+}
+
 /// Bytes besides batches that wait for a client, counted in a shard's [`Ledger`].
 #[derive(Debug)]
 pub struct Claim {
@@ -151,10 +171,8 @@ impl Drop for Claim {
 pub struct Batch {
     frames: Frames,
     ledger: Ledger,
-    /// Of a mark: the topics that end with it.
-    ends: Box<[TopicId]>,
-    /// Of a mark: where their names are.
-    names: Option<EndedNames>,
+    /// Of a mark: what ends with it.
+    ended: Option<Ended>,
     /// How many events each frame stands for.
     stands_for: u64,
 }
@@ -162,29 +180,29 @@ pub struct Batch {
 impl Batch {
     /// Takes over what ingest built.
     pub fn shared(frames: Frames, ledger: &Ledger) -> Rc<Self> {
-        Self::new(frames, 1, ledger)
+        Self::new(frames, None, 1, ledger)
     }
 
     /// One frame for one client.
     pub fn own(frame: Vec<u8>, ledger: &Ledger) -> Rc<Self> {
-        let table = vec![Entry { end: frame.len() as u32, topic: TopicId::null() }];
-        Self::new(Frames { bytes: frame.into(), table, arrived_us: 0 }, 1, ledger)
-    }
-
-    fn new(frames: Frames, stands_for: u64, ledger: &Ledger) -> Rc<Self> {
-        ledger.0.set(ledger.0.get() + frames.bytes.len());
-        Rc::new(Self { frames, ledger: ledger.clone(), ends: Box::default(), names: None, stands_for })
+        Self::about_none(frame, None, ledger)
     }
 
     /// A frame without a byte that marks where topics end, for one client or on the shard: what is skipped of them is announced before
     /// it, by these names. It may stand in any number of outboxes.
     pub fn mark(ended: &[(TopicId, Subject)], names: &EndedNames, ledger: &Ledger) -> Rc<Self> {
-        let ends = ended.iter().map(|(topic, _)| *topic).collect();
-        ended.iter().for_each(|(topic, subject)| names.insert(*topic, subject));
-        let table = vec![Entry { end: 0, topic: TopicId::null() }];
-        let frames = Frames { bytes: Bytes::new(), table, arrived_us: 0 };
-        let names = Some(names.clone());
-        Rc::new(Self { frames, ledger: ledger.clone(), ends, names, stands_for: 1 })
+        Self::about_none(Vec::new(), Some(Ended::new(ended, names)), ledger)
+    }
+
+    /// One frame that is no event of a topic.
+    fn about_none(frame: Vec<u8>, ended: Option<Ended>, ledger: &Ledger) -> Rc<Self> {
+        let table = vec![Entry { end: frame.len() as u32, topic: TopicId::null() }];
+        Self::new(Frames { bytes: frame.into(), table, arrived_us: 0 }, ended, 1, ledger)
+    }
+
+    fn new(frames: Frames, ended: Option<Ended>, stands_for: u64, ledger: &Ledger) -> Rc<Self> {
+        ledger.0.set(ledger.0.get() + frames.bytes.len());
+        Rc::new(Self { frames, ledger: ledger.clone(), ended, stands_for })
     }
 
     /// A batch of frame `index` alone: what keeps it alive when the rest is dropped.
@@ -196,7 +214,7 @@ impl Batch {
     pub fn rebuilt(&self, index: u32, frame: Vec<u8>, stands_for: u64) -> Rc<Self> {
         let table = vec![Entry { end: frame.len() as u32, topic: self.topic(index) }];
         let frames = Frames { bytes: frame.into(), table, arrived_us: self.frames.arrived_us };
-        Self::new(frames, stands_for, &self.ledger)
+        Self::new(frames, None, stands_for, &self.ledger)
     }
 
     /// How many events each frame stands for: more than one only where a client had them added up.
@@ -216,7 +234,7 @@ impl Batch {
 
     /// Topics for which anything skipped must be announced before this frame.
     pub fn ends(&self) -> &[TopicId] {
-        &self.ends
+        self.ended.as_ref().map_or(&[], |ended| &ended.topics)
     }
 
     /// Offset of the first byte of frame `index`; for `index` = number of frames, the length.
@@ -255,8 +273,5 @@ impl Batch {
 impl Drop for Batch {
     fn drop(&mut self) {
         self.ledger.0.set(self.ledger.0.get() - self.frames.bytes.len());
-        if let Some(names) = &self.names {
-            names.remove(&self.ends);
-        }
     }
 }
