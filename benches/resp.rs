@@ -3,7 +3,7 @@
 use std::hint::black_box;
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
-use ws_gateway::ingest::resp::{Feed, FeedLimits, FeedParser, Step};
+use ws_gateway::resp::{Feed, FeedLimits, FeedParser, Step};
 
 const TRADE: &str =
     r#"{"symbol":"AAPL","price":150.25,"volume":100,"timestamp":1234567890123,"exchange":"NASDAQ"}"#;

@@ -13,12 +13,12 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::admission::Admission;
+use crate::broker::{BrokerError, EmbeddedBroker, EmbeddedConfig};
 use crate::config::{Config, Upstream};
 use crate::conn::session::Rules;
 use crate::fanout::inbox::Sender;
 use crate::fanout::{self, Fanout, ShardConfig, Threads};
 use crate::http::{self, Http};
-use crate::ingest::embedded::{BrokerError, EmbeddedBroker, EmbeddedConfig};
 use crate::ingest::history::HistoryConfig;
 use crate::ingest::last_value;
 use crate::ingest::link::tls_config;

@@ -2,28 +2,24 @@
 //!
 //! | part | what it is |
 //! |---|---|
-//! | [`resp`] | the RESP codec; pure |
 //! | [`router`] | interest, and event → frame → batches; pure |
 //! | [`history`] | last values and recent events, for clients that come later; pure |
 //! | [`last_value`] | last values that workers keep in Redis, on the control side |
 //! | [`recall`] | what of it a request is answered; pure |
 //! | [`link`] | an established subscription as bytes: TCP, TLS or unix socket |
 //! | [`redis`] | the supervisor on the control side: connects, subscribes, hands the link over, comes back after a loss |
-//! | [`embedded`] | the embedded broker, for when there is no Redis |
-//! | [`publisher`] | the door for events that don't come over a link: the embedded broker, `--demo`, embedders |
+//! | [`publisher`] | how events enter without a link: from the embedded broker, `--demo`, programs that embed the gateway |
 //!
 //! A turn of the loop: take what the inbox has (wishes of shards, published events), read what the link has, at most
 //! [`limits::INGEST_READ_BUDGET_BYTES`] or [`limits::INGEST_READ_BUDGET`] of it, and hand each shard one batch. A shard's answer to a wish travels
 //! through the same queue as the events, so its place among them is exact.
 
-pub mod embedded;
 pub mod history;
 pub mod last_value;
 pub mod link;
 pub mod publisher;
 pub mod recall;
 pub mod redis;
-pub mod resp;
 pub mod router;
 
 mod answer;

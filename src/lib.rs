@@ -26,7 +26,8 @@
 //! | what happens to a slow client | [`fanout::slowness`] (when), [`fanout::outbox`] (what) |
 //! | conflation, rates | [`fanout::conflation`] |
 //! | reading Redis, coming back after a loss | [`ingest`], [`ingest::redis`] |
-//! | the built-in broker | [`ingest::embedded`] |
+//! | the embedded broker | [`broker`] |
+//! | the Redis protocol as bytes | [`resp`] |
 //! | HTTP, handshakes, `/metrics` | [`http`] |
 //! | settings and bounds | [`config`], [`limits`] |
 //! | start and stop | [`gateway`] |
@@ -54,6 +55,7 @@
 //! `docs/architecture.md` says where each is enforced and which test would notice.
 
 pub mod admission;
+pub mod broker;
 pub mod config;
 pub mod conn;
 pub mod demo;
@@ -67,5 +69,6 @@ pub mod limits;
 pub mod logging;
 pub mod market;
 pub mod metrics;
+pub mod resp;
 pub mod state;
 pub mod stats;

@@ -11,8 +11,8 @@ use std::process::{Child, Command, Stdio};
 
 use proptest::prelude::*;
 use tempfile::TempDir;
-use ws_gateway::ingest::embedded::EmbeddedConfig;
-use ws_gateway::ingest::resp::{Progress, Reply, ReplyLimits, parse_reply, write_command};
+use ws_gateway::broker::EmbeddedConfig;
+use ws_gateway::resp::{Progress, Reply, ReplyLimits, parse_reply, write_command};
 
 #[path = "support/broker.rs"]
 mod broker;

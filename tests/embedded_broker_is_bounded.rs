@@ -8,9 +8,9 @@ use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::sync::{Semaphore, mpsc};
-use ws_gateway::ingest::embedded::{BULK_BYTES_MAX, Door, EmbeddedBroker, EmbeddedConfig, OutputLimits};
-use ws_gateway::ingest::publisher::EventBatch;
-use ws_gateway::ingest::resp::{Progress, ReplyLimits, parse_reply, write_command};
+use ws_gateway::broker::{BULK_BYTES_MAX, EmbeddedBroker, EmbeddedConfig, OutputLimits};
+use ws_gateway::ingest::publisher::{EventBatch, EventSink};
+use ws_gateway::resp::{Progress, ReplyLimits, parse_reply, write_command};
 
 #[path = "support/broker.rs"]
 mod broker;
@@ -68,12 +68,12 @@ impl Client {
 
 /// A gateway that takes a batch for each permit it is given.
 #[derive(Clone)]
-struct SlowDoor {
+struct SlowSink {
     permits: Arc<Semaphore>,
     taken: mpsc::UnboundedSender<EventBatch>,
 }
 
-impl Door for SlowDoor {
+impl EventSink for SlowSink {
     async fn publish(&self, events: EventBatch) {
         self.permits.acquire().await.expect("never closed").forget();
         let _ = self.taken.send(events);
@@ -144,8 +144,8 @@ async fn replies_that_nobody_reads_are_bounded_too() {
 #[tokio::test]
 async fn a_full_gateway_delays_only_those_who_publish_to_it() {
     let (taken, mut events) = mpsc::unbounded_channel();
-    let door = SlowDoor { permits: Arc::new(Semaphore::new(0)), taken };
-    let (addr, shutdown, task) = broker::start(config(), door.clone()).await;
+    let sink = SlowSink { permits: Arc::new(Semaphore::new(0)), taken };
+    let (addr, shutdown, task) = broker::start(config(), sink.clone()).await;
     let mut publisher = Client::connect_3(addr).await;
     let mut subscriber = Client::connect(addr).await;
     let mut other = Client::connect(addr).await;
@@ -169,7 +169,7 @@ async fn a_full_gateway_delays_only_those_who_publish_to_it() {
         Some(">3\r\n$7\r\nmessage\r\n$4\r\nnews\r\n$5\r\nhello\r\n")
     );
     assert!(events.try_recv().is_err());
-    door.permits.add_permits(1);
+    sink.permits.add_permits(1);
     for reply in [":2\r\n", ":2\r\n", "+PONG\r\n"] {
         assert_eq!(publisher.reply().await.as_deref(), Some(reply));
     }
@@ -188,15 +188,15 @@ async fn a_full_gateway_delays_only_those_who_publish_to_it() {
 #[tokio::test]
 async fn an_event_of_a_publisher_that_has_gone_still_arrives() {
     let (taken, mut events) = mpsc::unbounded_channel();
-    let door = SlowDoor { permits: Arc::new(Semaphore::new(0)), taken };
-    let (addr, shutdown, task) = broker::start(config(), door.clone()).await;
+    let sink = SlowSink { permits: Arc::new(Semaphore::new(0)), taken };
+    let (addr, shutdown, task) = broker::start(config(), sink.clone()).await;
     let mut publisher = Client::connect(addr).await;
     let mut watcher = Client::connect(addr).await;
     watcher.ask("SUBSCRIBE channel:trade:A").await;
     publisher.send(&["PUBLISH channel:trade:A 1"]).await;
     watcher.reply().await.expect("a message");
     drop(publisher);
-    door.permits.add_permits(1);
+    sink.permits.add_permits(1);
     assert_eq!(events.recv().await.expect("it is handed over").len(), 1);
     shutdown.cancel();
     task.await.expect("no panic");

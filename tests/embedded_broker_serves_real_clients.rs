@@ -7,7 +7,7 @@ use std::process::{Command, Output, Stdio};
 use futures_util::StreamExt;
 use redis::AsyncCommands;
 use serde_json::{Value, json};
-use ws_gateway::ingest::embedded::EmbeddedConfig;
+use ws_gateway::broker::EmbeddedConfig;
 
 #[path = "support/broker.rs"]
 mod broker;

@@ -4,7 +4,7 @@
 
 use arbitrary::Arbitrary;
 use libfuzzer_sys::fuzz_target;
-use ws_gateway::ingest::resp::{CommandError, CommandLimits, Progress, parse_command, write_command};
+use ws_gateway::resp::{CommandError, CommandLimits, Progress, parse_command, write_command};
 
 const LIMITS: CommandLimits =
     CommandLimits { args_max: 64, bulk_bytes_max: 256, total_bytes_max: 4096, unauthenticated: false };

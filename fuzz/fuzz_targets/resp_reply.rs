@@ -4,7 +4,7 @@
 
 use arbitrary::Arbitrary;
 use libfuzzer_sys::fuzz_target;
-use ws_gateway::ingest::resp::{
+use ws_gateway::resp::{
     FeedLimits, FeedParser, Progress, Reply, ReplyLimits, RespError, Step, parse_reply,
 };
 

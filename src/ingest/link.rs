@@ -15,8 +15,8 @@ use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
 
-use super::resp::{Feed, FeedLimits, FeedParser, Step, write_command};
 use crate::limits;
+use crate::resp::{Feed, FeedLimits, FeedParser, Step, write_command};
 
 /// The bytes of an upstream connection, past its handshakes. Non-blocking.
 #[derive(Debug)]

@@ -1,14 +1,21 @@
-//! The door for events that don't come over a link: the embedded broker, `--demo`, and programs that embed the gateway.
+//! How events enter the gateway without a Redis link: from the embedded broker, `--demo`, and programs that embed the gateway.
 
 use std::time::Duration;
 
 use super::Command;
-use super::embedded::Door;
+
 use crate::fanout::inbox::Sender;
 use crate::limits;
 
 /// How long a publisher waits before it looks for room again.
 const ROOM_POLL: Duration = Duration::from_millis(1);
+
+/// Where the embedded broker hands published events to: the gateway, or what stands for it in a test.
+pub trait EventSink: Clone + Send + Sync + 'static {
+    /// Hands over events in the order in which they were published. Waits while the gateway's inbox is full: until then
+    /// the broker answers the publisher nothing and reads nothing more of it.
+    fn publish(&self, events: EventBatch) -> impl Future<Output = ()> + Send;
+}
 
 /// Events in one buffer, in the order in which they were published: those of one client's read.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -80,7 +87,7 @@ impl Publisher {
     }
 }
 
-impl Door for Publisher {
+impl EventSink for Publisher {
     async fn publish(&self, events: EventBatch) {
         self.publish_all(events).await;
     }

@@ -22,9 +22,9 @@ use tokio_util::sync::CancellationToken;
 
 use super::Command;
 use super::link::{Link, Lost, Stream};
-use super::resp::{Progress, Reply, ReplyLimits, RespError, parse_reply, write_command};
 use crate::fanout::inbox::Sender;
 use crate::limits;
+use crate::resp::{Progress, Reply, ReplyLimits, RespError, parse_reply, write_command};
 use crate::state::State;
 
 /// What the supervisor needs to know of the configuration.

@@ -5,14 +5,14 @@ use std::net::SocketAddr;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
-use ws_gateway::ingest::embedded::{Door, EmbeddedBroker, EmbeddedConfig};
-use ws_gateway::ingest::publisher::EventBatch;
+use ws_gateway::broker::{EmbeddedBroker, EmbeddedConfig};
+use ws_gateway::ingest::publisher::{EventBatch, EventSink};
 
 /// A gateway that takes everything at once.
 #[derive(Clone)]
 pub(crate) struct Collector(mpsc::UnboundedSender<EventBatch>);
 
-impl Door for Collector {
+impl EventSink for Collector {
     async fn publish(&self, events: EventBatch) {
         // A test that doesn't look at events has dropped the receiver.
         let _ = self.0.send(events);
@@ -58,10 +58,10 @@ impl Broker {
 /// Starts a broker before any gateway.
 pub(crate) async fn start(
     config: EmbeddedConfig,
-    door: impl Door,
+    sink: impl EventSink,
 ) -> (SocketAddr, CancellationToken, JoinHandle<()>) {
     let broker = EmbeddedBroker::bind(config).await.expect("a free port");
     let (addr, shutdown) = (broker.local_addr(), CancellationToken::new());
-    let task = tokio::spawn(broker.run(door, shutdown.clone()));
+    let task = tokio::spawn(broker.run(sink, shutdown.clone()));
     (addr, shutdown, task)
 }

@@ -15,7 +15,7 @@ use fastrand::Rng;
 use mio::net::TcpStream;
 use mio::{Events, Interest, Poll, Token};
 use nix::sys::prctl;
-use ws_gateway::ingest::resp::write_command;
+use ws_gateway::resp::write_command;
 
 use super::clock::{monotonic_ns, unix_ms};
 use super::dialect::Dialect;

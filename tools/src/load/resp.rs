@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 
 use fastrand::Rng;
-use ws_gateway::ingest::resp::{write_array_header, write_bulk};
+use ws_gateway::resp::{write_array_header, write_bulk};
 
 use super::crowd::symbol_name;
 use super::dialect::Dialect;
@@ -151,9 +151,9 @@ impl Replies {
 mod tests {
     use ws_gateway::frame;
     use ws_gateway::frame::Marker;
-    use ws_gateway::ingest::resp::{CommandLimits, Progress, parse_command};
     use ws_gateway::market::event::check;
     use ws_gateway::market::{EventType, Symbol};
+    use ws_gateway::resp::{CommandLimits, Progress, parse_command};
 
     use super::super::{frames, message};
     use super::*;

@@ -2,8 +2,8 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use super::*;
-use crate::ingest::embedded::OutputLimits;
-use crate::ingest::embedded::outbox::Outbox;
+use crate::broker::OutputLimits;
+use crate::broker::outbox::Outbox;
 
 /// A broker without sockets: sessions, and what each has been sent.
 struct Broker {

@@ -1,7 +1,7 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::ingest::resp::write_command;
+use crate::resp::write_command;
 
 const LIMITS: CommandLimits =
     CommandLimits { args_max: 100, bulk_bytes_max: 1000, total_bytes_max: 70_000, unauthenticated: false };

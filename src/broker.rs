@@ -1,12 +1,12 @@
 //! The embedded broker: the gateway's own listener for the Redis protocol, for when there is no Redis.
 //!
 //! It speaks as much of RESP2 and RESP3 as `redis-cli`, redis-py, ioredis, node-redis and redis-rs need to publish
-//! and subscribe, in redis-server's own words, and hands every event of the gateway's patterns to a [`Door`].
+//! and subscribe, in redis-server's own words, and hands every event of the gateway's patterns to an [`EventSink`].
 //!
 //! | task | owns | waits for |
 //! |---|---|---|
 //! | [`EmbeddedBroker::run`] | the listener, the clients' tasks | connections; backs off when descriptors run out |
-//! | one per client (`client`) | its socket, input and session (`commands`) | its socket, its outbox, the door |
+//! | one per client (`client`) | its socket, input and session (`commands`) | its socket, its outbox, the sink |
 //!
 //! What clients share (`hub`) is behind one lock, held for the commands of one read and never across an await.
 //!
@@ -35,9 +35,9 @@ use tracing::warn;
 use commands::Settings;
 use hub::Hub;
 
-use super::publisher::EventBatch;
-use super::resp::CommandLimits;
+use crate::ingest::publisher::EventSink;
 use crate::limits;
+use crate::resp::CommandLimits;
 
 pub use outbox::OutputLimits;
 
@@ -49,13 +49,6 @@ const COMMAND_BYTES_MAX: usize = 2 * BULK_BYTES_MAX + 1024;
 /// The most words of a command; more don't fit the registry's bound for one client anyway.
 const ARGS_MAX: usize = 64 * 1024;
 
-/// Where published events go besides the broker's own subscribers: into the gateway.
-pub trait Door: Clone + Send + Sync + 'static {
-    /// Hands over events in the order in which they were published; waits while the gateway's inbox is full. The
-    /// publisher gets no answer, and is not read any further, before this is done.
-    fn publish(&self, events: EventBatch) -> impl Future<Output = ()> + Send;
-}
-
 /// How the broker is set up.
 #[derive(Clone)]
 pub struct EmbeddedConfig {
@@ -65,7 +58,7 @@ pub struct EmbeddedConfig {
     pub port: u16,
     /// What clients must give before anything else.
     pub password: Option<String>,
-    /// The patterns that the gateway is subscribed to. Only their events go through the door; they are counted
+    /// The patterns that the gateway is subscribed to. Only their events go to the sink; they are counted
     /// in the answers to `PUBLISH` and `PUBSUB NUMPAT`.
     pub gateway_patterns: Vec<String>,
     /// How many clients may be connected at once.
@@ -162,13 +155,13 @@ impl EmbeddedBroker {
     }
 
     /// Serves clients until `shutdown` is cancelled; then every connection is closed, and nothing is left running.
-    pub async fn run(self, door: impl Door, shutdown: CancellationToken) {
+    pub async fn run(self, sink: impl EventSink, shutdown: CancellationToken) {
         let shared = Arc::new(Shared {
             hub: Mutex::new(Hub::new(&self.config.gateway_patterns, Instant::now())),
             settings: Settings { password: self.config.password, port: self.local_addr.port() },
             output: self.config.output,
         });
-        listen::serve(self.listener, self.config.clients_max, &shared, &door, &shutdown).await;
+        listen::serve(self.listener, self.config.clients_max, &shared, &sink, &shutdown).await;
     }
 }
 

@@ -10,7 +10,8 @@ use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
-use super::{Door, Shared, client};
+use super::{Shared, client};
+use crate::ingest::publisher::EventSink;
 
 /// How long to wait after the first failure of the whole listener; doubled with each further one.
 const BACKOFF_MIN: Duration = Duration::from_millis(100);
@@ -26,7 +27,7 @@ pub(super) async fn serve(
     listener: TcpListener,
     clients_max: usize,
     shared: &Arc<Shared>,
-    door: &impl Door,
+    sink: &impl EventSink,
     shutdown: &CancellationToken,
 ) {
     let mut clients = JoinSet::new();
@@ -48,7 +49,7 @@ pub(super) async fn serve(
             Ok((stream, peer)) => {
                 backoff = BACKOFF_MIN;
                 prepare(&stream);
-                clients.spawn(client::serve(stream, peer, shared.clone(), door.clone(), shutdown.clone()));
+                clients.spawn(client::serve(stream, peer, shared.clone(), sink.clone(), shutdown.clone()));
             }
             Err(error) if is_the_peers(&error) => {}
             Err(error) => {

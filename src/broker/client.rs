@@ -20,8 +20,9 @@ use super::commands::{Flow, Session};
 use super::hub::Turn;
 use super::outbox::{Outbox, Overflow};
 use super::pubsub::ClientId;
-use super::{COMMAND_LIMITS, Door, Shared};
-use crate::ingest::resp::{Command, CommandError, CommandLimits, Progress, parse_command, write_error};
+use super::{COMMAND_LIMITS, Shared};
+use crate::ingest::publisher::EventSink;
+use crate::resp::{Command, CommandError, CommandLimits, Progress, parse_command, write_error};
 
 /// How much a first read takes; a client that fills it gets more.
 const READ_BYTES_MIN: usize = 4 * 1024;
@@ -46,7 +47,7 @@ pub(super) async fn serve(
     stream: TcpStream,
     peer: SocketAddr,
     shared: Arc<Shared>,
-    door: impl Door,
+    sink: impl EventSink,
     shutdown: CancellationToken,
 ) {
     let outbox = Arc::new(Outbox::new(shared.output));
@@ -55,7 +56,7 @@ pub(super) async fn serve(
     let attached = Attached { shared, id };
     let end = tokio::select! {
         () = shutdown.cancelled() => return,
-        end = Client::new(&stream, &attached, &outbox).run(&door) => end,
+        end = Client::new(&stream, &attached, &outbox).run(&sink) => end,
     };
     match end {
         End::Gone => debug!(%peer, "a client of the embedded broker has gone"),
@@ -110,7 +111,7 @@ impl<'a> Client<'a> {
         }
     }
 
-    async fn run(mut self, door: &impl Door) -> End {
+    async fn run(mut self, sink: &impl EventSink) -> End {
         loop {
             let read = tokio::select! {
                 end = self.writer.run() => return end,
@@ -129,7 +130,7 @@ impl<'a> Client<'a> {
                 outbox.wake();
             }
             if !turn.events.is_empty()
-                && let Some(end) = self.hand_over(door, turn).await
+                && let Some(end) = self.hand_over(sink, turn).await
             {
                 return end;
             }
@@ -191,8 +192,8 @@ impl<'a> Client<'a> {
 
     /// Hands the turn's events to the gateway, however long that takes; meanwhile the client is written to.
     /// Returns the connection's end if it came meanwhile. The events are handed over even then.
-    async fn hand_over(&mut self, door: &impl Door, turn: Turn) -> Option<End> {
-        let mut publish = pin!(door.publish(turn.events));
+    async fn hand_over(&mut self, sink: &impl EventSink, turn: Turn) -> Option<End> {
+        let mut publish = pin!(sink.publish(turn.events));
         tokio::select! {
             biased;
             () = &mut publish => None,

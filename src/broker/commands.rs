@@ -12,7 +12,7 @@ mod tests;
 
 use super::hub::{Hub, Turn};
 use super::pubsub::ClientId;
-use crate::ingest::resp::{Protocol, write_error, write_integer};
+use crate::resp::{Protocol, write_error, write_integer};
 
 /// The version that is told to clients: the first with everything that is supported here (`CLIENT SETINFO`).
 const REDIS_VERSION: &str = "7.2.0";

@@ -1,7 +1,7 @@
 //! Commands about the connection and the server.
 
 use super::{COMMANDS, Context, Flow, REDIS_VERSION, Session};
-use crate::ingest::resp::{
+use crate::resp::{
     Protocol, write_array_header, write_bulk, write_integer, write_map_header, write_null, write_verbatim,
 };
 

@@ -4,11 +4,11 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Instant;
 
-use super::EventBatch;
 use super::glob;
 use super::outbox::Outbox;
 use super::pubsub::{ClientId, Registry};
-use crate::ingest::resp::{Protocol, write_bulk, write_push_header};
+use crate::ingest::publisher::EventBatch;
+use crate::resp::{Protocol, write_bulk, write_push_header};
 
 /// Everything that is behind the broker's one lock, which is held for a turn: the commands of one read.
 #[derive(Debug)]

@@ -1,7 +1,7 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::ingest::resp::{Protocol, write_bulk, write_push_header};
+use crate::resp::{Protocol, write_bulk, write_push_header};
 
 const LIMITS: FeedLimits = FeedLimits { name_bytes_max: 32, payload_bytes_max: 100 };
 

@@ -1,7 +1,7 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::ingest::resp::{
+use crate::resp::{
     Protocol, write_array_header, write_bulk, write_error, write_integer, write_map_header, write_null,
     write_push_header, write_simple, write_verbatim,
 };

@@ -1,11 +1,9 @@
 //! Publishing and subscribing.
 
 use super::{Context, Flow, Session};
-use crate::ingest::embedded::glob;
-use crate::ingest::embedded::pubsub::{Kind, TooManySubscriptions};
-use crate::ingest::resp::{
-    Protocol, write_array_header, write_bulk, write_integer, write_null, write_push_header,
-};
+use crate::broker::glob;
+use crate::broker::pubsub::{Kind, TooManySubscriptions};
+use crate::resp::{Protocol, write_array_header, write_bulk, write_integer, write_null, write_push_header};
 
 impl Session {
     pub(super) fn publish(&mut self, context: &mut Context<'_>, args: &[&[u8]]) -> Flow {
