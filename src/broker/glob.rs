@@ -115,7 +115,7 @@ mod tests {
 
     #[test]
     fn patterns_match_as_in_redis() {
-        // tests/embedded_broker_answers_as_redis.rs asks a real server about the odd forms among these.
+        // tests/guarantees/embedded_broker_answers_as_redis.rs asks a real server about the odd forms among these.
         for (pattern, text, expected) in [
             ("channel:trade:*", "channel:trade:AAPL", true),
             ("channel:trade:*", "channel:trade:", true),

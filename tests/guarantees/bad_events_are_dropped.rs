@@ -1,0 +1,59 @@
+//! A bad upstream event is counted by its reason and dropped; it reaches nobody and never disturbs the next one.
+
+use crate::support::{Redis, TestGateway, trade};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn each_kind_is_counted_and_the_next_event_arrives() {
+    let redis = Redis::start().await;
+    let gateway = TestGateway::on(&redis, |_| {}).await;
+    let mut worker = redis.publisher().await;
+    let mut client = gateway.subscriber(&["AAPL"]).await;
+    let good = trade("AAPL", "1", 1);
+    let huge = good.replace("NASDAQ", &"x".repeat(65_536));
+    let gigantic = good.replace("NASDAQ", &"x".repeat(5_000_000));
+    let cases: [(&str, &[u8], &str); 16] = [
+        ("not_json", b"", "AAPL"),
+        ("not_json", b"hello", "AAPL"),
+        ("not_json", b"{\"symbol\":\"AAPL\"", "AAPL"),
+        ("not_json", b"{\"symbol\":\"AAPL\",\"price\":01,\"volume\":1,\"timestamp\":1}", "AAPL"),
+        ("not_json", b"{\"symbol\":\"AAPL\xff\",\"price\":1,\"volume\":1,\"timestamp\":1}", "AAPL"),
+        ("not_json", b"{\"symbol\":\"AAPL\",\"price\":1,\"volume\":1,\"timestamp\":1}{}", "AAPL"),
+        ("not_object", b"[1,2]", "AAPL"),
+        ("not_object", b"\"AAPL\"", "AAPL"),
+        ("not_object", b"null", "AAPL"),
+        ("bad_field", b"{\"symbol\":\"AAPL\",\"volume\":1,\"timestamp\":1}", "AAPL"),
+        ("bad_field", b"{\"symbol\":\"AAPL\",\"price\":\"1\",\"volume\":1,\"timestamp\":1}", "AAPL"),
+        ("bad_field", b"{\"price\":1,\"volume\":1,\"timestamp\":1}", "AAPL"),
+        ("wrong_symbol", b"{\"symbol\":\"MSFT\",\"price\":1,\"volume\":1,\"timestamp\":1}", "AAPL"),
+        ("too_large", huge.as_bytes(), "AAPL"),
+        ("too_large", gigantic.as_bytes(), "AAPL"),
+        ("bad_symbol", good.as_bytes(), "AA PL"),
+    ];
+    let mut expected = std::collections::BTreeMap::new();
+    for (n, (reason, payload, symbol)) in cases.into_iter().enumerate() {
+        worker.raw(&format!("channel:trade:{symbol}"), payload).await;
+        let next = trade("AAPL", "2", n as u64);
+        worker.trade("AAPL", &next).await;
+        assert!(client.text().await.contains(&next), "the event behind {reason}");
+        *expected.entry(reason).or_insert(0) += 1;
+    }
+    let (_, metrics) = gateway.get("/metrics").await;
+    for (reason, count) in expected {
+        let line = metrics.lines().find(|line| line.contains(&format!("reason=\"{reason}\""))).unwrap();
+        assert!(line.ends_with(&format!(" {count}")), "{line}, expected {count}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn events_nobody_wants_are_not_looked_into() {
+    let redis = Redis::start().await;
+    let gateway = TestGateway::on(&redis, |_| {}).await;
+    let mut worker = redis.publisher().await;
+    let mut client = gateway.subscriber(&["AAPL"]).await;
+    worker.trade("MSFT", "no JSON at all").await;
+    worker.trade("AAPL", &trade("AAPL", "1", 1)).await;
+    client.text().await;
+    let metrics = &gateway.gateway.state().metrics.ingest;
+    assert_eq!((metrics.events.get(), metrics.events_unwanted.get(), metrics.events_framed.get()), (2, 1, 1));
+    assert_eq!(metrics.rejected.iter().map(ws_gateway::metrics::Counter::get).sum::<u64>(), 0);
+}

@@ -1,0 +1,142 @@
+//! For a client that stays open, delivered + announced = published, for each symbol of each type, whatever its stalls; and each
+//! announcement stands directly before the topic's next event. The same holds for trades that are added up.
+
+use std::collections::HashMap;
+
+use crate::support::{Client, Redis, TestGateway, trade};
+use serde_json::{Value, json};
+use tokio::sync::mpsc;
+use ws_gateway::market::EventType;
+
+const SYMBOLS: [&str; 3] = ["AAPL", "MSFT", "TSLA"];
+const EVENTS: u64 = 30_000;
+
+/// What is published, in turn.
+fn topics() -> Vec<(EventType, &'static str)> {
+    let of_type = |event_type| SYMBOLS.into_iter().map(move |symbol| (event_type, symbol));
+    [EventType::Trade, EventType::Quote].into_iter().flat_map(of_type).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn under_random_stalls() {
+    let redis = Redis::start().await;
+    let gateway = TestGateway::on(&redis, |config| {
+        config.shards = 2;
+        config.max_outbox_bytes = 20_000;
+        config.max_symbols_per_client = topics().len();
+        config.channel_types = topics().into_iter().map(|(event_type, _)| event_type).collect();
+    })
+    .await;
+    let mut tasks = Vec::new();
+    let mut gates = Vec::new();
+    for n in 0..20 {
+        let mut client = gateway.client().await;
+        let mut request = json!({"symbols": SYMBOLS, "types": ["trade", "quote"]});
+        match n % 4 {
+            0 => request["onSlow"] = "skip".into(),
+            // Frames that say how many trades they stand for count as so many.
+            1 => {
+                client.subscribe_with(json!({"symbols": SYMBOLS, "conflate": "aggregate"})).await;
+            }
+            2 => request["symbols"] = json!(["*"]),
+            _ => {}
+        }
+        client.subscribe_with(request).await;
+        let (gate, opened) = mpsc::unbounded_channel();
+        gates.push(gate);
+        tasks.push(tokio::spawn(count(client, opened)));
+    }
+    let mut worker = redis.publisher().await;
+    for start in (0..EVENTS).step_by(500) {
+        worker.publish_all((start..start + 500).map(|n| (channel(n), payload(n)))).await;
+        // Each client may read on from time to time, as much as it has the luck to find.
+        for gate in gates.iter().filter(|_| fastrand::u8(..8) == 0) {
+            gate.send(fastrand::usize(1..400)).unwrap();
+        }
+    }
+    let metrics = &gateway.gateway.state().metrics.ingest;
+    crate::support::until("everything to be framed", async || {
+        (metrics.events_framed.get() == EVENTS).then_some(())
+    })
+    .await;
+    drop(gates);
+    let mut announced = 0;
+    let mut all_in_place = true;
+    for task in tasks {
+        let (events, in_place) = task.await.expect("the equation holds");
+        announced += events;
+        all_in_place &= in_place;
+    }
+    // What never reached a shard is announced when nothing may be queued.
+    assert!(
+        all_in_place || metrics.events_dropped.get() > 0,
+        "announced directly before the topic's next event"
+    );
+    assert!(announced > 0, "the stalls were too short to test anything");
+    let skipped = gateway.gateway.state().metrics.sum(|shard| &shard.events_skipped);
+    assert_eq!(announced, skipped, "the counters tell the same");
+}
+
+/// Reads as many frames as the gate grants, all once it is closed; returns how many events were announced as skipped, and
+/// whether each announcement stood directly before the topic's next event.
+async fn count(mut client: Client, mut gate: mpsc::UnboundedReceiver<usize>) -> (u64, bool) {
+    let mut next: HashMap<(String, String), u64> = HashMap::new();
+    let mut announced = 0;
+    let mut announced_before = None;
+    let mut in_place = true;
+    let mut done = 0;
+    while done < EVENTS {
+        let frames = gate.recv().await.unwrap_or(usize::MAX);
+        for _ in 0..frames {
+            if done == EVENTS {
+                break;
+            }
+            let message = client.json().await;
+            let data = &message["data"];
+            let is_announcement = message["type"] == "status";
+            let event_type = if is_announcement { &data["type"] } else { &message["type"] };
+            let text = |value: &Value| value.as_str().expect("a string").to_owned();
+            let topic = (text(event_type), text(&data["symbol"]));
+            let position = next.entry(topic.clone()).or_default();
+            let count = match message.pointer("/conflated/count") {
+                Some(count) => count.as_u64().expect("a count"),
+                None if is_announcement => skipped(&message),
+                None => 1,
+            };
+            *position += count;
+            done += count;
+            if is_announcement {
+                announced += count;
+                in_place &= announced_before.is_none();
+                announced_before = Some(topic);
+                continue;
+            }
+            in_place &= announced_before.take().is_none_or(|announced| announced == topic);
+            let n = data["timestamp"].as_u64().expect("a number");
+            assert_eq!(n / topics().len() as u64 + 1, *position, "of {topic:?}");
+        }
+    }
+    assert!(next.values().all(|count| *count == EVENTS / topics().len() as u64), "{next:?}");
+    (announced, in_place)
+}
+
+fn skipped(message: &Value) -> u64 {
+    assert_eq!(message["event"], "skipped", "{message}");
+    message["data"]["count"].as_u64().expect("a count")
+}
+
+fn topic(n: u64) -> (EventType, &'static str) {
+    topics()[(n % topics().len() as u64) as usize]
+}
+
+fn channel(n: u64) -> String {
+    let (event_type, symbol) = topic(n);
+    format!("channel:{event_type}:{symbol}")
+}
+
+/// Large enough that kernel buffers don't hide the stalls.
+fn payload(n: u64) -> String {
+    let (_, symbol) = topic(n);
+    trade(symbol, "10.50", n)
+        .replace("\"NASDAQ\"", &format!("\"{}\",\"bidPrice\":1,\"askPrice\":2", "N".repeat(400)))
+}

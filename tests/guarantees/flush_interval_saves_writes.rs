@@ -1,0 +1,27 @@
+//! With `FLUSH_INTERVAL`, what comes in within it leaves in one write: complete, in order, and with far fewer writes than
+//! events.
+
+use std::time::Duration;
+
+use crate::support::{Redis, TestGateway, trade};
+
+const EVENTS: u64 = 200;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn lone_trades_are_held_together() {
+    let redis = Redis::start().await;
+    let gateway = TestGateway::on(&redis, |config| config.flush_interval = Duration::from_millis(500)).await;
+    let mut client = gateway.subscriber(&["AAPL"]).await;
+    let metrics = &gateway.gateway.state().metrics;
+    let before = metrics.sum(|shard| &shard.writes);
+    let mut worker = redis.publisher().await;
+    // One by one, each answered before the next: without the interval nearly each would be a write of its own.
+    for n in 0..EVENTS {
+        worker.trade("AAPL", &trade("AAPL", "1", n)).await;
+    }
+    for n in 0..EVENTS {
+        assert_eq!(client.json().await["data"]["timestamp"], n);
+    }
+    let writes = metrics.sum(|shard| &shard.writes) - before;
+    assert!(writes < EVENTS / 4, "{writes} writes for {EVENTS} events");
+}

@@ -1,0 +1,84 @@
+//! Pings go out spread over the interval, an answer keeps a client, and one that answers nothing is dropped.
+
+use std::time::Duration;
+
+use crate::support::{Redis, TestGateway, raw};
+use futures_util::{SinkExt, StreamExt};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio_tungstenite::tungstenite::Message;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_silent_client_is_dropped_and_one_that_answers_is_kept() {
+    let redis = Redis::start().await;
+    let gateway = TestGateway::on(&redis, |config| {
+        config.ping_interval = Duration::from_millis(200);
+        config.pong_timeout = Duration::from_millis(100);
+        config.max_missed_pongs = 2;
+    })
+    .await;
+    let mut answering = gateway.client().await;
+    let answering = tokio::spawn(async move {
+        let mut pings = 0;
+        while pings < 10 {
+            if let Message::Ping(_) = answering.ws.next().await.expect("kept").expect("kept") {
+                answering.ws.flush().await.expect("the pong is sent");
+                pings += 1;
+            }
+        }
+        answering
+    });
+    let mut silent = raw::connect(gateway.addr, "/ws", None).await;
+    let metrics = &gateway.gateway.state().metrics;
+    let mut received = Vec::new();
+    silent.read_to_end(&mut received).await.ok();
+    assert_eq!(received, [0x89, 0, 0x89, 0], "two pings, then the end");
+    assert_eq!(metrics.sum(|shard| &shard.pong_timeouts), 1);
+    assert_eq!(metrics.sum(|shard| &shard.connections_dead), 0);
+
+    let _answering = answering.await.expect("kept for ten pings");
+    assert_eq!(metrics.connections_open(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn any_frame_counts_as_life() {
+    let redis = Redis::start().await;
+    let gateway = TestGateway::on(&redis, |config| {
+        config.ping_interval = Duration::from_millis(100);
+        config.pong_timeout = Duration::from_millis(100);
+        config.max_missed_pongs = 1;
+    })
+    .await;
+    let mut stream = raw::connect(gateway.addr, "/ws", None).await;
+    let metrics = &gateway.gateway.state().metrics;
+    // Masked empty pongs, unasked for, faster than pings fall due; pings themselves are never answered.
+    let mut ticks = tokio::time::interval(Duration::from_millis(10));
+    for _ in 0..100 {
+        ticks.tick().await;
+        stream.write_all(&[0x8a, 0x80, 1, 2, 3, 4]).await.expect("kept");
+    }
+    assert_eq!((metrics.connections_open(), metrics.sum(|shard| &shard.pong_timeouts)), (1, 0));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn pings_are_spread_over_the_interval() {
+    let redis = Redis::start().await;
+    let gateway = TestGateway::on(&redis, |config| {
+        config.shards = 1;
+        config.ping_interval = Duration::from_secs(4);
+    })
+    .await;
+    let mut clients = Vec::new();
+    for _ in 0..40 {
+        clients.push(gateway.client().await);
+    }
+    // The first pings of clients that came at once: their order of arrival tells the spread.
+    let started = std::time::Instant::now();
+    let first_ping = |mut client: crate::support::Client| async move {
+        while !matches!(client.ws.next().await, Some(Ok(Message::Ping(_)))) {}
+        started.elapsed()
+    };
+    let mut times = futures_util::future::join_all(clients.into_iter().map(first_ping)).await;
+    times.sort();
+    let spread = times[39] - times[0];
+    assert!(spread > Duration::from_secs(1), "40 pings within {spread:?} of a 4 s interval");
+}

@@ -1,0 +1,153 @@
+//! A peer that is silent, slow, greedy or many takes nothing from the others, and is cut in bounded time.
+
+use std::io::Write;
+use std::time::Duration;
+
+use crate::support::http::{HANDSHAKE, Server, is_closed, read_head, read_to_end};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use ws_gateway::config::Config;
+use ws_gateway::http::{Bounds, bind};
+
+fn impatient() -> Bounds {
+    let short = Duration::from_millis(100);
+    Bounds { handshake_timeout: short, idle_timeout: short, ..Bounds::default() }
+}
+
+#[tokio::test]
+async fn a_half_open_handshake_is_cut() {
+    let mut server = Server::with(&Config::for_tests(), impatient());
+    let mut silent = server.connect().await;
+    let mut half = server.connect().await;
+    half.write_all(HANDSHAKE.as_bytes()).await.unwrap();
+    assert!(is_closed(&mut silent).await);
+    assert!(is_closed(&mut half).await);
+    assert!(server.clients.try_recv().is_err());
+    assert_eq!(server.admission.open(), 0);
+}
+
+/// Each byte that trickles in would restart a timer that only watches for silence.
+#[tokio::test]
+async fn a_header_that_trickles_in_is_cut() {
+    let server = Server::with(&Config::for_tests(), impatient());
+    let mut stream = server.connect().await;
+    stream.write_all(b"GET / HTTP/1.1\r\nHost: h\r\n").await.unwrap();
+    let mut every_ms = tokio::time::interval(Duration::from_millis(1));
+    while stream.write_all(b"X").await.is_ok() {
+        every_ms.tick().await;
+    }
+    assert!(is_closed(&mut stream).await);
+}
+
+#[tokio::test]
+async fn an_idle_kept_alive_connection_is_closed() {
+    let server = Server::with(&Config::for_tests(), impatient());
+    let mut stream = server.connect().await;
+    stream.write_all(b"HEAD /health HTTP/1.1\r\nHost: h\r\n\r\n").await.unwrap();
+    read_head(&mut stream).await;
+    assert!(is_closed(&mut stream).await);
+}
+
+/// The peer asks and asks but reads nothing: once our answers fill the socket, no new request begins.
+#[tokio::test]
+async fn a_peer_that_reads_no_answers_is_cut() {
+    let server = Server::with(&Config::for_tests(), impatient());
+    let mut stream = server.connect().await;
+    let requests = "GET / HTTP/1.1\r\nHost: h\r\n\r\n".repeat(100);
+    while stream.write_all(requests.as_bytes()).await.is_ok() {}
+}
+
+#[tokio::test]
+async fn oversized_headers_are_answered_431() {
+    let server = Server::start();
+    let long = format!("GET / HTTP/1.1\r\nHost: h\r\nX: {}\r\n", "x".repeat(40_000));
+    assert_eq!(server.ask(&long).await.status, 431);
+    let many = format!("GET / HTTP/1.1\r\nHost: h\r\n{}", "X: y\r\n".repeat(70));
+    assert_eq!(server.ask(&many).await.status, 431);
+    let fitting = format!("GET /health HTTP/1.1\r\nHost: h\r\nX: {}\r\n", "x".repeat(8_000));
+    assert_eq!(server.ask(&fitting).await.status, 200);
+}
+
+#[tokio::test]
+async fn what_is_no_http_is_answered_400() {
+    let server = Server::start();
+    let mut stream = server.connect().await;
+    stream.write_all(b"\x16\x03\x01 nonsense\r\n\r\n").await.unwrap();
+    assert_eq!(read_to_end(&mut stream).await.status, 400);
+}
+
+/// Beyond the bound clients wait for a place instead of taking memory, and get one when somebody leaves.
+#[tokio::test]
+async fn connections_in_flight_are_bounded() {
+    let server = Server::with(&Config::for_tests(), Bounds { in_flight_max: 1, ..Bounds::default() });
+    let mut first = server.connect().await;
+    first.write_all(b"HEAD /health HTTP/1.1\r\n").await.unwrap();
+    let second = server.ask("HEAD /health HTTP/1.1\r\nHost: h\r\n");
+    let mut second = std::pin::pin!(second);
+    tokio::select! {
+        biased;
+        _ = &mut second => panic!("answered although no place was free"),
+        () = async move {
+            first.write_all(b"Host: h\r\n\r\n").await.unwrap();
+            let reply = read_head(&mut first).await;
+            assert_eq!(reply.status, 200);
+            assert_eq!(reply.header("Connection"), Some("close"), "nobody keeps a place that others wait for");
+            drop(first);
+        } => {}
+    }
+    assert_eq!(second.await.status, 200);
+    assert_eq!(server.state.metrics.control.accepted.get(), 2);
+}
+
+#[tokio::test]
+async fn an_upgraded_client_frees_its_place_in_flight() {
+    let mut server = Server::with(&Config::for_tests(), Bounds { in_flight_max: 1, ..Bounds::default() });
+    let mut clients = Vec::new();
+    for _ in 0..5 {
+        let (stream, reply) = server.handshake("").await;
+        assert_eq!(reply.status, 101);
+        clients.push((stream, server.clients.recv().await.unwrap()));
+    }
+    assert_eq!(server.admission.open(), 5);
+}
+
+#[tokio::test]
+async fn stopping_ends_the_listener_and_idle_connections_but_not_clients() {
+    let mut server = Server::start();
+    let (mut client, _) = server.handshake("").await;
+    let adopted = server.clients.recv().await.unwrap();
+    let mut idle = server.connect().await;
+    idle.write_all(b"HEAD /health HTTP/1.1\r\nHost: h\r\n\r\n").await.unwrap();
+    read_head(&mut idle).await;
+
+    server.stop.cancel();
+    server.served.await.unwrap();
+    assert!(is_closed(&mut idle).await);
+    assert!(tokio::net::TcpStream::connect(server.address).await.is_err());
+    (&adopted.stream).write_all(b"x").unwrap();
+    assert_eq!(client.read_u8().await.unwrap(), b'x', "the client is the data path's");
+}
+
+#[tokio::test]
+async fn a_taken_port_is_said_so() {
+    let server = Server::start();
+    let error = bind(server.address).unwrap_err().to_string();
+    assert!(error.contains(&server.address.to_string()) && error.contains("WS_PORT"), "{error}");
+    let error = bind("192.0.2.1:0".parse().unwrap()).unwrap_err().to_string();
+    assert!(error.contains("WS_HOST"), "{error}");
+}
+
+#[tokio::test]
+async fn an_unspecified_ipv6_address_takes_ipv4_too() {
+    let any: std::net::SocketAddr = "[::]:0".parse().unwrap();
+    if bind(any).is_err() {
+        eprintln!("no IPv6 on this machine");
+        return;
+    }
+    let server = Server::with(&Config { listen: any, ..Config::for_tests() }, Bounds::default());
+    for host in ["127.0.0.1", "::1"] {
+        let target = (host, server.address.port());
+        let mut stream = tokio::net::TcpStream::connect(target).await.unwrap();
+        stream.write_all(b"GET /health HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n").await.unwrap();
+        assert_eq!(read_to_end(&mut stream).await.status, 200, "{host}");
+    }
+}

@@ -1,0 +1,52 @@
+//! What the gateway guarantees, one guarantee a file. All of them are one program, since linking the gateway into each
+//! would take longer than compiling it; `cargo nextest run close_codes` runs the tests of one file.
+
+mod support;
+
+mod a_peer_that_leaves_is_noticed;
+mod bad_events_are_dropped;
+mod base_protocol;
+mod close_codes;
+mod config;
+mod conflation;
+mod connections_are_spread;
+mod containers_are_consistent;
+mod delivered_and_announced_is_published;
+mod descriptors_run_out;
+mod drain;
+mod embedded_broker_answers_as_redis;
+mod embedded_broker_is_bounded;
+mod embedded_broker_serves_real_clients;
+mod endpoints;
+mod flush_interval_saves_writes;
+mod golden_bytes;
+mod handshake_however_it_arrives;
+mod heartbeat;
+mod http_limits;
+mod http_routes;
+mod http_upgrade;
+mod interop_node;
+mod interop_python;
+mod interop_wscat;
+mod last_value_key;
+mod max_rate;
+mod memory_is_bounded;
+mod numbers_byte_for_byte;
+mod one_write_for_each_batch;
+mod order_and_completeness;
+mod page_in_a_browser;
+mod process;
+mod readme_examples;
+mod redis_loss;
+mod resume_across_gateways;
+mod scale_out_through_nginx;
+mod sequence_gaps;
+mod slow_client_is_closed;
+mod slow_client_ladder;
+mod slow_clients_delay_nobody;
+mod snapshot;
+mod subscription_is_exact;
+mod truth_in_band;
+mod upstream_kinds;
+mod wildcard_topics_are_bounded;
+mod wildcards;

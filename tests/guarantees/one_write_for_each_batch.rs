@@ -1,0 +1,39 @@
+//! A batch costs each client one write, however many of its frames are for it; and a frame is built once, however many clients
+//! get it.
+
+use crate::support::{Client, Redis, TestGateway, trade};
+use ws_gateway::ingest::publisher::EventBatch;
+
+const CLIENTS: u64 = 20;
+const EVENTS: u64 = 100;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_burst_leaves_in_one_write() {
+    let redis = Redis::start().await;
+    let gateway = TestGateway::on(&redis, |config| config.shards = 2).await;
+    let mut clients: Vec<Client> = Vec::new();
+    for _ in 0..CLIENTS {
+        clients.push(gateway.subscriber(&["AAPL", "MSFT"]).await);
+    }
+    let metrics = &gateway.gateway.state().metrics;
+    let before = (metrics.sum(|shard| &shard.writes), metrics.ingest.events_framed.get());
+    let mut burst = EventBatch::default();
+    for n in 0..EVENTS {
+        // Every third event is one that nobody wants, so that runs are interrupted where it doesn't matter.
+        let symbol = ["AAPL", "NOBODY", "MSFT"][(n % 3) as usize];
+        burst.push(format!("channel:trade:{symbol}").as_bytes(), trade(symbol, "1", n).as_bytes());
+    }
+    gateway.gateway.publisher().publish_all(burst).await;
+    for client in &mut clients {
+        for n in (0..EVENTS).filter(|n| n % 3 != 1) {
+            assert_eq!(client.json().await["data"]["timestamp"], n);
+        }
+    }
+    let writes = metrics.sum(|shard| &shard.writes) - before.0;
+    assert_eq!(writes, CLIENTS, "one write for each client");
+    assert_eq!(
+        metrics.ingest.events_framed.get() - before.1,
+        EVENTS.div_ceil(3) + EVENTS / 3,
+        "framed once each"
+    );
+}

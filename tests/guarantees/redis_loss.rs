@@ -1,0 +1,89 @@
+//! Redis may be absent at the start, killed, hung, or cut our subscription: clients are told `down` and `up`, readiness
+//! follows, and events flow again, without a restart.
+
+use crate::support::redis::Publisher;
+use crate::support::{Client, Redis, TestGateway, trade};
+use serde_json::{Value, json};
+
+async fn status(client: &mut Client) -> Value {
+    let status = client.json().await;
+    assert_eq!((&status["type"], &status["event"]), (&json!("status"), &json!("feed")), "{status}");
+    status["data"].clone()
+}
+
+async fn expect_down(client: &mut Client, gateway: &TestGateway) {
+    assert_eq!(status(client).await, json!({"state": "down"}));
+    let (code, body) = gateway.get("/ready").await;
+    assert_eq!(code, 503, "{body}");
+    let (code, body) = gateway.get("/health").await;
+    let health: Value = serde_json::from_str(&body).unwrap();
+    assert_eq!((code, &health["redis"]["pubsubConnected"]), (200, &json!(false)), "alive, but not connected");
+}
+
+/// The client is told that the feed is up, and events arrive again.
+async fn expect_up(client: &mut Client, gateway: &TestGateway, worker: &mut Publisher) {
+    let data = status(client).await;
+    assert_eq!(data["state"], "up");
+    assert!(data["gapMs"].is_u64(), "{data}");
+    assert_eq!(gateway.get("/ready").await.0, 200);
+    let next = trade("AAPL", "2", 2);
+    worker.trade("AAPL", &next).await;
+    assert!(client.text().await.contains(&next));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn killed_and_started_again() {
+    let mut redis = Redis::start().await;
+    let gateway = TestGateway::on(&redis, |_| {}).await;
+    let mut client = gateway.subscriber(&["AAPL"]).await;
+    redis.kill();
+    expect_down(&mut client, &gateway).await;
+    let mut late = gateway.client().await;
+    assert_eq!(status(&mut late).await, json!({"state": "down"}), "one that connects meanwhile is told too");
+    redis.launch();
+    redis.until_up().await;
+    expect_up(&mut client, &gateway, &mut redis.publisher().await).await;
+    assert_eq!(status(&mut late).await["state"], "up");
+    let mut later = gateway.subscriber(&["AAPL"]).await;
+    later.send(r#"{"action":"ping"}"#).await;
+    assert_eq!(later.json().await["type"], "pong", "one that connects afterwards hears nothing of it");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn hung_with_its_sockets_open() {
+    let redis = Redis::start().await;
+    let gateway = TestGateway::on(&redis, |_| {}).await;
+    let mut client = gateway.subscriber(&["AAPL"]).await;
+    redis.hang();
+    expect_down(&mut client, &gateway).await;
+    redis.go_on();
+    expect_up(&mut client, &gateway, &mut redis.publisher().await).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn our_subscription_killed() {
+    let redis = Redis::start().await;
+    let gateway = TestGateway::on(&redis, |config| config.server_id = "gw-under-test".to_owned()).await;
+    let mut worker = redis.publisher().await;
+    let mut client = gateway.subscriber(&["AAPL"]).await;
+    let list: String = worker.command(&["CLIENT", "LIST", "TYPE", "pubsub"]).await;
+    assert!(list.contains("name=gw-under-test"), "the connection carries our name: {list}");
+    let killed: i64 = worker.command(&["CLIENT", "KILL", "TYPE", "pubsub"]).await;
+    assert_eq!(killed, 1);
+    assert_eq!(status(&mut client).await, json!({"state": "down"}));
+    expect_up(&mut client, &gateway, &mut worker).await;
+    assert_eq!(gateway.gateway.state().metrics.ingest.upstream_losses.get(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn absent_at_the_start() {
+    let mut redis = Redis::prepare(&[]);
+    let gateway = TestGateway::on(&redis, |_| {}).await;
+    let url = format!("ws://{}/ws?symbols=AAPL", gateway.addr);
+    let mut client = Client::connect(&url).await;
+    assert_eq!(client.json().await["type"], "success", "the reply to ?symbols= is the first frame");
+    expect_down(&mut client, &gateway).await;
+    redis.launch();
+    redis.until_up().await;
+    expect_up(&mut client, &gateway, &mut redis.publisher().await).await;
+}

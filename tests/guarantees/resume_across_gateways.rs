@@ -1,0 +1,183 @@
+//! A client that comes back, to whichever gateway, gets exactly what it has missed: every `seq` once, in order; or it is told
+//! that it can't be, and gets no part of it.
+
+use std::time::Duration;
+
+use crate::support::redis::Publisher;
+use crate::support::{Client, Redis, TestGateway};
+use serde_json::{Value, json};
+
+const SYMBOLS: [&str; 3] = ["AAPL", "MSFT", "BTC-USD"];
+
+fn numbered(symbol: &str, seq: u64) -> String {
+    format!(r#"{{"symbol":"{symbol}","price":{seq}.50,"volume":1,"timestamp":{seq},"seq":{seq}}}"#)
+}
+
+async fn resume(client: &mut Client, request: Value) -> Value {
+    let mut request = request;
+    request["action"] = json!("subscribe");
+    client.send(request.to_string()).await;
+    let reply = client.json().await;
+    assert_eq!(reply["type"], "success", "{reply}");
+    reply["data"]["recovered"].clone()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_client_that_hops_under_load_sees_every_event_once_and_in_order() {
+    let redis = Redis::start().await;
+    let gateways = [
+        TestGateway::on(&redis, |config| config.shards = 2).await,
+        TestGateway::on(&redis, |config| config.shards = 1).await,
+    ];
+    let mut worker = redis.publisher().await;
+    let flood = tokio::spawn(async move {
+        for seq in 1.. {
+            worker.trades(SYMBOLS.map(|symbol| (symbol.to_owned(), numbered(symbol, seq)))).await;
+            tokio::time::sleep(Duration::from_micros(300)).await;
+        }
+    });
+    for gateway in &gateways {
+        gateway.taken(30).await;
+    }
+    let mut seen = [0_u64; SYMBOLS.len()];
+    let mut replayed = 0;
+    for hop in 0..100 {
+        let mut client = gateways[hop % 2].client().await;
+        if hop == 0 {
+            client.subscribe(&SYMBOLS).await;
+        } else {
+            let resume: serde_json::Map<_, _> =
+                SYMBOLS.iter().zip(seen).map(|(symbol, seq)| ((*symbol).to_owned(), json!(seq))).collect();
+            let recovered = self::resume(&mut client, json!({"symbols": SYMBOLS, "resume": resume})).await;
+            assert_eq!(recovered, json!({"AAPL": true, "MSFT": true, "BTC-USD": true}));
+        }
+        let (mut ended, mut live) = (hop == 0, 0);
+        while !ended || live < 20 {
+            let frame = client.json().await;
+            if frame["event"] == "replayEnd" {
+                assert_eq!(frame["data"], json!({"symbols": SYMBOLS, "type": "trade"}));
+                ended = true;
+                continue;
+            }
+            let of = SYMBOLS.iter().position(|symbol| frame["data"]["symbol"] == *symbol).unwrap();
+            let seq = frame["data"]["seq"].as_u64().unwrap();
+            if seen[of] > 0 {
+                assert_eq!(seq, seen[of] + 1, "hop {hop}: {frame}");
+            }
+            seen[of] = seq;
+            assert_eq!(frame["replay"] == true, !ended, "{frame}");
+            replayed += u64::from(!ended);
+            live += u64::from(ended);
+        }
+    }
+    flood.abort();
+    assert!(replayed > 0);
+    for gateway in &gateways {
+        assert_eq!(gateway.stat("events/gaps").await, 0);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_cannot_be_resumed_whole_is_not_resumed_at_all() {
+    let redis = Redis::start().await;
+    let gateway = TestGateway::on(&redis, |config| config.replay_events_per_topic = 5).await;
+    let mut worker = redis.publisher().await;
+    for seq in (1..=10).filter(|seq| *seq != 7) {
+        for symbol in ["AAPL", "MSFT"] {
+            if symbol == "AAPL" || seq < 7 {
+                worker.trade(symbol, &numbered(symbol, seq)).await;
+            }
+        }
+    }
+    gateway.taken(15).await;
+    let mut client = gateway.client().await;
+    // A hole; beyond the ring; never heard of. With the snapshot where it isn't recovered.
+    let recovered = resume(
+        &mut client,
+        json!({"symbols": ["AAPL", "NONE", "MSFT"], "resume": {"AAPL": 6, "MSFT": 4, "NONE": 3}, "snapshot": true}),
+    )
+    .await;
+    assert_eq!(recovered.to_string(), r#"{"AAPL":false,"MSFT":true,"NONE":false}"#);
+    let mut got = Vec::new();
+    for _ in 0..5 {
+        let frame = client.json().await;
+        let marker = ["replay", "snapshot"].into_iter().find(|marker| frame[*marker] == true);
+        got.push(json!([frame["data"]["symbol"], frame["data"]["seq"], frame["event"], marker]));
+    }
+    let expected = json!([
+        ["MSFT", 5, null, "replay"],
+        ["MSFT", 6, null, "replay"],
+        [null, null, "replayEnd", null],
+        ["AAPL", 10, null, "snapshot"],
+        [null, null, "snapshotEnd", null],
+    ]);
+    assert_eq!(Value::from(got), expected);
+
+    let recovered = async |seen: u64| {
+        let mut client = gateway.client().await;
+        resume(&mut client, json!({"symbols": ["AAPL"], "resume": {"AAPL": seen}})).await["AAPL"].clone()
+    };
+    assert_eq!(recovered(7).await, true, "behind the hole");
+    assert_eq!(recovered(10).await, true, "nothing missed");
+    assert_eq!(recovered(1).await, false);
+    // The worker counts anew: nobody can know what one of before has missed.
+    worker.trade("AAPL", &numbered("AAPL", 1).replace("\"timestamp\":1", "\"timestamp\":11")).await;
+    gateway.taken(16).await;
+    assert_eq!(recovered(1).await, false);
+    assert_eq!(recovered(10).await, false);
+    let (_, stats) = gateway.get("/stats").await;
+    assert!(stats.contains(r#""recovered":3,"notRecovered":5"#), "{stats}");
+}
+
+/// A gateway that has taken the numbers 1 to 3.
+async fn behind_three_trades(redis: &Redis) -> (TestGateway, Publisher) {
+    let gateway = TestGateway::on(redis, |_| {}).await;
+    let mut worker = redis.publisher().await;
+    for seq in 1..=3 {
+        worker.trade("AAPL", &numbered("AAPL", seq)).await;
+    }
+    gateway.taken(3).await;
+    (gateway, worker)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_gateway_that_is_behind_the_client_sends_nothing_twice() {
+    let redis = Redis::start().await;
+    let (gateway, mut worker) = behind_three_trades(&redis).await;
+    let mut clients = [gateway.client().await, gateway.client().await];
+    // One has seen 5 elsewhere; the other 50, before a restart that this gateway is about to see.
+    for (client, seen) in clients.iter_mut().zip([5, 50]) {
+        let recovered = resume(client, json!({"symbols": ["AAPL"], "resume": {"AAPL": seen}})).await;
+        assert_eq!(recovered, json!({"AAPL": true}));
+        assert_eq!(client.json().await["event"], "replayEnd");
+    }
+    for seq in 4..=7 {
+        worker.trade("AAPL", &numbered("AAPL", seq)).await;
+    }
+    worker.trade("AAPL", &numbered("AAPL", 2).replace("\"timestamp\":2", "\"timestamp\":8")).await;
+    worker.trade("AAPL", &numbered("AAPL", 3).replace("\"timestamp\":3", "\"timestamp\":8")).await;
+    let [mut first, mut second] = clients;
+    for seq in [6, 7, 2, 3] {
+        assert_eq!(first.json().await["data"]["seq"], seq);
+    }
+    for seq in [2, 3] {
+        assert_eq!(second.json().await["data"]["seq"], seq);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_client_says_it_has_seen_replaces_what_it_said_before() {
+    let redis = Redis::start().await;
+    let (gateway, mut worker) = behind_three_trades(&redis).await;
+    let mut client = gateway.client().await;
+    for seen in [50, 2] {
+        let recovered = resume(&mut client, json!({"symbols": ["AAPL"], "resume": {"AAPL": seen}})).await;
+        assert_eq!(recovered, json!({"AAPL": true}));
+        if seen < 3 {
+            assert_eq!(client.json().await["data"]["seq"], 3);
+        }
+        assert_eq!(client.json().await["event"], "replayEnd");
+    }
+    worker.trade("AAPL", &numbered("AAPL", 4)).await;
+    assert_eq!(client.json().await["data"]["seq"], 4);
+}

@@ -1,0 +1,71 @@
+//! A program that runs in the background and logs.
+
+use std::io::{BufRead, BufReader, Read};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::{Arc, Mutex};
+
+use super::until;
+
+/// A running program, ended when dropped.
+pub(crate) struct ChildProcess {
+    child: Child,
+    /// How it is ended.
+    end_signal: &'static str,
+    /// What it has logged so far, on either output, line by line.
+    pub(crate) log: Arc<Mutex<Vec<String>>>,
+}
+
+impl ChildProcess {
+    /// Starts it; `end_signal` is what ends it, with all that it has started.
+    pub(crate) fn start(command: &mut Command, end_signal: &'static str) -> Self {
+        let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn();
+        let mut child = child
+            .unwrap_or_else(|error| panic!("{command:?}: {error}; is it installed (see README: Tests)?"));
+        let log = Arc::default();
+        collect(child.stdout.take().expect("piped"), &log);
+        collect(child.stderr.take().expect("piped"), &log);
+        Self { child, end_signal, log }
+    }
+
+    pub(crate) fn id(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Whether a line of the log contains `part`.
+    pub(crate) fn has_logged(&self, part: &str) -> bool {
+        self.log.lock().unwrap().iter().any(|line| line.contains(part))
+    }
+
+    pub(crate) fn signal(&self, signal: &str) {
+        let status = Command::new("kill").args(["-s", signal, &self.id().to_string()]).status();
+        assert!(status.expect("kill(1)").success());
+    }
+
+    /// How it has ended, if it has.
+    pub(crate) fn try_exit(&mut self) -> Option<ExitStatus> {
+        self.child.try_wait().expect("a child")
+    }
+
+    /// Waits for the end.
+    pub(crate) async fn exit(&mut self) -> ExitStatus {
+        until("the program to end", async || self.try_exit()).await
+    }
+}
+
+impl Drop for ChildProcess {
+    fn drop(&mut self) {
+        if self.try_exit().is_none() {
+            self.signal(self.end_signal);
+            let _ = self.child.wait();
+        }
+    }
+}
+
+fn collect(pipe: impl Read + Send + 'static, log: &Arc<Mutex<Vec<String>>>) {
+    let log = Arc::clone(log);
+    std::thread::spawn(move || {
+        for line in BufReader::new(pipe).lines().map_while(Result::ok) {
+            log.lock().unwrap().push(line);
+        }
+    });
+}

@@ -1,0 +1,112 @@
+//! What the tests share: a real redis-server, a gateway on port 0, and a client that reads frames as they are.
+
+pub(crate) mod broker;
+pub(crate) mod child;
+pub(crate) mod client;
+pub(crate) mod http;
+pub(crate) mod nginx;
+pub(crate) mod process;
+pub(crate) mod program;
+pub(crate) mod raw;
+pub(crate) mod redis;
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use ws_gateway::config::Config;
+use ws_gateway::gateway::Gateway;
+
+pub(crate) use client::Client;
+pub(crate) use redis::Redis;
+
+/// Long enough for anything that happens at all on a loaded machine; no test is ever slower because of it.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
+
+/// A gateway in this process, on ports of its own.
+pub(crate) struct TestGateway {
+    pub(crate) gateway: Gateway,
+    pub(crate) addr: SocketAddr,
+}
+
+impl TestGateway {
+    /// A gateway that reads from `redis`, with what `change` makes of the defaults.
+    pub(crate) async fn on(redis: &Redis, change: impl FnOnce(&mut Config)) -> Self {
+        let url = redis.url();
+        Self::with_url(&url, change).await
+    }
+
+    /// A gateway that reads from a Redis URL.
+    pub(crate) async fn with_url(url: &str, change: impl FnOnce(&mut Config)) -> Self {
+        let mut config = Config::for_tests();
+        config.upstream = ws_gateway::config::Upstream::from_url(url).expect("a Redis URL");
+        change(&mut config);
+        let gateway = Gateway::build(config).await.expect("the gateway starts");
+        let addr = gateway.local_addr();
+        Self { gateway, addr }
+    }
+
+    /// A client on `/ws`.
+    pub(crate) async fn client(&self) -> Client {
+        Client::connect(&format!("ws://{}/ws", self.addr)).await
+    }
+
+    /// A client that is subscribed already.
+    pub(crate) async fn subscriber(&self, symbols: &[&str]) -> Client {
+        let mut client = self.client().await;
+        client.subscribe(symbols).await;
+        client
+    }
+
+    /// One HTTP request; status and body.
+    pub(crate) async fn get(&self, path: &str) -> (u16, String) {
+        let response =
+            self.request(&format!("GET {path} HTTP/1.1\r\nHost: test\r\nConnection: close\r\n\r\n")).await;
+        let status =
+            response.split(' ').nth(1).and_then(|status| status.parse().ok()).expect("a status line");
+        let body = response.split_once("\r\n\r\n").expect("a header").1.to_owned();
+        (status, body)
+    }
+
+    /// Whatever comes back for raw bytes until the server closes.
+    pub(crate) async fn request(&self, request: &str) -> String {
+        use tokio::io::{AsyncReadExt, AsyncWriteExt};
+        let mut stream = tokio::net::TcpStream::connect(self.addr).await.expect("the gateway listens");
+        stream.write_all(request.as_bytes()).await.expect("the request is taken");
+        let mut response = String::new();
+        stream.read_to_string(&mut response).await.expect("an answer");
+        response
+    }
+
+    /// Waits until the gateway has taken so many events.
+    pub(crate) async fn taken(&self, events: u64) {
+        let taken = async || (self.stat("events/received").await >= events).then_some(());
+        until("the events to arrive", taken).await;
+    }
+
+    /// One number of `/stats`.
+    pub(crate) async fn stat(&self, name: &str) -> u64 {
+        let (_, body) = self.get("/stats").await;
+        let stats: serde_json::Value = serde_json::from_str(&body).expect("JSON");
+        stats
+            .pointer(&format!("/{name}"))
+            .and_then(serde_json::Value::as_u64)
+            .unwrap_or_else(|| panic!("{name} in {body}"))
+    }
+}
+
+/// Asks again and again, every few milliseconds, until there is an answer.
+pub(crate) async fn until<T>(what: &str, mut ask: impl AsyncFnMut() -> Option<T>) -> T {
+    let deadline = tokio::time::Instant::now() + PATIENCE;
+    loop {
+        if let Some(answer) = ask().await {
+            return answer;
+        }
+        assert!(tokio::time::Instant::now() < deadline, "waited in vain for {what}");
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+}
+
+/// A trade as a worker writes it.
+pub(crate) fn trade(symbol: &str, price: &str, n: u64) -> String {
+    format!(r#"{{"symbol":"{symbol}","price":{price},"volume":100,"timestamp":{n},"exchange":"NASDAQ"}}"#)
+}

@@ -1,0 +1,96 @@
+//! The gateway as users run it: the binary, as a process of its own.
+
+use std::net::SocketAddr;
+use std::process::Command;
+use std::sync::Arc;
+
+use super::child::ChildProcess;
+use super::{Redis, until};
+
+/// A running `ws-gateway`, killed when dropped.
+pub(crate) struct Process {
+    child: ChildProcess,
+    pub(crate) port: u16,
+}
+
+impl Process {
+    /// Starts the binary on a free port and waits until it is ready.
+    pub(crate) async fn start(args: &[&str]) -> Self {
+        Self::ready(Self::spawn(args)).await
+    }
+
+    async fn ready(mut process: Self) -> Self {
+        let log = Arc::clone(&process.log);
+        let line = |part: &'static str| {
+            let log = Arc::clone(&log);
+            async move {
+                until(part, async || log.lock().unwrap().iter().find(|line| line.contains(part)).cloned())
+                    .await
+            }
+        };
+        let listening = line("WebSocket server listening on port").await;
+        line("WebSocket Gateway initialized and ready").await;
+        process.port = listening.rsplit(' ').next().and_then(|port| port.parse().ok()).expect("a port");
+        process
+    }
+
+    /// Starts the binary against `redis`.
+    pub(crate) async fn on(redis: &Redis, args: &[&str]) -> Self {
+        let url = redis.url();
+        let mut all = vec!["--redis-url", &url];
+        all.extend_from_slice(args);
+        Self::start(&all).await
+    }
+
+    /// Starts the binary against `redis`, with so many descriptors at most.
+    pub(crate) async fn limited(redis: &Redis, open_files: u32, args: &[&str]) -> Self {
+        let mut shell = Command::new("/bin/sh");
+        let script = format!("ulimit -n {open_files} && exec \"$0\" \"$@\"");
+        shell.args(["-c", &script, env!("CARGO_BIN_EXE_ws-gateway"), "--redis-url", &redis.url()]);
+        Self::ready(Self::launch(shell, args)).await
+    }
+
+    /// Starts the binary and does not wait.
+    pub(crate) fn spawn(args: &[&str]) -> Self {
+        Self::launch(Command::new(env!("CARGO_BIN_EXE_ws-gateway")), args)
+    }
+
+    fn launch(mut command: Command, args: &[&str]) -> Self {
+        command
+            .args(["--ws-host", "127.0.0.1", "--ws-port", "0"])
+            .args(args)
+            .env_clear()
+            .env("RUST_LOG", "info")
+            .current_dir(std::env::temp_dir());
+        Self { child: ChildProcess::start(&mut command, "KILL"), port: 0 }
+    }
+
+    pub(crate) fn addr(&self) -> SocketAddr {
+        ([127, 0, 0, 1], self.port).into()
+    }
+
+    pub(crate) fn url(&self) -> String {
+        format!("ws://{}/ws", self.addr())
+    }
+
+    /// Resident memory in bytes.
+    pub(crate) fn rss_bytes(&self) -> u64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.id())).expect("/proc");
+        let line = status.lines().find(|line| line.starts_with("VmRSS:")).expect("VmRSS");
+        line.split_whitespace().nth(1).and_then(|kib| kib.parse::<u64>().ok()).expect("a number") * 1024
+    }
+}
+
+impl std::ops::Deref for Process {
+    type Target = ChildProcess;
+
+    fn deref(&self) -> &ChildProcess {
+        &self.child
+    }
+}
+
+impl std::ops::DerefMut for Process {
+    fn deref_mut(&mut self) -> &mut ChildProcess {
+        &mut self.child
+    }
+}

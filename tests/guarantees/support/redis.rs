@@ -1,0 +1,167 @@
+//! A redis-server of the test's own.
+
+use std::net::TcpListener;
+use std::process::{Child, Command, Stdio};
+
+use redis::AsyncCommands;
+use redis::aio::MultiplexedConnection;
+use tempfile::TempDir;
+
+use super::until;
+
+/// A redis-server, killed when dropped.
+pub(crate) struct Redis {
+    pub(crate) port: u16,
+    pub(crate) dir: TempDir,
+    args: Vec<String>,
+    child: Option<Child>,
+}
+
+impl Redis {
+    /// A server without persistence on a free port of 127.0.0.1.
+    pub(crate) async fn start() -> Self {
+        Self::start_with(&[]).await
+    }
+
+    /// The same with further options.
+    pub(crate) async fn start_with(args: &[&str]) -> Self {
+        let mut redis = Self::prepare(args);
+        redis.launch();
+        redis.until_up().await;
+        redis
+    }
+
+    /// A port and a directory, but no server yet.
+    pub(crate) fn prepare(args: &[&str]) -> Self {
+        let port = TcpListener::bind("127.0.0.1:0")
+            .and_then(|socket| socket.local_addr())
+            .expect("a free port")
+            .port();
+        let args = args.iter().map(|arg| (*arg).to_owned()).collect();
+        Self { port, dir: TempDir::new().expect("a temporary directory"), args, child: None }
+    }
+
+    /// Starts the server; see [`Redis::until_up`].
+    pub(crate) fn launch(&mut self) {
+        let dir = self.dir.path();
+        let child = Command::new("redis-server")
+            .args([
+                "--port",
+                &self.port.to_string(),
+                "--bind",
+                "127.0.0.1",
+                "--save",
+                "",
+                "--appendonly",
+                "no",
+            ])
+            .args(["--dir".as_ref(), dir.as_os_str()])
+            .args(["--unixsocket".as_ref(), dir.join("redis.sock").as_os_str()])
+            .args(&self.args)
+            .stdout(Stdio::null())
+            .spawn()
+            .expect("redis-server is installed (see README: Tests)");
+        self.child = Some(child);
+    }
+
+    /// Waits until the server's socket file can be connected to.
+    pub(crate) async fn until_up(&self) {
+        let path = self.dir.path().join("redis.sock");
+        until("redis-server to listen", async || std::os::unix::net::UnixStream::connect(&path).ok()).await;
+        until("redis-server to listen on TCP", async || {
+            tokio::net::TcpStream::connect(("127.0.0.1", self.port)).await.ok()
+        })
+        .await;
+    }
+
+    pub(crate) fn url(&self) -> String {
+        format!("redis://127.0.0.1:{}", self.port)
+    }
+
+    pub(crate) fn unix_url(&self) -> String {
+        format!("unix://{}", self.dir.path().join("redis.sock").display())
+    }
+
+    /// A connection to publish with.
+    pub(crate) async fn publisher(&self) -> Publisher {
+        Publisher::connect(&self.url()).await
+    }
+
+    /// SIGKILL, and wait for the end.
+    pub(crate) fn kill(&mut self) {
+        if let Some(mut child) = self.child.take() {
+            child.kill().expect("the server is ours");
+            child.wait().expect("the server ends");
+        }
+    }
+
+    /// SIGSTOP: the server's sockets stay open, but nothing is answered.
+    pub(crate) fn hang(&self) {
+        self.signal("STOP");
+    }
+
+    /// SIGCONT.
+    pub(crate) fn go_on(&self) {
+        self.signal("CONT");
+    }
+
+    fn signal(&self, signal: &str) {
+        let pid = self.child.as_ref().expect("the server runs").id();
+        let status = Command::new("kill").args(["-s", signal, &pid.to_string()]).status().expect("kill(1)");
+        assert!(status.success());
+    }
+}
+
+impl Drop for Redis {
+    fn drop(&mut self) {
+        self.kill();
+    }
+}
+
+/// A worker.
+pub(crate) struct Publisher(MultiplexedConnection);
+
+impl Publisher {
+    pub(crate) async fn connect(url: &str) -> Self {
+        let client = redis::Client::open(url).expect("a Redis URL");
+        let config = redis::AsyncConnectionConfig::new().set_response_timeout(Some(super::PATIENCE));
+        let connection = client.get_multiplexed_async_connection_with_config(&config).await;
+        Self(connection.expect("the server takes connections"))
+    }
+
+    /// `PUBLISH channel:trade:<symbol> <payload>`; returns how many received it.
+    pub(crate) async fn trade(&mut self, symbol: &str, payload: &str) -> u64 {
+        self.raw(&format!("channel:trade:{symbol}"), payload.as_bytes()).await
+    }
+
+    /// A trade whose timestamp is `n`; see [`Client::gets`](super::Client::gets).
+    pub(crate) async fn numbered(&mut self, symbol: &str, n: u64) {
+        self.trade(symbol, &super::trade(symbol, "1", n)).await;
+    }
+
+    pub(crate) async fn raw(&mut self, channel: &str, payload: &[u8]) -> u64 {
+        self.0.publish(channel, payload).await.expect("PUBLISH")
+    }
+
+    /// Many trades at once, pipelined.
+    pub(crate) async fn trades(&mut self, trades: impl IntoIterator<Item = (String, String)>) {
+        let of_channel = |(symbol, payload)| (format!("channel:trade:{symbol}"), payload);
+        self.publish_all(trades.into_iter().map(of_channel)).await;
+    }
+
+    /// Many events at once, pipelined: channels and payloads.
+    pub(crate) async fn publish_all(&mut self, events: impl IntoIterator<Item = (String, String)>) {
+        let mut pipe = redis::pipe();
+        for (channel, payload) in events {
+            pipe.publish(channel, payload).ignore();
+        }
+        pipe.query_async::<()>(&mut self.0).await.expect("pipelined PUBLISH");
+    }
+
+    /// Any other command.
+    pub(crate) async fn command<T: redis::FromRedisValue>(&mut self, args: &[&str]) -> T {
+        let mut command = redis::cmd(args[0]);
+        command.arg(&args[1..]);
+        command.query_async(&mut self.0).await.unwrap_or_else(|error| panic!("{args:?}: {error}"))
+    }
+}
