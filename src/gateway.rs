@@ -1,8 +1,9 @@
 //! Assembles the process in the one right order, runs it, and drains it. A type rather than a `main`, so that tests and
 //! other programs can embed it.
 
+mod wiring;
+
 use std::net::SocketAddr;
-use std::path::Path;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -12,20 +13,16 @@ use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use self::wiring::{LastValues, Source, Wiring};
 use crate::admission::Admission;
 use crate::broker::{BrokerError, EmbeddedBroker, EmbeddedConfig};
 use crate::config::{Config, Upstream};
-use crate::conn::session::Rules;
 use crate::fanout::inbox::Sender;
-use crate::fanout::{self, Fanout, ShardConfig, Threads};
+use crate::fanout::{self, Fanout, Threads};
 use crate::http::{self, Http};
-use crate::ingest::history::HistoryConfig;
-use crate::ingest::last_value;
-use crate::ingest::link::tls_config;
 use crate::ingest::publisher::Publisher;
 use crate::ingest::redis::{self, RedisConfig};
-use crate::ingest::{self, IngestConfig};
-use crate::market::EventTypes;
+use crate::ingest::{self, last_value};
 use crate::state::State;
 use crate::{demo, limits, stats};
 
@@ -60,13 +57,15 @@ impl Gateway {
     pub async fn build(config: Config) -> anyhow::Result<Self> {
         // One provider for the process; somebody who embeds the gateway may have installed one already.
         let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
-        let tls = upstream_tls(&config)?;
-        let last_values = last_value_client(&config)?;
+        let Wiring { ingest: ingest_config, shard, source, last_values, patterns } = Wiring::of(&config)?;
         let listener = http::bind(config.listen)?;
         let local_addr = listener.local_addr().context("the listening socket has no address")?;
-        let broker = embedded_broker(&config).await?;
-        let broker_addr = broker.as_ref().map(EmbeddedBroker::local_addr);
-        banner(&config, local_addr, broker_addr);
+        let source = match source {
+            Source::Redis(redis) => Bound::Redis(redis),
+            Source::Embedded(broker) => Bound::Embedded(bind_broker(broker, config.demo).await?),
+        };
+        let broker_addr = source.broker_addr();
+        banner(&config, &patterns, local_addr, broker_addr);
 
         let state = Arc::new(State::new(config.server_id.clone(), config.shards));
         let ingest = ingest::Prepared::new().context("no descriptor left for the ingest thread")?;
@@ -77,9 +76,9 @@ impl Gateway {
         let (lost_tx, lost_rx) = mpsc::unbounded_channel();
         let (look_ups_tx, look_ups_rx) = mpsc::unbounded_channel();
         let ingest_thread = ingest
-            .start(ingest_config(&config), shard_inboxes, Arc::clone(&state), lost_tx, look_ups_tx)
+            .start(ingest_config, shard_inboxes, Arc::clone(&state), lost_tx, look_ups_tx)
             .context("the ingest thread could not be started")?;
-        let (fanout, shards) = Fanout::start(prepared, &shard_config(&config), &ingest_inbox, &state)
+        let (fanout, shards) = Fanout::start(prepared, &shard, &ingest_inbox, &state)
             .context("a shard's thread could not be started")?;
 
         let gateway = Self {
@@ -97,12 +96,11 @@ impl Gateway {
             http: TaskTracker::new(),
             tasks: TaskTracker::new(),
         };
-        if let Some(client) = last_values {
-            let prefix = config.last_value_key.clone().unwrap_or_default();
+        if let Some(LastValues { client, key_prefix }) = last_values {
             let (ingest, ending) = (gateway.ingest.clone(), gateway.feeding.clone());
-            gateway.tasks.spawn(last_value::run(client, prefix, look_ups_rx, ingest, ending));
+            gateway.tasks.spawn(last_value::run(client, key_prefix, look_ups_rx, ingest, ending));
         }
-        gateway.start_feed(&config, broker, tls, lost_rx).await;
+        gateway.start_feed(&config, source, &patterns, lost_rx).await;
         gateway.start_serving(&config, listener);
         Ok(gateway)
     }
@@ -178,33 +176,25 @@ impl Gateway {
     async fn start_feed(
         &self,
         config: &Config,
-        broker: Option<EmbeddedBroker>,
-        tls: Arc<rustls::ClientConfig>,
+        source: Bound,
+        patterns: &[String],
         lost: mpsc::UnboundedReceiver<ingest::link::Lost>,
     ) {
         let (attempted_tx, attempted) = oneshot::channel::<()>();
-        match &config.upstream {
-            Upstream::Redis(connection) => {
-                let redis = RedisConfig {
-                    connection: connection.clone(),
-                    tls,
-                    patterns: ingest_config(config).patterns(),
-                    client_name: config.server_id.clone(),
-                    max_event_bytes: config.max_event_bytes,
-                };
+        match source {
+            Bound::Redis(redis) => {
                 let links = redis::Links {
                     ingest: self.ingest.clone(),
                     lost,
                     state: Arc::clone(&self.state),
                     attempted: Some(attempted_tx),
                 };
-                self.tasks.spawn(redis::supervise(redis, links, self.feeding.clone()));
+                self.tasks.spawn(redis::supervise(*redis, links, self.feeding.clone()));
             }
-            Upstream::Embedded(_) => {
+            Bound::Embedded(broker) => {
                 // The ingest thread was started above; it ends only with the gateway.
                 let connected = ingest::Command::Connected { link: None, told: Some(attempted_tx) };
                 let _ = self.ingest.send(connected, 0);
-                let patterns = ingest_config(config).patterns();
                 tracing::info!(
                     patterns = patterns.join(" "),
                     "Subscribed to {} Redis channel pattern(s)",
@@ -243,20 +233,27 @@ impl Gateway {
     }
 }
 
-/// Binds the embedded broker if it is to run. With `--demo` events come without it, so a taken port is no
-/// reason to stop.
-async fn embedded_broker(config: &Config) -> anyhow::Result<Option<EmbeddedBroker>> {
-    let Upstream::Embedded(broker) = &config.upstream else { return Ok(None) };
-    let broker = EmbeddedConfig {
-        host: broker.listen.ip(),
-        port: broker.listen.port(),
-        password: broker.password.clone(),
-        gateway_patterns: ingest_config(config).patterns(),
-        ..EmbeddedConfig::default()
-    };
+/// What brings the events, before it is started.
+enum Bound {
+    Redis(Box<RedisConfig>),
+    /// `None` if only the demo publishes.
+    Embedded(Option<EmbeddedBroker>),
+}
+
+impl Bound {
+    fn broker_addr(&self) -> Option<SocketAddr> {
+        match self {
+            Self::Redis(_) => None,
+            Self::Embedded(broker) => broker.as_ref().map(EmbeddedBroker::local_addr),
+        }
+    }
+}
+
+/// Binds the embedded broker. With `--demo` events come without it, so there a taken port is a warning.
+async fn bind_broker(broker: EmbeddedConfig, demo: bool) -> anyhow::Result<Option<EmbeddedBroker>> {
     match EmbeddedBroker::bind(broker).await {
         Ok(broker) => Ok(Some(broker)),
-        Err(error @ BrokerError::PortTaken { .. }) if config.demo => {
+        Err(error @ BrokerError::PortTaken { .. }) if demo => {
             tracing::warn!(%error, "going on without the embedded broker: --demo publishes inside the process");
             Ok(None)
         }
@@ -264,83 +261,7 @@ async fn embedded_broker(config: &Config) -> anyhow::Result<Option<EmbeddedBroke
     }
 }
 
-/// How the server of a `rediss://` URL is checked; read now, so that a bad file stops the start.
-fn upstream_tls(config: &Config) -> anyhow::Result<Arc<rustls::ClientConfig>> {
-    let insecure = match &config.upstream {
-        Upstream::Redis(connection) => {
-            matches!(connection.addr(), ::redis::ConnectionAddr::TcpTls { insecure: true, .. })
-        }
-        Upstream::Embedded(_) => false,
-    };
-    let file = config.redis_ca_file.as_deref();
-    tls_config(insecure, file)
-        .with_context(|| format!("REDIS_CA_FILE {}", file.unwrap_or_else(|| Path::new("")).display()))
-}
-
-/// The types whose last values workers keep; without Redis there is nowhere to keep them.
-fn last_value_types(config: &Config) -> Option<EventTypes> {
-    let prefix = config.last_value_key.as_ref().filter(|_| !config.upstream.is_embedded())?;
-    Some(last_value::types_kept(prefix, config.channel_types))
-}
-
-/// How workers' last values are looked up, if they keep any.
-fn last_value_client(config: &Config) -> anyhow::Result<Option<::redis::Client>> {
-    let (Upstream::Redis(connection), Some(_)) = (&config.upstream, &config.last_value_key) else {
-        return Ok(None);
-    };
-    let client = match &config.redis_ca_file {
-        None => ::redis::Client::open(connection.clone()),
-        Some(path) => {
-            let root_cert =
-                std::fs::read(path).with_context(|| format!("REDIS_CA_FILE {}", path.display()))?;
-            let certificates = ::redis::TlsCertificates { client_tls: None, root_cert: Some(root_cert) };
-            ::redis::Client::build_with_tls(connection.clone(), certificates)
-        }
-    };
-    Ok(Some(client.context("REDIS_URL can't be used to look up LAST_VALUE_KEY")?))
-}
-
-fn ingest_config(config: &Config) -> IngestConfig {
-    IngestConfig {
-        channel_prefix: config.channel_prefix.clone(),
-        types: config.channel_types,
-        deduplicate: config.deduplicate,
-        history: HistoryConfig {
-            max_topics: config.last_value_max_topics,
-            events_per_topic: config.replay_events_per_topic,
-            max_bytes: config.replay_max_bytes,
-            // Leaves room for the live events that come meanwhile.
-            max_replay_bytes: config.max_outbox_bytes / 2,
-            max_event_bytes: config.max_event_bytes,
-            look_up: last_value_types(config),
-        },
-        stale_after: config.stale_after,
-        max_backlog_bytes: config.max_backlog_bytes / config.shards,
-    }
-}
-
-fn shard_config(config: &Config) -> ShardConfig {
-    ShardConfig {
-        rules: Rules { types: config.channel_types, allow_wildcard: config.allow_wildcard },
-        // New clients go to the shard with the fewest.
-        max_clients: config.max_connections.div_ceil(config.shards),
-        max_symbols: config.max_symbols_per_client,
-        max_opened_topics: limits::OPENED_TOPICS_MAX.max(config.last_value_max_topics),
-        max_message_bytes: config.max_message_bytes,
-        max_messages_per_second: config.max_messages_per_second,
-        // At most 1 GiB, see `limits::MAX_OUTBOX_MAX_BYTES`.
-        max_outbox_bytes: config.max_outbox_bytes.try_into().unwrap_or(u32::MAX / 2),
-        slow_client_policy: config.slow_client_policy,
-        max_backlog_bytes: config.max_backlog_bytes / config.shards,
-        ping_interval: config.ping_interval,
-        pong_timeout: config.pong_timeout,
-        max_missed_pongs: config.max_missed_pongs,
-        stall_timeout: config.stall_timeout,
-        flush_interval: config.flush_interval,
-    }
-}
-
-fn banner(config: &Config, local_addr: SocketAddr, broker_addr: Option<SocketAddr>) {
+fn banner(config: &Config, patterns: &[String], local_addr: SocketAddr, broker_addr: Option<SocketAddr>) {
     let broker = match (&config.upstream, broker_addr) {
         (Upstream::Redis(connection), _) => connection.addr().to_string(),
         (Upstream::Embedded(_), Some(addr)) => format!("embedded on {addr}"),
@@ -351,7 +272,7 @@ fn banner(config: &Config, local_addr: SocketAddr, broker_addr: Option<SocketAdd
         port = local_addr.port(),
         broker,
         shards = config.shards,
-        patterns = ingest_config(config).patterns().join(" "),
+        patterns = patterns.join(" "),
         max_connections = config.max_connections,
         "ws-gateway {}",
         env!("CARGO_PKG_VERSION")

@@ -1,0 +1,154 @@
+//! What each part of the gateway needs to know of the configuration, worked out once.
+
+use std::path::Path;
+
+use anyhow::Context;
+use redis::{Client, ConnectionAddr, ConnectionInfo, TlsCertificates};
+
+use crate::broker::EmbeddedConfig;
+use crate::config::{Config, Upstream};
+use crate::conn::session::Rules;
+use crate::fanout::ShardConfig;
+use crate::ingest::IngestConfig;
+use crate::ingest::history::HistoryConfig;
+use crate::ingest::last_value;
+use crate::ingest::link::tls_config;
+use crate::ingest::redis::RedisConfig;
+use crate::limits;
+use crate::market::EventTypes;
+
+/// The configuration, part by part.
+pub(super) struct Wiring {
+    /// For the ingest thread.
+    pub(super) ingest: IngestConfig,
+    /// For each shard.
+    pub(super) shard: ShardConfig,
+    /// For whatever brings the events.
+    pub(super) source: Source,
+    /// For looking up workers' last values, if they keep any.
+    pub(super) last_values: Option<LastValues>,
+    /// The pattern subscriptions, one a type: `channel:trade:*`.
+    pub(super) patterns: Vec<String>,
+}
+
+/// Where events come from.
+pub(super) enum Source {
+    /// The supervisor of the link to Redis.
+    Redis(Box<RedisConfig>),
+    /// The embedded broker.
+    Embedded(EmbeddedConfig),
+}
+
+/// How workers' last values are looked up.
+pub(super) struct LastValues {
+    pub(super) client: Client,
+    /// `LAST_VALUE_KEY`.
+    pub(super) key_prefix: String,
+}
+
+impl Wiring {
+    /// Reads the files that the configuration names, so that a bad one stops the start.
+    ///
+    /// # Errors
+    /// When a file can't be read or used; the error names the setting and the file.
+    pub(super) fn of(config: &Config) -> anyhow::Result<Self> {
+        let ingest = ingest_config(config);
+        let patterns = ingest.patterns();
+        let (source, last_values) = match &config.upstream {
+            Upstream::Redis(connection) => {
+                let redis = redis_config(config, connection, patterns.clone())?;
+                (Source::Redis(Box::new(redis)), last_values(config, connection)?)
+            }
+            Upstream::Embedded(broker) => {
+                let broker = EmbeddedConfig {
+                    host: broker.listen.ip(),
+                    port: broker.listen.port(),
+                    password: broker.password.clone(),
+                    gateway_patterns: patterns.clone(),
+                    ..EmbeddedConfig::default()
+                };
+                (Source::Embedded(broker), None)
+            }
+        };
+        Ok(Self { ingest, shard: shard_config(config), source, last_values, patterns })
+    }
+}
+
+fn ingest_config(config: &Config) -> IngestConfig {
+    IngestConfig {
+        channel_prefix: config.channel_prefix.clone(),
+        types: config.channel_types,
+        deduplicate: config.deduplicate,
+        history: HistoryConfig {
+            max_topics: config.last_value_max_topics,
+            events_per_topic: config.replay_events_per_topic,
+            max_bytes: config.replay_max_bytes,
+            // Leaves room for the live events that come meanwhile.
+            max_replay_bytes: config.max_outbox_bytes / 2,
+            max_event_bytes: config.max_event_bytes,
+            look_up: last_value_types(config),
+        },
+        stale_after: config.stale_after,
+        max_backlog_bytes: config.max_backlog_bytes / config.shards,
+    }
+}
+
+fn shard_config(config: &Config) -> ShardConfig {
+    ShardConfig {
+        rules: Rules { types: config.channel_types, allow_wildcard: config.allow_wildcard },
+        // New clients go to the shard with the fewest.
+        max_clients: config.max_connections.div_ceil(config.shards),
+        max_symbols: config.max_symbols_per_client,
+        max_opened_topics: limits::OPENED_TOPICS_MAX.max(config.last_value_max_topics),
+        max_message_bytes: config.max_message_bytes,
+        max_messages_per_second: config.max_messages_per_second,
+        // At most 1 GiB, see `limits::MAX_OUTBOX_MAX_BYTES`.
+        max_outbox_bytes: config.max_outbox_bytes.try_into().unwrap_or(u32::MAX / 2),
+        slow_client_policy: config.slow_client_policy,
+        max_backlog_bytes: config.max_backlog_bytes / config.shards,
+        ping_interval: config.ping_interval,
+        pong_timeout: config.pong_timeout,
+        max_missed_pongs: config.max_missed_pongs,
+        stall_timeout: config.stall_timeout,
+        flush_interval: config.flush_interval,
+    }
+}
+
+fn redis_config(
+    config: &Config,
+    connection: &ConnectionInfo,
+    patterns: Vec<String>,
+) -> anyhow::Result<RedisConfig> {
+    let insecure = matches!(connection.addr(), ConnectionAddr::TcpTls { insecure: true, .. });
+    let file = config.redis_ca_file.as_deref();
+    let tls = tls_config(insecure, file)
+        .with_context(|| format!("REDIS_CA_FILE {}", file.unwrap_or_else(|| Path::new("")).display()))?;
+    Ok(RedisConfig {
+        connection: connection.clone(),
+        tls,
+        patterns,
+        client_name: config.server_id.clone(),
+        max_event_bytes: config.max_event_bytes,
+    })
+}
+
+/// The types whose last values workers keep; without Redis there is nowhere to keep them.
+fn last_value_types(config: &Config) -> Option<EventTypes> {
+    let prefix = config.last_value_key.as_ref().filter(|_| !config.upstream.is_embedded())?;
+    Some(last_value::types_kept(prefix, config.channel_types))
+}
+
+fn last_values(config: &Config, connection: &ConnectionInfo) -> anyhow::Result<Option<LastValues>> {
+    let Some(key_prefix) = config.last_value_key.clone() else { return Ok(None) };
+    let client = match &config.redis_ca_file {
+        None => Client::open(connection.clone()),
+        Some(path) => {
+            let root_cert =
+                std::fs::read(path).with_context(|| format!("REDIS_CA_FILE {}", path.display()))?;
+            let certificates = TlsCertificates { client_tls: None, root_cert: Some(root_cert) };
+            Client::build_with_tls(connection.clone(), certificates)
+        }
+    };
+    let client = client.context("REDIS_URL can't be used to look up LAST_VALUE_KEY")?;
+    Ok(Some(LastValues { client, key_prefix }))
+}
