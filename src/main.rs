@@ -1,19 +1,41 @@
-//! The binary: configuration, logging, and the gateway.
+//! The binary: configuration, logging, and the gateway; or what was asked for instead of it.
 
+use std::fmt::Display;
+use std::io::{self, ErrorKind, Write};
 use std::process::ExitCode;
 
-use ws_gateway::config::Config;
+use ws_gateway::config::{Action, Config, ConfigError, env_example, settings_markdown};
 use ws_gateway::gateway::Gateway;
-use ws_gateway::{limits, logging};
+use ws_gateway::{healthcheck, limits, logging};
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
+/// The exit code of a command line or a value that isn't allowed.
+const MISUSED: u8 = 2;
+
 fn main() -> ExitCode {
-    let config = Config::from_args_and_env(std::env::args_os()).unwrap_or_else(|error| error.exit());
-    if let Some(answered) = config.answer() {
-        return answered;
+    let config = match Config::from_args_and_env(std::env::args_os()) {
+        Ok(config) => config,
+        Err(error) => return explain(&error),
+    };
+    match config.action {
+        Action::Run => serve(config),
+        Action::Healthcheck => match healthcheck::ask(config.listen) {
+            Ok(body) => print(&format!("{body}\n")),
+            Err(problem) => fail(format_args!("unhealthy: {problem}")),
+        },
+        Action::CheckConfig => {
+            let warnings = config.warnings.iter().map(|warning| format!("warning: {warning}\n"));
+            print(&format!("{}the configuration is good\n", warnings.collect::<String>()))
+        }
+        Action::PrintConfig => print(&config.show()),
+        Action::PrintSettingsTable => print(&settings_markdown()),
+        Action::PrintEnvExample => print(&env_example()),
     }
+}
+
+fn serve(config: Config) -> ExitCode {
     logging::start(&config);
     let control = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(limits::CONTROL_THREADS)
@@ -25,9 +47,42 @@ fn main() -> ExitCode {
         .and_then(|control| control.block_on(async { Gateway::build(config).await?.run().await }));
     match served {
         Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("ws-gateway: {error:#}");
-            ExitCode::FAILURE
+        Err(error) => fail(format_args!("ws-gateway: {error:#}")),
+    }
+}
+
+/// Help and version go to standard output, everything else is an error.
+fn explain(error: &ConfigError) -> ExitCode {
+    match error {
+        ConfigError::CommandLine(answer) if !answer.use_stderr() => printed(answer.print()),
+        ConfigError::CommandLine(error) => {
+            let _ = error.print();
+            ExitCode::from(MISUSED)
+        }
+        error => {
+            fail(format_args!("ws-gateway: {error}"));
+            ExitCode::from(MISUSED)
         }
     }
+}
+
+fn print(text: &str) -> ExitCode {
+    let mut output = io::stdout().lock();
+    printed(output.write_all(text.as_bytes()).and_then(|()| output.flush()))
+}
+
+/// A reader that has seen enough, such as `head`, is no error; a disk that is full is one.
+fn printed(outcome: io::Result<()>) -> ExitCode {
+    match outcome {
+        Err(error) if error.kind() != ErrorKind::BrokenPipe => {
+            fail(format_args!("ws-gateway: standard output: {error}"))
+        }
+        _ => ExitCode::SUCCESS,
+    }
+}
+
+/// Says on standard error why the process ends. Where nobody reads it, the exit code says so alone.
+fn fail(why: impl Display) -> ExitCode {
+    let _ = writeln!(io::stderr(), "{why}");
+    ExitCode::FAILURE
 }

@@ -3,14 +3,11 @@
 use std::collections::HashMap;
 use std::ffi::OsString;
 use std::path::Path;
-use std::process::ExitCode;
 
 use clap::{Arg, ArgAction, ArgGroup, ArgMatches, Command};
 
-use super::Config;
 use super::parse::{redact_url, show_bytes};
-use super::settings::{SETTINGS, Setting, Unit, env_example, name, settings_markdown};
-use crate::healthcheck;
+use super::settings::{SETTINGS, Setting, Unit, name};
 
 /// What the process was asked to do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -29,32 +26,6 @@ pub enum Action {
     PrintEnvExample,
 }
 
-impl Config {
-    /// Does what was asked instead of serving; `None` if the process is to serve.
-    pub fn answer(&self) -> Option<ExitCode> {
-        match self.action {
-            Action::Run => return None,
-            Action::Healthcheck => match healthcheck::ask(self.listen) {
-                Ok(body) => println!("{body}"),
-                Err(problem) => {
-                    eprintln!("unhealthy: {problem}");
-                    return Some(ExitCode::FAILURE);
-                }
-            },
-            Action::CheckConfig => {
-                for warning in &self.warnings {
-                    println!("warning: {warning}");
-                }
-                println!("the configuration is good");
-            }
-            Action::PrintConfig => print!("{}", self.show()),
-            Action::PrintSettingsTable => print!("{}", settings_markdown()),
-            Action::PrintEnvExample => print!("{}", env_example()),
-        }
-        Some(ExitCode::SUCCESS)
-    }
-}
-
 /// The flags that aren't settings: flag, action, help (`None` hides it).
 const ACTIONS: [(&str, Action, Option<&str>); 5] = [
     (
@@ -71,7 +42,7 @@ const ACTIONS: [(&str, Action, Option<&str>); 5] = [
 /// Why there is no configuration.
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigError {
-    /// The command line asked for help or the version, or isn't understood. Print it with [`ConfigError::exit`].
+    /// The command line asked for help or the version, or isn't understood.
     #[error("{0}")]
     CommandLine(#[from] clap::Error),
     /// A value isn't allowed.
@@ -108,17 +79,6 @@ impl ConfigError {
     /// A size that doesn't go together with another.
     pub(super) fn relation(name: &str, bytes: usize, allowed: String) -> Self {
         Self::BadValue { source_name: name.to_owned(), value: show_bytes(bytes), allowed }
-    }
-
-    /// Prints what it is (help and version to standard output) and ends the process: 0 for help and version, else 2.
-    pub fn exit(&self) -> ! {
-        match self {
-            Self::CommandLine(error) => error.exit(),
-            Self::BadValue { .. } | Self::DotEnv { .. } => {
-                eprintln!("ws-gateway: {self}");
-                std::process::exit(2);
-            }
-        }
     }
 }
 

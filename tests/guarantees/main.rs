@@ -35,6 +35,7 @@ mod numbers_byte_for_byte;
 mod one_write_for_each_batch;
 mod order_and_completeness;
 mod page_in_a_browser;
+mod printing_ends_quietly;
 mod process;
 mod readme_examples;
 mod redis_loss;
