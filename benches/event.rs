@@ -3,11 +3,11 @@
 use std::hint::black_box;
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
-use ws_gateway::frame::{self, Marker};
 use ws_gateway::ingest::history::HistoryConfig;
 use ws_gateway::ingest::router::{Routed, Router};
 use ws_gateway::market::event::check;
 use ws_gateway::market::{EventType, Subject};
+use ws_gateway::protocol::native::event::{self as frame, Marker};
 
 const TRADE: &str =
     r#"{"symbol":"AAPL","price":150.25,"volume":100,"timestamp":1234567890123,"exchange":"NASDAQ"}"#;

@@ -3,7 +3,7 @@
 
 use criterion::{BatchSize, BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use slotmap::{DefaultKey, SlotMap};
-use ws_gateway::fanout::batch::TopicId;
+use ws_gateway::bus::TopicId;
 use ws_gateway::fanout::index::Index;
 use ws_gateway::market::{EventType, Subject};
 

@@ -4,7 +4,8 @@ use std::rc::Rc;
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use slotmap::SlotMap;
-use ws_gateway::fanout::batch::{Batch, Entry, Frames, Ledger, TopicId};
+use ws_gateway::bus::{Entry, Frames, TopicId};
+use ws_gateway::fanout::batch::{Batch, Ledger};
 use ws_gateway::fanout::outbox::Outbox;
 
 const CLIENTS: usize = 1_000;

@@ -17,10 +17,10 @@ use tokio_tungstenite::tungstenite::handshake::machine::TryParse;
 use tokio_tungstenite::tungstenite::handshake::server::{Request, create_response, write_response};
 use tokio_tungstenite::tungstenite::protocol::frame::FrameHeader;
 use tokio_tungstenite::tungstenite::protocol::frame::coding::{Data, OpCode};
-use ws_gateway::conn::close::{CloseCode, close_frame, pong_frame};
-use ws_gateway::conn::reader::{Incoming, Reader};
-use ws_gateway::conn::transport::Transport;
 use ws_gateway::limits::{HTTP_HEADER_BYTES_MAX, KIB, MIB};
+use ws_gateway::transport::Transport;
+use ws_gateway::websocket::close::{CloseCode, close_frame, pong_frame};
+use ws_gateway::websocket::reader::{Incoming, Reader};
 
 /// The suite's longest message has 16 MiB.
 const MESSAGE_BYTES_MAX: usize = 64 * MIB;

@@ -3,28 +3,26 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use crate::bus::Seat;
+
 /// The seats of one gateway.
 #[derive(Debug)]
 pub struct Admission {
     max: usize,
-    taken: AtomicUsize,
+    taken: Arc<AtomicUsize>,
 }
-
-/// A taken seat; free again when dropped, wherever that happens.
-#[derive(Debug)]
-pub struct Seat(Arc<Admission>);
 
 impl Admission {
     /// `max` seats (`MAX_CONNECTIONS`), all free.
     pub fn new(max: usize) -> Arc<Self> {
-        Arc::new(Self { max, taken: AtomicUsize::new(0) })
+        Arc::new(Self { max, taken: Arc::default() })
     }
 
     /// Takes a seat; `None` if all are taken.
-    pub fn admit(self: &Arc<Self>) -> Option<Seat> {
+    pub fn admit(&self) -> Option<Seat> {
         let one_more = |taken| (taken < self.max).then_some(taken + 1);
         let taken = self.taken.fetch_update(Ordering::Relaxed, Ordering::Relaxed, one_more);
-        taken.is_ok().then(|| Seat(Arc::clone(self)))
+        taken.is_ok().then(|| Seat::counted_by(Arc::clone(&self.taken)))
     }
 
     /// How many seats are taken, those of handshakes under way included.
@@ -42,14 +40,6 @@ impl Admission {
         self.open() >= self.max
     }
 }
-
-impl Drop for Seat {
-    fn drop(&mut self) {
-        self.0.taken.fetch_sub(1, Ordering::Relaxed);
-    }
-}
-
-const _: () = assert!(size_of::<Seat>() == 8, "a connection keeps one for life");
 
 #[cfg(test)]
 mod tests {

@@ -23,6 +23,7 @@ use self::settings::name;
 pub use self::settings::{Preset, SETTINGS, Setting, Unit, env_example, settings_markdown};
 use crate::limits::*;
 use crate::market::EventTypes;
+pub use crate::protocol::terms::SlowClientPolicy;
 
 /// Everything that can be set, checked and in its own type.
 #[derive(Debug, Clone)]
@@ -115,17 +116,6 @@ pub struct Embedded {
     pub listen: SocketAddr,
     /// Password asked of workers.
     pub password: Option<String>,
-}
-
-/// What happens to a client whose outbox is full.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum SlowClientPolicy {
-    /// Its oldest events are skipped and the count is announced.
-    Skip,
-    /// From then on it gets the latest event of each topic, until it has caught up.
-    Conflate,
-    /// It is closed with 1013.
-    Disconnect,
 }
 
 /// How log lines look.
@@ -335,22 +325,6 @@ impl Config {
 struct Draft {
     redis: Option<ConnectionInfo>,
     embedded: Embedded,
-}
-
-impl SlowClientPolicy {
-    /// The policy of that word (`skip`, `conflate`, `disconnect`), as settings and clients write it.
-    pub fn parse(word: &str) -> Option<Self> {
-        [Self::Skip, Self::Conflate, Self::Disconnect].into_iter().find(|policy| policy.word() == word)
-    }
-
-    /// The policy as a word.
-    pub const fn word(self) -> &'static str {
-        match self {
-            Self::Skip => "skip",
-            Self::Conflate => "conflate",
-            Self::Disconnect => "disconnect",
-        }
-    }
 }
 
 impl LogFormat {

@@ -3,10 +3,9 @@
 //! | part | what it is |
 //! |---|---|
 //! | [`backfill`] | what has been, on its way to one client; pure |
-//! | [`batch`] | frames with a table of them, as ingest hands them over |
+//! | [`batch`] | frames that outboxes keep alive, and what they take |
 //! | [`conflation`] | at most one pending event for each topic, and rates; pure |
 //! | [`extras`] | the terms of clients that asked for any; pure |
-//! | [`inbox`] | how a thread of the data path is spoken to |
 //! | [`index`] | who wants what; pure |
 //! | [`outbox`] | what waits for one client, bounded; pure |
 //! | [`slowness`] | who is too slow, judged over time; pure |
@@ -22,7 +21,6 @@ pub mod backfill;
 pub mod batch;
 pub mod conflation;
 pub mod extras;
-pub mod inbox;
 pub mod index;
 pub mod outbox;
 mod shard;
@@ -30,107 +28,17 @@ pub mod slowness;
 pub mod wheel;
 
 use std::io;
-use std::net::TcpStream;
 use std::panic::resume_unwind;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use bytes::Bytes;
-
-use self::batch::{Frames, News, Notice, TopicId};
-use self::inbox::Sender;
 pub use self::shard::ShardConfig;
 use self::shard::{Links, Shard};
-use crate::admission::Seat;
-use crate::ingest;
-use crate::market::Subject;
+use crate::bus::inbox::{self, Inbox, Sender};
+use crate::bus::{Adopt, Arrival, ReplayBudget, ShardPort, ToShard, WishSender};
 use crate::state::State;
-
-/// A client whose handshake is done.
-#[derive(Debug)]
-pub struct NewClient {
-    /// The socket, behind its 101 answer, with the options that it has from the listening one.
-    pub stream: TcpStream,
-    /// Bytes that came behind the upgrade request: the first of the client's frames.
-    pub early: Bytes,
-    /// `?symbols=` of the URL, as the client wrote them.
-    pub symbols: Option<Vec<String>>,
-    /// The client's place in `MAX_CONNECTIONS`.
-    pub seat: Seat,
-}
-
-/// The only door into the data path for new clients.
-pub trait Adopt: Send + Sync + 'static {
-    /// Takes the clients over for life.
-    fn adopt(&self, clients: Vec<NewClient>);
-}
-
-/// What shards are told.
-#[derive(Debug)]
-pub enum Command {
-    /// Events. Bounded in bytes by ingest, see [`inbox`].
-    Batch(Frames),
-    /// The same with what happened to topics between the events, in order.
-    BatchWithNews(Frames, Vec<Notice>),
-    /// Last values that clients wait for ([`Past::awaited`]) have been looked up.
-    LookedUp(Vec<LookedUp>),
-    /// What happened to a topic between events that are among the [`Command::Lost`].
-    News(TopicId, News),
-    /// Events that ingest had to drop because this shard's inbox was full: counts by topic.
-    Lost(Vec<(TopicId, u64)>),
-    /// Topics that a pattern of this shard matches: their events come under these ids from now on, until released.
-    Opened(Vec<(Subject, TopicId)>),
-    /// The answer to [`ingest::Command::Retire`]: nothing comes under these ids any more, unless they are opened or granted anew.
-    Closed(Vec<TopicId>),
-    /// Ingest's answer to the oldest [`ingest::Command::Want`] of this shard.
-    Granted(Vec<(Subject, TopicId)>, Option<Box<Past>>),
-    /// The upstream was lost or is back.
-    Feed(Feed),
-    /// New clients.
-    Adopt(Vec<NewClient>),
-    /// Tell every client to go elsewhere, and end with the last of them, at the latest after the time given.
-    Drain(Duration),
-}
-
-/// What a request has asked of the past: everything up to this place among the events, and nothing behind it.
-#[derive(Debug, Default)]
-pub struct Past {
-    /// For each topic that was to be resumed, in the request's order, whether it is.
-    pub recovered: Vec<bool>,
-    /// Topics of which the client has seen more than this gateway: the last `seq` that it has seen.
-    pub floors: Vec<(TopicId, u64)>,
-    /// What the client has missed.
-    pub replay: Frames,
-    /// Last values, framed; shared with whoever else asks before the topic's next event.
-    pub snapshots: Vec<(TopicId, Bytes)>,
-    /// Topics whose last values are being looked up: a [`Command::LookedUp`] follows.
-    pub awaited: Vec<TopicId>,
-}
-
-/// A topic whose last value was looked up.
-#[derive(Debug, Clone)]
-pub struct LookedUp {
-    /// The topic.
-    pub topic: TopicId,
-    /// The value as a snapshot; `None` if there is none.
-    pub frame: Option<Bytes>,
-    /// Its `seq`: the events up to it may still come live, and whoever has the snapshot has seen them.
-    pub seq: Option<u64>,
-}
-
-/// The upstream as clients are told of it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Feed {
-    /// Lost, or not reached yet.
-    Down,
-    /// There.
-    Up {
-        /// For how long it was not, in milliseconds.
-        gap_ms: u64,
-    },
-}
 
 /// The running shards.
 #[derive(Debug)]
@@ -140,7 +48,7 @@ pub struct Fanout {
 
 #[derive(Debug)]
 struct ShardHandle {
-    inbox: Sender<Command>,
+    inbox: Sender<ToShard>,
     /// Connections handed over and not gone yet.
     load: Arc<AtomicUsize>,
 }
@@ -162,8 +70,9 @@ impl Threads {
 #[derive(Debug)]
 pub struct Prepared {
     poll: mio::Poll,
-    inbox: inbox::Inbox<Command>,
-    sender: Sender<Command>,
+    inbox: Inbox<ToShard>,
+    sender: Sender<ToShard>,
+    replay_budget: Arc<ReplayBudget>,
 }
 
 impl Prepared {
@@ -174,12 +83,12 @@ impl Prepared {
     pub fn new() -> io::Result<Self> {
         let poll = mio::Poll::new()?;
         let (sender, inbox) = inbox::inbox(&poll)?;
-        Ok(Self { poll, inbox, sender })
+        Ok(Self { poll, inbox, sender, replay_budget: Arc::default() })
     }
 
-    /// Where the shard is spoken to.
-    pub fn sender(&self) -> Sender<Command> {
-        self.sender.clone()
+    /// What ingest holds of the shard.
+    pub fn port(&self) -> ShardPort {
+        ShardPort { inbox: self.sender.clone(), replay_budget: Arc::clone(&self.replay_budget) }
     }
 }
 
@@ -191,13 +100,18 @@ impl Fanout {
     pub fn start(
         prepared: Vec<Prepared>,
         config: &ShardConfig,
-        ingest: &Sender<ingest::Command>,
+        wishes: &WishSender,
         state: &Arc<State>,
     ) -> io::Result<(Self, Threads)> {
         let start = |(id, prepared): (usize, Prepared)| {
             let load = Arc::new(AtomicUsize::new(0));
-            let links =
-                Links { id, ingest: ingest.clone(), state: Arc::clone(state), load: Arc::clone(&load) };
+            let links = Links {
+                id,
+                wishes: wishes.clone(),
+                replay_budget: prepared.replay_budget,
+                state: Arc::clone(state),
+                load: Arc::clone(&load),
+            };
             let config = config.clone();
             let thread = std::thread::Builder::new()
                 .name(format!("shard-{id}"))
@@ -213,14 +127,14 @@ impl Fanout {
     pub fn drain(&self, timeout: Duration) {
         for shard in &self.shards {
             // A shard that has ended has nobody left to tell.
-            let _ = shard.inbox.send(Command::Drain(timeout), 0);
+            let _ = shard.inbox.send(ToShard::Drain(timeout), 0);
         }
     }
 }
 
 impl Adopt for Fanout {
-    fn adopt(&self, clients: Vec<NewClient>) {
-        let mut parts: Vec<Vec<NewClient>> = self.shards.iter().map(|_| Vec::new()).collect();
+    fn adopt(&self, clients: Vec<Arrival>) {
+        let mut parts: Vec<Vec<Arrival>> = self.shards.iter().map(|_| Vec::new()).collect();
         for client in clients {
             let loads = self.shards.iter().map(|shard| &shard.load).zip(&mut parts);
             let Some((load, part)) = loads.min_by_key(|(load, _)| load.load(Ordering::Relaxed)) else {
@@ -232,7 +146,7 @@ impl Adopt for Fanout {
         for (shard, part) in self.shards.iter().zip(parts) {
             if !part.is_empty() {
                 // A shard that has ended drops the clients, which closes their sockets.
-                let _ = shard.inbox.send(Command::Adopt(part), 0);
+                let _ = shard.inbox.send(ToShard::Adopt(part), 0);
             }
         }
     }

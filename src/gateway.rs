@@ -16,8 +16,9 @@ use tokio_util::task::TaskTracker;
 use self::wiring::{LastValues, Source, Wiring};
 use crate::admission::Admission;
 use crate::broker::{BrokerError, EmbeddedBroker, EmbeddedConfig};
+use crate::bus::Adopt;
+use crate::bus::inbox::Sender;
 use crate::config::{Config, Upstream};
-use crate::fanout::inbox::Sender;
 use crate::fanout::{self, Fanout, Threads};
 use crate::http::{self, Http};
 use crate::ingest::publisher::Publisher;
@@ -70,15 +71,16 @@ impl Gateway {
         let state = Arc::new(State::new(config.server_id.clone(), config.shards));
         let ingest = ingest::Prepared::new().context("no descriptor left for the ingest thread")?;
         let ingest_inbox = ingest.sender();
+        let wishes = ingest.wishes();
         let prepared = (0..config.shards).map(|_| fanout::Prepared::new()).collect::<Result<Vec<_>, _>>();
         let prepared = prepared.context("no descriptor left for a shard")?;
-        let shard_inboxes = prepared.iter().map(fanout::Prepared::sender).collect();
+        let shard_ports = prepared.iter().map(fanout::Prepared::port).collect();
         let (lost_tx, lost_rx) = mpsc::unbounded_channel();
         let (look_ups_tx, look_ups_rx) = mpsc::unbounded_channel();
         let ingest_thread = ingest
-            .start(ingest_config, shard_inboxes, Arc::clone(&state), lost_tx, look_ups_tx)
+            .start(ingest_config, shard_ports, Arc::clone(&state), lost_tx, look_ups_tx)
             .context("the ingest thread could not be started")?;
-        let (fanout, shards) = Fanout::start(prepared, &shard, &ingest_inbox, &state)
+        let (fanout, shards) = Fanout::start(prepared, &shard, &wishes, &state)
             .context("a shard's thread could not be started")?;
 
         let gateway = Self {
@@ -219,7 +221,7 @@ impl Gateway {
 
     fn start_serving(&self, config: &Config, listener: http::Listener) {
         let admission = Admission::new(config.max_connections);
-        let adopt = Arc::clone(&self.fanout) as Arc<dyn fanout::Adopt>;
+        let adopt = Arc::clone(&self.fanout) as Arc<dyn Adopt>;
         let http = Http::new(config, Arc::clone(&self.state), admission, adopt);
         self.http.spawn(http::serve(listener, Arc::new(http), self.accepting.clone()));
         tracing::info!("WebSocket server listening on port {}", self.local_addr.port());

@@ -34,8 +34,8 @@ use hyper::http::StatusCode;
 
 pub use self::listen::{BindError, Listener, bind, serve};
 use crate::admission::Admission;
+use crate::bus::Adopt;
 use crate::config::Config;
-use crate::fanout::Adopt;
 use crate::limits::*;
 use crate::state::State;
 

@@ -40,11 +40,9 @@ use self::history::HistoryConfig;
 use self::last_value::Found;
 use self::link::{Link, Lost};
 use self::publisher::EventBatch;
-use self::recall::Recall;
 use self::router::Router;
-use crate::fanout::batch::TopicId;
-use crate::fanout::inbox::{Inbox, Sender, WAKER, inbox};
-use crate::fanout::{self, Feed};
+use crate::bus::inbox::{Inbox, Sender, WAKER, inbox};
+use crate::bus::{Feed, ShardPort, ToShard, Wish, WishSender};
 use crate::limits;
 use crate::market::event::Reject;
 use crate::market::{EventType, EventTypes, Subject};
@@ -56,30 +54,8 @@ const LINK: Token = Token(0);
 /// What the ingest thread is told.
 #[derive(Debug)]
 pub enum Command {
-    /// A shard wants topics; it gets its answer in the order of asking, also for none.
-    Want {
-        /// The shard that asks.
-        shard: usize,
-        /// What it wants.
-        subjects: Vec<Subject>,
-        /// What it wants to know of their past.
-        recall: Option<Box<Recall>>,
-    },
-    /// A shard does not want topics any more.
-    Release {
-        /// The shard that says so.
-        shard: usize,
-        /// What it had been granted.
-        topics: Vec<TopicId>,
-    },
-    /// A shard gives topics back that its patterns still match; it is told with [`fanout::Command::Closed`] from where on nothing comes
-    /// under their ids.
-    Retire {
-        /// The shard that says so.
-        shard: usize,
-        /// What had been opened to it, or granted.
-        topics: Vec<TopicId>,
-    },
+    /// What a shard asks for.
+    Wish(Wish),
     /// Events that come through the process itself. Bounded in bytes by [`publisher`].
     Publish(EventBatch),
     /// What was found of the last values that were asked for.
@@ -157,6 +133,13 @@ impl Prepared {
         self.sender.clone()
     }
 
+    /// Where shards speak to ingest.
+    pub fn wishes(&self) -> WishSender {
+        let sender = self.sender();
+        // Ingest ends after the shards do.
+        WishSender::new(move |wish| drop(sender.send(Command::Wish(wish), 0)))
+    }
+
     /// Starts the thread. `lost` is told when a link is lost; the supervisor makes another. `look_ups` is asked for last values,
     /// if [`HistoryConfig::look_up`] says so.
     ///
@@ -165,7 +148,7 @@ impl Prepared {
     pub fn start(
         self,
         config: IngestConfig,
-        shards: Vec<Sender<fanout::Command>>,
+        shards: Vec<ShardPort>,
         state: Arc<State>,
         lost: UnboundedSender<Lost>,
         look_ups: UnboundedSender<Vec<Subject>>,
@@ -195,7 +178,7 @@ struct Ingest {
     inbox: Inbox<Command>,
     router: Router,
     handover: Handover,
-    /// For each shard, see [`ShardMetrics::replay_bytes_taken`](crate::metrics::ShardMetrics::replay_bytes_taken).
+    /// Bytes of replays ever sent to each shard: see [`ReplayBudget`](crate::bus::ReplayBudget).
     replay_bytes_sent: Vec<u64>,
     link: Option<Box<Link>>,
     lost: UnboundedSender<Lost>,
@@ -256,18 +239,20 @@ impl Ingest {
         let mut next = early;
         while let Some(command) = next.take().or_else(|| self.inbox.pop()) {
             match command {
-                Command::Want { shard, subjects, recall: None } => self.grant(shard, subjects),
-                Command::Want { shard, subjects, recall: Some(recall) } => {
-                    self.grant_with_past(shard, subjects, &recall);
+                Command::Wish(Wish::Want { shard, ticket, subjects, history: None }) => {
+                    self.grant(shard, ticket, subjects);
+                }
+                Command::Wish(Wish::Want { shard, ticket, subjects, history: Some(request) }) => {
+                    self.grant_with_history(shard, ticket, subjects, &request);
                     // A crowd that comes back must not keep us from the link; what is left waits for the next turn.
                     if since.elapsed() >= limits::INGEST_READ_BUDGET {
                         break;
                     }
                 }
-                Command::Release { shard, topics } => {
+                Command::Wish(Wish::Release { shard, topics }) => {
                     topics.into_iter().for_each(|topic| self.router.release(shard, topic));
                 }
-                Command::Retire { shard, topics } => {
+                Command::Wish(Wish::Retire { shard, topics }) => {
                     let arrived_us = self.arrived_us();
                     self.handover.close(&mut self.router, shard, topics, arrived_us);
                 }
@@ -302,7 +287,7 @@ impl Ingest {
         self.state.set_redis_connected(true);
         self.state.set_feed_up(true);
         let gap_ms = self.down_since.elapsed().as_millis() as u64;
-        self.handover.tell_all(|| fanout::Command::Feed(Feed::Up { gap_ms }));
+        self.handover.tell_all(|| ToShard::Feed(Feed::Up { gap_ms }));
     }
 
     /// Reads and routes what the link has, within the budget of a turn.
@@ -344,7 +329,7 @@ impl Ingest {
         self.state.set_redis_connected(false);
         self.state.set_feed_up(false);
         self.state.metrics.ingest.upstream_losses.add(1);
-        self.handover.tell_all(|| fanout::Command::Feed(Feed::Down));
+        self.handover.tell_all(|| ToShard::Feed(Feed::Down));
         // Without a supervisor the process is on its way out.
         let _ = self.lost.send(lost);
     }

@@ -19,8 +19,10 @@
 //! | to change | look in |
 //! |---|---|
 //! | what is an acceptable event | [`market`] |
-//! | the bytes of a frame or reply | [`frame`], [`conn::reply`] |
-//! | what a client may ask for | [`conn::session`] |
+//! | the bytes of an event or reply | [`protocol::native`] |
+//! | what a client may ask for | [`protocol::request`] |
+//! | WebSocket frames, close codes | [`websocket`] |
+//! | what threads say to each other | [`bus`] |
 //! | who gets an event | [`ingest::router`] (which shards), [`fanout::index`] (which clients), [`market::patterns`] (`BTC-*`) |
 //! | what is remembered for those who come later | [`ingest::history`], [`ingest::recall`], [`fanout::backfill`] |
 //! | what happens to a slow client | [`fanout::slowness`] (when), [`fanout::outbox`] (what) |
@@ -56,11 +58,10 @@
 
 pub mod admission;
 pub mod broker;
+pub mod bus;
 pub mod config;
-pub mod conn;
 pub mod demo;
 pub mod fanout;
-pub mod frame;
 pub mod gateway;
 pub mod healthcheck;
 pub mod http;
@@ -69,6 +70,10 @@ pub mod limits;
 pub mod logging;
 pub mod market;
 pub mod metrics;
+pub mod protocol;
+pub mod rate;
 pub mod resp;
 pub mod state;
 pub mod stats;
+pub mod transport;
+pub mod websocket;

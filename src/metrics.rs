@@ -103,8 +103,6 @@ pub struct ShardMetrics {
     pub errors_sent: Counter,
     /// Gauge: bytes of batches kept alive by outboxes, and of what else waits for clients.
     pub backlog_bytes: Counter,
-    /// Bytes of replays taken over from ingest, all of them in `backlog_bytes` unless they are written.
-    pub replay_bytes_taken: Counter,
     /// Connections closed by us because the client was too slow (1013, stalled).
     pub slow_closed: Counter,
     /// Connections dropped for missed pongs.

@@ -6,9 +6,10 @@ use libfuzzer_sys::fuzz_target;
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 use serde_json::value::RawValue;
-use ws_gateway::conn::reply;
-use ws_gateway::conn::session::options::{Conflate, Options};
-use ws_gateway::conn::session::{self, Action, Id, Refusal, Request, Rules, Selection};
+use ws_gateway::protocol::native::{read as session, write as reply};
+use ws_gateway::protocol::refusal::Refusal;
+use ws_gateway::protocol::request::{Action, Id, Offer, Request, Selection};
+use ws_gateway::protocol::terms::{Conflate, Options};
 use ws_gateway::market::{EventType, EventTypes, Name};
 use ws_gateway_fuzz::text_of_frame;
 
@@ -28,14 +29,14 @@ struct Reply<'r> {
 
 fuzz_target!(|message: &str| {
     let types = [EventType::Trade, EventType::Quote, EventType::Halt].into_iter().collect::<EventTypes>();
-    let rules = Rules { types, allow_wildcard: true };
+    let rules = Offer { types, allow_wildcard: true };
     match session::parse(message, &rules) {
         Ok(request) => accepted(message, &request, &rules),
         Err(refusal) => refused(&refusal),
     }
 });
 
-fn accepted(message: &str, request: &Request, rules: &Rules) {
+fn accepted(message: &str, request: &Request, rules: &Offer) {
     assert!(serde_json::from_str::<IgnoredAny>(message).is_ok(), "accepted, but not JSON");
     assert_eq!(session::parse(&write(request), rules).as_ref(), Ok(request));
     let id = request.id.as_ref();
@@ -123,7 +124,7 @@ fn write_options(options: &Options) -> String {
     text
 }
 
-fn check_names(selection: &Selection, rules: &Rules) {
+fn check_names(selection: &Selection, rules: &Offer) {
     assert!(!selection.names.is_empty() && !selection.types.is_empty());
     for (position, name) in selection.names.iter().enumerate() {
         assert_eq!(Name::parse(name.to_string().as_bytes()).as_ref(), Some(name), "not normalised");

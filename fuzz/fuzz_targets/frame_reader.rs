@@ -1,10 +1,10 @@
 //! Bytes of a WebSocket client, in chunks, into our frame reader and into tungstenite. How they are compared, and where they
-//! may differ, is described in `src/conn/reader/differential.rs`.
+//! may differ, is described in `src/websocket/reader/differential.rs`.
 #![no_main]
 
 use arbitrary::Arbitrary;
 use libfuzzer_sys::fuzz_target;
-use ws_gateway::conn::reader::differential;
+use ws_gateway::websocket::reader::differential;
 
 #[derive(Debug, Arbitrary)]
 struct Input<'a> {

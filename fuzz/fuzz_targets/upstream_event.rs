@@ -13,7 +13,7 @@ use serde::Deserialize;
 use serde::de::{Deserializer, IgnoredAny, MapAccess, Visitor};
 use serde_json::Value;
 use serde_json::value::RawValue;
-use ws_gateway::ingest::recall::Recall;
+use ws_gateway::bus::HistoryRequest;
 use ws_gateway::ingest::router::{Routed, Router};
 use ws_gateway::market::event::{self, Event, Reject, SEQ_END};
 use ws_gateway::market::{EventType, Subject, Symbol};
@@ -39,7 +39,7 @@ fuzz_target!(|event: &[u8]| {
 fn recall(router: &mut Router, subject: &Subject, checked: Result<Event<'_>, Reject>) {
     let seq = checked.ok().and_then(|event| event.seq);
     let seen = seq.and_then(|seq| seq.checked_sub(1));
-    let asked = Recall { snapshot: true, resume: seen.map(|seen| (subject.clone(), seen)).into_iter().collect() };
+    let asked = HistoryRequest { snapshot: true, resume: seen.map(|seen| (subject.clone(), seen)).into_iter().collect() };
     router.want(0, subject);
     let past = router.recall(std::slice::from_ref(subject), &asked, usize::MAX, 1);
     // A `seq` with escapes in its name isn't seen in time for the log.

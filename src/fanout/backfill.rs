@@ -11,9 +11,10 @@ use bytes::Bytes;
 use foldhash::fast::RandomState;
 use serde::Deserialize;
 
-use super::LookedUp;
-use super::batch::{Batch, Claim, Entry, Frames, Ledger, TopicId};
+use super::batch::{Batch, Claim, Ledger};
 use super::outbox::Outbox;
+use crate::bus::{Entry, Frames, LookedUp, TopicId};
+use crate::websocket::header;
 
 /// One client's backfill; empty once it is through.
 #[derive(Debug)]
@@ -181,7 +182,7 @@ fn seq_of(frame: &[u8]) -> Option<u64> {
     struct Data {
         seq: u64,
     }
-    serde_json::from_slice::<Event>(crate::frame::payload(frame)).ok().map(|event| event.data.seq)
+    serde_json::from_slice::<Event>(header::payload(frame)).ok().map(|event| event.data.seq)
 }
 
 #[cfg(test)]
@@ -189,8 +190,8 @@ mod tests {
     use slotmap::SlotMap;
 
     use super::*;
-    use crate::frame::{Marker, write_event};
     use crate::market::EventType;
+    use crate::protocol::native::event::{Marker, write_event};
 
     const ROOM_BYTES: u32 = 64 * 1024;
 

@@ -4,62 +4,11 @@ use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::rc::Rc;
 
-use bytes::Bytes;
 use foldhash::fast::RandomState;
-use slotmap::{Key, new_key_type};
+use slotmap::Key;
 
+use crate::bus::{Entry, Frames, TopicId};
 use crate::market::Subject;
-
-new_key_type! {
-    /// A topic as the data path knows it. Given out by ingest while any shard wants the topic; generational, so
-    /// that an id that is still in some batch never names the topic that came after.
-    pub struct TopicId;
-}
-
-/// Where a frame ends in its batch, and what it is about.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Entry {
-    /// Offset of the byte behind the frame.
-    pub end: u32,
-    /// The event's topic; null for a frame that is one client's own (a reply, a status).
-    pub topic: TopicId,
-}
-
-/// Frames back to back with a table of them, as it crosses from ingest to a shard.
-#[derive(Debug, Default, Clone)]
-pub struct Frames {
-    /// Complete WebSocket frames, one behind the other.
-    pub bytes: Bytes,
-    /// One entry a frame, ends ascending.
-    pub table: Vec<Entry>,
-    /// When the first of the events was read, in microseconds since the gateway was built.
-    pub arrived_us: u64,
-}
-
-/// What happened to a topic between two events, besides events.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum News {
-    /// The worker's sequence numbers `from..=to` are missing.
-    Gap {
-        /// The first one missing.
-        from: u64,
-        /// The last one missing.
-        to: u64,
-    },
-    /// The worker counts anew.
-    Restarted,
-}
-
-/// News and their place among the events of a batch.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Notice {
-    /// The frame before which it happened.
-    pub before: u32,
-    /// To what.
-    pub topic: TopicId,
-    /// What.
-    pub news: News,
-}
 
 /// Bytes of the batches that outboxes keep alive on one shard, and of what else waits for its clients.
 #[derive(Debug, Clone, Default)]

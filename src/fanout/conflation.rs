@@ -20,10 +20,11 @@ use foldhash::fast::RandomState;
 
 use self::aggregate::Fold;
 use self::event::Event;
-use super::batch::{Batch, TopicId};
+use super::batch::Batch;
 use super::outbox::{Outbox, Position};
-use crate::conn::session::options::{Conflate, MaxRate};
+use crate::bus::TopicId;
 use crate::market::EventType;
+use crate::protocol::terms::{Conflate, MaxRate};
 
 /// So many topics with a pending event are remembered before it is asked which of them are written.
 const PENDING_MIN: usize = 64;

@@ -6,10 +6,11 @@
 use std::rc::Rc;
 
 use super::backfill::Backfill;
-use super::batch::{Batch, Ledger, TopicId};
+use super::batch::{Batch, Ledger};
 use super::conflation::Conflation;
 use super::outbox::Outbox;
-use crate::config::SlowClientPolicy;
+use crate::bus::TopicId;
+use crate::protocol::terms::SlowClientPolicy;
 
 /// One client's terms and what keeping them takes.
 #[derive(Debug, Default)]
@@ -94,10 +95,10 @@ mod tests {
     use slotmap::SlotMap;
 
     use super::*;
-    use crate::conn::session::options::{Conflate, MaxRate};
-    use crate::fanout::batch::{Entry, Frames};
+    use crate::bus::{Entry, Frames};
     use crate::fanout::conflation::Change;
     use crate::market::EventType;
+    use crate::protocol::terms::{Conflate, MaxRate};
 
     /// What is kept back when a topic's id ends goes out before the next event of its symbol, which comes under another.
     #[test]

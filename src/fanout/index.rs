@@ -25,7 +25,7 @@ use smallvec::SmallVec;
 
 use self::patterns::Watch;
 use self::retire::{Kept, Ring};
-use super::batch::TopicId;
+use crate::bus::TopicId;
 use crate::limits;
 use crate::market::Subject;
 use crate::market::patterns::Patterns;
@@ -191,6 +191,17 @@ impl<K: Key> Index<K> {
     /// How many topics and patterns are live, wanted by somebody here with ingest's consent, or leaving.
     pub fn topics(&self) -> usize {
         self.topics.len()
+    }
+
+    /// Keeps subjects for a request under way. Returns those that ingest must be asked for.
+    pub fn hold_all(&mut self, subjects: &[Subject]) -> Vec<Subject> {
+        let mut to_ask = Vec::new();
+        for subject in subjects {
+            if self.hold(subject) {
+                to_ask.push(subject.clone());
+            }
+        }
+        to_ask
     }
 
     /// Keeps a subject for a request under way. `true`: ingest must be asked for it.

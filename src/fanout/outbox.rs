@@ -20,7 +20,8 @@ use foldhash::fast::RandomState;
 use slotmap::Key;
 
 use self::aside::Aside;
-use super::batch::{Batch, TopicId};
+use super::batch::Batch;
+use crate::bus::TopicId;
 use crate::limits;
 
 /// Frames `from..to` of a batch.

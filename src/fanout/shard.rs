@@ -8,8 +8,9 @@
 //! over is taken up in the next turn, which then doesn't sleep.
 
 mod clients;
+mod conn;
 mod delivery;
-mod past;
+mod history;
 mod requests;
 mod terms;
 mod timers;
@@ -22,18 +23,18 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use mio::{Events, Poll, Token};
 use slotmap::{Key, KeyData, SlotMap};
 
+use self::conn::{Conn, ConnKey};
 use self::requests::Pending;
 use super::batch::{EndedNames, Ledger};
-use super::inbox::{Inbox, Sender, WAKER};
 use super::index::Index;
 use super::wheel::{RATE_TICK_MS, TICK_MS, Wheel};
-use super::{Command, Feed};
-use crate::config::SlowClientPolicy;
-use crate::conn::session::Rules;
-use crate::conn::{Conn, ConnKey};
+use crate::bus::inbox::{Inbox, WAKER};
+use crate::bus::{Feed, ReplayBudget, Ticket, ToShard, WishSender};
+use crate::limits;
 use crate::metrics::ShardMetrics;
+use crate::protocol::request::Offer;
+use crate::protocol::terms::SlowClientPolicy;
 use crate::state::State;
-use crate::{ingest, limits};
 
 /// Readiness events taken from one poll.
 const EVENTS_MAX: usize = 1_024;
@@ -48,7 +49,7 @@ const SLEEP_MAX: Duration = Duration::from_secs(1);
 #[derive(Debug, Clone)]
 pub struct ShardConfig {
     /// What clients may ask for.
-    pub rules: Rules,
+    pub offer: Offer,
     /// Most clients that this shard will have at a time: its part of `MAX_CONNECTIONS`.
     pub max_clients: usize,
     /// `MAX_SYMBOLS_PER_CLIENT`.
@@ -81,7 +82,8 @@ pub struct ShardConfig {
 #[derive(Debug)]
 pub(super) struct Links {
     pub(super) id: usize,
-    pub(super) ingest: Sender<ingest::Command>,
+    pub(super) wishes: WishSender,
+    pub(super) replay_budget: Arc<ReplayBudget>,
     pub(super) state: Arc<State>,
     pub(super) load: Arc<AtomicUsize>,
 }
@@ -128,7 +130,7 @@ pub(super) struct Shard {
     links: Links,
     metrics: Arc<ShardMetrics>,
     poll: Poll,
-    inbox: Inbox<Command>,
+    inbox: Inbox<ToShard>,
     clock: Clock,
     conns: SlotMap<ConnKey, Conn>,
     index: Index<ConnKey>,
@@ -145,6 +147,8 @@ pub(super) struct Shard {
     replay_bytes_taken: u64,
     /// Requests that wait for ingest, in the order in which it will answer.
     pending: VecDeque<Pending>,
+    /// The ticket of the last request to ingest.
+    last_ticket: Ticket,
     /// Connections with something to write.
     dirty: VecDeque<ConnKey>,
     /// Connections with something left to read.
@@ -160,7 +164,7 @@ pub(super) struct Shard {
 }
 
 impl Shard {
-    pub(super) fn new(poll: Poll, inbox: Inbox<Command>, config: ShardConfig, links: Links) -> Self {
+    pub(super) fn new(poll: Poll, inbox: Inbox<ToShard>, config: ShardConfig, links: Links) -> Self {
         let clock = Clock::new(links.state.metrics.started);
         Self {
             metrics: Arc::clone(&links.state.metrics.shards[links.id]),
@@ -181,6 +185,7 @@ impl Shard {
             ended_names: EndedNames::default(),
             replay_bytes_taken: 0,
             pending: VecDeque::new(),
+            last_ticket: Ticket::default(),
             dirty: VecDeque::new(),
             unfinished: Vec::new(),
             feed: Feed::Down,
@@ -242,27 +247,27 @@ impl Shard {
         sleep
     }
 
-    fn take_commands(&mut self, early: Option<Command>) {
+    fn take_commands(&mut self, early: Option<ToShard>) {
         let mut next = early;
         while let Some(command) = next.take().or_else(|| self.inbox.pop()) {
             match command {
-                Command::Batch(frames) => {
+                ToShard::Batch(frames) => {
                     self.inbox.consumed(frames.bytes.len());
                     self.apply(frames, &[]);
                 }
-                Command::BatchWithNews(frames, news) => {
+                ToShard::BatchWithChanges(frames, changes) => {
                     self.inbox.consumed(frames.bytes.len());
-                    self.apply(frames, &news);
+                    self.apply(frames, &changes);
                 }
-                Command::LookedUp(values) => self.looked_up(&values),
-                Command::News(topic, news) => self.tell_news(topic, news),
-                Command::Lost(counts) => self.note_lost(&counts),
-                Command::Opened(topics) => self.opened(topics),
-                Command::Closed(topics) => self.closed(&topics),
-                Command::Granted(topics, past) => self.granted(topics, past),
-                Command::Feed(feed) => self.tell_feed(feed),
-                Command::Adopt(clients) => clients.into_iter().for_each(|client| self.adopt(client)),
-                Command::Drain(timeout) => self.drain(timeout),
+                ToShard::LookedUp(values) => self.looked_up(&values),
+                ToShard::SeqChange(topic, change) => self.tell_seq_change(topic, change),
+                ToShard::Lost(counts) => self.note_lost(&counts),
+                ToShard::Opened(topics) => self.opened(topics),
+                ToShard::Closed(topics) => self.closed(&topics),
+                ToShard::Granted { ticket, topics, history } => self.granted(ticket, topics, history),
+                ToShard::Feed(feed) => self.tell_feed(feed),
+                ToShard::Adopt(clients) => clients.into_iter().for_each(|client| self.adopt(client)),
+                ToShard::Drain(timeout) => self.drain(timeout),
             }
         }
     }
@@ -275,8 +280,7 @@ impl Shard {
         self.metrics.subscriptions.set(self.index.subscriptions() as u64);
         self.metrics.topics.set(self.index.topics() as u64);
         self.metrics.backlog_bytes.set(self.ledger.bytes() as u64);
-        // Behind the backlog that they are a part of now: ingest counts them until it sees this.
-        self.metrics.replay_bytes_taken.set(self.replay_bytes_taken);
+        self.links.replay_budget.publish(self.ledger.bytes() as u64, self.replay_bytes_taken);
     }
 
     /// Marks a connection as having something to write.

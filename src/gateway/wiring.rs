@@ -7,7 +7,6 @@ use redis::{Client, ConnectionAddr, ConnectionInfo, TlsCertificates};
 
 use crate::broker::EmbeddedConfig;
 use crate::config::{Config, Upstream};
-use crate::conn::session::Rules;
 use crate::fanout::ShardConfig;
 use crate::ingest::IngestConfig;
 use crate::ingest::history::HistoryConfig;
@@ -16,6 +15,7 @@ use crate::ingest::link::tls_config;
 use crate::ingest::redis::RedisConfig;
 use crate::limits;
 use crate::market::EventTypes;
+use crate::protocol::request::Offer;
 
 /// The configuration, part by part.
 pub(super) struct Wiring {
@@ -95,7 +95,7 @@ fn ingest_config(config: &Config) -> IngestConfig {
 
 fn shard_config(config: &Config) -> ShardConfig {
     ShardConfig {
-        rules: Rules { types: config.channel_types, allow_wildcard: config.allow_wildcard },
+        offer: Offer { types: config.channel_types, allow_wildcard: config.allow_wildcard },
         // New clients go to the shard with the fewest.
         max_clients: config.max_connections.div_ceil(config.shards),
         max_symbols: config.max_symbols_per_client,

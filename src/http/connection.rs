@@ -24,7 +24,7 @@ use super::door::{self, Look};
 use super::routes::{self, Outcome};
 use super::upgrade::Accepted;
 use super::{Answer, Http};
-use crate::fanout::NewClient;
+use crate::bus::Arrival;
 use crate::limits::*;
 
 /// Answers requests in the order in which hyper reads them. It is called by one task only, hence the `Cell`.
@@ -176,7 +176,7 @@ impl Connection {
 fn hand_over(stream: TcpStream, early: bytes::Bytes, accepted: Accepted, http: &Http) {
     let Ok(stream) = stream.into_std() else { return };
     http.state.metrics.control.upgrades.add_shared(1);
-    http.adopt.adopt(vec![NewClient { stream, early, symbols: accepted.symbols, seat: accepted.seat }]);
+    http.adopt.adopt(vec![Arrival { stream, early, symbols: accepted.symbols, seat: accepted.seat }]);
 }
 
 /// Throws away what the peer still sends (our side is closed already), so that closing doesn't reset the connection

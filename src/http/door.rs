@@ -11,7 +11,7 @@ use bytes::Bytes;
 
 use super::handshake::recognise;
 use super::{Http, upgrade};
-use crate::fanout::NewClient;
+use crate::bus::Arrival;
 
 /// So much of a request is looked at: several times what browsers send. A longer one is hyper's.
 const LOOK_BYTES: usize = 4 * 1024;
@@ -19,7 +19,7 @@ const LOOK_BYTES: usize = 4 * 1024;
 /// What a look at a connection says.
 pub(super) enum Look {
     /// It was a handshake, and is answered.
-    Upgraded(NewClient),
+    Upgraded(Arrival),
     /// Nothing has come yet.
     Silent(TcpStream),
     /// Anything else, untouched.
@@ -47,7 +47,7 @@ pub(super) fn look(stream: TcpStream, http: &Http) -> Look {
         (Ok(read), Ok(written)) if read == seen && written == answer.len() => {
             http.state.metrics.control.upgrades.add_shared(1);
             let early = Bytes::copy_from_slice(&buffer[length..seen]);
-            Look::Upgraded(NewClient { stream, early, symbols: accepted.symbols, seat: accepted.seat })
+            Look::Upgraded(Arrival { stream, early, symbols: accepted.symbols, seat: accepted.seat })
         }
         _ => Look::Gone,
     }

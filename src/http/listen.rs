@@ -19,7 +19,7 @@ use tracing::warn;
 use super::Http;
 use super::connection::Connection;
 use super::door::{self, Look};
-use crate::fanout::NewClient;
+use crate::bus::Arrival;
 use crate::limits::{ACCEPT_BACKOFF_MAX_MS, ACCEPT_BACKOFF_MIN_MS, LISTEN_BACKLOG, NOTSENT_LOWAT_BYTES};
 
 /// Connections taken in one turn; then those who were upgraded are handed over.
@@ -190,7 +190,7 @@ impl Acceptor {
         &mut self,
         stream: TcpStream,
         place: OwnedSemaphorePermit,
-        upgraded: &mut Vec<NewClient>,
+        upgraded: &mut Vec<Arrival>,
     ) -> Option<OwnedSemaphorePermit> {
         self.backoff.reset();
         self.http.state.metrics.control.accepted.add_shared(1);

@@ -10,7 +10,7 @@ use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 
 use super::handshake::{Fault, Handshake, SUBPROTOCOL, VERSION};
 use super::{Answer, Http, refusal, routes};
-use crate::admission::Seat;
+use crate::bus::Seat;
 use crate::config;
 use crate::limits::RETRY_AFTER_S;
 

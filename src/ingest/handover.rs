@@ -11,9 +11,9 @@ use std::time::Instant;
 use foldhash::fast::RandomState;
 
 use super::router::Router;
-use crate::fanout::batch::{Frames, News, Notice, TopicId};
-use crate::fanout::inbox::Sender;
-use crate::fanout::{Command, Past};
+use crate::bus::{
+    Frames, HistoryReply, ReplayBudget, SeqChange, SeqNotice, ShardPort, Ticket, ToShard, TopicId,
+};
 use crate::limits;
 use crate::market::Subject;
 use crate::state::State;
@@ -26,25 +26,25 @@ pub(super) struct Handover {
 
 #[derive(Debug)]
 struct Shard {
-    inbox: Sender<Command>,
+    port: ShardPort,
     /// Events dropped that the shard does not know of yet. At most one entry a topic.
     owed: HashMap<TopicId, u64, RandomState>,
-    /// News of topics that were dropped with them.
-    owed_news: HashMap<TopicId, OwedNews, RandomState>,
+    /// Changes of sequence numbers that were dropped with them.
+    owed_changes: HashMap<TopicId, OwedChanges, RandomState>,
 }
 
-/// News that came between events that were dropped. Several gaps are told as one: nothing in between was delivered.
+/// Changes of sequence numbers between events that were dropped. Several gaps are told as one: nothing in between was delivered.
 #[derive(Debug, Default)]
-struct OwedNews {
+struct OwedChanges {
     gap: Option<(u64, u64)>,
     restarted: bool,
 }
 
 impl Handover {
-    pub(super) fn new(inboxes: Vec<Sender<Command>>, state: Arc<State>) -> Self {
-        let shards = inboxes
+    pub(super) fn new(ports: Vec<ShardPort>, state: Arc<State>) -> Self {
+        let shards = ports
             .into_iter()
-            .map(|inbox| Shard { inbox, owed: HashMap::default(), owed_news: HashMap::default() })
+            .map(|port| Shard { port, owed: HashMap::default(), owed_changes: HashMap::default() })
             .collect();
         Self { shards, state }
     }
@@ -54,23 +54,28 @@ impl Handover {
         self.shards.iter().any(|shard| !shard.owed.is_empty())
     }
 
+    /// How much of what clients have missed a shard has room for.
+    pub(super) fn replay_budget(&self, shard: usize) -> &ReplayBudget {
+        &self.shards[shard].port.replay_budget
+    }
+
     /// Hands every shard what has been framed for it.
     pub(super) fn hand_over(&mut self, router: &mut Router, arrived_us: u64) {
         for (id, shard) in self.shards.iter_mut().enumerate() {
             shard.settle();
             shard.open(router.take_opened(id));
-            let news = router.take_notices(id);
+            let changes = router.take_notices(id);
             let Some(frames) = router.take(id, arrived_us) else { continue };
             if shard.has_room_for(&frames) {
                 self.state.metrics.ingest.batches.add(1);
                 let bytes = frames.bytes.len();
-                let command = match news.is_empty() {
-                    true => Command::Batch(frames),
-                    false => Command::BatchWithNews(frames, news),
+                let command = match changes.is_empty() {
+                    true => ToShard::Batch(frames),
+                    false => ToShard::BatchWithChanges(frames, changes),
                 };
                 shard.send(command, bytes);
             } else {
-                shard.owe_news(news);
+                shard.owe_changes(changes);
                 self.state.metrics.ingest.events_dropped.add(frames.table.len() as u64);
                 frames.table.iter().for_each(|entry| *shard.owed.entry(entry.topic).or_default() += 1);
             }
@@ -83,13 +88,14 @@ impl Handover {
         &mut self,
         router: &mut Router,
         shard: usize,
-        granted: Vec<(Subject, TopicId)>,
-        past: Option<Box<Past>>,
+        ticket: Ticket,
+        topics: Vec<(Subject, TopicId)>,
+        history: Option<Box<HistoryReply>>,
     ) {
         if let Some(to) = self.shards.get_mut(shard) {
             to.open(router.take_opened(shard));
         }
-        self.tell(shard, Command::Granted(granted, past));
+        self.tell(shard, ToShard::Granted { ticket, topics, history });
     }
 
     /// Takes back topics that a shard has given back. What is framed under their ids goes first; events that come later open them
@@ -97,11 +103,11 @@ impl Handover {
     pub(super) fn close(&mut self, router: &mut Router, shard: usize, topics: Vec<TopicId>, arrived_us: u64) {
         self.hand_over(router, arrived_us);
         topics.iter().for_each(|topic| router.retire(shard, *topic));
-        self.tell(shard, Command::Closed(topics));
+        self.tell(shard, ToShard::Closed(topics));
     }
 
     /// Tells one shard something that is no event: never dropped.
-    pub(super) fn tell(&mut self, shard: usize, command: Command) {
+    pub(super) fn tell(&mut self, shard: usize, command: ToShard) {
         if let Some(shard) = self.shards.get_mut(shard) {
             shard.confess();
             shard.send(command, 0);
@@ -109,7 +115,7 @@ impl Handover {
     }
 
     /// Tells all shards something that is no event.
-    pub(super) fn tell_all(&mut self, command: impl Fn() -> Command) {
+    pub(super) fn tell_all(&mut self, command: impl Fn() -> ToShard) {
         (0..self.shards.len()).for_each(|shard| self.tell(shard, command()));
     }
 }
@@ -118,13 +124,13 @@ impl Shard {
     fn open(&mut self, opened: Vec<(Subject, TopicId)>) {
         if !opened.is_empty() {
             self.confess();
-            self.send(Command::Opened(opened), 0);
+            self.send(ToShard::Opened(opened), 0);
         }
     }
 
     /// Tells the shard of its losses once it has room again.
     fn settle(&mut self) {
-        if !self.owed.is_empty() && self.inbox.bytes() <= limits::SHARD_INBOX_BYTES / 2 {
+        if !self.owed.is_empty() && self.port.inbox.bytes() <= limits::SHARD_INBOX_BYTES / 2 {
             self.confess();
         }
     }
@@ -132,29 +138,31 @@ impl Shard {
     fn confess(&mut self) {
         if !self.owed.is_empty() {
             let owed = std::mem::take(&mut self.owed).into_iter().collect();
-            self.send(Command::Lost(owed), 0);
+            self.send(ToShard::Lost(owed), 0);
         }
-        for (topic, owed) in std::mem::take(&mut self.owed_news) {
-            let gap = owed.gap.map(|(from, to)| News::Gap { from, to });
-            for news in gap.into_iter().chain(owed.restarted.then_some(News::Restarted)) {
-                self.send(Command::News(topic, news), 0);
+        for (topic, owed) in std::mem::take(&mut self.owed_changes) {
+            let gap = owed.gap.map(|(from, to)| SeqChange::Gap { from, to });
+            for change in gap.into_iter().chain(owed.restarted.then_some(SeqChange::Restarted)) {
+                self.send(ToShard::SeqChange(topic, change), 0);
             }
         }
     }
 
-    fn owe_news(&mut self, notices: Vec<Notice>) {
-        for Notice { topic, news, .. } in notices {
-            let owed = self.owed_news.entry(topic).or_default();
-            match news {
-                News::Gap { from, to } => owed.gap = Some((owed.gap.map_or(from, |(first, _)| first), to)),
-                News::Restarted => *owed = OwedNews { gap: None, restarted: true },
+    fn owe_changes(&mut self, notices: Vec<SeqNotice>) {
+        for SeqNotice { topic, change, .. } in notices {
+            let owed = self.owed_changes.entry(topic).or_default();
+            match change {
+                SeqChange::Gap { from, to } => {
+                    owed.gap = Some((owed.gap.map_or(from, |(first, _)| first), to));
+                }
+                SeqChange::Restarted => *owed = OwedChanges { gap: None, restarted: true },
             }
         }
     }
 
     /// Waits for room, but not behind a shard that had none the last time either.
     fn has_room_for(&self, frames: &Frames) -> bool {
-        let fits = || self.inbox.bytes() + frames.bytes.len() <= limits::SHARD_INBOX_BYTES;
+        let fits = || self.port.inbox.bytes() + frames.bytes.len() <= limits::SHARD_INBOX_BYTES;
         if !self.owed.is_empty() {
             return false;
         }
@@ -168,9 +176,9 @@ impl Shard {
         true
     }
 
-    fn send(&self, command: Command, bytes: usize) {
+    fn send(&self, command: ToShard, bytes: usize) {
         // A shard only ends when the gateway drains; then nobody is left to miss this.
-        let _ = self.inbox.send(command, bytes);
+        let _ = self.port.inbox.send(command, bytes);
     }
 }
 
@@ -180,7 +188,7 @@ mod tests {
     use slotmap::SlotMap;
 
     use super::*;
-    use crate::fanout::inbox::{Inbox, inbox};
+    use crate::bus::inbox::{Inbox, inbox};
     use crate::market::EventType;
 
     const TRADE: &[u8] = br#"{"symbol":"AAPL","price":1,"volume":2,"timestamp":3}"#;
@@ -189,7 +197,7 @@ mod tests {
         router: Router,
         handover: Handover,
         /// The shards' ends, which nobody empties unless the test does.
-        inboxes: Vec<Inbox<Command>>,
+        inboxes: Vec<Inbox<ToShard>>,
         _polls: Vec<Poll>,
     }
 
@@ -197,8 +205,9 @@ mod tests {
         let polls: Vec<Poll> = (0..shards).map(|_| Poll::new().unwrap()).collect();
         let (senders, inboxes): (Vec<_>, Vec<_>) = polls.iter().map(|poll| inbox(poll).unwrap()).unzip();
         let state = Arc::new(State::new("test".to_owned(), shards));
+        let ports = senders.into_iter().map(|inbox| ShardPort { inbox, replay_budget: Arc::default() });
         let router = Router::new(shards, 1_000);
-        World { router, handover: Handover::new(senders, state), inboxes, _polls: polls }
+        World { router, handover: Handover::new(ports.collect(), state), inboxes, _polls: polls }
     }
 
     impl World {
@@ -214,11 +223,11 @@ mod tests {
             let (mut delivered, mut lost) = (0, 0);
             while let Some(command) = self.inboxes[shard].pop() {
                 match command {
-                    Command::Batch(frames) => {
+                    ToShard::Batch(frames) => {
                         delivered += frames.table.len() as u64;
                         self.inboxes[shard].consumed(frames.bytes.len());
                     }
-                    Command::Lost(counts) => lost += counts.iter().map(|(_, count)| count).sum::<u64>(),
+                    ToShard::Lost(counts) => lost += counts.iter().map(|(_, count)| count).sum::<u64>(),
                     other => panic!("{other:?}"),
                 }
             }
@@ -244,14 +253,14 @@ mod tests {
         let taken = world.take(1);
         healthy = (healthy.0 + taken.0, healthy.1 + taken.1);
         assert_eq!(healthy, (published, 0), "another shard misses nothing");
-        assert!(world.handover.shards[0].inbox.bytes() <= limits::SHARD_INBOX_BYTES);
+        assert!(world.handover.shards[0].port.inbox.bytes() <= limits::SHARD_INBOX_BYTES);
 
         // The shard gets on: first it learns what it has lost, then events follow.
         let taken = world.take(0);
         stuck = (stuck.0 + taken.0, stuck.1 + taken.1);
         world.publish(1);
         assert!(!world.handover.owes());
-        assert!(matches!(world.inboxes[0].pop(), Some(Command::Lost(counts)) if {
+        assert!(matches!(world.inboxes[0].pop(), Some(ToShard::Lost(counts)) if {
             stuck.1 += counts.iter().map(|(_, count)| count).sum::<u64>();
             true
         }));
@@ -268,31 +277,33 @@ mod tests {
         world.router.route(EventType::Trade, b"AAPL", TRADE, 1);
         world.handover.hand_over(&mut world.router, 1);
         let opened = |command| match command {
-            Some(Command::Opened(topics)) => topics[0].1,
+            Some(ToShard::Opened(topics)) => topics[0].1,
             other => panic!("{other:?}"),
         };
         let id = opened(world.inboxes[0].pop());
-        assert!(matches!(world.inboxes[0].pop(), Some(Command::Batch(_))));
+        assert!(matches!(world.inboxes[0].pop(), Some(ToShard::Batch(_))));
         world.router.route(EventType::Trade, b"AAPL", TRADE, 1);
         world.handover.close(&mut world.router, 0, vec![id], 1);
         assert_eq!(world.router.topics(), 1, "the pattern alone");
         world.router.route(EventType::Trade, b"AAPL", TRADE, 1);
         world.handover.hand_over(&mut world.router, 1);
         let of_id =
-            |command, id| matches!(command, Some(Command::Batch(frames)) if frames.table[0].topic == id);
+            |command, id| matches!(command, Some(ToShard::Batch(frames)) if frames.table[0].topic == id);
         assert!(of_id(world.inboxes[0].pop(), id));
-        assert!(matches!(world.inboxes[0].pop(), Some(Command::Closed(topics)) if topics == [id]));
+        assert!(matches!(world.inboxes[0].pop(), Some(ToShard::Closed(topics)) if topics == [id]));
         let again = opened(world.inboxes[0].pop());
         assert!(of_id(world.inboxes[0].pop(), again));
     }
 
     #[test]
-    fn news_overtake_no_loss() {
+    fn an_answer_overtakes_no_loss() {
         let mut world = world(1);
         let topic: TopicId = SlotMap::with_key().insert(());
         world.handover.shards[0].owed.insert(topic, 7);
-        world.handover.tell(0, Command::Granted(Vec::new(), None));
-        assert!(matches!(world.inboxes[0].pop(), Some(Command::Lost(counts)) if counts == [(topic, 7)]));
-        assert!(matches!(world.inboxes[0].pop(), Some(Command::Granted(..))));
+        world
+            .handover
+            .tell(0, ToShard::Granted { ticket: Ticket::default(), topics: Vec::new(), history: None });
+        assert!(matches!(world.inboxes[0].pop(), Some(ToShard::Lost(counts)) if counts == [(topic, 7)]));
+        assert!(matches!(world.inboxes[0].pop(), Some(ToShard::Granted { .. })));
     }
 }

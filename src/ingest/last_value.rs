@@ -9,7 +9,7 @@ use tokio::sync::mpsc::UnboundedReceiver;
 use tokio_util::sync::CancellationToken;
 
 use super::Command;
-use crate::fanout::inbox::Sender;
+use crate::bus::inbox::Sender;
 use crate::limits;
 use crate::market::{EventType, EventTypes, Subject};
 

@@ -3,8 +3,7 @@
 use std::time::Duration;
 
 use super::Command;
-
-use crate::fanout::inbox::Sender;
+use crate::bus::inbox::Sender;
 use crate::limits;
 
 /// How long a publisher waits before it looks for room again.

@@ -5,58 +5,54 @@ use std::collections::HashSet;
 use super::history::{Replay, Resumed};
 use super::last_value::Found;
 use super::router::Router;
-use crate::fanout::batch::{Frames, TopicId};
-use crate::fanout::{LookedUp, Past};
+use crate::bus::{Frames, HistoryReply, HistoryRequest, LookedUp, TopicId};
 use crate::market::{Name, Subject};
 
-/// What a request asks of the past.
-#[derive(Debug, Clone, Default)]
-pub struct Recall {
-    /// `"snapshot":true`: the last value of each subject that is not recovered.
-    pub snapshot: bool,
-    /// The last `seq` that the client has seen of these.
-    pub resume: Vec<(Subject, u64)>,
-}
-
 impl Router {
-    /// Recalls what a request for `subjects`, all of which the shard wants, asks of the past. Topics that a pattern among
+    /// Recalls what a request for `subjects`, all of which the shard wants, asks of the reply. Topics that a pattern among
     /// them matches and that have a last value are opened: [`Router::take_opened`] has them. Of what was missed, at most
     /// `room_bytes` are replayed.
-    pub fn recall(&mut self, subjects: &[Subject], recall: &Recall, room_bytes: usize, now_us: u64) -> Past {
-        let mut past = Past::default();
+    pub fn recall(
+        &mut self,
+        subjects: &[Subject],
+        request: &HistoryRequest,
+        room_bytes: usize,
+        now_us: u64,
+    ) -> HistoryReply {
+        let mut reply = HistoryReply::default();
         let mut settled = HashSet::new();
         let mut replay = Replay::with_room(room_bytes);
-        for (subject, seen) in &recall.resume {
+        for (subject, seen) in &request.resume {
             let topic = self.topic_of(subject);
             let resumed = topic.map(|(id, slot)| (id, self.history.resume(slot, *seen, id, &mut replay)));
-            past.recovered.push(matches!(resumed, Some((_, Resumed::Whole | Resumed::Ahead))));
+            reply.recovered.push(matches!(resumed, Some((_, Resumed::Whole | Resumed::Ahead))));
             match resumed {
                 Some((id, Resumed::Whole)) => {
                     settled.insert(id);
                 }
                 Some((id, Resumed::Ahead)) => {
                     settled.insert(id);
-                    past.floors.push((id, *seen));
+                    reply.floors.push((id, *seen));
                 }
                 Some((_, Resumed::Lost)) | None => {}
             }
         }
         let Replay { bytes, table, .. } = replay;
-        past.replay = Frames { bytes: bytes.into(), table, arrived_us: now_us };
-        if recall.snapshot {
+        reply.replay = Frames { bytes: bytes.into(), table, arrived_us: now_us };
+        if request.snapshot {
             for subject in subjects {
                 for id in self.topics_with_value(subject) {
                     if settled.insert(id) {
                         match self.snapshot(id) {
-                            Some(frame) => past.snapshots.push((id, frame)),
-                            None if self.look_up(subject) => past.awaited.push(id),
+                            Some(frame) => reply.snapshots.push((id, frame)),
+                            None if self.look_up(subject) => reply.awaited.push(id),
                             None => {}
                         }
                     }
                 }
             }
         }
-        past
+        reply
     }
 
     /// Has a topic's last value looked up where workers keep it; `false` if they don't, or it has been.

@@ -22,7 +22,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::Command;
 use super::link::{Link, Lost, Stream};
-use crate::fanout::inbox::Sender;
+use crate::bus::inbox::Sender;
 use crate::limits;
 use crate::resp::{Progress, Reply, ReplyLimits, RespError, parse_reply, write_command};
 use crate::state::State;

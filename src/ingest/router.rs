@@ -17,12 +17,12 @@ use foldhash::quality::RandomState;
 use slotmap::SlotMap;
 
 use super::history::{History, HistoryConfig, Slot, Verdict};
-use crate::fanout::batch::{Entry, Frames, News, Notice, TopicId};
-use crate::frame::{self, Marker};
+use crate::bus::{Entry, Frames, SeqChange, SeqNotice, TopicId};
 use crate::limits;
 use crate::market::event::{self, Event, Reject};
 use crate::market::patterns::Patterns;
 use crate::market::{self, EventType, Name, SYMBOL_BYTES_MAX, Subject, Symbol};
+use crate::protocol::native::event::{Marker, write_event};
 
 const _: () = assert!(limits::SHARDS_MAX <= u64::BITS as usize, "the interest mask has one bit a shard");
 
@@ -51,8 +51,8 @@ struct Building {
     table: Vec<Entry>,
     /// Topics that the shard's patterns match and that it has to learn of before the frames.
     opened: Vec<(Subject, TopicId)>,
-    /// What happened between the frames.
-    notices: Vec<Notice>,
+    /// Changes of sequence numbers between the frames.
+    notices: Vec<SeqNotice>,
 }
 
 /// What became of an event.
@@ -210,15 +210,15 @@ impl Router {
     fn deliver(&mut self, id: TopicId, event: &Event<'_>, now_ms: u64) -> Routed {
         let slot = self.topics.get(id).and_then(|topic| topic.history);
         let verdict = slot.map_or(Verdict::Next, |slot| self.history.take(slot, event, now_ms));
-        let (routed, news) = match verdict {
+        let (routed, change) = match verdict {
             Verdict::Repeat if self.deduplicate => return Routed::Duplicate,
             Verdict::Next | Verdict::Repeat => (Routed::Framed, None),
             Verdict::Gap { from, to } => {
-                (Routed::FramedBehindGap(to - from + 1), Some(News::Gap { from, to }))
+                (Routed::FramedBehindGap(to - from + 1), Some(SeqChange::Gap { from, to }))
             }
-            Verdict::Restart => (Routed::Framed, Some(News::Restarted)),
+            Verdict::Restart => (Routed::Framed, Some(SeqChange::Restarted)),
         };
-        self.frame(id, event.object, now_ms, news);
+        self.frame(id, event.object, now_ms, change);
         routed
     }
 
@@ -247,22 +247,22 @@ impl Router {
         }
     }
 
-    fn frame(&mut self, id: TopicId, object: &str, now_ms: u64, news: Option<News>) {
+    fn frame(&mut self, id: TopicId, object: &str, now_ms: u64, change: Option<SeqChange>) {
         if self.topics.get(id).is_some_and(|topic| topic.epoch != self.epoch) {
             self.open(id);
         }
         let Some(topic) = self.topics.get(id) else { return };
-        if let Some(news) = news {
+        if let Some(change) = change {
             for shard in Shards(topic.wanted_by) {
                 let Building { table, notices, .. } = &mut self.building[shard];
-                notices.push(Notice { before: table.len() as u32, topic: id, news });
+                notices.push(SeqNotice { before: table.len() as u32, topic: id, change });
             }
         }
         let mut shards = Shards(topic.wanted_by);
         let Some(first) = shards.next() else { return };
         let Building { bytes, table, .. } = &mut self.building[first];
         let start = bytes.len();
-        frame::write_event(bytes, topic.subject.event_type, object, now_ms, Marker::None);
+        write_event(bytes, topic.subject.event_type, object, now_ms, Marker::None);
         table.push(Entry { end: bytes.len() as u32, topic: id });
         for shard in shards {
             let [from, to] =
@@ -283,8 +283,8 @@ impl Router {
         self.building.get_mut(shard).map_or_else(Vec::new, |building| std::mem::take(&mut building.opened))
     }
 
-    /// Takes what happened between the frames of [`Router::take`], which is to be called next.
-    pub fn take_notices(&mut self, shard: usize) -> Vec<Notice> {
+    /// Takes the changes of sequence numbers between the frames of [`Router::take`], which is to be called next.
+    pub fn take_notices(&mut self, shard: usize) -> Vec<SeqNotice> {
         self.building.get_mut(shard).map_or_else(Vec::new, |building| std::mem::take(&mut building.notices))
     }
 

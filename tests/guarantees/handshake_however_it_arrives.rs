@@ -6,14 +6,14 @@ use std::io::{Read, Write};
 use crate::support::http::{HANDSHAKE, Server, read_head};
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
+use ws_gateway::bus::Arrival;
 use ws_gateway::config::Config;
-use ws_gateway::fanout::NewClient;
 use ws_gateway::http::Bounds;
 
 const EARLY: &[u8] = b"the first of the client's frames";
 
 /// What the data path gets of a client that has closed its side: bytes that came early, then what the socket has.
-fn received(client: &NewClient) -> Vec<u8> {
+fn received(client: &Arrival) -> Vec<u8> {
     let mut all = client.early.to_vec();
     client.stream.set_nonblocking(false).unwrap();
     (&client.stream).read_to_end(&mut all).unwrap();

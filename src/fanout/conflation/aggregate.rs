@@ -10,8 +10,9 @@ use bigdecimal::num_bigint::{BigInt, Sign};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use crate::frame::{self, Marker};
 use crate::market::EventType;
+use crate::protocol::native::event::{self, Marker};
+use crate::websocket::header;
 
 /// Digits of a price or volume, and how far an exponent may shift them: far beyond any market, and small enough that a
 /// hostile `1e999999999` costs nothing. A trade with more isn't folded.
@@ -60,7 +61,7 @@ struct Trade<'f> {
 impl Fold {
     /// The trade of a frame; `None` if it can't be added up exactly: its numbers are too long, or stand twice in it.
     pub(super) fn of(frame: &[u8]) -> Option<Self> {
-        let envelope: Envelope<'_> = serde_json::from_slice(frame::payload(frame)).ok()?;
+        let envelope: Envelope<'_> = serde_json::from_slice(header::payload(frame)).ok()?;
         let trade: Trade<'_> = serde_json::from_str(envelope.data.get()).ok()?;
         let price = decimal(trade.price.get())?;
         let volume = decimal(trade.volume.get())?;
@@ -94,7 +95,7 @@ impl Fold {
 
     /// The frame of the newest of the trades, marked with what it stands for.
     pub(super) fn mark(&self, newest: &[u8]) -> Option<Vec<u8>> {
-        let envelope: Envelope<'_> = serde_json::from_slice(frame::payload(newest)).ok()?;
+        let envelope: Envelope<'_> = serde_json::from_slice(header::payload(newest)).ok()?;
         let Self { count, volume, turnover, high, low, first_timestamp } = self;
         let volume_text = volume.to_plain_string();
         let vwap =
@@ -105,7 +106,7 @@ impl Fold {
         );
         let mut out = Vec::with_capacity(newest.len() + marker.len() + 32);
         let object = envelope.data.get();
-        frame::write_event(
+        event::write_event(
             &mut out,
             EventType::Trade,
             object,
@@ -156,7 +157,7 @@ mod tests {
         let object =
             format!(r#"{{"symbol":"A","price":{price},"volume":{volume},"timestamp":{timestamp},"x":[1]}}"#);
         let mut out = Vec::new();
-        frame::write_event(&mut out, EventType::Trade, &object, 1_000 + timestamp, Marker::None);
+        event::write_event(&mut out, EventType::Trade, &object, 1_000 + timestamp, Marker::None);
         out
     }
 
@@ -166,7 +167,7 @@ mod tests {
         let folds = frames.iter().map(|frame| Fold::of(frame)).collect::<Option<Vec<_>>>()?;
         let fold = folds.into_iter().reduce(Fold::join)?;
         let marked = fold.mark(frames.last()?)?;
-        let text = std::str::from_utf8(frame::payload(&marked)).unwrap().to_owned();
+        let text = std::str::from_utf8(header::payload(&marked)).unwrap().to_owned();
         Some(text.split_once(r#","conflated":"#)?.1.trim_end_matches('}').to_owned() + "}")
     }
 
@@ -176,7 +177,7 @@ mod tests {
         let fold = Fold::of(&frames[0]).unwrap().join(Fold::of(&frames[1]).unwrap());
         let marked = fold.mark(&frames[1]).unwrap();
         assert_eq!(
-            std::str::from_utf8(frame::payload(&marked)).unwrap(),
+            std::str::from_utf8(header::payload(&marked)).unwrap(),
             r#"{"type":"trade","data":{"symbol":"A","price":150.5,"volume":50.50,"timestamp":2,"x":[1]},"timestamp":1002,"conflated":{"count":2,"volume":150.50,"high":150.5,"low":150.250,"vwap":150.33388704,"firstTimestamp":1}}"#
         );
     }
@@ -253,12 +254,12 @@ mod tests {
                 (one, other) => one.or(other).unwrap(),
             };
             let marked = whole.mark(frames.last().unwrap()).unwrap();
-            let value: serde_json::Value = serde_json::from_slice(frame::payload(&marked)).unwrap();
+            let value: serde_json::Value = serde_json::from_slice(header::payload(&marked)).unwrap();
             let conflated = &value["conflated"];
             let volume: i64 = trades.iter().map(|trade| trade.1).sum();
             let turnover: i128 = trades.iter().map(|trade| i128::from(trade.0) * i128::from(trade.1)).sum();
             prop_assert_eq!(conflated["count"].as_u64(), Some(trades.len() as u64));
-            let text = std::str::from_utf8(frame::payload(&marked)).unwrap();
+            let text = std::str::from_utf8(header::payload(&marked)).unwrap();
             let has = |field: &str, number: String| text.contains(&format!("\"{field}\":{number},"));
             prop_assert!(has("volume", fixed(volume, 1)), "{}", text);
             prop_assert!(has("high", fixed(trades.iter().map(|trade| trade.0).max().unwrap(), 2)), "{}", text);

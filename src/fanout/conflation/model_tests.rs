@@ -6,10 +6,12 @@ use proptest::prelude::*;
 use serde_json::Value;
 use slotmap::SlotMap;
 
-use super::super::batch::{EndedNames, Entry, Frames, Ledger};
+use super::super::batch::{EndedNames, Ledger};
 use super::*;
-use crate::frame::{self, Marker};
+use crate::bus::{Entry, Frames};
 use crate::market::Subject;
+use crate::protocol::native::event::{self, Marker};
+use crate::websocket::header;
 
 const TOPICS: usize = 5;
 
@@ -141,7 +143,7 @@ impl World {
     }
 
     fn own(&self, json: &str) -> Rc<Batch> {
-        Batch::own(frame::text(json.as_bytes()), &self.ledger)
+        Batch::own(header::text(json.as_bytes()), &self.ledger)
     }
 
     fn events(&mut self, events: &[(usize, bool)]) {
@@ -157,7 +159,7 @@ impl World {
                 r#"{{"topic":{topic},"price":{price},"volume":{},"timestamp":{number}}}"#,
                 number + 1
             );
-            frame::write_event(&mut bytes, EventType::Trade, &object, 7, Marker::None);
+            event::write_event(&mut bytes, EventType::Trade, &object, 7, Marker::None);
             frames.table.push(Entry { end: bytes.len() as u32, topic: self.ids[topic] });
             self.published[topic].push((price, self.now_us));
         }
@@ -220,7 +222,7 @@ impl World {
         self.dropped += u64::from(self.conflation.held.contains_key(&ids[topic]));
         let still_wanted = |id| held[ids.iter().position(|known| *known == id).unwrap()];
         self.conflation.leave(&mut self.outbox, [ids[topic]].into_iter(), still_wanted);
-        let reply = frame::text(format!(r#"{{"left":{topic}}}"#).as_bytes());
+        let reply = header::text(format!(r#"{{"left":{topic}}}"#).as_bytes());
         let subject = Subject::parse(EventType::Trade, format!("T{topic}").as_bytes()).unwrap();
         let mark = Batch::mark(&[(ids[topic], subject)], &EndedNames::default(), &self.ledger);
         self.outbox.push_mark(&mark);
@@ -231,7 +233,7 @@ impl World {
         let (ids, ledger) = (self.ids.clone(), self.ledger.clone());
         let announce = |id: TopicId, count: u64| {
             let topic = ids.iter().position(|known| *known == id).unwrap();
-            Batch::own(frame::text(format!(r#"{{"skipped":{topic},"count":{count}}}"#).as_bytes()), &ledger)
+            Batch::own(header::text(format!(r#"{{"skipped":{topic},"count":{count}}}"#).as_bytes()), &ledger)
         };
         let mut scratch = Vec::with_capacity(512);
         while room > 0 && !self.outbox.is_empty() {
@@ -264,7 +266,7 @@ impl World {
             }
             let rest = self.wire.split_off(header_bytes + len);
             let frame = std::mem::replace(&mut self.wire, rest);
-            let value: Value = serde_json::from_slice(frame::payload(&frame)).unwrap();
+            let value: Value = serde_json::from_slice(header::payload(&frame)).unwrap();
             let topic = |value: &Value| value.as_u64().unwrap() as usize;
             self.seen.push(if value["type"] == "trade" {
                 Seen::Event {

@@ -7,7 +7,7 @@ use slotmap::Key;
 
 use super::retire::Kept;
 use super::{Index, Interest, Topic};
-use crate::fanout::batch::TopicId;
+use crate::bus::TopicId;
 use crate::market::{Name, Subject};
 
 /// A pattern that is live or asked for.

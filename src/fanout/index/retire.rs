@@ -6,7 +6,7 @@
 use slotmap::Key;
 
 use super::{Index, Interest};
-use crate::fanout::batch::TopicId;
+use crate::bus::TopicId;
 use crate::limits;
 
 /// Where a topic is listed while nothing but patterns wants it.

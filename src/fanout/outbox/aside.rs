@@ -5,8 +5,9 @@ use std::rc::Rc;
 
 use foldhash::fast::RandomState;
 
-use super::super::batch::{Batch, TopicId};
+use super::super::batch::Batch;
 use super::{Announce, Outbox, Run};
+use crate::bus::TopicId;
 
 #[derive(Debug, Default)]
 pub(super) struct Aside {

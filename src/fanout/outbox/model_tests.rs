@@ -6,8 +6,9 @@ use std::collections::HashMap;
 use proptest::prelude::*;
 use slotmap::SlotMap;
 
-use super::super::batch::{EndedNames, Entry, Frames, Ledger};
+use super::super::batch::{EndedNames, Ledger};
 use super::*;
+use crate::bus::{Entry, Frames};
 use crate::market::{EventType, Subject};
 
 /// A frame of these tests: kind, topic, number (u32), how many bytes of filler follow.

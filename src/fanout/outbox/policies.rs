@@ -5,8 +5,9 @@ use std::rc::Rc;
 
 use foldhash::fast::RandomState;
 
-use super::super::batch::{Batch, TopicId};
+use super::super::batch::Batch;
 use super::{Outbox, Position, Run};
+use crate::bus::TopicId;
 
 impl Outbox {
     /// The event at `position`, if it is still queued there, alone in its run, of `topic`, and nothing of it is written.

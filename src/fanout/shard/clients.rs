@@ -4,17 +4,19 @@ use mio::event::Event;
 use mio::net::TcpStream;
 
 use super::super::batch::Batch;
-use super::super::{Feed, NewClient};
+use super::conn::{Conn, ConnKey, Phase};
 use super::{Shard, key_of, ticks, token_of};
-use crate::conn::close::{self, CloseCode};
-use crate::conn::rate::Allowance;
-use crate::conn::reader::{Incoming, ReadError, Reader};
-use crate::conn::session::{self, ErrorCode, Refusal, Request};
-use crate::conn::transport::Transport;
-use crate::conn::{Conn, ConnKey, Phase, reply};
+use crate::bus::{Arrival, Feed};
 use crate::fanout::outbox::Outbox;
 use crate::fanout::slowness::Slowness;
 use crate::limits;
+use crate::protocol::native::{read, write as reply};
+use crate::protocol::refusal::{ErrorCode, Refusal};
+use crate::protocol::request::Request;
+use crate::rate::Allowance;
+use crate::transport::Transport;
+use crate::websocket::close::{self, CloseCode};
+use crate::websocket::reader::{Incoming, ReadError, Reader};
 
 /// Reads of the scratch buffer's size that one socket may do in one turn.
 const READS_PER_TURN: usize = 4;
@@ -28,8 +30,8 @@ enum Step {
 }
 
 impl Shard {
-    pub(super) fn adopt(&mut self, client: NewClient) {
-        let NewClient { stream, early, symbols, seat } = client;
+    pub(super) fn adopt(&mut self, client: Arrival) {
+        let Arrival { stream, early, symbols, seat } = client;
         let tick = self.clock.tick();
         let interval = ticks(self.config.ping_interval);
         let key = self.conns.insert(Conn {
@@ -64,7 +66,7 @@ impl Shard {
             return self.remove(key);
         }
         self.arm(key);
-        match symbols.map(|symbols| session::parse_query(&symbols, &self.config.rules)) {
+        match symbols.map(|symbols| read::parse_query(&symbols, &self.config.offer)) {
             None => {}
             Some(Ok(request)) => self.subscribe(key, request, None),
             Some(Err(refusal)) => self.refuse(key, &refusal),
@@ -168,7 +170,7 @@ impl Shard {
             let Some(incoming) = step.message else { continue };
             conn.received_tick = tick;
             let step = match incoming {
-                Incoming::Text(text) => Step::Message(session::parse(text, &self.config.rules)),
+                Incoming::Text(text) => Step::Message(read::parse(text, &self.config.offer)),
                 Incoming::Binary(_) => Step::Message(Err(Refusal::binary())),
                 Incoming::Ping(payload) => Step::Pong(close::pong_frame(payload)),
                 Incoming::Pong(_) => Step::Nothing,

@@ -4,13 +4,15 @@ use std::rc::Rc;
 
 use smallvec::SmallVec;
 
-use super::super::batch::{Batch, Frames, Notice, TopicId};
+use super::super::batch::Batch;
 use super::super::outbox::Outbox;
-use super::{Feed, Shard};
-use crate::config::SlowClientPolicy;
-use crate::conn::session::{ErrorCode, Refusal};
-use crate::conn::{Conn, ConnKey, Phase, reply};
+use super::Shard;
+use super::conn::{Conn, ConnKey, Phase};
+use crate::bus::{Feed, Frames, SeqNotice, TopicId};
 use crate::limits;
+use crate::protocol::native::write as reply;
+use crate::protocol::refusal::{ErrorCode, Refusal};
+use crate::protocol::terms::SlowClientPolicy;
 
 /// Sockets written in one turn of the loop; then inbox, reads and timers get their turn.
 const FLUSH_SOCKETS: usize = 256;
@@ -35,17 +37,17 @@ enum Written {
 
 impl Shard {
     /// Queues a batch to the outboxes of the subscribers. Adjacent frames of one topic are queued as one run.
-    /// What happened between them is told in its place.
-    pub(super) fn apply(&mut self, frames: Frames, news: &[Notice]) {
+    /// A change of sequence numbers is told in its place between them.
+    pub(super) fn apply(&mut self, frames: Frames, changes: &[SeqNotice]) {
         let batch = Batch::shared(frames, &self.ledger);
         let table = batch.table();
-        let mut news = news.iter().peekable();
+        let mut changes = changes.iter().peekable();
         let mut from = 0;
         while let Some(entry) = table.get(from) {
-            while let Some(notice) = news.next_if(|notice| notice.before as usize <= from) {
-                self.tell_news(notice.topic, notice.news);
+            while let Some(notice) = changes.next_if(|notice| notice.before as usize <= from) {
+                self.tell_seq_change(notice.topic, notice.change);
             }
-            let until = news.peek().map_or(table.len(), |notice| notice.before as usize);
+            let until = changes.peek().map_or(table.len(), |notice| notice.before as usize);
             let same = table[from..until].iter().take_while(|next| next.topic == entry.topic).count();
             self.queue_run(&batch, entry.topic, from as u32, (from + same) as u32);
             from += same;

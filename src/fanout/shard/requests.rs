@@ -4,21 +4,24 @@ use std::collections::HashSet;
 
 use foldhash::fast::RandomState;
 
-use super::super::Past;
-use super::super::batch::{Batch, TopicId};
+use super::super::batch::Batch;
 use super::Shard;
-use crate::conn::close::CloseCode;
-use crate::conn::session::{Action, ErrorCode, Id, Refusal, Request, Selection, Subscribe};
-use crate::conn::{Conn, ConnKey, Phase, reply};
-use crate::ingest::recall::Recall;
+use super::conn::{Conn, ConnKey, Phase};
+use crate::bus::{HistoryReply, HistoryRequest, Ticket, TopicId, Wish};
+use crate::limits;
 use crate::market::{Name, Subject, Symbol};
-use crate::{ingest, limits};
+use crate::protocol::native::write as reply;
+use crate::protocol::refusal::{ErrorCode, Refusal};
+use crate::protocol::request::{Action, Id, Request, Selection, Subscribe};
+use crate::websocket::close::CloseCode;
 
 /// Requests refused for their rate, in a row, after which the client is closed (1008).
 const RATE_STRIKES_MAX: u8 = 100;
 
 /// A subscribe that waits for ingest.
 pub(super) struct Pending {
+    /// That of the wish that ingest is to answer.
+    ticket: Ticket,
     key: ConnKey,
     request: Subscribe,
     /// What the request's selection means.
@@ -26,8 +29,8 @@ pub(super) struct Pending {
     id: Option<Id>,
 }
 
-/// What a request asks of the past; `None` = nothing.
-fn recall_of(request: &Subscribe) -> Option<Box<Recall>> {
+/// What a request asks of the history; `None` = nothing.
+fn history_request(request: &Subscribe) -> Option<Box<HistoryRequest>> {
     let snapshot = request.options.snapshot;
     if !snapshot && request.resume.is_empty() {
         return None;
@@ -36,7 +39,7 @@ fn recall_of(request: &Subscribe) -> Option<Box<Recall>> {
     let event_type = *request.selection.types.first()?;
     let subject = |symbol: &Symbol| Subject { event_type, name: Name::Symbol(symbol.clone()) };
     let resume = request.resume.iter().map(|(symbol, seen)| (subject(symbol), *seen)).collect();
-    Some(Box::new(Recall { snapshot, resume }))
+    Some(Box::new(HistoryRequest { snapshot, resume }))
 }
 
 impl Shard {
@@ -79,21 +82,21 @@ impl Shard {
         if self.index.count_with(key, &subjects) > max_symbols {
             return self.refuse(key, &Refusal::symbol_limit(max_symbols, id));
         }
-        let mut asked: Vec<_> = subjects.iter().filter(|subject| self.index.hold(subject)).cloned().collect();
-        let recall = recall_of(&request);
-        if recall.is_some() {
-            // Of the past ingest alone knows, also where the topic is live here.
-            asked.clone_from(&subjects);
-        }
-        let pending = Pending { key, request, subjects, id };
+        let newly_held = self.index.hold_all(&subjects);
+        let history = history_request(&request);
+        // Only ingest knows the history, also of topics that are live on this shard.
+        let asked = if history.is_some() { subjects.clone() } else { newly_held };
+        let ticket = self.last_ticket.next();
+        let pending = Pending { ticket, key, request, subjects, id };
         if asked.is_empty() && self.index.all_live(&pending.subjects) {
             return self.complete(pending, None);
         }
+        self.last_ticket = ticket;
         if let Some(conn) = self.conns.get_mut(key) {
             conn.phase = Phase::Waiting;
         }
         self.pending.push_back(pending);
-        self.ask_ingest(ingest::Command::Want { shard: self.links.id, subjects: asked, recall });
+        self.links.wishes.send(Wish::Want { shard: self.links.id, ticket, subjects: asked, history });
     }
 
     /// Ingest has found topics that our patterns match.
@@ -135,12 +138,18 @@ impl Shard {
     }
 
     /// Ingest has answered the oldest request: from here on, the events of its topics come.
-    pub(super) fn granted(&mut self, topics: Vec<(Subject, TopicId)>, past: Option<Box<Past>>) {
+    pub(super) fn granted(
+        &mut self,
+        ticket: Ticket,
+        topics: Vec<(Subject, TopicId)>,
+        history: Option<Box<HistoryReply>>,
+    ) {
         for (subject, topic) in topics {
             self.index.grant(subject, topic);
         }
         let Some(pending) = self.pending.pop_front() else { return };
-        self.replay_bytes_taken += past.as_deref().map_or(0, |past| past.replay.bytes.len()) as u64;
+        debug_assert_eq!(pending.ticket, ticket, "ingest answers in the order of asking");
+        self.replay_bytes_taken += history.as_deref().map_or(0, |history| history.replay.bytes.len()) as u64;
         let key = pending.key;
         match self.conns.get_mut(key) {
             Some(conn) if conn.phase == Phase::Waiting => conn.phase = Phase::Open,
@@ -149,15 +158,15 @@ impl Shard {
                 return self.release_unwanted();
             }
         }
-        self.complete(pending, past);
+        self.complete(pending, history);
         self.greet(key);
         if self.conns.get(key).is_some_and(Conn::has_input) {
             self.unfinished.push(key);
         }
     }
 
-    fn complete(&mut self, pending: Pending, past: Option<Box<Past>>) {
-        let Pending { key, request, subjects, id } = pending;
+    fn complete(&mut self, pending: Pending, history: Option<Box<HistoryReply>>) {
+        let Pending { ticket: _, key, request, subjects, id } = pending;
         self.index.subscribe(key, &subjects);
         self.set_options(key, &subjects, &request.options);
         if subjects.iter().any(|subject| matches!(subject.name, Name::Pattern(_)))
@@ -167,15 +176,15 @@ impl Shard {
             conn.extras.get_or_insert_default();
         }
         let held: Vec<_> = self.index.subjects_of(key).collect();
-        let recovered = past.as_deref().map_or(&[][..], |past| &past.recovered);
+        let recovered = history.as_deref().map_or(&[][..], |history| &history.recovered);
         let recovered: Vec<_> =
             request.resume.iter().map(|(symbol, _)| symbol.clone()).zip(recovered.iter().copied()).collect();
         let names = &request.selection.names;
         let frame = reply::subscribed(names, &held, &recovered, id.as_ref(), self.clock.unix_ms);
         let frame = Batch::own(frame, &self.ledger);
         self.queue_own(key, frame);
-        if let Some(past) = past {
-            self.queue_past(key, &request, *past);
+        if let Some(history) = history {
+            self.queue_history(key, &request, *history);
         }
     }
 
@@ -240,17 +249,12 @@ impl Shard {
         let shard = self.links.id;
         let topics = self.index.take_unwanted();
         if !topics.is_empty() {
-            self.ask_ingest(ingest::Command::Release { shard, topics });
+            self.links.wishes.send(Wish::Release { shard, topics });
         }
         let topics = self.index.take_retired();
         if !topics.is_empty() {
-            self.ask_ingest(ingest::Command::Retire { shard, topics });
+            self.links.wishes.send(Wish::Retire { shard, topics });
         }
-    }
-
-    fn ask_ingest(&self, command: ingest::Command) {
-        // Ingest ends after the shards do; without it there is nothing left to want.
-        let _ = self.links.ingest.send(command, 0);
     }
 
     pub(super) fn refuse(&mut self, key: ConnKey, refusal: &Refusal) {

@@ -1,14 +1,16 @@
 //! What clients get that asked for something of their own: terms, boundaries of rates, falling back, heartbeats, figures.
 
-use super::super::batch::{Batch, TopicId};
+use super::super::batch::Batch;
 use super::super::conflation::Change;
 use super::super::wheel::RATE_TICK_MS;
-use super::{Feed, Shard};
-use crate::conn::reply::ClientStats;
-use crate::conn::session::options::Options;
-use crate::conn::{Conn, ConnKey, reply};
+use super::Shard;
+use super::conn::{Conn, ConnKey};
+use crate::bus::{Feed, TopicId};
 use crate::limits;
 use crate::market::Subject;
+use crate::protocol::native::write as reply;
+use crate::protocol::native::write::ClientStats;
+use crate::protocol::terms::Options;
 
 impl Shard {
     /// Takes over the terms of a request; only what it names changes.

@@ -7,10 +7,11 @@ use std::time::Duration;
 
 use super::super::batch::Batch;
 use super::super::wheel::TICK_MS;
+use super::conn::{Conn, ConnKey};
 use super::{Shard, ticks};
-use crate::conn::close::{self, CloseCode};
-use crate::conn::{Conn, ConnKey, reply};
 use crate::limits;
+use crate::protocol::native::write as reply;
+use crate::websocket::close::{self, CloseCode};
 
 impl Shard {
     pub(super) fn fire_timers(&mut self) {

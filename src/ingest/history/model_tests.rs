@@ -3,7 +3,7 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::fanout::batch::TopicId;
+use crate::bus::TopicId;
 
 const TRADE: EventType = EventType::Trade;
 const TOPICS: usize = 3;

@@ -3,9 +3,9 @@
 use super::log::Position;
 use super::topic::Topic;
 use super::{History, Slot, topic_at};
-use crate::fanout::batch::{Entry, TopicId};
-use crate::frame::{self, Marker};
+use crate::bus::{Entry, TopicId};
 use crate::market::event;
+use crate::protocol::native::event::{Marker, write_event};
 
 /// How far a client that has seen a certain `seq` of a topic can be helped.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -55,7 +55,7 @@ impl History {
             let entry = self.log.get(position);
             let object = entry.and_then(|entry| std::str::from_utf8(entry.payload.trim_ascii()).ok());
             if let (Some(entry), Some(object)) = (entry, object) {
-                frame::write_event(&mut replay.bytes, event_type, object, entry.arrived_ms, Marker::Replay);
+                write_event(&mut replay.bytes, event_type, object, entry.arrived_ms, Marker::Replay);
             }
             if replay.bytes.len() > room_bytes || object.is_none() {
                 replay.bytes.truncate(bytes_before);

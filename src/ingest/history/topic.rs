@@ -6,10 +6,10 @@ use memchr::memmem::Finder;
 use super::line::{Line, Timestamp, Verdict};
 use super::log::Position;
 use super::{Hint, hint};
-use crate::frame::{self, Marker};
 use crate::limits;
 use crate::market::event::{self, Event};
 use crate::market::{EventType, Symbol};
+use crate::protocol::native::event::{Marker, write_event};
 
 /// What is remembered of one topic.
 #[derive(Debug)]
@@ -237,7 +237,7 @@ impl Topic {
             let Value { object, arrived_ms } = self.value.as_ref()?;
             let object = std::str::from_utf8(object).ok()?;
             let mut out = Vec::with_capacity(object.len() + limits::FRAME_OVERHEAD_MAX_BYTES);
-            frame::write_event(&mut out, self.event_type, object, *arrived_ms, Marker::Snapshot);
+            write_event(&mut out, self.event_type, object, *arrived_ms, Marker::Snapshot);
             out.shrink_to_fit();
             self.frame = Some(out.into());
         }

@@ -10,8 +10,8 @@ use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use ws_gateway::admission::Admission;
+use ws_gateway::bus::{Adopt, Arrival};
 use ws_gateway::config::Config;
-use ws_gateway::fanout::{Adopt, NewClient};
 use ws_gateway::http::{Bounds, Http, bind, serve};
 use ws_gateway::state::State;
 
@@ -20,10 +20,10 @@ pub(crate) const HANDSHAKE: &str = "GET /ws HTTP/1.1\r\nHost: h\r\nUpgrade: webs
                              Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n";
 
 /// Sends on every client.
-struct Collect(Mutex<mpsc::UnboundedSender<NewClient>>);
+struct Collect(Mutex<mpsc::UnboundedSender<Arrival>>);
 
 impl Adopt for Collect {
-    fn adopt(&self, clients: Vec<NewClient>) {
+    fn adopt(&self, clients: Vec<Arrival>) {
         let sender = self.0.lock().unwrap();
         clients.into_iter().for_each(|client| sender.send(client).expect("the test still runs"));
     }
@@ -34,7 +34,7 @@ pub(crate) struct Server {
     pub(crate) address: SocketAddr,
     pub(crate) state: Arc<State>,
     pub(crate) admission: Arc<Admission>,
-    pub(crate) clients: mpsc::UnboundedReceiver<NewClient>,
+    pub(crate) clients: mpsc::UnboundedReceiver<Arrival>,
     pub(crate) stop: CancellationToken,
     pub(crate) served: JoinHandle<()>,
 }

@@ -149,10 +149,9 @@ impl Replies {
 
 #[cfg(test)]
 mod tests {
-    use ws_gateway::frame;
-    use ws_gateway::frame::Marker;
     use ws_gateway::market::event::check;
     use ws_gateway::market::{EventType, Symbol};
+    use ws_gateway::protocol::native::event::{self, Marker};
     use ws_gateway::resp::{CommandLimits, Progress, parse_command};
 
     use super::super::{frames, message};
@@ -176,7 +175,7 @@ mod tests {
             assert_eq!(args[1], format!("md:trade:{symbol}").as_bytes());
             let object = check(EventType::Trade, args[2], symbol.as_bytes(), 65_536).unwrap().object;
             let mut framed = Vec::new();
-            frame::write_event(&mut framed, EventType::Trade, object, 1_700_000_000_456, Marker::None);
+            event::write_event(&mut framed, EventType::Trade, object, 1_700_000_000_456, Marker::None);
             assert!((170..=190).contains(&framed.len()), "{} bytes", framed.len());
             let frames::Front::Frame { payload, .. } = frames::front(&framed, 1000) else {
                 panic!("{framed:?}")

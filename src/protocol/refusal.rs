@@ -1,6 +1,6 @@
 //! Why a request changes nothing, and the words for it: they name the field, its value and what is allowed.
 
-use super::Id;
+use super::request::Id;
 
 /// How much of a bad value an error message repeats.
 const QUOTED_BYTES_MAX: usize = 80;

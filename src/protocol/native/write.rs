@@ -7,9 +7,10 @@ use std::fmt::Display;
 
 use serde_json::Value;
 
-use super::session::{Id, Refusal};
-use crate::frame;
 use crate::market::{EventType, Name, Subject, Symbol};
+use crate::protocol::refusal::Refusal;
+use crate::protocol::request::Id;
+use crate::websocket::header;
 
 /// The reply to a subscribe: `names` of the request, `held` all that the client holds now in the order in which it was
 /// first subscribed, and for each symbol to be resumed whether it is.
@@ -219,14 +220,16 @@ fn end(mut json: String, id: Option<&Id>) -> Vec<u8> {
         json.push_str(&format!(r#","id":{id}"#));
     }
     json.push('}');
-    frame::text(json.as_bytes())
+    header::text(json.as_bytes())
 }
 
 #[cfg(test)]
 mod tests {
-    use super::super::session::{ErrorCode, Rules, parse};
+    use super::super::read::parse;
     use super::*;
     use crate::market::EventTypes;
+    use crate::protocol::refusal::ErrorCode;
+    use crate::protocol::request::Offer;
 
     fn payload(frame: &[u8]) -> &str {
         let header = if frame[1] == 126 { 4 } else { 2 };
@@ -255,8 +258,8 @@ mod tests {
             payload(&error(&Refusal::symbol_limit(5, None), 1234567890)),
             r#"{"type":"error","message":"Cannot subscribe: would exceed maximum of 5 symbols","code":"SYMBOL_LIMIT_EXCEEDED","timestamp":1234567890}"#
         );
-        let rules = Rules { types: EventTypes::TRADE, allow_wildcard: true };
-        let id = parse(r#"{"action":"ping","id":"x"}"#, &rules).unwrap().id;
+        let offer = Offer { types: EventTypes::TRADE, allow_wildcard: true };
+        let id = parse(r#"{"action":"ping","id":"x"}"#, &offer).unwrap().id;
         assert_eq!(payload(&pong(None, id.as_ref(), 1)), r#"{"type":"pong","timestamp":1,"id":"x"}"#);
         let limited =
             Refusal { retry_after_s: Some(2), id, ..Refusal::new(ErrorCode::RateLimitExceeded, "a \"b\"") };

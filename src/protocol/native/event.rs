@@ -1,13 +1,7 @@
-//! Complete WebSocket text frames, header and payload, as they go over the wire.
-//!
-//! A server's frames carry no mask (RFC 6455 section 5.1), so one frame's bytes are the same for every client:
-//! an event is framed once and shared. Replies are framed here as well, so that everything a client reads
-//! has one origin.
+//! An event's frame: built once, with header and payload, and shared by every client that wants it.
 
 use crate::market::EventType;
-
-/// FIN and opcode 1 (text): the first byte of every frame built here.
-const FIN_TEXT: u8 = 0x81;
+use crate::websocket::header::write_header;
 
 /// What stands behind a worker's object in an event's frame.
 const TIMESTAMP: &[u8] = br#","timestamp":"#;
@@ -66,49 +60,8 @@ pub fn write_event(out: &mut Vec<u8>, event_type: EventType, object: &str, at_ms
     out.push(b'}');
 }
 
-/// The frame of one text message.
-pub fn text(payload: &[u8]) -> Vec<u8> {
-    let mut out = Vec::with_capacity(payload.len() + HEADER_BYTES_MAX);
-    write_header(&mut out, payload.len());
-    out.extend_from_slice(payload);
-    out
-}
-
-/// The payload of a complete frame as it is built here.
-pub fn payload(frame: &[u8]) -> &[u8] {
-    let header_bytes = match frame.get(1) {
-        Some(126) => 4,
-        Some(127) => HEADER_BYTES_MAX,
-        _ => 2,
-    };
-    frame.get(header_bytes..).unwrap_or_default()
-}
-
-/// The longest header of an unmasked frame.
-const HEADER_BYTES_MAX: usize = 10;
-
-/// RFC 6455 section 5.2: 7 bits of length, or 126 and 16 bits, or 127 and 64 bits.
-fn write_header(out: &mut Vec<u8>, payload_len: usize) {
-    out.push(FIN_TEXT);
-    match payload_len {
-        0..=125 => out.push(payload_len as u8),
-        126..=0xffff => {
-            out.push(126);
-            out.extend_from_slice(&(payload_len as u16).to_be_bytes());
-        }
-        _ => {
-            out.push(127);
-            out.extend_from_slice(&(payload_len as u64).to_be_bytes());
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
-    use std::io::Cursor;
-
-    use tokio_tungstenite::tungstenite::protocol::frame::FrameHeader;
-
     use super::*;
 
     #[test]
@@ -132,18 +85,5 @@ mod tests {
         assert_eq!(marked(Marker::Replay), r#"{"type":"quote","data":{},"timestamp":7,"replay":true}"#);
         let conflated = Marker::Conflated(r#"{"count":2}"#);
         assert_eq!(marked(conflated), r#"{"type":"quote","data":{},"timestamp":7,"conflated":{"count":2}}"#);
-    }
-
-    #[test]
-    fn headers_are_read_back_by_tungstenite() {
-        for len in [0, 1, 125, 126, 127, 65_535, 65_536, 70_000] {
-            let frame = text(&vec![b'x'; len]);
-            let mut cursor = Cursor::new(&frame);
-            let (header, payload_len) = FrameHeader::parse(&mut cursor).unwrap().unwrap();
-            assert!(header.is_final && header.mask.is_none());
-            assert_eq!(payload_len as usize, len);
-            assert_eq!(frame.len() - cursor.position() as usize, len);
-            assert_eq!(payload(&frame).len(), len);
-        }
     }
 }

@@ -1,63 +1,15 @@
-//! The terms of a subscription, as a request names them: all of them optional, each on its own.
+//! The terms of a subscription, as a request names them: each is optional.
 
 use std::collections::{BTreeMap, HashMap};
 
 use serde_json::value::RawValue;
 
-use super::{Fields, Refusal, Selection, invalid};
-use crate::config::SlowClientPolicy;
+use super::read::Fields;
 use crate::market::event::SEQ_END;
 use crate::market::{Name, Symbol};
-
-/// What a request says of how its events are to be delivered; `None` = not named, as it was.
-#[derive(Debug, Clone, Copy, Default, PartialEq)]
-pub struct Options {
-    /// `"snapshot":true`: the last known event of each symbol first.
-    pub snapshot: bool,
-    /// `conflate`.
-    pub conflate: Option<Conflate>,
-    /// `maxRate`.
-    pub max_rate: Option<MaxRate>,
-    /// `onSlow`; of the connection.
-    pub on_slow: Option<SlowClientPolicy>,
-    /// `heartbeat`; of the connection.
-    pub heartbeat: Option<bool>,
-}
-
-/// How many events of a topic may wait for a client.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Conflate {
-    /// All: every event is delivered.
-    Off,
-    /// One: a newer event replaces it.
-    Latest,
-    /// One: a newer trade replaces it and says what it stands for.
-    Aggregate,
-}
-
-/// Updates a second of each topic, 0.1 to 1000.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct MaxRate(f64);
-
-impl MaxRate {
-    /// A rate; `None` if it is out of bounds.
-    pub fn new(per_second: f64) -> Option<Self> {
-        (0.1..=1000.0).contains(&per_second).then_some(Self(per_second))
-    }
-
-    /// Microseconds between two updates of a topic.
-    pub fn period_us(self) -> u64 {
-        (1e6 / self.0).ceil() as u64
-    }
-
-    /// Updates a second.
-    pub fn per_second(self) -> f64 {
-        self.0
-    }
-}
-
-/// The last `seq` that the client has seen of each symbol.
-pub type Resume = Vec<(Symbol, u64)>;
+use crate::protocol::refusal::{Refusal, invalid};
+use crate::protocol::request::{Resume, Selection};
+use crate::protocol::terms::{Conflate, MaxRate, Options, SlowClientPolicy};
 
 pub(super) fn options(fields: &Fields<'_>) -> Result<Options, Refusal> {
     let conflate = fields.conflate.map(conflate).transpose()?;

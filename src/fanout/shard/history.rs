@@ -3,18 +3,19 @@
 use std::rc::Rc;
 
 use super::super::backfill::Backfill;
-use super::super::batch::{Batch, News, TopicId};
-use super::super::{LookedUp, Past};
+use super::super::batch::Batch;
 use super::Shard;
-use crate::conn::session::Subscribe;
-use crate::conn::{Conn, ConnKey, reply};
+use super::conn::{Conn, ConnKey};
+use crate::bus::{HistoryReply, LookedUp, SeqChange, TopicId};
 use crate::market::{EventType, Name, Subject};
+use crate::protocol::native::write as reply;
+use crate::protocol::request::Subscribe;
 
 impl Shard {
     /// Behind the reply: what the client has missed, then, as there is room, last values. Live events come behind
     /// this call.
-    pub(super) fn queue_past(&mut self, key: ConnKey, request: &Subscribe, past: Past) {
-        let Past { recovered: _, floors, replay, snapshots, awaited } = past;
+    pub(super) fn queue_history(&mut self, key: ConnKey, request: &Subscribe, history: HistoryReply) {
+        let HistoryReply { recovered: _, floors, replay, snapshots, awaited } = history;
         let now_ms = self.clock.unix_ms;
         let types = &request.selection.types;
         if let (false, Some(event_type)) = (request.resume.is_empty(), types.first()) {
@@ -78,15 +79,15 @@ impl Shard {
         });
     }
 
-    /// Tells the subscribers of a topic what happened to it.
-    pub(super) fn tell_news(&mut self, topic: TopicId, news: News) {
-        match news {
-            News::Restarted => self.for_each_subscriber(topic, |_, conn, _| {
+    /// Tells the subscribers of a topic of a change in its sequence numbers.
+    pub(super) fn tell_seq_change(&mut self, topic: TopicId, change: SeqChange) {
+        match change {
+            SeqChange::Restarted => self.for_each_subscriber(topic, |_, conn, _| {
                 if let Some(backfill) = conn.backfill() {
                     backfill.clear_floor(topic);
                 }
             }),
-            News::Gap { from, to } => {
+            SeqChange::Gap { from, to } => {
                 let Some(subject) = self.index.subject(topic) else { return };
                 let status = Batch::own(reply::gap(subject, from, to, self.clock.unix_ms), &self.ledger);
                 let mut subscribers = Vec::new();

@@ -1,140 +1,64 @@
-//! What clients ask for: one text message in, a [`Request`] or a [`Refusal`] out. Pure.
+//! What clients send: one text message in, a [`Request`] or a [`Refusal`] out. Pure.
 //!
 //! Parsing goes in two steps, so that a refusal can name the field and its value and echo the client's `id`: first the
 //! object's fields as raw JSON, then each field by its own rule.
 
 use std::collections::HashSet;
-use std::fmt;
 use std::hash::Hash;
 
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use smallvec::SmallVec;
 
-use self::options::{Options, Resume};
-pub use self::refusal::{ErrorCode, Refusal};
-use self::refusal::{invalid, missing, quoted};
-use crate::market::{EventType, EventTypes, Name, SYMBOL_BYTES_MAX, Subject};
+use super::options;
+use crate::market::{EventType, Name, SYMBOL_BYTES_MAX};
+use crate::protocol::refusal::{ErrorCode, Refusal, invalid, missing, quoted};
+use crate::protocol::request::{Action, Id, Offer, Request, Resume, Selection, Subscribe};
+use crate::protocol::terms::Options;
 
-pub mod options;
-mod refusal;
 #[cfg(test)]
+#[path = "read_tests.rs"]
 mod tests;
 
 /// The longest `id` of a request, in bytes as the client wrote it between its quotes.
 const ID_BYTES_MAX: usize = 64;
 
-/// What this gateway offers: what requests are judged by.
-#[derive(Debug, Clone, Copy)]
-pub struct Rules {
-    /// `CHANNEL_TYPES`.
-    pub types: EventTypes,
-    /// `ALLOW_WILDCARD`.
-    pub allow_wildcard: bool,
-}
-
-/// A message that makes sense.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Request {
-    /// What to do.
-    pub action: Action,
-    /// The client's own mark, echoed in the reply.
-    pub id: Option<Id>,
-}
-
-/// What a client can ask for.
-#[derive(Debug, Clone, PartialEq)]
-pub enum Action {
-    /// Begin to receive events, or receive them on other terms.
-    Subscribe(Subscribe),
-    /// Stop receiving events.
-    Unsubscribe(Selection),
-    /// Ask for a `pong` reply.
-    Ping {
-        /// With the client's own figures.
-        stats: bool,
-    },
-    /// Ask what one is subscribed to.
-    List,
-}
-
-/// Names, of each of some types.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Selection {
-    /// The types; at least one, no repeats.
-    pub types: SmallVec<[EventType; 2]>,
-    /// The names (normalised, no repeats, in the request's order); at least one.
-    pub names: Vec<Name>,
-}
-
-impl Selection {
-    /// The subjects that a request means: each name in each type, in the order of the names.
-    pub fn subjects(&self) -> Vec<Subject> {
-        let in_each_type = |name: &Name| {
-            let name = name.clone();
-            self.types.iter().map(move |event_type| Subject { event_type: *event_type, name: name.clone() })
-        };
-        self.names.iter().flat_map(in_each_type).collect()
-    }
-}
-
-/// A subscribe.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Subscribe {
-    /// To what.
-    pub selection: Selection,
-    /// On which terms.
-    pub options: Options,
-    /// The last sequence numbers that the client has seen, by symbol; the request has one type then.
-    pub resume: Resume,
-}
-
-/// A request's `id`: a JSON number or string, exactly as the client wrote it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Id(Box<str>);
-
-impl fmt::Display for Id {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
-}
-
 /// The fields that mean something to us, as they stand in the message.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
-struct Fields<'m> {
+pub(super) struct Fields<'m> {
     #[serde(borrow)]
-    action: Option<&'m RawValue>,
+    pub(super) action: Option<&'m RawValue>,
     #[serde(borrow)]
-    symbols: Option<&'m RawValue>,
+    pub(super) symbols: Option<&'m RawValue>,
     #[serde(borrow)]
-    types: Option<&'m RawValue>,
+    pub(super) types: Option<&'m RawValue>,
     #[serde(borrow)]
-    id: Option<&'m RawValue>,
+    pub(super) id: Option<&'m RawValue>,
     #[serde(borrow)]
-    stats: Option<&'m RawValue>,
+    pub(super) stats: Option<&'m RawValue>,
     #[serde(borrow)]
-    snapshot: Option<&'m RawValue>,
+    pub(super) snapshot: Option<&'m RawValue>,
     #[serde(borrow)]
-    heartbeat: Option<&'m RawValue>,
+    pub(super) heartbeat: Option<&'m RawValue>,
     #[serde(borrow)]
-    resume: Option<&'m RawValue>,
+    pub(super) resume: Option<&'m RawValue>,
     #[serde(borrow)]
-    conflate: Option<&'m RawValue>,
+    pub(super) conflate: Option<&'m RawValue>,
     #[serde(borrow)]
-    max_rate: Option<&'m RawValue>,
+    pub(super) max_rate: Option<&'m RawValue>,
     #[serde(borrow)]
-    on_slow: Option<&'m RawValue>,
+    pub(super) on_slow: Option<&'m RawValue>,
 }
 
 /// Reads one message of a client.
 ///
 /// # Errors
 /// A [`Refusal`] for the client; nothing has changed then.
-pub fn parse(message: &str, rules: &Rules) -> Result<Request, Refusal> {
+pub fn parse(message: &str, offer: &Offer) -> Result<Request, Refusal> {
     let fields = fields(message)?;
     let id = fields.id.map(id).transpose()?;
-    match action(&fields, rules) {
+    match action(&fields, offer) {
         Ok(action) => Ok(Request { action, id }),
         Err(refusal) => Err(Refusal { id, ..refusal }),
     }
@@ -144,8 +68,8 @@ pub fn parse(message: &str, rules: &Rules) -> Result<Request, Refusal> {
 ///
 /// # Errors
 /// A [`Refusal`] that names the first bad symbol.
-pub fn parse_query<S: AsRef<str>>(symbols: &[S], rules: &Rules) -> Result<Subscribe, Refusal> {
-    let selection = Selection { types: types(None, rules)?, names: parse_names(symbols, rules)? };
+pub fn parse_query<S: AsRef<str>>(symbols: &[S], offer: &Offer) -> Result<Subscribe, Refusal> {
+    let selection = Selection { types: types(None, offer)?, names: parse_names(symbols, offer)? };
     Ok(Subscribe { selection, options: Options::default(), resume: Resume::default() })
 }
 
@@ -168,7 +92,7 @@ fn not_readable(message: &str, error: &serde_json::Error) -> Refusal {
     Refusal::new(ErrorCode::InvalidJson, message)
 }
 
-fn action(fields: &Fields<'_>, rules: &Rules) -> Result<Action, Refusal> {
+fn action(fields: &Fields<'_>, offer: &Offer) -> Result<Action, Refusal> {
     // As the base protocol has it to the byte: "list" is left to those who know of it.
     let allowed = "\"subscribe\", \"unsubscribe\" or \"ping\"";
     let raw = fields.action.ok_or_else(|| missing("action", allowed))?;
@@ -176,13 +100,13 @@ fn action(fields: &Fields<'_>, rules: &Rules) -> Result<Action, Refusal> {
         serde_json::from_str(raw.get()).map_err(|_| invalid("action", raw.get(), allowed))?;
     match action.as_str() {
         "subscribe" => {
-            let selection = selection(fields, rules)?;
+            let selection = selection(fields, offer)?;
             let resume = options::resume(fields.resume, &selection)?;
             Ok(Action::Subscribe(Subscribe { selection, options: options::options(fields)?, resume }))
         }
         // Leaving a pattern that one may not have is no offence.
         "unsubscribe" => {
-            selection(fields, &Rules { allow_wildcard: true, ..*rules }).map(Action::Unsubscribe)
+            selection(fields, &Offer { allow_wildcard: true, ..*offer }).map(Action::Unsubscribe)
         }
         "list" => Ok(Action::List),
         "ping" => Ok(Action::Ping { stats: options::switch("stats", fields.stats)?.unwrap_or(false) }),
@@ -193,21 +117,21 @@ fn action(fields: &Fields<'_>, rules: &Rules) -> Result<Action, Refusal> {
     }
 }
 
-fn selection(fields: &Fields<'_>, rules: &Rules) -> Result<Selection, Refusal> {
-    let types = types(fields.types, rules)?;
+fn selection(fields: &Fields<'_>, offer: &Offer) -> Result<Selection, Refusal> {
+    let types = types(fields.types, offer)?;
     let allowed = "a non-empty array of strings";
     let raw = fields.symbols.ok_or_else(|| missing("symbols", allowed))?;
     let names: Vec<String> =
         serde_json::from_str(raw.get()).map_err(|_| invalid("symbols", raw.get(), allowed))?;
-    Ok(Selection { types, names: parse_names(&names, rules)? })
+    Ok(Selection { types, names: parse_names(&names, offer)? })
 }
 
-fn parse_names<S: AsRef<str>>(names: &[S], rules: &Rules) -> Result<Vec<Name>, Refusal> {
+fn parse_names<S: AsRef<str>>(names: &[S], offer: &Offer) -> Result<Vec<Name>, Refusal> {
     if names.is_empty() {
         return Err(invalid("symbols", "[]", "at least one symbol"));
     }
     let parsed = names.iter().map(AsRef::as_ref).map(|text| match Name::parse(text.as_bytes()) {
-        Some(Name::Pattern(_)) if !rules.allow_wildcard => Err(invalid(
+        Some(Name::Pattern(_)) if !offer.allow_wildcard => Err(invalid(
             "symbols",
             &json_string(text),
             "a symbol: this gateway has no wildcards (ALLOW_WILDCARD)",
@@ -218,18 +142,18 @@ fn parse_names<S: AsRef<str>>(names: &[S], rules: &Rules) -> Result<Vec<Name>, R
     without_repeats(parsed)
 }
 
-fn types(raw: Option<&RawValue>, rules: &Rules) -> Result<SmallVec<[EventType; 2]>, Refusal> {
+fn types(raw: Option<&RawValue>, offer: &Offer) -> Result<SmallVec<[EventType; 2]>, Refusal> {
     let Some(raw) = raw else {
         // Trades are the default also where they aren't configured; then the request has to say what it wants.
-        return match rules.types.contains(EventType::Trade) {
+        return match offer.types.contains(EventType::Trade) {
             true => Ok(SmallVec::from_slice(&[EventType::Trade])),
             false => {
-                Err(missing("types", &format!("a non-empty array of types configured here: {}", rules.types)))
+                Err(missing("types", &format!("a non-empty array of types configured here: {}", offer.types)))
             }
         };
     };
     let bad = || {
-        invalid("types", raw.get(), &format!("a non-empty array of types configured here: {}", rules.types))
+        invalid("types", raw.get(), &format!("a non-empty array of types configured here: {}", offer.types))
     };
     let names: Vec<String> = serde_json::from_str(raw.get()).map_err(|_| bad())?;
     if names.is_empty() {
@@ -237,7 +161,7 @@ fn types(raw: Option<&RawValue>, rules: &Rules) -> Result<SmallVec<[EventType; 2
     }
     let parsed = names.iter().map(|name| {
         let event_type = EventType::parse(name.as_bytes());
-        event_type.filter(|event_type| rules.types.contains(*event_type)).ok_or_else(bad)
+        event_type.filter(|event_type| offer.types.contains(*event_type)).ok_or_else(bad)
     });
     without_repeats(parsed)
 }

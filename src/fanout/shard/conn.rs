@@ -3,33 +3,26 @@
 //! Everything here is owned by the connection's shard. An idle connection is this struct and nothing else: no task,
 //! no buffer, no timer of its own.
 
-pub mod close;
-pub mod rate;
-pub mod reader;
-pub mod reply;
-pub mod session;
-pub mod transport;
-
 use slotmap::new_key_type;
 
-use self::rate::Allowance;
-use self::reader::Reader;
-use self::transport::Transport;
-use crate::admission::Seat;
+use crate::bus::Seat;
 use crate::fanout::backfill::Backfill;
 use crate::fanout::extras::Extras;
 use crate::fanout::outbox::Outbox;
 use crate::fanout::slowness::Slowness;
 use crate::limits::CONTROL_RESERVE_BYTES;
+use crate::rate::Allowance;
+use crate::transport::Transport;
+use crate::websocket::reader::Reader;
 
 new_key_type! {
     /// A connection on its shard; a key of one that has gone finds nothing.
-    pub struct ConnKey;
+    pub(super) struct ConnKey;
 }
 
 /// Where a connection stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Phase {
+pub(super) enum Phase {
     /// Messages are read and answered.
     Open,
     /// A request waits for ingest's answer; what the client sends after it waits with it, so that replies keep
@@ -43,84 +36,84 @@ pub enum Phase {
 
 /// A connection of a shard. Ticks are those of the shard's wheel.
 #[derive(Debug)]
-pub struct Conn {
+pub(super) struct Conn {
     /// The socket.
-    pub transport: Transport,
+    pub(super) transport: Transport,
     /// What waits to be written.
-    pub outbox: Outbox,
+    pub(super) outbox: Outbox,
     /// The client's own terms, once it has named any.
-    pub extras: Option<Box<Extras>>,
+    pub(super) extras: Option<Box<Extras>>,
     /// How far the input has been read.
-    pub reader: Reader,
+    pub(super) reader: Reader,
     /// Input received behind a request that waits for ingest, or behind more replies than the reserve should hold.
-    pub unread: Option<Box<[u8]>>,
+    pub(super) unread: Option<Box<[u8]>>,
     /// Where the connection stands.
-    pub phase: Phase,
+    pub(super) phase: Phase,
     /// The socket may have more input than was read.
-    pub readable: bool,
+    pub(super) readable: bool,
     /// The socket took less than it was offered; its writability will be announced.
-    pub blocked: bool,
+    pub(super) blocked: bool,
     /// The peer has closed its side: there is an end to be read behind its last data.
-    pub ending: bool,
+    pub(super) ending: bool,
     /// On the shard's list of connections to flush.
-    pub dirty: bool,
+    pub(super) dirty: bool,
     /// The peer has sent its close frame: once ours is written, nobody has anything left to say.
-    pub peer_closed: bool,
+    pub(super) peer_closed: bool,
     /// Not told of the feed yet: the first reply of `?symbols=` comes first.
-    pub ungreeted: bool,
+    pub(super) ungreeted: bool,
     /// Pongs missed in a row.
-    pub missed_pongs: u32,
+    pub(super) missed_pongs: u32,
     /// Requests refused for their rate, in a row.
-    pub rate_strikes: u8,
+    pub(super) rate_strikes: u8,
     /// When the last frame came in.
-    pub received_tick: u32,
+    pub(super) received_tick: u32,
     /// When the last ping fell due.
-    pub ping_tick: u32,
+    pub(super) ping_tick: u32,
     /// Whether that ping was sent and its answer isn't judged yet.
-    pub ping_pending: bool,
+    pub(super) ping_pending: bool,
     /// When the socket last took a byte, or began to be blocked.
-    pub progress_tick: u32,
+    pub(super) progress_tick: u32,
     /// Whether the client keeps up.
-    pub slowness: Slowness,
+    pub(super) slowness: Slowness,
     /// When a closing connection is cut off.
-    pub close_tick: u32,
+    pub(super) close_tick: u32,
     /// The tick of the one entry in the wheel that counts; others are stale.
-    pub timer_tick: u32,
+    pub(super) timer_tick: u32,
     /// What is left of the client's message rate.
-    pub allowance: Allowance,
+    pub(super) allowance: Allowance,
     /// The place in `MAX_CONNECTIONS`, freed with the connection.
-    pub seat: Seat,
+    pub(super) seat: Seat,
 }
 
 impl Conn {
     /// Whether the client still takes part: it gets events and statuses, and its messages count.
-    pub fn is_live(&self) -> bool {
+    pub(super) fn is_live(&self) -> bool {
         matches!(self.phase, Phase::Open | Phase::Waiting)
     }
 
     /// Whether the client's next messages have to wait: for ingest's answer, or because too many replies wait already.
-    pub fn is_paused(&self) -> bool {
+    pub(super) fn is_paused(&self) -> bool {
         let reserve_half_full = self.outbox.own_bytes() as usize > CONTROL_RESERVE_BYTES / 2;
         self.phase == Phase::Waiting || (self.phase == Phase::Open && reserve_half_full)
     }
 
     /// Whether there is, or may be, something to write.
-    pub fn has_output(&self) -> bool {
+    pub(super) fn has_output(&self) -> bool {
         !self.outbox.is_empty() || self.has_backfill()
     }
 
     /// Whether something of the past is on its way to the client.
-    pub fn has_backfill(&self) -> bool {
+    pub(super) fn has_backfill(&self) -> bool {
         self.extras.as_ref().is_some_and(|extras| extras.backfill.is_some())
     }
 
     /// What is on its way to the client of the past, if it asked for any.
-    pub fn backfill(&mut self) -> Option<&mut Backfill> {
+    pub(super) fn backfill(&mut self) -> Option<&mut Backfill> {
         self.extras.as_mut()?.backfill.as_deref_mut()
     }
 
     /// Whether there is, or may be, input that could be taken now.
-    pub fn has_input(&self) -> bool {
+    pub(super) fn has_input(&self) -> bool {
         !self.is_paused() && (self.readable || self.unread.is_some())
     }
 }

@@ -1,0 +1,25 @@
+//! What the threads say to each other: the vocabulary of the data path and of those who speak to it.
+//!
+//! | part | what it is |
+//! |---|---|
+//! | [`inbox`] | the queue by which a thread of the data path is spoken to |
+//! | [`frames`] | frames on their way from ingest to a shard, and topic ids |
+//! | [`to_shard`] | what a shard is told, by ingest and by the control side |
+//! | [`to_ingest`] | what a shard asks of ingest |
+//! | [`arrival`] | a client on its way from the control side to a shard |
+//! | [`budget`] | how much of what clients have missed may be on its way to a shard |
+//!
+//! Nothing in here decides anything. Ingest, the shards and the control side all import it, and none of them imports another.
+
+pub mod arrival;
+pub mod budget;
+pub mod frames;
+pub mod inbox;
+pub mod to_ingest;
+pub mod to_shard;
+
+pub use self::arrival::{Adopt, Arrival, Seat};
+pub use self::budget::ReplayBudget;
+pub use self::frames::{Entry, Frames, SeqChange, SeqNotice, TopicId};
+pub use self::to_ingest::{HistoryRequest, Ticket, Wish, WishSender};
+pub use self::to_shard::{Feed, HistoryReply, LookedUp, ShardPort, ToShard};

@@ -1,0 +1,82 @@
+//! What a shard asks of ingest, which owns interest: the one that knows which shard wants which topic.
+
+use std::fmt;
+use std::sync::Arc;
+
+use super::TopicId;
+use crate::market::Subject;
+
+/// Pairs an answer of ingest with the request of the shard that it answers. Counted by the shard, wrapping around.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Ticket(u32);
+
+impl Ticket {
+    /// The ticket of the shard's next request.
+    #[must_use]
+    pub const fn next(self) -> Self {
+        Self(self.0.wrapping_add(1))
+    }
+}
+
+/// What a shard asks of ingest. Not bounded by itself: a connection has at most one `Want` under way, as its further requests
+/// wait for the answer, and a shard releases and retires only topics that it was granted or opened.
+#[derive(Debug)]
+pub enum Wish {
+    /// The shard wants topics. Ingest answers each of these with [`ToShard::Granted`](super::ToShard::Granted), in the order of asking.
+    Want {
+        /// The shard that asks.
+        shard: usize,
+        /// Repeated in the answer.
+        ticket: Ticket,
+        /// What it wants; may be empty.
+        subjects: Vec<Subject>,
+        /// What it asks of their history.
+        history: Option<Box<HistoryRequest>>,
+    },
+    /// The shard does not want topics any more.
+    Release {
+        /// The shard that says so.
+        shard: usize,
+        /// What it was granted.
+        topics: Vec<TopicId>,
+    },
+    /// The shard gives idle topics back that its patterns still match. Ingest answers with [`ToShard::Closed`](super::ToShard::Closed): behind
+    /// it no event comes under these ids.
+    Retire {
+        /// The shard that says so.
+        shard: usize,
+        /// What was opened to it, or granted.
+        topics: Vec<TopicId>,
+    },
+}
+
+/// What a client's request asks of the history of its topics.
+#[derive(Debug, Clone, Default)]
+pub struct HistoryRequest {
+    /// `"snapshot":true`: the last value of each subject that is not recovered.
+    pub snapshot: bool,
+    /// The last `seq` that the client has seen of these.
+    pub resume: Vec<(Subject, u64)>,
+}
+
+/// How shards speak to ingest. A shard knows nothing else of it.
+#[derive(Clone)]
+pub struct WishSender(Arc<dyn Fn(Wish) + Send + Sync>);
+
+impl WishSender {
+    /// A sender that calls `send`, which must not block.
+    pub fn new(send: impl Fn(Wish) + Send + Sync + 'static) -> Self {
+        Self(Arc::new(send))
+    }
+
+    /// Asks. Ingest that has ended drops the wish: then the shards end as well, and nobody waits for an answer.
+    pub fn send(&self, wish: Wish) {
+        (self.0)(wish);
+    }
+}
+
+impl fmt::Debug for WishSender {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("WishSender")
+    }
+}

@@ -1,0 +1,91 @@
+//! What a shard is told, by ingest and by the control side.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+
+use super::inbox::Sender;
+use super::{Arrival, Frames, ReplayBudget, SeqChange, SeqNotice, Ticket, TopicId};
+use crate::market::Subject;
+
+/// What ingest holds of a shard.
+#[derive(Debug, Clone)]
+pub struct ShardPort {
+    /// Where the shard is spoken to.
+    pub inbox: Sender<ToShard>,
+    /// How much of what clients have missed it has room for.
+    pub replay_budget: Arc<ReplayBudget>,
+}
+
+/// What a shard is told. Each variant says what bounds it.
+#[derive(Debug)]
+pub enum ToShard {
+    /// Events, in order. Bounded by ingest to [`limits::SHARD_INBOX_BYTES`](crate::limits::SHARD_INBOX_BYTES).
+    Batch(Frames),
+    /// Events, and the changes of sequence numbers between them, in order. Bounded as [`ToShard::Batch`].
+    BatchWithChanges(Frames, Vec<SeqNotice>),
+    /// Last values that clients wait for ([`HistoryReply::awaited`]) have been looked up. One for each topic that waits.
+    LookedUp(Vec<LookedUp>),
+    /// A change of sequence numbers between events that are among the [`ToShard::Lost`]. One for each topic and turn.
+    SeqChange(TopicId, SeqChange),
+    /// Events that ingest had to drop because this shard's inbox was full: counts by topic, each topic once.
+    Lost(Vec<(TopicId, u64)>),
+    /// Topics that a pattern of this shard matches: their events come under these ids from now on, until the shard releases them.
+    Opened(Vec<(Subject, TopicId)>),
+    /// The answer to [`Wish::Retire`](super::Wish::Retire): no event comes under these ids any more, unless they are opened or granted again.
+    Closed(Vec<TopicId>),
+    /// The answer to a [`Wish::Want`](super::Wish::Want). At most one for each connection that waits.
+    Granted {
+        /// That of the wish.
+        ticket: Ticket,
+        /// What the shard wanted. Events of these topics come under these ids from now on.
+        topics: Vec<(Subject, TopicId)>,
+        /// What the request asked of their history. Its replay is bounded by the shard's [`ReplayBudget`].
+        history: Option<Box<HistoryReply>>,
+    },
+    /// The upstream was lost or is back.
+    Feed(Feed),
+    /// New clients. Bounded by `MAX_CONNECTIONS`: each has a seat.
+    Adopt(Vec<Arrival>),
+    /// Tell every client to go elsewhere, and end with the last of them, at the latest after the time given.
+    Drain(Duration),
+}
+
+/// What a request has asked of the history: everything up to this place among the events, and nothing behind it.
+#[derive(Debug, Default)]
+pub struct HistoryReply {
+    /// For each topic that was to be resumed, in the request's order, whether it is.
+    pub recovered: Vec<bool>,
+    /// Topics of which the client has seen more than this gateway: the last `seq` that it has seen.
+    pub floors: Vec<(TopicId, u64)>,
+    /// What the client has missed.
+    pub replay: Frames,
+    /// Last values, framed; shared with whoever else asks before the topic's next event.
+    pub snapshots: Vec<(TopicId, Bytes)>,
+    /// Topics whose last values are being looked up: a [`ToShard::LookedUp`] follows.
+    pub awaited: Vec<TopicId>,
+}
+
+/// A topic whose last value was looked up.
+#[derive(Debug, Clone)]
+pub struct LookedUp {
+    /// The topic.
+    pub topic: TopicId,
+    /// The value as a snapshot; `None` if there is none.
+    pub frame: Option<Bytes>,
+    /// Its `seq`: the events up to it may still come live, and whoever has the snapshot has seen them.
+    pub seq: Option<u64>,
+}
+
+/// The upstream as clients are told of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Feed {
+    /// Lost, or not reached yet.
+    Down,
+    /// There.
+    Up {
+        /// For how long it was not, in milliseconds.
+        gap_ms: u64,
+    },
+}

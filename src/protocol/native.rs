@@ -1,0 +1,12 @@
+//! The gateway's own protocol on `/ws` (subprotocol `md.v1.json`): JSON objects in text frames, one each. Pure.
+//!
+//! | part | what it is |
+//! |---|---|
+//! | [`read`] | what clients send |
+//! | [`write`] | replies and statuses |
+//! | [`event`] | events |
+
+pub mod event;
+mod options;
+pub mod read;
+pub mod write;

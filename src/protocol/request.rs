@@ -1,0 +1,86 @@
+//! What clients ask for, whatever the dialect.
+
+use std::fmt;
+
+use smallvec::SmallVec;
+
+use super::terms::Options;
+use crate::market::{EventType, EventTypes, Name, Subject, Symbol};
+
+/// What this gateway offers: what requests are judged by.
+#[derive(Debug, Clone, Copy)]
+pub struct Offer {
+    /// `CHANNEL_TYPES`.
+    pub types: EventTypes,
+    /// `ALLOW_WILDCARD`.
+    pub allow_wildcard: bool,
+}
+
+/// A message that makes sense.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Request {
+    /// What to do.
+    pub action: Action,
+    /// The client's own mark, echoed in the reply.
+    pub id: Option<Id>,
+}
+
+/// What a client can ask for.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Action {
+    /// Begin to receive events, or receive them on other terms.
+    Subscribe(Subscribe),
+    /// Stop receiving events.
+    Unsubscribe(Selection),
+    /// Ask for a `pong` reply.
+    Ping {
+        /// With the client's own figures.
+        stats: bool,
+    },
+    /// Ask what one is subscribed to.
+    List,
+}
+
+/// Names, of each of some types.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Selection {
+    /// The types; at least one, no repeats.
+    pub types: SmallVec<[EventType; 2]>,
+    /// The names (normalised, no repeats, in the request's order); at least one.
+    pub names: Vec<Name>,
+}
+
+impl Selection {
+    /// The subjects that a request means: each name in each type, in the order of the names.
+    pub fn subjects(&self) -> Vec<Subject> {
+        let in_each_type = |name: &Name| {
+            let name = name.clone();
+            self.types.iter().map(move |event_type| Subject { event_type: *event_type, name: name.clone() })
+        };
+        self.names.iter().flat_map(in_each_type).collect()
+    }
+}
+
+/// A subscribe.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Subscribe {
+    /// To what.
+    pub selection: Selection,
+    /// On which terms.
+    pub options: Options,
+    /// The last sequence numbers that the client has seen, by symbol; the request has one type then.
+    pub resume: Resume,
+}
+
+/// A request's `id`: a JSON number or string, exactly as the client wrote it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Id(pub(super) Box<str>);
+
+impl fmt::Display for Id {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// The last `seq` that the client has seen of each symbol.
+pub type Resume = Vec<(Symbol, u64)>;

@@ -1,0 +1,65 @@
+//! Complete text frames of the server, header and payload, as they go over the wire (RFC 6455 section 5.2).
+//!
+//! A server's frames carry no mask (section 5.1), so one frame's bytes are the same for every client.
+
+/// FIN and opcode 1 (text): the first byte of every frame built here.
+const FIN_TEXT: u8 = 0x81;
+
+/// The frame of one text message.
+pub fn text(payload: &[u8]) -> Vec<u8> {
+    let mut out = Vec::with_capacity(payload.len() + HEADER_BYTES_MAX);
+    write_header(&mut out, payload.len());
+    out.extend_from_slice(payload);
+    out
+}
+
+/// The payload of a complete frame as it is built here.
+pub fn payload(frame: &[u8]) -> &[u8] {
+    let header_bytes = match frame.get(1) {
+        Some(126) => 4,
+        Some(127) => HEADER_BYTES_MAX,
+        _ => 2,
+    };
+    frame.get(header_bytes..).unwrap_or_default()
+}
+
+/// The longest header of an unmasked frame.
+const HEADER_BYTES_MAX: usize = 10;
+
+/// Appends the header of a text frame: 7 bits of length, or 126 and 16 bits, or 127 and 64 bits.
+pub(crate) fn write_header(out: &mut Vec<u8>, payload_len: usize) {
+    out.push(FIN_TEXT);
+    match payload_len {
+        0..=125 => out.push(payload_len as u8),
+        126..=0xffff => {
+            out.push(126);
+            out.extend_from_slice(&(payload_len as u16).to_be_bytes());
+        }
+        _ => {
+            out.push(127);
+            out.extend_from_slice(&(payload_len as u64).to_be_bytes());
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Cursor;
+
+    use tokio_tungstenite::tungstenite::protocol::frame::FrameHeader;
+
+    use super::*;
+
+    #[test]
+    fn headers_are_read_back_by_tungstenite() {
+        for len in [0, 1, 125, 126, 127, 65_535, 65_536, 70_000] {
+            let frame = text(&vec![b'x'; len]);
+            let mut cursor = Cursor::new(&frame);
+            let (header, payload_len) = FrameHeader::parse(&mut cursor).unwrap().unwrap();
+            assert!(header.is_final && header.mask.is_none());
+            assert_eq!(payload_len as usize, len);
+            assert_eq!(frame.len() - cursor.position() as usize, len);
+            assert_eq!(payload(&frame).len(), len);
+        }
+    }
+}
