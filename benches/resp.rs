@@ -15,7 +15,7 @@ fn resp(c: &mut Criterion) {
         TRADE.len()
     );
     let stream = message.repeat(MESSAGES).into_bytes();
-    let limits = FeedLimits { name_bytes_max: 1_024, payload_bytes_max: 65_536 };
+    let limits = FeedLimits { name_bytes_max: 1_024, payload_bytes_max: 65_536, excerpt_bytes: 120 };
     let mut group = c.benchmark_group("resp");
     group.throughput(Throughput::Elements(MESSAGES as u64));
     group.bench_function("pmessage", |b| {

@@ -301,8 +301,8 @@ impl Ingest {
                 link::Message::Event { channel, payload } => {
                     self.event(channel, payload, now_ms);
                 }
-                link::Message::TooLarge { channel, payload_bytes } => {
-                    self.oversized(channel, payload_bytes);
+                link::Message::TooLarge { channel, payload_bytes, excerpt } => {
+                    self.oversized(channel, payload_bytes, excerpt);
                 }
             });
             match outcome {

@@ -61,6 +61,7 @@ pub mod broker;
 pub mod bus;
 pub mod config;
 pub mod demo;
+pub mod escape;
 pub mod fanout;
 pub mod gateway;
 pub mod healthcheck;

@@ -250,10 +250,12 @@ pub const INGEST_SLEEP_MAX: Duration = Duration::from_secs(1);
 pub const HANDOVER_RETRY: Duration = Duration::from_millis(5);
 /// Published events that wait for the ingest thread; beyond it publishers wait.
 pub const INGEST_INBOX_BYTES: usize = 4 * MIB;
-/// Each kind of bad event is logged at most so often.
+/// Each kind of bad event is logged once in this time at most.
 pub const REJECT_LOG_INTERVAL: Duration = Duration::from_secs(1);
-/// How much of a bad event's symbol is logged.
-pub const LOGGED_NAME_BYTES: usize = 64;
+/// The beginning of a bad event's symbol that is logged: a symbol of full length.
+pub const LOGGED_NAME_BYTES: usize = SYMBOL_BYTES_MAX;
+/// The beginning of a bad event's payload that is logged: a whole trade.
+pub const LOGGED_PAYLOAD_BYTES: usize = 120;
 
 // --- How connections end ---
 
@@ -286,6 +288,10 @@ const _: () = {
     assert!(MAX_MESSAGE_DEFAULT_BYTES >= 1000 * (SYMBOL_BYTES_MAX - 2), "as its doc comment says");
     assert!(MAX_MESSAGE_DEFAULT_BYTES <= MAX_MESSAGE_MAX_BYTES);
     assert!(MAX_EVENT_DEFAULT_BYTES <= MAX_EVENT_MAX_BYTES);
+    assert!(
+        LOGGED_PAYLOAD_BYTES < MAX_EVENT_MIN_BYTES,
+        "an event beyond the limit is longer than its excerpt"
+    );
     assert!(
         MAX_OUTBOX_DEFAULT_BYTES / 2 >= MAX_EVENT_DEFAULT_BYTES + FRAME_OVERHEAD_MAX_BYTES,
         "skipping down to half leaves room for the largest event"

@@ -8,7 +8,7 @@ use ws_gateway::resp::{
     FeedLimits, FeedParser, Progress, Reply, ReplyLimits, RespError, Step, parse_reply,
 };
 
-const LIMITS: FeedLimits = FeedLimits { name_bytes_max: 32, payload_bytes_max: 64 };
+const LIMITS: FeedLimits = FeedLimits { name_bytes_max: 32, payload_bytes_max: 64, excerpt_bytes: 10 };
 
 #[derive(Debug, Arbitrary)]
 struct Input<'a> {

@@ -4,6 +4,7 @@ use std::time::Instant;
 
 use super::Ingest;
 use super::router::Routed;
+use crate::escape::Escaped;
 use crate::limits;
 use crate::market::event::Reject;
 
@@ -23,28 +24,28 @@ impl Ingest {
             }
             Routed::Duplicate => metrics.events_duplicate.add(1),
             Routed::Unwanted => metrics.events_unwanted.add(1),
-            Routed::Rejected(reject) => self.reject(reject, name, payload.len()),
+            Routed::Rejected(reject) => self.reject(reject, name, payload.len(), payload),
         }
     }
 
-    /// An event of which only the size was read.
-    pub(super) fn oversized(&mut self, channel: &[u8], payload_bytes: usize) {
+    /// Takes an event whose payload is beyond `MAX_EVENT_BYTES`; the link has kept only its beginning.
+    pub(super) fn oversized(&mut self, channel: &[u8], payload_bytes: usize, excerpt: &[u8]) {
         let Some((_, name)) = self.config.split(channel) else { return };
         self.state.metrics.ingest.events.add(1);
-        self.reject(Reject::TooLarge, name, payload_bytes);
+        self.reject(Reject::TooLarge, name, payload_bytes, excerpt);
     }
 
-    /// Counts a bad event, and logs its kind at most once a second.
-    fn reject(&mut self, reject: Reject, name: &[u8], payload_bytes: usize) {
+    /// Counts a bad event, and logs its kind at most once in [`limits::REJECT_LOG_INTERVAL`]. `payload` may be cut off.
+    fn reject(&mut self, reject: Reject, name: &[u8], payload_bytes: usize, payload: &[u8]) {
         let count = &self.state.metrics.ingest.rejected[reject as usize];
         count.add(1);
         let logged = &mut self.logged[reject as usize];
         if logged.is_none_or(|at| at.elapsed() >= limits::REJECT_LOG_INTERVAL) {
             *logged = Some(Instant::now());
-            let symbol = String::from_utf8_lossy(&name[..name.len().min(limits::LOGGED_NAME_BYTES)]);
             tracing::warn!(
                 reason = reject.label(),
-                %symbol,
+                symbol = %Escaped::new(name, limits::LOGGED_NAME_BYTES),
+                payload = %Escaped::new(payload, limits::LOGGED_PAYLOAD_BYTES),
                 payload_bytes,
                 total = count.get(),
                 "bad upstream event dropped"

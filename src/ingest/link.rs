@@ -90,8 +90,10 @@ pub enum Message<'m> {
     TooLarge {
         /// The whole channel; empty if it was what is too long.
         channel: &'m [u8],
-        /// How long.
+        /// The payload's length; the channel's if that is what is too long.
         payload_bytes: usize,
+        /// The payload's beginning, more of it than is logged; empty if the channel is what is too long.
+        excerpt: &'m [u8],
     },
 }
 
@@ -115,8 +117,12 @@ pub struct Link {
 impl Link {
     /// A link whose subscription is confirmed; `early` are the bytes that came behind the confirmation.
     pub fn new(stream: Stream, early: Vec<u8>, max_event_bytes: usize) -> Self {
-        let feed_limits =
-            FeedLimits { name_bytes_max: limits::CHANNEL_BYTES_MAX, payload_bytes_max: max_event_bytes };
+        let feed_limits = FeedLimits {
+            name_bytes_max: limits::CHANNEL_BYTES_MAX,
+            payload_bytes_max: max_event_bytes,
+            // One byte more than is logged, so that the log shows that it is cut off.
+            excerpt_bytes: limits::LOGGED_PAYLOAD_BYTES + 1,
+        };
         let size = feed_limits.input_bytes_max().max(limits::INGEST_READ_BUDGET_BYTES) + early.len();
         let filled = early.len();
         let mut buffer = early;
@@ -201,9 +207,9 @@ impl Link {
                         Feed::Message(message) => {
                             take(Message::Event { channel: message.channel, payload: message.payload });
                         }
-                        Feed::TooLarge { channel, bytes } => {
+                        Feed::TooLarge { channel, bytes, excerpt } => {
                             let channel = channel.unwrap_or_default();
-                            take(Message::TooLarge { channel, payload_bytes: bytes });
+                            take(Message::TooLarge { channel, payload_bytes: bytes, excerpt });
                         }
                         Feed::Unsubscribed(_) => return Err(Lost::new("unsubscribed by the server")),
                         Feed::Error(text) => {

@@ -26,6 +26,8 @@ pub struct FeedLimits {
     pub name_bytes_max: usize,
     /// The longest payload, in bytes.
     pub payload_bytes_max: usize,
+    /// How much of a longer payload is handed out, in bytes: its beginning, for the log. Below `payload_bytes_max`.
+    pub excerpt_bytes: usize,
 }
 
 impl FeedLimits {
@@ -62,6 +64,8 @@ pub enum Feed<'a> {
         channel: Option<&'a [u8]>,
         /// The length of the string beyond the limits: the payload's, or the channel's if there is no `channel`.
         bytes: usize,
+        /// The first [`FeedLimits::excerpt_bytes`] bytes of the payload; empty if there is no `channel`.
+        excerpt: &'a [u8],
     },
     /// A channel or pattern is subscribed to.
     Subscribed(&'a [u8]),
@@ -170,7 +174,7 @@ impl FeedParser {
         };
         if bulk_channel.len > name_max {
             self.discard_bulk = true;
-            return Ok(self.too_large(None, &bulk_channel));
+            return Ok(self.too_large(None, &bulk_channel, &[]));
         }
         let Some(channel) = content(input, &bulk_channel)? else {
             return Ok(incomplete(input, bulk_channel.end() + BULK_BYTES_MIN));
@@ -178,7 +182,11 @@ impl FeedParser {
         at = bulk_channel.end();
         let Some(bulk_payload) = bulk(input, at)? else { return Ok(incomplete(input, at + BULK_BYTES_MIN)) };
         if bulk_payload.len > payload_max {
-            return Ok(self.too_large(Some(channel), &bulk_payload));
+            let excerpt_end = bulk_payload.start + self.limits.excerpt_bytes.min(bulk_payload.len);
+            let Some(excerpt) = input.get(bulk_payload.start..excerpt_end) else {
+                return Ok(incomplete(input, excerpt_end));
+            };
+            return Ok(self.too_large(Some(channel), &bulk_payload, excerpt));
         }
         let Some(payload) = content(input, &bulk_payload)? else {
             return Ok(incomplete(input, bulk_payload.end()));
@@ -189,9 +197,9 @@ impl FeedParser {
 
     /// Reports a message and leaves the content of `bulk`, and what follows it, to be discarded.
     #[cold]
-    fn too_large<'a>(&mut self, channel: Option<&'a [u8]>, bulk: &Bulk) -> Step<'a> {
+    fn too_large<'a>(&mut self, channel: Option<&'a [u8]>, bulk: &Bulk, excerpt: &'a [u8]) -> Step<'a> {
         self.discard_bytes = bulk.len + 2;
-        Step::Said { feed: Feed::TooLarge { channel, bytes: bulk.len }, used_bytes: bulk.start }
+        Step::Said { feed: Feed::TooLarge { channel, bytes: bulk.len, excerpt }, used_bytes: bulk.start }
     }
 
     #[cold]

@@ -29,6 +29,7 @@ mod interop_node;
 mod interop_python;
 mod interop_wscat;
 mod last_value_key;
+mod log_lines_cannot_be_forged;
 mod max_rate;
 mod memory_is_bounded;
 mod numbers_byte_for_byte;

@@ -3,7 +3,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::resp::{Protocol, write_bulk, write_push_header};
 
-const LIMITS: FeedLimits = FeedLimits { name_bytes_max: 32, payload_bytes_max: 100 };
+const LIMITS: FeedLimits = FeedLimits { name_bytes_max: 32, payload_bytes_max: 100, excerpt_bytes: 10 };
 
 fn message(protocol: Protocol, pattern: Option<&[u8]>, channel: &[u8], payload: &[u8]) -> Vec<u8> {
     let mut out = Vec::new();
@@ -115,14 +115,14 @@ fn a_message_is_handed_out_as_it_lies_in_the_input() {
 
 #[test]
 fn a_payload_or_channel_beyond_the_limit_costs_only_itself() {
-    let mut bytes = message(Protocol::Resp2, Some(b"*"), b"big", &[b'x'; 101]);
+    let mut bytes = message(Protocol::Resp2, Some(b"*"), b"big", &b"0123456789".repeat(11)[..101]);
     bytes.extend(message(Protocol::Resp3, None, &[b'c'; 33], b"small"));
     bytes.extend(message(Protocol::Resp3, None, &[b'c'; 33], &[b'x'; 5_000]));
     bytes.extend(message(Protocol::Resp2, Some(b"*"), b"next", b"1"));
     let expected = [
-        Feed::TooLarge { channel: Some(b"big"), bytes: 101 },
-        Feed::TooLarge { channel: None, bytes: 33 },
-        Feed::TooLarge { channel: None, bytes: 33 },
+        Feed::TooLarge { channel: Some(b"big"), bytes: 101, excerpt: b"0123456789" },
+        Feed::TooLarge { channel: None, bytes: 33, excerpt: b"" },
+        Feed::TooLarge { channel: None, bytes: 33, excerpt: b"" },
         Feed::Message(Message { pattern: Some(b"*"), channel: b"next", payload: b"1" }),
     ]
     .map(|feed| format!("{feed:?}"));
@@ -135,8 +135,11 @@ fn a_payload_or_channel_beyond_the_limit_costs_only_itself() {
 fn it_is_reported_before_it_has_arrived() {
     let mut parser = FeedParser::new(LIMITS);
     let header = b"*3\r\n$7\r\nmessage\r\n$3\r\nbig\r\n$536870912\r\n";
-    let feed = Feed::TooLarge { channel: Some(b"big"), bytes: 536_870_912 };
-    assert_eq!(parser.next(header), Ok(Step::Said { feed, used_bytes: header.len() }));
+    let needed_bytes = header.len() + LIMITS.excerpt_bytes;
+    assert_eq!(parser.next(header), Ok(Step::Incomplete { needed_bytes }));
+    let begun = [&header[..], b"0123456789"].concat();
+    let feed = Feed::TooLarge { channel: Some(b"big"), bytes: 536_870_912, excerpt: b"0123456789" };
+    assert_eq!(parser.next(&begun), Ok(Step::Said { feed, used_bytes: header.len() }));
     assert_eq!(parser.next(&[0; 1000]), Ok(Step::Discarded { used_bytes: 1000 }));
     let beyond = b"*3\r\n$7\r\nmessage\r\n$3\r\nbig\r\n$536870913\r\n";
     assert!(matches!(FeedParser::new(LIMITS).next(beyond), Err(RespError::BulkTooLong { .. })));
