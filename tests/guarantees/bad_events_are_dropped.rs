@@ -37,7 +37,7 @@ async fn each_kind_is_counted_and_the_next_event_arrives() {
         assert!(client.text().await.contains(&next), "the event behind {reason}");
         *expected.entry(reason).or_insert(0) += 1;
     }
-    let (_, metrics) = gateway.get("/metrics").await;
+    let metrics = gateway.get("/metrics").await.body;
     for (reason, count) in expected {
         let line = metrics.lines().find(|line| line.contains(&format!("reason=\"{reason}\""))).unwrap();
         assert!(line.ends_with(&format!(" {count}")), "{line}, expected {count}");

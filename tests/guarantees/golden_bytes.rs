@@ -9,7 +9,7 @@
 
 use std::fmt::Write as _;
 
-use crate::support::{PATIENCE, Redis, TestGateway, raw, trade};
+use crate::support::{PATIENCE, Redis, TestGateway, http, raw, trade};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use ws_gateway::config::Config;
@@ -123,7 +123,8 @@ async fn ends(redis: &Redis, tape: &mut String) {
     title(tape, "An upgrade without a key");
     let request = raw::request(gateway.addr, "/ws");
     let request: String = request.split_inclusive("\r\n").filter(|line| !line.contains("-Key")).collect();
-    let answer = gateway.request(&request.replace("\r\n\r\n", "\r\nConnection: close\r\n\r\n")).await;
+    let answer =
+        http::exchange(gateway.addr, &request.replace("\r\n\r\n", "\r\nConnection: close\r\n\r\n")).await;
     for line in answer.lines() {
         writeln!(tape, "< {}", normalized(line)).unwrap();
     }

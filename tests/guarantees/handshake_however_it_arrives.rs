@@ -3,7 +3,8 @@
 
 use std::io::{Read, Write};
 
-use crate::support::http::{HANDSHAKE, Server, read_head};
+use crate::support::http::{HANDSHAKE, read_head};
+use crate::support::http_server::Server;
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 use ws_gateway::bus::Arrival;

@@ -2,7 +2,8 @@
 
 use std::collections::HashSet;
 
-use crate::support::http::{Server, read_head};
+use crate::support::http::read_head;
+use crate::support::http_server::Server;
 use serde_json::{Value, json};
 use tokio::io::AsyncWriteExt;
 use ws_gateway::config::Config;

@@ -2,7 +2,8 @@
 
 use std::io::Read;
 
-use crate::support::http::{HANDSHAKE, Server, read_head, read_to_end};
+use crate::support::http::{HANDSHAKE, read_head, read_to_end};
+use crate::support::http_server::Server;
 use socket2::SockRef;
 use tokio::io::AsyncWriteExt;
 use ws_gateway::config::Config;

@@ -125,13 +125,13 @@ impl<'p> Play<'p> {
     async fn get(&self, shown: &str) {
         let (path, body) = shown.split_once(' ').expect("a path and its answer");
         until(&format!("{path} to answer {body}"), async || {
-            let (status, answer) = self.gateway.get(path).await;
-            let mut rest = answer.as_str();
+            let answer = self.gateway.get(path).await;
+            let mut rest = answer.body.as_str();
             let has_all = body.split(" … ").all(|part| {
                 let found = rest.split_once(part);
                 found.inspect(|(_, behind)| rest = behind).is_some()
             });
-            (status == 200 && has_all).then_some(())
+            (answer.status == 200 && has_all).then_some(())
         })
         .await;
     }

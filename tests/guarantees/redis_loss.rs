@@ -13,11 +13,15 @@ async fn status(client: &mut Client) -> Value {
 
 async fn expect_down(client: &mut Client, gateway: &TestGateway) {
     assert_eq!(status(client).await, json!({"state": "down"}));
-    let (code, body) = gateway.get("/ready").await;
-    assert_eq!(code, 503, "{body}");
-    let (code, body) = gateway.get("/health").await;
-    let health: Value = serde_json::from_str(&body).unwrap();
-    assert_eq!((code, &health["redis"]["pubsubConnected"]), (200, &json!(false)), "alive, but not connected");
+    let ready = gateway.get("/ready").await;
+    assert_eq!(ready.status, 503, "{}", ready.body);
+    let answer = gateway.get("/health").await;
+    let health = answer.json();
+    assert_eq!(
+        (answer.status, &health["redis"]["pubsubConnected"]),
+        (200, &json!(false)),
+        "alive, but not connected"
+    );
 }
 
 /// The client is told that the feed is up, and events arrive again.
@@ -25,7 +29,7 @@ async fn expect_up(client: &mut Client, gateway: &TestGateway, worker: &mut Publ
     let data = status(client).await;
     assert_eq!(data["state"], "up");
     assert!(data["gapMs"].is_u64(), "{data}");
-    assert_eq!(gateway.get("/ready").await.0, 200);
+    assert_eq!(gateway.get("/ready").await.status, 200);
     let next = trade("AAPL", "2", 2);
     worker.trade("AAPL", &next).await;
     assert!(client.text().await.contains(&next));

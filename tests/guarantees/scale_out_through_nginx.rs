@@ -8,12 +8,10 @@ use std::net::{SocketAddr, TcpListener};
 use crate::support::nginx::Nginx;
 use crate::support::process::Process;
 use crate::support::redis::Publisher;
-use crate::support::{Client, PATIENCE, Redis, trade, until};
+use crate::support::{Client, PATIENCE, Redis, http, trade, until};
 use futures_util::future::join_all;
 use futures_util::{StreamExt, stream};
-use serde_json::Value;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
 use tokio::time::timeout;
 use tokio_tungstenite::connect_async_with_config;
 use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
@@ -98,16 +96,9 @@ fn addrs(gateways: &[Process]) -> Vec<SocketAddr> {
     gateways.iter().map(Process::addr).collect()
 }
 
-/// One HTTP request; status, head and body.
-async fn get(nginx: SocketAddr, path: &str, headers: &str) -> (u16, String, String) {
-    let mut stream = TcpStream::connect(nginx).await.expect("nginx listens");
-    let request = format!("GET {path} HTTP/1.1\r\nHost: md.example\r\nConnection: close\r\n{headers}\r\n");
-    stream.write_all(request.as_bytes()).await.expect("the request is taken");
-    let mut answer = String::new();
-    timeout(PATIENCE, stream.read_to_string(&mut answer)).await.expect("an answer in time").expect("text");
-    let (head, body) = answer.split_once("\r\n\r\n").expect("a head");
-    let status = head.split(' ').nth(1).and_then(|status| status.parse().ok()).expect("a status");
-    (status, head.to_owned(), body.to_owned())
+/// `GET path` with more header lines.
+async fn get(nginx: SocketAddr, path: &str, headers: &str) -> http::Reply {
+    http::ask(nginx, &format!("GET {path} HTTP/1.1\r\nHost: md.example\r\n{headers}")).await
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -186,10 +177,9 @@ async fn a_full_gateway_is_passed_over_until_all_are_full() {
 
     let upgrade =
         "Upgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n";
-    let (status, head, body) = get(nginx.addr(), "/ws", &format!("Connection: Upgrade\r\n{upgrade}")).await;
-    assert_eq!(status, 503);
-    assert!(head.contains("Retry-After: 5") || head.contains("retry-after: 5"), "{head}");
-    assert_eq!(serde_json::from_str::<Value>(&body).expect("JSON")["type"], "error");
+    let refusal = get(nginx.addr(), "/ws", &format!("Connection: Upgrade\r\n{upgrade}")).await;
+    assert_eq!((refusal.status, refusal.header("Retry-After")), (503, Some("5")), "{refusal:?}");
+    assert_eq!(refusal.json()["type"], "error");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -197,16 +187,16 @@ async fn without_any_gateway_the_answer_is_503_in_the_gateways_own_shape() {
     let taken = TcpListener::bind("127.0.0.1:0").and_then(|socket| socket.local_addr()).expect("a port");
     let nginx = Nginx::before(&[taken]).await;
     for path in ["/ws?token=secret", "/", "/ready"] {
-        let (status, head, body) = get(nginx.addr(), path, "").await;
-        assert_eq!(status, 503, "{path}: {head}");
-        assert!(head.contains("Retry-After: 5") && head.contains("application/json"), "{head}");
-        let body: Value = serde_json::from_str(&body).expect("JSON");
+        let refusal = get(nginx.addr(), path, "").await;
+        assert_eq!((refusal.status, refusal.header("Retry-After")), (503, Some("5")), "{path}: {refusal:?}");
+        assert_eq!(refusal.header("Content-Type"), Some("application/json"), "{refusal:?}");
+        let body = refusal.json();
         assert_eq!(body["code"], "INTERNAL_ERROR");
         // Milliseconds: 13 digits until the year 2286.
         assert_eq!(body["timestamp"].as_u64().expect("a whole number").to_string().len(), 13);
     }
-    let (status, _, body) = get(nginx.addr(), "/nginx/health", "").await;
-    assert_eq!((status, body.as_str()), (200, "ok\n"), "nginx itself is well");
+    let nginx_itself = get(nginx.addr(), "/nginx/health", "").await;
+    assert_eq!((nginx_itself.status, nginx_itself.body.as_str()), (200, "ok\n"));
     let line = format!(" GET /ws status=503 upstream=\"{taken}\" answered=\"502\"");
     until("a line of it", async || nginx.has_logged(&line).then_some(())).await;
     assert!(!nginx.has_logged("secret"), "a query may hold a token: {:?}", nginx.log);
@@ -229,7 +219,7 @@ async fn a_gateway_is_told_who_asks_and_for_what() {
         }
         stream.write_all(b"HTTP/1.1 204 No Content\r\n\r\n").await.expect("nginx reads");
         drop(stream);
-        assert_eq!(asking.await.expect("no panic").0, 204);
+        assert_eq!(asking.await.expect("no panic").status, 204);
         String::from_utf8(head).expect("text")
     };
 
@@ -263,11 +253,11 @@ async fn numbers_of_one_gateway_are_not_shown_as_if_they_were_all() {
     let gateways = gateways(&redis, 1).await;
     let nginx = Nginx::before(&addrs(&gateways)).await;
     for path in ["/stats", "/metrics"] {
-        let (status, _, body) = get(nginx.addr(), path, "").await;
-        assert_eq!(status, 404);
-        assert_eq!(serde_json::from_str::<Value>(&body).expect("JSON")["code"], "INVALID_INPUT");
+        let refusal = get(nginx.addr(), path, "").await;
+        assert_eq!(refusal.status, 404);
+        assert_eq!(refusal.json()["code"], "INVALID_INPUT");
     }
     for path in ["/", "/health", "/ws/health", "/ready"] {
-        assert_eq!(get(nginx.addr(), path, "").await.0, 200, "{path}");
+        assert_eq!(get(nginx.addr(), path, "").await.status, 200, "{path}");
     }
 }

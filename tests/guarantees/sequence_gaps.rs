@@ -73,27 +73,6 @@ async fn repeats_are_delivered_where_they_are_not_to_be_dropped() {
     );
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn silent_topics_are_counted_as_stale() {
-    let redis = Redis::start().await;
-    let gateway = TestGateway::on(&redis, |config| {
-        config.stale_after = std::time::Duration::from_millis(1);
-    })
-    .await;
-    let mut client = gateway.subscriber(&["AAPL", "MSFT"]).await;
-    let stale = async |count| {
-        crate::support::until("the topics to be stale", async || {
-            (gateway.stat("stale").await == count).then_some(())
-        })
-        .await;
-    };
-    stale(2).await;
-    let (_, metrics) = gateway.get("/metrics").await;
-    assert!(metrics.contains("ws_topics_stale 2"), "{metrics}");
-    client.unsubscribe(&["AAPL"]).await;
-    stale(1).await;
-}
-
 /// What an outage looks like: every topic has a gap, all at once.
 #[tokio::test(flavor = "multi_thread")]
 async fn no_number_of_gaps_is_too_many_for_a_client_that_reads() {

@@ -35,7 +35,7 @@ async fn a_wrong_password_is_tried_again_and_never_ready() {
     let gateway = TestGateway::with_url(&url, |_| {}).await;
     let failures = &gateway.gateway.state().metrics.control.upstream_connect_failures;
     crate::support::until("a second attempt", async || (failures.get() >= 2).then_some(())).await;
-    assert_eq!(gateway.get("/ready").await.0, 503);
+    assert_eq!(gateway.get("/ready").await.status, 503);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -80,5 +80,5 @@ async fn tls_with_the_operators_own_authority() {
     delivers(&format!("rediss://localhost:{tls_port}/#insecure"), &mut worker).await;
 
     let gateway = TestGateway::with_url(&url, |_| {}).await;
-    assert_eq!(gateway.get("/ready").await.0, 503, "a server nobody vouches for is not believed");
+    assert_eq!(gateway.get("/ready").await.status, 503, "a server nobody vouches for is not believed");
 }

@@ -1,96 +1,43 @@
-//! The real listener on a free port, with a data path that only collects clients.
+//! HTTP by hand: requests as they are written, answers as they come.
 
 use std::net::SocketAddr;
-use std::sync::{Arc, Mutex};
 
 use serde_json::Value;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
-use tokio::sync::mpsc;
-use tokio::task::JoinHandle;
-use tokio_util::sync::CancellationToken;
-use ws_gateway::admission::Admission;
-use ws_gateway::bus::{Adopt, Arrival};
-use ws_gateway::config::Config;
-use ws_gateway::http::{Bounds, Http, bind, serve};
-use ws_gateway::state::State;
+use tokio::time::timeout;
+
+use super::PATIENCE;
 
 /// A good handshake with the RFC's sample key, up to and without the empty line.
 pub(crate) const HANDSHAKE: &str = "GET /ws HTTP/1.1\r\nHost: h\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
                              Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n";
 
-/// Sends on every client.
-struct Collect(Mutex<mpsc::UnboundedSender<Arrival>>);
-
-impl Adopt for Collect {
-    fn adopt(&self, clients: Vec<Arrival>) {
-        let sender = self.0.lock().unwrap();
-        clients.into_iter().for_each(|client| sender.send(client).expect("the test still runs"));
-    }
+/// `GET path`.
+pub(crate) async fn get(addr: SocketAddr, path: &str) -> Reply {
+    ask(addr, &format!("GET {path} HTTP/1.1\r\nHost: h\r\n")).await
 }
 
-/// A running HTTP side.
-pub(crate) struct Server {
-    pub(crate) address: SocketAddr,
-    pub(crate) state: Arc<State>,
-    pub(crate) admission: Arc<Admission>,
-    pub(crate) clients: mpsc::UnboundedReceiver<Arrival>,
-    pub(crate) stop: CancellationToken,
-    pub(crate) served: JoinHandle<()>,
+/// Sends a request head (without its empty line) on a connection of its own and reads until the server closes.
+pub(crate) async fn ask(addr: SocketAddr, head: &str) -> Reply {
+    Reply::parse(&exchange(addr, &format!("{head}Connection: close\r\n\r\n")).await)
 }
 
-impl Server {
-    /// Starts with the defaults.
-    pub(crate) fn start() -> Self {
-        Self::with(&Config::for_tests(), Bounds::default())
-    }
-
-    /// Starts with that configuration and those bounds.
-    pub(crate) fn with(config: &Config, bounds: Bounds) -> Self {
-        let state = Arc::new(State::new(config.server_id.clone(), 2));
-        let admission = Admission::new(config.max_connections);
-        let (sender, clients) = mpsc::unbounded_channel();
-        let adopt = Arc::new(Collect(Mutex::new(sender)));
-        let mut http = Http::new(config, Arc::clone(&state), Arc::clone(&admission), adopt);
-        http.bounds = bounds;
-        let listener = bind(config.listen).unwrap();
-        let address = listener.local_addr().unwrap();
-        let stop = CancellationToken::new();
-        let served = tokio::spawn(serve(listener, Arc::new(http), stop.clone()));
-        Self { address, state, admission, clients, stop, served }
-    }
-
-    /// A connection on which nothing was said yet.
-    pub(crate) async fn connect(&self) -> TcpStream {
-        TcpStream::connect(self.address).await.unwrap()
-    }
-
-    /// Sends a request head (without its empty line) on a connection of its own and reads until the gateway closes.
-    pub(crate) async fn ask(&self, head: &str) -> Reply {
-        let mut stream = self.connect().await;
-        stream.write_all(format!("{head}Connection: close\r\n\r\n").as_bytes()).await.unwrap();
-        read_to_end(&mut stream).await
-    }
-
-    /// `GET path`.
-    pub(crate) async fn get(&self, path: &str) -> Reply {
-        self.ask(&format!("GET {path} HTTP/1.1\r\nHost: h\r\n")).await
-    }
-
-    /// Sends a handshake with more header lines, and returns the stream and the answer's head.
-    pub(crate) async fn handshake(&self, more: &str) -> (TcpStream, Reply) {
-        let mut stream = self.connect().await;
-        stream.write_all(format!("{HANDSHAKE}{more}\r\n").as_bytes()).await.unwrap();
-        let reply = read_head(&mut stream).await;
-        (stream, reply)
-    }
+/// Whatever comes back for a request until the server closes.
+pub(crate) async fn exchange(addr: SocketAddr, request: &str) -> String {
+    let mut stream = TcpStream::connect(addr).await.expect("the server listens");
+    stream.write_all(request.as_bytes()).await.expect("the request is taken");
+    let mut answer = String::new();
+    let read = timeout(PATIENCE, stream.read_to_string(&mut answer)).await;
+    read.expect("an answer in time").expect("an answer of text");
+    answer
 }
 
 /// An HTTP answer.
 #[derive(Debug)]
 pub(crate) struct Reply {
     pub(crate) status: u16,
-    head: String,
+    pub(crate) head: String,
     pub(crate) body: String,
 }
 

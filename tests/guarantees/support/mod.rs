@@ -3,12 +3,15 @@
 pub(crate) mod broker;
 pub(crate) mod child;
 pub(crate) mod client;
+pub(crate) mod deployment;
 pub(crate) mod http;
+pub(crate) mod http_server;
 pub(crate) mod nginx;
 pub(crate) mod process;
 pub(crate) mod program;
 pub(crate) mod raw;
 pub(crate) mod redis;
+pub(crate) mod stats;
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -57,40 +60,19 @@ impl TestGateway {
         client
     }
 
-    /// One HTTP request; status and body.
-    pub(crate) async fn get(&self, path: &str) -> (u16, String) {
-        let response =
-            self.request(&format!("GET {path} HTTP/1.1\r\nHost: test\r\nConnection: close\r\n\r\n")).await;
-        let status =
-            response.split(' ').nth(1).and_then(|status| status.parse().ok()).expect("a status line");
-        let body = response.split_once("\r\n\r\n").expect("a header").1.to_owned();
-        (status, body)
+    /// `GET path`.
+    pub(crate) async fn get(&self, path: &str) -> http::Reply {
+        http::get(self.addr, path).await
     }
 
-    /// Whatever comes back for raw bytes until the server closes.
-    pub(crate) async fn request(&self, request: &str) -> String {
-        use tokio::io::{AsyncReadExt, AsyncWriteExt};
-        let mut stream = tokio::net::TcpStream::connect(self.addr).await.expect("the gateway listens");
-        stream.write_all(request.as_bytes()).await.expect("the request is taken");
-        let mut response = String::new();
-        stream.read_to_string(&mut response).await.expect("an answer");
-        response
-    }
-
-    /// Waits until the gateway has taken so many events.
+    /// Waits until the gateway has taken `events` events.
     pub(crate) async fn taken(&self, events: u64) {
-        let taken = async || (self.stat("events/received").await >= events).then_some(());
-        until("the events to arrive", taken).await;
+        stats::taken(self.addr, events).await;
     }
 
     /// One number of `/stats`.
     pub(crate) async fn stat(&self, name: &str) -> u64 {
-        let (_, body) = self.get("/stats").await;
-        let stats: serde_json::Value = serde_json::from_str(&body).expect("JSON");
-        stats
-            .pointer(&format!("/{name}"))
-            .and_then(serde_json::Value::as_u64)
-            .unwrap_or_else(|| panic!("{name} in {body}"))
+        stats::number(self.addr, name).await
     }
 }
 

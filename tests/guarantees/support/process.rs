@@ -3,9 +3,10 @@
 use std::net::SocketAddr;
 use std::process::Command;
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::child::ChildProcess;
-use super::{Redis, until};
+use super::{Redis, http, stats, until};
 
 /// A running `ws-gateway`, killed when dropped.
 pub(crate) struct Process {
@@ -71,6 +72,25 @@ impl Process {
 
     pub(crate) fn url(&self) -> String {
         format!("ws://{}/ws", self.addr())
+    }
+
+    /// `GET path`.
+    pub(crate) async fn get(&self, path: &str) -> http::Reply {
+        http::get(self.addr(), path).await
+    }
+
+    /// Waits until the gateway has taken `events` events.
+    pub(crate) async fn taken(&self, events: u64) {
+        stats::taken(self.addr(), events).await;
+    }
+
+    /// Processor time that all its threads have taken so far.
+    pub(crate) fn processor_time(&self) -> Duration {
+        let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.id())).expect("/proc");
+        // Behind the name, which may contain spaces: proc(5) counts utime as field 14, stime as 15, in hundredths of a second.
+        let fields = stat.rsplit_once(')').expect("a name").1.split_whitespace();
+        let ticks: u64 = fields.skip(11).take(2).map(|ticks| ticks.parse::<u64>().expect("a number")).sum();
+        Duration::from_millis(10 * ticks)
     }
 
     /// Resident memory in bytes.

@@ -1,0 +1,23 @@
+//! A topic that has subscribers but no event for `STALE_AFTER` is counted as stale, until it has one or nobody wants it.
+
+use std::time::Duration;
+
+use crate::support::{Redis, TestGateway, until};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn silent_topics_are_counted_as_stale() {
+    let redis = Redis::start().await;
+    let gateway = TestGateway::on(&redis, |config| {
+        config.stale_after = Duration::from_millis(1);
+    })
+    .await;
+    let mut client = gateway.subscriber(&["AAPL", "MSFT"]).await;
+    let stale = async |count| {
+        until("the topics to be stale", async || (gateway.stat("stale").await == count).then_some(())).await;
+    };
+    stale(2).await;
+    let metrics = gateway.get("/metrics").await.body;
+    assert!(metrics.contains("ws_topics_stale 2"), "{metrics}");
+    client.unsubscribe(&["AAPL"]).await;
+    stale(1).await;
+}

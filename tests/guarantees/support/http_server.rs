@@ -1,0 +1,82 @@
+//! The real listener on a free port, with a data path that only collects clients.
+
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex};
+
+use tokio::io::AsyncWriteExt;
+use tokio::net::TcpStream;
+use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+use ws_gateway::admission::Admission;
+use ws_gateway::bus::{Adopt, Arrival};
+use ws_gateway::config::Config;
+use ws_gateway::http::{Bounds, Http, bind, serve};
+use ws_gateway::state::State;
+
+use super::http::{self, HANDSHAKE, Reply, read_head};
+
+/// Sends on every client.
+struct Collect(Mutex<mpsc::UnboundedSender<Arrival>>);
+
+impl Adopt for Collect {
+    fn adopt(&self, clients: Vec<Arrival>) {
+        let sender = self.0.lock().unwrap();
+        clients.into_iter().for_each(|client| sender.send(client).expect("the test still runs"));
+    }
+}
+
+/// A running HTTP side.
+pub(crate) struct Server {
+    pub(crate) address: SocketAddr,
+    pub(crate) state: Arc<State>,
+    pub(crate) admission: Arc<Admission>,
+    pub(crate) clients: mpsc::UnboundedReceiver<Arrival>,
+    pub(crate) stop: CancellationToken,
+    pub(crate) served: JoinHandle<()>,
+}
+
+impl Server {
+    /// Starts with the defaults.
+    pub(crate) fn start() -> Self {
+        Self::with(&Config::for_tests(), Bounds::default())
+    }
+
+    /// Starts with that configuration and those bounds.
+    pub(crate) fn with(config: &Config, bounds: Bounds) -> Self {
+        let state = Arc::new(State::new(config.server_id.clone(), 2));
+        let admission = Admission::new(config.max_connections);
+        let (sender, clients) = mpsc::unbounded_channel();
+        let adopt = Arc::new(Collect(Mutex::new(sender)));
+        let mut http = Http::new(config, Arc::clone(&state), Arc::clone(&admission), adopt);
+        http.bounds = bounds;
+        let listener = bind(config.listen).unwrap();
+        let address = listener.local_addr().unwrap();
+        let stop = CancellationToken::new();
+        let served = tokio::spawn(serve(listener, Arc::new(http), stop.clone()));
+        Self { address, state, admission, clients, stop, served }
+    }
+
+    /// A connection on which nothing was said yet.
+    pub(crate) async fn connect(&self) -> TcpStream {
+        TcpStream::connect(self.address).await.unwrap()
+    }
+
+    /// Sends a request head (without its empty line) on a connection of its own and reads until the gateway closes.
+    pub(crate) async fn ask(&self, head: &str) -> Reply {
+        http::ask(self.address, head).await
+    }
+
+    /// `GET path`.
+    pub(crate) async fn get(&self, path: &str) -> Reply {
+        http::get(self.address, path).await
+    }
+
+    /// Sends a handshake with more header lines, and returns the stream and the answer's head.
+    pub(crate) async fn handshake(&self, more: &str) -> (TcpStream, Reply) {
+        let mut stream = self.connect().await;
+        stream.write_all(format!("{HANDSHAKE}{more}\r\n").as_bytes()).await.unwrap();
+        let reply = read_head(&mut stream).await;
+        (stream, reply)
+    }
+}
