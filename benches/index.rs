@@ -93,7 +93,7 @@ fn find(c: &mut Criterion) {
         let client: DefaultKey = SlotMap::new().insert(());
         index.subscribe(client, wanted);
         if index.has_patterns() {
-            symbols.iter().for_each(|symbol| index.opened(symbol.clone(), ids.insert(())));
+            symbols.iter().for_each(|symbol| index.topic_opened(symbol.clone(), ids.insert(())));
         }
         let topics: Vec<TopicId> = ids
             .keys()

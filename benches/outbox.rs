@@ -5,22 +5,22 @@ use std::rc::Rc;
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use slotmap::SlotMap;
 use ws_gateway::bus::{Entry, Frames, TopicId};
-use ws_gateway::fanout::batch::{Batch, Ledger};
+use ws_gateway::fanout::batch::{BacklogBytes, Batch};
 use ws_gateway::fanout::outbox::Outbox;
 
 const CLIENTS: usize = 1_000;
 const FRAME_BYTES: u32 = 180;
 
-fn batch(frames: u32, topic: TopicId, ledger: &Ledger) -> Rc<Batch> {
+fn batch(frames: u32, topic: TopicId, backlog: &BacklogBytes) -> Rc<Batch> {
     let table = (1..=frames).map(|n| Entry { end: n * FRAME_BYTES, topic }).collect();
     let bytes = vec![b'x'; (frames * FRAME_BYTES) as usize].into();
-    Batch::shared(Frames { bytes, table, arrived_us: 1 }, ledger)
+    Batch::shared(Frames { bytes, table, arrived_us: 1 }, backlog)
 }
 
 fn outbox(c: &mut Criterion) {
     let topic: TopicId = SlotMap::with_key().insert(());
-    let ledger = Ledger::default();
-    let announce = |_, _| Batch::own(Vec::new(), &ledger);
+    let backlog = BacklogBytes::default();
+    let announce = |_, _| Batch::own(Vec::new(), &backlog);
     let mut scratch = Vec::with_capacity(64 * 1024);
     let mut outboxes: Vec<Outbox> = (0..CLIENTS).map(|_| Outbox::default()).collect();
     let mut group = c.benchmark_group("outbox");
@@ -30,7 +30,7 @@ fn outbox(c: &mut Criterion) {
         group.bench_function(name, |b| {
             b.iter(|| {
                 for _ in 0..batches {
-                    let batch = batch(frames, topic, &ledger);
+                    let batch = batch(frames, topic, &backlog);
                     for outbox in &mut outboxes {
                         outbox.push_events(&batch, 0, frames, frames * FRAME_BYTES);
                     }

@@ -5,7 +5,7 @@ use std::rc::Rc;
 
 use slotmap::SlotMap;
 use ws_gateway::bus::{Entry, Frames, TopicId};
-use ws_gateway::fanout::batch::{Batch, Ledger};
+use ws_gateway::fanout::batch::{BacklogBytes, Batch};
 use ws_gateway::fanout::outbox::Outbox;
 
 #[global_allocator]
@@ -19,19 +19,19 @@ const HARNESS_BLOCKS: usize = 32;
 #[test]
 fn a_lone_trade_costs_a_client_no_allocation() {
     let topic: TopicId = SlotMap::with_key().insert(());
-    let ledger = Ledger::default();
+    let backlog = BacklogBytes::default();
     let frames = || Frames {
         bytes: vec![b'x'; 360].into(),
         table: vec![Entry { end: 180, topic }, Entry { end: 360, topic }],
         arrived_us: 1,
     };
-    let announce = |_, _| Batch::own(Vec::new(), &ledger);
+    let announce = |_, _| Batch::own(Vec::new(), &backlog);
     let mut scratch = Vec::with_capacity(64 * 1024);
     let mut outboxes: Vec<Outbox> = (0..CLIENTS).map(|_| Outbox::default()).collect();
 
     let profiler = dhat::Profiler::builder().testing().build();
     for _ in 0..10 {
-        let batch = Batch::shared(frames(), &ledger);
+        let batch = Batch::shared(frames(), &backlog);
         for outbox in &mut outboxes {
             outbox.push_events(&batch, 0, 1, 180);
             outbox.push_events(&batch, 1, 2, 180);
@@ -53,7 +53,7 @@ fn a_lone_trade_costs_a_client_no_allocation() {
     let live_blocks = dhat::HeapStats::get().curr_blocks;
     for outbox in &mut outboxes {
         for _ in 0..50 {
-            outbox.push_events(&Batch::shared(frames(), &ledger), 0, 2, 360);
+            outbox.push_events(&Batch::shared(frames(), &backlog), 0, 2, 360);
         }
         while !outbox.is_empty() {
             let written = outbox.chunk(&mut scratch, &announce).len();

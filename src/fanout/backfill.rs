@@ -2,7 +2,7 @@
 //! has seen already, on another gateway. Pure.
 //!
 //! A value that waits is the topic's last one, as a live event takes its place, and its frame is the history's own: however many
-//! clients wait for it, it is there once. What a client keeps to know its turn is counted in the shard's [`Ledger`].
+//! clients wait for it, it is there once. What a client keeps to know its turn is counted in the shard's [`BacklogBytes`].
 
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::rc::Rc;
@@ -11,7 +11,7 @@ use bytes::Bytes;
 use foldhash::fast::RandomState;
 use serde::Deserialize;
 
-use super::batch::{Batch, Claim, Ledger};
+use super::batch::{BacklogBytes, BacklogShare, Batch};
 use super::outbox::Outbox;
 use crate::bus::{Entry, Frames, LookedUp, TopicId};
 use crate::websocket::header;
@@ -27,7 +27,7 @@ pub struct Backfill {
     awaited: HashSet<TopicId, RandomState>,
     /// The highest `seq` that the client has seen of a topic, where this gateway is behind it.
     floors: HashMap<TopicId, u64, RandomState>,
-    claim: Claim,
+    share: BacklogShare,
 }
 
 #[derive(Debug)]
@@ -39,13 +39,13 @@ enum Step {
 
 impl Backfill {
     /// Nothing yet.
-    pub fn new(ledger: &Ledger) -> Self {
+    pub fn new(backlog: &BacklogBytes) -> Self {
         Self {
             steps: VecDeque::new(),
             values: HashMap::default(),
             awaited: HashSet::default(),
             floors: HashMap::default(),
-            claim: Claim::new(ledger),
+            share: BacklogShare::new(backlog),
         }
     }
 
@@ -67,9 +67,9 @@ impl Backfill {
         self.count();
     }
 
-    /// Tells the ledger how much memory this takes, besides frames.
+    /// Tells the backlog how much memory this takes, besides frames.
     fn count(&mut self) {
-        self.claim.set(
+        self.share.set(
             self.steps.capacity() * size_of::<Step>()
                 + self.values.capacity() * size_of::<(TopicId, Bytes)>()
                 + self.awaited.capacity() * size_of::<TopicId>()
@@ -116,9 +116,15 @@ impl Backfill {
 
     /// The topic's id ends, and the next event of its symbol may come under another: a last value that waits goes out before it. A look-up
     /// isn't awaited any more: only a subscription to the symbol itself has one, and that has ended.
-    pub fn close(&mut self, outbox: &mut Outbox, topic: TopicId, ledger: &Ledger, now_us: u64) {
+    pub fn topic_retired(
+        &mut self,
+        outbox: &mut Outbox,
+        topic: TopicId,
+        backlog: &BacklogBytes,
+        now_us: u64,
+    ) {
         if let Some(bytes) = self.values.remove(&topic) {
-            push_value(outbox, topic, bytes, ledger, now_us);
+            push_value(outbox, topic, bytes, backlog, now_us);
         }
         self.awaited.remove(&topic);
         self.floors.remove(&topic);
@@ -143,7 +149,7 @@ impl Backfill {
     }
 
     /// Queues what there is room for: last values are queued while less than `room_bytes` wait.
-    pub fn refill(&mut self, outbox: &mut Outbox, room_bytes: u32, ledger: &Ledger, now_us: u64) {
+    pub fn refill(&mut self, outbox: &mut Outbox, room_bytes: u32, backlog: &BacklogBytes, now_us: u64) {
         while outbox.event_bytes() + outbox.own_bytes() < room_bytes {
             match self.steps.pop_front() {
                 Some(Step::Value(topic)) if self.awaited.contains(&topic) => {
@@ -152,7 +158,7 @@ impl Backfill {
                 }
                 Some(Step::Value(topic)) => {
                     let Some(bytes) = self.values.remove(&topic) else { continue };
-                    push_value(outbox, topic, bytes, ledger, now_us);
+                    push_value(outbox, topic, bytes, backlog, now_us);
                 }
                 Some(Step::End(status)) => outbox.push_own(status),
                 None => {
@@ -166,10 +172,10 @@ impl Backfill {
     }
 }
 
-fn push_value(outbox: &mut Outbox, topic: TopicId, bytes: Bytes, ledger: &Ledger, now_us: u64) {
+fn push_value(outbox: &mut Outbox, topic: TopicId, bytes: Bytes, backlog: &BacklogBytes, now_us: u64) {
     let end = bytes.len() as u32;
     let frames = Frames { bytes, table: vec![Entry { end, topic }], arrived_us: now_us };
-    outbox.push_events(&Batch::shared(frames, ledger), 0, 1, end);
+    outbox.push_events(&Batch::shared(frames, backlog), 0, 1, end);
 }
 
 /// The `seq` of an event, from its frame.
@@ -203,10 +209,10 @@ mod tests {
     }
 
     /// Writes everything out; what there was, and how much of it at once at most.
-    fn drain(backfill: &mut Backfill, outbox: &mut Outbox, ledger: &Ledger) -> (Vec<u8>, u32) {
+    fn drain(backfill: &mut Backfill, outbox: &mut Outbox, backlog: &BacklogBytes) -> (Vec<u8>, u32) {
         let (mut all, mut scratch, mut most) = (Vec::new(), Vec::with_capacity(1_000), 0);
         loop {
-            backfill.refill(outbox, ROOM_BYTES, ledger, 1);
+            backfill.refill(outbox, ROOM_BYTES, backlog, 1);
             most = most.max(outbox.event_bytes());
             let chunk = outbox.chunk(&mut scratch, &|_, _| panic!("nothing is skipped"));
             if chunk.is_empty() {
@@ -222,50 +228,50 @@ mod tests {
     fn last_values_come_as_there_is_room_and_then_their_end() {
         let mut ids: SlotMap<TopicId, ()> = SlotMap::with_key();
         let values: Vec<_> = (0..100).map(|n| (ids.insert(()), frame(n, 5_000))).collect();
-        let ledger = Ledger::default();
-        let (mut backfill, mut outbox) = (Backfill::new(&ledger), Outbox::default());
-        backfill.push(values.clone(), Vec::new(), vec![Batch::own(b"END".to_vec(), &ledger)]);
+        let backlog = BacklogBytes::default();
+        let (mut backfill, mut outbox) = (Backfill::new(&backlog), Outbox::default());
+        backfill.push(values.clone(), Vec::new(), vec![Batch::own(b"END".to_vec(), &backlog)]);
         // Live before its turn, and left before its turn.
         backfill.forget(values[50].0);
         backfill.retain(|topic| topic != values[60].0);
-        let (all, most) = drain(&mut backfill, &mut outbox, &ledger);
+        let (all, most) = drain(&mut backfill, &mut outbox, &backlog);
         let rest = values.iter().enumerate().filter(|(n, _)| ![50, 60].contains(n));
         let expected: Vec<u8> = rest.flat_map(|(_, (_, frame))| frame.to_vec()).collect();
         assert!(all == [expected, b"END".to_vec()].concat());
         assert!(most < ROOM_BYTES + 6_000);
         assert!(backfill.is_done());
-        assert_eq!(ledger.bytes(), 0);
+        assert_eq!(backlog.bytes(), 0);
     }
 
     #[test]
     fn what_is_asked_for_again_waits_once_and_counts() {
         let mut ids: SlotMap<TopicId, ()> = SlotMap::with_key();
         let values: Vec<_> = (0..1_000).map(|n| (ids.insert(()), frame(n, 0))).collect();
-        let ledger = Ledger::default();
-        let (mut backfill, mut outbox) = (Backfill::new(&ledger), Outbox::default());
+        let backlog = BacklogBytes::default();
+        let (mut backfill, mut outbox) = (Backfill::new(&backlog), Outbox::default());
         backfill.push(values.clone(), Vec::new(), Vec::new());
-        let once_bytes = ledger.bytes();
+        let once_bytes = backlog.bytes();
         assert!((24_000..200_000).contains(&once_bytes), "{once_bytes}");
         for _ in 0..100 {
             // Some of them go live meanwhile: their next values come behind.
             values[..500].iter().for_each(|(topic, _)| backfill.forget(*topic));
             backfill.push(values.clone(), Vec::new(), Vec::new());
         }
-        assert!(ledger.bytes() < 2 * once_bytes, "{} after {once_bytes}", ledger.bytes());
+        assert!(backlog.bytes() < 2 * once_bytes, "{} after {once_bytes}", backlog.bytes());
         let order = values[500..].iter().chain(&values[..500]);
         let expected: Vec<u8> = order.flat_map(|(_, frame)| frame.to_vec()).collect();
-        assert!(drain(&mut backfill, &mut outbox, &ledger).0 == expected);
-        assert_eq!(ledger.bytes(), 0);
+        assert!(drain(&mut backfill, &mut outbox, &backlog).0 == expected);
+        assert_eq!(backlog.bytes(), 0);
         backfill.push(values, Vec::new(), Vec::new());
         drop(backfill);
-        assert_eq!(ledger.bytes(), 0);
+        assert_eq!(backlog.bytes(), 0);
     }
 
     #[test]
     fn what_a_client_has_seen_is_kept_from_it_until_something_new_comes() {
         let mut ids: SlotMap<TopicId, ()> = SlotMap::with_key();
         let topic = ids.insert(());
-        let mut backfill = Backfill::new(&Ledger::default());
+        let mut backfill = Backfill::new(&BacklogBytes::default());
         backfill.set_floor(topic, 7);
         assert!(!backfill.is_news(topic, &frame(6, 0)));
         assert!(!backfill.is_news(topic, &frame(7, 70_000)));

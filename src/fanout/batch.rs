@@ -12,9 +12,9 @@ use crate::market::Subject;
 
 /// Bytes of the batches that outboxes keep alive on one shard, and of what else waits for its clients.
 #[derive(Debug, Clone, Default)]
-pub struct Ledger(Rc<Cell<usize>>);
+pub struct BacklogBytes(Rc<Cell<usize>>);
 
-impl Ledger {
+impl BacklogBytes {
     /// Bytes alive now.
     pub fn bytes(&self) -> usize {
         self.0.get()
@@ -89,86 +89,86 @@ impl Drop for Ended {
     }
 }
 
-/// Bytes besides batches that wait for a client, counted in a shard's [`Ledger`].
+/// Bytes besides batches that wait for a client, counted in a shard's [`BacklogBytes`].
 #[derive(Debug)]
-pub struct Claim {
+pub struct BacklogShare {
     bytes: usize,
-    ledger: Ledger,
+    backlog: BacklogBytes,
 }
 
-impl Claim {
+impl BacklogShare {
     /// Nothing yet.
-    pub fn new(ledger: &Ledger) -> Self {
-        Self { bytes: 0, ledger: ledger.clone() }
+    pub fn new(backlog: &BacklogBytes) -> Self {
+        Self { bytes: 0, backlog: backlog.clone() }
     }
 
     /// It is so many bytes now.
     pub fn set(&mut self, bytes: usize) {
-        self.ledger.0.set(self.ledger.0.get() - self.bytes + bytes);
+        self.backlog.0.set(self.backlog.0.get() - self.bytes + bytes);
         self.bytes = bytes;
     }
 }
 
-impl Drop for Claim {
+impl Drop for BacklogShare {
     fn drop(&mut self) {
         self.set(0);
     }
 }
 
-/// Frames on a shard, alive as long as an outbox holds a run of them. Counted in the shard's [`Ledger`].
+/// Frames on a shard, alive as long as an outbox holds a run of them. Counted in the shard's [`BacklogBytes`].
 #[derive(Debug)]
 pub struct Batch {
     frames: Frames,
-    ledger: Ledger,
+    backlog: BacklogBytes,
     /// Of a mark: what ends with it.
     ended: Option<Ended>,
     /// How many events each frame stands for.
-    stands_for: u64,
+    event_count: u64,
 }
 
 impl Batch {
     /// Takes over what ingest built.
-    pub fn shared(frames: Frames, ledger: &Ledger) -> Rc<Self> {
-        Self::new(frames, None, 1, ledger)
+    pub fn shared(frames: Frames, backlog: &BacklogBytes) -> Rc<Self> {
+        Self::new(frames, None, 1, backlog)
     }
 
     /// One frame for one client.
-    pub fn own(frame: Vec<u8>, ledger: &Ledger) -> Rc<Self> {
-        Self::about_none(frame, None, ledger)
+    pub fn own(frame: Vec<u8>, backlog: &BacklogBytes) -> Rc<Self> {
+        Self::about_none(frame, None, backlog)
     }
 
     /// A frame without a byte that marks where topics end, for one client or on the shard: what is skipped of them is announced before
     /// it, by these names. It may stand in any number of outboxes.
-    pub fn mark(ended: &[(TopicId, Subject)], names: &EndedNames, ledger: &Ledger) -> Rc<Self> {
-        Self::about_none(Vec::new(), Some(Ended::new(ended, names)), ledger)
+    pub fn mark(ended: &[(TopicId, Subject)], names: &EndedNames, backlog: &BacklogBytes) -> Rc<Self> {
+        Self::about_none(Vec::new(), Some(Ended::new(ended, names)), backlog)
     }
 
     /// One frame that is no event of a topic.
-    fn about_none(frame: Vec<u8>, ended: Option<Ended>, ledger: &Ledger) -> Rc<Self> {
+    fn about_none(frame: Vec<u8>, ended: Option<Ended>, backlog: &BacklogBytes) -> Rc<Self> {
         let table = vec![Entry { end: frame.len() as u32, topic: TopicId::null() }];
-        Self::new(Frames { bytes: frame.into(), table, arrived_us: 0 }, ended, 1, ledger)
+        Self::new(Frames { bytes: frame.into(), table, arrived_us: 0 }, ended, 1, backlog)
     }
 
-    fn new(frames: Frames, ended: Option<Ended>, stands_for: u64, ledger: &Ledger) -> Rc<Self> {
-        ledger.0.set(ledger.0.get() + frames.bytes.len());
-        Rc::new(Self { frames, ledger: ledger.clone(), ended, stands_for })
+    fn new(frames: Frames, ended: Option<Ended>, event_count: u64, backlog: &BacklogBytes) -> Rc<Self> {
+        backlog.0.set(backlog.0.get() + frames.bytes.len());
+        Rc::new(Self { frames, backlog: backlog.clone(), ended, event_count })
     }
 
     /// A batch of frame `index` alone: what keeps it alive when the rest is dropped.
     pub fn extract(&self, index: u32) -> Rc<Self> {
-        self.rebuilt(index, self.frame(index).to_vec(), self.stands_for)
+        self.rebuilt(index, self.frame(index).to_vec(), self.event_count)
     }
 
     /// A batch of `frame` alone, which takes the place of frame `index` and stands for so many events.
-    pub fn rebuilt(&self, index: u32, frame: Vec<u8>, stands_for: u64) -> Rc<Self> {
+    pub fn rebuilt(&self, index: u32, frame: Vec<u8>, event_count: u64) -> Rc<Self> {
         let table = vec![Entry { end: frame.len() as u32, topic: self.topic(index) }];
         let frames = Frames { bytes: frame.into(), table, arrived_us: self.frames.arrived_us };
-        Self::new(frames, None, stands_for, &self.ledger)
+        Self::new(frames, None, event_count, &self.backlog)
     }
 
     /// How many events each frame stands for: more than one only where a client had them added up.
-    pub fn stands_for(&self) -> u64 {
-        self.stands_for
+    pub fn event_count(&self) -> u64 {
+        self.event_count
     }
 
     /// The entries of the frames.
@@ -221,6 +221,6 @@ impl Batch {
 
 impl Drop for Batch {
     fn drop(&mut self) {
-        self.ledger.0.set(self.ledger.0.get() - self.frames.bytes.len());
+        self.backlog.0.set(self.backlog.0.get() - self.frames.bytes.len());
     }
 }

@@ -18,7 +18,7 @@ use std::rc::Rc;
 
 use foldhash::fast::RandomState;
 
-use self::aggregate::Fold;
+use self::aggregate::Aggregate;
 use self::event::Event;
 use super::batch::Batch;
 use super::outbox::{Outbox, Position};
@@ -48,7 +48,7 @@ struct Pending {
     position: Position,
     aggregate: bool,
     /// What the queued frame stands for, if that is more than one event.
-    fold: Option<Box<Fold>>,
+    fold: Option<Box<Aggregate>>,
 }
 
 /// An event that waits for its phase's boundary.
@@ -98,7 +98,7 @@ pub struct Conflation {
     /// By period, those that run.
     phases: HashMap<u32, Phase, RandomState>,
     /// Phases that have begun since they were last asked for.
-    opened: Vec<u32>,
+    phases_begun: Vec<u32>,
     /// The client is too slow for every event: all its topics are conflated.
     is_fallback: bool,
     replaced: u64,
@@ -129,8 +129,8 @@ impl Conflation {
 
     /// Phases that have begun since the last call, by their periods: for each, [`Conflation::boundary`] is due at the end of
     /// this turn.
-    pub fn take_opened(&mut self) -> impl Iterator<Item = u32> {
-        self.opened.drain(..)
+    pub fn take_phases_begun(&mut self) -> impl Iterator<Item = u32> {
+        self.phases_begun.drain(..)
     }
 
     /// Takes frames `from..to` of a batch, all of `topic`, which come under the terms of `subscription`.
@@ -146,7 +146,7 @@ impl Conflation {
             return outbox.push_events(batch, from, to, batch.start(to) - batch.start(from));
         }
         let Some(terms) = self.terms(subscription) else {
-            self.release(outbox, topic);
+            self.flush_held(outbox, topic);
             outbox.push_apart(batch, from, to);
             return;
         };
@@ -218,7 +218,7 @@ impl Conflation {
         self.terms.retain(|subscription, _| !left.contains(subscription));
         for topic in self.held_of(&left) {
             if still_wanted(topic) {
-                self.release(outbox, topic);
+                self.flush_held(outbox, topic);
             } else {
                 self.held.remove(&topic);
             }
@@ -257,7 +257,7 @@ impl Conflation {
 
     /// The topic's last value is going to be queued behind all that is queued of it: what is held is not newer and need not
     /// come as well, unless it stands for others, and nothing that comes takes a place before the last value.
-    pub fn give_way(&mut self, outbox: &mut Outbox, topic: TopicId) {
+    pub fn supersede(&mut self, outbox: &mut Outbox, topic: TopicId) {
         match self.held.remove(&topic) {
             Some(held) if held.terms.aggregate => self.enqueue(outbox, topic, held),
             Some(_) => self.replaced += 1,
@@ -267,7 +267,7 @@ impl Conflation {
     }
 
     /// Nothing is queued any more. `true`: the client was too slow, and no longer is.
-    pub fn drained(&mut self) -> bool {
+    pub fn caught_up(&mut self) -> bool {
         self.pending.clear();
         std::mem::take(&mut self.is_fallback)
     }
@@ -326,7 +326,7 @@ impl Conflation {
         }
         self.held.insert(topic, new);
         let phase = self.phases.entry(period_us).or_insert_with(|| {
-            self.opened.push(period_us);
+            self.phases_begun.push(period_us);
             Phase::default()
         });
         if !is_listed {
@@ -385,7 +385,7 @@ impl Conflation {
     }
 
     /// A topic's next event will be queued behind what there is of it, whatever id it has: nothing may be held back, or replaced.
-    pub fn release(&mut self, outbox: &mut Outbox, topic: TopicId) {
+    pub fn flush_held(&mut self, outbox: &mut Outbox, topic: TopicId) {
         if let Some(held) = self.held.remove(&topic) {
             self.enqueue(outbox, topic, held);
         }

@@ -6,7 +6,7 @@
 use std::rc::Rc;
 
 use super::backfill::Backfill;
-use super::batch::{Batch, Ledger};
+use super::batch::{BacklogBytes, Batch};
 use super::conflation::Conflation;
 use super::outbox::Outbox;
 use crate::bus::TopicId;
@@ -38,9 +38,9 @@ impl Extras {
 
     /// Queues what was asked for of the past, as far as there is room: see [`Backfill::refill`].
     #[inline]
-    pub fn refill(&mut self, outbox: &mut Outbox, room_bytes: u32, ledger: &Ledger, now_us: u64) {
+    pub fn refill(&mut self, outbox: &mut Outbox, room_bytes: u32, backlog: &BacklogBytes, now_us: u64) {
         if let Some(backfill) = &mut self.backfill {
-            backfill.refill(outbox, room_bytes, ledger, now_us);
+            backfill.refill(outbox, room_bytes, backlog, now_us);
             if backfill.is_done() {
                 self.backfill = None;
             }
@@ -48,11 +48,17 @@ impl Extras {
     }
 
     /// A topic's id ends, and its symbol may come again under another: all that is kept here by the id is queued.
-    pub fn close(&mut self, outbox: &mut Outbox, topic: TopicId, ledger: &Ledger, now_us: u64) {
+    pub fn topic_retired(
+        &mut self,
+        outbox: &mut Outbox,
+        topic: TopicId,
+        backlog: &BacklogBytes,
+        now_us: u64,
+    ) {
         if let Some(backfill) = &mut self.backfill {
-            backfill.close(outbox, topic, ledger, now_us);
+            backfill.topic_retired(outbox, topic, backlog, now_us);
         }
-        self.conflation.release(outbox, topic);
+        self.conflation.flush_held(outbox, topic);
     }
 
     /// Takes frames `from..to` of a batch, all of `topic`, to which the client is subscribed as `subscription`: the topic
@@ -105,24 +111,24 @@ mod tests {
     fn nothing_is_kept_back_by_an_id_that_has_ended() {
         let mut ids: SlotMap<TopicId, ()> = SlotMap::with_key();
         let [pattern, old, new] = [(); 3].map(|()| ids.insert(()));
-        let ledger = Ledger::default();
+        let backlog = BacklogBytes::default();
         let event = |topic, bytes: &'static [u8]| {
             let table = vec![Entry { end: bytes.len() as u32, topic }];
-            Batch::shared(Frames { bytes: Bytes::from_static(bytes), table, arrived_us: 1 }, &ledger)
+            Batch::shared(Frames { bytes: Bytes::from_static(bytes), table, arrived_us: 1 }, &backlog)
         };
         for max_rate in [None, MaxRate::new(4.0)] {
             let (mut extras, mut outbox) = (Extras::default(), Outbox::default());
             let change = Change { conflate: Some(Conflate::Latest), max_rate };
             extras.conflation.change(&mut outbox, [(pattern, EventType::Trade)].into_iter(), change);
-            let backfill = extras.backfill.insert(Box::new(Backfill::new(&ledger)));
+            let backfill = extras.backfill.insert(Box::new(Backfill::new(&backlog)));
             backfill.push(vec![(old, Bytes::from_static(b"value,"))], Vec::new(), Vec::new());
-            extras.close(&mut outbox, old, &ledger, 1);
+            extras.topic_retired(&mut outbox, old, &backlog, 1);
             extras.queue(&mut outbox, &event(old, b"1,"), pattern, old, (0, 1));
             extras.queue(&mut outbox, &event(old, b"2,"), pattern, old, (0, 1));
-            extras.close(&mut outbox, old, &ledger, 1);
+            extras.topic_retired(&mut outbox, old, &backlog, 1);
             // Under the same terms, or none.
             extras.queue(&mut outbox, &event(new, b"3,"), new, new, (0, 1));
-            extras.refill(&mut outbox, 1_000, &ledger, 1);
+            extras.refill(&mut outbox, 1_000, &backlog, 1);
             assert!(extras.backfill.is_none(), "nothing is left to wait for");
             let mut scratch = Vec::with_capacity(100);
             let written = outbox.chunk(&mut scratch, &|_, _| panic!("nothing is skipped"));

@@ -5,12 +5,12 @@
 //!
 //! A topic comes to life in two steps, because ingest owns interest: [`Index::hold`] for a request that is under way
 //! (`true` = ingest must be asked), [`Index::grant`] with ingest's answer, then [`Index::subscribe`]. Or ingest finds it because
-//! a pattern matches it ([`Index::opened`]). It ends with its last subscriber or hold, once no pattern matches it either,
+//! a pattern matches it ([`Index::topic_opened`]). It ends with its last subscriber or hold, once no pattern matches it either,
 //! and the caller tells ingest what [`Index::take_unwanted`] has.
 //!
-//! Topics that live by patterns alone are bounded: one that is idle is given back ([`Index::take_retired`], and see
+//! Topics that live by patterns alone are bounded: one that is idle is given back ([`Index::take_retiring`], and see
 //! `retire.rs`). It is *leaving* then: events that were on their way still come under its id and are delivered, until
-//! ingest says that none is left ([`Index::closed`]). Who asks for it meanwhile has to ask ingest, as for one that is not there.
+//! ingest says that none is left ([`Index::topic_retired`]). Who asks for it meanwhile has to ask ingest, as for one that is not there.
 //!
 //! Patterns are topics as well, with subscribers like any other; see [`Index::patterns_of`].
 
@@ -23,8 +23,8 @@ use foldhash::quality::RandomState;
 use slotmap::{Key, SecondaryMap};
 use smallvec::SmallVec;
 
-use self::patterns::Watch;
-use self::retire::{Kept, Ring};
+use self::patterns::PatternEntry;
+use self::retire::{ClockRing, PatternOnly};
 use crate::bus::TopicId;
 use crate::limits;
 use crate::market::Subject;
@@ -38,19 +38,19 @@ const SCAN_MAX: usize = 32;
 pub struct Index<K: Key> {
     by_subject: HashMap<Subject, Interest, RandomState>,
     topics: SecondaryMap<TopicId, Topic<K>>,
-    held: SecondaryMap<K, SmallVec<[Held; 1]>>,
+    held: SecondaryMap<K, SmallVec<[Subscription; 1]>>,
     subscriptions: usize,
-    patterns: Patterns<Watch>,
+    patterns: Patterns<PatternEntry>,
     /// That `patterns` has any, at hand for every run of events.
     has_patterns: bool,
     /// Goes up when a pattern comes to life or ends. Topics begin with 0: nothing is known of them.
     epoch: u64,
     /// Topics that nothing but patterns wants.
-    ring: Ring,
+    ring: ClockRing,
     /// Ended, and ingest has yet to be told.
     unwanted: Vec<TopicId>,
-    /// Leaving, and ingest has yet to be told.
-    retired: Vec<TopicId>,
+    /// Retiring, and ingest has yet to be told.
+    retiring: Vec<TopicId>,
 }
 
 /// Where a subject stands with ingest.
@@ -63,7 +63,7 @@ enum Interest {
     Live(TopicId),
     /// Given back to ingest, which has yet to say that no event comes under the old id any more. So many requests wait for its
     /// answer behind that; the first of them has asked.
-    Leaving {
+    Retiring {
         holds: u32,
     },
 }
@@ -77,7 +77,7 @@ struct Topic<K> {
     /// Requests under way that name the topic.
     holds: u32,
     /// Where it is listed while nothing but patterns wants it.
-    kept: Option<Kept>,
+    pattern_only: Option<PatternOnly>,
     /// Heard of since the search for an idle topic last came by.
     recent: bool,
     /// The patterns that match the topic, as of [`Index::epoch`].
@@ -92,7 +92,7 @@ impl<K> Topic<K> {
             subscribers: Vec::new(),
             places: Vec::new(),
             holds,
-            kept: None,
+            pattern_only: None,
             recent: true,
             patterns: SmallVec::new(),
             epoch: 0,
@@ -106,7 +106,7 @@ impl<K> Topic<K> {
 
 /// One subscription as its client sees it.
 #[derive(Debug, Clone, Copy)]
-struct Held {
+struct Subscription {
     topic: TopicId,
     /// The client's place among the topic's subscribers.
     place: u32,
@@ -131,9 +131,9 @@ impl<K: Key> Default for Index<K> {
             patterns: Patterns::default(),
             has_patterns: false,
             epoch: 1,
-            ring: Ring::new(limits::OPENED_TOPICS_MAX),
+            ring: ClockRing::new(limits::OPENED_TOPICS_MAX),
             unwanted: Vec::new(),
-            retired: Vec::new(),
+            retiring: Vec::new(),
         }
     }
 }
@@ -144,7 +144,7 @@ impl<K: Key> Index<K> {
     pub fn bounded(clients: usize, max_opened_topics: usize) -> Self {
         Self {
             held: SecondaryMap::with_capacity(clients),
-            ring: Ring::new(max_opened_topics),
+            ring: ClockRing::new(max_opened_topics),
             ..Self::default()
         }
     }
@@ -215,13 +215,13 @@ impl<K: Key> Index<K> {
                 }
                 self.unlist(id);
             }
-            Some(Interest::Leaving { holds }) => {
+            Some(Interest::Retiring { holds }) => {
                 *holds += 1;
                 return *holds == 1;
             }
             None => {
                 self.by_subject.insert(subject.clone(), Interest::Asked { holds: 1 });
-                self.watch(subject);
+                self.pattern_asked(subject);
                 return true;
             }
         }
@@ -239,7 +239,7 @@ impl<K: Key> Index<K> {
         let Some(interest) = self.by_subject.get_mut(&subject) else { return };
         let Interest::Asked { holds } = *interest else { return };
         *interest = Interest::Live(topic);
-        self.watching(&subject, topic);
+        self.pattern_granted(&subject, topic);
         self.topics.insert(topic, Topic::new(subject, holds));
     }
 
@@ -256,7 +256,7 @@ impl<K: Key> Index<K> {
             };
             topic.holds -= 1;
             if lookup.find(held, *id).is_none() {
-                held.push(Held { topic: *id, place: topic.subscribers.len() as u32 });
+                held.push(Subscription { topic: *id, place: topic.subscribers.len() as u32 });
                 topic.subscribers.push(client);
                 topic.places.push(held.len() as u32 - 1);
                 self.subscriptions += 1;
@@ -265,7 +265,7 @@ impl<K: Key> Index<K> {
     }
 
     /// Gives up the holds of a request whose client has gone.
-    pub fn release(&mut self, subjects: &[Subject]) {
+    pub fn drop_holds(&mut self, subjects: &[Subject]) {
         for subject in subjects {
             let Some(id) = self.live(subject) else { continue };
             let Some(topic) = self.topics.get_mut(id) else { continue };
@@ -300,7 +300,7 @@ impl<K: Key> Index<K> {
 
     /// Takes the client off the topic that it holds at `position`; its own list is left to the caller.
     fn leave(&mut self, client: K, position: usize) -> Option<Left> {
-        let Held { topic: id, place } = *self.held.get(client)?.get(position)?;
+        let Subscription { topic: id, place } = *self.held.get(client)?.get(position)?;
         let topic = self.topics.get_mut(id)?;
         let place = place as usize;
         topic.subscribers.swap_remove(place);
@@ -341,24 +341,24 @@ impl<K: Key> Index<K> {
     }
 
     fn end_if_unwanted(&mut self, id: TopicId) {
-        if !self.topics.get(id).is_some_and(Topic::is_unwanted) || self.keep(id) {
+        if !self.topics.get(id).is_some_and(Topic::is_unwanted) || self.list(id) {
             return;
         }
         if let Some(topic) = self.topics.remove(id) {
             self.by_subject.remove(&topic.subject);
             self.unwanted.push(id);
-            self.unwatch(&topic.subject);
+            self.pattern_ended(&topic.subject);
         }
     }
 
     fn live(&self, subject: &Subject) -> Option<TopicId> {
         match self.by_subject.get(subject)? {
             Interest::Live(topic) => Some(*topic),
-            Interest::Asked { .. } | Interest::Leaving { .. } => None,
+            Interest::Asked { .. } | Interest::Retiring { .. } => None,
         }
     }
 
-    fn held_by(&self, client: K) -> &[Held] {
+    fn held_by(&self, client: K) -> &[Subscription] {
         self.held.get(client).map_or(&[], |held| held)
     }
 }
@@ -367,14 +367,14 @@ impl<K: Key> Index<K> {
 struct Lookup(Option<HashMap<TopicId, usize, RandomState>>);
 
 impl Lookup {
-    fn new(held: &[Held], lookups: usize) -> Self {
+    fn new(held: &[Subscription], lookups: usize) -> Self {
         if held.len() <= SCAN_MAX || lookups <= 1 {
             return Self(None);
         }
         Self(Some(held.iter().enumerate().map(|(position, held)| (held.topic, position)).collect()))
     }
 
-    fn find(&self, held: &[Held], topic: TopicId) -> Option<usize> {
+    fn find(&self, held: &[Subscription], topic: TopicId) -> Option<usize> {
         match &self.0 {
             Some(map) => map.get(&topic).copied(),
             None => held.iter().position(|held| held.topic == topic),

@@ -10,7 +10,7 @@
 //! before the reply that ends a subscription), or once the queue is empty; the count is fixed when the announcement's
 //! first byte is written.
 
-mod aside;
+mod out_of_band;
 mod policies;
 
 use std::collections::{HashSet, VecDeque};
@@ -19,7 +19,7 @@ use std::rc::Rc;
 use foldhash::fast::RandomState;
 use slotmap::Key;
 
-use self::aside::Aside;
+use self::out_of_band::OutOfBand;
 use super::batch::Batch;
 use crate::bus::TopicId;
 use crate::limits;
@@ -50,7 +50,7 @@ pub struct Outbox {
     own_bytes: u32,
     /// Runs ever queued at the back, wrapping: what a [`Position`] counts in.
     pushed: u32,
-    aside: Option<Box<Aside>>,
+    out_of_band: Option<Box<OutOfBand>>,
 }
 
 /// A run's place in its outbox: its number among those queued at the back. What is written, skipped or announced in front
@@ -71,7 +71,7 @@ pub type Announce<'a> = &'a dyn Fn(TopicId, u64) -> Rc<Batch>;
 impl Outbox {
     /// Whether nothing at all waits.
     pub fn is_empty(&self) -> bool {
-        self.head.is_none() && self.aside.as_ref().is_none_or(|aside| aside.is_idle())
+        self.head.is_none() && self.out_of_band.as_ref().is_none_or(|out_of_band| out_of_band.is_idle())
     }
 
     /// Bytes of queued events not yet written.
@@ -81,7 +81,7 @@ impl Outbox {
 
     /// Bytes of queued replies, statuses, pings and pongs not yet written.
     pub fn own_bytes(&self) -> u32 {
-        let urgent_bytes = self.aside.as_ref().map_or(0, |aside| aside.urgent_bytes());
+        let urgent_bytes = self.out_of_band.as_ref().map_or(0, |out_of_band| out_of_band.urgent_bytes());
         self.own_bytes + urgent_bytes as u32
     }
 
@@ -157,8 +157,8 @@ impl Outbox {
     /// The next bytes to write, in one piece. Frames of one run are handed out where they lie; several runs are gathered
     /// into `scratch`, as far as its capacity reaches. Empty when nothing waits.
     pub fn chunk<'o>(&'o mut self, scratch: &'o mut Vec<u8>, announce: Announce<'_>) -> &'o [u8] {
-        if self.aside.is_some() {
-            return self.chunk_with_aside(scratch, announce);
+        if self.out_of_band.is_some() {
+            return self.chunk_with_out_of_band(scratch, announce);
         }
         self.gather(scratch)
     }
@@ -166,7 +166,7 @@ impl Outbox {
     /// Reports that the first `written` bytes of the last chunk are on their way.
     pub fn advance(&mut self, mut written: usize) -> Progress {
         let mut progress = Progress::default();
-        if self.aside.is_some() && self.advance_aside(&mut written) {
+        if self.out_of_band.is_some() && self.advance_out_of_band(&mut written) {
             return progress;
         }
         while written > 0 {
@@ -197,7 +197,7 @@ impl Outbox {
     fn pass_marks(&mut self) {
         while let Some(head) = &self.head
             && head.bytes() == 0
-            && self.aside.as_ref().is_none_or(|aside| !aside.announces_before(head))
+            && self.out_of_band.as_ref().is_none_or(|out_of_band| !out_of_band.announces_before(head))
         {
             self.pop();
         }
@@ -224,9 +224,9 @@ impl Outbox {
     }
 
     /// Gives memory back once nothing waits any more.
-    fn settle(&mut self) {
-        if self.head.is_none() && self.aside.as_ref().is_some_and(|aside| aside.is_idle()) {
-            self.aside = None;
+    fn shrink(&mut self) {
+        if self.head.is_none() && self.out_of_band.as_ref().is_some_and(|out_of_band| out_of_band.is_idle()) {
+            self.out_of_band = None;
         }
     }
 
@@ -267,7 +267,7 @@ impl Outbox {
         self.head = self.tail.as_mut().and_then(|tail| tail.pop_front());
         if self.head.is_none() {
             self.tail = None;
-            self.settle();
+            self.shrink();
         }
     }
 

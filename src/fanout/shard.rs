@@ -25,7 +25,7 @@ use slotmap::{Key, KeyData, SlotMap};
 
 use self::conn::{Conn, ConnKey};
 use self::requests::Pending;
-use super::batch::{EndedNames, Ledger};
+use super::batch::{BacklogBytes, EndedNames};
 use super::index::Index;
 use super::wheel::{RATE_TICK_MS, TICK_MS, Wheel};
 use crate::bus::inbox::{Inbox, WAKER};
@@ -141,7 +141,7 @@ pub(super) struct Shard {
     rates: Wheel<(ConnKey, u32)>,
     /// Phases that have begun in this turn: their first boundary is at its end.
     opened: Vec<(ConnKey, u32)>,
-    ledger: Ledger,
+    ledger: BacklogBytes,
     ended_names: EndedNames,
     /// Bytes of replays that ingest has sent.
     replay_bytes_taken: u64,
@@ -181,7 +181,7 @@ impl Shard {
             inbox,
             clock,
             offers: 0,
-            ledger: Ledger::default(),
+            ledger: BacklogBytes::default(),
             ended_names: EndedNames::default(),
             replay_bytes_taken: 0,
             pending: VecDeque::new(),

@@ -30,7 +30,7 @@ struct Price {
 
 /// One or more trades, added up.
 #[derive(Debug, Clone)]
-pub(super) struct Fold {
+pub(super) struct Aggregate {
     count: u64,
     volume: BigDecimal,
     /// Sum of price times volume.
@@ -58,7 +58,7 @@ struct Trade<'f> {
     timestamp: &'f RawValue,
 }
 
-impl Fold {
+impl Aggregate {
     /// The trade of a frame; `None` if it can't be added up exactly: its numbers are too long, or stand twice in it.
     pub(super) fn of(frame: &[u8]) -> Option<Self> {
         let envelope: Envelope<'_> = serde_json::from_slice(header::payload(frame)).ok()?;
@@ -164,8 +164,8 @@ mod tests {
     fn folded(trades: &[(&str, &str)]) -> Option<String> {
         let frames: Vec<_> =
             trades.iter().zip(0..).map(|((price, volume), n)| frame_of(price, volume, n)).collect();
-        let folds = frames.iter().map(|frame| Fold::of(frame)).collect::<Option<Vec<_>>>()?;
-        let fold = folds.into_iter().reduce(Fold::join)?;
+        let folds = frames.iter().map(|frame| Aggregate::of(frame)).collect::<Option<Vec<_>>>()?;
+        let fold = folds.into_iter().reduce(Aggregate::join)?;
         let marked = fold.mark(frames.last()?)?;
         let text = std::str::from_utf8(header::payload(&marked)).unwrap().to_owned();
         Some(text.split_once(r#","conflated":"#)?.1.trim_end_matches('}').to_owned() + "}")
@@ -174,7 +174,7 @@ mod tests {
     #[test]
     fn the_newest_trade_is_marked_with_what_it_stands_for() {
         let frames = [frame_of("150.250", "100", 1), frame_of("150.5", "50.50", 2)];
-        let fold = Fold::of(&frames[0]).unwrap().join(Fold::of(&frames[1]).unwrap());
+        let fold = Aggregate::of(&frames[0]).unwrap().join(Aggregate::of(&frames[1]).unwrap());
         let marked = fold.mark(&frames[1]).unwrap();
         assert_eq!(
             std::str::from_utf8(header::payload(&marked)).unwrap(),
@@ -221,11 +221,11 @@ mod tests {
     #[test]
     fn what_cannot_be_added_exactly_is_not() {
         for bad in ["1e41", "1e-41", "1e999999999", "1e99999999999999999999", &"9".repeat(41)] {
-            assert!(Fold::of(&frame_of(bad, "1", 1)).is_none(), "{bad}");
-            assert!(Fold::of(&frame_of("1", bad, 1)).is_none(), "{bad}");
+            assert!(Aggregate::of(&frame_of(bad, "1", 1)).is_none(), "{bad}");
+            assert!(Aggregate::of(&frame_of("1", bad, 1)).is_none(), "{bad}");
         }
-        assert!(Fold::of(&frame_of(r#"1,"price":1"#, "1", 1)).is_none());
-        assert!(Fold::of(&frame_of(&"9".repeat(40), "1e40", 1)).is_some());
+        assert!(Aggregate::of(&frame_of(r#"1,"price":1"#, "1", 1)).is_none());
+        assert!(Aggregate::of(&frame_of(&"9".repeat(40), "1e40", 1)).is_some());
     }
 
     proptest! {
@@ -246,7 +246,7 @@ mod tests {
                 .map(|((price, volume), n)| frame_of(&fixed(*price, 2), &fixed(*volume, 1), n))
                 .collect();
             let fold = |frames: &[Vec<u8>]| {
-                frames.iter().map(|frame| Fold::of(frame).unwrap()).reduce(Fold::join)
+                frames.iter().map(|frame| Aggregate::of(frame).unwrap()).reduce(Aggregate::join)
             };
             let (first, second) = frames.split_at(split.min(frames.len()));
             let whole = match (fold(first), fold(second)) {

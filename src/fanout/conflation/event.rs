@@ -2,7 +2,7 @@
 
 use std::rc::Rc;
 
-use super::aggregate::Fold;
+use super::aggregate::Aggregate;
 use crate::fanout::batch::Batch;
 
 /// An event: frame `index` of `batch`, and what it stands for if that is more than itself.
@@ -10,7 +10,7 @@ use crate::fanout::batch::Batch;
 pub(super) struct Event {
     pub(super) batch: Rc<Batch>,
     pub(super) index: u32,
-    pub(super) fold: Option<Box<Fold>>,
+    pub(super) fold: Option<Box<Aggregate>>,
 }
 
 impl Event {
@@ -19,8 +19,8 @@ impl Event {
     }
 
     /// What the event stands for; `None` if that can't be told.
-    fn fold(&self) -> Option<Fold> {
-        self.fold.as_deref().cloned().or_else(|| Fold::of(self.batch.frame(self.index)))
+    fn fold(&self) -> Option<Aggregate> {
+        self.fold.as_deref().cloned().or_else(|| Aggregate::of(self.batch.frame(self.index)))
     }
 
     /// The event, newer than `older`, marked with what both stand for; `None` if they can't be added up.

@@ -6,7 +6,7 @@ use proptest::prelude::*;
 use serde_json::Value;
 use slotmap::SlotMap;
 
-use super::super::batch::{EndedNames, Ledger};
+use super::super::batch::{BacklogBytes, EndedNames};
 use super::*;
 use crate::bus::{Entry, Frames};
 use crate::market::Subject;
@@ -85,7 +85,7 @@ struct World {
     ids: Vec<TopicId>,
     conflation: Conflation,
     outbox: Outbox,
-    ledger: Ledger,
+    backlog: BacklogBytes,
     now_us: u64,
     /// (when, period) of the phases that run.
     timers: BTreeSet<(u64, u32)>,
@@ -104,7 +104,7 @@ impl World {
             ids: (0..TOPICS).map(|_| slots.insert(())).collect(),
             conflation: Conflation::default(),
             outbox: Outbox::default(),
-            ledger: Ledger::default(),
+            backlog: BacklogBytes::default(),
             now_us: 1,
             timers: BTreeSet::new(),
             wire: Vec::new(),
@@ -143,7 +143,7 @@ impl World {
     }
 
     fn own(&self, json: &str) -> Rc<Batch> {
-        Batch::own(header::text(json.as_bytes()), &self.ledger)
+        Batch::own(header::text(json.as_bytes()), &self.backlog)
     }
 
     fn events(&mut self, events: &[(usize, bool)]) {
@@ -164,7 +164,7 @@ impl World {
             self.published[topic].push((price, self.now_us));
         }
         frames.bytes = bytes.into();
-        let batch = Batch::shared(frames, &self.ledger);
+        let batch = Batch::shared(frames, &self.backlog);
         let table = batch.table();
         let mut from = 0;
         while let Some(entry) = table.get(from) {
@@ -183,7 +183,7 @@ impl World {
 
     /// Phases that have begun in this turn are at their first boundary.
     fn open(&mut self) {
-        let opened: Vec<_> = self.conflation.take_opened().collect();
+        let opened: Vec<_> = self.conflation.take_phases_begun().collect();
         opened.into_iter().for_each(|period_us| self.boundary(period_us));
     }
 
@@ -224,16 +224,16 @@ impl World {
         self.conflation.leave(&mut self.outbox, [ids[topic]].into_iter(), still_wanted);
         let reply = header::text(format!(r#"{{"left":{topic}}}"#).as_bytes());
         let subject = Subject::parse(EventType::Trade, format!("T{topic}").as_bytes()).unwrap();
-        let mark = Batch::mark(&[(ids[topic], subject)], &EndedNames::default(), &self.ledger);
+        let mark = Batch::mark(&[(ids[topic], subject)], &EndedNames::default(), &self.backlog);
         self.outbox.push_mark(&mark);
-        self.outbox.push_own(Batch::own(reply, &self.ledger));
+        self.outbox.push_own(Batch::own(reply, &self.backlog));
     }
 
     fn write(&mut self, mut room: usize) {
-        let (ids, ledger) = (self.ids.clone(), self.ledger.clone());
+        let (ids, backlog) = (self.ids.clone(), self.backlog.clone());
         let announce = |id: TopicId, count: u64| {
             let topic = ids.iter().position(|known| *known == id).unwrap();
-            Batch::own(header::text(format!(r#"{{"skipped":{topic},"count":{count}}}"#).as_bytes()), &ledger)
+            Batch::own(header::text(format!(r#"{{"skipped":{topic},"count":{count}}}"#).as_bytes()), &backlog)
         };
         let mut scratch = Vec::with_capacity(512);
         while room > 0 && !self.outbox.is_empty() {
@@ -243,7 +243,7 @@ impl World {
             room -= taken;
             self.outbox.advance(taken);
         }
-        if self.outbox.is_empty() && self.conflation.drained() {
+        if self.outbox.is_empty() && self.conflation.caught_up() {
             let status = self.own("{}");
             self.outbox.push_own(status);
         }
@@ -298,7 +298,7 @@ impl World {
         assert!(self.conflation.held.is_empty() && self.conflation.pending.is_empty());
         assert!(self.conflation.phases.is_empty() && self.timers.is_empty(), "idle phases end");
         assert_eq!((self.outbox.event_bytes(), self.outbox.own_bytes()), (0, 0));
-        assert_eq!(self.ledger.bytes(), 0, "nothing is kept alive");
+        assert_eq!(self.backlog.bytes(), 0, "nothing is kept alive");
     }
 
     fn numbers(&self, of: usize) -> Vec<u64> {

@@ -88,7 +88,7 @@ impl World {
         let is_matched = self.wanted().iter().any(|pattern| is_match(pattern, &symbol));
         if is_matched && !self.ingest.values().any(|known| *known == symbol) {
             let id = self.ingest.insert(symbol.clone());
-            self.index.opened(symbol, id);
+            self.index.topic_opened(symbol, id);
         }
     }
 
@@ -96,7 +96,7 @@ impl World {
         for id in self.leaving.drain(..) {
             assert!(self.index.subject(id).is_some(), "what comes until now can be delivered");
             self.ingest.remove(id);
-            self.index.closed(id);
+            self.index.topic_retired(id);
         }
     }
 
@@ -135,7 +135,7 @@ impl World {
             }
             Op::Abandon(numbers) => {
                 let symbols = self.hold(numbers);
-                self.index.release(&symbols);
+                self.index.drop_holds(&symbols);
             }
             Op::Unsubscribe(pick, numbers) => {
                 let Some(client) = self.client(*pick) else { return };
@@ -161,7 +161,7 @@ impl World {
 
     /// Ingest frees what the index has ended: exactly what nobody holds.
     fn forget(&mut self) {
-        self.leaving.extend(self.index.take_retired());
+        self.leaving.extend(self.index.take_retiring());
         for id in self.index.take_unwanted() {
             assert!(self.ingest.remove(id).is_some(), "released twice, or never granted");
         }

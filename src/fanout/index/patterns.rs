@@ -1,24 +1,24 @@
 //! Patterns on one shard: what they match beyond the exact subscriptions, and which topics live only by them.
 //!
-//! A topic that nothing but patterns wants is *kept* by one of them, so that a pattern's end costs a walk over what it keeps
+//! A topic that nothing but patterns wants is *listed* by one of them, so that a pattern's end costs a walk over what it lists
 //! and nothing else. It is so exactly as long as it has neither subscribers nor holds of its own.
 
 use slotmap::Key;
 
-use super::retire::Kept;
+use super::retire::PatternOnly;
 use super::{Index, Interest, Topic};
 use crate::bus::TopicId;
 use crate::market::{Name, Subject};
 
 /// A pattern that is live or asked for.
 #[derive(Debug)]
-pub(super) struct Watch {
+pub(super) struct PatternEntry {
     /// Null as long as ingest has not granted it.
     id: TopicId,
     /// Length of the pattern's prefix, by which a topic's name leads here.
     prefix_bytes: u8,
     /// Topics that nothing but patterns wants.
-    pub(super) keeps: Vec<TopicId>,
+    pub(super) listed: Vec<TopicId>,
 }
 
 impl<K: Key> Index<K> {
@@ -38,8 +38,8 @@ impl<K: Key> Index<K> {
             topic.epoch = self.epoch;
             topic.patterns.clear();
             if let Some(symbol) = topic.subject.name.symbol() {
-                let watches = self.patterns.matching(topic.subject.event_type, symbol.as_bytes());
-                topic.patterns.extend(watches.map(|watch| watch.id).filter(|id| !id.is_null()));
+                let entries = self.patterns.matching(topic.subject.event_type, symbol.as_bytes());
+                topic.patterns.extend(entries.map(|entry| entry.id).filter(|id| !id.is_null()));
             }
         }
         &topic.patterns
@@ -47,11 +47,11 @@ impl<K: Key> Index<K> {
 
     /// Ingest has found a topic that a pattern of this shard matches: its events come under `id` from now on. If the pattern
     /// has ended meanwhile, the topic is [unwanted](Index::take_unwanted).
-    pub fn opened(&mut self, subject: Subject, id: TopicId) {
+    pub fn topic_opened(&mut self, subject: Subject, id: TopicId) {
         let Name::Symbol(symbol) = &subject.name else { return };
         match self.by_subject.get_mut(&subject) {
             // A leaving one is opened again only behind its `closed`.
-            Some(Interest::Live(_) | Interest::Leaving { .. }) => {}
+            Some(Interest::Live(_) | Interest::Retiring { .. }) => {}
             Some(interest @ Interest::Asked { .. }) => {
                 let Interest::Asked { holds } = *interest else { return };
                 *interest = Interest::Live(id);
@@ -63,63 +63,63 @@ impl<K: Key> Index<K> {
             None => {
                 self.by_subject.insert(subject.clone(), Interest::Live(id));
                 self.topics.insert(id, Topic::new(subject, 0));
-                self.keep(id);
+                self.list(id);
             }
         }
     }
 
     /// Has the longest pattern that matches a topic keep it; `false` if none does.
-    pub(super) fn keep(&mut self, id: TopicId) -> bool {
+    pub(super) fn list(&mut self, id: TopicId) -> bool {
         if !self.has_patterns {
             return false;
         }
         let Some(topic) = self.topics.get_mut(id) else { return false };
         let Some(symbol) = topic.subject.name.symbol() else { return false };
-        let Some(watch) = self.patterns.longest_mut(topic.subject.event_type, symbol.as_bytes()) else {
+        let Some(entry) = self.patterns.longest_mut(topic.subject.event_type, symbol.as_bytes()) else {
             return false;
         };
-        if topic.kept.is_none() {
-            topic.kept = Some(Kept {
-                prefix_bytes: watch.prefix_bytes,
-                place: watch.keeps.len() as u32,
+        if topic.pattern_only.is_none() {
+            topic.pattern_only = Some(PatternOnly {
+                prefix_bytes: entry.prefix_bytes,
+                place: entry.listed.len() as u32,
                 ring_place: self.ring.push(id),
             });
             topic.recent = true;
-            watch.keeps.push(id);
+            entry.listed.push(id);
             self.retire_idle();
         }
         true
     }
 
     /// A pattern is asked for: from now on topics that it matches stay.
-    pub(super) fn watch(&mut self, subject: &Subject) {
+    pub(super) fn pattern_asked(&mut self, subject: &Subject) {
         if let Name::Pattern(pattern) = &subject.name {
             let prefix_bytes = pattern.prefix().len() as u8;
-            let watch = Watch { id: TopicId::null(), prefix_bytes, keeps: Vec::new() };
-            self.patterns.insert(subject.event_type, pattern.clone(), watch);
+            let entry = PatternEntry { id: TopicId::null(), prefix_bytes, listed: Vec::new() };
+            self.patterns.insert(subject.event_type, pattern.clone(), entry);
             self.has_patterns = true;
         }
     }
 
     /// A pattern is live.
-    pub(super) fn watching(&mut self, subject: &Subject, id: TopicId) {
+    pub(super) fn pattern_granted(&mut self, subject: &Subject, id: TopicId) {
         if let Name::Pattern(pattern) = &subject.name
-            && let Some(watch) = self.patterns.get_mut(subject.event_type, pattern)
+            && let Some(entry) = self.patterns.get_mut(subject.event_type, pattern)
         {
-            watch.id = id;
+            entry.id = id;
             self.epoch += 1;
         }
     }
 
-    /// A pattern has ended: what it keeps goes, unless another keeps it.
-    pub(super) fn unwatch(&mut self, subject: &Subject) {
+    /// A pattern has ended: what it lists goes, unless another pattern lists it then.
+    pub(super) fn pattern_ended(&mut self, subject: &Subject) {
         let Name::Pattern(pattern) = &subject.name else { return };
-        let Some(watch) = self.patterns.remove(subject.event_type, pattern) else { return };
+        let Some(entry) = self.patterns.remove(subject.event_type, pattern) else { return };
         self.has_patterns = !self.patterns.is_empty();
         self.epoch += 1;
-        // All of them first: what another pattern keeps from now on may make others of them leave.
-        watch.keeps.iter().for_each(|id| self.unlist(*id));
-        watch.keeps.iter().for_each(|id| self.end_if_unwanted(*id));
+        // All of them first: what another pattern lists from now on may make others of them leave.
+        entry.listed.iter().for_each(|id| self.unlist(*id));
+        entry.listed.iter().for_each(|id| self.end_if_unwanted(*id));
     }
 }
 
@@ -143,16 +143,16 @@ mod tests {
         index.subscribe(faithful, std::slice::from_ref(&pattern));
         let id = ids.insert(());
         let Name::Pattern(name) = &pattern.name else { panic!("no pattern") };
-        let keeps =
-            |index: &Index<DefaultKey>| index.patterns.get(EventType::Trade, name).unwrap().keeps.clone();
-        index.opened(symbol.clone(), id);
+        let listed =
+            |index: &Index<DefaultKey>| index.patterns.get(EventType::Trade, name).unwrap().listed.clone();
+        index.topic_opened(symbol.clone(), id);
         for _ in 0..10 {
             assert!(!index.hold(&symbol), "opened, so ingest need not be asked");
-            assert_eq!(keeps(&index), [], "wanted by more than the pattern");
+            assert_eq!(listed(&index), [], "wanted by more than the pattern");
             index.subscribe(fickle, std::slice::from_ref(&symbol));
             index.unsubscribe(fickle, std::slice::from_ref(&symbol));
         }
-        assert_eq!(keeps(&index), [id]);
+        assert_eq!(listed(&index), [id]);
         assert_eq!(index.take_unwanted(), []);
         index.disconnect(faithful);
         assert_eq!(index.take_unwanted().len(), 2);

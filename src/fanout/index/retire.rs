@@ -11,24 +11,24 @@ use crate::limits;
 
 /// Where a topic is listed while nothing but patterns wants it.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Kept {
-    /// Which pattern keeps it: the one that is so long a beginning of its name.
+pub(super) struct PatternOnly {
+    /// Which pattern lists it: the one that is so long a beginning of its name.
     pub(super) prefix_bytes: u8,
-    /// Its place among what that pattern keeps.
+    /// Its place among what that pattern lists.
     pub(super) place: u32,
     /// Its place in the ring.
     pub(super) ring_place: u32,
 }
 
-/// All topics that are kept, and where the search for an idle one goes on.
+/// All topics that are listed, and where the search for an idle one goes on.
 #[derive(Debug)]
-pub(super) struct Ring {
+pub(super) struct ClockRing {
     topics: Vec<TopicId>,
     hand: usize,
     max: usize,
 }
 
-impl Ring {
+impl ClockRing {
     pub(super) fn new(max: usize) -> Self {
         Self { topics: Vec::new(), hand: 0, max }
     }
@@ -52,17 +52,17 @@ impl Ring {
 
 impl<K: Key> Index<K> {
     /// The topics that have begun to leave since the last time this was asked: ingest is to be told, and will answer with
-    /// [`Index::closed`].
-    pub fn take_retired(&mut self) -> Vec<TopicId> {
-        std::mem::take(&mut self.retired)
+    /// [`Index::topic_retired`].
+    pub fn take_retiring(&mut self) -> Vec<TopicId> {
+        std::mem::take(&mut self.retiring)
     }
 
     /// Ingest has ceased to send a topic that was given back: nothing comes under `id` any more, unless it is opened or granted
     /// anew.
-    pub fn closed(&mut self, id: TopicId) {
+    pub fn topic_retired(&mut self, id: TopicId) {
         let Some(topic) = self.topics.get(id) else { return };
         let Some(interest) = self.by_subject.get_mut(&topic.subject) else { return };
-        let Interest::Leaving { holds } = *interest else { return };
+        let Interest::Retiring { holds } = *interest else { return };
         if holds > 0 {
             *interest = Interest::Asked { holds };
         } else {
@@ -80,10 +80,10 @@ impl<K: Key> Index<K> {
                 continue;
             }
             if let Some(interest) = self.by_subject.get_mut(&topic.subject) {
-                *interest = Interest::Leaving { holds: 0 };
+                *interest = Interest::Retiring { holds: 0 };
             }
             self.unlist(id);
-            self.retired.push(id);
+            self.retiring.push(id);
         }
     }
 
@@ -91,20 +91,20 @@ impl<K: Key> Index<K> {
     pub(super) fn unlist(&mut self, id: TopicId) {
         let Self { topics, patterns, ring, .. } = self;
         let Some(topic) = topics.get_mut(id) else { return };
-        let Some(Kept { prefix_bytes, place, ring_place }) = topic.kept.take() else { return };
+        let Some(PatternOnly { prefix_bytes, place, ring_place }) = topic.pattern_only.take() else { return };
         let symbol = topic.subject.name.symbol().map_or(&[][..], |symbol| symbol.as_bytes());
         let prefix = symbol.get(..prefix_bytes as usize).unwrap_or_default();
         // Without its pattern if that is just ending.
-        let watch = patterns.of_prefix_mut(topic.subject.event_type, prefix);
-        if let Some(moved) = watch.and_then(|watch| swap_remove(&mut watch.keeps, place))
-            && let Some(kept) = topics.get_mut(moved).and_then(|topic| topic.kept.as_mut())
+        let entry = patterns.of_prefix_mut(topic.subject.event_type, prefix);
+        if let Some(moved) = entry.and_then(|entry| swap_remove(&mut entry.listed, place))
+            && let Some(pattern_only) = topics.get_mut(moved).and_then(|topic| topic.pattern_only.as_mut())
         {
-            kept.place = place;
+            pattern_only.place = place;
         }
         if let Some(moved) = swap_remove(&mut ring.topics, ring_place)
-            && let Some(kept) = topics.get_mut(moved).and_then(|topic| topic.kept.as_mut())
+            && let Some(pattern_only) = topics.get_mut(moved).and_then(|topic| topic.pattern_only.as_mut())
         {
-            kept.ring_place = ring_place;
+            pattern_only.ring_place = ring_place;
         }
     }
 }
@@ -116,17 +116,17 @@ impl<K: Key> Index<K> {
         for (place, id) in self.ring.topics.iter().enumerate() {
             let topic = &self.topics[*id];
             assert!(matches!(self.by_subject[&topic.subject], Interest::Live(live) if live == *id));
-            let kept = topic.kept.expect("listed");
-            assert_eq!(kept.ring_place as usize, place);
+            let pattern_only = topic.pattern_only.expect("listed");
+            assert_eq!(pattern_only.ring_place as usize, place);
             let symbol = topic.subject.name.symbol().expect("no pattern").as_bytes();
-            let prefix = &symbol[..kept.prefix_bytes as usize];
-            let watch =
+            let prefix = &symbol[..pattern_only.prefix_bytes as usize];
+            let entry =
                 self.patterns.of_prefix_mut(topic.subject.event_type, prefix).expect("a live pattern");
-            assert_eq!(watch.keeps[kept.place as usize], *id);
+            assert_eq!(entry.listed[pattern_only.place as usize], *id);
         }
         let live = self.by_subject.values().filter_map(|interest| match interest {
             Interest::Live(id) => Some(&self.topics[*id]),
-            Interest::Asked { .. } | Interest::Leaving { .. } => None,
+            Interest::Asked { .. } | Interest::Retiring { .. } => None,
         });
         assert_eq!(live.filter(|topic| topic.is_unwanted()).count(), self.ring.topics.len());
     }
@@ -178,7 +178,7 @@ mod tests {
 
         fn open(&mut self, name: &str) -> TopicId {
             let id = self.ids.insert(());
-            self.index.opened(subject(name), id);
+            self.index.topic_opened(subject(name), id);
             id
         }
     }
@@ -191,9 +191,9 @@ mod tests {
         for n in 0..10_000 {
             world.open(&format!("ONCE{n}"));
             busy.iter().for_each(|id| assert_eq!(world.index.patterns_of(*id).len(), 1));
-            for id in world.index.take_retired() {
+            for id in world.index.take_retiring() {
                 assert!(!busy.contains(&id));
-                world.index.closed(id);
+                world.index.topic_retired(id);
                 retired += 1;
             }
             assert!(world.index.topics() <= 1 + limits::OPENED_TOPICS_FACTOR * 100);
@@ -207,22 +207,22 @@ mod tests {
         let mut world = world(0);
         let old = world.open("A");
         let symbol = [subject("A")];
-        assert_eq!(world.index.take_retired(), [old]);
+        assert_eq!(world.index.take_retiring(), [old]);
         assert_eq!(world.index.patterns_of(old).len(), 1);
         assert_eq!(world.index.subject(old), Some(&symbol[0]));
         assert!(!world.index.all_live(&symbol));
         assert!(world.index.hold(&symbol[0]), "ingest has ceased to send it");
         assert!(!world.index.hold(&symbol[0]), "and has been asked");
-        world.index.closed(old);
+        world.index.topic_retired(old);
         assert_eq!((world.index.subject(old), world.index.topics()), (None, 1));
         let new = world.grant(&symbol[0]);
         world.index.subscribe(world.client, &symbol);
-        world.index.release(&symbol);
-        world.index.closed(new);
+        world.index.drop_holds(&symbol);
+        world.index.topic_retired(new);
         assert_eq!(world.index.subscribers(new), [world.client], "nobody has given that back");
-        assert_eq!(world.index.take_retired(), []);
+        assert_eq!(world.index.take_retiring(), []);
         world.index.unsubscribe(world.client, &symbol);
-        assert_eq!(world.index.take_retired(), [new], "now nothing but the pattern wants it");
+        assert_eq!(world.index.take_retiring(), [new], "now nothing but the pattern wants it");
         assert_eq!(world.index.take_unwanted(), []);
     }
 
@@ -244,13 +244,13 @@ mod tests {
     fn a_pattern_may_end_while_topics_of_it_leave() {
         let mut world = world(1);
         let ids: Vec<_> = ["A", "B", "C", "D"].map(|name| world.open(name)).into();
-        let leaving = world.index.take_retired();
+        let leaving = world.index.take_retiring();
         assert!(!leaving.is_empty() && leaving.len() < ids.len());
         world.index.disconnect(world.client);
         let ended = world.index.take_unwanted();
         assert_eq!(ended.len(), 1 + ids.len() - leaving.len());
         assert!(leaving.iter().all(|id| !ended.contains(id)), "given back once");
-        leaving.into_iter().for_each(|id| world.index.closed(id));
+        leaving.into_iter().for_each(|id| world.index.topic_retired(id));
         assert_eq!((world.index.topics(), world.index.has_patterns()), (0, false));
         assert_eq!(world.index.take_unwanted(), []);
     }

@@ -6,7 +6,7 @@ use std::collections::HashMap;
 use proptest::prelude::*;
 use slotmap::SlotMap;
 
-use super::super::batch::{EndedNames, Ledger};
+use super::super::batch::{BacklogBytes, EndedNames};
 use super::*;
 use crate::bus::{Entry, Frames};
 use crate::market::{EventType, Subject};
@@ -70,7 +70,7 @@ struct Client {
     ids: Vec<TopicId>,
     names: EndedNames,
     outbox: Outbox,
-    ledger: Ledger,
+    backlog: BacklogBytes,
     wire: Vec<u8>,
     published: HashMap<u8, u32>,
     replies: u32,
@@ -86,7 +86,7 @@ impl Client {
             slots,
             names: EndedNames::default(),
             outbox: Outbox::default(),
-            ledger: Ledger::default(),
+            backlog: BacklogBytes::default(),
             wire: Vec::new(),
             published: HashMap::new(),
             replies: 0,
@@ -101,7 +101,7 @@ impl Client {
             Op::Reply(filler) => {
                 self.replies += 1;
                 let reply = frame(b'R', 0, self.replies, *filler);
-                self.outbox.push_own(Batch::own(reply, &self.ledger));
+                self.outbox.push_own(Batch::own(reply, &self.backlog));
             }
             Op::Ping => {
                 self.pings += 1;
@@ -120,13 +120,13 @@ impl Client {
                 self.replies += 1;
                 let reply = frame(b'U', *topic, self.replies, 3);
                 let ends = [(self.ids[*topic as usize], subject(*topic))];
-                self.outbox.push_mark(&Batch::mark(&ends, &self.names, &self.ledger));
-                self.outbox.push_own(Batch::own(reply, &self.ledger));
+                self.outbox.push_mark(&Batch::mark(&ends, &self.names, &self.backlog));
+                self.outbox.push_own(Batch::own(reply, &self.backlog));
             }
             Op::Close(topic) => {
                 let closed = std::mem::replace(&mut self.ids[*topic as usize], self.slots.insert(*topic));
                 self.slots.remove(closed);
-                let mark = Batch::mark(&[(closed, subject(*topic))], &self.names, &self.ledger);
+                let mark = Batch::mark(&[(closed, subject(*topic))], &self.names, &self.backlog);
                 self.outbox.push_mark(&mark);
             }
             Op::Write(room) => self.write(*room as usize),
@@ -144,7 +144,7 @@ impl Client {
             frames.table.push(Entry { end: bytes.len() as u32, topic: self.ids[topic as usize] });
         }
         frames.bytes = bytes.into();
-        let batch = Batch::shared(frames, &self.ledger);
+        let batch = Batch::shared(frames, &self.backlog);
         for (index, &(topic, _)) in events.iter().enumerate() {
             if topic < 3 {
                 let (from, to) = (index as u32, index as u32 + 1);
@@ -155,12 +155,12 @@ impl Client {
 
     /// A socket with `room` bytes of room.
     fn write(&mut self, mut room: usize) {
-        let ledger = self.ledger.clone();
+        let backlog = self.backlog.clone();
         let Self { slots, names, .. } = self;
         let announce = |id: TopicId, count: u64| {
             let closed = || (0..4).find(|topic| names.get(id) == Some(subject(*topic)));
             let topic = slots.get(id).copied().or_else(closed).expect("an end is marked behind it");
-            Batch::own(frame(b'S', topic, count as u32, 0), &ledger)
+            Batch::own(frame(b'S', topic, count as u32, 0), &backlog)
         };
         let mut scratch = Vec::with_capacity(128);
         loop {
@@ -191,9 +191,9 @@ proptest! {
         client.write(usize::MAX);
         prop_assert!(client.outbox.is_empty());
         prop_assert_eq!((client.outbox.event_bytes(), client.outbox.own_bytes()), (0, 0));
-        prop_assert_eq!(client.ledger.bytes(), 0, "an empty outbox keeps no batch alive");
+        prop_assert_eq!(client.backlog.bytes(), 0, "an empty outbox keeps no batch alive");
         prop_assert!(client.names.is_empty(), "nor the name of a topic that has ended");
-        prop_assert!(client.outbox.tail.is_none() && client.outbox.aside.is_none(), "nor memory of its own");
+        prop_assert!(client.outbox.tail.is_none() && client.outbox.out_of_band.is_none(), "nor memory of its own");
 
         let frames = parse(&client.wire);
         let pings = frames.iter().filter(|frame| frame.0 == b'P').count();
@@ -279,7 +279,7 @@ fn clearing_spares_the_partly_written_frame_only() {
     client.write(5);
     client.outbox.push_urgent(&frame(b'P', 0, 1, 0));
     client.outbox.clear();
-    client.outbox.push_own(Batch::own(frame(b'R', 0, 1, 0), &client.ledger));
+    client.outbox.push_own(Batch::own(frame(b'R', 0, 1, 0), &client.backlog));
     client.write(usize::MAX);
     assert_eq!(parse(&client.wire), [(b'E', 0, 0), (b'R', 0, 1)]);
     assert_eq!((client.outbox.event_bytes(), client.outbox.own_bytes()), (0, 0));

@@ -127,8 +127,8 @@ impl Outbox {
                 }
                 from = index + 1;
                 self.event_bytes -= run.batch.start(index + 1) - run.batch.start(index);
-                self.note_skipped(topic, run.batch.stands_for());
-                skipped += run.batch.stands_for();
+                self.note_skipped(topic, run.batch.event_count());
+                skipped += run.batch.event_count();
             }
             if from < run.to {
                 kept.push_back(Run { from, ..run });
@@ -144,8 +144,8 @@ impl Outbox {
         let first = self.take_runs().into_iter().next().filter(|_| partly_written);
         self.event_bytes = 0;
         self.own_bytes = 0;
-        if self.aside.as_mut().is_some_and(|aside| !aside.clear()) {
-            self.aside = None;
+        if self.out_of_band.as_mut().is_some_and(|out_of_band| !out_of_band.clear()) {
+            self.out_of_band = None;
         }
         if let Some(run) = first {
             let rest = Run { batch: run.batch, from: run.from, to: run.from + 1 };

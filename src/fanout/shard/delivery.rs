@@ -62,7 +62,7 @@ impl Shard {
             Some(extras) => {
                 extras.queue(&mut conn.outbox, batch, subscription, topic, (from, to));
                 replaced += extras.conflation.take_replaced();
-                opened.extend(extras.conflation.take_opened().map(|period_us| (key, period_us)));
+                opened.extend(extras.conflation.take_phases_begun().map(|period_us| (key, period_us)));
             }
         });
         self.opened.append(&mut opened);

@@ -42,7 +42,7 @@ impl Shard {
         }
         let extras = conn.extras.get_or_insert_default();
         for (topic, _) in &snapshots {
-            extras.conflation.give_way(&mut conn.outbox, *topic);
+            extras.conflation.supersede(&mut conn.outbox, *topic);
         }
         let backfill = extras.backfill.get_or_insert_with(|| Box::new(Backfill::new(&self.ledger)));
         floors.into_iter().for_each(|(topic, seq)| backfill.set_floor(topic, seq));

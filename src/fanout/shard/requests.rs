@@ -102,7 +102,7 @@ impl Shard {
     /// Ingest has found topics that our patterns match.
     pub(super) fn opened(&mut self, topics: Vec<(Subject, TopicId)>) {
         for (subject, topic) in topics {
-            self.index.opened(subject, topic);
+            self.index.topic_opened(subject, topic);
         }
         self.release_unwanted();
     }
@@ -116,7 +116,7 @@ impl Shard {
             for &topic in topics {
                 self.for_each_subscriber(topic, |key, conn, _| {
                     if let Some(extras) = &mut conn.extras {
-                        extras.close(&mut conn.outbox, topic, &ledger, now_us);
+                        extras.topic_retired(&mut conn.outbox, topic, &ledger, now_us);
                     }
                     if !conn.outbox.is_empty() {
                         waiting.insert(key);
@@ -133,7 +133,7 @@ impl Shard {
                     }
                 }
             }
-            topics.iter().for_each(|topic| self.index.closed(*topic));
+            topics.iter().for_each(|topic| self.index.topic_retired(*topic));
         }
     }
 
@@ -154,7 +154,7 @@ impl Shard {
         match self.conns.get_mut(key) {
             Some(conn) if conn.phase == Phase::Waiting => conn.phase = Phase::Open,
             _ => {
-                self.index.release(&pending.subjects);
+                self.index.drop_holds(&pending.subjects);
                 return self.release_unwanted();
             }
         }
@@ -251,7 +251,7 @@ impl Shard {
         if !topics.is_empty() {
             self.links.wishes.send(Wish::Release { shard, topics });
         }
-        let topics = self.index.take_retired();
+        let topics = self.index.take_retiring();
         if !topics.is_empty() {
             self.links.wishes.send(Wish::Retire { shard, topics });
         }

@@ -32,7 +32,7 @@ impl Shard {
             let subscriptions = subjects.iter().filter_map(known);
             extras.conflation.change(&mut conn.outbox, subscriptions, change);
             self.metrics.events_conflated.add(extras.conflation.take_replaced());
-            self.opened.extend(extras.conflation.take_opened().map(|period_us| (key, period_us)));
+            self.opened.extend(extras.conflation.take_phases_begun().map(|period_us| (key, period_us)));
         }
         self.arm(key);
     }
@@ -96,7 +96,7 @@ impl Shard {
     /// Nothing waits for the client any more. One that was too slow for every event is told that it gets all again.
     pub(super) fn drained(&mut self, key: ConnKey) {
         let Some(extras) = self.conns.get_mut(key).and_then(|conn| conn.extras.as_mut()) else { return };
-        if extras.conflation.drained() {
+        if extras.conflation.caught_up() {
             let status = Batch::own(reply::slow_lossless(self.clock.unix_ms), &self.ledger);
             self.queue_own(key, status);
         }

@@ -126,7 +126,7 @@ impl Shard {
         if !unwanted.is_empty() {
             self.outbox.push_back(ToIngest::Release(unwanted));
         }
-        let retired = self.index.take_retired();
+        let retired = self.index.take_retiring();
         if !retired.is_empty() {
             self.outbox.push_back(ToIngest::Retire(retired));
         }
@@ -142,7 +142,7 @@ impl Shard {
         match self.inbox.pop_front() {
             None => {}
             Some(ToShard::Opened(topics)) => {
-                topics.into_iter().for_each(|(subject, id)| self.index.opened(subject, id));
+                topics.into_iter().for_each(|(subject, id)| self.index.topic_opened(subject, id));
             }
             Some(ToShard::Granted(topics)) => {
                 topics.into_iter().for_each(|(subject, id)| self.index.grant(subject, id));
@@ -152,10 +152,10 @@ impl Shard {
                         client.waiting = false;
                         self.complete(key, &subjects, round);
                     }
-                    None => self.index.release(&subjects),
+                    None => self.index.drop_holds(&subjects),
                 }
             }
-            Some(ToShard::Closed(topics)) => topics.into_iter().for_each(|id| self.index.closed(id)),
+            Some(ToShard::Closed(topics)) => topics.into_iter().for_each(|id| self.index.topic_retired(id)),
             Some(ToShard::Batch(frames)) => frames.iter().for_each(|frames| self.apply(frames)),
             Some(ToShard::Published(event)) => self.check(event),
         }

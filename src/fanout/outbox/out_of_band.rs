@@ -10,7 +10,7 @@ use super::{Announce, Outbox, Run};
 use crate::bus::TopicId;
 
 #[derive(Debug, Default)]
-pub(super) struct Aside {
+pub(super) struct OutOfBand {
     /// Pings and pongs, complete frames.
     urgent: Vec<u8>,
     urgent_written_bytes: usize,
@@ -19,7 +19,7 @@ pub(super) struct Aside {
     offered: Option<(TopicId, Rc<Batch>)>,
 }
 
-impl Aside {
+impl OutOfBand {
     pub(super) fn is_idle(&self) -> bool {
         self.urgent.is_empty() && self.skipped.is_empty()
     }
@@ -67,66 +67,68 @@ impl Aside {
 impl Outbox {
     /// Queues a ping or pong frame, to leave at the next frame boundary.
     pub fn push_urgent(&mut self, frame: &[u8]) {
-        self.aside().urgent.extend_from_slice(frame);
+        self.out_of_band().urgent.extend_from_slice(frame);
     }
 
     /// The topics of what is skipped and not announced yet.
     pub fn skipped(&self) -> impl Iterator<Item = TopicId> {
-        self.aside.iter().flat_map(|aside| aside.skipped())
+        self.out_of_band.iter().flat_map(|out_of_band| out_of_band.skipped())
     }
 
     /// How many topics there are of which something is skipped and not announced yet.
     pub fn skipped_topics(&self) -> usize {
-        self.aside.as_ref().map_or(0, |aside| aside.skipped.len())
+        self.out_of_band.as_ref().map_or(0, |out_of_band| out_of_band.skipped.len())
     }
 
     /// Counts events that never reached the queue, to be announced like those skipped from it.
     pub fn note_skipped(&mut self, topic: TopicId, count: u64) {
-        *self.aside().skipped.entry(topic).or_default() += count;
+        *self.out_of_band().skipped.entry(topic).or_default() += count;
     }
 
-    /// [`Outbox::chunk`] for a client that has something in [`Aside`]: each frame has to be looked at, because the chunk
+    /// [`Outbox::chunk`] for a client that has something in [`OutOfBand`]: each frame has to be looked at, because the chunk
     /// ends where something else is due. Always gathered, as it is rare.
-    pub(super) fn chunk_with_aside<'o>(
+    pub(super) fn chunk_with_out_of_band<'o>(
         &mut self,
         scratch: &'o mut Vec<u8>,
         announce: Announce<'_>,
     ) -> &'o [u8] {
-        let Some(mut aside) = self.aside.take() else { return &[] };
+        let Some(mut out_of_band) = self.out_of_band.take() else { return &[] };
         scratch.clear();
-        aside.offered = None;
+        out_of_band.offered = None;
         let at_boundary = self.head_written_bytes == 0;
-        if aside.urgent_is_due(at_boundary) {
-            scratch.extend_from_slice(&aside.urgent[aside.urgent_written_bytes..]);
-        } else if at_boundary && let Some(topic) = aside.due_announcement(self.head.as_ref()) {
-            let batch = announce(topic, aside.skipped[&topic]);
+        if out_of_band.urgent_is_due(at_boundary) {
+            scratch.extend_from_slice(&out_of_band.urgent[out_of_band.urgent_written_bytes..]);
+        } else if at_boundary && let Some(topic) = out_of_band.due_announcement(self.head.as_ref()) {
+            let batch = announce(topic, out_of_band.skipped[&topic]);
             scratch.extend_from_slice(batch.slice(0, batch.start(1)));
-            aside.offered = Some((topic, batch));
+            out_of_band.offered = Some((topic, batch));
         } else {
-            self.gather_frames(scratch, |frame| !aside.urgent.is_empty() || aside.announces_before(frame));
+            self.gather_frames(scratch, |frame| {
+                !out_of_band.urgent.is_empty() || out_of_band.announces_before(frame)
+            });
         }
-        self.aside = Some(aside);
+        self.out_of_band = Some(out_of_band);
         scratch
     }
 
     /// Takes what was written off the urgent frames or the offered announcement; `true` if that was all of it.
-    pub(super) fn advance_aside(&mut self, written: &mut usize) -> bool {
+    pub(super) fn advance_out_of_band(&mut self, written: &mut usize) -> bool {
         let at_boundary = self.head_written_bytes == 0;
-        let Some(aside) = &mut self.aside else { return false };
-        if aside.urgent_is_due(at_boundary) {
-            aside.urgent_written_bytes += *written;
-            if aside.urgent_written_bytes >= aside.urgent.len() {
-                aside.urgent = Vec::new();
-                aside.urgent_written_bytes = 0;
+        let Some(out_of_band) = &mut self.out_of_band else { return false };
+        if out_of_band.urgent_is_due(at_boundary) {
+            out_of_band.urgent_written_bytes += *written;
+            if out_of_band.urgent_written_bytes >= out_of_band.urgent.len() {
+                out_of_band.urgent = Vec::new();
+                out_of_band.urgent_written_bytes = 0;
             }
-            self.settle();
+            self.shrink();
             return true;
         }
         // What nobody could name would be offered for ever.
-        if let Some((topic, batch)) = aside.offered.take()
+        if let Some((topic, batch)) = out_of_band.offered.take()
             && (*written > 0 || batch.start(1) == 0)
         {
-            aside.skipped.remove(&topic);
+            out_of_band.skipped.remove(&topic);
             self.own_bytes += batch.start(1);
             let old_head = self.head.replace(Run { batch, from: 0, to: 1 });
             if let Some(run) = old_head {
@@ -153,7 +155,7 @@ impl Outbox {
         }
     }
 
-    fn aside(&mut self) -> &mut Aside {
-        self.aside.get_or_insert_default()
+    fn out_of_band(&mut self) -> &mut OutOfBand {
+        self.out_of_band.get_or_insert_default()
     }
 }
