@@ -40,6 +40,7 @@
 //! |---|---|---|---|---|
 //! | `shard-N` (`SHARDS`) | its connections, index, outboxes, timers | its inbox, [`limits::SHARD_INBOX_BYTES`] of events | the batch is dropped, counted, announced to its clients | the drain |
 //! | `ingest` | interest, the link to Redis | its inbox, [`limits::INGEST_INBOX_BYTES`] of published events | publishers wait; Redis holds back what we don't read | [`gateway::Gateway::drain`], after the shards |
+//! | `log` | standard error | its queue, [`limits::LOG_QUEUE_BYTES`] of lines | the line is lost and counted | the process |
 //! | `control` ([`limits::CONTROL_THREADS`], tokio) | accept, HTTP, handshakes, the supervisor, the broker, signals | – | new connections wait in the listen queue | the process |
 //!
 //! # Invariants

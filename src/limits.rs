@@ -266,6 +266,10 @@ pub const RECONNECT_AFTER_MS: RangeInclusive<u64> = 500..=5_000;
 /// Threads of the control side: handshakes, HTTP, the supervisor. One would do; the second keeps health answering while
 /// the first hashes a storm of handshakes.
 pub const CONTROL_THREADS: usize = 2;
+/// Log lines that wait to be written: 1,300 of 200 B, far more than a gateway logs in a minute at level info.
+pub const LOG_QUEUE_BYTES: usize = 256 * KIB;
+/// How long the process' end waits for its last log lines to be written.
+pub const LOG_END_TIMEOUT: Duration = Duration::from_secs(1);
 /// How long tasks of the control side may take to end once everything else has.
 pub const TASKS_END_TIMEOUT: Duration = Duration::from_secs(2);
 

@@ -4,6 +4,7 @@ use std::fmt::Display;
 use std::io::{self, ErrorKind, Write};
 use std::process::ExitCode;
 
+use anyhow::Context;
 use ws_gateway::config::{Action, Config, ConfigError, env_example, settings_markdown};
 use ws_gateway::gateway::Gateway;
 use ws_gateway::{healthcheck, limits, logging};
@@ -36,19 +37,28 @@ fn main() -> ExitCode {
 }
 
 fn serve(config: Config) -> ExitCode {
-    logging::start(&config);
+    let log = match logging::start(&config) {
+        Ok(log) => log,
+        Err(error) => {
+            return fail(format_args!("ws-gateway: the log's thread could not be started: {error}"));
+        }
+    };
+    let served = run(config);
+    if let Err(error) = &served {
+        log.tell(&format!("{error:#}"));
+    }
+    log.finish();
+    if served.is_ok() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+fn run(config: Config) -> anyhow::Result<()> {
     let control = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(limits::CONTROL_THREADS)
         .thread_name("control")
         .enable_all()
-        .build();
-    let served = control
-        .map_err(Into::into)
-        .and_then(|control| control.block_on(async { Gateway::build(config).await?.run().await }));
-    match served {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => fail(format_args!("ws-gateway: {error:#}")),
-    }
+        .build()
+        .context("the control threads could not be started")?;
+    control.block_on(async { Gateway::build(config).await?.run().await })
 }
 
 /// Help and version go to standard output, everything else is an error.

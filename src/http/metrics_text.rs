@@ -17,6 +17,7 @@ use prometheus_client::registry::Registry;
 
 use super::{Answer, Http, answer as http_answer};
 use crate::admission::Admission;
+use crate::logging;
 use crate::market::event::Reject;
 use crate::metrics::{ControlMetrics, HISTOGRAM_BUCKETS, IngestMetrics, ShardMetrics};
 use crate::state::State;
@@ -40,6 +41,8 @@ enum Source {
     Ingest(fn(&IngestMetrics) -> u64),
     /// A counter of the control side.
     Control(fn(&ControlMetrics) -> u64),
+    /// A counter of the log.
+    Log(fn() -> u64),
     /// A gauge of the process; `None` while there is nothing to tell.
     Process(fn(&Scrape) -> Option<f64>),
     /// Rejected events, labelled `reason`.
@@ -55,7 +58,7 @@ enum Source {
 }
 
 use Source::{
-    AcceptErrors, Build, Control, Delivery, Ingest, Process, Rejected, ShardCounter, ShardGauge, TickAge,
+    AcceptErrors, Build, Control, Delivery, Ingest, Log, Process, Rejected, ShardCounter, ShardGauge, TickAge,
 };
 
 const fn family(name: &'static str, help: &'static str, source: Source) -> Family {
@@ -219,6 +222,11 @@ const FAMILIES: &[Family] = &[
         "Requests answered that were no handshake",
         Control(|c| c.http_requests.get()),
     ),
+    family(
+        "ws_log_lines_lost",
+        "Log lines that nobody read or that could not be written",
+        Log(logging::lines_lost),
+    ),
     family("ws_tick_age_seconds", "Time since a thread's loop last turned", TickAge),
 ];
 
@@ -257,7 +265,9 @@ impl Collector for Scrape {
 impl Source {
     fn metric_type(&self) -> MetricType {
         match self {
-            ShardCounter(_) | Ingest(_) | Control(_) | Rejected | AcceptErrors => MetricType::Counter,
+            ShardCounter(_) | Ingest(_) | Control(_) | Log(_) | Rejected | AcceptErrors => {
+                MetricType::Counter
+            }
             ShardGauge(_) | Process(_) | TickAge => MetricType::Gauge,
             Delivery => MetricType::Histogram,
             Build => MetricType::Info,
@@ -291,6 +301,7 @@ impl Scrape {
             }
             Ingest(value) => ConstCounter::new(value(&metrics.ingest)).encode(metric),
             Control(value) => ConstCounter::new(value(&metrics.control)).encode(metric),
+            Log(value) => ConstCounter::new(value()).encode(metric),
             Process(value) => match value(self) {
                 Some(value) => ConstGauge::new(value).encode(metric),
                 None => Ok(()),

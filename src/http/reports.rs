@@ -5,6 +5,7 @@ use serde::{Serialize, Serializer};
 
 use super::{Answer, Http, json};
 use crate::admission::Admission;
+use crate::logging;
 use crate::market::event::Reject;
 use crate::metrics::IngestMetrics;
 use crate::state::State;
@@ -102,6 +103,7 @@ struct Stats<'a> {
     slow_clients: SlowClients,
     sockets: Sockets,
     connections: ConnectionEnds,
+    log: Log,
 }
 
 #[derive(Serialize)]
@@ -175,6 +177,12 @@ struct ConnectionEnds {
     protocol_errors: u64,
 }
 
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Log {
+    lines_lost: u64,
+}
+
 /// Statistics for people and dashboards; `/metrics` is for Prometheus.
 pub(super) fn stats(http: &Http) -> Answer {
     let state = &http.state;
@@ -234,6 +242,7 @@ pub(super) fn stats(http: &Http) -> Answer {
             pong_timeouts: metrics.sum(|s| &s.pong_timeouts),
             protocol_errors: metrics.sum(|s| &s.protocol_errors),
         },
+        log: Log { lines_lost: logging::lines_lost() },
     };
     json(StatusCode::OK, &stats)
 }

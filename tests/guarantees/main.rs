@@ -56,6 +56,7 @@ mod slow_clients_delay_nobody;
 mod snapshot;
 mod subscription_is_exact;
 mod the_log_says_what_was_started;
+mod the_log_stops_nobody;
 mod truth_in_band;
 mod upstream_kinds;
 mod wildcard_topics_are_bounded;

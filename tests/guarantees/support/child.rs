@@ -18,12 +18,19 @@ pub(crate) struct ChildProcess {
 impl ChildProcess {
     /// Starts it; `end_signal` is what ends it, with all that it has started.
     pub(crate) fn start(command: &mut Command, end_signal: &'static str) -> Self {
-        let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn();
+        Self::start_with_stderr(command, end_signal, Stdio::piped())
+    }
+
+    /// The same with another standard error; of that, only a pipe made for it is read.
+    pub(crate) fn start_with_stderr(command: &mut Command, end_signal: &'static str, stderr: Stdio) -> Self {
+        let child = command.stdout(Stdio::piped()).stderr(stderr).spawn();
         let mut child = child
             .unwrap_or_else(|error| panic!("{command:?}: {error}; is it installed (see README: Tests)?"));
         let log = Arc::default();
         collect(child.stdout.take().expect("piped"), &log);
-        collect(child.stderr.take().expect("piped"), &log);
+        if let Some(stderr) = child.stderr.take() {
+            collect(stderr, &log);
+        }
         Self { child, end_signal, log }
     }
 
@@ -61,7 +68,8 @@ impl Drop for ChildProcess {
     }
 }
 
-fn collect(pipe: impl Read + Send + 'static, log: &Arc<Mutex<Vec<String>>>) {
+/// Adds each line that comes out of `pipe` to `log`, in a thread of its own.
+pub(crate) fn collect(pipe: impl Read + Send + 'static, log: &Arc<Mutex<Vec<String>>>) {
     let log = Arc::clone(log);
     std::thread::spawn(move || {
         for line in BufReader::new(pipe).lines().map_while(Result::ok) {

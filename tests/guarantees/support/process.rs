@@ -1,7 +1,8 @@
 //! The gateway as users run it: the binary, as a process of its own.
 
 use std::net::SocketAddr;
-use std::process::Command;
+use std::path::PathBuf;
+use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -56,14 +57,17 @@ impl Process {
         Self::launch(Command::new(env!("CARGO_BIN_EXE_ws-gateway")), args)
     }
 
-    fn launch(mut command: Command, args: &[&str]) -> Self {
-        command
-            .args(["--ws-host", "127.0.0.1", "--ws-port", "0"])
-            .args(args)
-            .env_clear()
-            .env("RUST_LOG", "info")
-            .current_dir(std::env::temp_dir());
-        Self { child: ChildProcess::start(&mut command, "KILL"), port: 0 }
+    /// Starts the binary with that standard error, and waits until it listens.
+    pub(crate) async fn with_stderr(stderr: Stdio, args: &[&str]) -> Self {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_ws-gateway"));
+        let child = ChildProcess::start_with_stderr(prepare(&mut command, args), "KILL", stderr);
+        let port = until("the gateway to listen", async || listening_port(child.id())).await;
+        Self { child, port }
+    }
+
+    /// Starts a command that ends in the binary's path, and does not wait.
+    pub(crate) fn launch(mut command: Command, args: &[&str]) -> Self {
+        Self { child: ChildProcess::start(prepare(&mut command, args), "KILL"), port: 0 }
     }
 
     pub(crate) fn addr(&self) -> SocketAddr {
@@ -99,6 +103,31 @@ impl Process {
         let line = status.lines().find(|line| line.starts_with("VmRSS:")).expect("VmRSS");
         line.split_whitespace().nth(1).and_then(|kib| kib.parse::<u64>().ok()).expect("a number") * 1024
     }
+}
+
+/// What every gateway of a test is started with.
+fn prepare<'c>(command: &'c mut Command, args: &[&str]) -> &'c mut Command {
+    command
+        .args(["--ws-host", "127.0.0.1", "--ws-port", "0"])
+        .args(args)
+        .env_clear()
+        .env("RUST_LOG", "info")
+        .current_dir(std::env::temp_dir())
+}
+
+/// The port of the first socket on which a process listens, as the kernel has it.
+fn listening_port(process: u32) -> Option<u16> {
+    const LISTEN: &str = "0A";
+    let sockets = std::fs::read_to_string(format!("/proc/{process}/net/tcp")).ok()?;
+    let descriptors = std::fs::read_dir(format!("/proc/{process}/fd")).ok()?;
+    let owned: Vec<_> =
+        descriptors.flatten().filter_map(|descriptor| std::fs::read_link(descriptor.path()).ok()).collect();
+    sockets.lines().skip(1).find_map(|line| {
+        let fields: Vec<_> = line.split_whitespace().collect();
+        let inode = PathBuf::from(format!("socket:[{}]", fields[9]));
+        let (_, port) = fields[1].split_once(':')?;
+        (fields[3] == LISTEN && owned.contains(&inode)).then(|| u16::from_str_radix(port, 16).ok())?
+    })
 }
 
 impl std::ops::Deref for Process {
