@@ -24,8 +24,26 @@ use crate::http::{self, Http};
 use crate::ingest::publisher::Publisher;
 use crate::ingest::redis::{self, RedisConfig};
 use crate::ingest::{self, last_value};
+use crate::signals::Signals;
 use crate::state::State;
 use crate::{demo, limits, stats};
+
+/// Builds a gateway and runs it until a signal ends it, as the binary does.
+///
+/// # Errors
+/// As [`Gateway::build`] and [`Gateway::run`], and when signals can't be caught.
+pub async fn serve(config: Config) -> anyhow::Result<()> {
+    let mut signals = Signals::install().context("signals can't be caught")?;
+    // Building waits for the first attempt to reach the upstream.
+    let gateway = tokio::select! {
+        built = Gateway::build(config) => built?,
+        signal = signals.end() => {
+            tracing::info!(signal, "ending before the gateway was ready");
+            return Ok(());
+        }
+    };
+    gateway.run(signals).await
+}
 
 /// A gateway that listens, reads its upstream and serves clients from [`Gateway::build`] on.
 #[derive(Debug)]
@@ -127,22 +145,20 @@ impl Gateway {
         self.publisher.clone()
     }
 
-    /// Serves until SIGTERM or SIGINT, then drains; a second signal ends the process at once.
+    /// Serves until a signal asks for the end, then drains.
     ///
     /// # Errors
-    /// When signals can't be listened for.
-    pub async fn run(self) -> anyhow::Result<()> {
-        let mut signals = Signals::new().context("signals can't be listened for")?;
-        let first = signals.next().await;
+    /// When a second signal comes during the drain; the process is to end at once then.
+    pub async fn run(self, mut signals: Signals) -> anyhow::Result<()> {
+        let first = signals.end().await;
         tracing::info!(signal = first, timeout_ms = self.drain_timeout.as_millis() as u64, "draining");
         tokio::select! {
-            cut_off = self.drain() => tracing::info!(cut_off, "drained"),
-            second = signals.next() => {
-                tracing::warn!(signal = second, "second signal: ending at once");
-                std::process::exit(1);
+            cut_off = self.drain() => {
+                tracing::info!(cut_off, "drained");
+                Ok(())
             }
+            second = signals.end() => anyhow::bail!("{second} during the drain: ending at once"),
         }
-        Ok(())
     }
 
     /// Not ready, no new clients, everyone told to go elsewhere (status `shutdown`, close 1012); ends when they have
@@ -281,25 +297,5 @@ fn banner(config: &Config, patterns: &[String], local_addr: SocketAddr, broker_a
     );
     for warning in &config.warnings {
         tracing::warn!("{warning}");
-    }
-}
-
-/// SIGTERM and SIGINT.
-struct Signals {
-    terminate: tokio::signal::unix::Signal,
-    interrupt: tokio::signal::unix::Signal,
-}
-
-impl Signals {
-    fn new() -> std::io::Result<Self> {
-        use tokio::signal::unix::{SignalKind, signal};
-        Ok(Self { terminate: signal(SignalKind::terminate())?, interrupt: signal(SignalKind::interrupt())? })
-    }
-
-    async fn next(&mut self) -> &'static str {
-        tokio::select! {
-            _ = self.terminate.recv() => "SIGTERM",
-            _ = self.interrupt.recv() => "SIGINT",
-        }
     }
 }

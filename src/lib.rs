@@ -75,6 +75,7 @@ pub mod metrics;
 pub mod protocol;
 pub mod rate;
 pub mod resp;
+pub mod signals;
 pub mod state;
 pub mod stats;
 pub mod transport;

@@ -6,8 +6,7 @@ use std::process::ExitCode;
 
 use anyhow::Context;
 use ws_gateway::config::{Action, Config, ConfigError, env_example, settings_markdown};
-use ws_gateway::gateway::Gateway;
-use ws_gateway::{healthcheck, limits, logging};
+use ws_gateway::{gateway, healthcheck, limits, logging};
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
@@ -58,7 +57,10 @@ fn run(config: Config) -> anyhow::Result<()> {
         .enable_all()
         .build()
         .context("the control threads could not be started")?;
-    control.block_on(async { Gateway::build(config).await?.run().await })
+    let served = control.block_on(gateway::serve(config));
+    // What is left is not waited for: a start or a drain that a signal has ended.
+    control.shutdown_background();
+    served
 }
 
 /// Help and version go to standard output, everything else is an error.

@@ -49,6 +49,7 @@ mod redis_loss;
 mod resume_across_gateways;
 mod scale_out_through_nginx;
 mod sequence_gaps;
+mod signals_end_it_at_any_time;
 mod silent_topics_are_stale;
 mod slow_client_is_closed;
 mod slow_client_ladder;
