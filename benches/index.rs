@@ -104,7 +104,7 @@ fn find(c: &mut Criterion) {
                 let mut found = |id: TopicId| {
                     let mut found = index.subscribers(id).len();
                     if index.has_patterns() {
-                        let pattern = index.patterns_of(id).first().copied();
+                        let pattern = index.touch(id).first().copied();
                         found += pattern.map_or(0, |pattern| index.subscribers(pattern).len());
                     }
                     found

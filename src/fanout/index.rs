@@ -1,18 +1,38 @@
-//! Who wants what, on one shard: topic → subscribers and client → topics. Pure.
+//! Who is subscribed to what on one shard: topic → clients and client → topics. Pure.
 //!
-//! Every operation costs what the client itself holds or names, never what others do: a subscriber's place in a
-//! topic's list is known from both sides, so leaving is a `swap_remove` and one fix-up.
+//! A *topic* is an event type with a symbol or a pattern ([`Subject`]). Ingest gives it an id while any shard wants it, and all its
+//! events come under that id. A *hold* is a request under way that names the topic: the topic stays until the request is answered.
 //!
-//! A topic comes to life in two steps, because ingest owns interest: [`Index::hold`] for a request that is under way
-//! (`true` = ingest must be asked), [`Index::grant`] with ingest's answer, then [`Index::subscribe`]. Or ingest finds it because
-//! a pattern matches it ([`Index::topic_opened`]). It ends with its last subscriber or hold, once no pattern matches it either,
-//! and the caller tells ingest what [`Index::take_unwanted`] has.
+//! An operation costs what its own client holds or names, never what other clients hold. A subscription is stored on both sides,
+//! each with its place on the other, so that ending one is a `swap_remove` and one correction.
 //!
-//! Topics that live by patterns alone are bounded: one that is idle is given back ([`Index::take_retiring`], and see
-//! `retire.rs`). It is *leaving* then: events that were on their way still come under its id and are delivered, until
-//! ingest says that none is left ([`Index::topic_retired`]). Who asks for it meanwhile has to ask ingest, as for one that is not there.
+//! # The life of a topic
 //!
-//! Patterns are topics as well, with subscribers like any other; see [`Index::patterns_of`].
+//! ```text
+//!          hold                grant or topic_opened
+//!  gone ─────────► Asked ───────────────────────────────► Live
+//!   │ ▲              ▲                                    ▲ │ │
+//!   │ │              │ topic_retired, and a request waits │ │ │
+//!   │ │              └──────────────────┐                 │ │ │
+//!   │ │  topic_retired                  │   idle          │ │ │
+//!   │ ├──────────────────────────── Retiring ◄────────────┼─┘ │
+//!   │ │  nobody wants it                                  │   │
+//!   │ └───────────────────────────────────────────────────┼───┘
+//!   │    topic_opened                                     │
+//!   └─────────────────────────────────────────────────────┘
+//! ```
+//!
+//! - **Asked**: a request names the topic, and ingest has been asked for its id ([`Index::hold`] returned `true`).
+//! - **Live**: events come under its id, by ingest's answer ([`Index::grant`]) or because ingest found that a pattern of this shard
+//!   matches the topic ([`Index::topic_opened`]). [`Index::subscribe`] turns holds of live topics into subscriptions.
+//! - A live topic ends when it has no subscriber and no hold left and no pattern matches it. The caller tells ingest
+//!   ([`Index::take_unwanted`]).
+//! - **Retiring**: only patterns want the topic, there are too many of those, and this one is idle (see `retire.rs`). The caller gives
+//!   the id back to ingest ([`Index::take_retiring`]). Events that were on their way still come under it and are delivered,
+//!   until ingest says that none is left ([`Index::topic_retired`]). A request that names it meanwhile asks ingest again.
+//!
+//! Patterns pass through the same states but never retire. They have subscribers like any topic; [`Index::touch`] finds those that
+//! match a symbol.
 
 mod patterns;
 mod retire;
@@ -30,39 +50,40 @@ use crate::limits;
 use crate::market::Subject;
 use crate::market::patterns::Patterns;
 
-/// Below so many held or named topics a scan beats a hash map.
+/// Up to this many subscriptions of a client, scanning them beats a hash map.
 const SCAN_MAX: usize = 32;
 
 /// The subscriptions of one shard; `K` names a client.
 #[derive(Debug)]
 pub struct Index<K: Key> {
+    /// The state of each topic that is not gone.
     by_subject: HashMap<Subject, Interest, RandomState>,
+    /// The topics that are live or retiring.
     topics: SecondaryMap<TopicId, Topic<K>>,
-    held: SecondaryMap<K, SmallVec<[Subscription; 1]>>,
-    subscriptions: usize,
+    subscriptions: SecondaryMap<K, SmallVec<[Subscription; 1]>>,
+    subscription_count: usize,
     patterns: Patterns<PatternEntry>,
-    /// That `patterns` has any, at hand for every run of events.
+    /// Cached `!patterns.is_empty()`; read once for every run of events.
     has_patterns: bool,
-    /// Goes up when a pattern comes to life or ends. Topics begin with 0: nothing is known of them.
+    /// Goes up when a pattern becomes live or ends. A topic begins with 0, so that its patterns are looked up at first use.
     epoch: u64,
-    /// Topics that nothing but patterns wants.
+    /// Topics that only patterns want.
     ring: ClockRing,
-    /// Ended, and ingest has yet to be told.
+    /// Topics that have ended and of which ingest has not been told yet.
     unwanted: Vec<TopicId>,
-    /// Retiring, and ingest has yet to be told.
+    /// Topics that are retiring and of which ingest has not been told yet.
     retiring: Vec<TopicId>,
 }
 
-/// Where a subject stands with ingest.
+/// The state of a topic that is not gone: see the module's drawing.
 #[derive(Debug)]
 enum Interest {
-    /// Asked for; so many requests wait for the answer.
+    /// Ingest has been asked, and `holds` requests wait for its answer.
     Asked {
         holds: u32,
     },
     Live(TopicId),
-    /// Given back to ingest, which has yet to say that no event comes under the old id any more. So many requests wait for its
-    /// answer behind that; the first of them has asked.
+    /// The id was given back, and ingest has not confirmed it yet. `holds` requests wait for a new id; the first of them asked for it.
     Retiring {
         holds: u32,
     },
@@ -72,15 +93,15 @@ enum Interest {
 struct Topic<K> {
     subject: Subject,
     subscribers: Vec<K>,
-    /// For each subscriber, where the topic stands among what that client holds.
+    /// For each subscriber, the topic's place among that client's subscriptions.
     places: Vec<u32>,
     /// Requests under way that name the topic.
     holds: u32,
-    /// Where it is listed while nothing but patterns wants it.
+    /// Where the topic is listed, while only patterns want it.
     pattern_only: Option<PatternOnly>,
-    /// Heard of since the search for an idle topic last came by.
+    /// An event has come since the clock hand last passed (see `retire.rs`).
     recent: bool,
-    /// The patterns that match the topic, as of [`Index::epoch`].
+    /// The patterns that match the topic, as they were when [`Index::epoch`] was `epoch`.
     patterns: SmallVec<[TopicId; 2]>,
     epoch: u64,
 }
@@ -99,12 +120,13 @@ impl<K> Topic<K> {
         }
     }
 
-    fn is_unwanted(&self) -> bool {
+    /// Whether nobody names the topic itself. A pattern may match it.
+    fn is_unnamed(&self) -> bool {
         self.subscribers.is_empty() && self.holds == 0
     }
 }
 
-/// One subscription as its client sees it.
+/// One entry of a client's list.
 #[derive(Debug, Clone, Copy)]
 struct Subscription {
     topic: TopicId,
@@ -126,8 +148,8 @@ impl<K: Key> Default for Index<K> {
         Self {
             by_subject: HashMap::default(),
             topics: SecondaryMap::new(),
-            held: SecondaryMap::new(),
-            subscriptions: 0,
+            subscriptions: SecondaryMap::new(),
+            subscription_count: 0,
             patterns: Patterns::default(),
             has_patterns: false,
             epoch: 1,
@@ -139,23 +161,23 @@ impl<K: Key> Default for Index<K> {
 }
 
 impl<K: Key> Index<K> {
-    /// An empty index with room for so many clients, and for so many topics that nothing but patterns wants
+    /// An empty index with room for `clients` clients. Idle topics retire once patterns alone want more than `max_opened_topics`
     /// ([`limits::OPENED_TOPICS_MAX`]).
     pub fn bounded(clients: usize, max_opened_topics: usize) -> Self {
         Self {
-            held: SecondaryMap::with_capacity(clients),
+            subscriptions: SecondaryMap::with_capacity(clients),
             ring: ClockRing::new(max_opened_topics),
             ..Self::default()
         }
     }
 
-    /// The clients that are subscribed to a topic (or pattern) itself, in no particular order.
+    /// The clients that are subscribed to exactly this topic or pattern, in no particular order.
     #[inline]
     pub fn subscribers(&self, topic: TopicId) -> &[K] {
         self.topics.get(topic).map_or(&[], |topic| &topic.subscribers)
     }
 
-    /// A live topic's name.
+    /// What a live or retiring topic is.
     pub fn subject(&self, topic: TopicId) -> Option<&Subject> {
         self.topics.get(topic).map(|topic| &topic.subject)
     }
@@ -165,35 +187,35 @@ impl<K: Key> Index<K> {
         self.live(subject)
     }
 
-    /// What a client holds, in the order in which it was first subscribed.
+    /// What a client is subscribed to, in the order in which it subscribed.
     pub fn subjects_of(&self, client: K) -> impl Iterator<Item = &Subject> {
-        self.held_by(client).iter().filter_map(|held| self.subject(held.topic))
+        self.list_of(client).iter().filter_map(|subscription| self.subject(subscription.topic))
     }
 
-    /// The ids of what a client holds.
+    /// The ids of what a client is subscribed to.
     pub fn topics_of(&self, client: K) -> HashSet<TopicId, RandomState> {
-        self.held_by(client).iter().map(|held| held.topic).collect()
+        self.list_of(client).iter().map(|subscription| subscription.topic).collect()
     }
 
-    /// How many topics a client would hold if it subscribed to `subjects` (which have no repeats).
+    /// How many subscriptions a client would have if it subscribed to `subjects` (which have no repeats).
     pub fn count_with(&self, client: K, subjects: &[Subject]) -> usize {
-        let held = self.held_by(client);
-        let lookup = Lookup::new(held, subjects.len());
-        let known = |subject| self.live(subject).is_some_and(|topic| lookup.find(held, topic).is_some());
-        held.len() + subjects.iter().filter(|subject| !known(subject)).count()
+        let list = self.list_of(client);
+        let lookup = Lookup::new(list, subjects.len());
+        let known = |subject| self.live(subject).is_some_and(|topic| lookup.find(list, topic).is_some());
+        list.len() + subjects.iter().filter(|subject| !known(subject)).count()
     }
 
     /// How many (client, topic) pairs there are.
     pub fn subscriptions(&self) -> usize {
-        self.subscriptions
+        self.subscription_count
     }
 
-    /// How many topics and patterns are live, wanted by somebody here with ingest's consent, or leaving.
+    /// How many topics and patterns are live or retiring.
     pub fn topics(&self) -> usize {
         self.topics.len()
     }
 
-    /// Keeps subjects for a request under way. Returns those that ingest must be asked for.
+    /// Holds each of `subjects` for a request under way. Returns those that ingest must be asked for.
     pub fn hold_all(&mut self, subjects: &[Subject]) -> Vec<Subject> {
         let mut to_ask = Vec::new();
         for subject in subjects {
@@ -204,7 +226,7 @@ impl<K: Key> Index<K> {
         to_ask
     }
 
-    /// Keeps a subject for a request under way. `true`: ingest must be asked for it.
+    /// Holds a subject for a request under way. `true`: ingest must be asked for it.
     pub fn hold(&mut self, subject: &Subject) -> bool {
         match self.by_subject.get_mut(subject) {
             Some(Interest::Asked { holds }) => *holds += 1,
@@ -228,13 +250,13 @@ impl<K: Key> Index<K> {
         false
     }
 
-    /// Whether every one of `subjects` is live: a request for them needs no answer from ingest.
+    /// Whether each of `subjects` is live: a request for them needs no answer from ingest.
     pub fn all_live(&self, subjects: &[Subject]) -> bool {
         subjects.iter().all(|subject| self.live(subject).is_some())
     }
 
-    /// Ingest's answer: events of `subject` will come under `topic` from now on. Nothing new if the topic was opened
-    /// meanwhile.
+    /// Ingest's answer: events of `subject` come under `topic` from now on. Changes nothing if the topic was opened meanwhile, as it has
+    /// the same id then.
     pub fn grant(&mut self, subject: Subject, topic: TopicId) {
         let Some(interest) = self.by_subject.get_mut(&subject) else { return };
         let Interest::Asked { holds } = *interest else { return };
@@ -245,26 +267,27 @@ impl<K: Key> Index<K> {
 
     /// Turns the holds of a request into subscriptions. All of `subjects` (no repeats) are live.
     pub fn subscribe(&mut self, client: K, subjects: &[Subject]) {
-        if self.held.get(client).is_none() {
-            self.held.insert(client, SmallVec::new());
+        if self.subscriptions.get(client).is_none() {
+            self.subscriptions.insert(client, SmallVec::new());
         }
-        let lookup = Lookup::new(self.held_by(client), subjects.len());
+        let lookup = Lookup::new(self.list_of(client), subjects.len());
         for subject in subjects {
             let Some(Interest::Live(id)) = self.by_subject.get(subject) else { continue };
-            let (Some(topic), Some(held)) = (self.topics.get_mut(*id), self.held.get_mut(client)) else {
+            let (Some(topic), Some(list)) = (self.topics.get_mut(*id), self.subscriptions.get_mut(client))
+            else {
                 continue;
             };
             topic.holds -= 1;
-            if lookup.find(held, *id).is_none() {
-                held.push(Subscription { topic: *id, place: topic.subscribers.len() as u32 });
+            if lookup.find(list, *id).is_none() {
+                list.push(Subscription { topic: *id, place: topic.subscribers.len() as u32 });
                 topic.subscribers.push(client);
-                topic.places.push(held.len() as u32 - 1);
-                self.subscriptions += 1;
+                topic.places.push(list.len() as u32 - 1);
+                self.subscription_count += 1;
             }
         }
     }
 
-    /// Gives up the holds of a request whose client has gone.
+    /// Drops the holds of an answered request whose client has gone.
     pub fn drop_holds(&mut self, subjects: &[Subject]) {
         for subject in subjects {
             let Some(id) = self.live(subject) else { continue };
@@ -274,43 +297,43 @@ impl<K: Key> Index<K> {
         }
     }
 
-    /// The topics that nobody here wants any more, since the last time this was asked: ingest is to be told.
+    /// Takes the topics that have ended since the last call. The caller tells ingest that this shard doesn't want them any more.
     pub fn take_unwanted(&mut self) -> Vec<TopicId> {
         std::mem::take(&mut self.unwanted)
     }
 
-    /// Ends the subscriptions to those of `subjects` (no repeats) that the client holds; returns them in that order.
+    /// Ends the client's subscriptions to `subjects` (no repeats), as far as it has them; returns those, in that order.
     pub fn unsubscribe(&mut self, client: K, subjects: &[Subject]) -> Vec<Left> {
-        let held = self.held_by(client);
-        let lookup = Lookup::new(held, subjects.len());
-        let wanted = subjects.iter().filter_map(|subject| lookup.find(held, self.live(subject)?));
-        let positions: Vec<usize> = wanted.collect();
+        let list = self.list_of(client);
+        let lookup = Lookup::new(list, subjects.len());
+        let found = subjects.iter().filter_map(|subject| lookup.find(list, self.live(subject)?));
+        let positions: Vec<usize> = found.collect();
         let left = positions.iter().filter_map(|position| self.leave(client, *position)).collect();
         self.close_gaps(client, &positions);
         left
     }
 
-    /// Ends everything a client holds.
+    /// Ends all subscriptions of a client.
     pub fn disconnect(&mut self, client: K) {
-        for position in 0..self.held_by(client).len() {
+        for position in 0..self.list_of(client).len() {
             self.leave(client, position);
         }
-        self.held.remove(client);
+        self.subscriptions.remove(client);
     }
 
-    /// Takes the client off the topic that it holds at `position`; its own list is left to the caller.
+    /// Takes the client off the topic at `position` of its list. The caller takes the entry off the list.
     fn leave(&mut self, client: K, position: usize) -> Option<Left> {
-        let Subscription { topic: id, place } = *self.held.get(client)?.get(position)?;
+        let Subscription { topic: id, place } = *self.subscriptions.get(client)?.get(position)?;
         let topic = self.topics.get_mut(id)?;
         let place = place as usize;
         topic.subscribers.swap_remove(place);
         topic.places.swap_remove(place);
         if let (Some(moved), Some(at)) = (topic.subscribers.get(place), topic.places.get(place))
-            && let Some(held) = self.held.get_mut(*moved)
+            && let Some(list) = self.subscriptions.get_mut(*moved)
         {
-            held[*at as usize].place = place as u32;
+            list[*at as usize].place = place as u32;
         }
-        self.subscriptions -= 1;
+        self.subscription_count -= 1;
         let subject = topic.subject.clone();
         self.end_if_unwanted(id);
         Some(Left { topic: id, subject })
@@ -318,30 +341,31 @@ impl<K: Key> Index<K> {
 
     /// Removes the entries at `positions` from the client's list, keeping the order of the rest.
     fn close_gaps(&mut self, client: K, positions: &[usize]) {
-        let Some(held) = self.held.get_mut(client) else { return };
+        let Some(list) = self.subscriptions.get_mut(client) else { return };
         let mut gone = positions.to_vec();
         gone.sort_unstable();
         let Some(&first) = gone.first() else { return };
         let mut gone = gone.into_iter().peekable();
         let mut to = first;
-        for from in first..held.len() {
+        for from in first..list.len() {
             if gone.next_if_eq(&from).is_some() {
                 continue;
             }
-            held[to] = held[from];
-            if let Some(topic) = self.topics.get_mut(held[to].topic) {
-                topic.places[held[to].place as usize] = to as u32;
+            list[to] = list[from];
+            if let Some(topic) = self.topics.get_mut(list[to].topic) {
+                topic.places[list[to].place as usize] = to as u32;
             }
             to += 1;
         }
-        held.truncate(to);
-        if held.len() <= held.inline_size() {
-            held.shrink_to_fit();
+        list.truncate(to);
+        if list.len() <= list.inline_size() {
+            list.shrink_to_fit();
         }
     }
 
+    /// Ends a live topic without subscribers and holds, unless a pattern matches it: then it is listed with that pattern.
     fn end_if_unwanted(&mut self, id: TopicId) {
-        if !self.topics.get(id).is_some_and(Topic::is_unwanted) || self.list(id) {
+        if !self.topics.get(id).is_some_and(Topic::is_unnamed) || self.list_with_pattern(id) {
             return;
         }
         if let Some(topic) = self.topics.remove(id) {
@@ -358,26 +382,28 @@ impl<K: Key> Index<K> {
         }
     }
 
-    fn held_by(&self, client: K) -> &[Subscription] {
-        self.held.get(client).map_or(&[], |held| held)
+    fn list_of(&self, client: K) -> &[Subscription] {
+        self.subscriptions.get(client).map_or(&[], |list| list)
     }
 }
 
-/// Finds a topic among what a client holds: by scanning a short list, by a map made for the request for a long one.
+/// Finds a topic in a client's list: a short list is scanned, for a long one the request makes a map.
 struct Lookup(Option<HashMap<TopicId, usize, RandomState>>);
 
 impl Lookup {
-    fn new(held: &[Subscription], lookups: usize) -> Self {
-        if held.len() <= SCAN_MAX || lookups <= 1 {
+    fn new(list: &[Subscription], lookups: usize) -> Self {
+        if list.len() <= SCAN_MAX || lookups <= 1 {
             return Self(None);
         }
-        Self(Some(held.iter().enumerate().map(|(position, held)| (held.topic, position)).collect()))
+        let positions =
+            list.iter().enumerate().map(|(position, subscription)| (subscription.topic, position));
+        Self(Some(positions.collect()))
     }
 
-    fn find(&self, held: &[Subscription], topic: TopicId) -> Option<usize> {
+    fn find(&self, list: &[Subscription], topic: TopicId) -> Option<usize> {
         match &self.0 {
             Some(map) => map.get(&topic).copied(),
-            None => held.iter().position(|held| held.topic == topic),
+            None => list.iter().position(|subscription| subscription.topic == topic),
         }
     }
 }

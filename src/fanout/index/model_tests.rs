@@ -1,5 +1,5 @@
-//! The index against a naive model: two plain maps that are searched from end to end. Patterns are among what is subscribed to,
-//! and so few topics may live by them alone that some are given back all the time.
+//! The index against a naive model: two plain maps that are searched from end to end. Patterns are among the subscriptions, and the
+//! bound on topics that only patterns want is so low that some retire all the time.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -17,14 +17,14 @@ const NUMBERS: u8 = 62;
 enum Op {
     Connect,
     Subscribe(usize, Vec<u8>),
-    /// The client goes away between ingest's answer and its subscription.
+    /// A client disconnects between ingest's answer and its subscription.
     Abandon(Vec<u8>),
     Unsubscribe(usize, Vec<u8>),
     Disconnect(usize),
-    /// Ingest finds symbols.
+    /// Ingest finds symbols that patterns match.
     Open(Vec<u8>),
-    /// Ingest answers what was given back.
-    Close,
+    /// Ingest confirms the topics that are retiring.
+    Retire,
 }
 
 fn op() -> impl Strategy<Value = Op> {
@@ -38,7 +38,7 @@ fn op() -> impl Strategy<Value = Op> {
         4 => (any::<usize>(), shuffled()).prop_map(|(client, symbols)| Op::Unsubscribe(client, symbols)),
         1 => any::<usize>().prop_map(Op::Disconnect),
         4 => shuffled().prop_map(Op::Open),
-        2 => Just(Op::Close),
+        2 => Just(Op::Retire),
     ]
 }
 
@@ -63,8 +63,8 @@ struct World {
     ingest: SlotMap<TopicId, Subject>,
     clients: SlotMap<DefaultKey, ()>,
     model: BTreeMap<DefaultKey, Vec<u8>>,
-    /// Given back, and ingest has yet to answer.
-    leaving: Vec<TopicId>,
+    /// Given back, and ingest has not confirmed it yet.
+    retiring: Vec<TopicId>,
 }
 
 impl World {
@@ -74,7 +74,7 @@ impl World {
             ingest: SlotMap::with_key(),
             clients: SlotMap::new(),
             model: BTreeMap::new(),
-            leaving: Vec::new(),
+            retiring: Vec::new(),
         }
     }
 
@@ -82,7 +82,7 @@ impl World {
         self.model.values().flatten().map(|number| subject(*number)).collect()
     }
 
-    /// Ingest sends a symbol to the shard if a pattern there matches it and it isn't sent already.
+    /// Ingest opens a symbol to the shard if a pattern there matches it and the shard doesn't have it already.
     fn open(&mut self, number: u8) {
         let symbol = subject(number);
         let is_matched = self.wanted().iter().any(|pattern| is_match(pattern, &symbol));
@@ -92,9 +92,9 @@ impl World {
         }
     }
 
-    fn close(&mut self) {
-        for id in self.leaving.drain(..) {
-            assert!(self.index.subject(id).is_some(), "what comes until now can be delivered");
+    fn retire(&mut self) {
+        for id in self.retiring.drain(..) {
+            assert!(self.index.subject(id).is_some(), "events that came until now can be delivered");
             self.ingest.remove(id);
             self.index.topic_retired(id);
         }
@@ -108,8 +108,8 @@ impl World {
     fn hold(&mut self, symbols: &[u8]) -> Vec<Subject> {
         let symbols: Vec<Subject> = symbols.iter().map(|number| subject(*number)).collect();
         let asked: Vec<_> = symbols.iter().filter(|symbol| self.index.hold(symbol)).cloned().collect();
-        // The answer comes behind those to what was given back before.
-        self.close();
+        // Ingest answers in order: first it confirms what was given back before.
+        self.retire();
         for symbol in asked {
             assert!(!self.index.all_live(std::slice::from_ref(&symbol)));
             let id = self.ingest.insert(symbol.clone());
@@ -148,7 +148,7 @@ impl World {
                 assert_eq!(left.iter().map(|left| left.subject.clone()).collect::<Vec<_>>(), expected);
             }
             Op::Open(numbers) => numbers.iter().for_each(|number| self.open(*number)),
-            Op::Close => self.close(),
+            Op::Retire => self.retire(),
             Op::Disconnect(pick) => {
                 let Some(client) = self.client(*pick) else { return };
                 self.model.remove(&client);
@@ -159,9 +159,9 @@ impl World {
         self.forget();
     }
 
-    /// Ingest frees what the index has ended: exactly what nobody holds.
+    /// Ingest frees the topics that the index has ended: exactly those that nobody wants.
     fn forget(&mut self) {
-        self.leaving.extend(self.index.take_retiring());
+        self.retiring.extend(self.index.take_retiring());
         for id in self.index.take_unwanted() {
             assert!(self.ingest.remove(id).is_some(), "released twice, or never granted");
         }
@@ -173,14 +173,19 @@ impl World {
         assert_eq!(self.index.topics(), self.ingest.len(), "ingest knows the live topics and no other");
         let known: BTreeSet<_> = self.ingest.values().cloned().collect();
         assert!(known.is_superset(&wanted), "and these are the wanted ones");
-        let opened = known.len() - wanted.len() - self.leaving.len();
+        let opened = known.len() - wanted.len() - self.retiring.len();
         assert!(opened <= limits::OPENED_TOPICS_FACTOR * OPENED_MAX, "and {opened} that patterns match");
         for (id, topic) in &self.ingest {
-            let patterns: BTreeSet<_> = self.index.patterns_of(id).iter().copied().collect();
+            let looked_up = self.index.patterns_of(id);
+            let patterns: BTreeSet<_> = looked_up.iter().copied().collect();
             let matching = self.ingest.iter().filter(|(_, pattern)| is_match(pattern, topic));
             assert_eq!(patterns, matching.map(|(id, _)| id).collect());
+            // Touching would keep topics from retiring: every other one is.
+            if id.data().as_ffi() % 2 == 0 {
+                assert_eq!(self.index.touch(id), &*looked_up, "what was looked up before still holds");
+            }
             let is_wanted = wanted.contains(topic) || !patterns.is_empty();
-            assert!(is_wanted || self.leaving.contains(&id), "{topic:?} lives without anybody");
+            assert!(is_wanted || self.retiring.contains(&id), "{topic:?} is live and nobody wants it");
         }
         assert_eq!(self.index.subscriptions(), self.model.values().map(Vec::len).sum::<usize>());
         for (id, name) in &self.ingest {

@@ -1,9 +1,10 @@
-//! Patterns on one shard: what they match beyond the exact subscriptions, and which topics live only by them.
+//! Patterns on one shard: which of them match a topic, and which topics are live only because of them.
 //!
-//! A topic that nothing but patterns wants is *listed* by one of them, so that a pattern's end costs a walk over what it lists
-//! and nothing else. It is so exactly as long as it has neither subscribers nor holds of its own.
+//! A topic that is live without subscribers and holds of its own is *listed* with the longest pattern that matches it. So the end of a
+//! pattern costs a walk over its list, and nothing else.
 
 use slotmap::Key;
+use smallvec::SmallVec;
 
 use super::retire::PatternOnly;
 use super::{Index, Interest, Topic};
@@ -13,25 +14,25 @@ use crate::market::{Name, Subject};
 /// A pattern that is live or asked for.
 #[derive(Debug)]
 pub(super) struct PatternEntry {
-    /// Null as long as ingest has not granted it.
+    /// Null until ingest has granted the pattern.
     id: TopicId,
-    /// Length of the pattern's prefix, by which a topic's name leads here.
+    /// Length of the pattern's prefix: with a topic's name it leads back to this entry.
     prefix_bytes: u8,
-    /// Topics that nothing but patterns wants.
+    /// The topics listed with this pattern.
     pub(super) listed: Vec<TopicId>,
 }
 
 impl<K: Key> Index<K> {
-    /// Whether any pattern is live or asked for: without one a topic's subscribers are all there is to it.
+    /// Whether any pattern is live or asked for. If not, a topic's events go to its own subscribers only.
     #[inline]
     pub fn has_patterns(&self) -> bool {
         self.has_patterns
     }
 
-    /// The live patterns that match a topic, the longest first. Looked up again only after a pattern has come or gone. As this is
-    /// asked for each run of events, it also notes that the topic isn't idle.
+    /// An event of a topic has come. Returns the live patterns that match the topic, the longest first, and protects the topic from
+    /// retiring for a while. What matches is looked up only if a pattern has come or gone since the topic's last event.
     #[inline]
-    pub fn patterns_of(&mut self, topic: TopicId) -> &[TopicId] {
+    pub fn touch(&mut self, topic: TopicId) -> &[TopicId] {
         let Some(topic) = self.topics.get_mut(topic) else { return &[] };
         topic.recent = true;
         if topic.epoch != self.epoch {
@@ -45,12 +46,22 @@ impl<K: Key> Index<K> {
         &topic.patterns
     }
 
+    /// The live patterns that match a topic, the longest first, looked up for this call. For bookkeeping: the topic is not
+    /// protected from retiring.
+    pub fn patterns_of(&self, topic: TopicId) -> SmallVec<[TopicId; 2]> {
+        let subject = self.subject(topic);
+        let symbol = subject.and_then(|subject| Some((subject.event_type, subject.name.symbol()?)));
+        let entries =
+            symbol.map(|(event_type, symbol)| self.patterns.matching(event_type, symbol.as_bytes()));
+        entries.into_iter().flatten().map(|entry| entry.id).filter(|id| !id.is_null()).collect()
+    }
+
     /// Ingest has found a topic that a pattern of this shard matches: its events come under `id` from now on. If the pattern
-    /// has ended meanwhile, the topic is [unwanted](Index::take_unwanted).
+    /// has ended meanwhile, the topic ends at once ([`Index::take_unwanted`]).
     pub fn topic_opened(&mut self, subject: Subject, id: TopicId) {
         let Name::Symbol(symbol) = &subject.name else { return };
         match self.by_subject.get_mut(&subject) {
-            // A leaving one is opened again only behind its `closed`.
+            // Ingest opens a retiring topic again only after it has confirmed that it is retired.
             Some(Interest::Live(_) | Interest::Retiring { .. }) => {}
             Some(interest @ Interest::Asked { .. }) => {
                 let Interest::Asked { holds } = *interest else { return };
@@ -63,13 +74,13 @@ impl<K: Key> Index<K> {
             None => {
                 self.by_subject.insert(subject.clone(), Interest::Live(id));
                 self.topics.insert(id, Topic::new(subject, 0));
-                self.list(id);
+                self.list_with_pattern(id);
             }
         }
     }
 
-    /// Has the longest pattern that matches a topic keep it; `false` if none does.
-    pub(super) fn list(&mut self, id: TopicId) -> bool {
+    /// Lists a topic with the longest pattern that matches it; `false` if none does.
+    pub(super) fn list_with_pattern(&mut self, id: TopicId) -> bool {
         if !self.has_patterns {
             return false;
         }
@@ -91,7 +102,7 @@ impl<K: Key> Index<K> {
         true
     }
 
-    /// A pattern is asked for: from now on topics that it matches stay.
+    /// If the subject is a pattern, ingest is about to be asked for it: from now on the topics that it matches stay live.
     pub(super) fn pattern_asked(&mut self, subject: &Subject) {
         if let Name::Pattern(pattern) = &subject.name {
             let prefix_bytes = pattern.prefix().len() as u8;
@@ -101,7 +112,7 @@ impl<K: Key> Index<K> {
         }
     }
 
-    /// A pattern is live.
+    /// If the subject is a pattern, it is live from now on.
     pub(super) fn pattern_granted(&mut self, subject: &Subject, id: TopicId) {
         if let Name::Pattern(pattern) = &subject.name
             && let Some(entry) = self.patterns.get_mut(subject.event_type, pattern)
@@ -111,13 +122,13 @@ impl<K: Key> Index<K> {
         }
     }
 
-    /// A pattern has ended: what it lists goes, unless another pattern lists it then.
+    /// If the subject is a pattern, it has ended: each topic of its list ends too, unless another pattern matches it.
     pub(super) fn pattern_ended(&mut self, subject: &Subject) {
         let Name::Pattern(pattern) = &subject.name else { return };
         let Some(entry) = self.patterns.remove(subject.event_type, pattern) else { return };
         self.has_patterns = !self.patterns.is_empty();
         self.epoch += 1;
-        // All of them first: what another pattern lists from now on may make others of them leave.
+        // Two passes: listing a topic with another pattern may make others retire, which must not be on the removed list any more.
         entry.listed.iter().for_each(|id| self.unlist(*id));
         entry.listed.iter().for_each(|id| self.end_if_unwanted(*id));
     }

@@ -1,7 +1,10 @@
-//! Topics that live by patterns alone, bounded: an upstream may publish ever new symbols.
+//! Retiring: a bound on the topics that only patterns want, as an upstream may publish ever new symbols.
 //!
-//! Over the bound a second-chance search of a few steps takes those that were not heard of since it last came by. Twice over it,
-//! it takes whatever it comes upon. They begin to leave; see [`Index`]'s module for what that means.
+//! The algorithm is the second-chance (clock) eviction of page caches. All such topics form a ring, and a hand moves around it, a few
+//! steps whenever one is added beyond the bound. The hand passes a topic over once if an event of it has come since its last visit;
+//! another topic begins to retire. Beyond [`limits::OPENED_TOPICS_FACTOR`] times the bound, no topic is passed over.
+//!
+//! For what retiring means, see the states in the module of [`Index`].
 
 use slotmap::Key;
 
@@ -9,18 +12,18 @@ use super::{Index, Interest};
 use crate::bus::TopicId;
 use crate::limits;
 
-/// Where a topic is listed while nothing but patterns wants it.
+/// Where a topic that only patterns want is listed.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct PatternOnly {
-    /// Which pattern lists it: the one that is so long a beginning of its name.
+    /// The pattern that lists the topic is this many bytes of the topic's name.
     pub(super) prefix_bytes: u8,
-    /// Its place among what that pattern lists.
+    /// The topic's place in that pattern's list.
     pub(super) place: u32,
-    /// Its place in the ring.
+    /// The topic's place in the ring.
     pub(super) ring_place: u32,
 }
 
-/// All topics that are listed, and where the search for an idle one goes on.
+/// All topics that only patterns want, and the clock hand.
 #[derive(Debug)]
 pub(super) struct ClockRing {
     topics: Vec<TopicId>,
@@ -33,14 +36,14 @@ impl ClockRing {
         Self { topics: Vec::new(), hand: 0, max }
     }
 
-    /// Returns the topic's place.
+    /// Adds a topic; returns its place.
     pub(super) fn push(&mut self, id: TopicId) -> u32 {
         self.topics.push(id);
         self.topics.len() as u32 - 1
     }
 
-    /// Where the search goes on, and whether what is there has a second chance; `None` within the bound.
-    fn next(&mut self) -> Option<(TopicId, bool)> {
+    /// Advances the clock hand. Returns the topic there, and whether a recent event protects it; `None` within the bound.
+    fn advance(&mut self) -> Option<(TopicId, bool)> {
         let count = self.topics.len();
         if count <= self.max {
             return None;
@@ -51,14 +54,13 @@ impl ClockRing {
 }
 
 impl<K: Key> Index<K> {
-    /// The topics that have begun to leave since the last time this was asked: ingest is to be told, and will answer with
+    /// Takes the topics that have begun to retire since the last call. The caller gives their ids back to ingest, which answers with
     /// [`Index::topic_retired`].
     pub fn take_retiring(&mut self) -> Vec<TopicId> {
         std::mem::take(&mut self.retiring)
     }
 
-    /// Ingest has ceased to send a topic that was given back: nothing comes under `id` any more, unless it is opened or granted
-    /// anew.
+    /// Ingest has taken a retiring topic's id back: no event comes under `id` any more, unless ingest opens or grants it again.
     pub fn topic_retired(&mut self, id: TopicId) {
         let Some(topic) = self.topics.get(id) else { return };
         let Some(interest) = self.by_subject.get_mut(&topic.subject) else { return };
@@ -71,12 +73,12 @@ impl<K: Key> Index<K> {
         self.topics.remove(id);
     }
 
-    /// Over the bound, a few topics are looked at, and those that are idle begin to leave.
+    /// While the ring is over its bound, moves the hand a few steps: idle topics begin to retire.
     pub(super) fn retire_idle(&mut self) {
         for _ in 0..limits::FORGET_STEPS {
-            let Some((id, has_second_chance)) = self.ring.next() else { return };
+            let Some((id, is_protected_if_recent)) = self.ring.advance() else { return };
             let Some(topic) = self.topics.get_mut(id) else { continue };
-            if std::mem::take(&mut topic.recent) && has_second_chance {
+            if std::mem::take(&mut topic.recent) && is_protected_if_recent {
                 continue;
             }
             if let Some(interest) = self.by_subject.get_mut(&topic.subject) {
@@ -87,14 +89,14 @@ impl<K: Key> Index<K> {
         }
     }
 
-    /// Takes a topic off the lists of those that nothing but patterns wants, if it is there.
+    /// Takes a topic off its pattern's list and the ring, if it is there.
     pub(super) fn unlist(&mut self, id: TopicId) {
         let Self { topics, patterns, ring, .. } = self;
         let Some(topic) = topics.get_mut(id) else { return };
         let Some(PatternOnly { prefix_bytes, place, ring_place }) = topic.pattern_only.take() else { return };
         let symbol = topic.subject.name.symbol().map_or(&[][..], |symbol| symbol.as_bytes());
         let prefix = symbol.get(..prefix_bytes as usize).unwrap_or_default();
-        // Without its pattern if that is just ending.
+        // There is no entry if the pattern is just ending.
         let entry = patterns.of_prefix_mut(topic.subject.event_type, prefix);
         if let Some(moved) = entry.and_then(|entry| swap_remove(&mut entry.listed, place))
             && let Some(pattern_only) = topics.get_mut(moved).and_then(|topic| topic.pattern_only.as_mut())
@@ -111,7 +113,7 @@ impl<K: Key> Index<K> {
 
 #[cfg(test)]
 impl<K: Key> Index<K> {
-    /// The lists have exactly the topics that are live and wanted by nothing but patterns, and each knows its places.
+    /// Checks that the ring and the patterns' lists have exactly the live topics that only patterns want, each at its place.
     pub(super) fn check_lists(&mut self) {
         for (place, id) in self.ring.topics.iter().enumerate() {
             let topic = &self.topics[*id];
@@ -128,11 +130,11 @@ impl<K: Key> Index<K> {
             Interest::Live(id) => Some(&self.topics[*id]),
             Interest::Asked { .. } | Interest::Retiring { .. } => None,
         });
-        assert_eq!(live.filter(|topic| topic.is_unwanted()).count(), self.ring.topics.len());
+        assert_eq!(live.filter(|topic| topic.is_unnamed()).count(), self.ring.topics.len());
     }
 }
 
-/// Takes out what is at `place`; returns what has moved there.
+/// Takes the topic at `place` out of a list; returns the one that is there now.
 fn swap_remove(list: &mut Vec<TopicId>, place: u32) -> Option<TopicId> {
     list.swap_remove(place as usize);
     list.get(place as usize).copied()
@@ -184,13 +186,13 @@ mod tests {
     }
 
     #[test]
-    fn the_idle_leave_and_the_busy_stay() {
+    fn the_idle_retire_and_the_busy_stay() {
         let mut world = world(100);
         let busy: Vec<_> = (0..50).map(|n| world.open(&format!("BUSY{n}"))).collect();
         let mut retired = 0;
         for n in 0..10_000 {
             world.open(&format!("ONCE{n}"));
-            busy.iter().for_each(|id| assert_eq!(world.index.patterns_of(*id).len(), 1));
+            busy.iter().for_each(|id| assert_eq!(world.index.touch(*id).len(), 1));
             for id in world.index.take_retiring() {
                 assert!(!busy.contains(&id));
                 world.index.topic_retired(id);
@@ -202,38 +204,54 @@ mod tests {
         assert_eq!(world.index.take_unwanted(), []);
     }
 
+    /// What a client is told or asks of a topic is no event of it.
     #[test]
-    fn what_leaves_is_delivered_until_it_is_closed_and_asked_for_anew_meanwhile() {
+    fn looking_up_the_patterns_of_an_idle_topic_does_not_protect_it() {
+        let mut world = world(100);
+        let [idle, busy] = ["IDLE", "BUSY"].map(|name| world.open(name));
+        let mut retired = Vec::new();
+        for n in 0..1_000 {
+            world.index.touch(busy);
+            assert_eq!(world.index.patterns_of(idle).len(), usize::from(world.index.subject(idle).is_some()));
+            world.open(&format!("ONCE{n}"));
+            retired.append(&mut world.index.take_retiring());
+            retired.iter().for_each(|id| world.index.topic_retired(*id));
+        }
+        assert!(retired.contains(&idle) && !retired.contains(&busy));
+    }
+
+    #[test]
+    fn a_retiring_topic_is_delivered_until_it_is_retired_and_asked_for_again_meanwhile() {
         let mut world = world(0);
         let old = world.open("A");
         let symbol = [subject("A")];
         assert_eq!(world.index.take_retiring(), [old]);
-        assert_eq!(world.index.patterns_of(old).len(), 1);
+        assert_eq!(world.index.touch(old).len(), 1);
         assert_eq!(world.index.subject(old), Some(&symbol[0]));
         assert!(!world.index.all_live(&symbol));
-        assert!(world.index.hold(&symbol[0]), "ingest has ceased to send it");
-        assert!(!world.index.hold(&symbol[0]), "and has been asked");
+        assert!(world.index.hold(&symbol[0]), "ingest doesn't send it any more");
+        assert!(!world.index.hold(&symbol[0]), "ingest has been asked already");
         world.index.topic_retired(old);
         assert_eq!((world.index.subject(old), world.index.topics()), (None, 1));
         let new = world.grant(&symbol[0]);
         world.index.subscribe(world.client, &symbol);
         world.index.drop_holds(&symbol);
         world.index.topic_retired(new);
-        assert_eq!(world.index.subscribers(new), [world.client], "nobody has given that back");
+        assert_eq!(world.index.subscribers(new), [world.client], "the new id was not given back");
         assert_eq!(world.index.take_retiring(), []);
         world.index.unsubscribe(world.client, &symbol);
-        assert_eq!(world.index.take_retiring(), [new], "now nothing but the pattern wants it");
+        assert_eq!(world.index.take_retiring(), [new], "now only the pattern wants it");
         assert_eq!(world.index.take_unwanted(), []);
     }
 
     #[test]
-    fn what_another_pattern_takes_over_is_listed_once() {
+    fn a_topic_that_another_pattern_takes_over_is_listed_once() {
         let mut world = world(20);
         let pattern = [subject("A*")];
         assert!(world.index.hold(&pattern[0]));
         world.grant(&pattern[0]);
         world.index.subscribe(world.client, &pattern);
-        // One more than there should be, and most of them seem to be idle by now.
+        // One over the bound, after which most of them count as idle.
         (0..21).for_each(|n| _ = world.open(&format!("A{n}")));
         world.index.check_lists();
         world.index.unsubscribe(world.client, &pattern);
@@ -241,16 +259,16 @@ mod tests {
     }
 
     #[test]
-    fn a_pattern_may_end_while_topics_of_it_leave() {
+    fn a_pattern_may_end_while_topics_of_it_retire() {
         let mut world = world(1);
         let ids: Vec<_> = ["A", "B", "C", "D"].map(|name| world.open(name)).into();
-        let leaving = world.index.take_retiring();
-        assert!(!leaving.is_empty() && leaving.len() < ids.len());
+        let retiring = world.index.take_retiring();
+        assert!(!retiring.is_empty() && retiring.len() < ids.len());
         world.index.disconnect(world.client);
         let ended = world.index.take_unwanted();
-        assert_eq!(ended.len(), 1 + ids.len() - leaving.len());
-        assert!(leaving.iter().all(|id| !ended.contains(id)), "given back once");
-        leaving.into_iter().for_each(|id| world.index.topic_retired(id));
+        assert_eq!(ended.len(), 1 + ids.len() - retiring.len());
+        assert!(retiring.iter().all(|id| !ended.contains(id)), "given back once");
+        retiring.into_iter().for_each(|id| world.index.topic_retired(id));
         assert_eq!((world.index.topics(), world.index.has_patterns()), (0, false));
         assert_eq!(world.index.take_unwanted(), []);
     }

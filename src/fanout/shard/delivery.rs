@@ -92,7 +92,7 @@ impl Shard {
         let Self { conns, index, dirty, offers, .. } = self;
         *offers += 1;
         let patterns = match index.has_patterns() {
-            true => SmallVec::<[TopicId; 2]>::from_slice(index.patterns_of(topic)),
+            true => SmallVec::<[TopicId; 2]>::from_slice(index.touch(topic)),
             false => SmallVec::new(),
         };
         let mut offer_to = |subscription: TopicId| {

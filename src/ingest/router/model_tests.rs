@@ -177,7 +177,7 @@ impl Shard {
                 assert!(last.is_none_or(|last| last < event), "out of order");
             }
             let mut subscriptions = vec![entry.topic];
-            subscriptions.extend(self.index.patterns_of(entry.topic));
+            subscriptions.extend(self.index.touch(entry.topic));
             assert!(self.index.has_patterns() || subscriptions.len() == 1);
             let subscribers: BTreeSet<_> =
                 subscriptions.iter().flat_map(|id| self.index.subscribers(*id)).copied().collect();
