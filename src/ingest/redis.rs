@@ -22,6 +22,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::Command;
 use super::link::{Link, Lost, Stream};
+use crate::backoff::Backoff;
 use crate::bus::inbox::Sender;
 use crate::limits;
 use crate::resp::{Progress, Reply, ReplyLimits, RespError, parse_reply, write_command};
@@ -96,7 +97,8 @@ pub struct Links {
 /// Keeps a subscription alive until `shutdown`.
 pub async fn supervise(config: RedisConfig, links: Links, shutdown: CancellationToken) {
     let Links { ingest, mut lost, state, mut attempted } = links;
-    let mut backoff = Backoff::default();
+    let mut backoff = Backoff::new(limits::UPSTREAM_BACKOFF_MIN, limits::UPSTREAM_BACKOFF_MAX);
+    let mut rng = fastrand::Rng::new();
     loop {
         state.metrics.control.upstream_connects.add_shared(1);
         let outcome = tokio::select! {
@@ -106,7 +108,7 @@ pub async fn supervise(config: RedisConfig, links: Links, shutdown: Cancellation
         let told = attempted.take();
         match outcome {
             Ok(link) => {
-                backoff = Backoff::default();
+                backoff.reset();
                 tracing::info!(
                     address = %config.connection.addr(),
                     patterns = config.patterns.join(" "),
@@ -130,23 +132,8 @@ pub async fn supervise(config: RedisConfig, links: Links, shutdown: Cancellation
         }
         tokio::select! {
             () = shutdown.cancelled() => return,
-            () = tokio::time::sleep(backoff.next()) => {}
+            () = tokio::time::sleep(backoff.next_pause_between(0.5, &mut rng)) => {}
         }
-    }
-}
-
-/// The waits between attempts: doubling from a tenth of a second to the cap, each drawn from its upper half.
-#[derive(Debug, Default)]
-struct Backoff {
-    attempts: u32,
-}
-
-impl Backoff {
-    fn next(&mut self) -> Duration {
-        let full =
-            (limits::UPSTREAM_BACKOFF_MIN * (1 << self.attempts.min(16))).min(limits::UPSTREAM_BACKOFF_MAX);
-        self.attempts += 1;
-        full.mul_f64(0.5 + fastrand::f64() / 2.0)
     }
 }
 
@@ -270,19 +257,5 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Replies<'_, S> {
                 }
             }
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn back_off_doubles_up_to_its_cap() {
-        let mut backoff = Backoff::default();
-        let waits: Vec<_> = (0..40).map(|_| backoff.next()).collect();
-        assert!(waits[0] <= limits::UPSTREAM_BACKOFF_MIN);
-        assert!(waits.iter().all(|wait| *wait <= limits::UPSTREAM_BACKOFF_MAX));
-        assert!(waits[39] >= limits::UPSTREAM_BACKOFF_MAX / 2);
     }
 }
