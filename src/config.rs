@@ -17,7 +17,7 @@ use std::time::Duration;
 use redis::{ConnectionInfo, IntoConnectionInfo};
 
 pub use self::cli::{Action, ConfigError};
-pub use self::open_files::raise_open_file_limit;
+pub use self::open_files::{Descriptors, raise_open_file_limit};
 pub use self::parse::{origin, redact_url};
 use self::settings::name;
 pub use self::settings::{Preset, SETTINGS, Setting, Unit, env_example, settings_markdown};
@@ -42,6 +42,8 @@ pub struct Config {
     pub max_symbols_per_client: usize,
     /// `MAX_CONNECTIONS`.
     pub max_connections: usize,
+    /// The open-file limit, which bounds all connections together.
+    pub open_files: u64,
     /// `MAX_MESSAGE_SIZE`.
     pub max_message_bytes: usize,
     /// `MAX_MESSAGES_PER_SECOND`; 0 = no limit.
@@ -144,6 +146,7 @@ impl Default for Config {
             server_id: format!("ws-gateway-{:08x}", fastrand::u32(..)),
             max_symbols_per_client: MAX_SYMBOLS_DEFAULT as usize,
             max_connections: connections_for(open_files::open_file_limit()),
+            open_files: open_files::open_file_limit(),
             max_message_bytes: MAX_MESSAGE_DEFAULT_BYTES,
             max_messages_per_second: 0,
             allowed_origins: None,
@@ -217,8 +220,12 @@ impl Config {
         A: Into<OsString> + Clone,
     {
         let line = cli::CommandLine::parse(args)?;
-        let mut config =
-            Self { action: line.action(), max_connections: connections_for(open_files), ..Self::default() };
+        let mut config = Self {
+            action: line.action(),
+            max_connections: connections_for(open_files),
+            open_files,
+            ..Self::default()
+        };
         let mut draft = Draft::default();
         for setting in SETTINGS {
             let Some((source, text)) = line.value(setting, &env)? else { continue };
@@ -230,7 +237,7 @@ impl Config {
             Some(redis) => Upstream::Redis(redis),
             None => Upstream::Embedded(draft.embedded),
         };
-        config.relate(open_files)?;
+        config.relate()?;
         Ok(config)
     }
 
@@ -279,8 +286,14 @@ impl Config {
         Some(())
     }
 
+    /// How the open-file limit is divided.
+    pub fn descriptors(&self) -> Descriptors {
+        let has_broker = self.upstream.is_embedded();
+        Descriptors::divide(self.open_files, self.shards, self.max_connections, has_broker)
+    }
+
     /// Checks what settings say together.
-    fn relate(&mut self, open_files: u64) -> Result<(), ConfigError> {
+    fn relate(&mut self) -> Result<(), ConfigError> {
         let outbox_min_bytes = 2 * (self.max_event_bytes + FRAME_OVERHEAD_MAX_BYTES);
         if self.max_outbox_bytes < outbox_min_bytes {
             let why = format!("at least {outbox_min_bytes}: two events of MAX_EVENT_BYTES, framed");
@@ -299,11 +312,16 @@ impl Config {
             ));
             self.pong_timeout = self.ping_interval;
         }
-        if self.max_connections as u64 >= open_files {
-            self.warnings.push(format!(
-                "MAX_CONNECTIONS ({}) is more than the open-file limit ({open_files}) allows: raise it (ulimit -n)",
-                self.max_connections
-            ));
+        let fitting = self.descriptors().clients;
+        if self.max_connections > fitting {
+            // The default is no promise that somebody relies on.
+            if self.max_connections != connections_for(self.open_files) {
+                self.warnings.push(format!(
+                    "MAX_CONNECTIONS ({}) is more than the open-file limit ({}) allows and is taken as {fitting}: raise that (ulimit -n)",
+                    self.max_connections, self.open_files
+                ));
+            }
+            self.max_connections = fitting;
         }
         if self.upstream.is_embedded() && self.last_value_key.is_some() {
             self.warnings

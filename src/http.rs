@@ -19,6 +19,7 @@ pub mod handshake;
 mod listen;
 mod metrics_text;
 mod pages;
+mod places;
 mod reports;
 mod routes;
 mod upgrade;
@@ -91,7 +92,7 @@ impl Http {
             allowed_origins: config.allowed_origins.clone(),
             embedded_broker: config.upstream.is_embedded(),
             page: pages::compose(config.channel_types),
-            bounds: Bounds::default(),
+            bounds: Bounds { in_flight_max: config.descriptors().http, ..Bounds::default() },
         }
     }
 }

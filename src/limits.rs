@@ -28,12 +28,17 @@ pub const SERVER_ID_BYTES_MAX: usize = 64;
 pub const MAX_CONNECTIONS_MAX: usize = 1 << 20;
 /// The open-file limit to reckon with where the system doesn't tell: the customary soft limit.
 pub const OPEN_FILES_UNKNOWN: u64 = 1024;
-/// Descriptors that are neither clients nor HTTP requests: 3 standard streams, 2 for each of up to 64 shards (epoll and
-/// waker), the listeners, the runtime's own handful, the upstream, and [`EMBEDDED_REDIS_CLIENTS_MAX`].
-pub const FD_FIXED: usize = 3 + 2 * SHARDS_MAX + 16 + EMBEDDED_REDIS_CLIENTS_MAX;
-/// Descriptors that `MAX_CONNECTIONS` leaves free by default: the fixed ones and every HTTP connection in flight. Under a
-/// small limit a quarter of it is left free instead ([`connections_for`]).
-pub const FD_RESERVE: usize = FD_FIXED + HTTP_IN_FLIGHT_MAX;
+/// Descriptors of the process itself: 3 standard streams, the listeners, polls and wakers of the runtime and of ingest, signals,
+/// the upstream, name look-ups, a file being read, and one connection each that is accepted before there is a place for it.
+/// 20 were counted.
+pub const FD_PROCESS: usize = 35;
+/// Descriptors of a shard: its poll and its waker.
+pub const FD_SHARD: usize = 2;
+/// Descriptors that `MAX_CONNECTIONS` leaves free by default: those of the process, of as many shards as there can be, of
+/// all workers and of every HTTP connection in flight. Under a small limit a quarter of it is left free instead
+/// ([`connections_for`]).
+pub const FD_RESERVE: usize =
+    FD_PROCESS + FD_SHARD * SHARDS_MAX + EMBEDDED_REDIS_CLIENTS_MAX + HTTP_IN_FLIGHT_MAX;
 /// Workers (and tools) connected to the embedded broker at a time; one more is refused as redis-server refuses it. A worker takes
 /// one connection, or a small pool: that is room for dozens on the one machine that a broker without Redis is for, and each costs the
 /// public a descriptor. With 2 MiB of an unfinished command each they hold 512 MiB.
@@ -79,9 +84,10 @@ pub const HTTP_HEADERS_MAX: usize = 64;
 /// Cookies of a shared domain are the reason for more than a few hundred. More are answered 431.
 pub const HTTP_HEADER_BYTES_MAX: usize = 16 * KIB;
 /// HTTP connections that aren't upgraded yet: 1024 × ([`HTTP_HEADER_BYTES_MAX`] + ~4 KiB of task) = 20 MiB at worst.
-/// Beyond it clients wait in the listen queue. As
-/// a silent one is cut after [`HANDSHAKE_TIMEOUT_MS`], it takes 205 of them a second to fill it.
+/// A further one gets the place of the one whose peer has been silent longest. Fewer where descriptors are few.
 pub const HTTP_IN_FLIGHT_MAX: usize = 1024;
+/// As many of them as there are descriptors for even where these are fewest: a health check, a scraper and some handshakes.
+pub const HTTP_IN_FLIGHT_MIN: usize = 8;
 /// While fewer than this part of them are free, HTTP connections are closed after their answer instead of kept alive.
 pub const HTTP_CROWDED_PART: usize = 4;
 /// The listen queue; the kernel caps it at `net.core.somaxconn` (4096 since Linux 5.4).

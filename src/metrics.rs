@@ -168,6 +168,8 @@ pub struct ControlMetrics {
     pub upgrades: Counter,
     /// Requests refused before the upgrade (4xx, 503).
     pub upgrades_refused: Counter,
+    /// HTTP connections closed while they waited for their peer, because a newer one needed the place.
+    pub http_evicted: Counter,
     /// HTTP requests answered that were no upgrade.
     pub http_requests: Counter,
     /// Attempts to reach the upstream.

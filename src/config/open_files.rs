@@ -1,6 +1,32 @@
 //! The limit on open files, which is the limit on clients.
 
-use crate::limits::OPEN_FILES_UNKNOWN;
+use crate::limits::*;
+
+/// How the descriptors of a process are divided between those who come from outside, so that nobody takes what others need.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Descriptors {
+    /// For WebSocket clients.
+    pub clients: usize,
+    /// For HTTP connections that aren't upgraded (yet).
+    pub http: usize,
+    /// For workers connected to the embedded broker.
+    pub workers: usize,
+}
+
+impl Descriptors {
+    /// Divides a limit: clients get what they want of what the process itself and a few HTTP connections and workers leave,
+    /// the others get the rest, as far as they may be that many.
+    pub fn divide(open_files: u64, shards: usize, clients_wanted: usize, has_broker: bool) -> Self {
+        let all = usize::try_from(open_files).unwrap_or(usize::MAX);
+        let free = all.saturating_sub(FD_PROCESS + FD_SHARD * shards);
+        let least = if has_broker { 2 * HTTP_IN_FLIGHT_MIN } else { HTTP_IN_FLIGHT_MIN };
+        let clients = clients_wanted.min(free.saturating_sub(least)).max(1);
+        let rest = free.saturating_sub(clients);
+        let workers = if has_broker { (rest / 2).clamp(1, EMBEDDED_REDIS_CLIENTS_MAX) } else { 0 };
+        let http = rest.saturating_sub(workers).clamp(1, HTTP_IN_FLIGHT_MAX);
+        Self { clients, http, workers }
+    }
+}
 
 /// The soft limit as it is now.
 pub(super) fn open_file_limit() -> u64 {
@@ -11,4 +37,43 @@ pub(super) fn open_file_limit() -> u64 {
 /// that use `select`, which cannot take larger descriptors; we use epoll.
 pub fn raise_open_file_limit() -> u64 {
     rlimit::increase_nofile_limit(u64::MAX).unwrap_or_else(|_| open_file_limit())
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn nobody_has_to_go_without() {
+        let divide = |open_files, wanted, broker| {
+            let Descriptors { clients, http, workers } = Descriptors::divide(open_files, 2, wanted, broker);
+            [clients, http, workers]
+        };
+        let all = connections_for(65_536);
+        assert_eq!(divide(65_536, all, true), [all, HTTP_IN_FLIGHT_MAX, EMBEDDED_REDIS_CLIENTS_MAX]);
+        assert_eq!(divide(1_024, connections_for(1_024), false), [768, 217, 0]);
+        assert_eq!(divide(1_024, connections_for(1_024), true), [768, 109, 108]);
+        assert_eq!(divide(1_024, 1_000_000, false), [1_024 - 39 - 8, 8, 0], "more than there is");
+        assert_eq!(divide(64, connections_for(64), true), [9, 8, 8]);
+        assert_eq!(divide(10, connections_for(10), true), [1, 1, 1], "a gateway that can't even start");
+    }
+
+    proptest! {
+        #[test]
+        fn together_they_never_take_more_than_there_is(
+            open_files in 100_u64..200_000,
+            shards in 1_usize..=SHARDS_MAX,
+            wanted in 1_usize..=MAX_CONNECTIONS_MAX,
+            has_broker: bool,
+        ) {
+            let all = Descriptors::divide(open_files, shards, wanted, has_broker);
+            let fixed = FD_PROCESS + FD_SHARD * shards;
+            let room = open_files as usize > fixed + 2 * HTTP_IN_FLIGHT_MIN;
+            prop_assert!(!room || fixed + all.clients + all.http + all.workers <= open_files as usize);
+            prop_assert!(!room || all.http >= HTTP_IN_FLIGHT_MIN);
+            prop_assert!(all.clients <= wanted);
+        }
+    }
 }

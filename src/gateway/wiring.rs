@@ -65,6 +65,7 @@ impl Wiring {
                     port: broker.listen.port(),
                     password: broker.password.clone(),
                     gateway_patterns: patterns.clone(),
+                    clients_max: config.descriptors().workers,
                     ..EmbeddedConfig::default()
                 };
                 (Source::Embedded(broker), None)

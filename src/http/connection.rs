@@ -14,13 +14,13 @@ use hyper::header::{CONNECTION, HeaderValue};
 use hyper::server::conn::http1;
 use hyper::service::Service;
 use hyper_util::rt::TokioIo;
-use tokio::io::AsyncReadExt;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
-use tokio::sync::Semaphore;
 use tokio::time::{Instant, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
 
 use super::door::{self, Look};
+use super::places::{Place, Stage};
 use super::routes::{self, Outcome};
 use super::upgrade::Accepted;
 use super::{Answer, Http};
@@ -30,8 +30,7 @@ use crate::limits::*;
 /// Answers requests in the order in which hyper reads them. It is called by one task only, hence the `Cell`.
 struct Requests {
     http: Arc<Http>,
-    /// The places for connections in flight.
-    in_flight: Arc<Semaphore>,
+    place: Place,
     /// Requests begun; the connection's deadline looks at whether it moves.
     begun: Arc<AtomicU64>,
     /// Set by the request that was answered 101, which is the connection's last.
@@ -46,22 +45,24 @@ impl Service<Request<Incoming>> for Requests {
     fn call(&self, request: Request<Incoming>) -> Self::Future {
         self.begun.fetch_add(1, Ordering::Relaxed);
         let control = &self.http.state.metrics.control;
-        let mut answer = match routes::answer(&request, &self.http) {
+        self.place.enter(Stage::Answered);
+        let (mut answer, is_last) = match routes::answer(&request, &self.http) {
             Outcome::Plain(answer) => {
                 control.http_requests.add_shared(1);
-                answer
+                (answer, self.is_crowded())
             }
+            // Who isn't let in has nothing to stay for.
             Outcome::Refused(answer) => {
                 control.upgrades_refused.add_shared(1);
-                answer
+                (answer, true)
             }
             Outcome::Upgrade(answer, accepted) => {
                 self.accepted.set(Some(accepted));
                 return ready(Ok(answer));
             }
         };
-        if self.is_crowded() {
-            answer.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+        if is_last {
+            answer.headers_mut().append(CONNECTION, HeaderValue::from_static("close"));
         }
         ready(Ok(answer))
     }
@@ -70,16 +71,15 @@ impl Service<Request<Incoming>> for Requests {
 impl Requests {
     /// Whether so few places are free that nobody may keep one for requests to come.
     fn is_crowded(&self) -> bool {
-        let few = (self.http.bounds.in_flight_max / HTTP_CROWDED_PART).max(1);
-        self.in_flight.available_permits() < few
+        let places = self.place.places();
+        places.free() < (places.max() / HTTP_CROWDED_PART).max(1)
     }
 }
 
 /// What a connection is served with.
 pub(super) struct Connection {
     pub(super) http: Arc<Http>,
-    /// The places for connections in flight.
-    pub(super) in_flight: Arc<Semaphore>,
+    pub(super) place: Place,
     pub(super) stop: CancellationToken,
 }
 
@@ -122,14 +122,10 @@ impl Connection {
     /// There is one timer: the first request has the handshake's time since `started`, and afterwards each idle period must
     /// see a new request. That also ends peers that trickle a header or don't read their answers.
     async fn serve_http(self, stream: TcpStream, started: Instant) {
-        let Self { http, in_flight, stop } = self;
+        let Self { http, place, stop } = self;
         let begun = Arc::new(AtomicU64::new(0));
-        let requests = Requests {
-            http: Arc::clone(&http),
-            in_flight,
-            begun: Arc::clone(&begun),
-            accepted: Cell::new(None),
-        };
+        let requests =
+            Requests { http: Arc::clone(&http), place, begun: Arc::clone(&begun), accepted: Cell::new(None) };
         let mut connection = http1::Builder::new()
             .header_read_timeout(None)
             .max_headers(HTTP_HEADERS_MAX)
@@ -165,7 +161,10 @@ impl Connection {
         match parts.service.accepted.take() {
             Some(accepted) => hand_over(stream, parts.read_buf, accepted, &http),
             // Boxed, so that its buffer isn't part of every connection's task.
-            None if !stopping => Box::pin(linger(stream)).await,
+            None if !stopping => {
+                parts.service.place.enter(Stage::Ending);
+                Box::pin(linger(stream)).await;
+            }
             None => {}
         }
     }
@@ -179,10 +178,11 @@ fn hand_over(stream: TcpStream, early: bytes::Bytes, accepted: Accepted, http: &
     http.adopt.adopt(vec![Arrival { stream, early, symbols: accepted.symbols, seat: accepted.seat }]);
 }
 
-/// Throws away what the peer still sends (our side is closed already), so that closing doesn't reset the connection
-/// before the peer has read its answer.
+/// Closes our side (hyper leaves it open where an upgrade was asked for) and throws away what the peer still sends, so that
+/// closing doesn't reset the connection before the peer has read its answer.
 async fn linger(mut stream: TcpStream) {
     let discard = async {
+        let _ = stream.shutdown().await;
         let mut buffer = [0; 4096];
         let mut left = HTTP_LINGER_BYTES;
         while let Ok(read @ 1..) = stream.read(&mut buffer).await {

@@ -4,6 +4,7 @@
 //! reach their shards with one wake-up. Accepted sockets inherit its options.
 
 use std::io;
+use std::iter;
 use std::net::{SocketAddr, TcpStream};
 use std::pin::pin;
 use std::sync::Arc;
@@ -11,7 +12,6 @@ use std::time::Duration;
 
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::net::TcpListener;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::warn;
@@ -19,6 +19,7 @@ use tracing::warn;
 use super::Http;
 use super::connection::Connection;
 use super::door::{self, Look};
+use super::places::{Place, Places};
 use crate::accept;
 use crate::backoff::Backoff;
 use crate::bus::Arrival;
@@ -106,35 +107,32 @@ fn listening_socket(address: SocketAddr) -> io::Result<Listener> {
 /// Accepts and serves until `stop` is cancelled, then lets requests under way finish (`HTTP_DRAIN_TIMEOUT_MS`) and returns.
 /// Clients that were upgraded are not this function's any more.
 pub async fn serve(listener: Listener, http: Arc<Http>, stop: CancellationToken) {
-    let in_flight = Arc::new(Semaphore::new(http.bounds.in_flight_max));
     let mut acceptor = Acceptor {
+        places: Places::new(http.bounds.in_flight_max),
         http,
-        in_flight,
         stop: stop.clone(),
         connections: TaskTracker::new(),
         backoff: Backoff::new(ACCEPT_BACKOFF_MIN, ACCEPT_BACKOFF_MAX),
     };
     let mut stopped = pin!(stop.cancelled());
     loop {
-        let accepted = async {
-            // First a place, then a connection: beyond the bound clients wait in the listen queue, which costs us nothing.
-            let place = Arc::clone(&acceptor.in_flight).acquire_owned().await;
-            (place, listener.accept().await)
-        };
-        let (place, accepted) = tokio::select! {
+        let first = tokio::select! {
             biased;
             () = &mut stopped => break,
-            accepted = accepted => accepted,
+            accepted = listener.accept() => accepted,
         };
-        // Nobody closes the semaphore.
-        let Ok(place) = place else { break };
-        let pause = acceptor.turn(&listener, accepted, place);
-        if let Some(pause) = pause {
-            tokio::select! {
+        match acceptor.turn(first, &listener) {
+            TurnEnd::Idle => {}
+            TurnEnd::NoPlace(look) => {
+                if let Some(place) = acceptor.places.make_room().await {
+                    acceptor.spawn(look, place);
+                }
+            }
+            TurnEnd::Pause(pause) => tokio::select! {
                 biased;
                 () = &mut stopped => break,
                 () = tokio::time::sleep(pause) => {}
-            }
+            },
         }
     }
     drop(listener);
@@ -145,88 +143,87 @@ pub async fn serve(listener: Listener, http: Arc<Http>, stop: CancellationToken)
 /// What connections are accepted with.
 struct Acceptor {
     http: Arc<Http>,
-    /// The places for connections in flight.
-    in_flight: Arc<Semaphore>,
+    places: Places,
     stop: CancellationToken,
     connections: TaskTracker,
     backoff: Backoff,
 }
 
+/// What is left to do behind a turn.
+enum TurnEnd {
+    /// Nothing.
+    Idle,
+    /// Somebody has to make room for this connection.
+    NoPlace(Look),
+    /// `accept` has failed: wait for so long.
+    Pause(Duration),
+}
+
 impl Acceptor {
-    /// Goes on with what `accept` gave and what waits behind it, as far as there are places, and hands over those who
-    /// could be upgraded at once. Returns how long to wait after a failure.
-    fn turn(
-        &mut self,
-        listener: &Listener,
-        accepted: io::Result<TcpStream>,
-        place: OwnedSemaphorePermit,
-    ) -> Option<Duration> {
-        let (mut accepted, mut place) = (Some(accepted), Some(place));
+    /// Goes on with the first connection and those behind it, and hands over those who could be upgraded at once.
+    fn turn(&mut self, first: io::Result<TcpStream>, listener: &Listener) -> TurnEnd {
         let mut upgraded = Vec::new();
-        let mut pause = None;
-        for _ in 0..ACCEPTS_PER_TURN {
-            let Some(free) = place.take().or_else(|| Arc::clone(&self.in_flight).try_acquire_owned().ok())
-            else {
-                break;
-            };
-            match accepted.take().unwrap_or_else(|| listener.accept_other()) {
-                Ok(stream) => place = self.admit(stream, free, &mut upgraded),
+        let mut end = TurnEnd::Idle;
+        let others = iter::repeat_with(|| listener.accept_other());
+        for accepted in iter::once(first).chain(others).take(ACCEPTS_PER_TURN) {
+            end = match accepted {
+                Ok(stream) => self.admit(stream, &mut upgraded),
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
-                Err(error) => {
-                    pause = self.failed(&error);
-                    place = Some(free);
-                }
-            }
-            if pause.is_some() {
+                Err(error) => self.failed(&error),
+            };
+            if !matches!(end, TurnEnd::Idle) {
                 break;
             }
         }
         if !upgraded.is_empty() {
             self.http.adopt.adopt(upgraded);
         }
-        pause
+        end
     }
 
-    /// Upgrades the client at once, or leaves it to a task of its own, which keeps the place.
-    fn admit(
-        &mut self,
-        stream: TcpStream,
-        place: OwnedSemaphorePermit,
-        upgraded: &mut Vec<Arrival>,
-    ) -> Option<OwnedSemaphorePermit> {
+    /// Upgrades the client at once, or leaves it to a task of its own as far as there are places.
+    fn admit(&mut self, stream: TcpStream, upgraded: &mut Vec<Arrival>) -> TurnEnd {
         self.backoff.reset();
         self.http.state.metrics.control.accepted.add_shared(1);
-        let look = door::look(stream, &self.http);
-        if let Look::Upgraded(client) = look {
-            upgraded.push(client);
-            return Some(place);
-        }
-        let connection = Connection {
-            http: Arc::clone(&self.http),
-            in_flight: Arc::clone(&self.in_flight),
-            stop: self.stop.clone(),
+        let look = match door::look(stream, &self.http) {
+            Look::Upgraded(client) => {
+                upgraded.push(client);
+                return TurnEnd::Idle;
+            }
+            look => look,
         };
+        let Some(place) = self.places.take() else { return TurnEnd::NoPlace(look) };
+        self.spawn(look, place);
+        TurnEnd::Idle
+    }
+
+    /// Serves a connection until its end, or until its place is needed.
+    fn spawn(&self, look: Look, place: Place) {
+        let http = Arc::clone(&self.http);
+        let needed = place.needed();
+        let connection = Connection { http: Arc::clone(&http), place, stop: self.stop.clone() };
         self.connections.spawn(async move {
-            connection.serve(look).await;
-            drop(place);
+            tokio::select! {
+                () = connection.serve(look) => {}
+                () = needed => http.state.metrics.control.http_evicted.add_shared(1),
+            }
         });
-        None
     }
 
     /// Counts a failed `accept`, and says how long to wait before the next.
-    fn failed(&mut self, error: &io::Error) -> Option<Duration> {
+    fn failed(&mut self, error: &io::Error) -> TurnEnd {
         let control = &self.http.state.metrics.control;
         match accept::classify(error) {
             accept::Failure::Connection => {
                 control.accept_errors_connection.add_shared(1);
-                None
+                TurnEnd::Idle
             }
             accept::Failure::Exhausted => {
                 control.accept_errors_exhausted.add_shared(1);
                 let pause = self.backoff.next_pause();
                 // At most ten lines a second: the back-off is the rate limit.
                 warn!(%error, pause_ms = pause.as_millis() as u64, "cannot accept connections");
-                Some(pause)
+                TurnEnd::Pause(pause)
             }
         }
     }

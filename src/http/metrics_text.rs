@@ -223,6 +223,11 @@ const FAMILIES: &[Family] = &[
         Control(|c| c.http_requests.get()),
     ),
     family(
+        "ws_http_evicted",
+        "HTTP connections closed while they waited for their peer, to make room for newer ones",
+        Control(|c| c.http_evicted.get()),
+    ),
+    family(
         "ws_log_lines_lost",
         "Log lines that nobody read or that could not be written",
         Log(logging::lines_lost),

@@ -4,9 +4,9 @@ use std::io::{ErrorKind, Write};
 use std::net::IpAddr;
 use std::time::Duration;
 
-use crate::support::PATIENCE;
 use crate::support::http::{HANDSHAKE, get, is_closed, read_head, read_to_end};
 use crate::support::http_server::Server;
+use crate::support::{PATIENCE, until};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::time::timeout;
 use ws_gateway::config::Config;
@@ -87,27 +87,84 @@ async fn what_is_no_http_is_answered_400() {
     assert_eq!(read_to_end(&mut stream).await.status, 400);
 }
 
-/// Beyond the bound clients wait for a place instead of taking memory, and get one when somebody leaves.
+/// As many as that, without a time after which they would be cut.
+fn patient(in_flight_max: usize) -> Bounds {
+    let long = Duration::from_secs(3600);
+    Bounds { handshake_timeout: long, idle_timeout: long, in_flight_max }
+}
+
+/// The bound holds, and who comes beyond it gets the place of the connection that has been silent longest.
 #[tokio::test]
-async fn connections_in_flight_are_bounded() {
-    let server = Server::with(&Config::for_tests(), Bounds { in_flight_max: 1, ..Bounds::default() });
-    let mut first = server.connect().await;
-    first.write_all(b"HEAD /health HTTP/1.1\r\n").await.unwrap();
-    let second = server.ask("HEAD /health HTTP/1.1\r\nHost: h\r\n");
-    let mut second = std::pin::pin!(second);
-    tokio::select! {
-        biased;
-        _ = &mut second => panic!("answered although no place was free"),
-        () = async move {
-            first.write_all(b"Host: h\r\n\r\n").await.unwrap();
-            let reply = read_head(&mut first).await;
-            assert_eq!(reply.status, 200);
-            assert_eq!(reply.header("Connection"), Some("close"), "nobody keeps a place that others wait for");
-            drop(first);
-        } => {}
+async fn the_oldest_silent_one_makes_room() {
+    let mut server = Server::with(&Config::for_tests(), patient(4));
+    let mut silent = Vec::new();
+    for _ in 0..4 {
+        silent.push(server.connect().await);
     }
-    assert_eq!(second.await.status, 200);
-    assert_eq!(server.state.metrics.control.accepted.get(), 2);
+    silent[1].write_all(b"GET /health HTTP/1.1\r\n").await.unwrap();
+    let mut waiting = silent.split_off(1);
+    until_accepted(&server, 4).await;
+
+    assert_eq!(server.get("/health").await.status, 200);
+    assert!(is_closed(&mut silent[0]).await);
+    assert_eq!(server.state.metrics.control.http_evicted.get(), 1);
+    // The answered one has gone by itself; the next newcomers need no place, or find that one free.
+    let (_client, reply) = server.handshake("").await;
+    assert_eq!(reply.status, 101);
+    assert!(server.clients.recv().await.is_some());
+    for stream in waiting.iter_mut().rev() {
+        stream.write_all(b"Host: h\r\n").await.unwrap();
+    }
+    waiting[0].write_all(b"Connection: close\r\n\r\n").await.unwrap();
+    assert_eq!(read_to_end(&mut waiting[0]).await.status, 200, "half a request, and not the oldest");
+}
+
+/// More than there are places, as a scanner or a broken balancer opens them.
+#[tokio::test]
+async fn a_thousand_silent_connections_keep_nobody_out() {
+    let places = Bounds::default().in_flight_max;
+    let mut server = Server::with(&Config::for_tests(), patient(places));
+    let mut silent = Vec::new();
+    for _ in 0..places + 76 {
+        silent.push(server.connect().await);
+    }
+    // It arrives in two parts, so that it needs a place.
+    let mut client = server.connect().await;
+    client.write_all(HANDSHAKE.as_bytes()).await.unwrap();
+    until_accepted(&server, silent.len() as u64 + 1).await;
+    client.write_all(b"\r\n").await.unwrap();
+    assert_eq!(read_head(&mut client).await.status, 101);
+    assert!(server.clients.recv().await.is_some());
+    for stream in &mut silent[..77] {
+        assert!(is_closed(stream).await);
+    }
+    assert_eq!(server.state.metrics.control.http_evicted.get(), 77);
+}
+
+async fn until_accepted(server: &Server, connections: u64) {
+    let accepted = &server.state.metrics.control.accepted;
+    until("connections to be accepted", async || (accepted.get() == connections).then_some(())).await;
+}
+
+/// Nobody keeps a place for later that others wait for.
+#[tokio::test]
+async fn where_places_are_few_an_answer_is_the_last() {
+    let server = Server::with(&Config::for_tests(), patient(1));
+    let mut stream = server.connect().await;
+    stream.write_all(b"HEAD /health HTTP/1.1\r\nHost: h\r\n\r\n").await.unwrap();
+    let reply = read_to_end(&mut stream).await;
+    assert_eq!((reply.status, reply.header("Connection")), (200, Some("close")));
+}
+
+/// A client that is refused and stays keeps neither its place nor its descriptor.
+#[tokio::test]
+async fn a_refused_client_is_let_go_of() {
+    let server = Server::with(&Config { max_connections: 1, ..Config::for_tests() }, patient(4));
+    let (_first, _) = server.handshake("").await;
+    let mut refused = server.connect().await;
+    refused.write_all(format!("{HANDSHAKE}\r\n").as_bytes()).await.unwrap();
+    let reply = read_to_end(&mut refused).await;
+    assert_eq!((reply.status, reply.header("Connection")), (503, Some("close")));
 }
 
 #[tokio::test]

@@ -168,7 +168,7 @@ async fn what_is_no_handshake_is_told_what_one_is() {
 async fn a_crowded_gateway_still_upgrades() {
     let bounds = Bounds { in_flight_max: 4, ..Bounds::default() };
     let mut server = Server::with(&Config::for_tests(), bounds);
-    // Waiting connections take the places; the last one finds too few left to be kept alive.
+    // Silent connections take the places; the last one finds too few left to be kept alive.
     let _waiting = [server.connect().await, server.connect().await, server.connect().await];
     let (_stream, reply) = server.handshake("").await;
     assert_eq!(reply.status, 101);

@@ -16,6 +16,7 @@ mod containers_have_no_more_than_they_need;
 mod containers_health_is_told;
 mod delivered_and_announced_is_published;
 mod deployment_limits_and_times_fit;
+mod descriptors_are_divided;
 mod descriptors_run_out;
 mod drain;
 mod embedded_broker_answers_as_redis;

@@ -4,20 +4,14 @@ use std::collections::HashSet;
 
 use crate::support::process::Process;
 use crate::support::redis::Publisher;
-use crate::support::{Client, trade, until};
+use crate::support::{Client, trade};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn with_nothing_else_installed_it_has_its_own_broker() {
     let gateway = Process::start(&["--embedded-redis-port", "0"]).await;
-    let line = until("the banner", async || {
-        gateway.log.lock().unwrap().iter().find(|line| line.contains("embedded on")).cloned()
-    })
-    .await;
-    let port =
-        line.split("embedded on 127.0.0.1:").nth(1).unwrap().split(['"', ' ']).next().unwrap().to_owned();
     let mut client = Client::connect(&gateway.url()).await;
     client.subscribe(&["AAPL"]).await;
-    let mut worker = Publisher::connect(&format!("redis://127.0.0.1:{port}")).await;
+    let mut worker = Publisher::connect(&format!("redis://{}", gateway.broker_addr())).await;
     let payload = trade("AAPL", "1", 1);
     assert_eq!(worker.trade("AAPL", &payload).await, 1);
     assert!(client.text().await.contains(&payload));

@@ -44,11 +44,11 @@ impl Process {
         Self::start(&all).await
     }
 
-    /// Starts the binary against `redis`, with so many descriptors at most.
-    pub(crate) async fn limited(redis: &Redis, open_files: u32, args: &[&str]) -> Self {
+    /// Starts the binary with at most `open_files` descriptors, and waits until it is ready.
+    pub(crate) async fn limited(open_files: u32, args: &[&str]) -> Self {
         let mut shell = Command::new("/bin/sh");
         let script = format!("ulimit -n {open_files} && exec \"$0\" \"$@\"");
-        shell.args(["-c", &script, env!("CARGO_BIN_EXE_ws-gateway"), "--redis-url", &redis.url()]);
+        shell.args(["-c", &script, env!("CARGO_BIN_EXE_ws-gateway")]);
         Self::ready(Self::launch(shell, args)).await
     }
 
@@ -74,6 +74,14 @@ impl Process {
         ([127, 0, 0, 1], self.port).into()
     }
 
+    /// Where its embedded broker listens.
+    pub(crate) fn broker_addr(&self) -> SocketAddr {
+        let log = self.log.lock().unwrap();
+        let address = log.iter().find_map(|line| line.split("embedded on ").nth(1));
+        let address = address.and_then(|rest| rest.split(['"', ' ']).next()).expect("the banner names it");
+        address.parse().expect("an address")
+    }
+
     pub(crate) fn url(&self) -> String {
         format!("ws://{}/ws", self.addr())
     }
@@ -95,6 +103,11 @@ impl Process {
         let fields = stat.rsplit_once(')').expect("a name").1.split_whitespace();
         let ticks: u64 = fields.skip(11).take(2).map(|ticks| ticks.parse::<u64>().expect("a number")).sum();
         Duration::from_millis(10 * ticks)
+    }
+
+    /// How many descriptors it has.
+    pub(crate) fn descriptors(&self) -> usize {
+        std::fs::read_dir(format!("/proc/{}/fd", self.id())).expect("/proc").count()
     }
 
     /// Resident memory in bytes.
