@@ -14,7 +14,7 @@ const FRAME_BYTES: u32 = 180;
 fn batch(frames: u32, topic: TopicId, backlog: &BacklogBytes) -> Rc<Batch> {
     let table = (1..=frames).map(|n| Entry { end: n * FRAME_BYTES, topic }).collect();
     let bytes = vec![b'x'; (frames * FRAME_BYTES) as usize].into();
-    Batch::shared(Frames { bytes, table, arrived_us: 1 }, backlog)
+    Batch::shared(Frames { bytes, table, arrived_us: 1, ..Frames::default() }, backlog)
 }
 
 fn outbox(c: &mut Criterion) {

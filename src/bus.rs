@@ -20,6 +20,6 @@ pub mod to_shard;
 
 pub use self::arrival::{Adopt, Arrival, Seat};
 pub use self::budget::ReplayBudget;
-pub use self::frames::{Entry, Frames, SeqChange, SeqNotice, TopicId};
+pub use self::frames::{Entry, Frames, SeqChange, SeqNotice, Seqs, TopicId};
 pub use self::to_ingest::{HistoryRequest, Ticket, Wish, WishSender};
 pub use self::to_shard::{Feed, HistoryReply, LookedUp, ShardPort, ToShard};

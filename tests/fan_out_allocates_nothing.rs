@@ -24,6 +24,7 @@ fn a_lone_trade_costs_a_client_no_allocation() {
         bytes: vec![b'x'; 360].into(),
         table: vec![Entry { end: 180, topic }, Entry { end: 360, topic }],
         arrived_us: 1,
+        ..Frames::default()
     };
     let announce = |_, _| Batch::own(Vec::new(), &backlog);
     let mut scratch = Vec::with_capacity(64 * 1024);

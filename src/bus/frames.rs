@@ -25,8 +25,40 @@ pub struct Frames {
     pub bytes: Bytes,
     /// One entry a frame, ends ascending.
     pub table: Vec<Entry>,
+    /// The events' sequence numbers.
+    pub seqs: Seqs,
     /// When the first of the events was read, in microseconds since the gateway was built.
     pub arrived_us: u64,
+}
+
+/// The sequence numbers of a batch's events, as ingest has read them from the workers' objects. Owns no memory while no event of the
+/// batch has one.
+#[derive(Debug, Default, Clone, PartialEq, Eq)]
+pub struct Seqs(Vec<u64>);
+
+impl Seqs {
+    /// Stands for an event without a number: numbers are below 2^53.
+    const NONE: u64 = u64::MAX;
+
+    /// Notes the number of event `index`, which is behind all those noted before. The events between have none.
+    #[inline]
+    pub fn set(&mut self, index: u32, seq: u64) {
+        self.0.resize(index as usize, Self::NONE);
+        self.0.push(seq);
+    }
+
+    /// The number of event `index`, if it has one.
+    pub fn get(&self, index: u32) -> Option<u64> {
+        self.0.get(index as usize).copied().filter(|seq| *seq != Self::NONE)
+    }
+
+    /// An exactly sized copy; this is empty afterwards and keeps its memory.
+    #[must_use]
+    pub fn take(&mut self) -> Self {
+        let copy = Self(self.0.as_slice().into());
+        self.0.clear();
+        copy
+    }
 }
 
 /// A change in a topic's sequence numbers between two of its events.

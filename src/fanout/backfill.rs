@@ -1,44 +1,46 @@
-//! What has been, on its way to one client: last values that wait for room in the outbox, and which live events the client
-//! has seen already, on another gateway. Pure.
+//! Backfill: snapshots that wait for room in one client's outbox, and sequence floors of a client that resumed ahead of us. Pure.
 //!
-//! A value that waits is the topic's last one, as a live event takes its place, and its frame is the history's own: however many
-//! clients wait for it, it is there once. What a client keeps to know its turn is counted in the shard's [`BacklogBytes`].
+//! A *snapshot* is a topic's last value. It waits here, not in the outbox, so that a subscribe to thousands of topics doesn't fill the
+//! outbox at once. A live event of the topic makes a waiting snapshot obsolete. The frame is the one that ingest remembers, shared by all
+//! clients that wait for it; the memory for the order of snapshots is each client's own, and counted in the shard's [`BacklogBytes`].
+//!
+//! A *floor* is the highest `seq` of a topic that the client has seen on another gateway, where this gateway has not seen it yet. Live
+//! events up to the floor are not delivered again.
 
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::rc::Rc;
 
 use bytes::Bytes;
 use foldhash::fast::RandomState;
-use serde::Deserialize;
 
 use super::batch::{BacklogBytes, BacklogShare, Batch};
 use super::outbox::Outbox;
 use crate::bus::{Entry, Frames, LookedUp, TopicId};
-use crate::websocket::header;
 
-/// One client's backfill; empty once it is through.
+/// One client's backfill.
 #[derive(Debug)]
 pub struct Backfill {
-    /// What is to come, in order. A topic waits for one turn at most, however often it is asked for.
+    /// What is to be queued, in order. A topic is in it once at most, however often it is asked for.
     steps: VecDeque<Step>,
-    /// The last values of the steps. One that is gone has been overtaken by a live event, or its subscription has ended.
+    /// The snapshots of the steps. A step without one, and not awaited, is passed over: a live event has made its snapshot obsolete, or
+    /// its subscription has ended.
     values: HashMap<TopicId, Bytes, RandomState>,
-    /// Topics whose last values are being looked up. Their steps wait.
+    /// Topics whose snapshots are being looked up. Their steps wait.
     awaited: HashSet<TopicId, RandomState>,
-    /// The highest `seq` that the client has seen of a topic, where this gateway is behind it.
     floors: HashMap<TopicId, u64, RandomState>,
     share: BacklogShare,
 }
 
 #[derive(Debug)]
 enum Step {
+    /// The snapshot of a topic.
     Value(TopicId),
-    /// A status that says what is through.
+    /// The status that ends the snapshots of one request.
     End(Rc<Batch>),
 }
 
 impl Backfill {
-    /// Nothing yet.
+    /// An empty backfill.
     pub fn new(backlog: &BacklogBytes) -> Self {
         Self {
             steps: VecDeque::new(),
@@ -49,26 +51,27 @@ impl Backfill {
         }
     }
 
-    /// Whether nothing is left to do, now or later.
+    /// Whether nothing waits and there is no floor: the backfill may be dropped.
     pub fn is_done(&self) -> bool {
         self.steps.is_empty() && self.floors.is_empty()
     }
 
-    /// Last values to be sent as there is room, then those that are being looked up, and then `ends`.
+    /// Adds what one request asks for: snapshots, then those of the topics in `awaited`, which are being looked up, and then the statuses
+    /// `ends`.
     pub fn push(&mut self, values: Vec<(TopicId, Bytes)>, awaited: Vec<TopicId>, ends: Vec<Rc<Batch>>) {
-        let Self { steps, values: waiting, awaited: looked_up, .. } = self;
-        let waits = |topic: &TopicId| waiting.contains_key(topic) || looked_up.contains(topic);
+        let Self { steps, values: waiting, awaited: under_way, .. } = self;
+        let waits = |topic: &TopicId| waiting.contains_key(topic) || under_way.contains(topic);
         steps.retain(|step| !matches!(step, Step::Value(topic) if !waits(topic)));
         let topics = values.iter().map(|(topic, _)| topic).chain(&awaited);
         steps.extend(topics.filter(|topic| !waits(topic)).map(|topic| Step::Value(*topic)));
         self.values.extend(values);
         self.awaited.extend(awaited);
         self.steps.extend(ends.into_iter().map(Step::End));
-        self.count();
+        self.update_share();
     }
 
-    /// Tells the backlog how much memory this takes, besides frames.
-    fn count(&mut self) {
+    /// Counts the memory that this takes, without the frames.
+    fn update_share(&mut self) {
         self.share.set(
             self.steps.capacity() * size_of::<Step>()
                 + self.values.capacity() * size_of::<(TopicId, Bytes)>()
@@ -77,12 +80,12 @@ impl Backfill {
         );
     }
 
-    /// The client has seen a topic up to `seq`, which is more than this gateway has.
+    /// The client has seen the events of a topic up to `seq`, and this gateway has not.
     pub fn set_floor(&mut self, topic: TopicId, seq: u64) {
         self.floors.insert(topic, seq);
     }
 
-    /// A last value has been looked up. It may be one that comes live as well: then the client has seen it.
+    /// A snapshot has been looked up. The same event may still come live: its `seq` becomes the floor.
     pub fn looked_up(&mut self, value: &LookedUp) {
         if !self.awaited.remove(&value.topic) {
             return;
@@ -92,30 +95,30 @@ impl Backfill {
             if let Some(seq) = value.seq {
                 self.floors.entry(value.topic).or_insert(seq);
             }
-            self.count();
+            self.update_share();
         }
     }
 
-    /// The topic's worker counts anew: nothing that comes has been seen.
+    /// The client has seen nothing of what comes: the topic's worker has restarted its sequence numbers.
     pub fn clear_floor(&mut self, topic: TopicId) {
         self.floors.remove(&topic);
     }
 
-    /// An event of a topic goes out, or its subscription has ended: what was its last value isn't any more.
+    /// Drops a topic's snapshot: a live event has been queued.
     pub fn forget(&mut self, topic: TopicId) {
         self.values.remove(&topic);
         self.awaited.remove(&topic);
     }
 
-    /// Forgets the topics that don't come any more.
-    pub fn retain(&mut self, mut comes: impl FnMut(TopicId) -> bool) {
-        self.values.retain(|topic, _| comes(*topic));
-        self.awaited.retain(|topic| comes(*topic));
-        self.floors.retain(|topic, _| comes(*topic));
+    /// Drops what waits of each topic that the client isn't subscribed to any more.
+    pub fn retain(&mut self, mut is_subscribed: impl FnMut(TopicId) -> bool) {
+        self.values.retain(|topic, _| is_subscribed(*topic));
+        self.awaited.retain(|topic| is_subscribed(*topic));
+        self.floors.retain(|topic, _| is_subscribed(*topic));
     }
 
-    /// The topic's id ends, and the next event of its symbol may come under another: a last value that waits goes out before it. A look-up
-    /// isn't awaited any more: only a subscription to the symbol itself has one, and that has ended.
+    /// A topic's id ends. Its symbol's next event may come under another id, so a snapshot that waits is queued now. A look-up isn't
+    /// awaited any more: only a subscription to the symbol itself awaits one, and a topic retires only after that has ended.
     pub fn topic_retired(
         &mut self,
         outbox: &mut Outbox,
@@ -130,15 +133,15 @@ impl Backfill {
         self.floors.remove(&topic);
     }
 
-    /// Whether some of the topic's events may have been seen by the client: each has to be looked at.
+    /// Whether the client may have seen some of the topic's events already: then [`Backfill::is_new`] has to be asked of each.
     pub fn has_floor(&self, topic: TopicId) -> bool {
         self.floors.contains_key(&topic)
     }
 
-    /// Whether the client has yet to see this event of a topic, given as its frame.
-    pub fn is_news(&mut self, topic: TopicId, frame: &[u8]) -> bool {
+    /// Whether the client has not seen an event of a topic, by the event's `seq`. The first new one removes the floor.
+    pub fn is_new(&mut self, topic: TopicId, seq: Option<u64>) -> bool {
         let Some(floor) = self.floors.get(&topic) else { return true };
-        match seq_of(frame) {
+        match seq {
             Some(seq) if seq <= *floor => false,
             Some(_) => {
                 self.floors.remove(&topic);
@@ -148,7 +151,7 @@ impl Backfill {
         }
     }
 
-    /// Queues what there is room for: last values are queued while less than `room_bytes` wait.
+    /// Queues snapshots and statuses as long as less than `room_bytes` wait in the outbox.
     pub fn refill(&mut self, outbox: &mut Outbox, room_bytes: u32, backlog: &BacklogBytes, now_us: u64) {
         while outbox.event_bytes() + outbox.own_bytes() < room_bytes {
             match self.steps.pop_front() {
@@ -164,7 +167,7 @@ impl Backfill {
                 None => {
                     self.values = HashMap::default();
                     self.steps = VecDeque::new();
-                    self.count();
+                    self.update_share();
                     return;
                 }
             }
@@ -174,21 +177,8 @@ impl Backfill {
 
 fn push_value(outbox: &mut Outbox, topic: TopicId, bytes: Bytes, backlog: &BacklogBytes, now_us: u64) {
     let end = bytes.len() as u32;
-    let frames = Frames { bytes, table: vec![Entry { end, topic }], arrived_us: now_us };
+    let frames = Frames { bytes, table: vec![Entry { end, topic }], arrived_us: now_us, ..Frames::default() };
     outbox.push_events(&Batch::shared(frames, backlog), 0, 1, end);
-}
-
-/// The `seq` of an event, from its frame.
-fn seq_of(frame: &[u8]) -> Option<u64> {
-    #[derive(Deserialize)]
-    struct Event {
-        data: Data,
-    }
-    #[derive(Deserialize)]
-    struct Data {
-        seq: u64,
-    }
-    serde_json::from_slice::<Event>(header::payload(frame)).ok().map(|event| event.data.seq)
 }
 
 #[cfg(test)]
@@ -196,19 +186,14 @@ mod tests {
     use slotmap::SlotMap;
 
     use super::*;
-    use crate::market::EventType;
-    use crate::protocol::native::event::{Marker, write_event};
 
     const ROOM_BYTES: u32 = 64 * 1024;
 
-    fn frame(seq: u64, padding: usize) -> Bytes {
-        let object = format!(r#"{{"symbol":"A","seq":{seq},"x":"{}"}}"#, "x".repeat(padding));
-        let mut out = Vec::new();
-        write_event(&mut out, EventType::Trade, &object, 1, Marker::None);
-        out.into()
+    fn frame(number: u64, padding: usize) -> Bytes {
+        format!("{number}{},", "x".repeat(padding)).into()
     }
 
-    /// Writes everything out; what there was, and how much of it at once at most.
+    /// Writes everything. Returns it, and the most event bytes that waited at a time.
     fn drain(backfill: &mut Backfill, outbox: &mut Outbox, backlog: &BacklogBytes) -> (Vec<u8>, u32) {
         let (mut all, mut scratch, mut most) = (Vec::new(), Vec::with_capacity(1_000), 0);
         loop {
@@ -225,13 +210,13 @@ mod tests {
     }
 
     #[test]
-    fn last_values_come_as_there_is_room_and_then_their_end() {
+    fn snapshots_are_queued_as_there_is_room_and_then_their_end() {
         let mut ids: SlotMap<TopicId, ()> = SlotMap::with_key();
         let values: Vec<_> = (0..100).map(|n| (ids.insert(()), frame(n, 5_000))).collect();
         let backlog = BacklogBytes::default();
         let (mut backfill, mut outbox) = (Backfill::new(&backlog), Outbox::default());
         backfill.push(values.clone(), Vec::new(), vec![Batch::own(b"END".to_vec(), &backlog)]);
-        // Live before its turn, and left before its turn.
+        // One gets a live event before its turn, the subscription to another ends.
         backfill.forget(values[50].0);
         backfill.retain(|topic| topic != values[60].0);
         let (all, most) = drain(&mut backfill, &mut outbox, &backlog);
@@ -244,7 +229,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_asked_for_again_waits_once_and_counts() {
+    fn a_snapshot_asked_for_again_waits_once_and_is_counted() {
         let mut ids: SlotMap<TopicId, ()> = SlotMap::with_key();
         let values: Vec<_> = (0..1_000).map(|n| (ids.insert(()), frame(n, 0))).collect();
         let backlog = BacklogBytes::default();
@@ -253,7 +238,7 @@ mod tests {
         let once_bytes = backlog.bytes();
         assert!((24_000..200_000).contains(&once_bytes), "{once_bytes}");
         for _ in 0..100 {
-            // Some of them go live meanwhile: their next values come behind.
+            // Some of them get live events meanwhile: their next snapshots wait behind the others.
             values[..500].iter().for_each(|(topic, _)| backfill.forget(*topic));
             backfill.push(values.clone(), Vec::new(), Vec::new());
         }
@@ -268,21 +253,19 @@ mod tests {
     }
 
     #[test]
-    fn what_a_client_has_seen_is_kept_from_it_until_something_new_comes() {
+    fn events_up_to_the_floor_are_not_new_until_one_above_it_comes() {
         let mut ids: SlotMap<TopicId, ()> = SlotMap::with_key();
         let topic = ids.insert(());
         let mut backfill = Backfill::new(&BacklogBytes::default());
         backfill.set_floor(topic, 7);
-        assert!(!backfill.is_news(topic, &frame(6, 0)));
-        assert!(!backfill.is_news(topic, &frame(7, 70_000)));
-        let mut unnumbered = Vec::new();
-        write_event(&mut unnumbered, EventType::Trade, "{}", 1, Marker::None);
-        assert!(backfill.is_news(topic, &unnumbered));
+        assert!(!backfill.is_new(topic, Some(6)));
+        assert!(!backfill.is_new(topic, Some(7)));
+        assert!(backfill.is_new(topic, None), "an event without a number can't be told");
         assert!(backfill.has_floor(topic));
-        assert!(backfill.is_news(topic, &frame(9, 0)));
+        assert!(backfill.is_new(topic, Some(9)));
         assert!(!backfill.has_floor(topic) && backfill.is_done());
         backfill.set_floor(topic, 7);
         backfill.clear_floor(topic);
-        assert!(backfill.is_news(topic, &frame(1, 0)));
+        assert!(backfill.is_new(topic, Some(1)));
     }
 }

@@ -1,4 +1,7 @@
-//! A batch: what ingest hands to a shard in one go, and what outboxes hold runs of.
+//! A batch: frames that ingest handed to a shard in one go, or one frame that the shard has made itself. Outboxes hold runs of it.
+//!
+//! Frames are never copied into an outbox. Every client that waits for a frame of a batch keeps the whole batch alive, so what all of
+//! them keep alive is counted ([`BacklogBytes`]) and bounded by the shard.
 
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
@@ -10,19 +13,45 @@ use slotmap::Key;
 use crate::bus::{Entry, Frames, TopicId};
 use crate::market::Subject;
 
-/// Bytes of the batches that outboxes keep alive on one shard, and of what else waits for its clients.
+/// Counts the bytes that wait for the clients of one shard: every live [`Batch`] and every [`BacklogShare`]. Clones share the count.
 #[derive(Debug, Clone, Default)]
 pub struct BacklogBytes(Rc<Cell<usize>>);
 
 impl BacklogBytes {
-    /// Bytes alive now.
+    /// The bytes that wait now.
     pub fn bytes(&self) -> usize {
         self.0.get()
     }
 }
 
-/// The names of topics that have ended, for a client or on the shard, while something of them waited in outboxes: each for as long
-/// as an outbox has a [mark](Batch::mark) of it.
+/// Memory other than batches that waits for one client, counted in the shard's [`BacklogBytes`] as long as this lives.
+#[derive(Debug)]
+pub struct BacklogShare {
+    bytes: usize,
+    backlog: BacklogBytes,
+}
+
+impl BacklogShare {
+    /// A share of 0 bytes.
+    pub fn new(backlog: &BacklogBytes) -> Self {
+        Self { bytes: 0, backlog: backlog.clone() }
+    }
+
+    /// Replaces the share by `bytes`.
+    pub fn set(&mut self, bytes: usize) {
+        self.backlog.0.set(self.backlog.0.get() - self.bytes + bytes);
+        self.bytes = bytes;
+    }
+}
+
+impl Drop for BacklogShare {
+    fn drop(&mut self) {
+        self.set(0);
+    }
+}
+
+/// The names of topics whose ids have ended while events of them waited in outboxes: an announcement of what is skipped of them needs the
+/// name. A name is known as long as an outbox has a [mark](Batch::mark) of the topic's end. Clones share the names.
 #[derive(Debug, Clone, Default)]
 pub struct EndedNames(Rc<RefCell<HashMap<TopicId, EndedName, RandomState>>>);
 
@@ -38,12 +67,12 @@ impl EndedNames {
         self.0.borrow().get(&topic).map(|name| name.subject.clone())
     }
 
-    /// How many are known.
+    /// How many names are known.
     pub fn len(&self) -> usize {
         self.0.borrow().len()
     }
 
-    /// Whether none is known.
+    /// Whether no name is known.
     pub fn is_empty(&self) -> bool {
         self.0.borrow().is_empty()
     }
@@ -69,7 +98,7 @@ impl EndedNames {
     }
 }
 
-/// Topics that end, known by name as long as this lives.
+/// The topics that end at a mark. Their names are known as long as this lives.
 #[derive(Debug)]
 struct Ended {
     topics: Box<[TopicId]>,
@@ -89,86 +118,64 @@ impl Drop for Ended {
     }
 }
 
-/// Bytes besides batches that wait for a client, counted in a shard's [`BacklogBytes`].
-#[derive(Debug)]
-pub struct BacklogShare {
-    bytes: usize,
-    backlog: BacklogBytes,
-}
-
-impl BacklogShare {
-    /// Nothing yet.
-    pub fn new(backlog: &BacklogBytes) -> Self {
-        Self { bytes: 0, backlog: backlog.clone() }
-    }
-
-    /// It is so many bytes now.
-    pub fn set(&mut self, bytes: usize) {
-        self.backlog.0.set(self.backlog.0.get() - self.bytes + bytes);
-        self.bytes = bytes;
-    }
-}
-
-impl Drop for BacklogShare {
-    fn drop(&mut self) {
-        self.set(0);
-    }
-}
-
-/// Frames on a shard, alive as long as an outbox holds a run of them. Counted in the shard's [`BacklogBytes`].
+/// Frames on a shard, alive as long as an outbox holds a run of them. Their bytes are counted in the shard's [`BacklogBytes`].
 #[derive(Debug)]
 pub struct Batch {
     frames: Frames,
+    kind: Kind,
     backlog: BacklogBytes,
-    /// Of a mark: what ends with it.
-    ended: Option<Ended>,
-    /// How many events each frame stands for.
-    event_count: u64,
+}
+
+/// What the frames of a batch are.
+#[derive(Debug)]
+enum Kind {
+    /// Events. Each frame tells of `event_count` of them: more than 1 only in a frame with the totals of an aggregate.
+    Events { event_count: u64 },
+    /// One frame that is no event: a reply, a status, a close.
+    Own,
+    /// One frame of 0 bytes. It is never sent; its place in an outbox is the end of these topics.
+    Mark(Ended),
 }
 
 impl Batch {
-    /// Takes over what ingest built.
+    /// The events that ingest has framed.
     pub fn shared(frames: Frames, backlog: &BacklogBytes) -> Rc<Self> {
-        Self::new(frames, None, 1, backlog)
+        Self::new(frames, Kind::Events { event_count: 1 }, backlog)
     }
 
-    /// One frame for one client.
+    /// One frame that is no event: a reply, a status, a close.
     pub fn own(frame: Vec<u8>, backlog: &BacklogBytes) -> Rc<Self> {
-        Self::about_none(frame, None, backlog)
+        Self::new(frame_of(frame, TopicId::null(), 0), Kind::Own, backlog)
     }
 
-    /// A frame without a byte that marks where topics end, for one client or on the shard: what is skipped of them is announced before
-    /// it, by these names. It may stand in any number of outboxes.
+    /// Marks the place in an outbox where topics end, for one client or for the whole shard. Events of them that are skipped in front of the
+    /// mark are announced before it, by the names given here. One mark may be in any number of outboxes.
     pub fn mark(ended: &[(TopicId, Subject)], names: &EndedNames, backlog: &BacklogBytes) -> Rc<Self> {
-        Self::about_none(Vec::new(), Some(Ended::new(ended, names)), backlog)
+        Self::new(frame_of(Vec::new(), TopicId::null(), 0), Kind::Mark(Ended::new(ended, names)), backlog)
     }
 
-    /// One frame that is no event of a topic.
-    fn about_none(frame: Vec<u8>, ended: Option<Ended>, backlog: &BacklogBytes) -> Rc<Self> {
-        let table = vec![Entry { end: frame.len() as u32, topic: TopicId::null() }];
-        Self::new(Frames { bytes: frame.into(), table, arrived_us: 0 }, ended, 1, backlog)
-    }
-
-    fn new(frames: Frames, ended: Option<Ended>, event_count: u64, backlog: &BacklogBytes) -> Rc<Self> {
+    fn new(frames: Frames, kind: Kind, backlog: &BacklogBytes) -> Rc<Self> {
         backlog.0.set(backlog.0.get() + frames.bytes.len());
-        Rc::new(Self { frames, backlog: backlog.clone(), ended, event_count })
+        Rc::new(Self { frames, kind, backlog: backlog.clone() })
     }
 
-    /// A batch of frame `index` alone: what keeps it alive when the rest is dropped.
+    /// A batch of event `index` alone, copied: it lives on when the rest of this batch is dropped.
     pub fn extract(&self, index: u32) -> Rc<Self> {
-        self.rebuilt(index, self.frame(index).to_vec(), self.event_count)
+        self.with_frame(index, self.frame(index).to_vec(), self.event_count())
     }
 
-    /// A batch of `frame` alone, which takes the place of frame `index` and stands for so many events.
-    pub fn rebuilt(&self, index: u32, frame: Vec<u8>, event_count: u64) -> Rc<Self> {
-        let table = vec![Entry { end: frame.len() as u32, topic: self.topic(index) }];
-        let frames = Frames { bytes: frame.into(), table, arrived_us: self.frames.arrived_us };
-        Self::new(frames, None, event_count, &self.backlog)
+    /// A batch of `frame` alone. It takes the place of event `index` and tells of `event_count` events.
+    pub fn with_frame(&self, index: u32, frame: Vec<u8>, event_count: u64) -> Rc<Self> {
+        let frames = frame_of(frame, self.topic(index), self.frames.arrived_us);
+        Self::new(frames, Kind::Events { event_count }, &self.backlog)
     }
 
-    /// How many events each frame stands for: more than one only where a client had them added up.
+    /// How many events each frame tells of: more than 1 only in a frame with the totals of an aggregate.
     pub fn event_count(&self) -> u64 {
-        self.event_count
+        match self.kind {
+            Kind::Events { event_count } => event_count,
+            Kind::Own | Kind::Mark(_) => 1,
+        }
     }
 
     /// The entries of the frames.
@@ -176,14 +183,22 @@ impl Batch {
         &self.frames.table
     }
 
-    /// When the first of the events was read, in microseconds since the gateway was built; 0 for own frames.
+    /// When the first of the events was read, in microseconds since the gateway was built; 0 for a frame that is no event.
     pub fn arrived_us(&self) -> u64 {
         self.frames.arrived_us
     }
 
-    /// Topics for which anything skipped must be announced before this frame.
-    pub fn ends(&self) -> &[TopicId] {
-        self.ended.as_ref().map_or(&[], |ended| &ended.topics)
+    /// The worker's sequence number of event `index`, if it has one. A frame of the shard's own making has none.
+    pub fn seq(&self, index: u32) -> Option<u64> {
+        self.frames.seqs.get(index)
+    }
+
+    /// The topics that end here, if this is a mark.
+    pub fn ended_topics(&self) -> &[TopicId] {
+        match &self.kind {
+            Kind::Mark(ended) => &ended.topics,
+            Kind::Events { .. } | Kind::Own => &[],
+        }
     }
 
     /// Offset of the first byte of frame `index`; for `index` = number of frames, the length.
@@ -195,16 +210,16 @@ impl Batch {
         }
     }
 
-    /// What frame `index` is about; null for an own frame.
+    /// The topic of event `index`; null if the frame is no event.
     #[inline]
     pub fn topic(&self, index: u32) -> TopicId {
         self.frames.table[index as usize].topic
     }
 
-    /// Whether this is a client's own frame rather than shared events.
+    /// Whether this is no batch of events, but a frame that is none, or a mark.
     #[inline]
     pub fn is_own(&self) -> bool {
-        self.frames.table.first().is_some_and(|entry| entry.topic.is_null())
+        !matches!(self.kind, Kind::Events { .. })
     }
 
     /// Frame `index`.
@@ -223,4 +238,9 @@ impl Drop for Batch {
     fn drop(&mut self) {
         self.backlog.0.set(self.backlog.0.get() - self.frames.bytes.len());
     }
+}
+
+fn frame_of(frame: Vec<u8>, topic: TopicId, arrived_us: u64) -> Frames {
+    let table = vec![Entry { end: frame.len() as u32, topic }];
+    Frames { bytes: frame.into(), table, arrived_us, ..Frames::default() }
 }

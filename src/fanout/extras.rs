@@ -1,7 +1,7 @@
-//! What only a client has that asked for more than every event of its symbols, live and in order. Pure.
+//! Per-client state that exists only once a client uses an optional feature or loses an event. Pure.
 //!
-//! A connection has a box of this from the moment on when it names one of the terms, or loses an event; one that never does
-//! pays a null pointer for them. So everything here is aside of the common path: a shard looks once whether there is a box.
+//! Most clients get every event of their symbols and never have this: they cost a null pointer each, and one look at it for a run of
+//! events.
 
 use std::rc::Rc;
 
@@ -12,31 +12,31 @@ use super::outbox::Outbox;
 use crate::bus::TopicId;
 use crate::protocol::terms::SlowClientPolicy;
 
-/// One client's terms and what keeping them takes.
+/// The state of one client's optional features.
 #[derive(Debug, Default)]
 pub struct Extras {
-    /// `onSlow`, where the client has said it.
+    /// `onSlow`, if the client has set it.
     pub on_slow: Option<SlowClientPolicy>,
     /// When the next `heartbeat` status is due, in microseconds since the gateway was built, for a client that wants them.
     pub heartbeat_us: Option<u64>,
     /// `conflate` and `maxRate`.
     pub conflation: Conflation,
-    /// Events announced as skipped, or to be announced, since the client connected.
+    /// Events skipped since the client connected, announced or yet to be announced.
     pub skipped: u64,
-    /// What the client asked for of the past, as long as some of it is on its way.
+    /// Snapshots and floors, as long as there are any.
     pub backfill: Option<Box<Backfill>>,
-    /// The last offer that was seen.
-    offer: u64,
+    /// The number of the last offer to this client.
+    last_offer: u64,
 }
 
 impl Extras {
-    /// Whether the client hears of something for the first time. What concerns a topic is offered to the subscribers of the
-    /// topic and of each pattern that matches it, under one number; a client that holds any pattern has extras.
+    /// True on the first call with this `offer`. A client reached by symbol and by patterns is offered each run of events once per
+    /// subscription, under one number; only the first offer counts. Every client with a pattern has extras.
     pub fn is_first_offer(&mut self, offer: u64) -> bool {
-        std::mem::replace(&mut self.offer, offer) != offer
+        std::mem::replace(&mut self.last_offer, offer) != offer
     }
 
-    /// Queues what was asked for of the past, as far as there is room: see [`Backfill::refill`].
+    /// Queues waiting snapshots as far as there is room: see [`Backfill::refill`].
     #[inline]
     pub fn refill(&mut self, outbox: &mut Outbox, room_bytes: u32, backlog: &BacklogBytes, now_us: u64) {
         if let Some(backfill) = &mut self.backfill {
@@ -47,7 +47,7 @@ impl Extras {
         }
     }
 
-    /// A topic's id ends, and its symbol may come again under another: all that is kept here by the id is queued.
+    /// A topic's id ends, and its symbol's next event may come under another id: what waits here under this id is queued.
     pub fn topic_retired(
         &mut self,
         outbox: &mut Outbox,
@@ -61,8 +61,8 @@ impl Extras {
         self.conflation.flush_held(outbox, topic);
     }
 
-    /// Takes frames `from..to` of a batch, all of `topic`, to which the client is subscribed as `subscription`: the topic
-    /// itself, or a pattern that matches it.
+    /// Takes frames `from..to` of a batch, all of `topic`. The client gets them by `subscription`: the topic itself, or a pattern that
+    /// matches it.
     pub fn queue(
         &mut self,
         outbox: &mut Outbox,
@@ -76,7 +76,7 @@ impl Extras {
         };
         if backfill.has_floor(topic) {
             for index in from..to {
-                if backfill.is_news(topic, batch.slice(batch.start(index), batch.start(index + 1))) {
+                if backfill.is_new(topic, batch.seq(index)) {
                     backfill.forget(topic);
                     self.conflation.queue(outbox, batch, subscription, topic, (index, index + 1));
                 }
@@ -90,7 +90,7 @@ impl Extras {
 
     /// When the oldest queued event was read (see [`Batch::arrived_us`]); `None` if no event is queued.
     pub fn oldest_arrival_us(&self, outbox: &Outbox) -> Option<u64> {
-        // In order, unless events have taken the places of others; then there are few.
+        // The first queued event is the oldest, unless events have replaced others; then few are queued.
         if self.conflation.is_idle() { outbox.first_arrival_us() } else { outbox.arrivals_us().min() }
     }
 }
@@ -106,15 +106,18 @@ mod tests {
     use crate::market::EventType;
     use crate::protocol::terms::{Conflate, MaxRate};
 
-    /// What is kept back when a topic's id ends goes out before the next event of its symbol, which comes under another.
+    /// What waits under an id that ends is queued before the symbol's next event, which comes under another id.
     #[test]
-    fn nothing_is_kept_back_by_an_id_that_has_ended() {
+    fn nothing_is_held_back_under_an_id_that_has_ended() {
         let mut ids: SlotMap<TopicId, ()> = SlotMap::with_key();
         let [pattern, old, new] = [(); 3].map(|()| ids.insert(()));
         let backlog = BacklogBytes::default();
         let event = |topic, bytes: &'static [u8]| {
             let table = vec![Entry { end: bytes.len() as u32, topic }];
-            Batch::shared(Frames { bytes: Bytes::from_static(bytes), table, arrived_us: 1 }, &backlog)
+            Batch::shared(
+                Frames { bytes: Bytes::from_static(bytes), table, arrived_us: 1, ..Frames::default() },
+                &backlog,
+            )
         };
         for max_rate in [None, MaxRate::new(4.0)] {
             let (mut extras, mut outbox) = (Extras::default(), Outbox::default());
@@ -126,7 +129,7 @@ mod tests {
             extras.queue(&mut outbox, &event(old, b"1,"), pattern, old, (0, 1));
             extras.queue(&mut outbox, &event(old, b"2,"), pattern, old, (0, 1));
             extras.topic_retired(&mut outbox, old, &backlog, 1);
-            // Under the same terms, or none.
+            // Under the new id, with the same terms or none.
             extras.queue(&mut outbox, &event(new, b"3,"), new, new, (0, 1));
             extras.refill(&mut outbox, 1_000, &backlog, 1);
             assert!(extras.backfill.is_none(), "nothing is left to wait for");

@@ -1,14 +1,17 @@
-//! What waits to be written to one client: a bounded queue of runs of shared frames, and the policies' tools.
+//! An outbox: the queue of what waits to be written to one client. Pure: no socket, no clock.
 //!
-//! Pure: no socket, no clock. The shard asks for the next [`Outbox::chunk`], writes as much of it as the socket takes
-//! and reports that to [`Outbox::advance`]. A *run* is a range of adjacent frames of one batch, so a burst costs
-//! a client one entry and shared bytes are never copied into the queue. The first run lives inline: a lone trade
-//! allocates nothing, and an empty outbox owns no memory.
+//! The shard asks for the next [`Outbox::chunk`], writes as much of it as the socket takes, and reports that to [`Outbox::advance`].
+//! An outbox doesn't bound itself: the shard watches [`Outbox::limited_bytes`] and uses the tools in `policies.rs`.
 //!
-//! Order: frames leave in the order in which they were queued. Pings and pongs overtake at the next frame boundary.
-//! What was skipped is announced directly before the topic's next event, before the [mark](Batch::mark) of the topic's end (which stands
-//! before the reply that ends a subscription), or once the queue is empty; the count is fixed when the announcement's
-//! first byte is written.
+//! The queue is one of *runs*. A run is a range of adjacent frames of one batch, so a burst costs a client one entry, and frames are
+//! never copied into the queue. The first run is inline: a lone trade allocates nothing, and an empty outbox owns no memory.
+//!
+//! Order:
+//! - Frames leave in the order in which they were queued.
+//! - Pings and pongs overtake at the next frame boundary.
+//! - Skipped events are announced with their count, at the first of these places: directly before the next queued event of their topic;
+//!   at the [mark](Batch::mark) of the topic's end, which is queued before the reply to an unsubscribe; once the queue is
+//!   empty. The count is fixed when the first byte of the announcement is written.
 
 mod out_of_band;
 mod policies;
@@ -24,7 +27,7 @@ use super::batch::Batch;
 use crate::bus::TopicId;
 use crate::limits;
 
-/// Frames `from..to` of a batch.
+/// Frames `from..to` of a batch. The batch may be a mark: then the run is one frame of 0 bytes, of which nothing is sent.
 #[derive(Debug)]
 struct Run {
     batch: Rc<Batch>,
@@ -38,34 +41,40 @@ impl Run {
     }
 }
 
-/// One client's queue. Sizes are of frames, in bytes.
+/// One client's queue.
 #[derive(Debug, Default)]
 pub struct Outbox {
+    /// The front of the queue.
     head: Option<Run>,
+    /// The runs behind the head.
     #[expect(clippy::box_collection, reason = "8 bytes instead of 32 in every connection, and rarely there")]
     tail: Option<Box<VecDeque<Run>>>,
-    /// How much of the head's first frame has been written. 0 = at a frame boundary.
+    /// How many bytes of the head's first frame have been written. 0 = at a frame boundary.
     head_written_bytes: u32,
     event_bytes: u32,
     own_bytes: u32,
-    /// Runs ever queued at the back, wrapping: what a [`Position`] counts in.
+    /// How many runs have been queued at the back so far, wrapping. The next one gets this [`Position`].
     pushed: u32,
     out_of_band: Option<Box<OutOfBand>>,
 }
 
-/// A run's place in its outbox: its number among those queued at the back. What is written, skipped or announced in front
-/// of it doesn't change it.
+/// Names a queued run by the number of runs that were queued at the back before it, wrapping. Runs that are written in front of it, and
+/// announcements that are put there, don't change it. Dropping events does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Position(u32);
 
-/// What a write has got done.
+/// Where a run is now: how many runs are in front of it. The head is at 0.
+#[derive(Debug, Clone, Copy)]
+struct FromFront(usize);
+
+/// What a write has completed.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Progress {
     /// Frames of which the last byte was written, pings and pongs not counted.
     pub frames: u64,
 }
 
-/// Makes the batch that announces a skip: topic, how many events.
+/// Makes the batch that announces how many events of a topic were skipped.
 pub type Announce<'a> = &'a dyn Fn(TopicId, u64) -> Rc<Batch>;
 
 impl Outbox {
@@ -81,11 +90,11 @@ impl Outbox {
 
     /// Bytes of queued replies, statuses, pings and pongs not yet written.
     pub fn own_bytes(&self) -> u32 {
-        let urgent_bytes = self.out_of_band.as_ref().map_or(0, |out_of_band| out_of_band.urgent_bytes());
-        self.own_bytes + urgent_bytes as u32
+        let control_bytes = self.out_of_band.as_ref().map_or(0, |out_of_band| out_of_band.control_bytes());
+        self.own_bytes + control_bytes as u32
     }
 
-    /// What counts towards `MAX_OUTBOX_BYTES`: events, and what of the rest doesn't fit its reserve.
+    /// The bytes that count towards `MAX_OUTBOX_BYTES`: events, and of the rest what exceeds [`limits::CONTROL_RESERVE_BYTES`].
     pub fn limited_bytes(&self) -> u32 {
         self.event_bytes() + self.own_bytes().saturating_sub(limits::CONTROL_RESERVE_BYTES as u32)
     }
@@ -109,7 +118,8 @@ impl Outbox {
         self.push(Run { batch: Rc::clone(batch), from, to });
     }
 
-    /// Queues frames `from..to` of a batch of events as a run of their own, which nothing behind it will extend.
+    /// Queues frames `from..to` of a batch of events as a run of their own, which [`Outbox::pending`] finds by the position
+    /// returned.
     pub fn push_apart(&mut self, batch: &Rc<Batch>, from: u32, to: u32) -> Position {
         self.event_bytes += batch.start(to) - batch.start(from);
         let position = Position(self.pushed);
@@ -117,14 +127,14 @@ impl Outbox {
         position
     }
 
-    /// Queues a frame of this client's own: a reply, a status, a close.
+    /// Queues a frame that is no event: a reply, a status, a close.
     pub fn push_own(&mut self, frame: Rc<Batch>) {
         self.own_bytes += frame.start(1);
         self.push(Run { batch: frame, from: 0, to: 1 });
     }
 
-    /// Queues a mark of the end of topics, if anything of them may wait. A mark has no bytes; it is never the head unless something
-    /// has to be announced before it.
+    /// Queues a mark of the end of topics, unless nothing waits. A mark is the head only while something has to be announced before
+    /// it.
     pub fn push_mark(&mut self, mark: &Rc<Batch>) {
         if !self.is_empty() {
             self.push(Run { batch: Rc::clone(mark), from: 0, to: 1 });
@@ -132,7 +142,7 @@ impl Outbox {
         }
     }
 
-    /// When the first queued event was read (see [`Batch::arrived_us`]), which is the oldest where none replaced another;
+    /// When the first queued event was read (see [`Batch::arrived_us`]): that is the oldest one, unless events have replaced others.
     /// `None` if no event is queued.
     pub fn first_arrival_us(&self) -> Option<u64> {
         self.arrivals_us().next()
@@ -143,30 +153,30 @@ impl Outbox {
         self.runs().filter(|run| !run.batch.is_own()).map(|run| run.batch.arrived_us())
     }
 
-    /// The topics of what is queued, and of what is skipped and not announced yet.
+    /// The topics of the queued events, and of the skipped events that are not announced yet.
     pub fn topics(&self) -> HashSet<TopicId, RandomState> {
         let queued = self.runs().flat_map(|run| &run.batch.table()[run.from as usize..run.to as usize]);
         queued.map(|entry| entry.topic).filter(|topic| !topic.is_null()).chain(self.skipped()).collect()
     }
 
-    /// When the events of the head were read (see [`Batch::arrived_us`]); 0 if the head is no event.
+    /// When the events of the first run were read (see [`Batch::arrived_us`]); 0 if it is no run of events.
     pub fn head_arrival_us(&self) -> u64 {
         self.head.as_ref().map_or(0, |run| run.batch.arrived_us())
     }
 
-    /// The next bytes to write, in one piece. Frames of one run are handed out where they lie; several runs are gathered
-    /// into `scratch`, as far as its capacity reaches. Empty when nothing waits.
+    /// The next bytes to write, in one piece; empty when nothing waits. If one run waits, they are its batch's own bytes. Several runs
+    /// are copied into `scratch`, as far as its capacity reaches.
     pub fn chunk<'o>(&'o mut self, scratch: &'o mut Vec<u8>, announce: Announce<'_>) -> &'o [u8] {
         if self.out_of_band.is_some() {
-            return self.chunk_with_out_of_band(scratch, announce);
+            return self.chunk_by_frames(scratch, announce);
         }
         self.gather(scratch)
     }
 
-    /// Reports that the first `written` bytes of the last chunk are on their way.
+    /// Takes off the queue the first `written` bytes of the last chunk: the socket has taken them.
     pub fn advance(&mut self, mut written: usize) -> Progress {
         let mut progress = Progress::default();
-        if self.out_of_band.is_some() && self.advance_out_of_band(&mut written) {
+        if self.out_of_band.is_some() && self.advance_out_of_band(written) {
             return progress;
         }
         while written > 0 {
@@ -176,7 +186,7 @@ impl Outbox {
             let taken_bytes = left_bytes.min(written.try_into().unwrap_or(u32::MAX));
             written -= taken_bytes as usize;
             if taken_bytes == left_bytes {
-                // A mark is no frame that anybody gets.
+                // A mark is never sent.
                 progress.frames += if left_bytes > 0 { u64::from(head.to - head.from) } else { 0 };
                 self.pop();
             } else {
@@ -193,7 +203,7 @@ impl Outbox {
         progress
     }
 
-    /// Takes off the front the marks before which nothing has to be announced (any more): there is nothing of them to write.
+    /// Takes marks off the front, up to one before which something has to be announced.
     fn pass_marks(&mut self) {
         while let Some(head) = &self.head
             && head.bytes() == 0
@@ -203,7 +213,7 @@ impl Outbox {
         }
     }
 
-    /// Contiguous bytes from the head on; runs are copied together only if there are several.
+    /// [`Outbox::chunk`] of a client that has nothing in [`OutOfBand`].
     fn gather<'o>(&'o self, scratch: &'o mut Vec<u8>) -> &'o [u8] {
         let Some(head) = &self.head else { return &[] };
         let start = head.batch.start(head.from) + self.head_written_bytes;
@@ -223,7 +233,7 @@ impl Outbox {
         scratch
     }
 
-    /// Gives memory back once nothing waits any more.
+    /// Frees the memory of [`OutOfBand`] once nothing waits any more.
     fn shrink(&mut self) {
         if self.head.is_none() && self.out_of_band.as_ref().is_some_and(|out_of_band| out_of_band.is_idle()) {
             self.out_of_band = None;

@@ -38,7 +38,7 @@ impl Router {
             }
         }
         let Replay { bytes, table, .. } = replay;
-        reply.replay = Frames { bytes: bytes.into(), table, arrived_us: now_us };
+        reply.replay = Frames { bytes: bytes.into(), table, arrived_us: now_us, ..Frames::default() };
         if request.snapshot {
             for subject in subjects {
                 for id in self.topics_with_value(subject) {

@@ -17,7 +17,7 @@ use foldhash::quality::RandomState;
 use slotmap::SlotMap;
 
 use super::history::{History, HistoryConfig, Slot, Verdict};
-use crate::bus::{Entry, Frames, SeqChange, SeqNotice, TopicId};
+use crate::bus::{Entry, Frames, SeqChange, SeqNotice, Seqs, TopicId};
 use crate::limits;
 use crate::market::event::{self, Event, Reject};
 use crate::market::patterns::Patterns;
@@ -49,10 +49,22 @@ struct Topic {
 struct Building {
     bytes: Vec<u8>,
     table: Vec<Entry>,
+    seqs: Seqs,
     /// Topics that the shard's patterns match and that it has to learn of before the frames.
     opened: Vec<(Subject, TopicId)>,
     /// Changes of sequence numbers between the frames.
     notices: Vec<SeqNotice>,
+}
+
+impl Building {
+    /// The bytes behind the last frame are one of a topic.
+    #[inline]
+    fn end_frame(&mut self, topic: TopicId, seq: Option<u64>) {
+        if let Some(seq) = seq {
+            self.seqs.set(self.table.len() as u32, seq);
+        }
+        self.table.push(Entry { end: self.bytes.len() as u32, topic });
+    }
 }
 
 /// What became of an event.
@@ -218,7 +230,7 @@ impl Router {
             }
             Verdict::Restart => (Routed::Framed, Some(SeqChange::Restarted)),
         };
-        self.frame(id, event.object, now_ms, change);
+        self.frame(id, event, now_ms, change);
         routed
     }
 
@@ -247,7 +259,7 @@ impl Router {
         }
     }
 
-    fn frame(&mut self, id: TopicId, object: &str, now_ms: u64, change: Option<SeqChange>) {
+    fn frame(&mut self, id: TopicId, event: &Event<'_>, now_ms: u64, change: Option<SeqChange>) {
         if self.topics.get(id).is_some_and(|topic| topic.epoch != self.epoch) {
             self.open(id);
         }
@@ -260,15 +272,15 @@ impl Router {
         }
         let mut shards = Shards(topic.wanted_by);
         let Some(first) = shards.next() else { return };
-        let Building { bytes, table, .. } = &mut self.building[first];
-        let start = bytes.len();
-        write_event(bytes, topic.subject.event_type, object, now_ms, Marker::None);
-        table.push(Entry { end: bytes.len() as u32, topic: id });
+        let building = &mut self.building[first];
+        let start = building.bytes.len();
+        write_event(&mut building.bytes, topic.subject.event_type, event.object, now_ms, Marker::None);
+        building.end_frame(id, event.seq);
         for shard in shards {
             let [from, to] =
                 self.building.get_disjoint_mut([first, shard]).unwrap_or_else(|_| unreachable!());
             to.bytes.extend_from_slice(&from.bytes[start..]);
-            to.table.push(Entry { end: to.bytes.len() as u32, topic: id });
+            to.end_frame(id, event.seq);
         }
     }
 
@@ -290,13 +302,17 @@ impl Router {
 
     /// Takes what has been framed for a shard since the last hand-over; `None` if that is nothing.
     pub fn take(&mut self, shard: usize, arrived_us: u64) -> Option<Frames> {
-        let Building { bytes, table, .. } = self.building.get_mut(shard)?;
+        let Building { bytes, table, seqs, .. } = self.building.get_mut(shard)?;
         if table.is_empty() {
             return None;
         }
         // Exactly sized copies: what an outbox keeps alive for long has no slack, and the buffers here stay warm.
-        let frames =
-            Frames { bytes: Bytes::copy_from_slice(bytes), table: table.as_slice().into(), arrived_us };
+        let frames = Frames {
+            bytes: Bytes::copy_from_slice(bytes),
+            table: table.as_slice().into(),
+            seqs: seqs.take(),
+            arrived_us,
+        };
         bytes.clear();
         table.clear();
         Some(frames)
@@ -352,6 +368,22 @@ mod tests {
         assert!(router.take(1, 7).is_none());
         assert_eq!(router.take(2, 7).unwrap().bytes, frames.bytes);
         assert!(router.take(0, 7).is_none());
+    }
+
+    #[test]
+    fn sequence_numbers_go_beside_the_frames() {
+        let mut router = Router::new(2, 1_000);
+        (0..2).for_each(|shard| _ = router.want(shard, &symbol("AAPL")));
+        router.want(1, &symbol("MSFT"));
+        let numbered = |seq| format!(r#"{{"symbol":"AAPL","seq":{seq},"price":1,"volume":2,"timestamp":3}}"#);
+        route(&mut router, b"AAPL", numbered(5).as_bytes());
+        route(&mut router, b"MSFT", &trade("MSFT"));
+        route(&mut router, b"AAPL", numbered(6).as_bytes());
+        let seqs = |frames: &Frames| (0..4).map(|index| frames.seqs.get(index)).collect::<Vec<_>>();
+        assert_eq!(seqs(&router.take(0, 0).unwrap()), [Some(5), Some(6), None, None]);
+        assert_eq!(seqs(&router.take(1, 0).unwrap()), [Some(5), None, Some(6), None]);
+        route(&mut router, b"MSFT", &trade("MSFT"));
+        assert_eq!(router.take(1, 0).unwrap().seqs, Seqs::default(), "none, and none left over");
     }
 
     #[test]

@@ -33,7 +33,7 @@ impl Event {
     pub(super) fn frame(&self) -> (Rc<Batch>, u32) {
         let Some(fold) = &self.fold else { return (Rc::clone(&self.batch), self.index) };
         match fold.mark(self.batch.frame(self.index)) {
-            Some(marked) => (self.batch.rebuilt(self.index, marked, fold.count()), 0),
+            Some(marked) => (self.batch.with_frame(self.index, marked, fold.count()), 0),
             None => (Rc::clone(&self.batch), self.index),
         }
     }

@@ -1,4 +1,4 @@
-//! The outbox against its promises, under random pushes, partial writes, skips and unsubscribes.
+//! What the outbox promises, under random pushes, partial writes, skips and unsubscribes.
 
 use std::cell::RefCell;
 use std::collections::HashMap;
@@ -105,7 +105,7 @@ impl Client {
             }
             Op::Ping => {
                 self.pings += 1;
-                self.outbox.push_urgent(&frame(b'P', 0, self.pings, 0));
+                self.outbox.push_control(&frame(b'P', 0, self.pings, 0));
             }
             Op::Lost(topic, count) => {
                 *self.published.entry(*topic).or_default() += u32::from(*count);
@@ -133,7 +133,7 @@ impl Client {
         }
     }
 
-    /// As the shard does it: every run of events of topics 0..3 is pushed, those of topic 3 are somebody else's.
+    /// Queues events as the shard does: those of topics 0..3, one run each. Nobody is subscribed to topic 3.
     fn events(&mut self, events: &[(u8, u8)]) {
         let mut frames = Frames::default();
         let mut bytes = Vec::new();
@@ -153,13 +153,14 @@ impl Client {
         }
     }
 
-    /// A socket with `room` bytes of room.
+    /// Writes to a socket that takes `room` bytes.
     fn write(&mut self, mut room: usize) {
         let backlog = self.backlog.clone();
         let Self { slots, names, .. } = self;
         let announce = |id: TopicId, count: u64| {
             let closed = || (0..4).find(|topic| names.get(id) == Some(subject(*topic)));
-            let topic = slots.get(id).copied().or_else(closed).expect("an end is marked behind it");
+            let topic =
+                slots.get(id).copied().or_else(closed).expect("a mark of its end is queued behind it");
             Batch::own(frame(b'S', topic, count as u32, 0), &backlog)
         };
         let mut scratch = Vec::with_capacity(128);
@@ -246,7 +247,7 @@ proptest! {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(1_000))]
 
-    /// Whatever ids a topic has had, what is skipped of it is announced before its next event.
+    /// Skipped events of a topic are announced before its next event, also if that comes under another id.
     #[test]
     fn an_announcement_stands_before_the_next_event_under_another_id(
         steps in prop::collection::vec((prop::collection::vec((0u8..3, 0u8..40), 1..12), 0u8..6, 0u16..900), 1..20),
@@ -277,7 +278,7 @@ fn clearing_spares_the_partly_written_frame_only() {
     let mut client = Client::new();
     client.events(&[(0, 10), (1, 10), (0, 10)]);
     client.write(5);
-    client.outbox.push_urgent(&frame(b'P', 0, 1, 0));
+    client.outbox.push_control(&frame(b'P', 0, 1, 0));
     client.outbox.clear();
     client.outbox.push_own(Batch::own(frame(b'R', 0, 1, 0), &client.backlog));
     client.write(usize::MAX);

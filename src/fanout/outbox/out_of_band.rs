@@ -1,4 +1,5 @@
-//! What only clients in trouble, or just being pinged, have beside their queue: frames that overtake, and announcements.
+//! Ping and pong frames that overtake the queue, and counts of skipped events to announce. Most clients have neither at most times, so
+//! both are in a box of their own.
 
 use std::collections::HashMap;
 use std::rc::Rc;
@@ -9,43 +10,45 @@ use super::super::batch::Batch;
 use super::{Announce, Outbox, Run};
 use crate::bus::TopicId;
 
+/// What a client has beside its queue.
 #[derive(Debug, Default)]
 pub(super) struct OutOfBand {
-    /// Pings and pongs, complete frames.
-    urgent: Vec<u8>,
-    urgent_written_bytes: usize,
+    /// Complete ping and pong frames.
+    control: Vec<u8>,
+    control_written_bytes: usize,
+    /// How many events of each topic are skipped and not announced yet.
     skipped: HashMap<TopicId, u64, RandomState>,
-    /// The announcement that [`Outbox::chunk`] has offered and of which nothing is written yet.
+    /// The announcement that is the last chunk. Until its first byte is written it is not queued, and its count may grow.
     offered: Option<(TopicId, Rc<Batch>)>,
 }
 
 impl OutOfBand {
     pub(super) fn is_idle(&self) -> bool {
-        self.urgent.is_empty() && self.skipped.is_empty()
+        self.control.is_empty() && self.skipped.is_empty()
     }
 
     /// Bytes of pings and pongs not yet written.
-    pub(super) fn urgent_bytes(&self) -> usize {
-        self.urgent.len() - self.urgent_written_bytes
+    pub(super) fn control_bytes(&self) -> usize {
+        self.control.len() - self.control_written_bytes
     }
 
-    /// The topics of what is skipped and not announced yet.
+    /// The topics of skipped events that are not announced yet.
     pub(super) fn skipped(&self) -> impl Iterator<Item = TopicId> {
         self.skipped.keys().copied()
     }
 
-    /// Drops what nothing was written of; `false` if nothing is left then.
+    /// Drops the counts, and pings and pongs unless they are partly written; `false` if nothing is left then.
     pub(super) fn clear(&mut self) -> bool {
         self.skipped.clear();
-        self.urgent_written_bytes > 0
+        self.control_written_bytes > 0
     }
 
-    /// Pings and pongs overtake, but only at a frame boundary.
-    fn urgent_is_due(&self, at_boundary: bool) -> bool {
-        !self.urgent.is_empty() && (at_boundary || self.urgent_written_bytes > 0)
+    /// Whether pings or pongs are next: they overtake, but only at a frame boundary.
+    fn control_is_due(&self, at_boundary: bool) -> bool {
+        !self.control.is_empty() && (at_boundary || self.control_written_bytes > 0)
     }
 
-    /// The topic whose skipped events have to be announced before `head`, or with nothing queued at all.
+    /// A topic whose skipped events have to be announced before `head`. With an empty queue that is any topic.
     fn due_announcement(&self, head: Option<&Run>) -> Option<TopicId> {
         if self.skipped.is_empty() {
             return None;
@@ -55,10 +58,10 @@ impl OutOfBand {
         if self.skipped.contains_key(&topic) {
             return Some(topic);
         }
-        head.batch.ends().iter().copied().find(|ended| self.skipped.contains_key(ended))
+        head.batch.ended_topics().iter().copied().find(|ended| self.skipped.contains_key(ended))
     }
 
-    /// Whether something skipped must be announced before the first frame of `run`.
+    /// Whether skipped events must be announced before the first frame of `run`.
     pub(super) fn announces_before(&self, run: &Run) -> bool {
         self.due_announcement(Some(run)).is_some()
     }
@@ -66,28 +69,28 @@ impl OutOfBand {
 
 impl Outbox {
     /// Queues a ping or pong frame, to leave at the next frame boundary.
-    pub fn push_urgent(&mut self, frame: &[u8]) {
-        self.out_of_band().urgent.extend_from_slice(frame);
+    pub fn push_control(&mut self, frame: &[u8]) {
+        self.out_of_band().control.extend_from_slice(frame);
     }
 
-    /// The topics of what is skipped and not announced yet.
+    /// The topics of skipped events that are not announced yet.
     pub fn skipped(&self) -> impl Iterator<Item = TopicId> {
         self.out_of_band.iter().flat_map(|out_of_band| out_of_band.skipped())
     }
 
-    /// How many topics there are of which something is skipped and not announced yet.
+    /// How many topics have skipped events that are not announced yet.
     pub fn skipped_topics(&self) -> usize {
         self.out_of_band.as_ref().map_or(0, |out_of_band| out_of_band.skipped.len())
     }
 
-    /// Counts events that never reached the queue, to be announced like those skipped from it.
+    /// Counts events as skipped. They are announced even if they were never queued.
     pub fn note_skipped(&mut self, topic: TopicId, count: u64) {
         *self.out_of_band().skipped.entry(topic).or_default() += count;
     }
 
-    /// [`Outbox::chunk`] for a client that has something in [`OutOfBand`]: each frame has to be looked at, because the chunk
-    /// ends where something else is due. Always gathered, as it is rare.
-    pub(super) fn chunk_with_out_of_band<'o>(
+    /// [`Outbox::chunk`] of a client that has something in [`OutOfBand`]. It looks at each frame, because the chunk ends where an
+    /// announcement, ping or pong is due. Always copied into `scratch`, as this is rare.
+    pub(super) fn chunk_by_frames<'o>(
         &mut self,
         scratch: &'o mut Vec<u8>,
         announce: Announce<'_>,
@@ -96,37 +99,38 @@ impl Outbox {
         scratch.clear();
         out_of_band.offered = None;
         let at_boundary = self.head_written_bytes == 0;
-        if out_of_band.urgent_is_due(at_boundary) {
-            scratch.extend_from_slice(&out_of_band.urgent[out_of_band.urgent_written_bytes..]);
+        if out_of_band.control_is_due(at_boundary) {
+            scratch.extend_from_slice(&out_of_band.control[out_of_band.control_written_bytes..]);
         } else if at_boundary && let Some(topic) = out_of_band.due_announcement(self.head.as_ref()) {
             let batch = announce(topic, out_of_band.skipped[&topic]);
             scratch.extend_from_slice(batch.slice(0, batch.start(1)));
             out_of_band.offered = Some((topic, batch));
         } else {
             self.gather_frames(scratch, |frame| {
-                !out_of_band.urgent.is_empty() || out_of_band.announces_before(frame)
+                !out_of_band.control.is_empty() || out_of_band.announces_before(frame)
             });
         }
         self.out_of_band = Some(out_of_band);
         scratch
     }
 
-    /// Takes what was written off the urgent frames or the offered announcement; `true` if that was all of it.
-    pub(super) fn advance_out_of_band(&mut self, written: &mut usize) -> bool {
+    /// The part of [`Outbox::advance`] that concerns [`OutOfBand`]. `true`: what was written were pings and pongs, and nothing of the
+    /// queue. An offered announcement of which a byte was written becomes the head.
+    pub(super) fn advance_out_of_band(&mut self, written: usize) -> bool {
         let at_boundary = self.head_written_bytes == 0;
         let Some(out_of_band) = &mut self.out_of_band else { return false };
-        if out_of_band.urgent_is_due(at_boundary) {
-            out_of_band.urgent_written_bytes += *written;
-            if out_of_band.urgent_written_bytes >= out_of_band.urgent.len() {
-                out_of_band.urgent = Vec::new();
-                out_of_band.urgent_written_bytes = 0;
+        if out_of_band.control_is_due(at_boundary) {
+            out_of_band.control_written_bytes += written;
+            if out_of_band.control_written_bytes >= out_of_band.control.len() {
+                out_of_band.control = Vec::new();
+                out_of_band.control_written_bytes = 0;
             }
             self.shrink();
             return true;
         }
-        // What nobody could name would be offered for ever.
+        // An announcement that nobody could name has no bytes. It counts as written, or it would be offered for ever.
         if let Some((topic, batch)) = out_of_band.offered.take()
-            && (*written > 0 || batch.start(1) == 0)
+            && (written > 0 || batch.start(1) == 0)
         {
             out_of_band.skipped.remove(&topic);
             self.own_bytes += batch.start(1);
@@ -138,7 +142,7 @@ impl Outbox {
         false
     }
 
-    /// Like [`Outbox::gather`], frame by frame; at least the head's first frame.
+    /// Copies the head's first frame and those behind it into `scratch`, until one doesn't fit or `stop_before` is true of it.
     fn gather_frames(&self, scratch: &mut Vec<u8>, stop_before: impl Fn(&Run) -> bool) {
         scratch.clear();
         let mut skip_bytes = self.head_written_bytes;

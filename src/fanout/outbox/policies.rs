@@ -1,4 +1,4 @@
-//! What becomes of a queue that is too long, and of an event that a newer one replaces.
+//! The tools of the policies for slow clients and of conflation: dropping events from the queue, and replacing one by a newer one.
 
 use std::collections::{HashSet, VecDeque};
 use std::rc::Rc;
@@ -6,44 +6,45 @@ use std::rc::Rc;
 use foldhash::fast::RandomState;
 
 use super::super::batch::Batch;
-use super::{Outbox, Position, Run};
+use super::{FromFront, Outbox, Position, Run};
 use crate::bus::TopicId;
 
 impl Outbox {
-    /// The event at `position`, if it is still queued there, alone in its run, of `topic`, and nothing of it is written.
+    /// The event at `position`, as frame of a batch, if it may be replaced: it is still queued, no byte of it is written, and its run
+    /// is one event of `topic`.
     pub fn pending(&self, position: Position, topic: TopicId) -> Option<(&Rc<Batch>, u32)> {
-        let index = self.index(position)?;
-        let run = match index.checked_sub(1) {
-            Some(behind) => self.tail.as_ref()?.get(behind),
+        let place = self.find(position)?;
+        let run = match place.0.checked_sub(1) {
+            Some(behind_head) => self.tail.as_ref()?.get(behind_head),
             None => self.head.as_ref().filter(|_| self.head_written_bytes == 0),
         }?;
         let is_pending = run.to - run.from == 1 && run.batch.topic(run.from) == topic;
         is_pending.then_some((&run.batch, run.from))
     }
 
-    /// Puts frame `index` of `batch` in the place of the one at `position`, which is [`Outbox::pending`].
+    /// Replaces the event at `position`, which is [`Outbox::pending`], by frame `index` of `batch`.
     pub fn replace(&mut self, position: Position, batch: &Rc<Batch>, index: u32) {
-        let Some(at) = self.index(position) else { return };
-        let place = match (at.checked_sub(1), &mut self.tail) {
-            (Some(behind), Some(tail)) => tail.get_mut(behind),
+        let Some(place) = self.find(position) else { return };
+        let run = match (place.0.checked_sub(1), &mut self.tail) {
+            (Some(behind_head), Some(tail)) => tail.get_mut(behind_head),
             _ => self.head.as_mut(),
         };
-        let Some(place) = place else { return };
+        let Some(run) = run else { return };
         let new = Run { batch: Rc::clone(batch), from: index, to: index + 1 };
         self.event_bytes += new.bytes();
-        self.event_bytes -= place.bytes();
-        *place = new;
+        self.event_bytes -= run.bytes();
+        *run = new;
     }
 
-    /// Counted from the front, the head being 0; `None` if what was there has gone. Positions are counted from the back, where
-    /// nothing is ever taken out or put in between.
-    fn index(&self, position: Position) -> Option<usize> {
+    /// Where the run of that position is now; `None` if it has been written. A run's distance from the back is known: runs are taken
+    /// out and put in only in front of it.
+    fn find(&self, position: Position) -> Option<FromFront> {
         let from_back = self.pushed.wrapping_sub(position.0) as usize;
         let len = usize::from(self.head.is_some()) + self.tail.as_ref().map_or(0, |tail| tail.len());
-        len.checked_sub(from_back).filter(|_| from_back > 0)
+        len.checked_sub(from_back).filter(|_| from_back > 0).map(FromFront)
     }
 
-    /// Where the newest event of each topic is queued, if it is [`Outbox::pending`] there.
+    /// The positions of the newest queued event of each topic, where that is [`Outbox::pending`].
     pub fn newest(&self) -> Vec<(TopicId, Position)> {
         let mut seen = HashSet::<TopicId, RandomState>::default();
         let mut newest = Vec::new();
@@ -61,9 +62,9 @@ impl Outbox {
         newest
     }
 
-    /// Drops every event behind which a newer one of its topic is queued, but spares a partly written one and all events of the
-    /// topics in `spared`; returns how many. `status` comes to stand before the first of the others. What stays is copied out of
-    /// its batch, so that it keeps nothing else alive. Positions change.
+    /// Drops each event behind which a newer one of its topic is queued, but neither a partly written one nor any of the topics in
+    /// `spared`. Returns how many were dropped. `status` is queued before the first event that is not partly written. The events
+    /// that stay are copied out of their batches, which then don't live on for them. Positions change.
     pub fn reduce_to_latest(&mut self, spared: &HashSet<TopicId, RandomState>, status: Rc<Batch>) -> u64 {
         let partly_written = self.head_written_bytes > 0;
         let runs = self.take_runs();
@@ -94,13 +95,13 @@ impl Outbox {
         dropped
     }
 
-    /// Skips the oldest events until at most `target_bytes` of them are queued, sparing a partly written frame;
-    /// returns how many were skipped.
+    /// Skips the oldest events, but not a partly written one, until at most `target_bytes` of events are queued. They will be announced.
+    /// Returns how many were skipped. Positions change.
     pub fn skip_oldest(&mut self, target_bytes: u32) -> u64 {
         self.skip_oldest_of(target_bytes, |_| true)
     }
 
-    /// The same with the events of some topics only. Positions change.
+    /// [`Outbox::skip_oldest`] with the events of some topics only.
     pub fn skip_oldest_of(&mut self, target_bytes: u32, may_skip: impl Fn(TopicId) -> bool) -> u64 {
         let mut kept = VecDeque::new();
         let mut partly_written = self.head_written_bytes > 0;
@@ -138,7 +139,7 @@ impl Outbox {
         skipped
     }
 
-    /// Drops everything but a partly written frame: the client is about to be closed.
+    /// Drops everything but a partly written frame, without announcing it: the client is about to be closed.
     pub fn clear(&mut self) {
         let partly_written = self.head_written_bytes > 0;
         let first = self.take_runs().into_iter().next().filter(|_| partly_written);
@@ -157,7 +158,7 @@ impl Outbox {
 }
 
 impl Run {
-    /// Frame `index` of the run as a run that keeps no other frame alive.
+    /// Frame `index` of the run, as a run whose batch has no other frame.
     fn alone(&self, index: u32) -> Self {
         if self.batch.table().len() == 1 {
             return Self { batch: Rc::clone(&self.batch), from: 0, to: 1 };

@@ -193,7 +193,7 @@ impl Shard {
             }
             Step::Pong(frame) => {
                 if let Some(conn) = self.conns.get_mut(key) {
-                    conn.outbox.push_urgent(&frame);
+                    conn.outbox.push_control(&frame);
                     self.mark_dirty(key);
                 }
             }

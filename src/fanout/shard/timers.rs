@@ -72,7 +72,7 @@ impl Shard {
             conn.ping_tick = now;
             conn.ping_pending = !conn.blocked;
             if conn.ping_pending {
-                conn.outbox.push_urgent(&close::ping_frame());
+                conn.outbox.push_control(&close::ping_frame());
                 self.mark_dirty(key);
             }
         }
