@@ -28,6 +28,7 @@ mod golden_bytes;
 mod handshake_however_it_arrives;
 mod healthcheck_asks_the_running_gateway;
 mod heartbeat;
+mod house;
 mod http_limits;
 mod http_routes;
 mod http_upgrade;
