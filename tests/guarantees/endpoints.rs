@@ -1,5 +1,6 @@
 //! Where clients connect: `/ws` and `/`, IPv4 and IPv6, `?symbols=`; and nothing that they send early is lost.
 
+use crate::support::http::read_head;
 use crate::support::{Client, Redis, TestGateway, raw, trade};
 use serde_json::json;
 use tokio::io::AsyncWriteExt;
@@ -51,10 +52,7 @@ async fn frames_behind_the_upgrade_request_are_not_lost() {
     let ping = raw::text_frame(r#"{"action":"ping","id":2}"#);
     bytes.extend(&ping[..9]);
     stream.write_all(&bytes).await.unwrap();
-    let mut answer = Vec::new();
-    while !answer.ends_with(b"\r\n\r\n") {
-        answer.push(tokio::io::AsyncReadExt::read_u8(&mut stream).await.unwrap());
-    }
+    assert_eq!(read_head(&mut stream).await.status, 101);
     let mut client = Client::from_raw(stream).await;
     assert_eq!(client.json().await["data"]["subscribed"], json!(["AAPL"]));
     assert_eq!(client.json().await["id"], 1);

@@ -46,14 +46,16 @@ impl Client {
 
     /// The next frame of any kind, pings and pongs aside.
     pub(crate) async fn message(&mut self) -> Option<Message> {
-        loop {
-            let next = timeout(PATIENCE, self.ws.next()).await.expect("a frame in time");
-            match next {
-                Some(Ok(Message::Ping(_) | Message::Pong(_))) => {}
-                Some(Ok(message)) => return Some(message),
-                Some(Err(_)) | None => return None,
+        let frame = async {
+            loop {
+                match self.ws.next().await {
+                    Some(Ok(Message::Ping(_) | Message::Pong(_))) => {}
+                    Some(Ok(message)) => return Some(message),
+                    Some(Err(_)) | None => return None,
+                }
             }
-        }
+        };
+        timeout(PATIENCE, frame).await.expect("a frame in time")
     }
 
     /// The next text frame, as it came.

@@ -77,7 +77,7 @@ impl Reply {
 /// Reads until the peer closes.
 pub(crate) async fn read_to_end(stream: &mut TcpStream) -> Reply {
     let mut text = Vec::new();
-    stream.read_to_end(&mut text).await.unwrap();
+    timeout(PATIENCE, stream.read_to_end(&mut text)).await.expect("an answer in time").unwrap();
     Reply::parse(&String::from_utf8(text).unwrap())
 }
 
@@ -85,12 +85,15 @@ pub(crate) async fn read_to_end(stream: &mut TcpStream) -> Reply {
 pub(crate) async fn read_head(stream: &mut TcpStream) -> Reply {
     let mut text = Vec::new();
     while !text.ends_with(b"\r\n\r\n") {
-        text.push(stream.read_u8().await.expect("an answer"));
+        let byte = timeout(PATIENCE, stream.read_u8()).await.expect("an answer in time");
+        text.push(byte.expect("an answer"));
     }
     Reply::parse(&String::from_utf8(text).unwrap())
 }
 
 /// Whether the gateway has closed: end of stream or a reset, without any byte.
 pub(crate) async fn is_closed(stream: &mut TcpStream) -> bool {
-    matches!(stream.read(&mut [0; 1]).await, Ok(0) | Err(_))
+    let mut byte = [0];
+    let read = timeout(PATIENCE, stream.read(&mut byte)).await.expect("an end in time");
+    matches!(read, Ok(0) | Err(_))
 }

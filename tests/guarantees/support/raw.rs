@@ -2,8 +2,10 @@
 
 use std::net::SocketAddr;
 
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::AsyncWriteExt;
 use tokio::net::{TcpSocket, TcpStream};
+
+use super::http::read_head;
 
 /// Shakes hands on `target` and returns the socket, of which nothing has been read behind the answer. A small receive
 /// buffer makes sure that a client which doesn't read is soon a slow one.
@@ -14,11 +16,8 @@ pub(crate) async fn connect(addr: SocketAddr, target: &str, receive_buffer_bytes
     }
     let mut stream = socket.connect(addr).await.expect("the gateway listens");
     stream.write_all(request(addr, target).as_bytes()).await.expect("the request is taken");
-    let mut answer = Vec::new();
-    while !answer.ends_with(b"\r\n\r\n") {
-        answer.push(stream.read_u8().await.expect("an answer"));
-    }
-    assert!(answer.starts_with(b"HTTP/1.1 101"), "{}", String::from_utf8_lossy(&answer));
+    let reply = read_head(&mut stream).await;
+    assert_eq!(reply.status, 101, "{reply:?}");
     stream
 }
 
