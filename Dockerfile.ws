@@ -19,33 +19,33 @@ RUN mkdir -p src tools/src/bin \
 # --- The gateway ---
 # What was built of our own empty sources is cleaned away: COPY keeps files' times, and cargo would take them for built.
 FROM manifests AS gateway-build
-RUN cargo build --release --locked --package ws-gateway \
-    && cargo clean --release --package ws-gateway
+RUN cargo build --profile dist --locked --package ws-gateway \
+    && cargo clean --profile dist --package ws-gateway
 COPY web web
 COPY src src
 # Without line numbers, but with the names of functions: 7 MB instead of 29.
-RUN cargo build --release --locked --package ws-gateway --bin ws-gateway \
-    && strip --strip-debug target/release/ws-gateway
+RUN cargo build --profile dist --locked --package ws-gateway --bin ws-gateway \
+    && strip --strip-debug target/dist/ws-gateway
 
 # --- The test publisher, which nobody builds who doesn't ask for it ---
 FROM manifests AS publisher-build
-RUN cargo build --release --locked --package tools \
-    && cargo clean --release --package tools --package ws-gateway
+RUN cargo build --profile dist --locked --package tools \
+    && cargo clean --profile dist --package tools --package ws-gateway
 COPY web web
 COPY src src
 COPY tools/src tools/src
-RUN cargo build --release --locked --package tools --bin test-publisher \
-    && strip --strip-debug target/release/test-publisher
+RUN cargo build --profile dist --locked --package tools --bin test-publisher \
+    && strip --strip-debug target/dist/test-publisher
 
 # --- The images: glibc and libgcc, no shell, no package manager, user 65532 ---
 FROM gcr.io/distroless/cc-debian12:nonroot AS test-publisher
-COPY --from=publisher-build /build/target/release/test-publisher /usr/local/bin/test-publisher
+COPY --from=publisher-build /build/target/dist/test-publisher /usr/local/bin/test-publisher
 USER 65532:65532
 STOPSIGNAL SIGTERM
 ENTRYPOINT ["/usr/local/bin/test-publisher"]
 
 FROM gcr.io/distroless/cc-debian12:nonroot AS gateway
-COPY --from=gateway-build /build/target/release/ws-gateway /usr/local/bin/ws-gateway
+COPY --from=gateway-build /build/target/dist/ws-gateway /usr/local/bin/ws-gateway
 ENV WS_HOST=0.0.0.0 WS_PORT=8080
 EXPOSE 8080
 USER 65532:65532

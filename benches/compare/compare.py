@@ -139,7 +139,7 @@ class Bench:
         if scenario in SCALES:
             connections = SCALES[scenario]
             preset = ["wide", "--connections", str(connections), "--rate", f"{100_000 / connections:g}"]
-        command = [str(self.target / "release/ws-load"), "--json", "--preset", *preset, "--server-pid", str(pid),
+        command = [str(self.target / "dist/ws-load"), "--json", "--preset", *preset, "--server-pid", str(pid),
                    "--url", f"ws://127.0.0.1:{ws_port}/ws", "--redis", f"{scheme}://127.0.0.1:{feed_port}"]
         if peer.kind == "nats":
             command += ["--dialect", "nats"]

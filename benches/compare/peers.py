@@ -76,7 +76,7 @@ class Peer:
                 )
                 return [f"{cache}/root/usr/sbin/nats-server", "-c", str(config)]
             case _:
-                binary = self.binary or str((target / "release/ws-gateway").resolve())
+                binary = self.binary or str((target / "dist/ws-gateway").resolve())
                 redis = f"redis://127.0.0.1:{feed_port}"
                 return [binary, "--redis-url", redis, "--ws-host", "127.0.0.1", "--ws-port", ports[0], "--log", "warn"]
 
@@ -136,7 +136,7 @@ def parser() -> argparse.ArgumentParser:
         "  benches/compare/run                                  everything, about 40 minutes\n"
         "  benches/compare/run --scenarios wide,spread --peers floor,gateway,uws\n"
         "  benches/compare/run --peers floor,gateway,before=/tmp/old/ws-gateway --rounds 5\n"
-        "  benches/compare/run --peers gateway,one=target/release/ws-gateway,SHARDS=1 --scenarios spread\n"
+        "  benches/compare/run --peers gateway,one=target/dist/ws-gateway,SHARDS=1 --scenarios spread\n"
         "  benches/compare/run --scenarios scale-100,scale-18000 --peers floor,gateway\n"
         "  benches/compare/run --from docs/benchmarks-compare.json    tables and plot again, of a run that was",
         formatter_class=argparse.RawDescriptionHelpFormatter,
