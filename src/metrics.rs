@@ -107,6 +107,10 @@ pub struct ShardMetrics {
     pub slow_closed: Counter,
     /// Connections dropped for missed pongs.
     pub pong_timeouts: Counter,
+    /// Pongs that answered a ping of ours, the first for each ping.
+    pub pongs: Counter,
+    /// From a ping's being queued to its pong, all of `pongs` together, in microseconds.
+    pub pong_rtt_us_sum: Counter,
     /// Connections closed for breaking the WebSocket protocol (1002, 1007, 1009).
     pub protocol_errors: Counter,
     /// When the shard's loop last turned, in milliseconds since [`Metrics::started`].
@@ -216,6 +220,11 @@ impl Metrics {
     /// The sum of one counter over all shards.
     pub fn sum(&self, counter: impl Fn(&ShardMetrics) -> &Counter) -> u64 {
         self.shards.iter().map(|shard| counter(shard).get()).sum()
+    }
+
+    /// The mean time from a ping to its pong, in microseconds; `None` before the first pong.
+    pub fn mean_pong_rtt_us(&self) -> Option<u64> {
+        self.sum(|s| &s.pong_rtt_us_sum).checked_div(self.sum(|s| &s.pongs))
     }
 
     /// Open WebSocket connections.

@@ -53,6 +53,7 @@ impl Shard {
             // As if the last ping had fallen due at a random moment of the interval before: pings are spread over it.
             ping_tick: tick.wrapping_sub(fastrand::u32(..interval)),
             ping_pending: false,
+            ping_sent_us: 0,
             progress_tick: tick,
             slowness: Slowness::default(),
             close_tick: u32::MAX,
@@ -173,7 +174,13 @@ impl Shard {
                 Incoming::Text(text) => Step::Message(read::parse(text, &self.config.offer)),
                 Incoming::Binary(_) => Step::Message(Err(Refusal::binary())),
                 Incoming::Ping(payload) => Step::Pong(close::pong_frame(payload)),
-                Incoming::Pong(_) => Step::Nothing,
+                Incoming::Pong(_) => {
+                    if let Some(rtt_us) = conn.pong_rtt_us(self.clock.now_us) {
+                        self.metrics.pongs.add(1);
+                        self.metrics.pong_rtt_us_sum.add(rtt_us);
+                    }
+                    Step::Nothing
+                }
                 Incoming::Close(_) => Step::Closed,
             };
             self.revive(key);

@@ -71,6 +71,8 @@ pub(super) struct Conn {
     pub(super) ping_tick: u32,
     /// Whether that ping was sent and its answer isn't judged yet.
     pub(super) ping_pending: bool,
+    /// When that ping was queued, in microseconds modulo 2^32; 0 once its pong has come.
+    pub(super) ping_sent_us: u32,
     /// When the socket last took a byte, or began to be blocked.
     pub(super) progress_tick: u32,
     /// Whether the client keeps up.
@@ -110,6 +112,12 @@ impl Conn {
     /// What is on its way to the client of the past, if it asked for any.
     pub(super) fn backfill(&mut self) -> Option<&mut Backfill> {
         self.extras.as_mut()?.backfill.as_deref_mut()
+    }
+
+    /// A pong has come: how long ago the ping was queued that it answers, if it is the first one since.
+    pub(super) fn pong_rtt_us(&mut self, now_us: u64) -> Option<u64> {
+        let sent_us = std::mem::take(&mut self.ping_sent_us);
+        (sent_us != 0).then(|| u64::from((now_us as u32).wrapping_sub(sent_us)))
     }
 
     /// Whether there is, or may be, input that could be taken now.

@@ -72,6 +72,8 @@ impl Shard {
             conn.ping_tick = now;
             conn.ping_pending = !conn.blocked;
             if conn.ping_pending {
+                // 0 would say that there is no ping to be answered.
+                conn.ping_sent_us = (self.clock.now_us as u32).max(1);
                 conn.outbox.push_control(&close::ping_frame());
                 self.mark_dirty(key);
             }
