@@ -13,7 +13,10 @@
 //! what a peer may hold is bounded: connections in flight, header bytes and count, and the time for each step
 //! (`limits.rs`, "HTTP and the handshake").
 
+mod accept_header;
+mod answers;
 mod connection;
+mod cors;
 mod door;
 pub mod handshake;
 mod listen;
@@ -25,23 +28,18 @@ mod routes;
 mod upgrade;
 
 use std::sync::Arc;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use bytes::Bytes;
-use http_body_util::Full;
-use hyper::Response;
-use hyper::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderValue, X_CONTENT_TYPE_OPTIONS};
-use hyper::http::StatusCode;
 
 pub use self::listen::{BindError, Listener, bind, serve};
+pub use self::routes::Surface;
 use crate::admission::Admission;
 use crate::bus::Adopt;
 use crate::config::Config;
 use crate::limits::*;
+use crate::origin::Origins;
 use crate::state::State;
-
-/// What every answer is: short, and known when it is begun.
-type Answer = Response<Full<Bytes>>;
 
 /// What the HTTP side needs of the gateway.
 pub struct Http {
@@ -51,8 +49,10 @@ pub struct Http {
     pub admission: Arc<Admission>,
     /// Where upgraded clients go.
     pub adopt: Arc<dyn Adopt>,
-    /// `ALLOWED_ORIGINS`, normalised; `None` = any.
-    pub allowed_origins: Option<Vec<String>>,
+    /// Whose pages may connect.
+    pub origins: Origins,
+    /// Who reaches the port.
+    pub surface: Surface,
     /// Whether the upstream is the embedded broker, for `/stats`.
     pub embedded_broker: bool,
     /// The live page.
@@ -89,44 +89,11 @@ impl Http {
             state,
             admission,
             adopt,
-            allowed_origins: config.allowed_origins.clone(),
+            origins: Origins { allowed: config.allowed_origins.clone(), public_hosts: Vec::new() },
+            surface: Surface::Both,
             embedded_broker: config.upstream.is_embedded(),
             page: pages::compose(config.channel_types),
             bounds: Bounds { in_flight_max: config.descriptors().http, ..Bounds::default() },
         }
     }
-}
-
-/// An answer that is never cached.
-fn answer(status: StatusCode, content_type: &'static str, body: impl Into<Bytes>) -> Answer {
-    let mut answer = Response::new(Full::new(body.into()));
-    *answer.status_mut() = status;
-    let headers = answer.headers_mut();
-    headers.insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
-    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
-    answer
-}
-
-/// A JSON answer.
-fn json(status: StatusCode, body: &impl serde::Serialize) -> Answer {
-    match serde_json::to_vec(body) {
-        Ok(text) => answer(status, "application/json", text),
-        Err(_) => answer(StatusCode::INTERNAL_SERVER_ERROR, "application/json", "{}"),
-    }
-}
-
-/// An error, in the shape that WebSocket errors have.
-#[derive(serde::Serialize)]
-struct ErrorBody<'a> {
-    r#type: &'static str,
-    message: &'a str,
-    code: &'static str,
-    timestamp: u64,
-}
-
-/// A refusal with its JSON body.
-fn refusal(status: StatusCode, code: &'static str, message: &str) -> Answer {
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    json(status, &ErrorBody { r#type: "error", message, code, timestamp: now.as_millis() as u64 })
 }

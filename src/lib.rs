@@ -74,6 +74,7 @@ pub mod limits;
 pub mod logging;
 pub mod market;
 pub mod metrics;
+pub mod origin;
 pub mod protocol;
 pub mod rate;
 pub mod resp;

@@ -96,6 +96,8 @@ pub const LISTEN_BACKLOG: i32 = 4096;
 pub const ACCEPT_BACKOFF_MIN: Duration = Duration::from_millis(100);
 /// The longest wait between two attempts to accept: a freed descriptor is noticed within it.
 pub const ACCEPT_BACKOFF_MAX: Duration = Duration::from_secs(5);
+/// How long a browser may keep what `OPTIONS` says of an origin.
+pub const CORS_MAX_AGE_S: u64 = 600;
 /// `Retry-After` when full or draining, in seconds.
 pub const RETRY_AFTER_S: u64 = 5;
 /// How long `--healthcheck` waits for the gateway's answer.

@@ -51,6 +51,16 @@ impl State {
         self.feed_up.store(up, Ordering::Relaxed);
     }
 
+    /// Distinct authenticated users: none, because no client can authenticate.
+    pub const fn users_online(&self) -> u64 {
+        0
+    }
+
+    /// Rooms with members: none, because there are no rooms.
+    pub const fn rooms_open(&self) -> u64 {
+        0
+    }
+
     /// Whether the gateway is on its way out.
     pub fn draining(&self) -> bool {
         self.draining.load(Ordering::Relaxed)

@@ -15,7 +15,7 @@ fuzz_target!(|bytes: &[u8]| {
         assert_eq!(parsed_length, length);
         assert_eq!(Handshake::of(&request), Ok(handshake), "the rules don't depend on the parser");
         assert_eq!(request.uri(), uri);
-        assert!(matches!(uri.path(), "/" | "/ws"));
+        assert!(matches!(uri.path(), "/" | "/ws" | "/ws/"));
         for unusual in ["content-length", "transfer-encoding", "expect"] {
             assert!(!request.headers().contains_key(unusual));
         }

@@ -19,11 +19,12 @@ use tokio::net::TcpStream;
 use tokio::time::{Instant, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
 
+use super::Http;
+use super::answers::Answer;
 use super::door::{self, Look};
 use super::places::{Place, Stage};
 use super::routes::{self, Outcome};
 use super::upgrade::Accepted;
-use super::{Answer, Http};
 use crate::bus::Arrival;
 use crate::limits::*;
 

@@ -1,6 +1,6 @@
 //! What a WebSocket handshake has to be (RFC 6455 section 4.2.1), whoever has parsed the request. Pure.
 //!
-//! Requests reach these rules on two ways: as hyper has parsed them, and through [`recognise`], which takes the plain
+//! Requests reach these rules in two ways: as hyper has parsed them, and through [`recognise`], which takes the plain
 //! ones straight from their bytes.
 
 use httparse::{EMPTY_HEADER, Header, Status};
@@ -11,10 +11,15 @@ use hyper::header::{
 use hyper::http::{Method, Version};
 use hyper::{Request, Uri};
 
+use super::routes::is_endpoint;
+use crate::origin::Target;
+
 /// Our subprotocol: JSON text frames as the contract has them.
 pub const SUBPROTOCOL: &str = "md.v1.json";
 /// The only version there is (RFC 6455 section 4.1).
 pub const VERSION: &str = "13";
+
+const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 
 /// Header fields in a plain request: a browser sends about 15, proxies add a handful. One with more is not plain.
 const PLAIN_FIELDS_MAX: usize = 32;
@@ -26,6 +31,8 @@ pub struct Handshake<'r> {
     pub key: &'r str,
     /// `Origin`: `None` without one, empty if there are several or it isn't ASCII.
     pub origin: Option<&'r str>,
+    /// Where it goes.
+    pub target: Target<'r>,
     /// Whether [`SUBPROTOCOL`] is among those that the client offers.
     pub offers_subprotocol: bool,
 }
@@ -97,7 +104,8 @@ impl<'r> Handshake<'r> {
             .ok_or(Fault::Malformed("Sec-WebSocket-Key must be one header with 16 bytes in base64"))?;
         Ok(Self {
             key,
-            origin: has(fields, &ORIGIN).then(|| only(fields, &ORIGIN).unwrap_or_default()),
+            origin: origin(fields),
+            target: target(fields),
             offers_subprotocol: tokens(fields, &SEC_WEBSOCKET_PROTOCOL).any(|offered| offered == SUBPROTOCOL),
         })
     }
@@ -108,9 +116,23 @@ pub fn is_asked<F: Fields + ?Sized>(fields: &F) -> bool {
     has_token(fields, &UPGRADE, "websocket")
 }
 
+/// `Origin`: `None` without one, empty if there are several or it isn't ASCII.
+pub(super) fn origin<F: Fields + ?Sized>(fields: &F) -> Option<&str> {
+    has(fields, &ORIGIN).then(|| only(fields, &ORIGIN).unwrap_or_default())
+}
+
+/// Where a request goes, as its client named it. A proxy that ends TLS says `https` in `X-Forwarded-Proto`. It need not be a
+/// trusted one: only browsers are kept out by their origin, and no page can set this header of a browser's handshake.
+pub(super) fn target<F: Fields + ?Sized>(fields: &F) -> Target<'_> {
+    let outermost = tokens(fields, &X_FORWARDED_PROTO).next();
+    let scheme =
+        if outermost.is_some_and(|scheme| scheme.eq_ignore_ascii_case("https")) { "https" } else { "http" };
+    Target { scheme, host: only(fields, &HOST).unwrap_or_default() }
+}
+
 /// Takes a handshake straight from its bytes and hands it, with its target and its length in bytes, to `accept`.
 ///
-/// Only plain ones are recognised: whole, to `/` or `/ws`, with nothing out of the ordinary and nothing wrong. `None`
+/// Only plain ones are recognised: whole, to a path at which clients connect, with nothing out of the ordinary and nothing wrong. `None`
 /// says nothing about any other request; hyper knows what to make of it.
 pub fn recognise<T>(bytes: &[u8], accept: impl FnOnce(Handshake<'_>, &Uri, usize) -> T) -> Option<T> {
     let mut fields = [EMPTY_HEADER; PLAIN_FIELDS_MAX];
@@ -121,7 +143,7 @@ pub fn recognise<T>(bytes: &[u8], accept: impl FnOnce(Handshake<'_>, &Uri, usize
     }
     // In origin form; what a proxy is asked for, or a CONNECT, is not for us.
     let uri: Uri = request.path.filter(|target| target.starts_with('/'))?.parse().ok()?;
-    if !matches!(uri.path(), "/" | "/ws") {
+    if !is_endpoint(uri.path()) {
         return None;
     }
     let fields: &[Header<'_>] = request.headers;
@@ -148,7 +170,10 @@ fn only<'f, F: Fields + ?Sized>(fields: &'f F, name: &HeaderName) -> Option<&'f 
 }
 
 /// The parts of a field that is a comma-separated list, over all its lines.
-fn tokens<'f, F: Fields + ?Sized>(fields: &'f F, name: &HeaderName) -> impl Iterator<Item = &'f str> {
+pub(super) fn tokens<'f, F: Fields + ?Sized>(
+    fields: &'f F,
+    name: &HeaderName,
+) -> impl Iterator<Item = &'f str> {
     fields.values(name).filter_map(visible).flat_map(|line| line.split(',')).map(str::trim)
 }
 

@@ -1,28 +1,36 @@
-//! `/metrics`: the counters as OpenMetrics text. Names, units and help are one table, [`FAMILIES`].
+//! `/metrics`: the counters as OpenMetrics, or as the text that Prometheus read before it. Names, units and help are one table,
+//! [`FAMILIES`].
 //!
 //! Nothing is counted here: at a scrape the blocks of [`crate::metrics`] are read. Counters get `_total` from the encoder.
 
 use std::fmt;
 use std::sync::Arc;
 
+use hyper::header::HeaderMap;
 use hyper::http::StatusCode;
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{
-    DescriptorEncoder, EncodeLabelSet, EncodeMetric, MetricEncoder, NoLabelSet,
+    DescriptorEncoder, EncodeCounterValue, EncodeLabelSet, EncodeMetric, MetricEncoder, NoLabelSet,
 };
 use prometheus_client::metrics::MetricType;
 use prometheus_client::metrics::counter::ConstCounter;
 use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::registry::Registry;
 
-use super::{Answer, Http, answer as http_answer};
+use super::answers::{Answer, answer as http_answer};
+use super::{Http, accept_header};
 use crate::admission::Admission;
 use crate::logging;
 use crate::market::event::Reject;
 use crate::metrics::{ControlMetrics, HISTOGRAM_BUCKETS, IngestMetrics, ShardMetrics};
 use crate::state::State;
 
-const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+/// The media types of the formats, the one for clients that don't say which first, and what the answer says of each.
+const MEDIA_TYPES: [&str; 2] = ["application/openmetrics-text", "text/plain"];
+const CONTENT_TYPES: [&str; 2] = [
+    "application/openmetrics-text; version=1.0.0; charset=utf-8",
+    "text/plain; version=0.0.4; charset=utf-8",
+];
 
 /// One metric: its name (a counter's without `_total`), its help, and where its value is.
 struct Family {
@@ -35,6 +43,8 @@ struct Family {
 enum Source {
     /// A counter of every shard, labelled `shard`.
     ShardCounter(fn(&ShardMetrics) -> u64),
+    /// A counter of every shard in microseconds, labelled `shard` and shown in seconds.
+    ShardSeconds(fn(&ShardMetrics) -> u64),
     /// A gauge of every shard, labelled `shard`.
     ShardGauge(fn(&ShardMetrics) -> u64),
     /// A counter of the ingest thread.
@@ -58,7 +68,8 @@ enum Source {
 }
 
 use Source::{
-    AcceptErrors, Build, Control, Delivery, Ingest, Log, Process, Rejected, ShardCounter, ShardGauge, TickAge,
+    AcceptErrors, Build, Control, Delivery, Ingest, Log, Process, Rejected, ShardCounter, ShardGauge,
+    ShardSeconds, TickAge,
 };
 
 const fn family(name: &'static str, help: &'static str, source: Source) -> Family {
@@ -110,6 +121,12 @@ const FAMILIES: &[Family] = &[
         "ws_pong_timeouts",
         "Connections dropped for missed pongs",
         ShardCounter(|s| s.pong_timeouts.get()),
+    ),
+    family("ws_pongs", "Pongs that answered a ping", ShardCounter(|s| s.pongs.get())),
+    family(
+        "ws_pong_seconds",
+        "From a ping to its pong, all pongs together",
+        ShardSeconds(|s| s.pong_rtt_us_sum.get()),
     ),
     family(
         "ws_protocol_errors",
@@ -235,18 +252,46 @@ const FAMILIES: &[Family] = &[
     family("ws_tick_age_seconds", "Time since a thread's loop last turned", TickAge),
 ];
 
-/// Answers a scrape.
-pub(super) fn answer(http: &Http) -> Answer {
+/// Answers a scrape in the format that it asks for.
+pub(super) fn answer(http: &Http, request: &HeaderMap) -> Answer {
     let scrape = Scrape { state: Arc::clone(&http.state), admission: Arc::clone(&http.admission) };
     let mut registry = Registry::default();
     registry.register_collector(Box::new(scrape));
     let mut text = String::new();
     match prometheus_client::encoding::text::encode(&mut text, &registry) {
-        Ok(()) => http_answer(StatusCode::OK, CONTENT_TYPE, text),
+        Ok(()) => {
+            let format = accept_header::preferred(request, &MEDIA_TYPES);
+            let text = if format == 0 { text } else { as_prometheus_text(&text) };
+            http_answer(StatusCode::OK, CONTENT_TYPES[format], text)
+        }
         Err(fmt::Error) => {
             http_answer(StatusCode::INTERNAL_SERVER_ERROR, "text/plain", "cannot write metrics\n")
         }
     }
+}
+
+/// OpenMetrics rewritten as Prometheus' text format 0.0.4: there a counter's name ends in `_total` in the comments as well, an
+/// info is a gauge, and there is no end mark.
+fn as_prometheus_text(openmetrics: &str) -> String {
+    let mut text = String::with_capacity(openmetrics.len() + openmetrics.len() / 16);
+    for line in openmetrics.lines().filter(|line| *line != "# EOF") {
+        let mut words = line.splitn(4, ' ');
+        match (words.next(), words.next(), words.next(), words.next()) {
+            (Some("#"), Some(keyword), Some(name), Some(rest)) => {
+                let family = FAMILIES.iter().find(|family| family.name == name);
+                let (suffix, kind) = match family.map(|family| family.source.metric_type()) {
+                    Some(MetricType::Counter) => ("_total", rest),
+                    Some(MetricType::Info) => ("_info", "gauge"),
+                    _ => ("", rest),
+                };
+                let rest = if keyword == "TYPE" { kind } else { rest };
+                text.extend(["# ", keyword, " ", name, suffix, " ", rest]);
+            }
+            _ => text.push_str(line),
+        }
+        text.push('\n');
+    }
+    text
 }
 
 /// What a scrape reads.
@@ -270,7 +315,7 @@ impl Collector for Scrape {
 impl Source {
     fn metric_type(&self) -> MetricType {
         match self {
-            ShardCounter(_) | Ingest(_) | Control(_) | Log(_) | Rejected | AcceptErrors => {
+            ShardCounter(_) | ShardSeconds(_) | Ingest(_) | Control(_) | Log(_) | Rejected | AcceptErrors => {
                 MetricType::Counter
             }
             ShardGauge(_) | Process(_) | TickAge => MetricType::Gauge,
@@ -297,6 +342,12 @@ impl Scrape {
                 shards
                     .map(|(i, shard)| (i as u64, value(shard)))
                     .try_for_each(|(i, n)| counter(&mut metric, &[("shard", i)], n))
+            }
+            ShardSeconds(value) => {
+                let shards = metrics.shards.iter().enumerate();
+                shards
+                    .map(|(i, shard)| (i as u64, value(shard) as f64 / 1e6))
+                    .try_for_each(|(i, s)| counter(&mut metric, &[("shard", i)], s))
             }
             ShardGauge(value) => {
                 let shards = metrics.shards.iter().enumerate();
@@ -355,7 +406,11 @@ impl Scrape {
     }
 }
 
-fn counter(metric: &mut MetricEncoder<'_>, labels: &impl EncodeLabelSet, value: u64) -> fmt::Result {
+fn counter(
+    metric: &mut MetricEncoder<'_>,
+    labels: &impl EncodeLabelSet,
+    value: impl EncodeCounterValue,
+) -> fmt::Result {
     ConstCounter::new(value).encode(metric.encode_family(labels)?)
 }
 

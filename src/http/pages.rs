@@ -4,7 +4,7 @@ use bytes::Bytes;
 use hyper::header::{CACHE_CONTROL, CONTENT_SECURITY_POLICY, HeaderValue, REFERRER_POLICY};
 use hyper::http::StatusCode;
 
-use super::{Answer, answer};
+use super::answers::{Answer, answer};
 use crate::market::EventTypes;
 
 const PAGE: &str = include_str!("../../web/index.html");

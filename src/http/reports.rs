@@ -3,7 +3,8 @@
 use hyper::http::StatusCode;
 use serde::{Serialize, Serializer};
 
-use super::{Answer, Http, json};
+use super::Http;
+use super::answers::{Answer, json};
 use crate::admission::Admission;
 use crate::logging;
 use crate::market::event::Reject;
@@ -11,18 +12,47 @@ use crate::metrics::IngestMetrics;
 use crate::state::State;
 
 #[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
 struct Health<'a> {
     status: &'static str,
     /// The thread that has stood still.
     #[serde(skip_serializing_if = "Option::is_none")]
     thread: Option<String>,
+    connections: u64,
+    online_users: u64,
+    redis: &'static str,
+    #[serde(rename = "serverId")]
     server_id: &'a str,
+    #[serde(rename = "uptimeSeconds")]
     uptime_seconds: u64,
+}
+
+/// Liveness: 503 only if a restart would help, which is when a thread of the data path stands still.
+pub(super) fn health(state: &State) -> Answer {
+    let stuck = state.stuck_thread();
+    let (code, status) = match stuck {
+        None => (StatusCode::OK, "ok"),
+        Some(_) => (StatusCode::SERVICE_UNAVAILABLE, "stuck"),
+    };
+    let health = Health {
+        status,
+        thread: stuck,
+        connections: state.metrics.connections_open(),
+        online_users: state.users_online(),
+        redis: if state.feed_up() { "ok" } else { "down" },
+        server_id: &state.server_id,
+        uptime_seconds: state.metrics.uptime_ms() / 1000,
+    };
+    json(code, &health)
+}
+
+#[derive(Serialize)]
+struct HealthOfConnections {
+    status: &'static str,
     connections: Connections,
     redis: Redis,
 }
 
+/// `total` is the fleet's, which is this gateway's as long as gateways don't know of each other.
 #[derive(Serialize)]
 struct Connections {
     total: u64,
@@ -32,26 +62,22 @@ struct Connections {
 }
 
 #[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
 struct Redis {
     connected: bool,
     pubsub_connected: bool,
 }
 
-/// Liveness: 503 only if a restart would help, which is when a thread of the data path stands still.
-pub(super) fn health(state: &State) -> Answer {
+/// The same liveness in three grades, with the connections by their pongs.
+pub(super) fn health_of_connections(state: &State) -> Answer {
     let open = state.metrics.connections_open();
     let dead = state.metrics.sum(|shard| &shard.connections_dead).min(open);
-    let stuck = state.stuck_thread();
-    let (code, status) = match stuck {
-        None => (StatusCode::OK, "ok"),
-        Some(_) => (StatusCode::SERVICE_UNAVAILABLE, "stuck"),
+    let (code, status) = match (state.stuck_thread(), state.feed_up()) {
+        (Some(_), _) => (StatusCode::SERVICE_UNAVAILABLE, "unhealthy"),
+        (None, false) => (StatusCode::OK, "degraded"),
+        (None, true) => (StatusCode::OK, "healthy"),
     };
-    let health = Health {
+    let health = HealthOfConnections {
         status,
-        thread: stuck,
-        server_id: &state.server_id,
-        uptime_seconds: state.metrics.uptime_ms() / 1000,
         connections: Connections { total: open, local: open, alive: open - dead, dead },
         redis: Redis { connected: state.redis_connected(), pubsub_connected: state.feed_up() },
     };
@@ -104,6 +130,14 @@ struct Stats<'a> {
     sockets: Sockets,
     connections: ConnectionEnds,
     log: Log,
+    /// The mean time from a ping to its pong; `null` before the first pong.
+    average_latency_ms: Option<f64>,
+    #[serde(rename = "total_connections")]
+    total_connections: u64,
+    #[serde(rename = "online_users")]
+    online_users: u64,
+    #[serde(rename = "total_rooms")]
+    total_rooms: u64,
 }
 
 #[derive(Serialize)]
@@ -243,6 +277,10 @@ pub(super) fn stats(http: &Http) -> Answer {
             protocol_errors: metrics.sum(|s| &s.protocol_errors),
         },
         log: Log { lines_lost: logging::lines_lost() },
+        average_latency_ms: metrics.mean_pong_rtt_us().map(|us| us as f64 / 1e3),
+        total_connections: metrics.connections_open(),
+        online_users: state.users_online(),
+        total_rooms: state.rooms_open(),
     };
     json(StatusCode::OK, &stats)
 }

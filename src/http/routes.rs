@@ -1,12 +1,12 @@
 //! Which request gets which answer.
 
 use hyper::Request;
-use hyper::header::{ALLOW, HeaderValue};
-use hyper::http::StatusCode;
+use hyper::http::{Method, StatusCode};
 
+use super::answers::{Answer, refusal, wrong_method};
 use super::handshake::{self, Handshake};
 use super::upgrade::{self, Accepted, Refused};
-use super::{Answer, Http, metrics_text, pages, refusal, reports};
+use super::{Http, cors, metrics_text, pages, reports};
 
 /// What comes of a request.
 pub(super) enum Outcome {
@@ -18,49 +18,95 @@ pub(super) enum Outcome {
     Upgrade(Answer, Accepted),
 }
 
+/// Who is meant to reach a route, or a port.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Surface {
+    /// Clients and browsers.
+    Public,
+    /// Those who operate the gateway: what tells of it as a whole.
+    Operator,
+    /// Both. The one port that there is serves every route.
+    Both,
+}
+
+impl Surface {
+    /// Whether a route for these is served on a port for those.
+    fn is_served_on(self, port: Self) -> bool {
+        self == port || self == Self::Both || port == Self::Both
+    }
+}
+
 /// A path that is served.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Route {
+struct Route {
+    path: &'static str,
+    surface: Surface,
+    /// As `Allow` has them.
+    methods: &'static str,
+    content: Content,
+}
+
+/// What a route is answered with.
+#[derive(Clone, Copy)]
+enum Content {
     Home,
     WebSocket,
     Health,
+    HealthOfConnections,
     Ready,
     Stats,
     Metrics,
 }
 
-impl Route {
-    fn of(path: &str) -> Option<Self> {
-        Some(match path {
-            "/" => Self::Home,
-            "/ws" => Self::WebSocket,
-            "/health" | "/ws/health" => Self::Health,
-            "/ready" => Self::Ready,
-            "/stats" => Self::Stats,
-            "/metrics" => Self::Metrics,
-            _ => return None,
-        })
-    }
+const READ: &str = "GET, HEAD, OPTIONS";
+const UPGRADE: &str = "GET, OPTIONS";
+
+/// Every path.
+const ROUTES: [Route; 8] = [
+    route("/", Surface::Public, READ, Content::Home),
+    route("/ws", Surface::Public, UPGRADE, Content::WebSocket),
+    route("/ws/", Surface::Public, UPGRADE, Content::WebSocket),
+    route("/health", Surface::Both, READ, Content::Health),
+    route("/ws/health", Surface::Both, READ, Content::HealthOfConnections),
+    route("/ready", Surface::Both, READ, Content::Ready),
+    route("/stats", Surface::Operator, READ, Content::Stats),
+    route("/metrics", Surface::Operator, READ, Content::Metrics),
+];
+
+const fn route(path: &'static str, surface: Surface, methods: &'static str, content: Content) -> Route {
+    Route { path, surface, methods, content }
+}
+
+/// Whether a path is one at which clients connect.
+pub(super) fn is_endpoint(path: &str) -> bool {
+    find(path, Surface::Public)
+        .is_some_and(|route| matches!(route.content, Content::Home | Content::WebSocket))
+}
+
+fn find(path: &str, port: Surface) -> Option<&'static Route> {
+    ROUTES.iter().find(|route| route.path == path && route.surface.is_served_on(port))
 }
 
 /// Answers a request; its body, if it has one, isn't looked at.
 pub(super) fn answer<B>(request: &Request<B>, http: &Http) -> Outcome {
-    let Some(route) = Route::of(request.uri().path()) else {
+    let Some(route) = find(request.uri().path(), http.surface) else {
         let message = "Not found; there are /, /ws, /health, /ready, /stats and /metrics";
         return Outcome::Plain(refusal(StatusCode::NOT_FOUND, "INVALID_INPUT", message));
     };
-    let allowed = if route == Route::WebSocket { "GET" } else { "GET, HEAD" };
-    if !allowed.split(", ").any(|method| method == request.method().as_str()) {
-        return Outcome::Plain(wrong_method(allowed));
+    if request.method() == Method::OPTIONS {
+        return Outcome::Plain(cors::options(route.methods, request.headers(), &http.origins));
     }
-    Outcome::Plain(match route {
-        Route::WebSocket => return shake_hands(request, http),
-        Route::Home if handshake::is_asked(request.headers()) => return shake_hands(request, http),
-        Route::Home => pages::live(&http.page),
-        Route::Health => reports::health(&http.state),
-        Route::Ready => reports::ready(&http.state, &http.admission),
-        Route::Stats => reports::stats(http),
-        Route::Metrics => metrics_text::answer(http),
+    if !route.methods.split(", ").any(|method| method == request.method().as_str()) {
+        return Outcome::Plain(wrong_method(route.methods));
+    }
+    Outcome::Plain(match route.content {
+        Content::WebSocket => return shake_hands(request, http),
+        Content::Home if handshake::is_asked(request.headers()) => return shake_hands(request, http),
+        Content::Home => pages::live(&http.page),
+        Content::Health => reports::health(&http.state),
+        Content::HealthOfConnections => reports::health_of_connections(&http.state),
+        Content::Ready => reports::ready(&http.state, &http.admission),
+        Content::Stats => reports::stats(http),
+        Content::Metrics => metrics_text::answer(http, request.headers()),
     })
 }
 
@@ -72,13 +118,18 @@ fn shake_hands<B>(request: &Request<B>, http: &Http) -> Outcome {
     }
 }
 
-/// 405, which must say what is allowed (RFC 9110 section 15.5.6).
-pub(super) fn wrong_method(allowed: &'static str) -> Answer {
-    let mut answer = refusal(
-        StatusCode::METHOD_NOT_ALLOWED,
-        "INVALID_INPUT",
-        &format!("Method not allowed; allowed: {allowed}"),
-    );
-    answer.headers_mut().insert(ALLOW, HeaderValue::from_static(allowed));
-    answer
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_port_serves_what_is_meant_for_those_who_reach_it() {
+        let served = |port| {
+            let paths = ROUTES.iter().map(|route| route.path);
+            paths.filter(|path| find(path, port).is_some()).collect::<Vec<_>>()
+        };
+        assert_eq!(served(Surface::Both).len(), ROUTES.len());
+        assert_eq!(served(Surface::Public), ["/", "/ws", "/ws/", "/health", "/ws/health", "/ready"]);
+        assert_eq!(served(Surface::Operator), ["/health", "/ws/health", "/ready", "/stats", "/metrics"]);
+    }
 }

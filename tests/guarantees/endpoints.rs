@@ -1,4 +1,4 @@
-//! Where clients connect: `/ws` and `/`, IPv4 and IPv6, `?symbols=`; and nothing that they send early is lost.
+//! Where clients connect: `/ws`, `/ws/` and `/`, IPv4 and IPv6, `?symbols=`; and nothing that they send early is lost.
 
 use crate::support::http::read_head;
 use crate::support::{Client, Redis, TestGateway, raw, trade};
@@ -12,7 +12,7 @@ async fn both_paths_over_both_families() {
     let port = gateway.addr.port();
     let mut worker = redis.publisher().await;
     for (n, url) in ["ws://127.0.0.1", "ws://[::1]"].into_iter().enumerate() {
-        for path in ["/ws", "/", ""] {
+        for path in ["/ws", "/ws/", "/", ""] {
             let mut client = Client::connect(&format!("{url}:{port}{path}")).await;
             client.subscribe(&["AAPL"]).await;
             let payload = trade("AAPL", "1", n as u64);

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::support::{Redis, TestGateway, raw};
+use crate::support::{Redis, TestGateway, raw, until};
 use futures_util::{SinkExt, StreamExt};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio_tungstenite::tungstenite::Message;
@@ -36,6 +36,9 @@ async fn a_silent_client_is_dropped_and_one_that_answers_is_kept() {
     assert_eq!(metrics.sum(|shard| &shard.connections_dead), 0);
 
     let _answering = answering.await.expect("kept for ten pings");
+    until("ten pongs to be counted", async || (metrics.sum(|shard| &shard.pongs) >= 10).then_some(())).await;
+    let answer_ms = gateway.get("/stats").await.json()["averageLatencyMs"].as_f64().expect("a time");
+    assert!(answer_ms > 0.0, "of pings that were answered alone");
     assert_eq!(metrics.connections_open(), 1);
 }
 

@@ -11,6 +11,7 @@ words, pure parts and atomics, for both sides
     backoff:
     escape:
     market:
+    origin:
     rate:
     resp:
     transport:
@@ -30,7 +31,7 @@ the control side, which starts, accepts, tells and stops
     healthcheck: limits
     config: limits market protocol
     logging: config escape limits
-    http: accept admission backoff bus config limits logging market metrics state
+    http: accept admission backoff bus config limits logging market metrics origin state
     broker: accept backoff ingest limits resp
     demo: ingest market
     gateway: admission broker bus config demo fanout http ingest limits market protocol signals state stats

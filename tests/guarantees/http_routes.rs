@@ -1,6 +1,6 @@
 //! Every path answers what the contract says, in its shape.
 
-use std::collections::HashSet;
+use std::time::{Duration, Instant};
 
 use crate::support::http::read_head;
 use crate::support::http_server::Server;
@@ -8,29 +8,76 @@ use serde_json::{Value, json};
 use tokio::io::AsyncWriteExt;
 use ws_gateway::config::Config;
 use ws_gateway::http::Bounds;
+use ws_gateway::state::State;
+
+/// A gateway with four open connections, one of which has missed a pong.
+fn with_connections(state: &State) {
+    state.metrics.shards[0].connections_opened.set(3);
+    state.metrics.shards[1].connections_opened.set(2);
+    state.metrics.shards[1].connections_closed.set(1);
+    state.metrics.shards[1].connections_dead.set(1);
+}
 
 #[tokio::test]
-async fn health_has_the_contracts_shape() {
+async fn health_is_flat_and_never_fails_because_of_redis() {
     let server = Server::start();
-    server.state.set_redis_connected(true);
-    server.state.metrics.shards[0].connections_opened.set(3);
-    server.state.metrics.shards[1].connections_opened.set(2);
-    server.state.metrics.shards[1].connections_closed.set(1);
-    server.state.metrics.shards[1].connections_dead.set(1);
-    for path in ["/health", "/ws/health"] {
-        let reply = server.get(path).await;
+    with_connections(&server.state);
+    for (up, redis) in [(false, "down"), (true, "ok")] {
+        server.state.set_feed_up(up);
+        let reply = server.get("/health").await;
         assert_eq!(reply.status, 200);
         assert_eq!(reply.header("Content-Type"), Some("application/json"));
         assert_eq!(reply.header("X-Content-Type-Options"), Some("nosniff"));
         let uptime = reply.json()["uptimeSeconds"].as_u64().unwrap();
         let expected = format!(
-            "{{\"status\":\"ok\",\"serverId\":\"{}\",\"uptimeSeconds\":{uptime},\
-             \"connections\":{{\"total\":4,\"local\":4,\"alive\":3,\"dead\":1}},\
-             \"redis\":{{\"connected\":true,\"pubsubConnected\":false}}}}",
+            "{{\"status\":\"ok\",\"connections\":4,\"online_users\":0,\"redis\":\"{redis}\",\"serverId\":\"{}\",\
+             \"uptimeSeconds\":{uptime}}}",
             server.state.server_id
         );
         assert_eq!(reply.body, expected);
     }
+}
+
+#[tokio::test]
+async fn health_of_connections_has_three_grades() {
+    let server = Server::start();
+    with_connections(&server.state);
+    server.state.set_redis_connected(true);
+    for (up, status) in [(false, "degraded"), (true, "healthy")] {
+        server.state.set_feed_up(up);
+        let reply = server.get("/ws/health").await;
+        assert_eq!(reply.status, 200);
+        let expected = format!(
+            "{{\"status\":\"{status}\",\"connections\":{{\"total\":4,\"local\":4,\"alive\":3,\"dead\":1}},\
+             \"redis\":{{\"connected\":true,\"pubsub_connected\":{up}}}}}"
+        );
+        assert_eq!(reply.body, expected);
+    }
+}
+
+/// A thread of the data path whose loop hasn't turned for five seconds is named, and a restart is asked for.
+#[tokio::test]
+async fn a_thread_that_stands_still_is_told() {
+    let mut state = State::new("gw".to_owned(), 2);
+    state.metrics.started = Instant::now().checked_sub(Duration::from_secs(6)).expect("up for six seconds");
+    state.set_feed_up(true);
+    for turned in [&state.metrics.ingest.tick_ms, &state.metrics.shards[0].tick_ms] {
+        turned.set(6_000);
+    }
+    let server = Server::of(&Config::for_tests(), Bounds::default(), state);
+    let reply = server.get("/health").await;
+    assert_eq!(reply.status, 503);
+    assert!(
+        reply.body.starts_with("{\"status\":\"stuck\",\"thread\":\"shard-1\",\"connections\":0,"),
+        "{}",
+        reply.body
+    );
+    let reply = server.get("/ws/health").await;
+    assert_eq!((reply.status, &reply.json()["status"]), (503, &json!("unhealthy")));
+    let address = server.address;
+    let asked = tokio::task::spawn_blocking(move || ws_gateway::healthcheck::ask(address));
+    let problem = asked.await.unwrap().unwrap_err();
+    assert!(problem.contains("503") && problem.contains("shard-1"), "{problem}");
 }
 
 #[tokio::test]
@@ -69,74 +116,22 @@ async fn stats_begin_with_the_contracts_fields() {
         stats["uptimeSeconds"], server.state.server_id
     );
     assert!(reply.body.starts_with(&begin), "{}", reply.body);
+    assert!(
+        reply.body.ends_with(",\"total_connections\":0,\"online_users\":0,\"total_rooms\":0}"),
+        "{}",
+        reply.body
+    );
+    assert_eq!(stats["averageLatencyMs"], Value::Null);
+    server.state.metrics.shards[0].pongs.set(3);
+    server.state.metrics.shards[0].pong_rtt_us_sum.set(3_000);
+    server.state.metrics.shards[1].pongs.set(1);
+    server.state.metrics.shards[1].pong_rtt_us_sum.set(3_000);
+    assert_eq!(server.get("/stats").await.json()["averageLatencyMs"], 1.5);
     assert_eq!(stats["events"]["rejected"]["not_json"], 7);
     assert_eq!(
         stats["upstream"],
         json!({"kind": "embedded", "connected": false, "feedUp": false, "losses": 0, "lastEventAgeMs": Value::Null})
     );
-}
-
-/// The exposition parses, every name is unique and helped, and the numbers are those of the counters.
-#[tokio::test]
-async fn metrics_are_openmetrics() {
-    let server = Server::start();
-    let metrics = &server.state.metrics;
-    metrics.shards[1].messages_sent.set(41);
-    metrics.ingest.rejected[2].set(7);
-    metrics.shards[0].delivery.record(3, 10);
-    metrics.shards[1].delivery.record(1_000_000_000, 1);
-    let reply = server.get("/metrics").await;
-    assert_eq!(reply.status, 200);
-    assert_eq!(
-        reply.header("Content-Type"),
-        Some("application/openmetrics-text; version=1.0.0; charset=utf-8")
-    );
-    assert!(reply.body.ends_with("# EOF\n"));
-
-    let mut helped = HashSet::new();
-    let mut typed = Vec::new();
-    let mut samples = HashSet::new();
-    for line in reply.body.lines().filter(|line| *line != "# EOF") {
-        if let Some(rest) = line.strip_prefix("# HELP ") {
-            let (name, help) = rest.split_once(' ').unwrap();
-            assert!(help.len() > 10 || name == "ws_connections_max", "{line}");
-            assert!(name.starts_with("ws_") && !name.ends_with("_total"), "{line}");
-            assert!(helped.insert(name), "twice: {name}");
-        } else if let Some(rest) = line.strip_prefix("# TYPE ") {
-            let (name, kind) = rest.split_once(' ').unwrap();
-            assert!(helped.contains(name), "{line}");
-            typed.push((name, kind));
-        } else {
-            let (series, value) = line.rsplit_once(' ').unwrap();
-            value.parse::<f64>().unwrap_or_else(|_| panic!("{line}"));
-            assert!(samples.insert(series), "twice: {series}");
-            let name = series.split('{').next().unwrap();
-            let (family, kind) = *typed.last().unwrap();
-            let suffix = name.strip_prefix(family).unwrap_or_else(|| panic!("{name} stands under {family}"));
-            let allowed: &[&str] = match kind {
-                "counter" => &["_total"],
-                "gauge" => &[""],
-                "info" => &["_info"],
-                "histogram" => &["_bucket", "_sum", "_count"],
-                other => panic!("type {other}"),
-            };
-            assert!(allowed.contains(&suffix), "{line}");
-        }
-    }
-    assert_eq!(typed.len(), helped.len());
-    for line in [
-        "ws_messages_sent_total{shard=\"0\"} 0",
-        "ws_messages_sent_total{shard=\"1\"} 41",
-        "ws_events_rejected_total{reason=\"not_json\"} 7",
-        "ws_delivery_seconds_count 11",
-        "ws_delivery_seconds_bucket{le=\"0.000002\"} 0",
-        "ws_delivery_seconds_bucket{le=\"0.000004\"} 10",
-        "ws_delivery_seconds_bucket{le=\"+Inf\"} 11",
-        "ws_upstream_up 0.0",
-    ] {
-        assert!(reply.body.lines().any(|found| found == line), "{line} is missing in\n{}", reply.body);
-    }
-    assert!(!reply.body.contains("\nws_last_event_age_seconds "), "no event yet");
 }
 
 #[tokio::test]
@@ -171,20 +166,61 @@ async fn head_is_get_without_the_body() {
 #[tokio::test]
 async fn anything_else_is_404_or_405() {
     let server = Server::start();
-    for path in ["/nothing", "/ws/", "/health/", "//", "/favicon.ico"] {
+    for path in ["/nothing", "/ws//", "/health/", "//", "/favicon.ico"] {
         let reply = server.get(path).await;
         assert_eq!((reply.status, reply.code().as_str()), (404, "INVALID_INPUT"), "{path}");
     }
     for (method, path, allowed) in [
-        ("POST", "/health", "GET, HEAD"),
-        ("DELETE", "/", "GET, HEAD"),
-        ("POST", "/ws", "GET"),
-        ("OPTIONS", "/stats", "GET, HEAD"),
+        ("POST", "/health", "GET, HEAD, OPTIONS"),
+        ("DELETE", "/", "GET, HEAD, OPTIONS"),
+        ("POST", "/ws", "GET, OPTIONS"),
     ] {
         let reply = server.ask(&format!("{method} {path} HTTP/1.1\r\nHost: h\r\n")).await;
         assert_eq!((reply.status, reply.code().as_str()), (405, "INVALID_INPUT"), "{method} {path}");
         assert_eq!(reply.header("Allow"), Some(allowed));
     }
+}
+
+#[tokio::test]
+async fn options_tell_the_methods_of_every_path() {
+    let server = Server::start();
+    let paths = ["/", "/ws", "/ws/", "/health", "/ws/health", "/ready", "/stats", "/metrics"];
+    for path in paths {
+        let reply = server.ask(&format!("OPTIONS {path} HTTP/1.1\r\nHost: h\r\n")).await;
+        assert_eq!((reply.status, reply.body.as_str()), (204, ""), "{path}");
+        let expected =
+            if path.trim_end_matches('/') == "/ws" { "GET, OPTIONS" } else { "GET, HEAD, OPTIONS" };
+        assert_eq!(reply.header("Allow"), Some(expected), "{path}");
+        assert_eq!(reply.header("Access-Control-Allow-Origin"), None, "nobody asked");
+    }
+    let reply = server.ask("OPTIONS /nothing HTTP/1.1\r\nHost: h\r\n").await;
+    assert_eq!(reply.status, 404);
+}
+
+#[tokio::test]
+async fn options_tell_a_browser_whether_its_page_may() {
+    let allowed_origins = Some(vec!["https://app.example.com".to_owned()]);
+    let server = Server::with(&Config { allowed_origins, ..Config::for_tests() }, Bounds::default());
+    let ask = async |host: &str, origin: &str| {
+        let head = format!(
+            "OPTIONS /health HTTP/1.1\r\nHost: {host}\r\nOrigin: {origin}\r\nAccess-Control-Request-Method: GET\r\n\
+             Access-Control-Request-Headers: authorization, x-trace\r\n"
+        );
+        server.ask(&head).await
+    };
+    for (host, origin) in [("h", "https://app.example.com"), ("127.0.0.1:8080", "http://127.0.0.1:8080")] {
+        let reply = ask(host, origin).await;
+        assert_eq!(reply.status, 204);
+        assert_eq!(reply.header("Access-Control-Allow-Origin"), Some(origin));
+        assert_eq!(reply.header("Access-Control-Allow-Methods"), Some("GET, HEAD, OPTIONS"));
+        assert_eq!(reply.header("Access-Control-Allow-Headers"), Some("authorization, x-trace"));
+        assert_eq!(reply.header("Access-Control-Allow-Credentials"), None);
+        assert_eq!(reply.header("Vary"), Some("Origin"));
+    }
+    let reply = ask("h", "https://evil.example").await;
+    assert_eq!((reply.status, reply.header("Allow")), (204, Some("GET, HEAD, OPTIONS")));
+    assert_eq!(reply.header("Access-Control-Allow-Origin"), None);
+    assert_eq!(reply.header("Vary"), Some("Origin"));
 }
 
 #[tokio::test]

@@ -146,6 +146,33 @@ async fn foreign_pages_are_kept_out() {
     }
 }
 
+/// The own page, by a name that nobody else can have (the rules are tested in `origin`), on the short way in and by hyper.
+#[tokio::test]
+async fn the_own_page_is_let_in() {
+    let allowed_origins = Some(vec!["https://app.example.com".to_owned()]);
+    let server = Server::with(&Config { allowed_origins, ..Config::for_tests() }, Bounds::default());
+    for (host, more, status) in [
+        ("127.0.0.1:8080", "Origin: http://127.0.0.1:8080\r\n", 101),
+        ("localhost", "Origin: http://localhost\r\n", 101),
+        ("[::1]", "Origin: https://[::1]\r\nX-Forwarded-Proto: https\r\n", 101),
+        ("rebound.example", "Origin: http://rebound.example\r\n", 403),
+        ("127.0.0.1:8080", "Origin: http://127.0.0.1:8081\r\n", 403),
+        ("127.0.0.1", "Origin: https://127.0.0.1\r\n", 403),
+    ] {
+        let request = format!("{}{more}\r\n", HANDSHAKE.replace("Host: h", &format!("Host: {host}")));
+        let mut plain = server.connect().await;
+        plain.write_all(request.as_bytes()).await.unwrap();
+        assert_eq!(read_head(&mut plain).await.status, status, "{host} {more}");
+        let mut behind = server.connect().await;
+        behind
+            .write_all(format!("HEAD /ready HTTP/1.1\r\nHost: h\r\n\r\n{request}").as_bytes())
+            .await
+            .unwrap();
+        read_head(&mut behind).await;
+        assert_eq!(read_head(&mut behind).await.status, status, "{host} {more}");
+    }
+}
+
 #[tokio::test]
 async fn what_is_no_handshake_is_told_what_one_is() {
     let server = Server::start();

@@ -67,7 +67,7 @@ async fn it_answers_the_gateways_pings() {
     assert!(frames["< PING"].as_u64() >= Some(10), "{frames}");
     assert_eq!(frames["> PING"], json!(null), "the pongs were the only sign of life");
     crate::support::until("the gateway to count it alive", async || {
-        let health = stage.gateway.get("/health").await.body;
+        let health = stage.gateway.get("/ws/health").await.body;
         health.contains(r#""alive":1,"dead":0"#).then_some(())
     })
     .await;

@@ -39,6 +39,7 @@ mod last_value_key;
 mod log_lines_cannot_be_forged;
 mod max_rate;
 mod memory_is_bounded;
+mod metrics_come_in_two_formats;
 mod nginx_directives_are_explained;
 mod nothing_else_has_to_be_installed;
 mod numbers_byte_for_byte;

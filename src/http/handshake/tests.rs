@@ -76,28 +76,33 @@ fn each_broken_rule_is_refused_as_itself() {
     assert_eq!(status(&twice), 400);
 }
 
-/// What [`recognise`] makes of a request: key, origin, whether ours is offered, target, length.
-fn recognised(bytes: &[u8]) -> Option<(String, Option<String>, bool, String, usize)> {
-    recognise(bytes, |Handshake { key, origin, offers_subprotocol }, uri, length| {
-        (key.to_owned(), origin.map(str::to_owned), offers_subprotocol, uri.to_string(), length)
-    })
+/// A handshake as its parts: key, origin, where it goes, whether ours is offered, target, length.
+type Parts = (String, Option<String>, String, bool, String, usize);
+
+fn parts(handshake: Handshake<'_>, uri: &Uri, length: usize) -> Parts {
+    let Handshake { key, origin, target, offers_subprotocol } = handshake;
+    let goes_to = format!("{}://{}", target.scheme, target.host);
+    (key.to_owned(), origin.map(str::to_owned), goes_to, offers_subprotocol, uri.to_string(), length)
+}
+
+/// What [`recognise`] makes of a request.
+fn recognised(bytes: &[u8]) -> Option<Parts> {
+    recognise(bytes, parts)
 }
 
 /// The same by another way: tungstenite parses, and the rules are applied to what it has put together.
-fn expected(bytes: &[u8]) -> Option<(String, Option<String>, bool, String, usize)> {
+fn expected(bytes: &[u8]) -> Option<Parts> {
     let (length, request) = server::Request::try_parse(bytes).ok()??;
     let handshake = Handshake::of(&request).ok()?;
     let headers = request.headers();
     let lines = |name: &HeaderName| headers.get_all(name).iter().count();
-    let plain = matches!(request.uri().path(), "/" | "/ws")
+    let plain = matches!(request.uri().path(), "/" | "/ws" | "/ws/")
         && request.uri().authority().is_none()
         && lines(&UPGRADE) == 1
         && headers[UPGRADE].as_bytes().eq_ignore_ascii_case(b"websocket")
         && lines(&CONNECTION) == 1
         && [TRANSFER_ENCODING, CONTENT_LENGTH, EXPECT].iter().all(|name| lines(name) == 0);
-    let Handshake { key, origin, offers_subprotocol } = handshake;
-    let target = request.uri().to_string();
-    plain.then(|| (key.to_owned(), origin.map(str::to_owned), offers_subprotocol, target, length))
+    plain.then(|| parts(handshake, request.uri(), length))
 }
 
 /// Lines of which requests are put together: what a handshake needs comes often, what spoils it now and then.
@@ -119,6 +124,8 @@ fn line() -> impl Strategy<Value = &'static str> {
         "Sec-WebSocket-Key: dGhl",
         "Sec-WebSocket-Protocol: chat, md.v1.json",
         "Origin: https://app.example.com",
+        "X-Forwarded-Proto: https",
+        "X-Forwarded-Proto: HTTPS, http",
         "Origin: \u{e9}",
         "Content-Length: 0",
         "Transfer-Encoding: chunked",
@@ -135,6 +142,7 @@ fn request_bytes() -> impl Strategy<Value = Vec<u8>> {
     let first = prop::sample::select(vec![
         "GET /ws HTTP/1.1",
         "GET / HTTP/1.1",
+        "GET /ws/ HTTP/1.1",
         "GET /ws?symbols=AAPL,btc%2Dusd HTTP/1.1",
         "GET /ws#x HTTP/1.1",
         "GET http://h/ws HTTP/1.1",
@@ -209,7 +217,7 @@ fn requests_of_browsers_and_libraries_are_plain() {
                 "GET /ws?symbols=A HTTP/1.1\r\nHost: h\r\nConnection: {connection}\r\nUpgrade: websocket\r\n\
                  Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: {KEY}\r\n{more}\r\nframes"
             );
-            let (key, _, _, target, length) = recognised(request.as_bytes()).expect(&request);
+            let (key, _, _, _, target, length) = recognised(request.as_bytes()).expect(&request);
             assert_eq!((key.as_str(), target.as_str(), &request[length..]), (KEY, "/ws?symbols=A", "frames"));
         }
     }

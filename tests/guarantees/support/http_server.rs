@@ -44,7 +44,12 @@ impl Server {
 
     /// Starts with that configuration and those bounds.
     pub(crate) fn with(config: &Config, bounds: Bounds) -> Self {
-        let state = Arc::new(State::new(config.server_id.clone(), 2));
+        Self::of(config, bounds, State::new(config.server_id.clone(), 2))
+    }
+
+    /// Starts with that state as well.
+    pub(crate) fn of(config: &Config, bounds: Bounds, state: State) -> Self {
+        let state = Arc::new(state);
         let admission = Admission::new(config.max_connections);
         let (sender, clients) = mpsc::unbounded_channel();
         let adopt = Arc::new(Collect(Mutex::new(sender)));

@@ -1,0 +1,39 @@
+//! What `OPTIONS` is answered: the methods of a path, and to a browser whether its page may use them (CORS).
+
+use bytes::Bytes;
+use http_body_util::Full;
+use hyper::Response;
+use hyper::header::{
+    ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS, ACCESS_CONTROL_ALLOW_ORIGIN,
+    ACCESS_CONTROL_MAX_AGE, ACCESS_CONTROL_REQUEST_HEADERS, ALLOW, CACHE_CONTROL, HeaderMap, HeaderValue,
+    VARY,
+};
+use hyper::http::StatusCode;
+
+use super::answers::Answer;
+use super::handshake;
+use crate::limits::CORS_MAX_AGE_S;
+use crate::origin::Origins;
+
+/// 204 with `Allow`; with the CORS headers where the request names one origin, and that is allowed.
+pub(super) fn options(methods: &'static str, request: &HeaderMap, origins: &Origins) -> Answer {
+    let mut answer = Response::new(Full::new(Bytes::new()));
+    *answer.status_mut() = StatusCode::NO_CONTENT;
+    let methods = HeaderValue::from_static(methods);
+    let headers = answer.headers_mut();
+    headers.insert(ALLOW, methods.clone());
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    headers.insert(VARY, HeaderValue::from_static("Origin"));
+    let origin =
+        handshake::origin(request).filter(|origin| origins.allow(origin, handshake::target(request)));
+    if let Some(origin) = origin.and_then(|origin| HeaderValue::from_str(origin).ok()) {
+        headers.insert(ACCESS_CONTROL_ALLOW_ORIGIN, origin);
+        headers.insert(ACCESS_CONTROL_ALLOW_METHODS, methods);
+        headers.insert(ACCESS_CONTROL_MAX_AGE, HeaderValue::from(CORS_MAX_AGE_S));
+        // No header changes what is answered, so any may be sent; credentials are not allowed.
+        if let Some(asked) = request.get(ACCESS_CONTROL_REQUEST_HEADERS) {
+            headers.insert(ACCESS_CONTROL_ALLOW_HEADERS, asked.clone());
+        }
+    }
+    answer
+}

@@ -1,0 +1,172 @@
+//! Which web pages may connect: origins (RFC 6454) as browsers send them, and the rule that the gateway's own page may. Pure.
+
+use url::{Host, Url};
+
+/// Who may connect by `ALLOWED_ORIGINS` and `PUBLIC_HOSTS`.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Origins {
+    /// `ALLOWED_ORIGINS`, normalised; `None` = any.
+    pub allowed: Option<Vec<String>>,
+    /// `PUBLIC_HOSTS`, normalised: the names under which the gateway's own page is served.
+    pub public_hosts: Vec<String>,
+}
+
+/// Where a request went, as the client named it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Target<'r> {
+    /// `http` or `https`.
+    pub scheme: &'r str,
+    /// `Host`: a name or an address, with a port unless it is the scheme's own.
+    pub host: &'r str,
+}
+
+impl Origins {
+    /// Whether a page of `origin` may make that request. Only browsers send an origin, and only they are kept out: any other client
+    /// could send whatever it likes.
+    pub fn allow(&self, origin: &str, target: Target<'_>) -> bool {
+        let Some(allowed) = &self.allowed else { return true };
+        normalise(origin).is_some_and(|origin| allowed.contains(&origin) || self.is_own_page(&origin, target))
+    }
+
+    /// Whether the page comes from where it connects to. A name counts only if it is known to be the gateway's: an attacker's name
+    /// can be made to point here (DNS rebinding), and then the attacker's page would equal its target as well.
+    fn is_own_page(&self, origin: &str, Target { scheme, host }: Target<'_>) -> bool {
+        let own = format!("{scheme}://{host}");
+        if normalise(&own).as_deref() != Some(origin) {
+            return false;
+        }
+        let url = Url::parse(origin).ok();
+        match url.as_ref().and_then(Url::host) {
+            Some(Host::Ipv4(_) | Host::Ipv6(_)) => true,
+            Some(Host::Domain(name)) => {
+                name == "localhost" || self.public_hosts.iter().any(|own| own == name)
+            }
+            None => false,
+        }
+    }
+}
+
+/// Normalises an origin to `scheme://host[:port]`: lower case, without the scheme's default port, names in ASCII. `None` if it is
+/// none (it has a path, say). `null`, the origin of files and sandboxes, is kept.
+pub fn normalise(text: &str) -> Option<String> {
+    let text = text.to_lowercase();
+    if text == "null" {
+        return Some(text);
+    }
+    let (_, authority) = text.split_once("://")?;
+    // The URL parser would take these for other parts of a URL, or pass over them.
+    let is_foreign = |c: char| "/\\?#@%".contains(c) || c.is_whitespace() || c.is_control();
+    if authority.is_empty() || authority.chars().any(is_foreign) {
+        return None;
+    }
+    let url = Url::parse(&text).ok()?;
+    let origin = url.origin();
+    if origin.is_tuple() {
+        return Some(origin.ascii_serialization());
+    }
+    // `capacitor://localhost`, `chrome-extension://…`: URLs know no origin of them, browsers do.
+    let port = url.port().map(|port| format!(":{port}")).unwrap_or_default();
+    url.host_str().map(|host| format!("{}://{host}{port}", url.scheme()))
+}
+
+/// Normalises the name or the address of a host, without a port. A pattern is none.
+pub fn host(text: &str) -> Option<String> {
+    let host = Host::parse(text).ok().filter(|_| !text.contains('*'));
+    host.map(|host| host.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn origins_are_normalised() {
+        for (text, normal) in [
+            ("HTTPS://App.Example.com:443", "https://app.example.com"),
+            ("http://localhost:3000", "http://localhost:3000"),
+            ("http://[::1]:80", "http://[::1]"),
+            ("http://[0:0::1]:8080", "http://[::1]:8080"),
+            ("https://bücher.example", "https://xn--bcher-kva.example"),
+            ("capacitor://localhost", "capacitor://localhost"),
+            ("chrome-extension://ABCDEF", "chrome-extension://abcdef"),
+            ("null", "null"),
+        ] {
+            assert_eq!(normalise(text).as_deref(), Some(normal), "{text}");
+            assert_eq!(normalise(normal).as_deref(), Some(normal), "again");
+        }
+        for bad in [
+            "",
+            "example.com",
+            "https://",
+            "https://a/",
+            "https://a/b",
+            "https://a?b",
+            "https://a#b",
+            "https://a\\b",
+            "https://user@a",
+            "https://a\tb",
+            " https://a ",
+            "://a",
+            "https://a b",
+            "https://a:99999",
+            "https://%61",
+        ] {
+            assert_eq!(normalise(bad), None, "{bad}");
+        }
+    }
+
+    #[test]
+    fn allowed_origins_are_compared_as_browsers_mean_them() {
+        let target = Target { scheme: "http", host: "gateway:8080" };
+        let allowed = Some(vec!["https://app.example.com".to_owned()]);
+        let some = Origins { allowed, ..Origins::default() };
+        assert!(some.allow("https://APP.example.com:443", target));
+        for bad in
+            ["https://evil.example", "http://app.example.com", "null", "https://app.example.com.evil", ""]
+        {
+            assert!(!some.allow(bad, target), "{bad}");
+        }
+        assert!(Origins::default().allow("https://evil.example", target), "any");
+    }
+
+    #[test]
+    fn the_own_page_is_one_whose_host_nobody_else_can_have() {
+        let origins = Origins {
+            allowed: Some(vec!["https://app.example.com".to_owned()]),
+            public_hosts: vec!["prices.example.com".to_owned()],
+        };
+        let own = |origin, scheme, host| origins.allow(origin, Target { scheme, host });
+        for (origin, scheme, host) in [
+            ("http://127.0.0.1:8080", "http", "127.0.0.1:8080"),
+            ("http://[::1]:8080", "http", "[0::1]:8080"),
+            ("http://localhost:8080", "http", "LocalHost:8080"),
+            ("https://prices.example.com", "https", "Prices.example.com:443"),
+            ("http://prices.example.com:8080", "http", "prices.example.com:8080"),
+        ] {
+            assert!(own(origin, scheme, host), "{origin} at {host}");
+        }
+        for (origin, scheme, host) in [
+            ("http://rebound.example:8080", "http", "rebound.example:8080"),
+            ("http://localhost.example", "http", "localhost.example"),
+            ("http://a.localhost", "http", "a.localhost"),
+            ("http://sub.prices.example.com", "http", "sub.prices.example.com"),
+            ("http://prices.example.com", "https", "prices.example.com"),
+            ("http://127.0.0.1:8081", "http", "127.0.0.1:8080"),
+            ("http://127.0.0.1:8080", "http", "localhost:8080"),
+            ("null", "http", "127.0.0.1"),
+            ("", "http", ""),
+            ("http://127.0.0.1", "http", "127.0.0.1/"),
+        ] {
+            assert!(!own(origin, scheme, host), "{origin} at {host}");
+        }
+    }
+
+    #[test]
+    fn hosts_are_normalised() {
+        assert_eq!(host("Prices.Example.com").as_deref(), Some("prices.example.com"));
+        assert_eq!(host("bücher.example").as_deref(), Some("xn--bcher-kva.example"));
+        for bad in ["", "a b", "a:80", "http://a", "*.example.com", "a/b"] {
+            assert_eq!(host(bad), None, "{bad}");
+        }
+    }
+}
