@@ -44,7 +44,7 @@ use self::router::Router;
 use crate::bus::inbox::{Inbox, Sender, WAKER, inbox};
 use crate::bus::{Feed, ShardPort, ToShard, Wish, WishSender};
 use crate::limits;
-use crate::market::event::Reject;
+use crate::market::event::Reason;
 use crate::market::{EventType, EventTypes, Subject};
 use crate::state::State;
 
@@ -164,7 +164,7 @@ impl Prepared {
             lost,
             look_ups,
             down_since: Instant::now(),
-            logged: [None; Reject::ALL.len()],
+            logged: [None; Reason::ALL.len()],
             gauged: Instant::now(),
             state,
         };
@@ -185,7 +185,7 @@ struct Ingest {
     look_ups: UnboundedSender<Vec<Subject>>,
     down_since: Instant,
     /// When each reason for dropping events was last logged.
-    logged: [Option<Instant>; Reject::ALL.len()],
+    logged: [Option<Instant>; Reason::ALL.len()],
     /// When the gauges of the history were last set.
     gauged: Instant,
     state: Arc<State>,

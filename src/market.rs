@@ -12,6 +12,9 @@ use smallvec::SmallVec;
 /// The longest symbol, in bytes.
 pub const SYMBOL_BYTES_MAX: usize = 64;
 
+/// What a symbol must be, for messages.
+pub const SYMBOL_RULE: &str = "1-64 characters of A-Z 0-9 . _ - / : = ^ + @ #";
+
 /// What an event is about, and the second part of its channel's name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 #[repr(u8)]

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
-use crate::market::event::Reject;
+use crate::market::event::Reason;
 
 /// A number that one thread writes and any thread reads.
 #[derive(Debug, Default)]
@@ -145,8 +145,8 @@ pub struct IngestMetrics {
     pub topics_remembered: Counter,
     /// Gauge: wanted topics that have been silent for `STALE_AFTER`.
     pub topics_stale: Counter,
-    /// Events dropped, by [`Reject`].
-    pub rejected: [Counter; Reject::ALL.len()],
+    /// Events dropped, by [`Reason`].
+    pub rejected: [Counter; Reason::ALL.len()],
     /// Batches handed to shards.
     pub batches: Counter,
     /// Events dropped because a shard's inbox had no room (each shard counted for itself).

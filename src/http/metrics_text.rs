@@ -21,7 +21,7 @@ use super::answers::{Answer, answer as http_answer};
 use super::{Http, accept_header};
 use crate::admission::Admission;
 use crate::logging;
-use crate::market::event::Reject;
+use crate::market::event::Reason;
 use crate::metrics::{ControlMetrics, HISTOGRAM_BUCKETS, IngestMetrics, ShardMetrics};
 use crate::state::State;
 
@@ -363,7 +363,7 @@ impl Scrape {
                 None => Ok(()),
             },
             Rejected => {
-                let reasons = Reject::ALL.iter().zip(&metrics.ingest.rejected);
+                let reasons = Reason::ALL.iter().zip(&metrics.ingest.rejected);
                 reasons
                     .into_iter()
                     .try_for_each(|(why, n)| counter(&mut metric, &[("reason", why.label())], n.get()))

@@ -7,7 +7,7 @@ use super::Http;
 use super::answers::{Answer, json};
 use crate::admission::Admission;
 use crate::logging;
-use crate::market::event::Reject;
+use crate::market::event::Reason;
 use crate::metrics::IngestMetrics;
 use crate::state::State;
 
@@ -170,7 +170,7 @@ struct Rejected<'a>(&'a IngestMetrics);
 impl Serialize for Rejected<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.collect_map(
-            Reject::ALL.iter().zip(&self.0.rejected).map(|(why, count)| (why.label(), count.get())),
+            Reason::ALL.iter().zip(&self.0.rejected).map(|(why, count)| (why.label(), count.get())),
         )
     }
 }

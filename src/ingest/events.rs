@@ -37,14 +37,15 @@ impl Ingest {
 
     /// Counts a bad event, and logs its kind at most once in [`limits::REJECT_LOG_INTERVAL`]. `payload` may be cut off.
     fn reject(&mut self, reject: Reject, name: &[u8], payload_bytes: usize, payload: &[u8]) {
-        let count = &self.state.metrics.ingest.rejected[reject as usize];
+        let count = &self.state.metrics.ingest.rejected[reject.reason() as usize];
         count.add(1);
-        let logged = &mut self.logged[reject as usize];
+        let logged = &mut self.logged[reject.reason() as usize];
         if logged.is_none_or(|at| at.elapsed() >= limits::REJECT_LOG_INTERVAL) {
             *logged = Some(Instant::now());
             tracing::warn!(
-                reason = reject.label(),
+                reason = reject.reason().label(),
                 symbol = %Escaped::new(name, limits::LOGGED_NAME_BYTES),
+                fault = %reject,
                 payload = %Escaped::new(payload, limits::LOGGED_PAYLOAD_BYTES),
                 payload_bytes,
                 total = count.get(),

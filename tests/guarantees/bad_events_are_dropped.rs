@@ -1,6 +1,7 @@
 //! A bad upstream event is counted by its reason and dropped; it reaches nobody and never disturbs the next one.
 
-use crate::support::{Redis, TestGateway, trade};
+use crate::support::process::Process;
+use crate::support::{Client, Redis, TestGateway, trade, until};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn each_kind_is_counted_and_the_next_event_arrives() {
@@ -11,7 +12,10 @@ async fn each_kind_is_counted_and_the_next_event_arrives() {
     let good = trade("AAPL", "1", 1);
     let huge = good.replace("NASDAQ", &"x".repeat(65_536));
     let gigantic = good.replace("NASDAQ", &"x".repeat(5_000_000));
-    let cases: [(&str, &[u8], &str); 16] = [
+    let too_deep = good.replace("\"NASDAQ\"", &format!("{}{}", "[".repeat(20_000), "]".repeat(20_000)));
+    let lone_surrogate = good.replace("NASDAQ", r"\ud83d");
+    let twice = good.replacen('{', r#"{"price":1,"#, 1);
+    let cases: [(&str, &[u8], &str); 20] = [
         ("not_json", b"", "AAPL"),
         ("not_json", b"hello", "AAPL"),
         ("not_json", b"{\"symbol\":\"AAPL\"", "AAPL"),
@@ -24,6 +28,14 @@ async fn each_kind_is_counted_and_the_next_event_arrives() {
         ("bad_field", b"{\"symbol\":\"AAPL\",\"volume\":1,\"timestamp\":1}", "AAPL"),
         ("bad_field", b"{\"symbol\":\"AAPL\",\"price\":\"1\",\"volume\":1,\"timestamp\":1}", "AAPL"),
         ("bad_field", b"{\"price\":1,\"volume\":1,\"timestamp\":1}", "AAPL"),
+        ("bad_field", twice.as_bytes(), "AAPL"),
+        (
+            "bad_field",
+            b"{\"symbol\":\"AAPL\",\"price\":1,\"volume\":1,\"timestamp\":1,\"seq\":1,\"seq\":1}",
+            "AAPL",
+        ),
+        ("lone_surrogate", lone_surrogate.as_bytes(), "AAPL"),
+        ("too_deep", too_deep.as_bytes(), "AAPL"),
         ("wrong_symbol", b"{\"symbol\":\"MSFT\",\"price\":1,\"volume\":1,\"timestamp\":1}", "AAPL"),
         ("too_large", huge.as_bytes(), "AAPL"),
         ("too_large", gigantic.as_bytes(), "AAPL"),
@@ -56,4 +68,20 @@ async fn events_nobody_wants_are_not_looked_into() {
     let metrics = &gateway.gateway.state().metrics.ingest;
     assert_eq!((metrics.events.get(), metrics.events_unwanted.get(), metrics.events_framed.get()), (2, 1, 1));
     assert_eq!(metrics.rejected.iter().map(ws_gateway::metrics::Counter::get).sum::<u64>(), 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_log_names_the_field() {
+    let redis = Redis::start().await;
+    let gateway = Process::on(&redis, &[]).await;
+    let mut client = Client::connect(&gateway.url()).await;
+    client.subscribe(&["AAPL"]).await;
+    redis.publisher().await.trade("AAPL", r#"{"symbol":"AAPL","price":"1","volume":1,"timestamp":1}"#).await;
+    let find =
+        || gateway.log.lock().unwrap().iter().find(|line| line.contains("bad upstream event")).cloned();
+    let line = until("the line about the event", async || find()).await;
+    assert!(
+        line.contains(r#"reason="bad_field" symbol=AAPL fault=field price must be a number payload="#),
+        "{line}"
+    );
 }
