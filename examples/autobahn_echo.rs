@@ -160,14 +160,14 @@ impl Client {
                         Some(Incoming::Text(text)) => echo(&mut self.out, Data::Text, text.as_bytes()),
                         Some(Incoming::Binary(bytes)) => echo(&mut self.out, Data::Binary, bytes),
                         Some(Incoming::Ping(payload)) => self.out.extend(pong_frame(payload)),
-                        Some(Incoming::Close(_)) => self.close(CloseCode::Normal, ""),
+                        Some(Incoming::Close(_)) => self.close(CloseCode::echo(None), ""),
                         Some(Incoming::Pong(_)) | None => {}
                     }
                 }
                 Err(error) => self.close(error.close_code(), &error.to_string()),
             }
         }
-        self.reader.settle();
+        self.reader.release_buffer();
     }
 
     fn close(&mut self, code: CloseCode, reason: &str) {

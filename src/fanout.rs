@@ -34,8 +34,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use self::shard::Links;
 pub use self::shard::ShardConfig;
-use self::shard::{Links, Shard};
 use crate::bus::inbox::{self, Inbox, Sender};
 use crate::bus::{Adopt, Arrival, ReplayBudget, ShardPort, ToShard, WishSender};
 use crate::state::State;
@@ -115,7 +115,7 @@ impl Fanout {
             let config = config.clone();
             let thread = std::thread::Builder::new()
                 .name(format!("shard-{id}"))
-                .spawn(move || Shard::new(prepared.poll, prepared.inbox, config, links).run())?;
+                .spawn(move || shard::run(prepared.poll, &prepared.inbox, config, links))?;
             Ok((ShardHandle { inbox: prepared.sender, load }, thread))
         };
         let started: Vec<_> = prepared.into_iter().enumerate().map(start).collect::<io::Result<_>>()?;

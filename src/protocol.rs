@@ -4,10 +4,54 @@
 //! |---|---|
 //! | [`request`] | what clients ask for |
 //! | [`terms`] | on which terms they are served |
+//! | [`reply`] | what the gateway says to one client |
 //! | [`refusal`] | why a request changes nothing |
 //! | [`native`] | the gateway's own protocol: JSON in text frames |
 
 pub mod native;
 pub mod refusal;
+pub mod reply;
 pub mod request;
 pub mod terms;
+
+use self::refusal::Refusal;
+use self::reply::Reply;
+use self::request::{Offer, Request, Subscribe};
+
+/// How a connection's messages are written. A closed set, so that a connection keeps one byte of it and nothing is looked up
+/// where messages are read and written.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Dialect {
+    /// The gateway's own protocol: see [`native`].
+    #[default]
+    Native,
+}
+
+impl Dialect {
+    /// Reads a text message of the client.
+    ///
+    /// # Errors
+    /// A [`Refusal`] for the client; nothing has changed then.
+    pub fn read(self, message: &str, offer: &Offer) -> Result<Request, Refusal> {
+        match self {
+            Self::Native => native::read::parse(message, offer),
+        }
+    }
+
+    /// Reads the symbols of a `?symbols=` query as those of a subscribe without options.
+    ///
+    /// # Errors
+    /// A [`Refusal`] that names the first bad symbol.
+    pub fn read_query<S: AsRef<str>>(self, symbols: &[S], offer: &Offer) -> Result<Subscribe, Refusal> {
+        match self {
+            Self::Native => native::read::parse_query(symbols, offer),
+        }
+    }
+
+    /// Writes a reply or status: a complete frame.
+    pub fn reply(self, reply: &Reply<'_>, now_ms: u64) -> Vec<u8> {
+        match self {
+            Self::Native => native::write::reply(reply, now_ms),
+        }
+    }
+}

@@ -5,7 +5,6 @@ use std::net::Shutdown;
 
 use mio::net::TcpStream;
 use mio::{Interest, Registry, Token};
-use rustix::io::Errno;
 use rustix::net::SendFlags;
 
 /// How a client is reached. TLS is a second variant's place: a `rustls::ServerConnection` around the same socket, whose
@@ -14,6 +13,10 @@ use rustix::net::SendFlags;
 pub enum Transport {
     /// TCP, as it is behind a proxy that ends TLS.
     Plain(TcpStream),
+    /// What a test holds the other end of.
+    #[cfg(test)]
+    #[allow(private_interfaces, reason = "tests alone make and match it")]
+    Pipe(pipe::End),
 }
 
 impl Transport {
@@ -23,12 +26,10 @@ impl Transport {
     /// As `read(2)`: `WouldBlock` when nothing is there, and whatever ends the connection.
     #[inline]
     pub fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let Self::Plain(socket) = self;
-        loop {
-            match socket.read(buffer) {
-                Err(error) if error.kind() == ErrorKind::Interrupted => {}
-                outcome => return outcome,
-            }
+        match self {
+            Self::Plain(socket) => uninterrupted(|| socket.read(buffer)),
+            #[cfg(test)]
+            Self::Pipe(end) => end.read(buffer),
         }
     }
 
@@ -41,12 +42,12 @@ impl Transport {
     /// As `send(2)`: `WouldBlock` when it takes nothing, and whatever ends the connection.
     #[inline]
     pub fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let Self::Plain(socket) = self;
-        loop {
-            match rustix::net::send(&*socket, bytes, SendFlags::NOSIGNAL) {
-                Err(Errno::INTR) => {}
-                outcome => return outcome.map_err(io::Error::from),
+        match self {
+            Self::Plain(socket) => {
+                uninterrupted(|| Ok(rustix::net::send(&*socket, bytes, SendFlags::NOSIGNAL)?))
             }
+            #[cfg(test)]
+            Self::Pipe(end) => end.write(bytes),
         }
     }
 
@@ -55,8 +56,11 @@ impl Transport {
     /// # Errors
     /// As `shutdown(2)`.
     pub fn shutdown_write(&self) -> io::Result<()> {
-        let Self::Plain(socket) = self;
-        socket.shutdown(Shutdown::Write)
+        match self {
+            Self::Plain(socket) => socket.shutdown(Shutdown::Write),
+            #[cfg(test)]
+            Self::Pipe(end) => end.shutdown_write(),
+        }
     }
 
     /// Has both kinds of readiness reported, once for each change (edge-triggered), until the socket closes.
@@ -64,7 +68,25 @@ impl Transport {
     /// # Errors
     /// As `epoll_ctl(2)`.
     pub fn register(&mut self, registry: &Registry, token: Token) -> io::Result<()> {
-        let Self::Plain(socket) = self;
-        registry.register(socket, token, Interest::READABLE | Interest::WRITABLE)
+        match self {
+            Self::Plain(socket) => registry.register(socket, token, Interest::READABLE | Interest::WRITABLE),
+            // A test says itself when its pipe is ready.
+            #[cfg(test)]
+            Self::Pipe(_) => Ok(()),
+        }
     }
 }
+
+/// Makes a system call, again if a signal interrupts it.
+#[inline]
+fn uninterrupted(mut call: impl FnMut() -> io::Result<usize>) -> io::Result<usize> {
+    loop {
+        match call() {
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
+            outcome => return outcome,
+        }
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod pipe;

@@ -6,8 +6,10 @@ use libfuzzer_sys::fuzz_target;
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 use serde_json::value::RawValue;
-use ws_gateway::protocol::native::{read as session, write as reply};
+use ws_gateway::protocol::native::read as session;
+use ws_gateway::protocol::native::write::reply;
 use ws_gateway::protocol::refusal::Refusal;
+use ws_gateway::protocol::reply::{ClientStats, Reply};
 use ws_gateway::protocol::request::{Action, Id, Offer, Request, Selection};
 use ws_gateway::protocol::terms::{Conflate, Options};
 use ws_gateway::market::{EventType, EventTypes, Name};
@@ -47,7 +49,7 @@ fn accepted(message: &str, request: &Request, rules: &Offer) {
             let held: Vec<_> = subjects.iter().collect();
             let recovered: Vec<_> =
                 subscribe.resume.iter().map(|(symbol, seq)| (symbol.clone(), seq % 2 == 0)).collect();
-            let frame = reply::subscribed(&subscribe.selection.names, &held, &recovered, id, NOW_MS);
+            let frame = reply(&Reply::Subscribed { names: &subscribe.selection.names, held: &held, recovered: &recovered, id }, NOW_MS);
             check_reply(&frame, "success", id);
         }
         Action::Unsubscribe(selection) => {
@@ -55,19 +57,19 @@ fn accepted(message: &str, request: &Request, rules: &Offer) {
             let left: Vec<&Name> = selection.names.iter().collect();
             let subjects = selection.subjects();
             let held: Vec<_> = subjects.iter().collect();
-            check_reply(&reply::unsubscribed(&left, &held, id, NOW_MS), "success", id);
-            check_reply(&reply::unsubscribed(&[], &[], id, NOW_MS), "success", id);
+            check_reply(&reply(&Reply::Unsubscribed { left: &left, held: &held, id }, NOW_MS), "success", id);
+            check_reply(&reply(&Reply::Unsubscribed { left: &[], held: &[], id }, NOW_MS), "success", id);
         }
-        Action::List => check_reply(&reply::list(&[], id, NOW_MS), "success", id),
+        Action::List => check_reply(&reply(&Reply::List { held: &[], id }, NOW_MS), "success", id),
         Action::Ping { stats } => {
-            let stats = stats.then(reply::ClientStats::default);
-            check_reply(&reply::pong(stats.as_ref(), id, NOW_MS), "pong", id);
+            let stats = stats.then(ClientStats::default);
+            check_reply(&reply(&Reply::Pong { stats, id }, NOW_MS), "pong", id);
         }
     }
 }
 
 fn refused(refusal: &Refusal) {
-    let frame = reply::error(refusal, NOW_MS);
+    let frame = reply(&Reply::Refused(refusal), NOW_MS);
     check_reply(&frame, "error", refusal.id.as_ref());
     assert!(frame.len() <= REFUSAL_BYTES_MAX, "a refusal of {} bytes", frame.len());
 }

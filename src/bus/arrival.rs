@@ -1,16 +1,20 @@
 //! A client on its way from the control side to its shard.
 
-use std::net::TcpStream;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use bytes::Bytes;
 
+use crate::protocol::Dialect;
+use crate::transport::Transport;
+
 /// A client whose handshake is done.
 #[derive(Debug)]
 pub struct Arrival {
     /// The socket, behind its 101 answer, with the options that it has from the listening one.
-    pub stream: TcpStream,
+    pub transport: Transport,
+    /// How its messages are written.
+    pub dialect: Dialect,
     /// Bytes that came behind the upgrade request: the first of the client's frames.
     pub early: Bytes,
     /// `?symbols=` of the URL, as the client wrote them.

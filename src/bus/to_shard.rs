@@ -52,6 +52,16 @@ pub enum ToShard {
     Drain(Duration),
 }
 
+impl ToShard {
+    /// Bytes of events: what the inbox is bounded by.
+    pub fn event_bytes(&self) -> usize {
+        match self {
+            Self::Batch(frames) | Self::BatchWithChanges(frames, _) => frames.bytes.len(),
+            _ => 0,
+        }
+    }
+}
+
 /// What a request has asked of the history: everything up to this place among the events, and nothing behind it.
 #[derive(Debug, Default)]
 pub struct HistoryReply {

@@ -1,49 +1,64 @@
-//! A shard: one thread, one `mio::Poll`, a part of the connections.
+//! A shard: one thread and the connections that it owns, a part of all.
 //!
-//! A turn of the loop, in this order: take what the inbox has (batches are applied to outboxes, nothing is written yet), read
-//! the sockets that have input, fire what is due, and then write each dirty socket once. So everything that came in
-//! one turn leaves each socket in one write, and a lone trade leaves at once.
+//! | part | what it does |
+//! |---|---|
+//! | `thread` | sleeps until something is to do, then has the shard take a turn |
+//! | `clock` | the time, and what is to happen by it |
+//! | `conn` | the state of one connection |
+//! | `clients` | takes clients in, closes them, lets them go |
+//! | `input` | reads sockets, takes messages off the input |
+//! | `requests` | answers what clients ask for |
+//! | `interest` | asks ingest for topics, and takes its answers |
+//! | `history` | queues what clients have missed, and last values |
+//! | `terms` | conflation, rates, heartbeats and figures of clients that asked for them |
+//! | `delivery` | applies events to the outboxes of their subscribers |
+//! | `output` | which connections have something to write |
+//! | `flush` | writes them |
+//! | `slow` | the policies for clients that are too slow |
+//! | `timers` | pings, deadlines, the drain |
 //!
-//! What may stand still here: nothing but `Poll::poll`. Reads and writes are non-blocking and have budgets; what is left
-//! over is taken up in the next turn, which then doesn't sleep.
+//! A turn goes in this order: take what the inbox has (events are applied to outboxes, nothing is written yet), read
+//! the sockets that have input, fire the timers that are due, and then write each socket with output once. So everything that
+//! came in one turn leaves each socket in one write, and a lone trade leaves at once.
+//!
+//! Nothing in a turn blocks. Reads and writes are non-blocking and have budgets; what is left over is taken up in the next
+//! turn, which then follows without sleep. A turn reads no clock but the one it is given, so tests drive it step by step.
 
 mod clients;
+mod clock;
 mod conn;
 mod delivery;
+mod flush;
 mod history;
+mod input;
+mod interest;
+mod output;
 mod requests;
+mod slow;
 mod terms;
+mod thread;
 mod timers;
+#[cfg(test)]
+mod turn_tests;
 
-use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
-use mio::{Events, Poll, Token};
+use mio::{Registry, Token};
 use slotmap::{Key, KeyData, SlotMap};
 
+use self::clock::{Clocks, Source};
 use self::conn::{Conn, ConnKey};
-use self::requests::Pending;
-use super::batch::{BacklogBytes, EndedNames};
-use super::index::Index;
-use super::wheel::{RATE_TICK_MS, TICK_MS, Wheel};
-use crate::bus::inbox::{Inbox, WAKER};
-use crate::bus::{Feed, ReplayBudget, Ticket, ToShard, WishSender};
-use crate::limits;
+use self::input::Input;
+use self::interest::Interest;
+use self::output::Output;
+pub(super) use self::thread::run;
+use crate::bus::{Feed, ReplayBudget, ToShard, WishSender};
 use crate::metrics::ShardMetrics;
 use crate::protocol::request::Offer;
 use crate::protocol::terms::SlowClientPolicy;
 use crate::state::State;
-
-/// Readiness events taken from one poll.
-const EVENTS_MAX: usize = 1_024;
-
-/// The scratch buffer that runs are gathered into: about what a socket takes at once.
-const GATHER_BYTES: usize = 64 * 1024;
-
-/// A shard turns its loop at least so often, so that health can tell an idle one from one that is stuck.
-const SLEEP_MAX: Duration = Duration::from_secs(1);
 
 /// What a shard needs to know of the configuration.
 #[derive(Debug, Clone)]
@@ -54,7 +69,7 @@ pub struct ShardConfig {
     pub max_clients: usize,
     /// `MAX_SYMBOLS_PER_CLIENT`.
     pub max_symbols: usize,
-    /// Topics that live by patterns alone before idle ones are given back: [`limits::OPENED_TOPICS_MAX`], or more.
+    /// Topics that live by patterns alone before idle ones are given back: [`OPENED_TOPICS_MAX`](crate::limits::OPENED_TOPICS_MAX), or more.
     pub max_opened_topics: usize,
     /// `MAX_MESSAGE_SIZE`.
     pub max_message_bytes: usize,
@@ -81,216 +96,104 @@ pub struct ShardConfig {
 /// What ties a shard to the rest of the process.
 #[derive(Debug)]
 pub(super) struct Links {
+    /// The shard's number.
     pub(super) id: usize,
+    /// How it asks ingest for topics.
     pub(super) wishes: WishSender,
+    /// What it tells ingest of the room for replays.
     pub(super) replay_budget: Arc<ReplayBudget>,
+    /// What the whole process knows of itself.
     pub(super) state: Arc<State>,
+    /// Connections handed over to this shard and not gone yet.
     pub(super) load: Arc<AtomicUsize>,
 }
 
-/// The time as of the current turn.
-#[derive(Debug)]
-struct Clock {
-    started: Instant,
-    /// Microseconds since the gateway was built.
-    now_us: u64,
-    /// Unix milliseconds.
-    unix_ms: u64,
-}
-
-impl Clock {
-    fn new(started: Instant) -> Self {
-        let mut clock = Self { started, now_us: 0, unix_ms: 0 };
-        clock.update();
-        clock
-    }
-
-    fn update(&mut self) {
-        self.now_us = self.started.elapsed().as_micros() as u64;
-        self.unix_ms =
-            SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as u64);
-    }
-
-    fn tick(&self) -> u32 {
-        (self.now_us / (TICK_MS * 1_000)) as u32
-    }
-
-    fn rate_tick(&self) -> u64 {
-        self.now_us / (RATE_TICK_MS * 1_000)
-    }
-}
-
-/// Ticks of the wheel that a time takes, at least one.
-fn ticks(time: Duration) -> u32 {
-    (time.as_millis() as u64).div_ceil(TICK_MS).clamp(1, u64::from(u32::MAX / 4)) as u32
+/// What became ready of one connection's socket.
+#[derive(Debug, Clone, Copy)]
+struct Ready {
+    key: ConnKey,
+    readable: bool,
+    writable: bool,
+    /// The peer has closed its side.
+    read_closed: bool,
 }
 
 pub(super) struct Shard {
     config: ShardConfig,
     links: Links,
     metrics: Arc<ShardMetrics>,
-    poll: Poll,
-    inbox: Inbox<ToShard>,
-    clock: Clock,
+    /// Where sockets are registered for readiness.
+    registry: Registry,
     conns: SlotMap<ConnKey, Conn>,
-    index: Index<ConnKey>,
-    /// How often something has been offered to a topic's subscribers: see [`is_first_offer`](super::extras::Extras::is_first_offer).
-    offers: u64,
-    wheel: Wheel<ConnKey>,
-    /// The boundaries of phases, each of a client and a period in microseconds.
-    rates: Wheel<(ConnKey, u32)>,
-    /// Phases that have begun in this turn: their first boundary is at its end.
-    opened: Vec<(ConnKey, u32)>,
-    ledger: BacklogBytes,
-    ended_names: EndedNames,
-    /// Bytes of replays that ingest has sent.
-    replay_bytes_taken: u64,
-    /// Requests that wait for ingest, in the order in which it will answer.
-    pending: VecDeque<Pending>,
-    /// The ticket of the last request to ingest.
-    last_ticket: Ticket,
-    /// Connections with something to write.
-    dirty: VecDeque<ConnKey>,
-    /// Connections with something left to read.
-    unfinished: Vec<ConnKey>,
+    clocks: Clocks,
+    interest: Interest,
+    input: Input,
+    output: Output,
+    /// Whether the upstream is there, as far as ingest has said.
     feed: Feed,
-    flushed_us: u64,
-    /// The last round of writing reached every dirty connection.
-    flushed_all: bool,
     /// While draining: when the rest is cut off, in microseconds since the gateway was built.
     drain_until_us: Option<u64>,
-    read_scratch: Vec<u8>,
-    gather_scratch: Vec<u8>,
 }
 
 impl Shard {
-    pub(super) fn new(poll: Poll, inbox: Inbox<ToShard>, config: ShardConfig, links: Links) -> Self {
-        let clock = Clock::new(links.state.metrics.started);
+    fn new(registry: Registry, config: ShardConfig, links: Links, time: Source) -> Self {
         Self {
             metrics: Arc::clone(&links.state.metrics.shards[links.id]),
-            wheel: Wheel::new(u64::from(clock.tick())),
             // Room for all from the beginning: the kernel gives a page when it is first used, so nothing is held by clients
             // that never come, and no growing ever copies all that are there or leaves its old memory behind.
             conns: SlotMap::with_capacity_and_key(config.max_clients),
-            index: Index::bounded(config.max_clients, config.max_opened_topics),
-            rates: Wheel::new(clock.rate_tick()),
-            opened: Vec::new(),
+            interest: Interest::new(config.max_clients, config.max_opened_topics),
+            clocks: Clocks::new(time),
+            input: Input::new(),
+            output: Output::new(),
+            feed: Feed::Down,
+            drain_until_us: None,
             config,
             links,
-            poll,
-            inbox,
-            clock,
-            offers: 0,
-            ledger: BacklogBytes::default(),
-            ended_names: EndedNames::default(),
-            replay_bytes_taken: 0,
-            pending: VecDeque::new(),
-            last_ticket: Ticket::default(),
-            dirty: VecDeque::new(),
-            unfinished: Vec::new(),
-            feed: Feed::Down,
-            flushed_us: 0,
-            flushed_all: true,
-            drain_until_us: None,
-            read_scratch: vec![0; limits::READ_BUFFER_BYTES],
-            gather_scratch: Vec::with_capacity(GATHER_BYTES),
+            registry,
         }
     }
 
-    /// Turns the loop until the shard is drained; returns how many clients were cut off.
-    pub(super) fn run(mut self) -> usize {
-        let mut events = Events::with_capacity(EVENTS_MAX);
-        while !self.is_drained() {
-            let timeout = self.sleep_time();
-            let early = match self.inbox.sleep(&mut self.poll, &mut events, Some(timeout)) {
-                Ok(early) => early,
-                Err(error) => {
-                    tracing::error!(shard = self.links.id, %error, "poll failed: the shard ends");
-                    break;
-                }
-            };
-            self.clock.update();
-            self.metrics.tick_ms.set(self.clock.now_us / 1_000);
-            self.take_commands(early);
-            for event in &events {
-                if event.token() != WAKER {
-                    self.socket_ready(event);
-                }
-            }
-            self.resume_reading();
-            self.fire_timers();
-            self.fire_boundaries();
-            self.flush_dirty();
-            self.publish_gauges();
-        }
-        self.conns.len()
+    /// One turn: takes what was told, reads what is `ready`, fires what is due, writes what waits.
+    fn turn(&mut self, told: impl Iterator<Item = ToShard>, ready: impl Iterator<Item = Ready>) {
+        self.clocks.update();
+        self.metrics.tick_ms.set(self.clocks.now.us / 1_000);
+        told.for_each(|command| self.take(command));
+        ready.for_each(|ready| self.socket_ready(ready));
+        self.resume_reading();
+        self.fire_timers();
+        self.fire_boundaries();
+        self.flush_dirty();
+        self.publish_gauges();
     }
 
-    /// How long the shard may sleep: not at all with work left over, else until the next timer.
-    fn sleep_time(&self) -> Duration {
-        if !self.unfinished.is_empty() {
-            return Duration::ZERO;
-        }
-        let mut sleep = SLEEP_MAX;
-        if !self.dirty.is_empty() {
-            let flush_us = self.flushed_us + self.config.flush_interval.as_micros() as u64;
-            sleep = sleep.min(Duration::from_micros(flush_us.saturating_sub(self.clock.now_us)));
-        }
-        let timer = self.wheel.next_tick().map(|tick| tick * TICK_MS);
-        let boundary = self.rates.next_tick().map(|tick| tick * RATE_TICK_MS);
-        if let Some(at_ms) = timer.into_iter().chain(boundary).min() {
-            sleep = sleep.min(Duration::from_micros((at_ms * 1_000).saturating_sub(self.clock.now_us)));
-        }
-        if let Some(until_us) = self.drain_until_us {
-            sleep = sleep.min(Duration::from_micros(until_us.saturating_sub(self.clock.now_us)));
-        }
-        sleep
-    }
-
-    fn take_commands(&mut self, early: Option<ToShard>) {
-        let mut next = early;
-        while let Some(command) = next.take().or_else(|| self.inbox.pop()) {
-            match command {
-                ToShard::Batch(frames) => {
-                    self.inbox.consumed(frames.bytes.len());
-                    self.apply(frames, &[]);
-                }
-                ToShard::BatchWithChanges(frames, changes) => {
-                    self.inbox.consumed(frames.bytes.len());
-                    self.apply(frames, &changes);
-                }
-                ToShard::LookedUp(values) => self.looked_up(&values),
-                ToShard::SeqChange(topic, change) => self.tell_seq_change(topic, change),
-                ToShard::Lost(counts) => self.note_lost(&counts),
-                ToShard::Opened(topics) => self.opened(topics),
-                ToShard::Closed(topics) => self.closed(&topics),
-                ToShard::Granted { ticket, topics, history } => self.granted(ticket, topics, history),
-                ToShard::Feed(feed) => self.tell_feed(feed),
-                ToShard::Adopt(clients) => clients.into_iter().for_each(|client| self.adopt(client)),
-                ToShard::Drain(timeout) => self.drain(timeout),
-            }
+    fn take(&mut self, command: ToShard) {
+        match command {
+            ToShard::Batch(frames) => self.apply(frames, &[]),
+            ToShard::BatchWithChanges(frames, changes) => self.apply(frames, &changes),
+            ToShard::LookedUp(values) => self.take_looked_up(&values),
+            ToShard::SeqChange(topic, change) => self.tell_seq_change(topic, change),
+            ToShard::Lost(counts) => self.note_lost(&counts),
+            ToShard::Opened(topics) => self.open_topics(topics),
+            ToShard::Closed(topics) => self.retire_topics(&topics),
+            ToShard::Granted { ticket, topics, history } => self.take_grant(ticket, topics, history),
+            ToShard::Feed(feed) => self.tell_feed(feed),
+            ToShard::Adopt(clients) => clients.into_iter().for_each(|client| self.adopt(client)),
+            ToShard::Drain(timeout) => self.drain(timeout),
         }
     }
 
+    /// Whether the shard has been drained: its last client has gone, or the time for it is up.
     fn is_drained(&self) -> bool {
-        self.drain_until_us.is_some_and(|until_us| self.conns.is_empty() || self.clock.now_us >= until_us)
+        self.drain_until_us.is_some_and(|until_us| self.conns.is_empty() || self.clocks.now.us >= until_us)
     }
 
     fn publish_gauges(&self) {
-        self.metrics.subscriptions.set(self.index.subscriptions() as u64);
-        self.metrics.topics.set(self.index.topics() as u64);
-        self.metrics.backlog_bytes.set(self.ledger.bytes() as u64);
-        self.links.replay_budget.publish(self.ledger.bytes() as u64, self.replay_bytes_taken);
-    }
-
-    /// Marks a connection as having something to write.
-    fn mark_dirty(&mut self, key: ConnKey) {
-        if let Some(conn) = self.conns.get_mut(key)
-            && !conn.dirty
-        {
-            conn.dirty = true;
-            self.dirty.push_back(key);
-        }
+        let backlog_bytes = self.output.backlog.bytes() as u64;
+        self.metrics.subscriptions.set(self.interest.index.subscriptions() as u64);
+        self.metrics.topics.set(self.interest.index.topics() as u64);
+        self.metrics.backlog_bytes.set(backlog_bytes);
+        self.links.replay_budget.publish(backlog_bytes, self.interest.replay_bytes_taken);
     }
 }
 

@@ -25,7 +25,6 @@ use super::door::{self, Look};
 use super::places::{Place, Stage};
 use super::routes::{self, Outcome};
 use super::upgrade::Accepted;
-use crate::bus::Arrival;
 use crate::limits::*;
 
 /// Answers requests in the order in which hyper reads them. It is called by one task only, hence the `Cell`.
@@ -176,7 +175,7 @@ impl Connection {
 fn hand_over(stream: TcpStream, early: bytes::Bytes, accepted: Accepted, http: &Http) {
     let Ok(stream) = stream.into_std() else { return };
     http.state.metrics.control.upgrades.add_shared(1);
-    http.adopt.adopt(vec![Arrival { stream, early, symbols: accepted.symbols, seat: accepted.seat }]);
+    http.adopt.adopt(vec![accepted.arrival(stream, early)]);
 }
 
 /// Closes our side (hyper leaves it open where an upgrade was asked for) and throws away what the peer still sends, so that

@@ -47,7 +47,7 @@ pub(super) fn look(stream: TcpStream, http: &Http) -> Look {
         (Ok(read), Ok(written)) if read == seen && written == answer.len() => {
             http.state.metrics.control.upgrades.add_shared(1);
             let early = Bytes::copy_from_slice(&buffer[length..seen]);
-            Look::Upgraded(Arrival { stream, early, symbols: accepted.symbols, seat: accepted.seat })
+            Look::Upgraded(accepted.arrival(stream, early))
         }
         _ => Look::Gone,
     }

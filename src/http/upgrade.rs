@@ -1,5 +1,8 @@
 //! The server's side of the opening handshake (RFC 6455 section 4.2): who is let in, and the answer.
 
+use std::net::TcpStream;
+
+use bytes::Bytes;
 use hyper::header::{
     CONNECTION, HeaderName, HeaderValue, RETRY_AFTER, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_PROTOCOL,
     SEC_WEBSOCKET_VERSION, UPGRADE,
@@ -12,8 +15,10 @@ use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 use super::Http;
 use super::answers::{Answer, refusal, wrong_method};
 use super::handshake::{Fault, Handshake, SUBPROTOCOL, VERSION};
-use crate::bus::Seat;
+use crate::bus::{Arrival, Seat};
 use crate::limits::RETRY_AFTER_S;
+use crate::protocol::Dialect;
+use crate::transport::Transport;
 
 /// Tells a client which gateway it has reached.
 const X_SERVER_ID: HeaderName = HeaderName::from_static("x-server-id");
@@ -103,6 +108,12 @@ pub(super) fn accept(handshake: Handshake<'_>, uri: &Uri, http: &Http) -> Result
 }
 
 impl Accepted {
+    /// The client on its way to a shard: `stream` behind the answer, `early` what came behind the request.
+    pub(super) fn arrival(self, stream: TcpStream, early: Bytes) -> Arrival {
+        let transport = Transport::Plain(mio::net::TcpStream::from_std(stream));
+        Arrival { transport, dialect: Dialect::Native, early, symbols: self.symbols, seat: self.seat }
+    }
+
     /// The 101 answer for hyper to send.
     pub(super) fn answer(&self) -> Answer {
         let mut answer = Response::new(Default::default());

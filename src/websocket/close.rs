@@ -3,8 +3,10 @@
 /// The close codes that the gateway sends (RFC 6455 section 7.4.1), and with them what a client should make of it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum CloseCode {
-    /// 1000: the answer to the client's own close. Whether to reconnect is its choice.
-    Normal,
+    /// The answer to the client's own close, which repeats its code; 1000 if it sent none. Whether to reconnect is its choice.
+    Echo(u16),
+    /// 1001: the peer did not answer pings. Reconnect with back-off.
+    GoingAway,
     /// 1002: the input is not WebSocket. Reconnecting unchanged is useless.
     Protocol,
     /// 1007: text that is not UTF-8. Reconnecting unchanged is useless.
@@ -20,10 +22,16 @@ pub enum CloseCode {
 }
 
 impl CloseCode {
+    /// The answer to a close with this code, which has been checked to be one that may be sent.
+    pub fn echo(code: Option<u16>) -> Self {
+        Self::Echo(code.unwrap_or(1000))
+    }
+
     /// The code on the wire.
     pub const fn number(self) -> u16 {
         match self {
-            Self::Normal => 1000,
+            Self::Echo(code) => code,
+            Self::GoingAway => 1001,
             Self::Protocol => 1002,
             Self::InvalidData => 1007,
             Self::Policy => 1008,
@@ -73,7 +81,7 @@ mod tests {
 
     #[test]
     fn control_frames_fit_their_limit() {
-        assert_eq!(close_frame(CloseCode::Normal, "bye"), b"\x88\x05\x03\xe8bye");
+        assert_eq!(close_frame(CloseCode::echo(None), "bye"), b"\x88\x05\x03\xe8bye");
         assert_eq!(close_frame(CloseCode::TooLarge, &"ä".repeat(100)).len(), 2 + 2 + 122);
         assert_eq!(ping_frame(), [0x89, 0]);
         assert_eq!(pong_frame(b"x"), [0x8a, 1, b'x']);

@@ -136,12 +136,12 @@ struct Partial {
 
 impl Reader {
     /// Takes the next message off the front of `input`. The caller goes on with what isn't consumed, and calls
-    /// [`Reader::settle`] once all is. `input` is changed: its payload is unmasked in place.
+    /// [`Reader::release_buffer`] once all is. `input` is changed: its payload is unmasked in place.
     ///
     /// # Errors
     /// See [`ReadError`]; the connection has to be closed.
     pub fn next<'a>(&'a mut self, input: &'a mut [u8], max_bytes: usize) -> Result<Step<'a>, ReadError> {
-        self.settle();
+        self.release_buffer();
         if self.partial.is_none() {
             if let Some((frame, header_bytes)) = parse_header(input)? {
                 frame.check(None, max_bytes)?;
@@ -162,7 +162,7 @@ impl Reader {
     }
 
     /// Gives the memory of a message that has been handed out back.
-    pub fn settle(&mut self) {
+    pub fn release_buffer(&mut self) {
         if self.partial.as_ref().is_some_and(|partial| partial.is_idle()) {
             self.partial = None;
         }

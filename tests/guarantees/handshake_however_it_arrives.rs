@@ -4,7 +4,7 @@
 use std::io::{Read, Write};
 
 use crate::support::http::{HANDSHAKE, read_head};
-use crate::support::http_server::Server;
+use crate::support::http_server::{Server, socket_of};
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 use ws_gateway::bus::Arrival;
@@ -16,8 +16,9 @@ const EARLY: &[u8] = b"the first of the client's frames";
 /// What the data path gets of a client that has closed its side: bytes that came early, then what the socket has.
 fn received(client: &Arrival) -> Vec<u8> {
     let mut all = client.early.to_vec();
-    client.stream.set_nonblocking(false).unwrap();
-    (&client.stream).read_to_end(&mut all).unwrap();
+    let socket = socket_of(client);
+    socket.set_nonblocking(false).unwrap();
+    (&socket).read_to_end(&mut all).unwrap();
     all
 }
 

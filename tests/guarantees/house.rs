@@ -20,7 +20,7 @@ words, pure parts and atomics, for both sides
     metrics: market
     state: metrics
     protocol: market websocket
-    bus: market
+    bus: market protocol transport
 the data path, from Redis to a client's socket
     ingest: backoff bus escape limits market protocol resp state
     fanout: bus limits market metrics protocol rate state transport websocket
@@ -31,7 +31,7 @@ the control side, which starts, accepts, tells and stops
     healthcheck: limits
     config: limits market protocol
     logging: config escape limits
-    http: accept admission backoff bus config limits logging market metrics origin state
+    http: accept admission backoff bus config limits logging market metrics origin protocol state transport
     broker: accept backoff ingest limits resp
     demo: ingest market
     gateway: admission broker bus config demo fanout http ingest limits market protocol signals state stats

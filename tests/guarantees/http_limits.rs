@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use crate::support::http::{HANDSHAKE, get, is_closed, read_head, read_to_end};
-use crate::support::http_server::Server;
+use crate::support::http_server::{Server, socket_of};
 use crate::support::{PATIENCE, until};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::time::timeout;
@@ -192,7 +192,7 @@ async fn stopping_ends_the_listener_and_idle_connections_but_not_clients() {
     server.served.await.unwrap();
     assert!(is_closed(&mut idle).await);
     assert!(tokio::net::TcpStream::connect(server.address).await.is_err());
-    (&adopted.stream).write_all(b"x").unwrap();
+    (&socket_of(&adopted)).write_all(b"x").unwrap();
     assert_eq!(client.read_u8().await.unwrap(), b'x', "the client is the data path's");
 }
 

@@ -3,7 +3,7 @@
 use std::io::Read;
 
 use crate::support::http::{HANDSHAKE, read_head, read_to_end};
-use crate::support::http_server::Server;
+use crate::support::http_server::{Server, socket_of};
 use socket2::SockRef;
 use tokio::io::AsyncWriteExt;
 use ws_gateway::config::Config;
@@ -29,12 +29,12 @@ async fn a_good_handshake_hands_the_socket_over() {
         let client = server.clients.recv().await.unwrap();
         assert!(client.early.is_empty());
         assert_eq!(client.symbols, None);
-        assert_eq!(client.stream.peer_addr().unwrap(), stream.local_addr().unwrap());
-        assert!(client.stream.nodelay().unwrap());
-        let unsent_bytes = SockRef::from(&client.stream).tcp_notsent_lowat().unwrap();
+        assert_eq!(socket_of(&client).peer_addr().unwrap(), stream.local_addr().unwrap());
+        assert!(socket_of(&client).nodelay().unwrap());
+        let unsent_bytes = SockRef::from(&socket_of(&client)).tcp_notsent_lowat().unwrap();
         assert_eq!(unsent_bytes, NOTSENT_LOWAT_BYTES, "inherited from the listening socket");
         let mut byte = [0; 1];
-        let error = (&client.stream).read(&mut byte).expect_err("non-blocking and empty");
+        let error = (&socket_of(&client)).read(&mut byte).expect_err("non-blocking and empty");
         assert_eq!(error.kind(), std::io::ErrorKind::WouldBlock);
         assert_eq!(server.admission.open(), 1);
         drop(client);
@@ -56,9 +56,9 @@ async fn bytes_behind_the_handshake_are_not_lost() {
     stream.shutdown().await.unwrap();
 
     let client = server.clients.recv().await.unwrap();
-    client.stream.set_nonblocking(false).unwrap();
+    socket_of(&client).set_nonblocking(false).unwrap();
     let mut rest = Vec::new();
-    (&client.stream).read_to_end(&mut rest).unwrap();
+    (&socket_of(&client)).read_to_end(&mut rest).unwrap();
     let mut all = client.early.to_vec();
     all.extend(rest);
     assert_eq!(all, [early.as_slice(), b"later"].concat());

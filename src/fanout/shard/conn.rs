@@ -5,12 +5,14 @@
 
 use slotmap::new_key_type;
 
+use super::clock::Tick;
 use crate::bus::Seat;
 use crate::fanout::backfill::Backfill;
 use crate::fanout::extras::Extras;
 use crate::fanout::outbox::Outbox;
 use crate::fanout::slowness::Slowness;
 use crate::limits::CONTROL_RESERVE_BYTES;
+use crate::protocol::Dialect;
 use crate::rate::Allowance;
 use crate::transport::Transport;
 use crate::websocket::reader::Reader;
@@ -34,7 +36,7 @@ pub(super) enum Phase {
     Closed,
 }
 
-/// A connection of a shard. Ticks are those of the shard's wheel.
+/// A connection of a shard.
 #[derive(Debug)]
 pub(super) struct Conn {
     /// The socket.
@@ -47,40 +49,42 @@ pub(super) struct Conn {
     pub(super) reader: Reader,
     /// Input received behind a request that waits for ingest, or behind more replies than the reserve should hold.
     pub(super) unread: Option<Box<[u8]>>,
+    /// How its messages are written.
+    pub(super) dialect: Dialect,
     /// Where the connection stands.
     pub(super) phase: Phase,
     /// The socket may have more input than was read.
     pub(super) readable: bool,
     /// The socket took less than it was offered; its writability will be announced.
     pub(super) blocked: bool,
-    /// The peer has closed its side: there is an end to be read behind its last data.
-    pub(super) ending: bool,
+    /// The peer has closed its side of TCP: there is an end to be read behind its last data.
+    pub(super) read_closed: bool,
     /// On the shard's list of connections to flush.
     pub(super) dirty: bool,
     /// The peer has sent its close frame: once ours is written, nobody has anything left to say.
-    pub(super) peer_closed: bool,
-    /// Not told of the feed yet: the first reply of `?symbols=` comes first.
-    pub(super) ungreeted: bool,
+    pub(super) close_received: bool,
+    /// The client has yet to be told whether the feed is up: behind the reply to `?symbols=`.
+    pub(super) feed_status_due: bool,
     /// Pongs missed in a row.
     pub(super) missed_pongs: u32,
     /// Requests refused for their rate, in a row.
     pub(super) rate_strikes: u8,
     /// When the last frame came in.
-    pub(super) received_tick: u32,
+    pub(super) received: Tick,
     /// When the last ping fell due.
-    pub(super) ping_tick: u32,
+    pub(super) pinged: Tick,
     /// Whether that ping was sent and its answer isn't judged yet.
     pub(super) ping_pending: bool,
     /// When that ping was queued, in microseconds modulo 2^32; 0 once its pong has come.
     pub(super) ping_sent_us: u32,
     /// When the socket last took a byte, or began to be blocked.
-    pub(super) progress_tick: u32,
+    pub(super) progressed: Tick,
     /// Whether the client keeps up.
     pub(super) slowness: Slowness,
     /// When a closing connection is cut off.
-    pub(super) close_tick: u32,
+    pub(super) cut_off: Tick,
     /// The tick of the one entry in the wheel that counts; others are stale.
-    pub(super) timer_tick: u32,
+    pub(super) timer: Tick,
     /// What is left of the client's message rate.
     pub(super) allowance: Allowance,
     /// The place in `MAX_CONNECTIONS`, freed with the connection.
@@ -88,6 +92,43 @@ pub(super) struct Conn {
 }
 
 impl Conn {
+    /// A connection that has just been handshaken, at `now`. Its last ping is taken to have fallen due `since_ping` ticks ago.
+    pub(super) fn new(
+        transport: Transport,
+        dialect: Dialect,
+        seat: Seat,
+        now: Tick,
+        since_ping: u32,
+    ) -> Self {
+        Self {
+            transport,
+            outbox: Outbox::default(),
+            extras: None,
+            reader: Reader::default(),
+            unread: None,
+            dialect,
+            phase: Phase::Open,
+            readable: false,
+            blocked: false,
+            read_closed: false,
+            dirty: false,
+            close_received: false,
+            feed_status_due: true,
+            missed_pongs: 0,
+            rate_strikes: 0,
+            received: now,
+            pinged: now.minus(since_ping),
+            ping_pending: false,
+            ping_sent_us: 0,
+            progressed: now,
+            slowness: Slowness::default(),
+            cut_off: Tick::NEVER,
+            timer: Tick::NEVER,
+            allowance: Allowance::default(),
+            seat,
+        }
+    }
+
     /// Whether the client still takes part: it gets events and statuses, and its messages count.
     pub(super) fn is_live(&self) -> bool {
         matches!(self.phase, Phase::Open | Phase::Waiting)
@@ -104,12 +145,12 @@ impl Conn {
         !self.outbox.is_empty() || self.has_backfill()
     }
 
-    /// Whether something of the past is on its way to the client.
+    /// Whether something of its topics' history is on its way to the client.
     pub(super) fn has_backfill(&self) -> bool {
         self.extras.as_ref().is_some_and(|extras| extras.backfill.is_some())
     }
 
-    /// What is on its way to the client of the past, if it asked for any.
+    /// What is on its way to the client of its topics' history, if it asked for any.
     pub(super) fn backfill(&mut self) -> Option<&mut Backfill> {
         self.extras.as_mut()?.backfill.as_deref_mut()
     }

@@ -1,226 +1,280 @@
-//! What the gateway says to one client: replies and statuses, as complete frames. Pure; the clock comes in as
-//! Unix milliseconds.
+//! Replies and statuses as JSON objects, each a complete frame. Pure; the clock comes in as Unix milliseconds.
 //!
-//! Fields are written in the order that clients already parse (see the protocol in the README).
+//! Fields stand in the order of the contract (`docs/protocol.md`), which clients parse: the structs below declare them in it.
 
-use std::fmt::Display;
-
-use serde_json::Value;
+use serde::ser::SerializeMap;
+use serde::{Serialize, Serializer};
+use serde_json::value::RawValue;
 
 use crate::market::{EventType, Name, Subject, Symbol};
 use crate::protocol::refusal::Refusal;
+use crate::protocol::reply::{ClientStats, Reply, Status};
 use crate::protocol::request::Id;
 use crate::websocket::header;
 
-/// The reply to a subscribe: `names` of the request, `held` all that the client holds now in the order in which it was
-/// first subscribed, and for each symbol to be resumed whether it is.
-pub fn subscribed(
-    names: &[Name],
-    held: &[&Subject],
-    recovered: &[(Symbol, bool)],
-    id: Option<&Id>,
-    now_ms: u64,
-) -> Vec<u8> {
-    let mut json = success(&format!("Successfully subscribed to {} symbol(s)", names.len()));
-    push_list(&mut json, "subscribed", names.iter());
-    json.push(',');
-    push_held(&mut json, held);
-    push_recovered(&mut json, recovered);
-    json.push('}');
-    finish(json, id, now_ms)
-}
-
-/// The reply to an unsubscribe: `left` are those that the client did hold, without repeats.
-pub fn unsubscribed(left: &[&Name], held: &[&Subject], id: Option<&Id>, now_ms: u64) -> Vec<u8> {
-    let mut json = success(&format!("Successfully unsubscribed from {} symbol(s)", left.len()));
-    push_list(&mut json, "unsubscribed", left.iter().copied());
-    json.push(',');
-    push_held(&mut json, held);
-    json.push('}');
-    finish(json, id, now_ms)
-}
-
-/// The reply to a list.
-pub fn list(held: &[&Subject], id: Option<&Id>, now_ms: u64) -> Vec<u8> {
-    let trades = held.iter().filter(|subject| subject.event_type == EventType::Trade).count();
-    let mut json = success(&format!("Subscribed to {trades} symbol(s)"));
-    push_held(&mut json, held);
-    json.push('}');
-    finish(json, id, now_ms)
-}
-
-/// A client's own figures, as a `pong` tells them.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct ClientStats {
-    /// Bytes that wait to be written.
-    pub queued_bytes: u64,
-    /// Events skipped since it connected.
-    pub skipped: u64,
-    /// Events replaced by a newer one since it connected.
-    pub conflated: u64,
-    /// How long the oldest waiting event has waited, in milliseconds.
-    pub lag_ms: u64,
-}
-
-/// The reply to a ping action.
-pub fn pong(stats: Option<&ClientStats>, id: Option<&Id>, now_ms: u64) -> Vec<u8> {
-    let mut json = format!(r#"{{"type":"pong","timestamp":{now_ms}"#);
-    if let Some(ClientStats { queued_bytes, skipped, conflated, lag_ms }) = stats {
-        json.push_str(&format!(
-            r#","stats":{{"queuedBytes":{queued_bytes},"skipped":{skipped},"conflated":{conflated},"lagMs":{lag_ms}}}"#
-        ));
-    }
-    end(json, id)
-}
-
-/// An error reply.
-pub fn error(refusal: &Refusal, now_ms: u64) -> Vec<u8> {
-    let message = Value::from(refusal.message.as_str());
-    let mut json = format!(r#"{{"type":"error","message":{message},"code":"{}""#, refusal.code.as_str());
-    if let Some(seconds) = refusal.retry_after_s {
-        json.push_str(&format!(r#","retryAfter":{seconds}"#));
-    }
-    finish(json, refusal.id.as_ref(), now_ms)
-}
-
-/// The status `feed`: the upstream was lost.
-pub fn feed_down(now_ms: u64) -> Vec<u8> {
-    status("feed", r#"{"state":"down"}"#, now_ms)
-}
-
-/// The status `feed`: the upstream is back after `gap_ms`.
-pub fn feed_up(gap_ms: u64, now_ms: u64) -> Vec<u8> {
-    status("feed", format_args!(r#"{{"state":"up","gapMs":{gap_ms}}}"#), now_ms)
-}
-
-/// The status `skipped`: this client was too slow for `count` events of a topic.
-pub fn skipped(topic: &Subject, count: u64, now_ms: u64) -> Vec<u8> {
-    let Subject { event_type, name } = topic;
-    let data = format_args!(r#"{{"symbol":"{name}","type":"{event_type}","count":{count}}}"#);
-    status("skipped", data, now_ms)
-}
-
-/// The status `slow`: this client gets the latest event of each topic from here on.
-pub fn slow_conflate(queued_bytes: u64, now_ms: u64) -> Vec<u8> {
-    status("slow", format_args!(r#"{{"policy":"conflate","queuedBytes":{queued_bytes}}}"#), now_ms)
-}
-
-/// The status `slow`: this client has caught up and gets every event again.
-pub fn slow_lossless(now_ms: u64) -> Vec<u8> {
-    status("slow", r#"{"policy":"lossless","queuedBytes":0}"#, now_ms)
-}
-
-/// The status `heartbeat`: whether the upstream is there, and how long ago its last event came, if one has.
-pub fn heartbeat(up: bool, last_event_age_ms: Option<u64>, now_ms: u64) -> Vec<u8> {
-    let feed = if up { "up" } else { "down" };
-    let age_ms = last_event_age_ms.map_or_else(|| "null".to_owned(), |age_ms| age_ms.to_string());
-    status("heartbeat", format_args!(r#"{{"feed":"{feed}","lastEventAgeMs":{age_ms}}}"#), now_ms)
-}
-
-/// The status `gap`: the workers' sequence numbers `from..=to` of a topic are missing.
-pub fn gap(topic: &Subject, from: u64, to: u64, now_ms: u64) -> Vec<u8> {
-    let Subject { event_type, name } = topic;
-    let data = format_args!(r#"{{"symbol":"{name}","type":"{event_type}","from":{from},"to":{to}}}"#);
-    status("gap", data, now_ms)
-}
-
-/// The status `snapshotEnd`: the last values of `names` are through; what follows of them is live.
-pub fn snapshot_end<'n>(
-    names: impl Iterator<Item = &'n Name>,
-    event_type: EventType,
-    now_ms: u64,
-) -> Vec<u8> {
-    through("snapshotEnd", names, event_type, now_ms)
-}
-
-/// The status `replayEnd`: what was missed of `symbols` is through, as far as they are recovered.
-pub fn replay_end<'n>(
-    symbols: impl Iterator<Item = &'n Name>,
-    event_type: EventType,
-    now_ms: u64,
-) -> Vec<u8> {
-    through("replayEnd", symbols, event_type, now_ms)
-}
-
-fn through<'n>(
-    event: &str,
-    names: impl Iterator<Item = &'n Name>,
-    event_type: EventType,
-    now_ms: u64,
-) -> Vec<u8> {
-    let mut data = "{".to_owned();
-    push_list(&mut data, "symbols", names);
-    data.push_str(&format!(r#","type":"{event_type}"}}"#));
-    status(event, data, now_ms)
-}
-
-/// The status `shutdown`: the gateway ends, and this client should come back after `reconnect_after_ms`.
-pub fn shutdown(reconnect_after_ms: u64, now_ms: u64) -> Vec<u8> {
-    let data = format_args!(r#"{{"reason":"shutdown","reconnectAfterMs":{reconnect_after_ms}}}"#);
-    status("shutdown", data, now_ms)
-}
-
-/// The beginning of a success, up to and with the brace of its `data`.
-fn success(message: &str) -> String {
-    format!(r#"{{"type":"success","message":"{message}","data":{{"#)
-}
-
-fn status(event: &str, data: impl Display, now_ms: u64) -> Vec<u8> {
-    finish(format!(r#"{{"type":"status","event":"{event}","data":{data}"#), None, now_ms)
-}
-
-/// A field with a list of names; their characters need no escapes.
-fn push_list(json: &mut String, field: &str, names: impl Iterator<Item = impl Display>) {
-    json.push_str(&format!(r#""{field}":["#));
-    for (position, name) in names.enumerate() {
-        json.push_str(if position == 0 { "\"" } else { ",\"" });
-        json.push_str(&name.to_string());
-        json.push('"');
-    }
-    json.push(']');
-}
-
-/// What the client holds: its trades, and the other types only where it has any.
-fn push_held(json: &mut String, held: &[&Subject]) {
-    let of_type = |event_type| {
-        held.iter().filter(move |subject| subject.event_type == event_type).map(|subject| &subject.name)
-    };
-    push_list(json, "currentSubscriptions", of_type(EventType::Trade));
-    let others = EventType::ALL.into_iter().filter(|event_type| *event_type != EventType::Trade);
-    let mut opening = r#","currentByType":{"#;
-    for event_type in others.filter(|event_type| of_type(*event_type).next().is_some()) {
-        json.push_str(opening);
-        push_list(json, event_type.as_str(), of_type(event_type));
-        opening = ",";
-    }
-    if opening == "," {
-        json.push('}');
+/// A reply or status as a text frame.
+pub fn reply(reply: &Reply<'_>, now_ms: u64) -> Vec<u8> {
+    match reply {
+        Reply::Subscribed { names, held, recovered, id } => {
+            let message = format!("Successfully subscribed to {} symbol(s)", names.len());
+            let recovered = (!recovered.is_empty()).then_some(Recovered(recovered));
+            success(&message, Subscribed { subscribed: names, held: Held::new(held), recovered }, *id, now_ms)
+        }
+        Reply::Unsubscribed { left, held, id } => {
+            let message = format!("Successfully unsubscribed from {} symbol(s)", left.len());
+            success(&message, Unsubscribed { unsubscribed: left, held: Held::new(held) }, *id, now_ms)
+        }
+        Reply::List { held, id } => {
+            let held = Held::new(held);
+            let message = format!("Subscribed to {} symbol(s)", held.current_subscriptions.len());
+            success(&message, held, *id, now_ms)
+        }
+        Reply::Pong { stats, id } => {
+            let stats = stats.as_ref().map(Stats::from);
+            frame(&Pong { r#type: "pong", timestamp: now_ms, stats, id: id.and_then(raw) })
+        }
+        Reply::Refused(refusal) => error(refusal, now_ms),
+        Reply::Status(status) => self::status(status, now_ms),
     }
 }
 
-fn push_recovered(json: &mut String, recovered: &[(Symbol, bool)]) {
-    let mut opening = r#","recovered":{"#;
-    for (symbol, whole) in recovered {
-        json.push_str(&format!(r#"{opening}"{symbol}":{whole}"#));
-        opening = ",";
-    }
-    if opening == "," {
-        json.push('}');
+/// A status as a text frame.
+pub fn status(status: &Status<'_>, now_ms: u64) -> Vec<u8> {
+    match *status {
+        Status::FeedDown => tell("feed", FeedState { state: "down", gap_ms: None }, now_ms),
+        Status::FeedUp { gap_ms } => tell("feed", FeedState { state: "up", gap_ms: Some(gap_ms) }, now_ms),
+        Status::Skipped { subject, count } => {
+            let Subject { event_type, name } = subject;
+            tell("skipped", Skipped { symbol: name, r#type: event_type.as_str(), count }, now_ms)
+        }
+        Status::FellBack { queued_bytes } => tell("slow", Slow { policy: "conflate", queued_bytes }, now_ms),
+        Status::CaughtUp => tell("slow", Slow { policy: "lossless", queued_bytes: 0 }, now_ms),
+        Status::Heartbeat { feed_up, last_event_age_ms } => tell(
+            "heartbeat",
+            Heartbeat { feed: if feed_up { "up" } else { "down" }, last_event_age_ms },
+            now_ms,
+        ),
+        Status::Gap { subject, from, to } => {
+            let Subject { event_type, name } = subject;
+            tell("gap", Gap { symbol: name, r#type: event_type.as_str(), from, to }, now_ms)
+        }
+        Status::SnapshotEnd { names, event_type } => {
+            tell("snapshotEnd", Through { symbols: names, r#type: event_type.as_str() }, now_ms)
+        }
+        Status::ReplayEnd { names, event_type } => {
+            tell("replayEnd", Through { symbols: names, r#type: event_type.as_str() }, now_ms)
+        }
+        Status::Shutdown { reconnect_after_ms } => {
+            tell("shutdown", Shutdown { reason: "shutdown", reconnect_after_ms }, now_ms)
+        }
     }
 }
 
-/// `timestamp` and `id` end nearly every message.
-fn finish(mut json: String, id: Option<&Id>, now_ms: u64) -> Vec<u8> {
-    json.push_str(&format!(r#","timestamp":{now_ms}"#));
-    end(json, id)
+#[derive(Serialize)]
+struct Success<'m, D> {
+    r#type: &'static str,
+    message: &'m str,
+    data: D,
+    timestamp: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    id: Option<&'m RawValue>,
 }
 
-fn end(mut json: String, id: Option<&Id>) -> Vec<u8> {
-    if let Some(id) = id {
-        json.push_str(&format!(r#","id":{id}"#));
+fn success(message: &str, data: impl Serialize, id: Option<&Id>, now_ms: u64) -> Vec<u8> {
+    frame(&Success { r#type: "success", message, data, timestamp: now_ms, id: id.and_then(raw) })
+}
+
+#[derive(Serialize)]
+struct Subscribed<'m> {
+    subscribed: &'m [Name],
+    #[serde(flatten)]
+    held: Held<'m>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    recovered: Option<Recovered<'m>>,
+}
+
+#[derive(Serialize)]
+struct Unsubscribed<'m> {
+    unsubscribed: &'m [&'m Name],
+    #[serde(flatten)]
+    held: Held<'m>,
+}
+
+/// What a client holds: its trades, and the other types only where it has any.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Held<'m> {
+    current_subscriptions: Vec<&'m Name>,
+    #[serde(skip_serializing_if = "ByType::is_empty")]
+    current_by_type: ByType<'m>,
+}
+
+impl<'m> Held<'m> {
+    fn new(held: &[&'m Subject]) -> Self {
+        let of_type = |event_type| -> Vec<&Name> {
+            held.iter().filter(|held| held.event_type == event_type).map(|held| &held.name).collect()
+        };
+        let others = EventType::ALL.into_iter().filter(|event_type| *event_type != EventType::Trade);
+        let by_type = others.map(|event_type| (event_type, of_type(event_type)));
+        Self {
+            current_subscriptions: of_type(EventType::Trade),
+            current_by_type: ByType(by_type.filter(|(_, names)| !names.is_empty()).collect()),
+        }
     }
-    json.push('}');
-    header::text(json.as_bytes())
+}
+
+struct ByType<'m>(Vec<(EventType, Vec<&'m Name>)>);
+
+impl ByType<'_> {
+    fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+}
+
+impl Serialize for ByType<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_map(self.0.iter().map(|(event_type, names)| (event_type.as_str(), names)))
+    }
+}
+
+struct Recovered<'m>(&'m [(Symbol, bool)]);
+
+impl Serialize for Recovered<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut map = serializer.serialize_map(Some(self.0.len()))?;
+        for (symbol, whole) in self.0 {
+            map.serialize_entry(symbol.as_str(), whole)?;
+        }
+        map.end()
+    }
+}
+
+impl Serialize for Name {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+#[derive(Serialize)]
+struct Pong<'m> {
+    r#type: &'static str,
+    timestamp: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    stats: Option<Stats>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    id: Option<&'m RawValue>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Stats {
+    queued_bytes: u64,
+    skipped: u64,
+    conflated: u64,
+    lag_ms: u64,
+}
+
+impl From<&ClientStats> for Stats {
+    fn from(stats: &ClientStats) -> Self {
+        let ClientStats { queued_bytes, skipped, conflated, lag_ms } = *stats;
+        Self { queued_bytes, skipped, conflated, lag_ms }
+    }
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Error<'m> {
+    r#type: &'static str,
+    message: &'m str,
+    code: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    retry_after: Option<u64>,
+    timestamp: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    id: Option<&'m RawValue>,
+}
+
+fn error(refusal: &Refusal, now_ms: u64) -> Vec<u8> {
+    frame(&Error {
+        r#type: "error",
+        message: &refusal.message,
+        code: refusal.code.as_str(),
+        retry_after: refusal.retry_after_s,
+        timestamp: now_ms,
+        id: refusal.id.as_ref().and_then(raw),
+    })
+}
+
+#[derive(Serialize)]
+struct StatusMessage<D> {
+    r#type: &'static str,
+    event: &'static str,
+    data: D,
+    timestamp: u64,
+}
+
+fn tell(event: &'static str, data: impl Serialize, now_ms: u64) -> Vec<u8> {
+    frame(&StatusMessage { r#type: "status", event, data, timestamp: now_ms })
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct FeedState {
+    state: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    gap_ms: Option<u64>,
+}
+
+#[derive(Serialize)]
+struct Skipped<'m> {
+    symbol: &'m Name,
+    r#type: &'m str,
+    count: u64,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Slow {
+    policy: &'static str,
+    queued_bytes: u64,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Heartbeat {
+    feed: &'static str,
+    last_event_age_ms: Option<u64>,
+}
+
+#[derive(Serialize)]
+struct Gap<'m> {
+    symbol: &'m Name,
+    r#type: &'m str,
+    from: u64,
+    to: u64,
+}
+
+#[derive(Serialize)]
+struct Through<'m> {
+    symbols: &'m [Name],
+    r#type: &'m str,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Shutdown {
+    reason: &'static str,
+    reconnect_after_ms: u64,
+}
+
+/// A request's `id` as the client wrote it: it was read as JSON, so it is JSON.
+fn raw(id: &Id) -> Option<&RawValue> {
+    serde_json::from_str(id.as_str()).ok()
+}
+
+fn frame(message: &impl Serialize) -> Vec<u8> {
+    // These types have string keys and no failing parts, so serde_json can write them all.
+    header::text(&serde_json::to_vec(message).unwrap_or_default())
 }
 
 #[cfg(test)]
@@ -231,9 +285,12 @@ mod tests {
     use crate::protocol::refusal::ErrorCode;
     use crate::protocol::request::Offer;
 
-    fn payload(frame: &[u8]) -> &str {
-        let header = if frame[1] == 126 { 4 } else { 2 };
-        std::str::from_utf8(&frame[header..]).unwrap()
+    fn text(reply: &Reply<'_>, now_ms: u64) -> String {
+        String::from_utf8(header::payload(&super::reply(reply, now_ms)).to_vec()).unwrap()
+    }
+
+    fn told(status: Status<'_>) -> String {
+        text(&Reply::Status(status), 1)
     }
 
     fn subject(event_type: EventType, name: &str) -> Subject {
@@ -246,29 +303,35 @@ mod tests {
         let held = [&both[0], &both[1]];
         let names = both.clone().map(|subject| subject.name);
         assert_eq!(
-            payload(&subscribed(&names, &held, &[], None, 1234567890)),
+            text(&Reply::Subscribed { names: &names, held: &held, recovered: &[], id: None }, 1234567890),
             r#"{"type":"success","message":"Successfully subscribed to 2 symbol(s)","data":{"subscribed":["AAPL","GOOGL"],"currentSubscriptions":["AAPL","GOOGL"]},"timestamp":1234567890}"#
         );
         assert_eq!(
-            payload(&unsubscribed(&[&names[0]], &held[1..], None, 1234567890)),
+            text(&Reply::Unsubscribed { left: &[&names[0]], held: &held[1..], id: None }, 1234567890),
             r#"{"type":"success","message":"Successfully unsubscribed from 1 symbol(s)","data":{"unsubscribed":["AAPL"],"currentSubscriptions":["GOOGL"]},"timestamp":1234567890}"#
         );
-        assert_eq!(payload(&pong(None, None, 1234567890)), r#"{"type":"pong","timestamp":1234567890}"#);
         assert_eq!(
-            payload(&error(&Refusal::symbol_limit(5, None), 1234567890)),
+            text(&Reply::Pong { stats: None, id: None }, 1234567890),
+            r#"{"type":"pong","timestamp":1234567890}"#
+        );
+        assert_eq!(
+            text(&Reply::Refused(&Refusal::symbol_limit(5, None)), 1234567890),
             r#"{"type":"error","message":"Cannot subscribe: would exceed maximum of 5 symbols","code":"SYMBOL_LIMIT_EXCEEDED","timestamp":1234567890}"#
         );
         let offer = Offer { types: EventTypes::TRADE, allow_wildcard: true };
         let id = parse(r#"{"action":"ping","id":"x"}"#, &offer).unwrap().id;
-        assert_eq!(payload(&pong(None, id.as_ref(), 1)), r#"{"type":"pong","timestamp":1,"id":"x"}"#);
+        assert_eq!(
+            text(&Reply::Pong { stats: None, id: id.as_ref() }, 1),
+            r#"{"type":"pong","timestamp":1,"id":"x"}"#
+        );
         let limited =
             Refusal { retry_after_s: Some(2), id, ..Refusal::new(ErrorCode::RateLimitExceeded, "a \"b\"") };
         assert_eq!(
-            payload(&error(&limited, 1)),
+            text(&Reply::Refused(&limited), 1),
             r#"{"type":"error","message":"a \"b\"","code":"RATE_LIMIT_EXCEEDED","retryAfter":2,"timestamp":1,"id":"x"}"#
         );
         assert_eq!(
-            payload(&skipped(&both[0], 7, 1)),
+            told(Status::Skipped { subject: &both[0], count: 7 }),
             r#"{"type":"status","event":"skipped","data":{"symbol":"AAPL","type":"trade","count":7},"timestamp":1}"#
         );
     }
@@ -284,41 +347,55 @@ mod tests {
         let aapl = Symbol::parse(b"AAPL").unwrap();
         let msft = Symbol::parse(b"MSFT").unwrap();
         assert_eq!(
-            payload(&subscribed(&[held[0].name.clone()], &held, &[(aapl, true), (msft, false)], None, 1)),
+            text(
+                &Reply::Subscribed {
+                    names: &[held[0].name.clone()],
+                    held: &held,
+                    recovered: &[(aapl, true), (msft, false)],
+                    id: None
+                },
+                1
+            ),
             r#"{"type":"success","message":"Successfully subscribed to 1 symbol(s)","data":{"subscribed":["AAPL"],"currentSubscriptions":["BTC-*"],"currentByType":{"quote":["AAPL","MSFT"],"halt":["*"]},"recovered":{"AAPL":true,"MSFT":false}},"timestamp":1}"#
         );
         assert_eq!(
-            payload(&list(&held, None, 1)),
+            text(&Reply::List { held: &held, id: None }, 1),
             r#"{"type":"success","message":"Subscribed to 1 symbol(s)","data":{"currentSubscriptions":["BTC-*"],"currentByType":{"quote":["AAPL","MSFT"],"halt":["*"]}},"timestamp":1}"#
         );
         assert_eq!(
-            payload(&pong(Some(&ClientStats::default()), None, 1)),
+            text(&Reply::Pong { stats: Some(ClientStats::default()), id: None }, 1),
             r#"{"type":"pong","timestamp":1,"stats":{"queuedBytes":0,"skipped":0,"conflated":0,"lagMs":0}}"#
         );
         for (status, data) in [
-            (slow_conflate(7, 1), r#""slow","data":{"policy":"conflate","queuedBytes":7}"#),
-            (slow_lossless(1), r#""slow","data":{"policy":"lossless","queuedBytes":0}"#),
-            (heartbeat(true, Some(5), 1), r#""heartbeat","data":{"feed":"up","lastEventAgeMs":5}"#),
-            (heartbeat(false, None, 1), r#""heartbeat","data":{"feed":"down","lastEventAgeMs":null}"#),
+            (Status::FellBack { queued_bytes: 7 }, r#""slow","data":{"policy":"conflate","queuedBytes":7}"#),
+            (Status::CaughtUp, r#""slow","data":{"policy":"lossless","queuedBytes":0}"#),
+            (
+                Status::Heartbeat { feed_up: true, last_event_age_ms: Some(5) },
+                r#""heartbeat","data":{"feed":"up","lastEventAgeMs":5}"#,
+            ),
+            (
+                Status::Heartbeat { feed_up: false, last_event_age_ms: None },
+                r#""heartbeat","data":{"feed":"down","lastEventAgeMs":null}"#,
+            ),
         ] {
             let expected = format!(r#"{{"type":"status","event":{data},"timestamp":1}}"#);
-            assert_eq!(payload(&status), expected);
+            assert_eq!(told(status), expected);
         }
         assert_eq!(
-            payload(&skipped(held[0], 7, 1)),
+            told(Status::Skipped { subject: held[0], count: 7 }),
             r#"{"type":"status","event":"skipped","data":{"symbol":"AAPL","type":"quote","count":7},"timestamp":1}"#
         );
         assert_eq!(
-            payload(&gap(held[0], 7, 9, 1)),
+            told(Status::Gap { subject: held[0], from: 7, to: 9 }),
             r#"{"type":"status","event":"gap","data":{"symbol":"AAPL","type":"quote","from":7,"to":9},"timestamp":1}"#
         );
-        let names = || held[..2].iter().map(|subject| &subject.name);
+        let names = [held[0].name.clone(), held[1].name.clone()];
         assert_eq!(
-            payload(&snapshot_end(names(), EventType::Quote, 1)),
+            told(Status::SnapshotEnd { names: &names, event_type: EventType::Quote }),
             r#"{"type":"status","event":"snapshotEnd","data":{"symbols":["AAPL","BTC-*"],"type":"quote"},"timestamp":1}"#
         );
         assert_eq!(
-            payload(&replay_end(names(), EventType::Trade, 1)),
+            told(Status::ReplayEnd { names: &names, event_type: EventType::Trade }),
             r#"{"type":"status","event":"replayEnd","data":{"symbols":["AAPL","BTC-*"],"type":"trade"},"timestamp":1}"#
         );
     }

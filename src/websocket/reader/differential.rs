@@ -74,7 +74,7 @@ pub fn ours(stream: &[u8], chunks: &[usize], max_bytes: usize) -> Outcome<ReadEr
             assert!(step.consumed > 0, "the reader stands still at {at} of {chunk:?}");
             at += step.consumed;
         }
-        reader.settle();
+        reader.release_buffer();
         assert!(reader.held_bytes() <= max_bytes + CONTROL_BYTES_MAX as usize, "{reader:?} holds too much");
     }
     (messages, Ok(()))

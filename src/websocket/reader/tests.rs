@@ -92,11 +92,11 @@ fn what_is_cut_off_is_kept_only_as_long_as_needed() {
     let (head, tail) = input.split_at_mut(8);
     let mut reader = Reader::default();
     assert_eq!(reader.next(head, MAX_BYTES), Ok(Step { consumed: 8, message: None }));
-    reader.settle();
+    reader.release_buffer();
     assert_eq!(reader.held_bytes(), 2);
     let step = reader.next(tail, MAX_BYTES).unwrap();
     assert_eq!(step, Step { consumed: 3, message: Some(Incoming::Text("hello")) });
-    reader.settle();
+    reader.release_buffer();
     assert!(reader.partial.is_none());
 }
 
@@ -126,7 +126,7 @@ fn memory_grows_with_what_has_come_not_with_what_is_announced() {
 fn no_input_is_no_message() {
     let mut reader = Reader::default();
     assert_eq!(reader.next(&mut [], MAX_BYTES), Ok(Step { consumed: 0, message: None }));
-    reader.settle();
+    reader.release_buffer();
     assert!(reader.partial.is_none());
 }
 

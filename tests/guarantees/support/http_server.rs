@@ -1,6 +1,7 @@
 //! The real listener on a free port, with a data path that only collects clients.
 
 use std::net::SocketAddr;
+use std::os::fd::AsFd;
 use std::sync::{Arc, Mutex};
 
 use tokio::io::AsyncWriteExt;
@@ -13,6 +14,7 @@ use ws_gateway::bus::{Adopt, Arrival};
 use ws_gateway::config::Config;
 use ws_gateway::http::{Bounds, Http, bind, serve};
 use ws_gateway::state::State;
+use ws_gateway::transport::Transport;
 
 use super::http::{self, HANDSHAKE, Reply, read_head};
 
@@ -84,4 +86,10 @@ impl Server {
         let reply = read_head(&mut stream).await;
         (stream, reply)
     }
+}
+
+/// A second descriptor of an adopted client's socket.
+pub(crate) fn socket_of(client: &Arrival) -> std::net::TcpStream {
+    let Transport::Plain(socket) = &client.transport;
+    socket.as_fd().try_clone_to_owned().expect("a descriptor is free").into()
 }

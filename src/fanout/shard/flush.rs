@@ -1,0 +1,146 @@
+//! From the outboxes to the sockets: each socket with output is written once a turn.
+
+use std::io::ErrorKind;
+
+use super::super::batch::Batch;
+use super::Shard;
+use super::conn::{ConnKey, Phase};
+use super::output::Output;
+use crate::limits;
+use crate::protocol::reply::{Reply, Status};
+
+/// Sockets written in one turn; then inbox, reads and timers get their turn.
+const FLUSH_SOCKETS: usize = 256;
+
+/// What one socket may take in one turn, so that a fast reader of a long backlog delays nobody.
+const FLUSH_BYTES_PER_SOCKET: usize = 1024 * 1024;
+
+/// Sockets written between two looks at the clock, for the delivery histogram.
+const FLUSHES_PER_CLOCK: usize = 16;
+
+/// What became of writing to a socket.
+enum Written {
+    /// Everything is on its way.
+    All,
+    /// The socket is full; it will say when it isn't.
+    Blocked,
+    /// The socket would take more, but has had its share.
+    Budget,
+    /// The peer has gone.
+    Gone,
+}
+
+impl Shard {
+    /// Writes the sockets that have something waiting, each once, at most [`FLUSH_SOCKETS`] of them.
+    pub(super) fn flush_dirty(&mut self) {
+        let due_us = self.output.flushed_us + self.config.flush_interval.as_micros() as u64;
+        if self.output.dirty.is_empty() || self.clocks.now.us < due_us {
+            return;
+        }
+        // Subscribers are queued in the order of their index: a random start keeps the last from always being last.
+        if self.output.flushed_all {
+            let start = fastrand::usize(..self.output.dirty.len());
+            self.output.dirty.rotate_left(start);
+        }
+        for written in 0..self.output.dirty.len().min(FLUSH_SOCKETS) {
+            if written % FLUSHES_PER_CLOCK == FLUSHES_PER_CLOCK - 1 {
+                self.clocks.update();
+            }
+            let Some(key) = self.output.dirty.pop_front() else { break };
+            self.flush(key);
+        }
+        self.output.flushed_all = self.output.dirty.is_empty();
+        if self.output.flushed_all {
+            self.output.flushed_us = self.clocks.now.us;
+        }
+        if self.output.backlog.bytes() > self.config.max_backlog_bytes {
+            self.relieve_backlog();
+        }
+    }
+
+    fn flush(&mut self, key: ConnKey) {
+        let Some(conn) = self.conns.get_mut(key) else { return };
+        conn.dirty = false;
+        let written = if conn.blocked { Written::Blocked } else { self.write(key) };
+        match written {
+            Written::All if self.conns.get(key).is_some_and(|conn| conn.phase == Phase::Closing) => {
+                self.shut_writing(key);
+            }
+            Written::All => self.tell_caught_up(key),
+            Written::Budget => {
+                if let Some(conn) = self.conns.get_mut(key) {
+                    self.output.mark_dirty(key, conn);
+                }
+            }
+            Written::Blocked => {
+                self.limit_outbox(key);
+                self.arm(key);
+            }
+            Written::Gone => return self.remove(key),
+        }
+        self.read_if_room(key);
+    }
+
+    /// Writes one socket until its outbox is empty, it takes no more, or it has had its share.
+    fn write(&mut self, key: ConnKey) -> Written {
+        let Self { conns, interest, output, clocks, config, metrics, .. } = self;
+        let Some(conn) = conns.get_mut(key) else { return Written::Gone };
+        let Output { backlog, ended_names, gather_scratch, .. } = output;
+        let (now, dialect) = (clocks.now, conn.dialect);
+        let announce = |topic, count| {
+            let subject = interest.index.subject(topic).cloned().or_else(|| ended_names.get(topic));
+            let announcement = subject.map(|subject| {
+                let status = Status::Skipped { subject: &subject, count };
+                dialect.reply(&Reply::Status(status), now.unix_ms)
+            });
+            Batch::own(announcement.unwrap_or_default(), backlog)
+        };
+        let room_bytes = limits::BACKFILL_BYTES.min(config.max_outbox_bytes / 2);
+        let mut budget_bytes = FLUSH_BYTES_PER_SOCKET;
+        loop {
+            if conn.is_live()
+                && let Some(extras) = &mut conn.extras
+            {
+                extras.refill(&mut conn.outbox, room_bytes, backlog, now.us);
+            }
+            if conn.outbox.is_empty() {
+                return Written::All;
+            }
+            let arrived_us = conn.outbox.head_arrival_us();
+            let chunk = conn.outbox.chunk(gather_scratch, &announce);
+            let offered = chunk.len();
+            metrics.writes.add(1);
+            let taken = match conn.transport.write(chunk) {
+                Ok(taken) => taken,
+                Err(error) if error.kind() == ErrorKind::WouldBlock => 0,
+                Err(_) => return Written::Gone,
+            };
+            let progress = conn.outbox.advance(taken);
+            metrics.messages_sent.add(progress.frames);
+            metrics.bytes_sent.add(taken as u64);
+            if arrived_us > 0 && progress.frames > 0 {
+                metrics.delivery.record(now.us.saturating_sub(arrived_us), progress.frames);
+            }
+            if taken > 0 {
+                conn.progressed = now.tick();
+                conn.slowness.took(taken as u32, conn.outbox.limited_bytes());
+            }
+            if taken < offered {
+                metrics.writes_blocked.add(1);
+                conn.blocked = true;
+                return Written::Blocked;
+            }
+            budget_bytes = budget_bytes.saturating_sub(taken);
+            if budget_bytes == 0 {
+                return Written::Budget;
+            }
+        }
+    }
+
+    /// Reads on where a client was left unread because too many replies waited for it.
+    fn read_if_room(&mut self, key: ConnKey) {
+        if self.conns.get(key).is_some_and(|conn| conn.phase == Phase::Open && conn.has_input()) {
+            self.input.unfinished.push(key);
+        }
+    }
+}

@@ -1,0 +1,193 @@
+//! From the sockets to messages: the shard reads what is there and takes frames off it, within budgets.
+
+use std::io::ErrorKind;
+
+use super::conn::{ConnKey, Phase};
+use super::{Ready, Shard};
+use crate::limits;
+use crate::protocol::refusal::{ErrorCode, Refusal};
+use crate::protocol::request::Request;
+use crate::websocket::close::{CloseCode, pong_frame};
+use crate::websocket::reader::{Incoming, ReadError, Reader};
+
+/// Reads of the scratch buffer's size that one socket may do in one turn.
+const READS_PER_TURN: usize = 4;
+
+/// The input side of a shard.
+pub(super) struct Input {
+    /// Connections with something left to read, which the next turn takes up.
+    pub(super) unfinished: Vec<ConnKey>,
+    /// What one read brings is taken apart in here: no connection has a buffer of its own.
+    scratch: Vec<u8>,
+}
+
+impl Input {
+    pub(super) fn new() -> Self {
+        Self { unfinished: Vec::new(), scratch: vec![0; limits::READ_BUFFER_BYTES] }
+    }
+}
+
+/// What a frame asks of the shard.
+enum Step {
+    /// Answer a request.
+    Message(Result<Request, Refusal>),
+    /// Send a pong: this frame.
+    Pong(Vec<u8>),
+    /// Answer the client's close, which had this code.
+    Close(Option<u16>),
+    /// Nothing.
+    Nothing,
+}
+
+impl Shard {
+    /// A connection's socket has become ready.
+    pub(super) fn socket_ready(&mut self, ready: Ready) {
+        let Some(conn) = self.conns.get_mut(ready.key) else { return };
+        conn.read_closed |= ready.read_closed;
+        if ready.writable && std::mem::take(&mut conn.blocked) {
+            self.output.mark_dirty(ready.key, conn);
+        }
+        if ready.readable {
+            self.read(ready.key);
+        }
+    }
+
+    /// Goes on with the clients that had more input than their budget.
+    pub(super) fn resume_reading(&mut self) {
+        for key in std::mem::take(&mut self.input.unfinished) {
+            self.read(key);
+        }
+    }
+
+    /// Reads what a socket has, and takes the messages off it.
+    fn read(&mut self, key: ConnKey) {
+        let mut scratch = std::mem::take(&mut self.input.scratch);
+        let mut reads = 0;
+        while let Some(conn) = self.conns.get_mut(key) {
+            conn.readable = true;
+            if conn.is_paused() {
+                break;
+            }
+            if let Some(mut unread) = conn.unread.take() {
+                self.take_input(key, &mut unread);
+                continue;
+            }
+            if reads == READS_PER_TURN {
+                self.input.unfinished.push(key);
+                break;
+            }
+            reads += 1;
+            match conn.transport.read(&mut scratch) {
+                Ok(0) => self.remove(key),
+                Ok(count) => {
+                    // What comes after a short read is reported again (epoll(7), Q9); an end that was reported is not.
+                    conn.readable = count == scratch.len() || conn.read_closed;
+                    let exhausted = !conn.readable;
+                    self.metrics.bytes_received.add(count as u64);
+                    self.take_input(key, &mut scratch[..count]);
+                    if exhausted {
+                        break;
+                    }
+                }
+                Err(error) if error.kind() == ErrorKind::WouldBlock => {
+                    conn.readable = false;
+                    break;
+                }
+                Err(_) => self.remove(key),
+            }
+        }
+        self.input.scratch = scratch;
+    }
+
+    /// Takes frames off the input until it is used up or the client's next messages have to wait.
+    pub(super) fn take_input(&mut self, key: ConnKey, input: &mut [u8]) {
+        let mut at = 0;
+        while at < input.len() {
+            let Some(conn) = self.conns.get_mut(key) else { return };
+            if conn.is_paused() {
+                conn.unread = Some(input[at..].into());
+                return;
+            }
+            if !conn.is_live() {
+                return self.discard_input(key, &mut input[at..]);
+            }
+            let step = match conn.reader.next(&mut input[at..], self.config.max_message_bytes) {
+                Ok(step) => step,
+                Err(error) => return self.break_protocol(key, &error),
+            };
+            at += step.consumed;
+            let Some(incoming) = step.message else { continue };
+            conn.received = self.clocks.now.tick();
+            let step = match incoming {
+                Incoming::Text(text) => Step::Message(conn.dialect.read(text, &self.config.offer)),
+                Incoming::Binary(_) => Step::Message(Err(Refusal::binary())),
+                Incoming::Ping(payload) => Step::Pong(pong_frame(payload)),
+                Incoming::Pong(_) => {
+                    if let Some(rtt_us) = conn.pong_rtt_us(self.clocks.now.us) {
+                        self.metrics.pongs.add(1);
+                        self.metrics.pong_rtt_us_sum.add(rtt_us);
+                    }
+                    Step::Nothing
+                }
+                Incoming::Close(close) => Step::Close(close.map(|(code, _)| code)),
+            };
+            self.revive(key);
+            self.take_step(key, step);
+        }
+        if let Some(conn) = self.conns.get_mut(key) {
+            conn.reader.release_buffer();
+        }
+    }
+
+    fn take_step(&mut self, key: ConnKey, step: Step) {
+        match step {
+            Step::Nothing => {}
+            Step::Message(message) => {
+                self.metrics.messages_received.add(1);
+                self.answer(key, message);
+            }
+            Step::Pong(frame) => {
+                if let Some(conn) = self.conns.get_mut(key) {
+                    conn.outbox.push_control(&frame);
+                    self.output.mark_dirty(key, conn);
+                }
+            }
+            Step::Close(code) => {
+                if let Some(conn) = self.conns.get_mut(key) {
+                    conn.close_received = true;
+                    conn.outbox.clear();
+                    self.close(key, CloseCode::echo(code), "closed by the client");
+                }
+            }
+        }
+    }
+
+    /// The client's input is not WebSocket, or a message is too large: the shard says so and closes.
+    fn break_protocol(&mut self, key: ConnKey, error: &ReadError) {
+        self.metrics.protocol_errors.add(1);
+        if let ReadError::TooLarge { .. } = error {
+            self.refuse(key, &Refusal::new(ErrorCode::MessageTooLarge, error.to_string()));
+        }
+        self.close(key, error.close_code(), &error.to_string());
+        // Nothing can be read after such an error; what follows is thrown away from any place.
+        if let Some(conn) = self.conns.get_mut(key) {
+            conn.reader = Reader::default();
+        }
+    }
+
+    /// Throws away input behind our close frame, but for the peer's own close frame: that ends the wait for it.
+    fn discard_input(&mut self, key: ConnKey, input: &mut [u8]) {
+        let mut at = 0;
+        while let Some(conn) = self.conns.get_mut(key)
+            && at < input.len()
+        {
+            let Ok(step) = conn.reader.next(&mut input[at..], self.config.max_message_bytes) else { return };
+            at += step.consumed;
+            conn.close_received |= matches!(step.message, Some(Incoming::Close(_)));
+            conn.reader.release_buffer();
+            if conn.close_received && conn.phase == Phase::Closed {
+                return self.remove(key);
+            }
+        }
+    }
+}

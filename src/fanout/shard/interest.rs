@@ -1,0 +1,155 @@
+//! Which topics this shard wants, and how it agrees on that with ingest.
+//!
+//! Ingest owns interest: it knows which shard wants which topic, and gives topics their ids. The shard asks with a
+//! [`Wish`]; the answer travels in the same queue as the events, so its place among them is exact.
+
+use std::collections::{HashSet, VecDeque};
+
+use foldhash::fast::RandomState;
+
+use super::super::batch::Batch;
+use super::super::index::Index;
+use super::Shard;
+use super::conn::{Conn, ConnKey, Phase};
+use crate::bus::{HistoryReply, Ticket, TopicId, Wish};
+use crate::limits;
+use crate::market::Subject;
+use crate::protocol::request::{Id, Subscribe};
+
+/// A shard's part of the index, and its requests to ingest.
+pub(super) struct Interest {
+    /// Which client is subscribed to what.
+    pub(super) index: Index<ConnKey>,
+    /// How often something has been offered to a topic's subscribers: see
+    /// [`is_first_offer`](crate::fanout::extras::Extras::is_first_offer).
+    pub(super) offers: u64,
+    /// Subscribes that wait for ingest, in the order in which it answers. At most one for each connection.
+    pub(super) pending: VecDeque<PendingSubscribe>,
+    /// Bytes of replays that ingest has ever sent: see [`ReplayBudget`](crate::bus::ReplayBudget).
+    pub(super) replay_bytes_taken: u64,
+    last_ticket: Ticket,
+}
+
+impl Interest {
+    pub(super) fn new(max_clients: usize, max_opened_topics: usize) -> Self {
+        Self {
+            index: Index::bounded(max_clients, max_opened_topics),
+            offers: 0,
+            pending: VecDeque::new(),
+            replay_bytes_taken: 0,
+            last_ticket: Ticket::default(),
+        }
+    }
+
+    /// The ticket of the next request to ingest.
+    pub(super) fn next_ticket(&mut self) -> Ticket {
+        self.last_ticket = self.last_ticket.next();
+        self.last_ticket
+    }
+}
+
+/// A subscribe that waits for ingest.
+pub(super) struct PendingSubscribe {
+    /// That of the wish.
+    pub(super) ticket: Ticket,
+    /// The client.
+    pub(super) key: ConnKey,
+    /// What it asked for.
+    pub(super) request: Subscribe,
+    /// The subjects of the request.
+    pub(super) subjects: Vec<Subject>,
+    /// The client's own mark.
+    pub(super) id: Option<Id>,
+}
+
+impl Shard {
+    /// Takes ingest's answer to the oldest request: from here on, the events of its topics come.
+    pub(super) fn take_grant(
+        &mut self,
+        ticket: Ticket,
+        topics: Vec<(Subject, TopicId)>,
+        history: Option<Box<HistoryReply>>,
+    ) {
+        for (subject, topic) in topics {
+            self.interest.index.grant(subject, topic);
+        }
+        let Some(pending) = self.interest.pending.pop_front() else { return };
+        debug_assert_eq!(pending.ticket, ticket, "ingest answers in the order of asking");
+        let replay_bytes = history.as_deref().map_or(0, |history| history.replay.bytes.len());
+        self.interest.replay_bytes_taken += replay_bytes as u64;
+        let key = pending.key;
+        match self.conns.get_mut(key) {
+            Some(conn) if conn.phase == Phase::Waiting => conn.phase = Phase::Open,
+            _ => {
+                // The client has gone meanwhile.
+                self.interest.index.drop_holds(&pending.subjects);
+                return self.release_unwanted();
+            }
+        }
+        self.complete(pending, history);
+        self.tell_feed_once(key);
+        if self.conns.get(key).is_some_and(Conn::has_input) {
+            self.input.unfinished.push(key);
+        }
+    }
+
+    /// Ingest has found topics that patterns of this shard match: their events come next.
+    pub(super) fn open_topics(&mut self, topics: Vec<(Subject, TopicId)>) {
+        for (subject, topic) in topics {
+            self.interest.index.topic_opened(subject, topic);
+        }
+        self.release_unwanted();
+    }
+
+    /// Ingest has taken back idle topics: no more events come under these ids. Events of theirs that conflation still holds back
+    /// are queued now, followed by a mark. The mark has later skips of these events announced under the symbol's name, before
+    /// the symbol returns under a new id.
+    pub(super) fn retire_topics(&mut self, topics: &[TopicId]) {
+        let now_us = self.clocks.now.us;
+        let backlog = self.output.backlog.clone();
+        for topics in topics.chunks(limits::TOPICS_PER_MARK) {
+            let mut waiting = HashSet::<ConnKey, RandomState>::default();
+            for &topic in topics {
+                self.for_each_subscriber(topic, |key, conn, _| {
+                    if let Some(extras) = &mut conn.extras {
+                        extras.topic_retired(&mut conn.outbox, topic, &backlog, now_us);
+                    }
+                    if !conn.outbox.is_empty() {
+                        waiting.insert(key);
+                    }
+                });
+            }
+            if !waiting.is_empty() {
+                let named = |topic: &TopicId| Some((*topic, self.interest.index.subject(*topic)?.clone()));
+                let retired: Vec<_> = topics.iter().filter_map(named).collect();
+                let mark = Batch::mark(&retired, &self.output.ended_names, &backlog);
+                for key in waiting {
+                    if let Some(conn) = self.conns.get_mut(key) {
+                        conn.outbox.push_mark(&mark);
+                    }
+                }
+            }
+            topics.iter().for_each(|topic| self.interest.index.topic_retired(*topic));
+        }
+    }
+
+    /// Ends all of a client's subscriptions.
+    pub(super) fn leave_all(&mut self, key: ConnKey) {
+        self.interest.index.disconnect(key);
+        self.release_unwanted();
+    }
+
+    /// Gives back to ingest the topics that no client of this shard wants any more, and, where patterns have opened too many, idle
+    /// ones of those.
+    pub(super) fn release_unwanted(&mut self) {
+        let shard = self.links.id;
+        let topics = self.interest.index.take_unwanted();
+        if !topics.is_empty() {
+            self.links.wishes.send(Wish::Release { shard, topics });
+        }
+        let topics = self.interest.index.take_retiring();
+        if !topics.is_empty() {
+            self.links.wishes.send(Wish::Retire { shard, topics });
+        }
+    }
+}

@@ -1,0 +1,80 @@
+//! What is on its way to the clients: which of them have something to write, and how much memory that keeps.
+
+use std::collections::VecDeque;
+use std::rc::Rc;
+
+use super::super::batch::{BacklogBytes, Batch, EndedNames};
+use super::conn::{Conn, ConnKey};
+use crate::bus::TopicId;
+use crate::limits;
+use crate::market::Subject;
+use crate::protocol::reply::Reply;
+
+/// The scratch buffer that runs are gathered into: about what a socket takes at once.
+const GATHER_BYTES: usize = 64 * 1024;
+
+/// The output side of a shard.
+pub(super) struct Output {
+    /// Bytes that wait in all outboxes together.
+    pub(super) backlog: BacklogBytes,
+    /// The names of topics that have ended while something of them waited.
+    pub(super) ended_names: EndedNames,
+    /// Connections with something to write, each once: [`Conn::dirty`] is set for those that are in here.
+    pub(super) dirty: VecDeque<ConnKey>,
+    /// When the last round of writing reached every dirty connection, in microseconds since the gateway was built.
+    pub(super) flushed_us: u64,
+    /// Whether the last round of writing reached every dirty connection.
+    pub(super) flushed_all: bool,
+    /// What one write offers is put together in here.
+    pub(super) gather_scratch: Vec<u8>,
+}
+
+impl Output {
+    pub(super) fn new() -> Self {
+        Self {
+            backlog: BacklogBytes::default(),
+            ended_names: EndedNames::default(),
+            dirty: VecDeque::new(),
+            flushed_us: 0,
+            flushed_all: true,
+            gather_scratch: Vec::with_capacity(GATHER_BYTES),
+        }
+    }
+
+    /// Has the connection written at the end of the turn.
+    pub(super) fn mark_dirty(&mut self, key: ConnKey, conn: &mut Conn) {
+        if !conn.dirty {
+            conn.dirty = true;
+            self.dirty.push_back(key);
+        }
+    }
+
+    /// Queues a reply or status for one client. Whether the client takes them is judged when they are written, see
+    /// [`Shard::limit_outbox`](super::Shard::limit_outbox).
+    pub(super) fn say(&mut self, key: ConnKey, conn: &mut Conn, reply: &Reply<'_>, now_ms: u64) {
+        let frame = self.own_frame(conn.dialect.reply(reply, now_ms));
+        self.queue(key, conn, frame);
+    }
+
+    /// Queues a frame that is no event: a reply, a status, a close.
+    pub(super) fn queue(&mut self, key: ConnKey, conn: &mut Conn, frame: Rc<Batch>) {
+        conn.outbox.push_own(frame);
+        self.mark_dirty(key, conn);
+    }
+
+    /// A frame that is no event, counted in the backlog.
+    pub(super) fn own_frame(&self, frame: Vec<u8>) -> Rc<Batch> {
+        Batch::own(frame, &self.backlog)
+    }
+
+    /// Marks in a client's outbox that topics end for it, if anything waits there: what is skipped of them is announced, by name,
+    /// before what is queued from now on.
+    pub(super) fn mark_ended(&self, conn: &mut Conn, ended: &[(TopicId, Subject)]) {
+        if conn.outbox.is_empty() {
+            return;
+        }
+        for some in ended.chunks(limits::TOPICS_PER_MARK) {
+            conn.outbox.push_mark(&Batch::mark(some, &self.ended_names, &self.backlog));
+        }
+    }
+}

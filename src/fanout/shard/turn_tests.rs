@@ -1,0 +1,463 @@
+//! Shards driven turn by turn in one thread: a router in place of ingest, pipes in place of sockets, a clock that the test sets.
+
+use std::cell::Cell;
+use std::collections::VecDeque;
+use std::rc::Rc;
+use std::sync::atomic::AtomicUsize;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use bytes::Bytes;
+use mio::Poll;
+use serde_json::{Value, json};
+
+use super::clock::Now;
+use super::conn::ConnKey;
+use super::{Links, Ready, Shard, ShardConfig};
+use crate::admission::Admission;
+use crate::bus::{Arrival, Feed, Ticket, ToShard, Wish, WishSender};
+use crate::ingest::router::Router;
+use crate::limits;
+use crate::market::{EventType, EventTypes};
+use crate::protocol::Dialect;
+use crate::protocol::request::Offer;
+use crate::protocol::terms::SlowClientPolicy;
+use crate::state::State;
+use crate::transport::{Transport, pipe};
+
+/// A pipe that never fills.
+const ROOMY: usize = usize::MAX / 2;
+
+fn config() -> ShardConfig {
+    ShardConfig {
+        offer: Offer { types: EventTypes::TRADE, allow_wildcard: true },
+        max_clients: 16,
+        max_symbols: 100,
+        max_opened_topics: 1_000,
+        max_message_bytes: 4_096,
+        max_messages_per_second: 0,
+        max_outbox_bytes: 4_096,
+        slow_client_policy: SlowClientPolicy::Skip,
+        max_backlog_bytes: 1 << 20,
+        ping_interval: Duration::from_secs(30),
+        pong_timeout: Duration::from_secs(5),
+        max_missed_pongs: 2,
+        stall_timeout: Duration::from_secs(600),
+        flush_interval: Duration::ZERO,
+    }
+}
+
+struct World {
+    now: Rc<Cell<Now>>,
+    router: Router,
+    wishes: Arc<Mutex<Vec<Wish>>>,
+    shards: Vec<Shard>,
+    told: Vec<VecDeque<ToShard>>,
+    admission: Arc<Admission>,
+    published: u64,
+}
+
+#[derive(Clone)]
+struct Client {
+    shard: usize,
+    key: ConnKey,
+    pipe: pipe::Client,
+}
+
+impl World {
+    fn new(shards: usize, config: &ShardConfig) -> Self {
+        let now = Rc::new(Cell::new(Now { us: 10_000_000, unix_ms: 1_700_000_000_000 }));
+        let wishes = Arc::new(Mutex::new(Vec::new()));
+        let state = Arc::new(State::new("test".to_owned(), shards));
+        let new_shard = |id| {
+            let (wishes, source) = (Arc::clone(&wishes), Rc::clone(&now));
+            let links = Links {
+                id,
+                wishes: WishSender::new(move |wish| wishes.lock().unwrap().push(wish)),
+                replay_budget: Arc::default(),
+                state: Arc::clone(&state),
+                load: Arc::new(AtomicUsize::new(100)),
+            };
+            let registry = Poll::new().unwrap().registry().try_clone().unwrap();
+            Shard::new(registry, config.clone(), links, Box::new(move || source.get()))
+        };
+        Self {
+            shards: (0..shards).map(new_shard).collect(),
+            told: (0..shards).map(|_| VecDeque::new()).collect(),
+            router: Router::new(shards, 10_000),
+            admission: Admission::new(100),
+            published: 0,
+            now,
+            wishes,
+        }
+    }
+
+    fn advance(&mut self, time: Duration) {
+        let Now { us, unix_ms } = self.now.get();
+        let ms = time.as_millis() as u64;
+        self.now.set(Now { us: us + ms * 1_000, unix_ms: unix_ms + ms });
+        self.turn();
+    }
+
+    /// What ingest does in a turn: answers wishes, hands over what is framed.
+    fn hand_over(&mut self) {
+        for shard in 0..self.shards.len() {
+            let opened = self.router.take_opened(shard);
+            if !opened.is_empty() {
+                self.told[shard].push_back(ToShard::Opened(opened));
+            }
+            let _ = self.router.take_notices(shard);
+            self.told[shard].extend(self.router.take(shard, self.now.get().us).map(ToShard::Batch));
+        }
+    }
+
+    fn answer_wishes(&mut self) {
+        let wishes = std::mem::take(&mut *self.wishes.lock().unwrap());
+        for wish in wishes {
+            self.hand_over();
+            match wish {
+                Wish::Want { shard, ticket, subjects, history } => {
+                    let want = |subject: &_| self.router.want(shard, subject);
+                    let ids: Vec<_> = subjects.iter().map(want).collect();
+                    let reply =
+                        history.map(|asked| Box::new(self.router.recall(&subjects, &asked, 1_000, 0)));
+                    self.hand_over();
+                    let topics = subjects.into_iter().zip(ids).collect();
+                    self.told[shard].push_back(ToShard::Granted { ticket, topics, history: reply });
+                }
+                Wish::Release { shard, topics } => {
+                    topics.into_iter().for_each(|topic| self.router.release(shard, topic));
+                }
+                Wish::Retire { shard, topics } => {
+                    topics.iter().for_each(|topic| self.router.retire(shard, *topic));
+                    self.told[shard].push_back(ToShard::Closed(topics));
+                }
+            }
+        }
+    }
+
+    /// Has every shard take turns until nothing is left to do at this time.
+    fn turn(&mut self) {
+        for _ in 0..20 {
+            self.answer_wishes();
+            self.hand_over();
+            for (shard, told) in self.shards.iter_mut().zip(&mut self.told) {
+                shard.turn(told.drain(..), std::iter::empty());
+            }
+        }
+        assert!(self.wishes.lock().unwrap().is_empty());
+    }
+
+    fn tell(&mut self, shard: usize, command: ToShard) {
+        self.told[shard].push_back(command);
+        self.turn();
+    }
+
+    fn connect(&mut self, shard: usize, room_bytes: usize) -> Client {
+        let (end, pipe) = pipe::pipe(room_bytes);
+        let seat = self.admission.admit().unwrap();
+        let transport = Transport::Pipe(end);
+        let before: Vec<_> = self.shards[shard].conns.keys().collect();
+        let arrival =
+            Arrival { transport, dialect: Dialect::Native, early: Bytes::new(), symbols: None, seat };
+        self.tell(shard, ToShard::Adopt(vec![arrival]));
+        let key = self.shards[shard].conns.keys().find(|key| !before.contains(key)).unwrap();
+        Client { shard, key, pipe }
+    }
+
+    fn ready(&mut self, client: &Client, readable: bool, writable: bool) {
+        let ready = Ready { key: client.key, readable, writable, read_closed: false };
+        self.shards[client.shard].turn(std::iter::empty(), std::iter::once(ready));
+        self.turn();
+    }
+
+    fn send_frame(&mut self, client: &Client, opcode: u8, payload: &[u8]) {
+        // Masked with zeros: the payload stands as it is.
+        let len = u8::try_from(payload.len()).ok().filter(|len| *len < 126).expect("a short frame");
+        client.pipe.send(&[&[0x80 | opcode, 0x80 | len, 0, 0, 0, 0], payload].concat());
+        self.ready(client, true, false);
+    }
+
+    fn send(&mut self, client: &Client, message: &Value) {
+        self.send_frame(client, 1, message.to_string().as_bytes());
+    }
+
+    fn subscribe(&mut self, client: &Client, symbols: &[&str]) {
+        self.send(client, &json!({"action": "subscribe", "symbols": symbols}));
+        let told = client.received();
+        assert_eq!(told.last().unwrap()["type"], "success", "{told:?}");
+    }
+
+    fn publish(&mut self, symbol: &str, count: usize) {
+        for _ in 0..count {
+            self.published += 1;
+            let event =
+                json!({"symbol": symbol, "price": self.published, "volume": 1, "timestamp": 1}).to_string();
+            self.router.route(EventType::Trade, symbol.as_bytes(), event.as_bytes(), 1);
+        }
+        self.turn();
+    }
+}
+
+impl Client {
+    /// Frames since the last call: opcode and payload.
+    fn frames(&self) -> Vec<(u8, Vec<u8>)> {
+        let bytes = self.pipe.take();
+        let (mut frames, mut rest) = (Vec::new(), bytes.as_slice());
+        while let [first, len, tail @ ..] = rest {
+            let (len, tail) = match len {
+                126 => (usize::from(u16::from_be_bytes([tail[0], tail[1]])), &tail[2..]),
+                127 => panic!("no frame of these tests is so long"),
+                len => (usize::from(*len), tail),
+            };
+            frames.push((first & 0xf, tail[..len].to_vec()));
+            rest = &tail[len..];
+        }
+        frames
+    }
+
+    /// Messages since the last call.
+    fn received(&self) -> Vec<Value> {
+        let messages = self.frames().into_iter().filter(|(opcode, _)| *opcode == 1);
+        messages.map(|(_, payload)| serde_json::from_slice(&payload).unwrap()).collect()
+    }
+
+    /// Close code and reason, if a close frame is the last thing the shard has written.
+    fn closed(&self) -> Option<(u16, String)> {
+        let (opcode, payload) = self.frames().pop()?;
+        let (code, reason) = payload.split_at_checked(2)?;
+        let reason = String::from_utf8(reason.to_vec()).unwrap();
+        (opcode == 8).then_some((u16::from_be_bytes([code[0], code[1]]), reason))
+    }
+}
+
+fn prices(messages: &[Value]) -> Vec<u64> {
+    messages.iter().filter_map(|message| message["data"]["price"].as_u64()).collect()
+}
+
+fn skipped(messages: &[Value]) -> u64 {
+    messages.iter().filter_map(|message| message["data"]["count"].as_u64()).sum()
+}
+
+#[test]
+fn events_come_between_the_replies_on_every_shard() {
+    let mut world = World::new(2, &config());
+    let clients = [world.connect(0, ROOMY), world.connect(1, ROOMY), world.connect(1, ROOMY)];
+    world.publish("AAPL", 3);
+    clients.iter().for_each(|client| world.subscribe(client, &["AAPL"]));
+    world.publish("AAPL", 3);
+    for client in &clients {
+        assert_eq!(prices(&client.received()), [4, 5, 6]);
+    }
+    world.send(&clients[0], &json!({"action": "unsubscribe", "symbols": ["AAPL"]}));
+    world.publish("AAPL", 1);
+    assert_eq!(prices(&clients[0].received()), [0_u64; 0]);
+    assert_eq!(prices(&clients[1].received()), [7]);
+    assert_eq!(world.router.topics(), 1);
+    clients[1..].iter().for_each(|client| world.send_frame(client, 8, &1000_u16.to_be_bytes()));
+    assert_eq!(world.router.topics(), 0, "interest ends with the last subscriber");
+}
+
+#[test]
+fn a_close_of_the_client_is_answered_with_its_own_code() {
+    for (payload, code) in
+        [(vec![], 1000), (4001_u16.to_be_bytes().to_vec(), 4001), (vec![3, 232, b'x'], 1000)]
+    {
+        let mut world = World::new(1, &config());
+        let client = world.connect(0, ROOMY);
+        client.pipe.take();
+        world.send_frame(&client, 8, &payload);
+        assert_eq!(client.closed().map(|(code, _)| code), Some(code));
+        assert!(client.pipe.is_gone() && world.shards[0].conns.is_empty());
+        assert_eq!(world.admission.open(), 0, "the seat is free again");
+    }
+}
+
+#[test]
+fn a_close_of_ours_waits_two_seconds_for_the_peer_s() {
+    let mut world = World::new(1, &config());
+    let client = world.connect(0, ROOMY);
+    // A frame without a mask is a protocol error.
+    client.pipe.send(&[0x81, 0]);
+    world.ready(&client, true, false);
+    assert_eq!(client.closed().unwrap().0, 1002);
+    assert!(client.pipe.is_output_closed() && !client.pipe.is_gone());
+    world.advance(limits::CLOSE_TIMEOUT - Duration::from_millis(100));
+    assert!(!client.pipe.is_gone());
+    world.advance(Duration::from_millis(200));
+    assert!(client.pipe.is_gone());
+}
+
+#[test]
+fn a_peer_that_does_not_answer_pings_is_closed_1001() {
+    let mut world = World::new(1, &config());
+    let (silent, alive) = (world.connect(0, ROOMY), world.connect(0, ROOMY));
+    for _ in 0..3 {
+        // A ping falls due within the interval, and is judged five seconds later.
+        for _ in 0..30 {
+            world.advance(Duration::from_secs(1));
+            if alive.frames().iter().any(|(opcode, _)| *opcode == 9) {
+                world.send_frame(&alive, 10, b"");
+            }
+        }
+    }
+    assert_eq!(silent.closed(), Some((1001, "no pong".to_owned())));
+    world.advance(limits::CLOSE_TIMEOUT + Duration::from_millis(100));
+    assert!(silent.pipe.is_gone() && !alive.pipe.is_gone());
+    assert_eq!(world.shards[0].metrics.pong_timeouts.get(), 1);
+    assert_eq!(world.shards[0].metrics.connections_dead.get(), 0);
+}
+
+#[test]
+fn pings_of_many_clients_are_spread_over_the_interval() {
+    let config = ShardConfig { max_clients: 100, ..config() };
+    let mut world = World::new(1, &config);
+    world.admission = Admission::new(100);
+    let clients: Vec<_> = (0..100).map(|_| world.connect(0, ROOMY)).collect();
+    let mut seconds_with_pings = 0;
+    for _ in 0..30 {
+        world.advance(Duration::from_secs(1));
+        let pinged = |client: &Client| client.frames().iter().any(|(opcode, _)| *opcode == 9);
+        seconds_with_pings += usize::from(clients.iter().filter(|client| pinged(client)).count() > 0);
+    }
+    assert!(seconds_with_pings > 10, "100 clients are pinged in {seconds_with_pings} of 30 seconds");
+}
+
+#[test]
+fn what_a_slow_client_does_not_take_is_skipped_and_announced_exactly() {
+    let mut world = World::new(1, &config());
+    let (slow, fast) = (world.connect(0, 1_000), world.connect(0, ROOMY));
+    [&slow, &fast].into_iter().for_each(|client| world.subscribe(client, &["AAPL"]));
+    for _ in 0..200 {
+        world.publish("AAPL", 5);
+        world.advance(Duration::from_millis(50));
+    }
+    assert_eq!(prices(&fast.received()), (1..=1_000).collect::<Vec<_>>());
+    slow.pipe.make_room(ROOMY);
+    world.ready(&slow, false, true);
+    let received = slow.received();
+    let prices = prices(&received);
+    assert!(prices.is_sorted() && prices.last() == Some(&1_000));
+    assert!(skipped(&received) > 0);
+    assert_eq!(prices.len() as u64 + skipped(&received), 1_000, "delivered + announced = published");
+    assert_eq!(world.shards[0].output.backlog.bytes(), 0, "nothing is kept alive");
+}
+
+#[test]
+fn a_policy_of_disconnect_closes_1013_with_the_reason_before() {
+    let mut world =
+        World::new(1, &ShardConfig { slow_client_policy: SlowClientPolicy::Disconnect, ..config() });
+    let slow = world.connect(0, 500);
+    world.subscribe(&slow, &["AAPL"]);
+    for _ in 0..100 {
+        world.publish("AAPL", 5);
+        world.advance(Duration::from_millis(50));
+    }
+    slow.pipe.make_room(ROOMY);
+    world.ready(&slow, false, true);
+    let frames = slow.frames();
+    let [.., (1, error), (8, close)] = frames.as_slice() else { panic!("{frames:?}") };
+    assert_eq!(serde_json::from_slice::<Value>(error).unwrap()["code"], "SLOW_CLIENT");
+    assert_eq!(close[..2], 1013_u16.to_be_bytes());
+}
+
+#[test]
+fn too_large_a_backlog_of_all_is_relieved_at_those_furthest_behind() {
+    let config = ShardConfig { max_backlog_bytes: 20_000, max_outbox_bytes: 1 << 20, ..config() };
+    let mut world = World::new(1, &config);
+    let (behind, later) = (world.connect(0, 500), world.connect(0, 500));
+    world.subscribe(&behind, &["AAPL"]);
+    (0..20).for_each(|_| world.publish("AAPL", 10));
+    world.advance(Duration::from_millis(10));
+    world.subscribe(&later, &["MSFT"]);
+    world.publish("MSFT", 50);
+    assert!(world.shards[0].output.backlog.bytes() <= 20_000);
+    for client in [&behind, &later] {
+        client.pipe.make_room(ROOMY);
+        world.ready(client, false, true);
+    }
+    let received = behind.received();
+    assert!(skipped(&received) > 0);
+    assert_eq!(prices(&received).len() as u64 + skipped(&received), 200);
+    assert_eq!(prices(&later.received()), (201..=250).collect::<Vec<_>>(), "the other loses nothing");
+}
+
+#[test]
+fn idle_topics_of_a_wildcard_are_given_back_and_come_again() {
+    let mut world = World::new(1, &ShardConfig { max_opened_topics: 4, ..config() });
+    let client = world.connect(0, ROOMY);
+    world.subscribe(&client, &["*"]);
+    for round in 0..3 {
+        for symbol in 0..50 {
+            world.publish(&format!("S{symbol}"), 1);
+            assert!(world.router.topics() <= 4 * limits::OPENED_TOPICS_FACTOR + 2, "round {round}");
+        }
+    }
+    assert_eq!(prices(&client.received()), (1..=150).collect::<Vec<_>>());
+}
+
+#[test]
+fn heartbeats_come_each_second_until_they_are_unwanted() {
+    let mut world = World::new(1, &config());
+    let client = world.connect(0, ROOMY);
+    world.send(&client, &json!({"action": "subscribe", "symbols": ["AAPL"], "heartbeat": true}));
+    client.received();
+    let beats =
+        |client: &Client| client.received().iter().filter(|told| told["event"] == "heartbeat").count();
+    for _ in 0..5 {
+        world.advance(Duration::from_millis(500));
+        assert_eq!(beats(&client), 0);
+        world.advance(Duration::from_millis(520));
+        assert_eq!(beats(&client), 1);
+        world.advance(Duration::from_millis(980));
+        client.received();
+    }
+    world.send(&client, &json!({"action": "subscribe", "symbols": ["AAPL"], "heartbeat": false}));
+    world.advance(Duration::from_secs(3));
+    assert_eq!(beats(&client), 0);
+}
+
+#[test]
+fn a_drain_sends_everyone_away_and_ends_with_the_last() {
+    let mut world = World::new(1, &config());
+    let (polite, mute) = (world.connect(0, ROOMY), world.connect(0, ROOMY));
+    world.tell(0, ToShard::Drain(Duration::from_secs(10)));
+    for client in [&polite, &mute] {
+        let frames = client.frames();
+        let [.., (1, status), (8, close)] = frames.as_slice() else { panic!("{frames:?}") };
+        assert_eq!(serde_json::from_slice::<Value>(status).unwrap()["event"], "shutdown");
+        assert_eq!(close[..2], 1012_u16.to_be_bytes());
+    }
+    world.send_frame(&polite, 8, &1012_u16.to_be_bytes());
+    assert!(polite.pipe.is_gone() && !world.shards[0].is_drained());
+    world.advance(limits::CLOSE_TIMEOUT + Duration::from_millis(100));
+    assert!(mute.pipe.is_gone() && world.shards[0].is_drained());
+}
+
+#[test]
+fn the_feed_s_state_is_told_once_and_to_all() {
+    let mut world = World::new(1, &config());
+    let early = world.connect(0, ROOMY);
+    assert_eq!(early.received()[0]["data"], json!({"state": "down"}));
+    world.tell(0, ToShard::Feed(Feed::Up { gap_ms: 7 }));
+    assert_eq!(early.received()[0]["data"], json!({"state": "up", "gapMs": 7}));
+    let late = world.connect(0, ROOMY);
+    assert!(late.received().is_empty(), "a feed that is up is no news");
+}
+
+#[test]
+fn an_answer_for_a_client_that_has_gone_leaves_nothing_behind() {
+    let mut world = World::new(1, &config());
+    let client = world.connect(0, ROOMY);
+    let request = json!({"action": "subscribe", "symbols": ["AAPL"]}).to_string();
+    client.pipe.send(&[&[0x81, 0x80 | request.len() as u8, 0, 0, 0, 0], request.as_bytes()].concat());
+    let ready = |key| Ready { key, readable: true, writable: false, read_closed: false };
+    world.shards[0].turn(std::iter::empty(), std::iter::once(ready(client.key)));
+    assert_eq!(world.shards[0].interest.pending.len(), 1);
+    world.shards[0].remove(client.key);
+    world.turn();
+    assert_eq!(world.router.topics(), 0);
+    assert_eq!(world.shards[0].interest.index.topics(), 0);
+    let wrong = ToShard::Granted { ticket: Ticket::default(), topics: Vec::new(), history: None };
+    world.tell(0, wrong);
+}

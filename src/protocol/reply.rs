@@ -1,0 +1,122 @@
+//! What the gateway says to one client, whatever the dialect writes for it.
+
+use super::refusal::Refusal;
+use super::request::Id;
+use crate::market::{EventType, Name, Subject, Symbol};
+
+/// The answer to a request, or a status.
+#[derive(Debug, Clone)]
+pub enum Reply<'r> {
+    /// A subscribe succeeded.
+    Subscribed {
+        /// The names of the request.
+        names: &'r [Name],
+        /// Everything that the client holds now, in the order in which it was first subscribed.
+        held: &'r [&'r Subject],
+        /// For each symbol that was to be resumed, whether it is.
+        recovered: &'r [(Symbol, bool)],
+        /// That of the request.
+        id: Option<&'r Id>,
+    },
+    /// An unsubscribe succeeded.
+    Unsubscribed {
+        /// Those names of the request that the client did hold, without repeats.
+        left: &'r [&'r Name],
+        /// As in [`Reply::Subscribed`].
+        held: &'r [&'r Subject],
+        /// That of the request.
+        id: Option<&'r Id>,
+    },
+    /// What the client is subscribed to.
+    List {
+        /// As in [`Reply::Subscribed`].
+        held: &'r [&'r Subject],
+        /// That of the request.
+        id: Option<&'r Id>,
+    },
+    /// The answer to a ping action.
+    Pong {
+        /// The client's own figures, if it asked for them.
+        stats: Option<ClientStats>,
+        /// That of the request.
+        id: Option<&'r Id>,
+    },
+    /// A request was refused, or the client is about to be closed.
+    Refused(&'r Refusal),
+    /// Something happened that the client did not ask for.
+    Status(Status<'r>),
+}
+
+/// A client's own figures, as a `pong` tells them.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct ClientStats {
+    /// Bytes that wait to be written.
+    pub queued_bytes: u64,
+    /// Events skipped since it connected.
+    pub skipped: u64,
+    /// Events replaced by a newer one since it connected.
+    pub conflated: u64,
+    /// How long the oldest waiting event has waited, in milliseconds.
+    pub lag_ms: u64,
+}
+
+/// Something that happened to the feed, to a topic or to the client. In order with the events around it.
+#[derive(Debug, Clone)]
+pub enum Status<'s> {
+    /// The upstream was lost.
+    FeedDown,
+    /// The upstream is back.
+    FeedUp {
+        /// For how long events may be missing, in milliseconds.
+        gap_ms: u64,
+    },
+    /// This client was too slow for `count` events of a topic.
+    Skipped {
+        /// The topic.
+        subject: &'s Subject,
+        /// How many of its events this client does not get.
+        count: u64,
+    },
+    /// This client was too slow for every event: from here on it gets the latest of each topic.
+    FellBack {
+        /// Bytes that waited when that was decided.
+        queued_bytes: u64,
+    },
+    /// This client has caught up and gets every event again.
+    CaughtUp,
+    /// Whether the feed lives, each second for a client that asked for it.
+    Heartbeat {
+        /// Whether the upstream is there.
+        feed_up: bool,
+        /// How long ago its last event came, in milliseconds, if one has.
+        last_event_age_ms: Option<u64>,
+    },
+    /// Sequence numbers of a topic are missing.
+    Gap {
+        /// The topic.
+        subject: &'s Subject,
+        /// The first missing number.
+        from: u64,
+        /// The last missing number.
+        to: u64,
+    },
+    /// The last values of these names are through; what follows of them is live.
+    SnapshotEnd {
+        /// The names of the request.
+        names: &'s [Name],
+        /// One of its types.
+        event_type: EventType,
+    },
+    /// What was missed of these symbols is through, as far as they are recovered.
+    ReplayEnd {
+        /// The symbols to be resumed.
+        names: &'s [Name],
+        /// The type of the request.
+        event_type: EventType,
+    },
+    /// The gateway ends; the client should come back after the time given.
+    Shutdown {
+        /// In milliseconds.
+        reconnect_after_ms: u64,
+    },
+}
