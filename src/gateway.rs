@@ -18,7 +18,7 @@ use crate::admission::Admission;
 use crate::broker::{BrokerError, EmbeddedBroker, EmbeddedConfig};
 use crate::bus::Adopt;
 use crate::bus::inbox::Sender;
-use crate::config::{Config, Upstream};
+use crate::config::Config;
 use crate::fanout::{self, Fanout, Threads};
 use crate::http::{self, Http};
 use crate::ingest::publisher::Publisher;
@@ -77,20 +77,21 @@ impl Gateway {
         // One provider for the process; somebody who embeds the gateway may have installed one already.
         let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
         let Wiring { ingest: ingest_config, shard, source, last_values, patterns } = Wiring::of(&config)?;
-        let listener = http::bind(config.listen)?;
+        let listener = http::bind(config.server.listen)?;
         let local_addr = listener.local_addr().context("the listening socket has no address")?;
         let source = match source {
             Source::Redis(redis) => Bound::Redis(redis),
-            Source::Embedded(broker) => Bound::Embedded(bind_broker(broker, config.demo).await?),
+            Source::Embedded(broker) => Bound::Embedded(bind_broker(broker, config.process.demo).await?),
         };
         let broker_addr = source.broker_addr();
         banner(&config, &patterns, local_addr, broker_addr);
 
-        let state = Arc::new(State::new(config.server_id.clone(), config.shards));
+        let state = Arc::new(State::new(config.server.server_id.clone(), config.process.shards));
         let ingest = ingest::Prepared::new().context("no descriptor left for the ingest thread")?;
         let ingest_inbox = ingest.sender();
         let wishes = ingest.wishes();
-        let prepared = (0..config.shards).map(|_| fanout::Prepared::new()).collect::<Result<Vec<_>, _>>();
+        let prepared =
+            (0..config.process.shards).map(|_| fanout::Prepared::new()).collect::<Result<Vec<_>, _>>();
         let prepared = prepared.context("no descriptor left for a shard")?;
         let shard_ports = prepared.iter().map(fanout::Prepared::port).collect();
         let (lost_tx, lost_rx) = mpsc::unbounded_channel();
@@ -104,7 +105,7 @@ impl Gateway {
         let gateway = Self {
             local_addr,
             broker_addr,
-            drain_timeout: config.drain_timeout,
+            drain_timeout: config.process.drain_timeout,
             publisher: Publisher::new(ingest_inbox.clone()),
             state,
             fanout: Arc::new(fanout),
@@ -225,27 +226,29 @@ impl Gateway {
         }
         // Ends with the sender's drop, which is how the first attempt's end is told.
         let _ = attempted.await;
-        if config.demo {
+        if config.process.demo {
             self.tasks.spawn(demo::feed::run(
                 self.publisher.clone(),
-                config.channel_prefix.clone(),
-                config.channel_types,
+                config.events.channel_prefix.clone(),
+                config.events.channel_types,
                 self.feeding.clone(),
             ));
         }
     }
 
     fn start_serving(&self, config: &Config, listener: http::Listener) {
-        let admission = Admission::new(config.max_connections);
+        let admission = Admission::new(config.server.max_connections);
         let adopt = Arc::clone(&self.fanout) as Arc<dyn Adopt>;
         let http = Http::new(config, Arc::clone(&self.state), admission, adopt);
         self.http.spawn(http::serve(listener, Arc::new(http), self.accepting.clone()));
         tracing::info!("WebSocket server listening on port {}", self.local_addr.port());
-        let interval_ms = config.ping_interval.as_millis();
+        let interval_ms = config.delivery.ping_interval.as_millis();
         tracing::info!("Heartbeat started with {interval_ms}ms interval");
-        self.tasks.spawn(stats::log(Arc::clone(&self.state), config.stats_interval, self.feeding.clone()));
+        if let Some(interval) = config.process.stats_interval {
+            self.tasks.spawn(stats::log(Arc::clone(&self.state), interval.get(), self.feeding.clone()));
+        }
         tracing::info!("WebSocket Gateway initialized and ready");
-        if config.demo {
+        if config.process.demo {
             tracing::info!("Demo: open http://localhost:{}/", self.local_addr.port());
         }
     }
@@ -280,18 +283,18 @@ async fn bind_broker(broker: EmbeddedConfig, demo: bool) -> anyhow::Result<Optio
 }
 
 fn banner(config: &Config, patterns: &[String], local_addr: SocketAddr, broker_addr: Option<SocketAddr>) {
-    let broker = match (&config.upstream, broker_addr) {
-        (Upstream::Redis(connection), _) => connection.addr().to_string(),
-        (Upstream::Embedded(_), Some(addr)) => format!("embedded on {addr}"),
-        (Upstream::Embedded(_), None) => "none (demo only)".to_owned(),
+    let broker = match (&config.upstream.redis, broker_addr) {
+        (Some(redis), _) => redis.addr().to_string(),
+        (None, Some(addr)) => format!("embedded on {addr}"),
+        (None, None) => "none (demo only)".to_owned(),
     };
     tracing::info!(
-        server_id = config.server_id,
+        server_id = config.server.server_id,
         port = local_addr.port(),
         broker,
-        shards = config.shards,
+        shards = config.process.shards,
         patterns = patterns.join(" "),
-        max_connections = config.max_connections,
+        max_connections = config.server.max_connections,
         "ws-gateway {}",
         env!("CARGO_PKG_VERSION")
     );

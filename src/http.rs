@@ -89,10 +89,10 @@ impl Http {
             state,
             admission,
             adopt,
-            origins: Origins { allowed: config.allowed_origins.clone(), public_hosts: Vec::new() },
+            origins: Origins { allowed: config.server.allowed_origins.clone(), public_hosts: Vec::new() },
             surface: Surface::Both,
             embedded_broker: config.upstream.is_embedded(),
-            page: pages::compose(config.channel_types),
+            page: pages::compose(config.events.channel_types),
             bounds: Bounds { in_flight_max: config.descriptors().http, ..Bounds::default() },
         }
     }

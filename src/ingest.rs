@@ -87,8 +87,8 @@ pub struct IngestConfig {
     pub deduplicate: bool,
     /// How much is remembered.
     pub history: HistoryConfig,
-    /// `STALE_AFTER`; zero = never.
-    pub stale_after: Duration,
+    /// `STALE_AFTER`; `None` = never.
+    pub stale_after: Option<Duration>,
     /// A shard's part of `MAX_BACKLOG_BYTES`.
     pub max_backlog_bytes: usize,
 }
@@ -342,8 +342,8 @@ impl Ingest {
         self.gauged = Instant::now();
         let metrics = &self.state.metrics.ingest;
         metrics.topics_remembered.set(self.router.history.topics() as u64);
-        if !self.config.stale_after.is_zero() {
-            let stale = self.router.history.silent(self.config.stale_after.as_millis() as u64, unix_ms());
+        if let Some(stale_after) = self.config.stale_after {
+            let stale = self.router.history.silent(stale_after.as_millis() as u64, unix_ms());
             metrics.topics_stale.set(stale as u64);
         }
     }

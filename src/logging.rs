@@ -41,11 +41,11 @@ pub struct Log(());
 /// # Errors
 /// When the log's thread can't be started.
 pub fn start(config: &Config) -> io::Result<Log> {
-    let filter = EnvFilter::new(&config.log_filter);
+    let filter = EnvFilter::new(&config.process.log_filter);
     // What can't be formatted would be told on standard error directly, where a thread would wait.
     let builder =
         tracing_subscriber::fmt().with_env_filter(filter).with_writer(Lines).log_internal_errors(false);
-    let started = match config.log_format {
+    let started = match config.process.log_format {
         LogFormat::Text => builder
             .with_target(false)
             .with_ansi(io::stderr().is_terminal())

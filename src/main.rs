@@ -21,7 +21,7 @@ fn main() -> ExitCode {
     };
     match config.action {
         Action::Run => serve(config),
-        Action::Healthcheck => match healthcheck::ask(config.listen) {
+        Action::Healthcheck => match healthcheck::ask(config.server.listen) {
             Ok(body) => print(&format!("{body}\n")),
             Err(problem) => fail(format_args!("unhealthy: {problem}")),
         },

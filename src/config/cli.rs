@@ -6,13 +6,14 @@ use std::path::Path;
 
 use clap::{Arg, ArgAction, ArgGroup, ArgMatches, Command};
 
-use super::parse::{redact_url, show_bytes};
-use super::settings::{SETTINGS, Setting, Unit, name};
+use super::units::show_size;
+use super::{GROUPS, Setting, Unit, redact_url};
 
 /// What the process was asked to do.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Action {
     /// Serve.
+    #[default]
     Run,
     /// `--healthcheck`: ask the running gateway.
     Healthcheck,
@@ -20,7 +21,7 @@ pub enum Action {
     CheckConfig,
     /// `--print-config`: print the settings in effect.
     PrintConfig,
-    /// `--print-settings-table`: print the README's table.
+    /// `--print-settings-table`: print the tables of `docs/configuration.md`.
     PrintSettingsTable,
     /// `--print-env-example`: print `.env.example`.
     PrintEnvExample,
@@ -69,16 +70,16 @@ impl ConfigError {
     /// A value outside of what `setting` allows.
     pub(super) fn bad_value(source: &str, setting: &Setting, text: &str) -> Self {
         let value = match setting.unit {
-            _ if setting.env == name::REDIS_URL => format!("{:?}", redact_url(text)),
+            _ if setting.env == "REDIS_URL" => format!("{:?}", redact_url(text)),
             Unit::Secret(_) => "the value (not shown)".to_owned(),
             _ => format!("{text:?}"),
         };
-        Self::BadValue { source_name: source.to_owned(), value, allowed: setting.unit.allowed() }
+        Self::BadValue { source_name: source.to_owned(), value, allowed: setting.allowed() }
     }
 
     /// A size that doesn't go together with another.
     pub(super) fn relation(name: &str, bytes: usize, allowed: String) -> Self {
-        Self::BadValue { source_name: name.to_owned(), value: show_bytes(bytes), allowed }
+        Self::BadValue { source_name: name.to_owned(), value: show_size(bytes as u64), allowed }
     }
 }
 
@@ -118,17 +119,21 @@ impl CommandLine {
 }
 
 fn command() -> Command {
-    let settings = SETTINGS.iter().map(|setting| {
-        let help = format!("{} [env: {}] [default: {}]", setting.help, setting.env, setting.default_text());
-        let arg = Arg::new(setting.flag)
-            .long(setting.flag)
-            .value_name(setting.unit.placeholder())
-            .value_parser(clap::value_parser!(OsString))
-            .help(help);
-        match setting.unit {
-            Unit::Switch => arg.num_args(0..=1).require_equals(true).default_missing_value("true"),
-            _ => arg,
-        }
+    let settings = GROUPS.into_iter().flat_map(|group| {
+        group.settings.iter().map(move |setting| {
+            let help =
+                format!("{} [env: {}] [default: {}]", setting.help, setting.env, setting.default_text());
+            let arg = Arg::new(setting.flag)
+                .long(setting.flag)
+                .value_name(setting.unit.placeholder())
+                .value_parser(clap::value_parser!(OsString))
+                .help_heading(group.title)
+                .help(help);
+            match setting.unit {
+                Unit::Switch => arg.num_args(0..=1).require_equals(true).default_missing_value("true"),
+                _ => arg,
+            }
+        })
     });
     let actions = ACTIONS.iter().map(|(flag, _, help)| {
         let arg = Arg::new(*flag).long(*flag).action(ArgAction::SetTrue).help_heading("Instead of serving");

@@ -1,12 +1,15 @@
 //! What each part of the gateway needs to know of the configuration, worked out once.
 
+use std::num::NonZeroUsize;
 use std::path::Path;
+use std::time::Duration;
 
 use anyhow::Context;
 use redis::{Client, ConnectionAddr, ConnectionInfo, TlsCertificates};
 
 use crate::broker::EmbeddedConfig;
-use crate::config::{Config, Upstream};
+use crate::config::Config;
+use crate::config::units::Period;
 use crate::fanout::ShardConfig;
 use crate::ingest::IngestConfig;
 use crate::ingest::history::HistoryConfig;
@@ -54,12 +57,13 @@ impl Wiring {
     pub(super) fn of(config: &Config) -> anyhow::Result<Self> {
         let ingest = ingest_config(config);
         let patterns = ingest.patterns();
-        let (source, last_values) = match &config.upstream {
-            Upstream::Redis(connection) => {
+        let (source, last_values) = match &config.upstream.redis {
+            Some(connection) => {
                 let redis = redis_config(config, connection, patterns.clone())?;
                 (Source::Redis(Box::new(redis)), last_values(config, connection)?)
             }
-            Upstream::Embedded(broker) => {
+            None => {
+                let broker = &config.upstream.embedded;
                 let broker = EmbeddedConfig {
                     host: broker.listen.ip(),
                     port: broker.listen.port(),
@@ -76,42 +80,50 @@ impl Wiring {
 }
 
 fn ingest_config(config: &Config) -> IngestConfig {
+    let (events_per_topic, max_bytes) = replay(config).unwrap_or_default();
     IngestConfig {
-        channel_prefix: config.channel_prefix.clone(),
-        types: config.channel_types,
-        deduplicate: config.deduplicate,
+        channel_prefix: config.events.channel_prefix.clone(),
+        types: config.events.channel_types,
+        deduplicate: config.events.deduplicate,
         history: HistoryConfig {
-            max_topics: config.last_value_max_topics,
-            events_per_topic: config.replay_events_per_topic,
-            max_bytes: config.replay_max_bytes,
+            max_topics: config.history.last_value_max_topics.map_or(0, NonZeroUsize::get),
+            events_per_topic,
+            max_bytes,
             // Leaves room for the live events that come meanwhile.
-            max_replay_bytes: config.max_outbox_bytes / 2,
-            max_event_bytes: config.max_event_bytes,
+            max_replay_bytes: config.delivery.max_outbox_bytes / 2,
+            max_event_bytes: config.events.max_event_bytes,
             look_up: last_value_types(config),
         },
-        stale_after: config.stale_after,
-        max_backlog_bytes: config.max_backlog_bytes / config.shards,
+        stale_after: config.events.stale_after.map(Period::get),
+        max_backlog_bytes: config.delivery.max_backlog_bytes / config.process.shards,
     }
 }
 
+/// How many events of a topic, and how many bytes of all, can be resumed.
+fn replay(config: &Config) -> Option<(usize, usize)> {
+    Some((config.history.replay_events_per_topic?.get(), config.history.replay_max_bytes?.get()))
+}
+
 fn shard_config(config: &Config) -> ShardConfig {
+    let last_value_topics = config.history.last_value_max_topics.map_or(0, NonZeroUsize::get);
     ShardConfig {
-        offer: Offer { types: config.channel_types, allow_wildcard: config.allow_wildcard },
+        offer: Offer { types: config.events.channel_types, allow_wildcard: config.clients.allow_wildcard },
         // New clients go to the shard with the fewest.
-        max_clients: config.max_connections.div_ceil(config.shards),
-        max_symbols: config.max_symbols_per_client,
-        max_opened_topics: limits::OPENED_TOPICS_MAX.max(config.last_value_max_topics),
-        max_message_bytes: config.max_message_bytes,
-        max_messages_per_second: config.max_messages_per_second,
+        max_clients: config.server.max_connections.div_ceil(config.process.shards),
+        max_symbols: config.clients.max_symbols_per_client,
+        max_opened_topics: limits::OPENED_TOPICS_MAX.max(last_value_topics),
+        max_message_bytes: config.clients.max_message_bytes,
+        max_messages_per_second: config.clients.max_messages_per_second.map_or(0, |most| most.get() as u32),
         // At most 1 GiB, see `limits::MAX_OUTBOX_MAX_BYTES`.
-        max_outbox_bytes: config.max_outbox_bytes.try_into().unwrap_or(u32::MAX / 2),
-        slow_client_policy: config.slow_client_policy,
-        max_backlog_bytes: config.max_backlog_bytes / config.shards,
-        ping_interval: config.ping_interval,
-        pong_timeout: config.pong_timeout,
-        max_missed_pongs: config.max_missed_pongs,
-        stall_timeout: config.stall_timeout,
-        flush_interval: config.flush_interval,
+        max_outbox_bytes: config.delivery.max_outbox_bytes.try_into().unwrap_or(u32::MAX / 2),
+        slow_client_policy: config.delivery.slow_client_policy,
+        max_backlog_bytes: config.delivery.max_backlog_bytes / config.process.shards,
+        ping_interval: config.delivery.ping_interval,
+        pong_timeout: config.delivery.pong_timeout,
+        max_missed_pongs: config.delivery.max_missed_pongs,
+        stall_timeout: config.delivery.stall_timeout,
+        // Zero is what leaves no time between two writes.
+        flush_interval: config.delivery.flush_interval.map_or(Duration::ZERO, Period::get),
     }
 }
 
@@ -121,27 +133,27 @@ fn redis_config(
     patterns: Vec<String>,
 ) -> anyhow::Result<RedisConfig> {
     let insecure = matches!(connection.addr(), ConnectionAddr::TcpTls { insecure: true, .. });
-    let file = config.redis_ca_file.as_deref();
+    let file = config.upstream.redis_ca_file.as_deref();
     let tls = tls_config(insecure, file)
         .with_context(|| format!("REDIS_CA_FILE {}", file.unwrap_or_else(|| Path::new("")).display()))?;
     Ok(RedisConfig {
         connection: connection.clone(),
         tls,
         patterns,
-        client_name: config.server_id.clone(),
-        max_event_bytes: config.max_event_bytes,
+        client_name: config.server.server_id.clone(),
+        max_event_bytes: config.events.max_event_bytes,
     })
 }
 
 /// The types whose last values workers keep; without Redis there is nowhere to keep them.
 fn last_value_types(config: &Config) -> Option<EventTypes> {
-    let prefix = config.last_value_key.as_ref().filter(|_| !config.upstream.is_embedded())?;
-    Some(last_value::types_kept(prefix, config.channel_types))
+    let prefix = config.history.last_value_key.as_ref().filter(|_| !config.upstream.is_embedded())?;
+    Some(last_value::types_kept(prefix, config.events.channel_types))
 }
 
 fn last_values(config: &Config, connection: &ConnectionInfo) -> anyhow::Result<Option<LastValues>> {
-    let Some(key_prefix) = config.last_value_key.clone() else { return Ok(None) };
-    let client = match &config.redis_ca_file {
+    let Some(key_prefix) = config.history.last_value_key.clone() else { return Ok(None) };
+    let client = match &config.upstream.redis_ca_file {
         None => Client::open(connection.clone()),
         Some(path) => {
             let root_cert =

@@ -11,7 +11,8 @@ const CLIENTS: usize = 300;
 #[tokio::test(flavor = "multi_thread")]
 async fn bytes_and_end_at_once() {
     let redis = Redis::start().await;
-    let gateway = TestGateway::on(&redis, |config| config.ping_interval = Duration::from_secs(3_600)).await;
+    let gateway =
+        TestGateway::on(&redis, |config| config.delivery.ping_interval = Duration::from_secs(3_600)).await;
     let mut clients = Vec::new();
     for _ in 0..CLIENTS {
         clients.push(raw::connect(gateway.addr, "/ws", None).await);

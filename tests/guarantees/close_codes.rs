@@ -2,6 +2,7 @@
 
 use crate::support::{Client, Redis, TestGateway};
 use futures_util::SinkExt;
+use std::num::NonZeroUsize;
 use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 use tokio_tungstenite::tungstenite::protocol::{CloseFrame, frame::Frame};
@@ -28,7 +29,7 @@ async fn the_clients_own_close_is_answered() {
 #[tokio::test(flavor = "multi_thread")]
 async fn too_large_a_message() {
     let redis = Redis::start().await;
-    let gateway = TestGateway::on(&redis, |config| config.max_message_bytes = 1_000).await;
+    let gateway = TestGateway::on(&redis, |config| config.clients.max_message_bytes = 1_000).await;
     let mut client = gateway.client().await;
     client.send(format!(r#"{{"action":"ping","pad":"{}"}}"#, "x".repeat(900))).await;
     assert_eq!(client.json().await["type"], "pong");
@@ -68,7 +69,9 @@ async fn broken_frames_and_bad_text() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_rate_broken_again_and_again() {
     let redis = Redis::start().await;
-    let gateway = TestGateway::on(&redis, |config| config.max_messages_per_second = 10).await;
+    let gateway =
+        TestGateway::on(&redis, |config| config.clients.max_messages_per_second = NonZeroUsize::new(10))
+            .await;
     let mut client = gateway.client().await;
     for n in 0..12 {
         client.send(format!(r#"{{"action":"ping","id":{n}}}"#)).await;

@@ -5,8 +5,7 @@ use std::ffi::OsString;
 use std::time::Duration;
 
 use ws_gateway::config::{
-    Action, Config, ConfigError, LogFormat, SETTINGS, SlowClientPolicy, Upstream, env_example,
-    settings_markdown,
+    Action, Config, ConfigError, LogFormat, SlowClientPolicy, env_example, settings, settings_markdown,
 };
 
 const OPEN_FILES: u64 = 100_000;
@@ -27,23 +26,22 @@ fn refusal(args: &[&str], env: &[(&str, &str)]) -> String {
 fn nothing_set_is_the_documented_default() {
     let config = resolve(&[], &[]).unwrap();
     assert_eq!(config.action, Action::Run);
-    assert_eq!(config.listen.to_string(), "0.0.0.0:8080");
+    assert_eq!(config.server.listen.to_string(), "0.0.0.0:8080");
     assert_eq!(config.upstream.to_string(), "embedded broker on 127.0.0.1:6379");
-    assert_eq!(config.max_symbols_per_client, 5);
-    assert_eq!(config.ping_interval, Duration::from_secs(30));
-    assert_eq!(config.pong_timeout, Duration::from_secs(5));
-    assert_eq!(config.max_message_bytes, 65_536);
-    assert_eq!(config.slow_client_policy, SlowClientPolicy::Skip);
+    assert_eq!(config.clients.max_symbols_per_client, 5);
+    assert_eq!(config.delivery.ping_interval, Duration::from_secs(30));
+    assert_eq!(config.delivery.pong_timeout, Duration::from_secs(5));
+    assert_eq!(config.clients.max_message_bytes, 65_536);
+    assert_eq!(config.delivery.slow_client_policy, SlowClientPolicy::Skip);
     assert_eq!(config.warnings, [""; 0]);
-    let id = config.server_id.strip_prefix("ws-gateway-").unwrap();
+    let id = config.server.server_id.strip_prefix("ws-gateway-").unwrap();
     assert!(id.len() == 8 && id.bytes().all(|b| b.is_ascii_hexdigit()), "{id}");
 }
 
 /// The table's defaults, written back as values, change nothing: table, parser and `Config::default` agree.
 #[test]
 fn the_tables_defaults_are_the_configs() {
-    let defaults: Vec<(&str, String)> = SETTINGS
-        .iter()
+    let defaults: Vec<(&str, String)> = settings()
         .filter(|setting| !matches!(setting.preset, ws_gateway::config::Preset::Computed(_)))
         .map(|setting| (setting.env, setting.default_text()))
         .collect();
@@ -72,13 +70,13 @@ fn what_print_config_prints_is_a_configuration() {
     let pairs: Vec<(&str, &str)> = shown.lines().map(|line| line.split_once('=').unwrap()).collect();
     assert_eq!(
         pairs.iter().map(|(name, _)| *name).collect::<Vec<_>>(),
-        SETTINGS.iter().map(|s| s.env).collect::<Vec<_>>()
+        settings().map(|s| s.env).collect::<Vec<_>>()
     );
     let empty: Vec<&str> =
         pairs.iter().filter(|(_, value)| value.is_empty()).map(|(name, _)| *name).collect();
     assert_eq!(
         empty,
-        ["REDIS_URL", "REDIS_CA_FILE", "LAST_VALUE_KEY", "EMBEDDED_REDIS_PASSWORD"],
+        ["REDIS_URL", "REDIS_CA_FILE", "EMBEDDED_REDIS_PASSWORD", "LAST_VALUE_KEY"],
         "only what is unset is shown empty"
     );
     assert_eq!(resolve(&[], &pairs).unwrap().show(), shown);
@@ -88,20 +86,20 @@ fn what_print_config_prints_is_a_configuration() {
 #[test]
 fn a_flag_wins_over_the_environment_and_empty_is_unset() {
     let config = resolve(&["--ws-port", "9000", "--demo"], &[("WS_PORT", "9001"), ("SHARDS", "")]).unwrap();
-    assert_eq!(config.listen.port(), 9000);
-    assert!(config.demo);
+    assert_eq!(config.server.listen.port(), 9000);
+    assert!(config.process.demo);
     let config =
         resolve(&["--ws-port="], &[("WS_PORT", "9001"), ("DEMO", "1"), ("LOG_FORMAT", "json")]).unwrap();
-    assert_eq!(config.listen.port(), 8080, "an empty flag asks for the default");
-    assert!(config.demo);
-    assert_eq!(config.log_format, LogFormat::Json);
-    assert!(!resolve(&["--demo=false"], &[("DEMO", "true")]).unwrap().demo);
+    assert_eq!(config.server.listen.port(), 8080, "an empty flag asks for the default");
+    assert!(config.process.demo);
+    assert_eq!(config.process.log_format, LogFormat::Json);
+    assert!(!resolve(&["--demo=false"], &[("DEMO", "true")]).unwrap().process.demo);
 }
 
 #[test]
 fn a_bad_value_is_one_line_with_name_value_and_what_is_allowed() {
     for (name, value, allowed) in [
-        ("WS_PORT", "65536", "from 0 to 65535"),
+        ("WS_PORT", "65536", "from 1 to 65535, or 0 (any free port)"),
         ("WS_PORT", "http", "a whole number"),
         ("WS_HOST", "example.com", "IPv4 or IPv6"),
         ("SERVER_ID", "a b", "1 to 64"),
@@ -114,7 +112,8 @@ fn a_bad_value_is_one_line_with_name_value_and_what_is_allowed() {
         ("MAX_EVENT_BYTES", "2MiB", "to 1MiB"),
         ("CHANNEL_PREFIX", "chan*", "without *"),
         ("LOG_FORMAT", "xml", "text or json"),
-        ("RUST_LOG", "ws=loud", "warn"),
+        ("RUST_LOG", "ws=loud", "a level (error, warn, info, debug, trace, off)"),
+        ("RUST_LOG", "infos", "a level (error, warn, info, debug, trace, off)"),
         ("ALLOWED_ORIGINS", "example.com", "https://app.example.com"),
         ("DEMO", "maybe", "true or false"),
         ("SHARDS", "2\n3", "from 1 to"),
@@ -137,7 +136,7 @@ fn settings_that_contradict_each_other_stop_the_start_or_warn() {
     assert!(line.starts_with("MAX_BACKLOG_BYTES: 1MiB") && line.contains("MAX_OUTBOX_BYTES"), "{line}");
 
     let config = resolve(&[], &[("PING_INTERVAL", "1000")]).unwrap();
-    assert_eq!(config.pong_timeout, Duration::from_secs(1));
+    assert_eq!(config.delivery.pong_timeout, Duration::from_secs(1));
     assert!(config.warnings[0].contains("PONG_TIMEOUT"), "{:?}", config.warnings);
     let config = resolve(&[], &[("MAX_CONNECTIONS", "200000")]).unwrap();
     assert!(config.warnings[0].contains("open-file limit (100000)"), "{:?}", config.warnings);
@@ -155,7 +154,7 @@ fn every_kind_of_redis_url_is_taken() {
         ("redis+unix:///run/redis.sock", "unix:///run/redis.sock?db=0"),
     ] {
         let config = resolve(&[], &[("REDIS_URL", url)]).unwrap();
-        assert!(matches!(config.upstream, Upstream::Redis(_)));
+        assert!(!config.upstream.is_embedded());
         assert_eq!(config.upstream.to_string(), shown);
     }
 }
@@ -192,7 +191,7 @@ fn actions_help_and_version() {
         assert_eq!(resolve(&[flag], &[]).unwrap().action, action);
     }
     let help = resolve(&["--help"], &[]).unwrap_err().to_string();
-    for setting in SETTINGS {
+    for setting in settings() {
         assert!(
             help.contains(&format!("--{}", setting.flag)) && help.contains(setting.env),
             "{}",
@@ -208,9 +207,9 @@ fn actions_help_and_version() {
 fn the_documents_say_what_the_table_says() {
     let root = env!("CARGO_MANIFEST_DIR");
     let read = |file: &str| std::fs::read_to_string(format!("{root}/{file}")).unwrap();
-    let readme = read("README.md");
-    let (_, rest) = readme.split_once("<!-- settings -->\n").expect("the README's first marker");
-    let (table, _) = rest.split_once("<!-- /settings -->").expect("the README's second marker");
-    assert_eq!(table.trim(), settings_markdown().trim(), "run ws-gateway --print-settings-table");
-    assert_eq!(read(".env.example"), env_example(), "run ws-gateway --print-env-example > .env.example");
+    let page = read("docs/configuration.md");
+    let (_, rest) = page.split_once("<!-- settings -->\n").expect("the first marker");
+    let (tables, _) = rest.split_once("<!-- /settings -->").expect("the second marker");
+    assert_eq!(tables.trim(), settings_markdown().trim(), "run scripts/refresh-settings");
+    assert_eq!(read(".env.example"), env_example(), "run scripts/refresh-settings");
 }

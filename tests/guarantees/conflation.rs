@@ -64,7 +64,7 @@ async fn read_to_the_last(client: &mut Client) -> HashMap<String, Vec<Value>> {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_client_that_cannot_keep_up_reads_what_is_new() {
     let redis = Redis::start().await;
-    let gateway = TestGateway::on(&redis, |config| config.max_outbox_bytes = 64 * 1024 * 1024).await;
+    let gateway = TestGateway::on(&redis, |config| config.delivery.max_outbox_bytes = 64 * 1024 * 1024).await;
     let mut lossless = gateway.subscriber(&SYMBOLS).await;
     let mut client = sluggish(&gateway, json!({"symbols": SYMBOLS, "conflate": true})).await;
     publish_all(&redis, &gateway).await;
@@ -90,7 +90,7 @@ async fn a_client_that_cannot_keep_up_reads_what_is_new() {
 #[tokio::test(flavor = "multi_thread")]
 async fn aggregated_frames_add_up_to_every_trade() {
     let redis = Redis::start().await;
-    let gateway = TestGateway::on(&redis, |config| config.max_outbox_bytes = 64 * 1024 * 1024).await;
+    let gateway = TestGateway::on(&redis, |config| config.delivery.max_outbox_bytes = 64 * 1024 * 1024).await;
     let mut client = sluggish(&gateway, json!({"symbols": SYMBOLS, "conflate": "aggregate"})).await;
     publish_all(&redis, &gateway).await;
     for (symbol, trades) in read_to_the_last(&mut client).await {
@@ -134,8 +134,8 @@ async fn aggregated_frames_add_up_to_every_trade() {
 async fn subscribing_again_changes_the_terms() {
     let redis = Redis::start().await;
     let gateway = TestGateway::on(&redis, |config| {
-        config.shards = 1;
-        config.channel_types = ["trade", "quote"]
+        config.process.shards = 1;
+        config.events.channel_types = ["trade", "quote"]
             .iter()
             .filter_map(|name| ws_gateway::market::EventType::parse(name.as_bytes()))
             .collect();

@@ -5,7 +5,7 @@ use crate::support::{Client, Redis, TestGateway, until};
 #[tokio::test(flavor = "multi_thread")]
 async fn the_least_loaded_shard_gets_the_next() {
     let redis = Redis::start().await;
-    let gateway = TestGateway::on(&redis, |config| config.shards = 3).await;
+    let gateway = TestGateway::on(&redis, |config| config.process.shards = 3).await;
     let metrics = &gateway.gateway.state().metrics;
     let open = || -> Vec<u64> {
         let open = |shard: &ws_gateway::metrics::ShardMetrics| {

@@ -3,7 +3,7 @@
 
 use std::process::Command;
 
-use ws_gateway::config::SETTINGS;
+use ws_gateway::config::settings;
 
 use crate::support::deployment::{
     compose, dockerfile, gateway_config, gateway_environment, instructions, read, root, run, stage, texts,
@@ -13,11 +13,11 @@ use crate::support::nginx::{deployed, directives};
 #[test]
 fn every_variable_is_a_setting_and_every_value_is_allowed() {
     for (name, _) in gateway_environment() {
-        assert!(SETTINGS.iter().any(|setting| setting.env == name), "{name} is no setting");
+        assert!(settings().any(|setting| setting.env == name), "{name} is no setting");
     }
     let config = gateway_config(&[]);
     assert_eq!(config.warnings, Vec::<String>::new());
-    assert!(config.listen.ip().is_unspecified(), "reachable from outside of the container");
+    assert!(config.server.listen.ip().is_unspecified(), "reachable from outside of the container");
     let redis = compose()["services"]["redis"].clone();
     assert!(redis.is_object() && config.upstream.to_string().starts_with("redis://redis:6379/"));
 
@@ -31,7 +31,7 @@ fn every_variable_is_a_setting_and_every_value_is_allowed() {
 #[test]
 fn ports_and_targets_agree() {
     let (compose, image) = (compose(), stage("gateway"));
-    let port = gateway_config(&[]).listen.port().to_string();
+    let port = gateway_config(&[]).server.listen.port().to_string();
     assert_eq!(instructions(&image, "EXPOSE"), [port.as_str()]);
     assert_eq!(texts(&compose["services"]["gateway"]["expose"]), [port.as_str()]);
     let [server] = &directives(&deployed("upstream.conf"), "server")[..] else { panic!("one server") };

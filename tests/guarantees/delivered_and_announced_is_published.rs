@@ -21,10 +21,10 @@ fn topics() -> Vec<(EventType, &'static str)> {
 async fn under_random_stalls() {
     let redis = Redis::start().await;
     let gateway = TestGateway::on(&redis, |config| {
-        config.shards = 2;
-        config.max_outbox_bytes = 20_000;
-        config.max_symbols_per_client = topics().len();
-        config.channel_types = topics().into_iter().map(|(event_type, _)| event_type).collect();
+        config.process.shards = 2;
+        config.delivery.max_outbox_bytes = 20_000;
+        config.clients.max_symbols_per_client = topics().len();
+        config.events.channel_types = topics().into_iter().map(|(event_type, _)| event_type).collect();
     })
     .await;
     let mut tasks = Vec::new();

@@ -13,14 +13,14 @@ fn times_are_longer_than_what_they_wait_for() {
     let (config, compose, nginx) = (gateway_config(&[]), compose(), deployed("nginx.conf"));
     let grace =
         |service: &str| time(compose["services"][service]["stop_grace_period"].as_str().expect("a time"));
-    let last_words = config.drain_timeout + limits::TASKS_END_TIMEOUT;
+    let last_words = config.process.drain_timeout + limits::TASKS_END_TIMEOUT;
     assert!(grace("gateway") > last_words, "the gateway ends by itself");
     assert!(grace("nginx") > grace("gateway"), "nginx goes when the gateways have said goodbye");
     let directive = |name: &str| time(&directives(&nginx, name)[0][0]);
     // A gateway's ping is as late as its timing wheel, and its network.
     let margin = Duration::from_secs(10);
-    assert!(directive("proxy_read_timeout") >= config.ping_interval + margin);
-    assert!(directive("send_timeout") >= config.stall_timeout);
+    assert!(directive("proxy_read_timeout") >= config.delivery.ping_interval + margin);
+    assert!(directive("send_timeout") >= config.delivery.stall_timeout);
     assert_eq!(directive("client_header_timeout"), Duration::from_millis(limits::HANDSHAKE_TIMEOUT_MS));
     assert!(nginx.contains(&format!("Retry-After {} ", limits::RETRY_AFTER_S)));
 
@@ -43,7 +43,7 @@ fn limits_fit_into_each_other() {
     let listen = deployed("listen.conf");
     assert!(listen.contains(&format!("backlog={}", limits::LISTEN_BACKLOG)));
 
-    let kept_back = 65_536 - gateway_config(&[]).max_connections;
+    let kept_back = 65_536 - gateway_config(&[]).server.max_connections;
     let read = read("docker-compose.ws.yml");
     let said = format!("{} are kept back", thousands(kept_back));
     assert!(read.contains(&said) && read.contains(&thousands(65_536 - kept_back)), "{said}");

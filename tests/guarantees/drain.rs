@@ -70,8 +70,8 @@ async fn what_a_client_has_missed_is_announced_before_the_end() {
     const TRADES: u64 = 20_000;
     let redis = Redis::start().await;
     let gateway = TestGateway::on(&redis, |config| {
-        config.shards = 1;
-        config.max_outbox_bytes = 20_000;
+        config.process.shards = 1;
+        config.delivery.max_outbox_bytes = 20_000;
     })
     .await;
     let mut client = gateway.subscriber(&["AAPL"]).await;

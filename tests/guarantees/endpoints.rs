@@ -8,7 +8,7 @@ use tokio::io::AsyncWriteExt;
 #[tokio::test(flavor = "multi_thread")]
 async fn both_paths_over_both_families() {
     let redis = Redis::start().await;
-    let gateway = TestGateway::on(&redis, |config| config.listen = ([0; 16], 0).into()).await;
+    let gateway = TestGateway::on(&redis, |config| config.server.listen = ([0; 16], 0).into()).await;
     let port = gateway.addr.port();
     let mut worker = redis.publisher().await;
     for (n, url) in ["ws://127.0.0.1", "ws://[::1]"].into_iter().enumerate() {

@@ -1,16 +1,16 @@
 //! With `FLUSH_INTERVAL`, what comes in within it leaves in one write: complete, in order, and with far fewer writes than
 //! events.
 
-use std::time::Duration;
-
 use crate::support::{Redis, TestGateway, trade};
+use ws_gateway::config::units::Period;
 
 const EVENTS: u64 = 200;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn lone_trades_are_held_together() {
     let redis = Redis::start().await;
-    let gateway = TestGateway::on(&redis, |config| config.flush_interval = Duration::from_millis(500)).await;
+    let gateway =
+        TestGateway::on(&redis, |config| config.delivery.flush_interval = Period::from_ms(500)).await;
     let mut client = gateway.subscriber(&["AAPL"]).await;
     let metrics = &gateway.gateway.state().metrics;
     let before = metrics.sum(|shard| &shard.writes);

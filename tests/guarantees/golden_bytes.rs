@@ -8,6 +8,7 @@
 //! 6.6.1).
 
 use std::fmt::Write as _;
+use std::num::NonZeroUsize;
 
 use crate::support::{PATIENCE, Redis, TestGateway, http, raw, trade};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -133,9 +134,9 @@ async fn ends(redis: &Redis, tape: &mut String) {
 /// Limits that are lower than usual.
 async fn limits(redis: &Redis, tape: &mut String) {
     let low = gateway(redis, |config| {
-        config.max_message_bytes = 1_000;
-        config.max_messages_per_second = 3;
-        config.max_symbols_per_client = 1;
+        config.clients.max_message_bytes = 1_000;
+        config.clients.max_messages_per_second = NonZeroUsize::new(3);
+        config.clients.max_symbols_per_client = 1;
     })
     .await;
     title(tape, "MAX_MESSAGE_SIZE=1000");
@@ -182,7 +183,7 @@ async fn outage(redis: &mut Redis, tape: &mut String) {
 
 async fn gateway(redis: &Redis, change: impl FnOnce(&mut Config)) -> TestGateway {
     TestGateway::on(redis, |config| {
-        config.server_id = "golden".to_owned();
+        config.server.server_id = "golden".to_owned();
         change(config);
     })
     .await

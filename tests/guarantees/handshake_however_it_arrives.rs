@@ -86,7 +86,9 @@ async fn many_may_come_at_once() {
     let request = format!("{HANDSHAKE}\r\n");
     let comes_later = |n: usize| n % 10 == 9;
     let bounds = Bounds { in_flight_max: 10, ..Bounds::default() };
-    let mut server = Server::with(&Config { max_connections: CLIENTS, ..Config::for_tests() }, bounds);
+    let mut config = Config::for_tests();
+    config.server.max_connections = CLIENTS;
+    let mut server = Server::with(&config, bounds);
     let mut streams = Vec::new();
     for n in 0..CLIENTS {
         // Without an await, so that all of them wait in the listen queue when the gateway gets its turn.

@@ -11,9 +11,9 @@ use tokio_tungstenite::tungstenite::Message;
 async fn a_silent_client_is_dropped_and_one_that_answers_is_kept() {
     let redis = Redis::start().await;
     let gateway = TestGateway::on(&redis, |config| {
-        config.ping_interval = Duration::from_millis(200);
-        config.pong_timeout = Duration::from_millis(100);
-        config.max_missed_pongs = 2;
+        config.delivery.ping_interval = Duration::from_millis(200);
+        config.delivery.pong_timeout = Duration::from_millis(100);
+        config.delivery.max_missed_pongs = 2;
     })
     .await;
     let mut answering = gateway.client().await;
@@ -46,9 +46,9 @@ async fn a_silent_client_is_dropped_and_one_that_answers_is_kept() {
 async fn any_frame_counts_as_life() {
     let redis = Redis::start().await;
     let gateway = TestGateway::on(&redis, |config| {
-        config.ping_interval = Duration::from_millis(100);
-        config.pong_timeout = Duration::from_millis(100);
-        config.max_missed_pongs = 1;
+        config.delivery.ping_interval = Duration::from_millis(100);
+        config.delivery.pong_timeout = Duration::from_millis(100);
+        config.delivery.max_missed_pongs = 1;
     })
     .await;
     let mut stream = raw::connect(gateway.addr, "/ws", None).await;
@@ -66,8 +66,8 @@ async fn any_frame_counts_as_life() {
 async fn pings_are_spread_over_the_interval() {
     let redis = Redis::start().await;
     let gateway = TestGateway::on(&redis, |config| {
-        config.shards = 1;
-        config.ping_interval = Duration::from_secs(4);
+        config.process.shards = 1;
+        config.delivery.ping_interval = Duration::from_secs(4);
     })
     .await;
     let mut clients = Vec::new();

@@ -159,7 +159,9 @@ async fn where_places_are_few_an_answer_is_the_last() {
 /// A client that is refused and stays keeps neither its place nor its descriptor.
 #[tokio::test]
 async fn a_refused_client_is_let_go_of() {
-    let server = Server::with(&Config { max_connections: 1, ..Config::for_tests() }, patient(4));
+    let mut config = Config::for_tests();
+    config.server.max_connections = 1;
+    let server = Server::with(&config, patient(4));
     let (_first, _) = server.handshake("").await;
     let mut refused = server.connect().await;
     refused.write_all(format!("{HANDSHAKE}\r\n").as_bytes()).await.unwrap();
@@ -208,7 +210,9 @@ async fn a_taken_port_is_said_so() {
 #[tokio::test]
 async fn an_unspecified_ipv6_address_takes_ipv4_too() {
     let any: std::net::SocketAddr = "[::]:0".parse().unwrap();
-    let server = Server::with(&Config { listen: any, ..Config::for_tests() }, Bounds::default());
+    let mut config = Config::for_tests();
+    config.server.listen = any;
+    let server = Server::with(&config, Bounds::default());
     for host in ["127.0.0.1", "::1"] {
         let address = (host.parse::<IpAddr>().unwrap(), server.address.port()).into();
         assert_eq!(get(address, "/health").await.status, 200, "{host}");

@@ -82,7 +82,9 @@ async fn a_thread_that_stands_still_is_told() {
 
 #[tokio::test]
 async fn ready_says_why_not() {
-    let mut server = Server::with(&Config { max_connections: 1, ..Config::for_tests() }, Bounds::default());
+    let mut config = Config::for_tests();
+    config.server.max_connections = 1;
+    let mut server = Server::with(&config, Bounds::default());
     let not = |reason: &str| (503, json!({"status": "unavailable", "reason": reason}));
     let ready = async |server: &Server| {
         let reply = server.get("/ready").await;
@@ -200,7 +202,9 @@ async fn options_tell_the_methods_of_every_path() {
 #[tokio::test]
 async fn options_tell_a_browser_whether_its_page_may() {
     let allowed_origins = Some(vec!["https://app.example.com".to_owned()]);
-    let server = Server::with(&Config { allowed_origins, ..Config::for_tests() }, Bounds::default());
+    let mut config = Config::for_tests();
+    config.server.allowed_origins = allowed_origins;
+    let server = Server::with(&config, Bounds::default());
     let ask = async |host: &str, origin: &str| {
         let head = format!(
             "OPTIONS /health HTTP/1.1\r\nHost: {host}\r\nOrigin: {origin}\r\nAccess-Control-Request-Method: GET\r\n\

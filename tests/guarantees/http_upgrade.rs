@@ -105,7 +105,9 @@ async fn symbols_of_the_url_travel_along() {
 
 #[tokio::test]
 async fn one_client_too_many_is_answered_503_until_a_seat_is_free() {
-    let mut server = Server::with(&Config { max_connections: 1, ..Config::for_tests() }, Bounds::default());
+    let mut config = Config::for_tests();
+    config.server.max_connections = 1;
+    let mut server = Server::with(&config, Bounds::default());
     let (_first, reply) = server.handshake("").await;
     assert_eq!(reply.status, 101);
     let first = server.clients.recv().await.unwrap();
@@ -133,8 +135,9 @@ async fn a_draining_gateway_takes_nobody() {
 
 #[tokio::test]
 async fn foreign_pages_are_kept_out() {
-    let allowed_origins = Some(vec!["https://app.example.com".to_owned()]);
-    let server = Server::with(&Config { allowed_origins, ..Config::for_tests() }, Bounds::default());
+    let mut config = Config::for_tests();
+    config.server.allowed_origins = Some(vec!["https://app.example.com".to_owned()]);
+    let server = Server::with(&config, Bounds::default());
     let mut stream = server.connect().await;
     let request = format!("{HANDSHAKE}Origin: https://evil.example\r\nConnection: close\r\n\r\n");
     stream.write_all(request.as_bytes()).await.unwrap();
@@ -150,7 +153,9 @@ async fn foreign_pages_are_kept_out() {
 #[tokio::test]
 async fn the_own_page_is_let_in() {
     let allowed_origins = Some(vec!["https://app.example.com".to_owned()]);
-    let server = Server::with(&Config { allowed_origins, ..Config::for_tests() }, Bounds::default());
+    let mut config = Config::for_tests();
+    config.server.allowed_origins = allowed_origins;
+    let server = Server::with(&config, Bounds::default());
     for (host, more, status) in [
         ("127.0.0.1:8080", "Origin: http://127.0.0.1:8080\r\n", 101),
         ("localhost", "Origin: http://localhost\r\n", 101),

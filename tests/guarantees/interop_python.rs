@@ -58,9 +58,9 @@ async fn trades_come_in_order_and_compression_is_declined() {
 #[tokio::test(flavor = "multi_thread")]
 async fn it_answers_the_gateways_pings() {
     let mut stage = Stage::set("gateway_pings", 10, |config| {
-        config.ping_interval = std::time::Duration::from_millis(50);
-        config.pong_timeout = std::time::Duration::from_millis(50);
-        config.max_missed_pongs = 1000;
+        config.delivery.ping_interval = std::time::Duration::from_millis(50);
+        config.delivery.pong_timeout = std::time::Duration::from_millis(50);
+        config.delivery.max_missed_pongs = 1000;
     })
     .await;
     let frames = stage.client.json().await;

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use ws_gateway::config::Config;
 
 fn with_key(config: &mut Config) {
-    config.last_value_key = Some("last:trade:".to_owned());
+    config.history.last_value_key = Some("last:trade:".to_owned());
 }
 
 fn numbered(symbol: &str, seq: u64, timestamp: u64) -> String {

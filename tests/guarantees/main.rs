@@ -65,3 +65,4 @@ mod truth_in_band;
 mod upstream_kinds;
 mod wildcard_topics_are_bounded;
 mod wildcards;
+mod zero_means_what_the_documents_say;

@@ -53,8 +53,8 @@ impl Load {
     async fn run(self) -> Duration {
         let redis = Redis::start().await;
         let gateway = TestGateway::on(&redis, |config| {
-            config.shards = 2;
-            config.max_symbols_per_client = self.symbols_each;
+            config.process.shards = 2;
+            config.clients.max_symbols_per_client = self.symbols_each;
         })
         .await;
         let since = Instant::now();
@@ -155,7 +155,7 @@ async fn the_most_specific_subscription_sets_the_rate() {
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_held_of_a_symbol_goes_with_it() {
     let redis = Redis::start().await;
-    let gateway = TestGateway::on(&redis, |config| config.shards = 1).await;
+    let gateway = TestGateway::on(&redis, |config| config.process.shards = 1).await;
     let mut worker = redis.publisher().await;
     let mut witness = gateway.subscriber(&["AAPL"]).await;
     let mut client = gateway.client().await;

@@ -69,9 +69,9 @@ async fn replays_that_nobody_reads() {
     const BACKLOG_BYTES: usize = 4 * MIB as usize;
     let redis = Redis::start().await;
     let gateway = TestGateway::on(&redis, |config| {
-        config.shards = 1;
-        config.max_outbox_bytes = 2 * MIB as usize;
-        config.max_backlog_bytes = BACKLOG_BYTES;
+        config.process.shards = 1;
+        config.delivery.max_outbox_bytes = 2 * MIB as usize;
+        config.delivery.max_backlog_bytes = BACKLOG_BYTES;
     })
     .await;
     let mut worker = redis.publisher().await;
@@ -120,9 +120,9 @@ async fn replays_that_nobody_reads() {
 async fn snapshots_that_nobody_reads() {
     let redis = Redis::start().await;
     let gateway = TestGateway::on(&redis, |config| {
-        config.shards = 1;
-        config.max_outbox_bytes = 256 * 1024;
-        config.max_backlog_bytes = MIB as usize;
+        config.process.shards = 1;
+        config.delivery.max_outbox_bytes = 256 * 1024;
+        config.delivery.max_backlog_bytes = MIB as usize;
     })
     .await;
     let mut worker = redis.publisher().await;

@@ -10,7 +10,7 @@ const EVENTS: u64 = 100;
 #[tokio::test(flavor = "multi_thread")]
 async fn a_burst_leaves_in_one_write() {
     let redis = Redis::start().await;
-    let gateway = TestGateway::on(&redis, |config| config.shards = 2).await;
+    let gateway = TestGateway::on(&redis, |config| config.process.shards = 2).await;
     let mut clients: Vec<Client> = Vec::new();
     for _ in 0..CLIENTS {
         clients.push(gateway.subscriber(&["AAPL", "MSFT"]).await);

@@ -9,7 +9,7 @@ const SYMBOLS: [&str; 4] = ["AAPL", "MSFT", "TSLA", "AMZN"];
 #[tokio::test(flavor = "multi_thread")]
 async fn twenty_thousand_trades_reach_a_hundred_clients() {
     let redis = Redis::start().await;
-    let gateway = TestGateway::on(&redis, |config| config.shards = 2).await;
+    let gateway = TestGateway::on(&redis, |config| config.process.shards = 2).await;
     let clients = join_all((0..100).map(|_| gateway.subscriber(&SYMBOLS))).await;
     let readers = clients.into_iter().map(|mut client| {
         tokio::spawn(async move {

@@ -1,11 +1,10 @@
 //! Every conversation in the README is one that takes place: its requests and events are played to a real gateway, and what
 //! comes is what stands there.
 
-use std::time::Duration;
-
 use crate::support::redis::Publisher;
 use crate::support::{Client, PATIENCE, Redis, TestGateway, raw, until};
 use tokio_tungstenite::tungstenite::Message;
+use ws_gateway::config::units::Period;
 use ws_gateway::market::EventType;
 
 const README: &str = include_str!("../../README.md");
@@ -18,10 +17,10 @@ async fn take_place() {
     for conversation in conversations {
         // Each begins anew: with a gateway that has seen nothing.
         let gateway = TestGateway::on(&redis, |config| {
-            config.channel_types = EventType::ALL.into_iter().collect();
-            config.stale_after = Duration::from_millis(1);
-            config.shards = 1;
-            config.last_value_key = conversation.contains("\nSET ").then(|| "last:trade:".to_owned());
+            config.events.channel_types = EventType::ALL.into_iter().collect();
+            config.events.stale_after = Period::from_ms(1);
+            config.process.shards = 1;
+            config.history.last_value_key = conversation.contains("\nSET ").then(|| "last:trade:".to_owned());
         })
         .await;
         Play::of(&gateway, &redis, conversation).await.perform().await;

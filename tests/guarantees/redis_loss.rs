@@ -63,7 +63,8 @@ async fn hung_with_its_sockets_open() {
 #[tokio::test(flavor = "multi_thread")]
 async fn our_subscription_killed() {
     let redis = Redis::start().await;
-    let gateway = TestGateway::on(&redis, |config| config.server_id = "gw-under-test".to_owned()).await;
+    let gateway =
+        TestGateway::on(&redis, |config| config.server.server_id = "gw-under-test".to_owned()).await;
     let mut worker = redis.publisher().await;
     let mut client = gateway.subscriber(&["AAPL"]).await;
     let list: String = worker.command(&["CLIENT", "LIST", "TYPE", "pubsub"]).await;

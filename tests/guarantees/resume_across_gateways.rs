@@ -1,6 +1,7 @@
 //! A client that comes back, to whichever gateway, gets exactly what it has missed: every `seq` once, in order; or it is told
 //! that it can't be, and gets no part of it.
 
+use std::num::NonZeroUsize;
 use std::time::Duration;
 
 use crate::support::redis::Publisher;
@@ -26,8 +27,8 @@ async fn resume(client: &mut Client, request: Value) -> Value {
 async fn a_client_that_hops_under_load_sees_every_event_once_and_in_order() {
     let redis = Redis::start().await;
     let gateways = [
-        TestGateway::on(&redis, |config| config.shards = 2).await,
-        TestGateway::on(&redis, |config| config.shards = 1).await,
+        TestGateway::on(&redis, |config| config.process.shards = 2).await,
+        TestGateway::on(&redis, |config| config.process.shards = 1).await,
     ];
     let mut worker = redis.publisher().await;
     let flood = tokio::spawn(async move {
@@ -80,7 +81,8 @@ async fn a_client_that_hops_under_load_sees_every_event_once_and_in_order() {
 #[tokio::test(flavor = "multi_thread")]
 async fn what_cannot_be_resumed_whole_is_not_resumed_at_all() {
     let redis = Redis::start().await;
-    let gateway = TestGateway::on(&redis, |config| config.replay_events_per_topic = 5).await;
+    let gateway =
+        TestGateway::on(&redis, |config| config.history.replay_events_per_topic = NonZeroUsize::new(5)).await;
     let mut worker = redis.publisher().await;
     for seq in (1..=10).filter(|seq| *seq != 7) {
         for symbol in ["AAPL", "MSFT"] {

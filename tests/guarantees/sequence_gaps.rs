@@ -23,7 +23,7 @@ async fn next(client: &mut Client) -> Value {
 #[tokio::test(flavor = "multi_thread")]
 async fn gaps_are_told_and_repeats_are_dropped() {
     let redis = Redis::start().await;
-    let gateway = TestGateway::on(&redis, |config| config.shards = 2).await;
+    let gateway = TestGateway::on(&redis, |config| config.process.shards = 2).await;
     let mut worker = redis.publisher().await;
     let mut clients = [gateway.subscriber(&["AAPL"]).await, gateway.subscriber(&["*", "AAPL"]).await];
     // (seq, timestamp): a jump, a repeat, one that comes late, a restart, its repeat.
@@ -54,7 +54,7 @@ async fn gaps_are_told_and_repeats_are_dropped() {
 #[tokio::test(flavor = "multi_thread")]
 async fn repeats_are_delivered_where_they_are_not_to_be_dropped() {
     let redis = Redis::start().await;
-    let gateway = TestGateway::on(&redis, |config| config.deduplicate = false).await;
+    let gateway = TestGateway::on(&redis, |config| config.events.deduplicate = false).await;
     let mut worker = redis.publisher().await;
     let mut client = gateway.subscriber(&["AAPL"]).await;
     for seq in [1, 2, 2, 1, 3] {
@@ -78,7 +78,7 @@ async fn repeats_are_delivered_where_they_are_not_to_be_dropped() {
 async fn no_number_of_gaps_is_too_many_for_a_client_that_reads() {
     const SYMBOLS: u64 = 5_000;
     let redis = Redis::start().await;
-    let gateway = TestGateway::on(&redis, |config| config.shards = 1).await;
+    let gateway = TestGateway::on(&redis, |config| config.process.shards = 1).await;
     let mut worker = redis.publisher().await;
     let mut client = gateway.subscriber(&["*"]).await;
     let all_at = |seq| (0..SYMBOLS).map(move |n| (format!("S{n}"), numbered(&format!("S{n}"), seq, seq)));

@@ -1,14 +1,13 @@
 //! A topic that has subscribers but no event for `STALE_AFTER` is counted as stale, until it has one or nobody wants it.
 
-use std::time::Duration;
-
 use crate::support::{Redis, TestGateway, until};
+use ws_gateway::config::units::Period;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn silent_topics_are_counted_as_stale() {
     let redis = Redis::start().await;
     let gateway = TestGateway::on(&redis, |config| {
-        config.stale_after = Duration::from_millis(1);
+        config.events.stale_after = Period::from_ms(1);
     })
     .await;
     let mut client = gateway.subscriber(&["AAPL", "MSFT"]).await;

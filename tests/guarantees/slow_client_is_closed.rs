@@ -15,8 +15,8 @@ fn payload() -> String {
 async fn disconnect_says_why() {
     let redis = Redis::start().await;
     let gateway = TestGateway::on(&redis, |config| {
-        config.slow_client_policy = SlowClientPolicy::Disconnect;
-        config.max_outbox_bytes = 100_000;
+        config.delivery.slow_client_policy = SlowClientPolicy::Disconnect;
+        config.delivery.max_outbox_bytes = 100_000;
     })
     .await;
     let mut fast = gateway.subscriber(&["AAPL"]).await;
@@ -49,8 +49,8 @@ async fn a_client_that_does_not_even_take_statuses_is_closed() {
     const GAPS: u64 = 200;
     let redis = Redis::start().await;
     let gateway = TestGateway::on(&redis, |config| {
-        config.shards = 1;
-        config.max_outbox_bytes = 20_000;
+        config.process.shards = 1;
+        config.delivery.max_outbox_bytes = 20_000;
     })
     .await;
     let mut fast = gateway.subscriber(&["AAPL"]).await;
@@ -76,7 +76,8 @@ async fn a_client_that_does_not_even_take_statuses_is_closed() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_stalled_client_is_cut_off() {
     let redis = Redis::start().await;
-    let gateway = TestGateway::on(&redis, |config| config.stall_timeout = Duration::from_millis(500)).await;
+    let gateway =
+        TestGateway::on(&redis, |config| config.delivery.stall_timeout = Duration::from_millis(500)).await;
     let mut slow = raw::connect(gateway.addr, "/ws?symbols=AAPL", Some(4_096)).await;
     let mut worker = redis.publisher().await;
     worker.trades((0..10_000).map(|_| ("AAPL".to_owned(), payload()))).await;

@@ -30,9 +30,9 @@ async fn sluggish(gateway: &TestGateway, mut request: Value) -> Client {
 
 async fn gateway(redis: &Redis, policy: SlowClientPolicy) -> TestGateway {
     TestGateway::on(redis, |config| {
-        config.shards = 1;
-        config.max_outbox_bytes = OUTBOX_BYTES;
-        config.slow_client_policy = policy;
+        config.process.shards = 1;
+        config.delivery.max_outbox_bytes = OUTBOX_BYTES;
+        config.delivery.slow_client_policy = policy;
     })
     .await
 }

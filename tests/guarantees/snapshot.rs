@@ -26,7 +26,7 @@ async fn snapshot(client: &mut Client, request: Value) -> Vec<Value> {
 async fn the_last_event_of_each_symbol_comes_before_the_first_live_one() {
     let redis = Redis::start().await;
     let gateway = TestGateway::on(&redis, |config| {
-        config.channel_types = [EventType::Trade, EventType::Quote].into_iter().collect();
+        config.events.channel_types = [EventType::Trade, EventType::Quote].into_iter().collect();
     })
     .await;
     let mut worker = redis.publisher().await;
@@ -73,7 +73,7 @@ async fn the_last_event_of_each_symbol_comes_before_the_first_live_one() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_pattern_has_the_last_event_of_whatever_matches() {
     let redis = Redis::start().await;
-    let gateway = TestGateway::on(&redis, |config| config.shards = 2).await;
+    let gateway = TestGateway::on(&redis, |config| config.process.shards = 2).await;
     let mut worker = redis.publisher().await;
     let symbols: Vec<_> = (0..2_000).map(|n| format!("BTC-{n:04}")).collect();
     worker.trades(symbols.iter().map(|symbol| (symbol.clone(), trade(symbol, "1", 1)))).await;
@@ -103,10 +103,10 @@ async fn every_event_comes_once_and_in_order_while_events_pour_in() {
     const SYMBOLS: u64 = 20;
     let redis = Redis::start().await;
     let gateway = TestGateway::on(&redis, |config| {
-        config.shards = 2;
-        config.max_symbols_per_client = 100;
+        config.process.shards = 2;
+        config.clients.max_symbols_per_client = 100;
         // Nothing is skipped for a reader that a busy machine holds up.
-        config.max_outbox_bytes = 64 * 1024 * 1024;
+        config.delivery.max_outbox_bytes = 64 * 1024 * 1024;
     })
     .await;
     let mut worker = redis.publisher().await;

@@ -9,7 +9,7 @@ const STRAY: u64 = 1_000_000;
 #[tokio::test(flavor = "multi_thread")]
 async fn nothing_before_the_reply_nothing_after_the_farewell() {
     let redis = Redis::start().await;
-    let gateway = TestGateway::on(&redis, |config| config.shards = 2).await;
+    let gateway = TestGateway::on(&redis, |config| config.process.shards = 2).await;
     let mut clients = Vec::new();
     for _ in 0..4 {
         clients.push(gateway.client().await);
@@ -63,7 +63,7 @@ async fn endless(mut worker: crate::support::redis::Publisher) {
 #[tokio::test(flavor = "multi_thread")]
 async fn symbols_that_nobody_wants_any_more_leave_nothing_behind() {
     let redis = Redis::start().await;
-    let gateway = TestGateway::on(&redis, |config| config.max_symbols_per_client = 1_000).await;
+    let gateway = TestGateway::on(&redis, |config| config.clients.max_symbols_per_client = 1_000).await;
     let mut client = gateway.client().await;
     for round in 0..20 {
         let symbols: Vec<String> = (0..500).map(|n| format!("S{round}-{n}")).collect();
@@ -91,8 +91,8 @@ async fn as_many_as_are_allowed_can_be_held() {
     const SYMBOLS: usize = 10_000;
     let redis = Redis::start().await;
     let gateway = TestGateway::on(&redis, |config| {
-        config.max_symbols_per_client = SYMBOLS;
-        config.max_message_bytes = 1024 * 1024;
+        config.clients.max_symbols_per_client = SYMBOLS;
+        config.clients.max_message_bytes = 1024 * 1024;
     })
     .await;
     let symbols: Vec<String> = (0..SYMBOLS).map(|n| format!("{n:060}")).collect();

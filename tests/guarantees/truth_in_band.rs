@@ -14,8 +14,8 @@ async fn without_timestamp(client: &mut Client) -> String {
 async fn a_ping_tells_the_clients_own_figures() {
     let redis = Redis::start().await;
     let gateway = TestGateway::on(&redis, |config| {
-        config.shards = 1;
-        config.max_outbox_bytes = 50_000;
+        config.process.shards = 1;
+        config.delivery.max_outbox_bytes = 50_000;
     })
     .await;
     let mut client = gateway.client().await;
@@ -81,7 +81,7 @@ async fn heartbeat(client: &mut Client) -> Value {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_heartbeat_tells_of_the_feed() {
     let mut redis = Redis::start().await;
-    let gateway = TestGateway::on(&redis, |config| config.shards = 1).await;
+    let gateway = TestGateway::on(&redis, |config| config.process.shards = 1).await;
     let mut client = gateway.client().await;
     client.subscribe_with(json!({"symbols": ["AAPL"], "heartbeat": true})).await;
     assert_eq!(

@@ -71,7 +71,8 @@ async fn tls_with_the_operators_own_authority() {
 
     let url = format!("rediss://localhost:{tls_port}");
     let gateway =
-        TestGateway::with_url(&url, |config| config.redis_ca_file = Some(path("ca.pem").into())).await;
+        TestGateway::with_url(&url, |config| config.upstream.redis_ca_file = Some(path("ca.pem").into()))
+            .await;
     let mut client = gateway.subscriber(&["AAPL"]).await;
     let payload = trade("AAPL", "1", 1);
     worker.trade("AAPL", &payload).await;

@@ -34,8 +34,8 @@ async fn everything_comes_once_and_in_order() {
     const SHARDS: usize = 2;
     let redis = Redis::start().await;
     let gateway = TestGateway::on(&redis, |config| {
-        config.shards = SHARDS;
-        config.max_outbox_bytes = 64 * MIB;
+        config.process.shards = SHARDS;
+        config.delivery.max_outbox_bytes = 64 * MIB;
     })
     .await;
     let mut clients = Vec::new();
@@ -73,7 +73,7 @@ async fn everything_comes_once_and_in_order() {
 #[tokio::test(flavor = "multi_thread")]
 async fn single_symbols_are_had_at_any_time() {
     let redis = Redis::start().await;
-    let gateway = TestGateway::on(&redis, |config| config.shards = 1).await;
+    let gateway = TestGateway::on(&redis, |config| config.process.shards = 1).await;
     let _everything = gateway.subscriber(&["ONCE*", "BACK*"]).await;
     let mut client = gateway.subscriber(&["ONCE4*", "END"]).await;
     let publishing = async {
@@ -115,8 +115,8 @@ fn numbered(message: &Value) -> Option<(String, u64)> {
 async fn losses_are_announced_by_symbol() {
     let redis = Redis::start().await;
     let gateway = TestGateway::on(&redis, |config| {
-        config.shards = 1;
-        config.max_outbox_bytes = 20_000;
+        config.process.shards = 1;
+        config.delivery.max_outbox_bytes = 20_000;
     })
     .await;
     let mut witness = gateway.subscriber(&["END"]).await;

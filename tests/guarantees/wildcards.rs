@@ -7,7 +7,7 @@ use crate::support::{Client, Redis, TestGateway, trade};
 use serde_json::{Value, json};
 
 async fn gateway(redis: &Redis) -> TestGateway {
-    TestGateway::on(redis, |config| config.shards = 2).await
+    TestGateway::on(redis, |config| config.process.shards = 2).await
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -105,7 +105,7 @@ async fn all_in_order(mut client: Client, trades: u64, symbols: u64, wanted: imp
 #[tokio::test(flavor = "multi_thread")]
 async fn a_pattern_is_one_subscription_and_leaves_nothing_behind() {
     let redis = Redis::start().await;
-    let gateway = TestGateway::on(&redis, |config| config.max_symbols_per_client = 2).await;
+    let gateway = TestGateway::on(&redis, |config| config.clients.max_symbols_per_client = 2).await;
     let mut worker = redis.publisher().await;
     let mut client = gateway.subscriber(&["A*", "B*"]).await;
     client.send(r#"{"action":"subscribe","symbols":["C"]}"#).await;
@@ -137,7 +137,7 @@ async fn in_the_url_and_where_they_are_not_allowed() {
     assert_eq!(client.json().await["data"]["subscribed"], json!(["B*", "AAPL"]));
     redis.publisher().await.numbered("BTC", 1).await;
     client.gets("BTC", 1).await;
-    let strict = TestGateway::on(&redis, |config| config.allow_wildcard = false).await;
+    let strict = TestGateway::on(&redis, |config| config.clients.allow_wildcard = false).await;
     let mut client = strict.client().await;
     client.send(r#"{"action":"subscribe","symbols":["AAPL","B*"]}"#).await;
     let refusal = client.json().await;
@@ -153,8 +153,8 @@ async fn losses_are_announced_by_symbol() {
     const TRADES: u64 = 20_000;
     let redis = Redis::start().await;
     let gateway = TestGateway::on(&redis, |config| {
-        config.shards = 1;
-        config.max_outbox_bytes = 20_000;
+        config.process.shards = 1;
+        config.delivery.max_outbox_bytes = 20_000;
     })
     .await;
     let mut worker = redis.publisher().await;

@@ -15,7 +15,7 @@ use ws_gateway::gateway::Gateway;
 async fn gateway(redis: &Redis, listen: Option<SocketAddr>) -> Gateway {
     let mut config = Config::for_tests();
     config.upstream = Upstream::from_url(&redis.url()).unwrap();
-    config.listen = listen.unwrap_or(config.listen);
+    config.server.listen = listen.unwrap_or(config.server.listen);
     Gateway::build(config).await.unwrap()
 }
 

@@ -46,18 +46,18 @@ impl Server {
 
     /// Starts with that configuration and those bounds.
     pub(crate) fn with(config: &Config, bounds: Bounds) -> Self {
-        Self::of(config, bounds, State::new(config.server_id.clone(), 2))
+        Self::of(config, bounds, State::new(config.server.server_id.clone(), 2))
     }
 
     /// Starts with that state as well.
     pub(crate) fn of(config: &Config, bounds: Bounds, state: State) -> Self {
         let state = Arc::new(state);
-        let admission = Admission::new(config.max_connections);
+        let admission = Admission::new(config.server.max_connections);
         let (sender, clients) = mpsc::unbounded_channel();
         let adopt = Arc::new(Collect(Mutex::new(sender)));
         let mut http = Http::new(config, Arc::clone(&state), Arc::clone(&admission), adopt);
         http.bounds = bounds;
-        let listener = bind(config.listen).unwrap();
+        let listener = bind(config.server.listen).unwrap();
         let address = listener.local_addr().unwrap();
         let stop = CancellationToken::new();
         let served = tokio::spawn(serve(listener, Arc::new(http), stop.clone()));

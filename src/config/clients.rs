@@ -1,0 +1,79 @@
+//! What one client may do.
+
+use std::num::NonZeroUsize;
+
+use super::setting::{Group, Preset, Setting, Unit, Value, Zero};
+use crate::limits::{
+    MAX_MESSAGE_DEFAULT_BYTES, MAX_MESSAGE_MAX_BYTES, MAX_MESSAGE_MIN_BYTES, MAX_SYMBOLS_DEFAULT,
+    MAX_SYMBOLS_MAX, MESSAGES_PER_SECOND_MAX,
+};
+
+/// What one client may do.
+#[derive(Debug, Clone)]
+pub struct Clients {
+    /// `MAX_SYMBOLS_PER_CLIENT`.
+    pub max_symbols_per_client: usize,
+    /// `ALLOW_WILDCARD`.
+    pub allow_wildcard: bool,
+    /// `MAX_MESSAGE_SIZE`.
+    pub max_message_bytes: usize,
+    /// `MAX_MESSAGES_PER_SECOND`; `None` = no limit.
+    pub max_messages_per_second: Option<NonZeroUsize>,
+}
+
+impl Default for Clients {
+    fn default() -> Self {
+        Self {
+            max_symbols_per_client: MAX_SYMBOLS_DEFAULT as usize,
+            allow_wildcard: true,
+            max_message_bytes: MAX_MESSAGE_DEFAULT_BYTES,
+            max_messages_per_second: None,
+        }
+    }
+}
+
+pub(super) const GROUP: Group = Group {
+    title: "What one client may do",
+    settings: &[
+        Setting {
+            env: "MAX_SYMBOLS_PER_CLIENT",
+            flag: "max-symbols-per-client",
+            unit: Unit::Number { min: 1, max: MAX_SYMBOLS_MAX },
+            zero: Zero::Refused,
+            preset: Preset::Fixed,
+            help: "Subscriptions that one client may have.",
+            set: |config, given| given.store(&mut config.clients.max_symbols_per_client),
+            show: |config, unit| config.clients.max_symbols_per_client.show(unit),
+        },
+        Setting {
+            env: "ALLOW_WILDCARD",
+            flag: "allow-wildcard",
+            unit: Unit::Switch,
+            zero: Zero::False,
+            preset: Preset::Fixed,
+            help: "Whether clients may subscribe to `*`, every symbol, and to `BTC-*`, every symbol that begins so.",
+            set: |config, given| given.store(&mut config.clients.allow_wildcard),
+            show: |config, unit| config.clients.allow_wildcard.show(unit),
+        },
+        Setting {
+            env: "MAX_MESSAGE_SIZE",
+            flag: "max-message-size",
+            unit: Unit::Bytes { min: MAX_MESSAGE_MIN_BYTES, max: MAX_MESSAGE_MAX_BYTES },
+            zero: Zero::Refused,
+            preset: Preset::Fixed,
+            help: "Largest message that a client may send; a larger one closes it with 1009.",
+            set: |config, given| given.store(&mut config.clients.max_message_bytes),
+            show: |config, unit| config.clients.max_message_bytes.show(unit),
+        },
+        Setting {
+            env: "MAX_MESSAGES_PER_SECOND",
+            flag: "max-messages-per-second",
+            unit: Unit::Number { min: 1, max: MESSAGES_PER_SECOND_MAX },
+            zero: Zero::Off,
+            preset: Preset::Fixed,
+            help: "Messages that one client may send a second; more are answered RATE_LIMIT_EXCEEDED.",
+            set: |config, given| given.store(&mut config.clients.max_messages_per_second),
+            show: |config, unit| config.clients.max_messages_per_second.show(unit),
+        },
+    ],
+};

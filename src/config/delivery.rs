@@ -1,0 +1,149 @@
+//! How events reach clients, and what becomes of clients that don't take them.
+
+use std::time::Duration;
+
+use super::SlowClientPolicy;
+use super::setting::{Given, Group, Preset, Setting, Unit, Value, Zero};
+use super::units::Period;
+use crate::limits::{
+    FLUSH_INTERVAL_MAX_MS, HEARTBEAT_MIN_MS, MAX_BACKLOG_DEFAULT_BYTES, MAX_BACKLOG_MAX_BYTES,
+    MAX_MISSED_PONGS_DEFAULT, MAX_OUTBOX_DEFAULT_BYTES, MAX_OUTBOX_MAX_BYTES, PING_INTERVAL_DEFAULT_MS,
+    PONG_TIMEOUT_DEFAULT_MS, STALL_TIMEOUT_DEFAULT_MS, TIME_MAX_MS,
+};
+
+/// How events reach clients, and what becomes of clients that don't take them.
+#[derive(Debug, Clone)]
+pub struct Delivery {
+    /// `SLOW_CLIENT_POLICY`.
+    pub slow_client_policy: SlowClientPolicy,
+    /// `MAX_OUTBOX_BYTES`.
+    pub max_outbox_bytes: usize,
+    /// `MAX_BACKLOG_BYTES`.
+    pub max_backlog_bytes: usize,
+    /// `STALL_TIMEOUT`.
+    pub stall_timeout: Duration,
+    /// `FLUSH_INTERVAL`; `None` = frames leave at once.
+    pub flush_interval: Option<Period>,
+    /// `PING_INTERVAL`.
+    pub ping_interval: Duration,
+    /// `PONG_TIMEOUT`, at most `ping_interval`.
+    pub pong_timeout: Duration,
+    /// `MAX_MISSED_PONGS`.
+    pub max_missed_pongs: u32,
+}
+
+impl Default for Delivery {
+    fn default() -> Self {
+        Self {
+            slow_client_policy: SlowClientPolicy::Skip,
+            max_outbox_bytes: MAX_OUTBOX_DEFAULT_BYTES,
+            max_backlog_bytes: MAX_BACKLOG_DEFAULT_BYTES,
+            stall_timeout: Duration::from_millis(STALL_TIMEOUT_DEFAULT_MS),
+            flush_interval: None,
+            ping_interval: Duration::from_millis(PING_INTERVAL_DEFAULT_MS),
+            pong_timeout: Duration::from_millis(PONG_TIMEOUT_DEFAULT_MS),
+            max_missed_pongs: MAX_MISSED_PONGS_DEFAULT as u32,
+        }
+    }
+}
+
+/// A time that a shard's timing wheel can keep.
+const PATIENCE: Unit = Unit::Time { min_ms: HEARTBEAT_MIN_MS, max_ms: TIME_MAX_MS };
+
+pub(super) const GROUP: Group = Group {
+    title: "Slow clients and dead ones",
+    settings: &[
+        Setting {
+            env: "SLOW_CLIENT_POLICY",
+            flag: "slow-client-policy",
+            unit: Unit::Choice(&["skip", "conflate", "disconnect"]),
+            zero: Zero::Refused,
+            preset: Preset::Fixed,
+            help: "What happens to a client whose outbox is full, unless it has said itself (onSlow): skip its oldest \
+                   events and tell it how many, conflate to the latest event of each topic until it has caught up, or \
+                   disconnect it with 1013.",
+            set: |config, given| given.store(&mut config.delivery.slow_client_policy),
+            show: |config, unit| config.delivery.slow_client_policy.show(unit),
+        },
+        Setting {
+            env: "MAX_OUTBOX_BYTES",
+            flag: "max-outbox-bytes",
+            unit: Unit::Bytes { min: 1024, max: MAX_OUTBOX_MAX_BYTES },
+            zero: Zero::Refused,
+            preset: Preset::Fixed,
+            help: "Frames that may wait for one client; they are shared, so most of it is no memory of its own.",
+            set: |config, given| given.store(&mut config.delivery.max_outbox_bytes),
+            show: |config, unit| config.delivery.max_outbox_bytes.show(unit),
+        },
+        Setting {
+            env: "MAX_BACKLOG_BYTES",
+            flag: "max-backlog-bytes",
+            unit: Unit::Bytes { min: 1024, max: MAX_BACKLOG_MAX_BYTES },
+            zero: Zero::Refused,
+            preset: Preset::Fixed,
+            help: "Memory of frames that wait, all clients together.",
+            set: |config, given| given.store(&mut config.delivery.max_backlog_bytes),
+            show: |config, unit| config.delivery.max_backlog_bytes.show(unit),
+        },
+        Setting {
+            env: "STALL_TIMEOUT",
+            flag: "stall-timeout",
+            unit: PATIENCE,
+            zero: Zero::Refused,
+            preset: Preset::Fixed,
+            help: "A client that takes not one byte for so long while data waits is cut off.",
+            set: |config, given| given.store(&mut config.delivery.stall_timeout),
+            show: |config, unit| config.delivery.stall_timeout.show(unit),
+        },
+        Setting {
+            env: "FLUSH_INTERVAL",
+            flag: "flush-interval",
+            unit: Unit::Time { min_ms: 1, max_ms: FLUSH_INTERVAL_MAX_MS },
+            zero: Zero::Off,
+            preset: Preset::Fixed,
+            help: "Collects frames for so long before writing: fewer writes for more latency. Off, frames leave at once.",
+            set: |config, given| given.store(&mut config.delivery.flush_interval),
+            show: |config, unit| config.delivery.flush_interval.show(unit),
+        },
+        Setting {
+            env: "PING_INTERVAL",
+            flag: "ping-interval",
+            unit: PATIENCE,
+            zero: Zero::Refused,
+            preset: Preset::Fixed,
+            help: "Time between two WebSocket pings to a client.",
+            set: |config, given| given.store(&mut config.delivery.ping_interval),
+            show: |config, unit| config.delivery.ping_interval.show(unit),
+        },
+        Setting {
+            env: "PONG_TIMEOUT",
+            flag: "pong-timeout",
+            unit: PATIENCE,
+            zero: Zero::Refused,
+            preset: Preset::Fixed,
+            help: "Silence after a ping that counts as a miss; at most PING_INTERVAL.",
+            set: |config, given| given.store(&mut config.delivery.pong_timeout),
+            show: |config, unit| config.delivery.pong_timeout.show(unit),
+        },
+        Setting {
+            env: "MAX_MISSED_PONGS",
+            flag: "max-missed-pongs",
+            unit: Unit::Number { min: 1, max: 1000 },
+            zero: Zero::Refused,
+            preset: Preset::Fixed,
+            help: "Misses in a row after which a client is dropped.",
+            set: |config, given| given.store(&mut config.delivery.max_missed_pongs),
+            show: |config, unit| config.delivery.max_missed_pongs.show(unit),
+        },
+    ],
+};
+
+impl Value for SlowClientPolicy {
+    fn read(given: &Given<'_>) -> Option<Self> {
+        Self::parse(given.text)
+    }
+
+    fn show(&self, _: &Unit) -> String {
+        self.word().to_owned()
+    }
+}

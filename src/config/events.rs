@@ -1,0 +1,107 @@
+//! What workers publish.
+
+use super::setting::{Given, Group, Preset, Setting, Unit, Value, Zero};
+use super::units::Period;
+use super::{CHANNEL_TEXT, values};
+use crate::limits::{
+    CHANNEL_PREFIX_DEFAULT, MAX_EVENT_DEFAULT_BYTES, MAX_EVENT_MAX_BYTES, MAX_EVENT_MIN_BYTES,
+    STALE_AFTER_DEFAULT_MS, TIME_MAX_MS,
+};
+use crate::market::EventTypes;
+
+/// What workers publish.
+#[derive(Debug, Clone)]
+pub struct Events {
+    /// `CHANNEL_PREFIX`.
+    pub channel_prefix: String,
+    /// `CHANNEL_TYPES`; at least one.
+    pub channel_types: EventTypes,
+    /// `MAX_EVENT_BYTES`.
+    pub max_event_bytes: usize,
+    /// `DEDUPLICATE`.
+    pub deduplicate: bool,
+    /// `STALE_AFTER`; `None` = no topic is ever stale.
+    pub stale_after: Option<Period>,
+}
+
+impl Default for Events {
+    fn default() -> Self {
+        Self {
+            channel_prefix: CHANNEL_PREFIX_DEFAULT.to_owned(),
+            channel_types: EventTypes::TRADE,
+            max_event_bytes: MAX_EVENT_DEFAULT_BYTES,
+            deduplicate: true,
+            stale_after: Period::from_ms(STALE_AFTER_DEFAULT_MS),
+        }
+    }
+}
+
+pub(super) const GROUP: Group = Group {
+    title: "What workers publish",
+    settings: &[
+        Setting {
+            env: "CHANNEL_PREFIX",
+            flag: "channel-prefix",
+            unit: CHANNEL_TEXT,
+            zero: Zero::Refused,
+            preset: Preset::Fixed,
+            help: "What the workers' channels begin with, before `trade:AAPL`.",
+            set: |config, given| {
+                config.events.channel_prefix = values::channel_prefix(given.text)?;
+                Some(())
+            },
+            show: |config, _| config.events.channel_prefix.clone(),
+        },
+        Setting {
+            env: "CHANNEL_TYPES",
+            flag: "channel-types",
+            unit: Unit::Text("a comma-separated list of trade, quote, candle, news, halt"),
+            zero: Zero::Refused,
+            preset: Preset::Fixed,
+            help: "Types of events to carry: one pattern each is subscribed to, and clients may ask for them.",
+            set: |config, given| given.store(&mut config.events.channel_types),
+            show: |config, unit| config.events.channel_types.show(unit),
+        },
+        Setting {
+            env: "MAX_EVENT_BYTES",
+            flag: "max-event-bytes",
+            unit: Unit::Bytes { min: MAX_EVENT_MIN_BYTES, max: MAX_EVENT_MAX_BYTES },
+            zero: Zero::Refused,
+            preset: Preset::Fixed,
+            help: "Largest event that a worker may publish; a larger one is dropped and counted.",
+            set: |config, given| given.store(&mut config.events.max_event_bytes),
+            show: |config, unit| config.events.max_event_bytes.show(unit),
+        },
+        Setting {
+            env: "DEDUPLICATE",
+            flag: "deduplicate",
+            unit: Unit::Switch,
+            zero: Zero::False,
+            preset: Preset::Fixed,
+            help: "Whether an event whose `seq` is not above the topic's last one is dropped as a repeat; one with a \
+                   newer `timestamp` never is: its worker counts anew.",
+            set: |config, given| given.store(&mut config.events.deduplicate),
+            show: |config, unit| config.events.deduplicate.show(unit),
+        },
+        Setting {
+            env: "STALE_AFTER",
+            flag: "stale-after",
+            unit: Unit::Time { min_ms: 1, max_ms: TIME_MAX_MS },
+            zero: Zero::Off,
+            preset: Preset::Fixed,
+            help: "Silence after which a topic with subscribers counts as stale in /stats and metrics.",
+            set: |config, given| given.store(&mut config.events.stale_after),
+            show: |config, unit| config.events.stale_after.show(unit),
+        },
+    ],
+};
+
+impl Value for EventTypes {
+    fn read(given: &Given<'_>) -> Option<Self> {
+        values::channel_types(given.text)
+    }
+
+    fn show(&self, _: &Unit) -> String {
+        self.to_string()
+    }
+}

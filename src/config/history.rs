@@ -1,0 +1,87 @@
+//! What is remembered for clients that come later.
+
+use std::num::NonZeroUsize;
+
+use super::setting::{Group, Preset, Setting, Unit, Value, Zero};
+use super::{CHANNEL_TEXT, values};
+use crate::limits::{
+    LAST_VALUE_TOPICS_DEFAULT, LAST_VALUE_TOPICS_MAX, REPLAY_DEFAULT_BYTES, REPLAY_EVENTS_DEFAULT,
+    REPLAY_EVENTS_MAX, REPLAY_MAX_MAX_BYTES,
+};
+
+/// What is remembered for clients that come later.
+#[derive(Debug, Clone)]
+pub struct History {
+    /// `LAST_VALUE_MAX_TOPICS`; `None` = only topics with subscribers are remembered.
+    pub last_value_max_topics: Option<NonZeroUsize>,
+    /// `LAST_VALUE_KEY`.
+    pub last_value_key: Option<String>,
+    /// `REPLAY_EVENTS_PER_TOPIC`; `None` = nothing can be resumed.
+    pub replay_events_per_topic: Option<NonZeroUsize>,
+    /// `REPLAY_MAX_BYTES`; `None` = nothing can be resumed.
+    pub replay_max_bytes: Option<NonZeroUsize>,
+}
+
+impl Default for History {
+    fn default() -> Self {
+        Self {
+            last_value_max_topics: NonZeroUsize::new(LAST_VALUE_TOPICS_DEFAULT as usize),
+            last_value_key: None,
+            replay_events_per_topic: NonZeroUsize::new(REPLAY_EVENTS_DEFAULT as usize),
+            replay_max_bytes: NonZeroUsize::new(REPLAY_DEFAULT_BYTES),
+        }
+    }
+}
+
+pub(super) const GROUP: Group = Group {
+    title: "What is remembered",
+    settings: &[
+        Setting {
+            env: "LAST_VALUE_MAX_TOPICS",
+            flag: "last-value-max-topics",
+            unit: Unit::Number { min: 1, max: LAST_VALUE_TOPICS_MAX },
+            zero: Zero::Off,
+            preset: Preset::Fixed,
+            help: "Topics (a type and a symbol each) whose last and recent events are remembered for snapshots and \
+                   resuming, wanted or not.",
+            set: |config, given| given.store(&mut config.history.last_value_max_topics),
+            show: |config, unit| config.history.last_value_max_topics.show(unit),
+        },
+        Setting {
+            env: "LAST_VALUE_KEY",
+            flag: "last-value-key",
+            unit: CHANNEL_TEXT,
+            zero: Zero::Refused,
+            preset: Preset::Computed("none"),
+            help: "What the Redis keys begin with in which workers keep each symbol's last event, such as `last:trade:`; \
+                   looked up for the snapshot of a symbol of which no event has come yet. Trades only, unless it has \
+                   `{type}` in it.",
+            set: |config, given| {
+                config.history.last_value_key = Some(values::channel_prefix(given.text)?);
+                Some(())
+            },
+            show: |config, _| config.history.last_value_key.clone().unwrap_or_default(),
+        },
+        Setting {
+            env: "REPLAY_EVENTS_PER_TOPIC",
+            flag: "replay-events-per-topic",
+            unit: Unit::Number { min: 1, max: REPLAY_EVENTS_MAX },
+            zero: Zero::Off,
+            preset: Preset::Fixed,
+            help: "Events with a `seq` that a client which resumes a topic can be behind at most. Off, no client can resume.",
+            set: |config, given| given.store(&mut config.history.replay_events_per_topic),
+            show: |config, unit| config.history.replay_events_per_topic.show(unit),
+        },
+        Setting {
+            env: "REPLAY_MAX_BYTES",
+            flag: "replay-max-bytes",
+            unit: Unit::Bytes { min: 1, max: REPLAY_MAX_MAX_BYTES },
+            zero: Zero::Off,
+            preset: Preset::Fixed,
+            help: "Memory of the events that can be resumed, all topics together, taken as it fills. Off, no client can \
+                   resume.",
+            set: |config, given| given.store(&mut config.history.replay_max_bytes),
+            show: |config, unit| config.history.replay_max_bytes.show(unit),
+        },
+    ],
+};

@@ -1,0 +1,137 @@
+//! The process: its threads, its end, its log.
+
+use std::time::Duration;
+
+use super::setting::{Given, Group, Preset, Setting, Unit, Value, Zero};
+use super::units::Period;
+use super::values;
+use crate::limits::{
+    DRAIN_TIMEOUT_DEFAULT_MS, DRAIN_TIMEOUT_MAX_MS, SHARDS_MAX, STATS_INTERVAL_DEFAULT_MS, TIME_MAX_MS,
+};
+
+/// The process: its threads, its end, its log.
+#[derive(Debug, Clone)]
+pub struct Process {
+    /// `SHARDS`.
+    pub shards: usize,
+    /// `DRAIN_TIMEOUT`; zero = no client gets any time.
+    pub drain_timeout: Duration,
+    /// `DEMO`.
+    pub demo: bool,
+    /// `STATS_INTERVAL`; `None` = no lines.
+    pub stats_interval: Option<Period>,
+    /// `LOG_FORMAT`.
+    pub log_format: LogFormat,
+    /// `RUST_LOG`.
+    pub log_filter: String,
+}
+
+/// How log lines look.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LogFormat {
+    /// For people.
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+impl Default for Process {
+    fn default() -> Self {
+        Self {
+            shards: std::thread::available_parallelism().map_or(1, |cores| cores.get().min(SHARDS_MAX)),
+            drain_timeout: Duration::from_millis(DRAIN_TIMEOUT_DEFAULT_MS),
+            demo: false,
+            stats_interval: Period::from_ms(STATS_INTERVAL_DEFAULT_MS),
+            log_format: LogFormat::Text,
+            log_filter: "info".to_owned(),
+        }
+    }
+}
+
+pub(super) const GROUP: Group = Group {
+    title: "The process and its log",
+    settings: &[
+        Setting {
+            env: "SHARDS",
+            flag: "shards",
+            unit: Unit::Number { min: 1, max: SHARDS_MAX as u64 },
+            zero: Zero::Refused,
+            preset: Preset::Computed("one for each core"),
+            help: "Threads that serve clients.",
+            set: |config, given| given.store(&mut config.process.shards),
+            show: |config, unit| config.process.shards.show(unit),
+        },
+        Setting {
+            env: "DRAIN_TIMEOUT",
+            flag: "drain-timeout",
+            unit: Unit::Time { min_ms: 1, max_ms: DRAIN_TIMEOUT_MAX_MS },
+            zero: Zero::Zero,
+            preset: Preset::Fixed,
+            help: "What clients get to take what is queued when the gateway stops.",
+            set: |config, given| given.store(&mut config.process.drain_timeout),
+            show: |config, unit| config.process.drain_timeout.show(unit),
+        },
+        Setting {
+            env: "DEMO",
+            flag: "demo",
+            unit: Unit::Switch,
+            zero: Zero::False,
+            preset: Preset::Fixed,
+            help: "Publish invented events of CHANNEL_TYPES, to see the gateway work.",
+            set: |config, given| given.store(&mut config.process.demo),
+            show: |config, unit| config.process.demo.show(unit),
+        },
+        Setting {
+            env: "STATS_INTERVAL",
+            flag: "stats-interval",
+            unit: Unit::Time { min_ms: 1, max_ms: TIME_MAX_MS },
+            zero: Zero::Off,
+            preset: Preset::Fixed,
+            help: "Time between two lines of statistics in the log.",
+            set: |config, given| given.store(&mut config.process.stats_interval),
+            show: |config, unit| config.process.stats_interval.show(unit),
+        },
+        Setting {
+            env: "LOG_FORMAT",
+            flag: "log-format",
+            unit: Unit::Choice(&["text", "json"]),
+            zero: Zero::Refused,
+            preset: Preset::Fixed,
+            help: "How log lines look.",
+            set: |config, given| given.store(&mut config.process.log_format),
+            show: |config, unit| config.process.log_format.show(unit),
+        },
+        Setting {
+            env: "RUST_LOG",
+            flag: "log",
+            unit: Unit::Text("a level (error, warn, info, debug, trace, off) or target=level,…"),
+            zero: Zero::Refused,
+            preset: Preset::Fixed,
+            help: "What is logged.",
+            set: |config, given| {
+                config.process.log_filter = values::log_filter(given.text)?;
+                Some(())
+            },
+            show: |config, _| config.process.log_filter.clone(),
+        },
+    ],
+};
+
+impl LogFormat {
+    const fn word(self) -> &'static str {
+        match self {
+            Self::Text => "text",
+            Self::Json => "json",
+        }
+    }
+}
+
+impl Value for LogFormat {
+    fn read(given: &Given<'_>) -> Option<Self> {
+        [Self::Text, Self::Json].into_iter().find(|format| format.word() == given.text)
+    }
+
+    fn show(&self, _: &Unit) -> String {
+        self.word().to_owned()
+    }
+}

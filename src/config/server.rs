@@ -1,0 +1,109 @@
+//! Where clients connect, and how many.
+
+use std::net::{Ipv4Addr, SocketAddr};
+
+use super::open_files::open_file_limit;
+use super::setting::{Group, Preset, Setting, Unit, Value, Zero};
+use super::{ADDRESS, PORT, values};
+use crate::limits::{MAX_CONNECTIONS_MAX, PORT_DEFAULT, connections_for};
+
+/// Where clients connect, and how many.
+#[derive(Debug, Clone)]
+pub struct Server {
+    /// `WS_HOST` and `WS_PORT`.
+    pub listen: SocketAddr,
+    /// `SERVER_ID`.
+    pub server_id: String,
+    /// `MAX_CONNECTIONS`.
+    pub max_connections: usize,
+    /// The open-file limit, which bounds all connections together.
+    pub open_files: u64,
+    /// `ALLOWED_ORIGINS`, each as [`origin`](super::origin) normalises it; `None` = any.
+    pub allowed_origins: Option<Vec<String>>,
+}
+
+impl Default for Server {
+    /// `max_connections` follows the open-file limit as it is.
+    fn default() -> Self {
+        Self {
+            listen: (Ipv4Addr::UNSPECIFIED, PORT_DEFAULT).into(),
+            server_id: format!("ws-gateway-{:08x}", fastrand::u32(..)),
+            max_connections: connections_for(open_file_limit()),
+            open_files: open_file_limit(),
+            allowed_origins: None,
+        }
+    }
+}
+
+pub(super) const GROUP: Group = Group {
+    title: "Where clients connect",
+    settings: &[
+        Setting {
+            env: "WS_PORT",
+            flag: "ws-port",
+            unit: PORT,
+            zero: Zero::AnyFreePort,
+            preset: Preset::Fixed,
+            help: "Port for WebSocket and HTTP.",
+            set: |config, given| {
+                config.server.listen.set_port(u16::read(given)?);
+                Some(())
+            },
+            show: |config, _| config.server.listen.port().to_string(),
+        },
+        Setting {
+            env: "WS_HOST",
+            flag: "ws-host",
+            unit: ADDRESS,
+            zero: Zero::Refused,
+            preset: Preset::Fixed,
+            help: "Address to listen on; `::` takes IPv6 and IPv4.",
+            set: |config, given| {
+                config.server.listen.set_ip(values::address(given.text)?);
+                Some(())
+            },
+            show: |config, _| config.server.listen.ip().to_string(),
+        },
+        Setting {
+            env: "SERVER_ID",
+            flag: "server-id",
+            unit: Unit::Text("1 to 64 of A-Z a-z 0-9 . _ : -"),
+            zero: Zero::Text,
+            preset: Preset::Computed("ws-gateway- and 8 random hex digits"),
+            help: "Name of this process in health, logs and the X-Server-Id header.",
+            set: |config, given| {
+                config.server.server_id = values::server_id(given.text)?;
+                Some(())
+            },
+            show: |config, _| config.server.server_id.clone(),
+        },
+        Setting {
+            env: "MAX_CONNECTIONS",
+            flag: "max-connections",
+            unit: Unit::Number { min: 1, max: MAX_CONNECTIONS_MAX as u64 },
+            zero: Zero::Refused,
+            preset: Preset::Computed("the open-file limit less a reserve"),
+            help: "WebSocket clients at a time; one more is answered 503. The soft open-file limit is raised to the hard \
+                   one at the start.",
+            set: |config, given| given.store(&mut config.server.max_connections),
+            show: |config, unit| config.server.max_connections.show(unit),
+        },
+        Setting {
+            env: "ALLOWED_ORIGINS",
+            flag: "allowed-origins",
+            unit: Unit::Text("origins such as https://app.example.com, separated by commas, or *"),
+            zero: Zero::Refused,
+            preset: Preset::Computed("any"),
+            help: "Web pages that may connect, by their Origin; others are answered 403. Clients that send no Origin \
+                   aren't browsers and are let in.",
+            set: |config, given| {
+                config.server.allowed_origins = values::origins(given.text)?;
+                Some(())
+            },
+            show: |config, _| {
+                let list = config.server.allowed_origins.as_ref();
+                list.map_or_else(|| "*".to_owned(), |list| list.join(","))
+            },
+        },
+    ],
+};

@@ -1,0 +1,280 @@
+//! What a setting is: a row that knows its names, its values, and its place in the [`Config`].
+
+use std::num::NonZeroUsize;
+use std::time::Duration;
+
+use super::Config;
+use super::units::{self, Period, show_size, show_time};
+
+/// One setting: an environment variable and a flag of the same meaning.
+#[derive(Debug)]
+pub struct Setting {
+    /// The environment variable.
+    pub env: &'static str,
+    /// The flag, without its dashes.
+    pub flag: &'static str,
+    /// What its values are, and which are allowed.
+    pub unit: Unit,
+    /// What a value of 0 means.
+    pub zero: Zero,
+    /// What it is when it isn't set.
+    pub preset: Preset,
+    /// What it does, in a sentence or two.
+    pub help: &'static str,
+    /// Takes a value over; `None` if it isn't allowed.
+    pub(super) set: fn(&mut Config, &Given<'_>) -> Option<()>,
+    /// The value in effect, as text that may be printed and, unless it is a secret, be set again.
+    pub(super) show: fn(&Config, &Unit) -> String,
+}
+
+/// Settings that belong together: a field of [`Config`].
+#[derive(Debug)]
+pub struct Group {
+    /// What they are about, as a heading.
+    pub title: &'static str,
+    /// The settings, in the order in which people meet them.
+    pub settings: &'static [Setting],
+}
+
+/// What the values of a setting are, and which are allowed; [`Zero`] says whether 0 is.
+#[derive(Debug, Clone, Copy)]
+pub enum Unit {
+    /// A whole number.
+    Number {
+        /// Least, but for 0.
+        min: u64,
+        /// Most.
+        max: u64,
+    },
+    /// A size: `65536`, `64k`, `64KiB`, `4MiB`, `4mb`; k, M and G are powers of 1024.
+    Bytes {
+        /// Least, but for 0.
+        min: usize,
+        /// Most.
+        max: usize,
+    },
+    /// A time: `500` (milliseconds), `500ms`, `30s`, `5m`, `1h`.
+    Time {
+        /// Least in milliseconds, but for 0.
+        min_ms: u64,
+        /// Most, in milliseconds.
+        max_ms: u64,
+    },
+    /// One of a few words.
+    Choice(&'static [&'static str]),
+    /// Text; says what is allowed.
+    Text(&'static str),
+    /// Text that is never printed.
+    Secret(&'static str),
+    /// On or off; as a flag it needs no value.
+    Switch,
+}
+
+/// What a value of 0 means.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Zero {
+    /// What the setting is about doesn't happen at all. Such a setting's field is an `Option` of something above zero.
+    Off,
+    /// Itself: no time, no bytes.
+    Zero,
+    /// Any port that is free.
+    AnyFreePort,
+    /// The value isn't allowed.
+    Refused,
+    /// `false`.
+    False,
+    /// A text like any other.
+    Text,
+}
+
+/// What a setting is when it isn't set.
+#[derive(Debug, Clone, Copy)]
+pub enum Preset {
+    /// What `Config::default()` has.
+    Fixed,
+    /// Found out at the start; says how.
+    Computed(&'static str),
+}
+
+/// A setting's value as it was written.
+#[derive(Debug)]
+pub(super) struct Given<'a> {
+    pub(super) setting: &'a Setting,
+    pub(super) text: &'a str,
+}
+
+/// A type that settings have.
+pub(super) trait Value: Sized {
+    /// Reads it; `None` if it isn't allowed.
+    fn read(given: &Given<'_>) -> Option<Self>;
+
+    /// Shows it so that it can be read again.
+    fn show(&self, unit: &Unit) -> String;
+}
+
+impl Setting {
+    /// The default as text: a value that may be written back, or how it is found out.
+    pub fn default_text(&self) -> String {
+        match self.preset {
+            Preset::Fixed => (self.show)(&Config::default(), &self.unit),
+            Preset::Computed(how) => how.to_owned(),
+        }
+    }
+
+    /// What is allowed, as a phrase for error messages.
+    pub fn allowed(&self) -> String {
+        match self.zero {
+            Zero::Off => format!("{}, or 0 (off)", self.unit.allowed()),
+            Zero::Zero => format!("{}, or 0", self.unit.allowed()),
+            Zero::AnyFreePort => format!("{}, or 0 (any free port)", self.unit.allowed()),
+            Zero::Refused | Zero::False | Zero::Text => self.unit.allowed(),
+        }
+    }
+}
+
+impl Unit {
+    fn allowed(&self) -> String {
+        match *self {
+            Self::Number { min, max } => format!("a whole number from {min} to {max}"),
+            Self::Bytes { min, max } => {
+                let (min, max) = (show_size(min as u64), show_size(max as u64));
+                format!("a size from {min} to {max}, such as 65536, 64KiB or 4MiB")
+            }
+            Self::Time { min_ms, max_ms } => {
+                let [min, max] = [min_ms, max_ms].map(|ms| show_time(Duration::from_millis(ms)));
+                format!("a time from {min} to {max}, such as 500 (milliseconds), 30s or 5m")
+            }
+            Self::Choice(words) => words.join(" or "),
+            Self::Text(what) | Self::Secret(what) => what.to_owned(),
+            Self::Switch => "true or false".to_owned(),
+        }
+    }
+
+    fn show(&self, number: u64) -> String {
+        match self {
+            Self::Bytes { .. } => show_size(number),
+            Self::Time { .. } => show_time(Duration::from_millis(number)),
+            _ => number.to_string(),
+        }
+    }
+
+    /// The word that stands for a value in `--help`.
+    pub(super) fn placeholder(&self) -> &'static str {
+        match self {
+            Self::Number { .. } => "N",
+            Self::Bytes { .. } => "SIZE",
+            Self::Time { .. } => "TIME",
+            Self::Choice(_) => "WORD",
+            Self::Text(_) | Self::Secret(_) => "TEXT",
+            Self::Switch => "BOOL",
+        }
+    }
+}
+
+impl Zero {
+    /// As the documents have it.
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Off => "off",
+            Self::Zero => "zero",
+            Self::AnyFreePort => "any free port",
+            Self::Refused => "refused",
+            Self::False => "false",
+            Self::Text => "text",
+        }
+    }
+}
+
+impl Given<'_> {
+    /// Reads the value into its field.
+    pub(super) fn store<V: Value>(&self, field: &mut V) -> Option<()> {
+        *field = V::read(self)?;
+        Some(())
+    }
+
+    /// A number within the bounds, in the setting's smallest unit, where 0 is a number like any other.
+    fn number(&self) -> Option<u64> {
+        self.bounded(|zero| matches!(zero, Zero::Zero | Zero::AnyFreePort))
+    }
+
+    /// A number within the bounds, in the setting's smallest unit, or 0 for off.
+    fn number_or_off(&self) -> Option<u64> {
+        self.bounded(|zero| zero == Zero::Off)
+    }
+
+    fn bounded(&self, may_be_zero: impl Fn(Zero) -> bool) -> Option<u64> {
+        let (value, min, max) = match self.setting.unit {
+            Unit::Number { min, max } => (units::number(self.text)?, min, max),
+            Unit::Bytes { min, max } => (units::size(self.text)?, min as u64, max as u64),
+            Unit::Time { min_ms, max_ms } => {
+                (units::time(self.text)?.as_millis().try_into().ok()?, min_ms, max_ms)
+            }
+            Unit::Choice(_) | Unit::Text(_) | Unit::Secret(_) | Unit::Switch => return None,
+        };
+        let is_allowed =
+            if value == 0 { may_be_zero(self.setting.zero) } else { (min..=max).contains(&value) };
+        is_allowed.then_some(value)
+    }
+}
+
+/// Numbers that may be 0 only where that is a number like any other.
+macro_rules! numbers {
+    ($($number:ty),*) => {$(
+        impl Value for $number {
+            fn read(given: &Given<'_>) -> Option<Self> {
+                given.number()?.try_into().ok()
+            }
+
+            fn show(&self, unit: &Unit) -> String {
+                unit.show(*self as u64)
+            }
+        }
+    )*};
+}
+numbers!(u16, u32, usize);
+
+impl Value for Duration {
+    fn read(given: &Given<'_>) -> Option<Self> {
+        given.number().map(Self::from_millis)
+    }
+
+    fn show(&self, unit: &Unit) -> String {
+        unit.show(self.as_millis() as u64)
+    }
+}
+
+/// `None` = off.
+impl Value for Option<NonZeroUsize> {
+    fn read(given: &Given<'_>) -> Option<Self> {
+        Some(NonZeroUsize::new(given.number_or_off()?.try_into().ok()?))
+    }
+
+    fn show(&self, unit: &Unit) -> String {
+        unit.show(self.map_or(0, NonZeroUsize::get) as u64)
+    }
+}
+
+/// `None` = off.
+impl Value for Option<Period> {
+    fn read(given: &Given<'_>) -> Option<Self> {
+        given.number_or_off().map(Period::from_ms)
+    }
+
+    fn show(&self, unit: &Unit) -> String {
+        unit.show(self.map_or(0, |period| period.get().as_millis() as u64))
+    }
+}
+
+impl Value for bool {
+    fn read(given: &Given<'_>) -> Option<Self> {
+        match given.text.to_ascii_lowercase().as_str() {
+            "true" | "1" | "yes" | "on" => Some(true),
+            "false" | "0" | "no" | "off" => Some(false),
+            _ => None,
+        }
+    }
+
+    fn show(&self, _: &Unit) -> String {
+        self.to_string()
+    }
+}

@@ -1,0 +1,140 @@
+//! Values of settings that are text. Pure, but for looking whether a file is there.
+
+use std::net::{IpAddr, Ipv4Addr};
+use std::path::PathBuf;
+
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject;
+use tracing_subscriber::EnvFilter;
+
+use crate::limits::{CHANNEL_PREFIX_BYTES_MAX, SERVER_ID_BYTES_MAX};
+use crate::market::{EventType, EventTypes};
+
+/// A file with at least one certificate in PEM.
+pub(super) fn pem_file(path: &str) -> Option<PathBuf> {
+    let path = PathBuf::from(path);
+    let mut certificates = CertificateDer::pem_file_iter(&path).ok()?;
+    certificates.next()?.ok()?;
+    Some(path)
+}
+
+/// An address to listen on; brackets around IPv6 are taken as URLs have them.
+pub(super) fn address(text: &str) -> Option<IpAddr> {
+    if text.eq_ignore_ascii_case("localhost") {
+        return Some(Ipv4Addr::LOCALHOST.into());
+    }
+    let bare = text.strip_prefix('[').and_then(|rest| rest.strip_suffix(']'));
+    match bare {
+        Some(inner) => inner.parse().ok().map(IpAddr::V6),
+        None => text.parse().ok(),
+    }
+}
+
+/// A name that may go into a header, JSON and a label as it is.
+pub(super) fn server_id(text: &str) -> Option<String> {
+    let fits = (1..=SERVER_ID_BYTES_MAX).contains(&text.len());
+    let plain = text.bytes().all(|b| b.is_ascii_alphanumeric() || b"._:-".contains(&b));
+    (fits && plain).then(|| text.to_owned())
+}
+
+/// A prefix of channels or keys: what Redis would take as part of a pattern isn't allowed, because the subscription is a
+/// pattern. A 0 was meant to turn something off.
+pub(super) fn channel_prefix(text: &str) -> Option<String> {
+    let fits = (1..=CHANNEL_PREFIX_BYTES_MAX).contains(&text.len());
+    let plain = text.bytes().all(|b| b.is_ascii_graphic() && !b"*?[]\\".contains(&b));
+    (fits && plain && text != "0").then(|| text.to_owned())
+}
+
+/// A comma-separated list of types of events, at least one.
+pub(super) fn channel_types(text: &str) -> Option<EventTypes> {
+    let names = text.split(',').map(str::trim).filter(|name| !name.is_empty());
+    let types: Vec<_> = names.map(|name| EventType::parse(name.as_bytes())).collect::<Option<_>>()?;
+    (!types.is_empty()).then(|| types.into_iter().collect())
+}
+
+/// A filter of log lines, as `tracing_subscriber` takes it. A word that stands alone has to be a level: `tracing_subscriber`
+/// takes any other for the name of a target, so that `infos` would log nothing.
+pub(super) fn log_filter(text: &str) -> Option<String> {
+    const LEVELS: [&str; 6] = ["off", "error", "warn", "info", "debug", "trace"];
+    let directives: Vec<_> = text.split(',').map(str::trim).filter(|part| !part.is_empty()).collect();
+    let is_clear = |part: &&str| {
+        part.contains(['=', '[']) || LEVELS.iter().any(|level| level.eq_ignore_ascii_case(part))
+    };
+    let filter = directives.join(",");
+    let is_filter =
+        !filter.is_empty() && directives.iter().all(is_clear) && EnvFilter::builder().parse(&filter).is_ok();
+    is_filter.then_some(filter)
+}
+
+/// A comma-separated list of origins, each as browsers write it ([`origin`]); `*` among them means any (`Some(None)`).
+pub(super) fn origins(text: &str) -> Option<Option<Vec<String>>> {
+    let mut list = Vec::new();
+    for part in text.split(',').map(str::trim).filter(|part| !part.is_empty()) {
+        if part == "*" {
+            return Some(None);
+        }
+        list.push(origin(part)?);
+    }
+    (!list.is_empty()).then_some(Some(list))
+}
+
+/// Normalises an origin (RFC 6454 section 6.2) to `scheme://host[:port]` in lower case without the scheme's default port;
+/// `None` if it is none (it has a path, say). `null`, the origin of files and sandboxes, is kept.
+pub fn origin(text: &str) -> Option<String> {
+    let text = text.to_ascii_lowercase();
+    if text == "null" {
+        return Some(text);
+    }
+    let (scheme, host) = text.split_once("://")?;
+    let scheme_ok =
+        !scheme.is_empty() && scheme.bytes().all(|b| b.is_ascii_alphanumeric() || b"+-.".contains(&b));
+    let host_ok =
+        !host.is_empty() && host.bytes().all(|b| b.is_ascii_alphanumeric() || b".-_:[]".contains(&b));
+    if !scheme_ok || !host_ok {
+        return None;
+    }
+    let host = match scheme {
+        "http" => host.strip_suffix(":80").unwrap_or(host),
+        "https" => host.strip_suffix(":443").unwrap_or(host),
+        _ => host,
+    };
+    Some(format!("{scheme}://{host}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses() {
+        assert_eq!(address("::"), Some("::".parse().unwrap()));
+        assert_eq!(address("[::1]"), Some("::1".parse().unwrap()));
+        assert_eq!(address("localhost"), Some("127.0.0.1".parse().unwrap()));
+        assert_eq!(address("[127.0.0.1]"), None);
+        assert_eq!(address("example.com"), None);
+    }
+
+    #[test]
+    fn a_log_filter_has_levels() {
+        for good in ["info", "WARN", "off", "info,hyper=warn", "ws_gateway::http=trace", "[span]=info"] {
+            assert_eq!(log_filter(good).as_deref(), Some(good));
+        }
+        assert_eq!(log_filter(" debug , a=off,").as_deref(), Some("debug,a=off"));
+        for bad in ["infos", "info,debugg", "ws_gateway", "0", "3", "ws=loud", "", " , ", "info warn"] {
+            assert_eq!(log_filter(bad), None, "{bad}");
+        }
+    }
+
+    #[test]
+    fn origins_are_normalised() {
+        assert_eq!(origin("HTTPS://App.Example.com:443").as_deref(), Some("https://app.example.com"));
+        assert_eq!(origin("http://localhost:3000").as_deref(), Some("http://localhost:3000"));
+        assert_eq!(origin("http://[::1]:80").as_deref(), Some("http://[::1]"));
+        for bad in ["example.com", "https://", "https://a/b", "://a", "https://a b"] {
+            assert_eq!(origin(bad), None, "{bad}");
+        }
+        assert_eq!(origins(" , "), None);
+        assert_eq!(origins("https://a, *"), Some(None));
+        assert_eq!(origins("https://a,http://b:80"), Some(Some(vec!["https://a".into(), "http://b".into()])));
+    }
+}

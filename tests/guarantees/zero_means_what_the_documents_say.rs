@@ -1,0 +1,90 @@
+//! What a value of 0 means is in the row of each setting, and so in the documents: off, zero, any free port or refused. Every
+//! row is held to it.
+
+use std::ffi::OsString;
+use std::time::Duration;
+
+use ws_gateway::config::{Config, ConfigError, Setting, Unit, Zero, settings};
+
+fn set(setting: &Setting, value: &str) -> Result<Config, ConfigError> {
+    let env = |name: &str| (name == setting.env).then(|| OsString::from(value));
+    Config::resolve(["ws-gateway"], env, 100_000)
+}
+
+/// The setting in effect, as `--print-config` has it.
+fn shown(config: &Config, setting: &Setting) -> String {
+    let line = config.show().lines().find_map(|line| {
+        let (name, value) = line.split_once('=')?;
+        (name == setting.env).then(|| value.to_owned())
+    });
+    line.expect("every setting is shown")
+}
+
+#[test]
+fn every_setting_takes_0_as_its_row_says() {
+    for setting in settings() {
+        let name = setting.env;
+        match (setting.zero, set(setting, "0")) {
+            (Zero::Refused, Err(error)) => {
+                assert!(error.to_string().starts_with(&format!("{name}: \"0\" is not allowed")), "{error}");
+            }
+            (Zero::Off | Zero::Zero | Zero::AnyFreePort, Ok(config)) => {
+                assert_eq!(shown(&config, setting), "0", "{name}");
+            }
+            (Zero::False, Ok(config)) => assert_eq!(shown(&config, setting), "false", "{name}"),
+            (Zero::Text, Ok(config)) => {
+                let expected = if matches!(setting.unit, Unit::Secret(_)) { "***" } else { "0" };
+                assert_eq!(shown(&config, setting), expected, "{name}");
+            }
+            (zero, outcome) => panic!("{name}=0 is to be {}, but: {outcome:?}", zero.word()),
+        }
+    }
+}
+
+/// With a unit it is the same: `0s`, `0KiB`.
+#[test]
+fn no_unit_makes_another_0_of_it() {
+    for setting in settings() {
+        let value = match setting.unit {
+            Unit::Bytes { .. } => "0KiB",
+            Unit::Time { .. } => "0s",
+            Unit::Number { .. } => "00",
+            _ => continue,
+        };
+        let is_refused = set(setting, value).is_err();
+        assert_eq!(is_refused, setting.zero == Zero::Refused, "{}={value}", setting.env);
+    }
+}
+
+/// An error says what 0 would have meant, so that whoever looks for a way to turn something off finds it.
+#[test]
+fn errors_say_what_0_would_mean() {
+    for setting in settings() {
+        let allowed = match setting.zero {
+            Zero::Off => ", or 0 (off)",
+            Zero::AnyFreePort => ", or 0 (any free port)",
+            Zero::Zero => ", or 0",
+            Zero::Refused | Zero::False | Zero::Text => continue,
+        };
+        let error = set(setting, "much").expect_err("a refusal").to_string();
+        assert!(error.ends_with(allowed), "{error}");
+    }
+}
+
+/// What is off is `None`: no part of the gateway sees a number that it must not divide by, wait for or loop on.
+#[test]
+fn what_is_off_is_nothing_at_all() {
+    let all_off = |name: &str| {
+        let is_off = settings().any(|setting| setting.env == name && setting.zero == Zero::Off);
+        is_off.then(|| OsString::from("0"))
+    };
+    let config = Config::resolve(["ws-gateway"], all_off, 100_000).expect("a configuration");
+    assert_eq!(config.delivery.flush_interval, None);
+    assert_eq!(config.process.stats_interval, None);
+    assert_eq!(config.events.stale_after, None);
+    assert_eq!(config.history.last_value_max_topics, None);
+    assert_eq!(config.history.replay_events_per_topic, None);
+    assert_eq!(config.history.replay_max_bytes, None);
+    assert_eq!(config.clients.max_messages_per_second, None);
+    assert_eq!(config.process.drain_timeout, Duration::from_secs(10), "zero is no way to turn it off");
+}
