@@ -57,7 +57,7 @@ impl EventBatch {
     }
 }
 
-/// Publishes events straight into the gateway, by the same rules as those from Redis: see the protocol in the README.
+/// Publishes events straight into the gateway, by the same rules as those from Redis: see `docs/protocol.md`.
 #[derive(Debug, Clone)]
 pub struct Publisher {
     ingest: Sender<Command>,

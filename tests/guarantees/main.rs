@@ -47,7 +47,7 @@ mod one_write_for_each_batch;
 mod order_and_completeness;
 mod page_in_a_browser;
 mod printing_ends_quietly;
-mod readme_examples;
+mod protocol_examples;
 mod redis_loss;
 mod resume_across_gateways;
 mod scale_out_through_nginx;

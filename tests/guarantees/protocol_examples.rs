@@ -1,4 +1,4 @@
-//! Every conversation in the README is one that takes place: its requests and events are played to a real gateway, and what
+//! Every conversation in docs/protocol.md is one that takes place: its requests and events are played to a real gateway, and what
 //! comes is what stands there.
 
 use crate::support::redis::Publisher;
@@ -7,12 +7,12 @@ use tokio_tungstenite::tungstenite::Message;
 use ws_gateway::config::units::Period;
 use ws_gateway::market::EventType;
 
-const README: &str = include_str!("../../README.md");
+const PROTOCOL: &str = include_str!("../../docs/protocol.md");
 
 #[tokio::test(flavor = "multi_thread")]
 async fn take_place() {
     let redis = Redis::start().await;
-    let conversations: Vec<_> = README.split("```").filter(|block| block.contains("\n> {")).collect();
+    let conversations: Vec<_> = PROTOCOL.split("```").filter(|block| block.contains("\n> {")).collect();
     assert!(conversations.len() >= 11, "{}", conversations.len());
     for conversation in conversations {
         // Each begins anew: with a gateway that has seen nothing.
@@ -143,7 +143,7 @@ const OF_THE_MOMENT: [&str; 3] = [
     r#""policy":"conflate","queuedBytes":"#,
 ];
 
-/// The frame with the numbers of the moment all alike, and the gateway's clock as the README has it. Workers' timestamps,
+/// The frame with the numbers of the moment all alike, and the gateway's clock as the page has it. Workers' timestamps,
 /// which are shorter there, stay as they are.
 fn timeless(frame: &str) -> String {
     let mut parts = frame.split(r#""timestamp":"#);
