@@ -2,17 +2,25 @@
 //!
 //! It speaks as much of RESP2 and RESP3 as `redis-cli`, redis-py, ioredis, node-redis and redis-rs need to publish
 //! and subscribe, in redis-server's own words, and hands every event of the gateway's patterns to an [`EventSink`].
+//! Transactions (`MULTI` to `EXEC`) and shard channels (`SPUBLISH`, which the gateway doesn't hear) are part of it,
+//! and what operators and libraries ask of a server: `CLIENT`, `CONFIG GET`, `INFO`, `PUBSUB`. There are no keys.
 //!
 //! | task | owns | waits for |
 //! |---|---|---|
 //! | [`EmbeddedBroker::run`] | the listener, the clients' tasks | connections; backs off when descriptors run out |
 //! | one per client (`client`) | its socket, input and session (`commands`) | its socket, its outbox, the sink |
 //!
-//! What clients share (`hub`) is behind one lock, held for the commands of one read and never across an await.
+//! What clients share (`hub`) is behind one lock, held for the commands of one read, a whole transaction among them,
+//! and never across an await.
 //!
-//! Invariants: a subscriber never delays a publisher or the gateway, for publishing only appends to its bounded
-//! outbox; a full gateway delays the publishers who fill it, and nobody else; a `PUBLISH` is answered once the
-//! gateway has taken the event; everything a client can make the broker remember is bounded.
+//! Invariants:
+//! * A subscriber never delays a publisher or the gateway: publishing only appends to its bounded outbox.
+//! * A full gateway delays the publishers who fill it, and nobody else.
+//! * A `PUBLISH` is answered once the gateway has taken the event. Only if the client changes its subscriptions in
+//!   the same read, or hears its own message, may the answer come sooner: those go out in order, and before others'
+//!   messages.
+//! * The events of a transaction reach the broker's subscribers and the gateway together, or not at all.
+//! * Everything that a client can make the broker remember is bounded.
 
 mod client;
 mod commands;
@@ -20,12 +28,13 @@ mod glob;
 mod hub;
 mod listen;
 mod outbox;
+mod peer;
 mod pubsub;
 
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use thiserror::Error;
 use tokio::net::TcpListener;
@@ -46,6 +55,8 @@ pub use outbox::OutputLimits;
 pub const BULK_BYTES_MAX: usize = 1024 * 1024;
 /// The longest command: the longest `PUBLISH` twice over, or 50,000 channels to subscribe to.
 const COMMAND_BYTES_MAX: usize = 2 * BULK_BYTES_MAX + 1024;
+/// After how long a silent peer is asked whether it still exists (Redis' `tcp-keepalive`).
+const KEEPALIVE: Duration = Duration::from_secs(300);
 /// The most words of a command; more don't fit the registry's bound for one client anyway.
 const ARGS_MAX: usize = 64 * 1024;
 
@@ -158,8 +169,13 @@ impl EmbeddedBroker {
     pub async fn run(self, sink: impl EventSink, shutdown: CancellationToken) {
         let shared = Arc::new(Shared {
             hub: Mutex::new(Hub::new(&self.config.gateway_patterns, Instant::now())),
-            settings: Settings { password: self.config.password, port: self.local_addr.port() },
-            output: self.config.output,
+            settings: Settings {
+                password: self.config.password,
+                host: self.local_addr.ip(),
+                port: self.local_addr.port(),
+                clients_max: self.config.clients_max,
+                output: self.config.output,
+            },
         });
         listen::serve(self.listener, self.config.clients_max, &shared, &sink, &shutdown).await;
     }
@@ -169,7 +185,6 @@ impl EmbeddedBroker {
 struct Shared {
     hub: Mutex<Hub>,
     settings: Settings,
-    output: OutputLimits,
 }
 
 impl Shared {

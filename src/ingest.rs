@@ -260,9 +260,12 @@ impl Ingest {
                 Command::Publish(events) => {
                     self.inbox.consumed(events.bytes());
                     let now_ms = unix_ms();
-                    events.iter().for_each(|(channel, payload)| self.event(channel, payload, now_ms));
-                    if self.router.building_bytes() >= limits::INGEST_READ_BUDGET_BYTES {
-                        self.hand_over();
+                    for (channel, payload) in events.iter() {
+                        self.event(channel, payload, now_ms);
+                        // A transaction may be many times as large as what a shard is handed at once.
+                        if self.router.building_bytes() >= limits::INGEST_READ_BUDGET_BYTES {
+                            self.hand_over();
+                        }
                     }
                 }
                 Command::Connected { link, told } => {

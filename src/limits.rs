@@ -256,7 +256,8 @@ pub const UPSTREAM_PONG_TIMEOUT: Duration = Duration::from_secs(5);
 pub const INGEST_SLEEP_MAX: Duration = Duration::from_secs(1);
 /// While a shard has no room for the news of its losses, ingest looks again after so long.
 pub const HANDOVER_RETRY: Duration = Duration::from_millis(5);
-/// Published events that wait for the ingest thread; beyond it publishers wait.
+/// Published events that wait for the ingest thread; beyond it publishers wait. What is published at once is not split, so
+/// as much again waits as the control threads hand over at the same time: for each a transaction of the embedded broker (8 MiB).
 pub const INGEST_INBOX_BYTES: usize = 4 * MIB;
 /// Each kind of bad event is logged once in this time at most.
 pub const REJECT_LOG_INTERVAL: Duration = Duration::from_secs(1);

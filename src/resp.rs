@@ -125,7 +125,7 @@ fn line(input: &[u8], start: usize, max_bytes: usize) -> Result<Option<(&[u8], u
 
 /// A decimal number as Redis' `string2ll` takes it: an optional minus, digits, no leading zero, no plus, in the
 /// range of `i64`.
-fn decimal(text: &[u8]) -> Option<i64> {
+pub(crate) fn decimal(text: &[u8]) -> Option<i64> {
     let (negative, digits) = match text {
         [b'-', digits @ ..] => (true, digits),
         digits => (false, digits),

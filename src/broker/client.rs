@@ -5,20 +5,22 @@
 
 use std::io;
 use std::net::SocketAddr;
+use std::os::fd::AsRawFd;
 use std::pin::pin;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use bytes::{Buf, BytesMut};
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
-use tracing::{debug, warn};
+use tracing::{debug, info, warn};
 
 use super::commands::{Flow, Session};
 use super::hub::Turn;
-use super::outbox::{Outbox, Overflow};
+use super::outbox::{Cut, Outbox};
+use super::peer::Endpoints;
 use super::pubsub::ClientId;
 use super::{COMMAND_LIMITS, Shared};
 use crate::ingest::publisher::EventSink;
@@ -38,8 +40,8 @@ const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
 enum End {
     /// The client has gone, or its connection broke.
     Gone,
-    /// It took its output too slowly.
-    Overflow(Overflow),
+    /// The broker ends it.
+    Cut(Cut),
 }
 
 /// Serves one client to its end.
@@ -50,8 +52,10 @@ pub(super) async fn serve(
     sink: impl EventSink,
     shutdown: CancellationToken,
 ) {
-    let outbox = Arc::new(Outbox::new(shared.output));
-    let id = shared.hub().attach(outbox.clone());
+    let outbox = Arc::new(Outbox::new(shared.settings.output));
+    let Ok(local) = stream.local_addr() else { return };
+    let endpoints = Endpoints { peer, local, descriptor: stream.as_raw_fd() };
+    let id = shared.hub().attach(outbox.clone(), endpoints, Instant::now());
     // Detaches also if the task ends in a panic.
     let attached = Attached { shared, id };
     let end = tokio::select! {
@@ -60,9 +64,10 @@ pub(super) async fn serve(
     };
     match end {
         End::Gone => debug!(%peer, "a client of the embedded broker has gone"),
-        End::Overflow(Overflow { queued_bytes }) => {
+        End::Cut(Cut::TooSlow { queued_bytes }) => {
             warn!(%peer, queued_bytes, "the embedded broker cut a client that reads too slowly");
         }
+        End::Cut(Cut::Killed) => info!(%peer, "a client of the embedded broker was killed by another"),
     }
     let mut stream = stream;
     // Whether the peer hears of the end is its own matter by now.
@@ -124,15 +129,19 @@ impl<'a> Client<'a> {
             if self.input.len() < self.needed_bytes {
                 continue;
             }
-            let mut turn = Turn::new(Instant::now());
+            let mut turn = Turn::new(Instant::now(), SystemTime::now());
             let flow = self.turn(&mut turn);
             for outbox in turn.wake.drain(..) {
                 outbox.wake();
             }
+            let executed_bytes = turn.executed_bytes;
             if !turn.events.is_empty()
                 && let Some(end) = self.hand_over(sink, turn).await
             {
                 return end;
+            }
+            if executed_bytes > 0 {
+                self.shared.hub().release_queued(self.session.id(), executed_bytes);
             }
             self.flush();
             if flow == Flow::Close {
@@ -151,6 +160,10 @@ impl<'a> Client<'a> {
     /// Runs every whole command of the input, under the lock.
     fn turn(&mut self, turn: &mut Turn) -> Flow {
         let mut hub = self.shared.hub();
+        if hub.peer(self.session.id()).is_none() {
+            // Killed, and about to hear of it.
+            return Flow::Close;
+        }
         let mut used = 0;
         let flow = loop {
             let limits =
@@ -175,13 +188,14 @@ impl<'a> Client<'a> {
             };
             used += used_bytes;
             match flow {
-                Flow::Continue if self.replies.len() <= self.shared.output.hard_bytes => {}
+                Flow::Continue if self.replies.len() <= self.shared.settings.output.hard_bytes => {}
                 // More would only be kept to be thrown away: the outbox finds it too much.
                 Flow::Continue => break Flow::Close,
                 Flow::Flush => drop(push(self.outbox, &mut self.replies, turn.now)),
                 Flow::Close => break Flow::Close,
             }
         };
+        self.session.was_active(&mut hub, turn.now);
         drop(hub);
         self.input.advance(used);
         if self.input.is_empty() && self.input.capacity() > KEPT_BYTES_MAX {
@@ -281,8 +295,8 @@ impl Writer<'_> {
         if self.written_bytes == self.bytes.len() {
             self.bytes.clear();
             self.written_bytes = 0;
-            if let Err(overflow) = self.outbox.take(&mut self.bytes).await {
-                return Some(End::Overflow(overflow));
+            if let Err(cut) = self.outbox.take(&mut self.bytes).await {
+                return Some(End::Cut(cut));
             }
         }
         let left = self.bytes.get(self.written_bytes..).unwrap_or_default();
@@ -295,7 +309,7 @@ impl Writer<'_> {
             }
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => tokio::select! {
                 writable = self.stream.writable() => writable.err().map(|_| End::Gone),
-                overflow = self.outbox.overflowed() => Some(End::Overflow(overflow)),
+                cut = self.outbox.cut() => Some(End::Cut(cut)),
             },
             Err(_) => Some(End::Gone),
         }

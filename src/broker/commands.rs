@@ -2,16 +2,36 @@
 //!
 //! Replies and errors are worded as redis-server 7 words them, because clients match on them. What is checked
 //! before a command runs, and in which order, is `processCommand`'s: existence, number of arguments, the
-//! password, and what RESP2 allows a subscriber.
+//! password, and what RESP2 allows a subscriber. Then it runs, or is queued for `EXEC`.
+//!
+//! | file | what is in it |
+//! |---|---|
+//! | `table` | all of them by name: arguments, who may run them, and the function that does |
+//! | `subscription` | `PUBLISH`, `SUBSCRIBE` and their like, `PUBSUB`, `PING` |
+//! | `transaction` | `MULTI`, `EXEC`, `DISCARD`, `WATCH` |
+//! | `connection` | `HELLO`, `AUTH`, `RESET` and what else is about the client's own connection |
+//! | `clients` | `CLIENT` |
+//! | `server` | `INFO`, `CONFIG`, `COMMAND`, `TIME` |
 
+mod clients;
 mod connection;
+mod server;
 mod subscription;
+mod table;
+mod transaction;
 
 #[cfg(test)]
 mod tests;
 
-use super::hub::{Hub, Turn};
-use super::pubsub::ClientId;
+use std::net::IpAddr;
+use std::time::Instant;
+
+use self::table::{Access, Spec, find, wrong_arity};
+use self::transaction::Transaction;
+use super::OutputLimits;
+use super::hub::{Hub, Own, Publisher, Turn};
+use super::peer::Peer;
+use super::pubsub::{ClientId, Kind};
 use crate::resp::{Protocol, write_error, write_integer};
 
 /// The version that is told to clients: the first with everything that is supported here (`CLIENT SETINFO`).
@@ -25,8 +45,14 @@ const ERROR_WORD_BYTES_MAX: usize = 128;
 pub(super) struct Settings {
     /// What `AUTH` must give; `None` lets everyone in.
     pub(super) password: Option<String>,
-    /// The port, for `INFO`.
+    /// Where the broker listens, for `INFO` and `CONFIG GET`.
+    pub(super) host: IpAddr,
+    /// See `host`.
     pub(super) port: u16,
+    /// How many clients may be connected at once, for `CONFIG GET`.
+    pub(super) clients_max: usize,
+    /// How much output a client may leave unread. A transaction writes no more than that.
+    pub(super) output: OutputLimits,
 }
 
 /// What is to happen after a command.
@@ -40,14 +66,16 @@ pub(super) enum Flow {
     Close,
 }
 
-/// One client's state besides its subscriptions.
+/// One client's state besides its subscriptions and what others see of it ([`Peer`]).
 #[derive(Debug)]
 pub(super) struct Session {
     id: ClientId,
     protocol: Protocol,
     authenticated: bool,
-    /// As `CLIENT SETNAME` set it; empty for none.
-    name: Vec<u8>,
+    /// What has been queued since `MULTI`.
+    transaction: Option<Transaction>,
+    /// The name of the last command that exists.
+    last_command: Option<&'static str>,
 }
 
 /// What a command works on.
@@ -57,6 +85,8 @@ struct Context<'a> {
     turn: &'a mut Turn,
     /// Where its reply goes.
     out: &'a mut Vec<u8>,
+    /// While `EXEC` runs: the client's own messages, which go behind its reply.
+    own_messages: Option<Vec<u8>>,
 }
 
 impl Context<'_> {
@@ -76,17 +106,31 @@ impl Context<'_> {
         Flow::Continue
     }
 
-    fn wrong_arity(&mut self, name: &str) -> Flow {
-        self.error(format!("ERR wrong number of arguments for '{name}' command"))
-    }
-
     /// Answers with an error that repeats a client's word between `before` and `after`.
     fn error_about(&mut self, before: &str, word: &[u8], after: &str) -> Flow {
-        let mut text = before.as_bytes().to_vec();
-        text.extend_from_slice(quotable(word, ERROR_WORD_BYTES_MAX));
-        text.extend_from_slice(after.as_bytes());
-        self.error(text)
+        self.error(text_about(before, word, after))
     }
+
+    /// Publishes in the name of a client: to a channel, or to a shard channel.
+    fn publish(&mut self, id: ClientId, kind: Kind, args: &[&[u8]]) -> Flow {
+        let own = match &mut self.own_messages {
+            Some(messages) => Own::Aside(messages),
+            None => Own::Behind(self.out),
+        };
+        let publisher = &mut Publisher { id, own };
+        let receivers = match kind {
+            Kind::ShardChannel => self.hub.publish_to_shard(publisher, args[1], args[2], self.turn),
+            Kind::Channel | Kind::Pattern => self.hub.publish(publisher, args[1], args[2], self.turn),
+        };
+        self.integer(receivers)
+    }
+}
+
+fn text_about(before: &str, word: &[u8], after: &str) -> Vec<u8> {
+    let mut text = before.as_bytes().to_vec();
+    text.extend_from_slice(quotable(word, ERROR_WORD_BYTES_MAX));
+    text.extend_from_slice(after.as_bytes());
+    text
 }
 
 /// As much of a word as an error may repeat: Redis prints it as a C string.
@@ -94,86 +138,6 @@ fn quotable(word: &[u8], bytes_max: usize) -> &[u8] {
     let printed = &word[..word.len().min(bytes_max)];
     printed.split(|&byte| byte == 0).next().unwrap_or_default()
 }
-
-/// How many words a command takes, its name and subcommand among them.
-#[derive(Clone, Copy)]
-enum Arity {
-    Exactly(usize),
-    AtLeast(usize),
-}
-
-impl Arity {
-    const fn allows(self, words: usize) -> bool {
-        match self {
-            Self::Exactly(n) => words == n,
-            Self::AtLeast(n) => words >= n,
-        }
-    }
-}
-
-/// Who may run a command.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Access {
-    /// Also who has yet to give the password.
-    Everyone,
-    /// Also a RESP2 subscriber.
-    Subscribers,
-    /// Both.
-    Always,
-    /// Neither.
-    Normal,
-}
-
-type Run = fn(&mut Session, &mut Context<'_>, &[&[u8]]) -> Flow;
-
-/// One command, or one subcommand (`client|id`).
-struct Spec {
-    name: &'static str,
-    arity: Arity,
-    access: Access,
-    run: Run,
-}
-
-const fn spec(name: &'static str, arity: Arity, access: Access, run: Run) -> Spec {
-    Spec { name, arity, access, run }
-}
-
-/// Every command; the hot one first, since they are looked up in turn.
-const COMMANDS: &[Spec] = &{
-    use Access::{Always, Everyone, Normal, Subscribers};
-    use Arity::{AtLeast, Exactly};
-    [
-        spec("publish", Exactly(3), Normal, Session::publish),
-        spec("ping", AtLeast(1), Subscribers, Session::ping),
-        spec("subscribe", AtLeast(2), Subscribers, Session::subscribe),
-        spec("psubscribe", AtLeast(2), Subscribers, Session::psubscribe),
-        spec("unsubscribe", AtLeast(1), Subscribers, Session::unsubscribe),
-        spec("punsubscribe", AtLeast(1), Subscribers, Session::punsubscribe),
-        spec("auth", AtLeast(2), Everyone, Session::auth),
-        spec("hello", AtLeast(1), Everyone, Session::hello),
-        spec("quit", AtLeast(1), Always, Session::quit),
-        spec("reset", Exactly(1), Always, Session::reset),
-        spec("echo", Exactly(2), Normal, Session::echo),
-        spec("select", Exactly(2), Normal, Session::select),
-        spec("info", AtLeast(1), Normal, Session::info),
-        spec("command", AtLeast(1), Normal, Session::command),
-        spec("command|count", Exactly(2), Normal, Session::command_count),
-        spec("command|docs", AtLeast(2), Normal, Session::command_docs),
-        spec("command|info", AtLeast(2), Normal, Session::command_info),
-        spec("client|id", Exactly(2), Normal, Session::client_id),
-        spec("client|getname", Exactly(2), Normal, Session::client_getname),
-        spec("client|setname", Exactly(3), Normal, Session::client_setname),
-        spec("client|setinfo", Exactly(4), Normal, Session::client_setinfo),
-        spec("client|no-evict", Exactly(3), Normal, Session::client_switch),
-        spec("client|no-touch", Exactly(3), Normal, Session::client_switch),
-        spec("pubsub|channels", AtLeast(2), Normal, Session::pubsub_channels),
-        spec("pubsub|numsub", AtLeast(2), Normal, Session::pubsub_numsub),
-        spec("pubsub|numpat", Exactly(2), Normal, Session::pubsub_numpat),
-    ]
-};
-
-/// Commands that do nothing without a subcommand.
-const CONTAINERS: [&str; 2] = ["client", "pubsub"];
 
 /// What a browser's request to this port begins with.
 const HTTP_WORDS: [&str; 2] = ["post", "host:"];
@@ -185,8 +149,14 @@ impl Session {
             id,
             protocol: Protocol::default(),
             authenticated: settings.password.is_none(),
-            name: Vec::new(),
+            transaction: None,
+            last_command: None,
         }
+    }
+
+    /// What the hub knows the client by.
+    pub(super) const fn id(&self) -> ClientId {
+        self.id
     }
 
     /// Whether the client has given the password, or none is asked for.
@@ -194,7 +164,16 @@ impl Session {
         self.authenticated
     }
 
-    /// Runs one command; `args` begins with its name. The reply, if any, is appended to `out`.
+    /// Notes for others what the client did last, and that it did so at `now`.
+    pub(super) fn was_active(&self, hub: &mut Hub, now: Instant) {
+        if let Some(peer) = hub.peer_mut(self.id) {
+            peer.last_command = self.last_command;
+            peer.active = now;
+        }
+    }
+
+    /// Runs one command, or queues it for `EXEC`; `args` begins with its name. The reply, if any, is appended to
+    /// `out`.
     pub(super) fn execute(
         &mut self,
         args: &[&[u8]],
@@ -204,72 +183,51 @@ impl Session {
         out: &mut Vec<u8>,
     ) -> Flow {
         let Some(&name) = args.first() else { return Flow::Continue };
-        let mut context = Context { settings, hub, turn, out };
-        let is = |word: &&str| name.eq_ignore_ascii_case(word.as_bytes());
-        if HTTP_WORDS.iter().any(is) {
+        let mut context = Context { settings, hub, turn, out, own_messages: None };
+        if HTTP_WORDS.iter().any(|word| name.eq_ignore_ascii_case(word.as_bytes())) {
             // A page can make a browser send POST requests whose body is commands: nothing of it may run.
             return Flow::Close;
         }
-        let found = match CONTAINERS.iter().find(|&word| is(word)) {
-            Some(container) if args.len() == 1 => return context.wrong_arity(container),
-            Some(container) => subcommand(container, args[1]),
-            None => match COMMANDS.iter().find(|spec| is(&spec.name)) {
-                Some(spec) if spec.name == "command" && args.len() > 1 => subcommand(spec.name, args[1]),
-                found => found,
-            },
+        let found = find(args);
+        self.last_command = found.as_ref().ok().map(|spec| spec.name);
+        let spec = match found.and_then(|spec| self.admit(context.hub, spec, args)) {
+            Ok(spec) => spec,
+            Err(refusal) => return self.refuse(&mut context, &refusal),
         };
-        let Some(spec) = found else { return unknown(&mut context, args) };
-        if !spec.arity.allows(args.len()) {
-            return context.wrong_arity(spec.name);
-        }
-        if !self.authenticated && !matches!(spec.access, Access::Everyone | Access::Always) {
-            return context.error("NOAUTH Authentication required.");
-        }
-        if !matches!(spec.access, Access::Subscribers | Access::Always) && self.is_bound(context.hub) {
-            return context.error(format!(
-                "ERR Can't execute '{}': only (P|S)SUBSCRIBE / (P|S)UNSUBSCRIBE / PING / QUIT / RESET are allowed \
-                 in this context",
-                spec.name
-            ));
+        if self.transaction.is_some() && !transaction::AT_ONCE.contains(&spec.name) {
+            return self.queue(&mut context, spec, args);
         }
         (spec.run)(self, &mut context, args)
     }
 
+    /// Whether a command that exists may run now; otherwise the error's text.
+    fn admit(&self, hub: &Hub, spec: &'static Spec, args: &[&[u8]]) -> Result<&'static Spec, Vec<u8>> {
+        if !spec.arity.allows(args.len()) {
+            return Err(wrong_arity(spec.name));
+        }
+        if !self.authenticated && !matches!(spec.access, Access::Everyone | Access::Always) {
+            return Err(b"NOAUTH Authentication required.".to_vec());
+        }
+        if !matches!(spec.access, Access::Subscribers | Access::Always) && self.is_bound(hub) {
+            let text = format!(
+                "ERR Can't execute '{}': only (P|S)SUBSCRIBE / (P|S)UNSUBSCRIBE / PING / QUIT / RESET are allowed \
+                 in this context",
+                spec.name
+            );
+            return Err(text.into_bytes());
+        }
+        Ok(spec)
+    }
+
     /// Whether the client is a RESP2 subscriber, for whom every array is a message.
     fn is_bound(&self, hub: &Hub) -> bool {
-        self.protocol == Protocol::Resp2 && hub.registry.count(self.id) > 0
+        self.protocol == Protocol::Resp2 && hub.registry.is_subscribed(self.id)
     }
-}
 
-fn subcommand(container: &str, word: &[u8]) -> Option<&'static Spec> {
-    COMMANDS.iter().find(|spec| {
-        let name = spec.name.strip_prefix(container).and_then(|rest| rest.strip_prefix('|'));
-        name.is_some_and(|name| word.eq_ignore_ascii_case(name.as_bytes()))
-    })
-}
-
-/// The error for a command, or a subcommand, that doesn't exist.
-fn unknown(context: &mut Context<'_>, args: &[&[u8]]) -> Flow {
-    let name = args[0];
-    let container =
-        ["command", "client", "pubsub"].iter().find(|word| name.eq_ignore_ascii_case(word.as_bytes()));
-    if let Some(container) = container {
-        let help = format!("'. Try {} HELP.", container.to_uppercase());
-        return context.error_about("ERR unknown subcommand '", args[1], &help);
-    }
-    let mut list = Vec::new();
-    for arg in &args[1..] {
-        if list.len() >= ERROR_WORD_BYTES_MAX {
-            break;
+    /// What others know of the client. Without an effect on a client that has just been killed.
+    fn edit_peer(&self, context: &mut Context<'_>, edit: impl FnOnce(&mut Peer)) {
+        if let Some(peer) = context.hub.peer_mut(self.id) {
+            edit(peer);
         }
-        let room = ERROR_WORD_BYTES_MAX - list.len();
-        list.push(b'\'');
-        list.extend_from_slice(quotable(arg, room));
-        list.extend_from_slice(b"' ");
     }
-    let mut text = b"ERR unknown command '".to_vec();
-    text.extend_from_slice(quotable(name, ERROR_WORD_BYTES_MAX));
-    text.extend_from_slice(b"', with args beginning with: ");
-    text.extend_from_slice(&list);
-    context.error(text)
 }

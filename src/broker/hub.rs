@@ -1,30 +1,32 @@
 //! What the clients of the broker share: the registry, everyone's outbox, and what goes to the gateway.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Instant, SystemTime};
 
 use super::glob;
 use super::outbox::Outbox;
+use super::peer::{ClientType, Endpoints, Peer};
 use super::pubsub::{ClientId, Registry};
 use crate::ingest::publisher::EventBatch;
 use crate::resp::{Protocol, write_bulk, write_push_header};
+
+/// How many bytes the commands may take that all clients have queued between `MULTI` and `EXEC`, until the gateway
+/// has the events that they publish.
+const QUEUED_BYTES_MAX: usize = 64 * 1024 * 1024;
 
 /// Everything that is behind the broker's one lock, which is held for a turn: the commands of one read.
 #[derive(Debug)]
 pub(super) struct Hub {
     pub(super) registry: Registry,
-    clients: HashMap<ClientId, Attached>,
+    /// In the order in which they connected, as `CLIENT LIST` lists them.
+    peers: BTreeMap<ClientId, Peer>,
+    /// The sum of all [`Peer::queued_bytes`].
+    queued_bytes: usize,
     /// What the gateway itself is subscribed to, without repeats.
     gateway_patterns: Vec<Box<[u8]>>,
     last_id: u64,
     started: Instant,
-}
-
-#[derive(Debug)]
-struct Attached {
-    outbox: Arc<Outbox>,
-    protocol: Protocol,
 }
 
 /// What a turn leaves to be done once the lock is released.
@@ -32,16 +34,34 @@ struct Attached {
 pub(super) struct Turn {
     /// When the turn began.
     pub(super) now: Instant,
+    /// The same by the wall clock, for `TIME`.
+    pub(super) wall: SystemTime,
     /// Events for the gateway.
     pub(super) events: EventBatch,
     /// Clients that got something while their task may be asleep.
     pub(super) wake: Vec<Arc<Outbox>>,
+    /// How much of the client's [`Peer::queued_bytes`] can be given back once the gateway has the events.
+    pub(super) executed_bytes: usize,
 }
 
 impl Turn {
-    pub(super) fn new(now: Instant) -> Self {
-        Self { now, events: EventBatch::default(), wake: Vec::new() }
+    pub(super) fn new(now: Instant, wall: SystemTime) -> Self {
+        Self { now, wall, events: EventBatch::default(), wake: Vec::new(), executed_bytes: 0 }
     }
+}
+
+/// Who publishes.
+pub(super) struct Publisher<'a> {
+    pub(super) id: ClientId,
+    pub(super) own: Own<'a>,
+}
+
+/// Where a publisher that is subscribed to its own channel gets its message.
+pub(super) enum Own<'a> {
+    /// At once, behind these replies, which it has yet to get.
+    Behind(&'a mut Vec<u8>),
+    /// Appended here, because the reply of an `EXEC` is being written: a message within it would break it.
+    Aside(&'a mut Vec<u8>),
 }
 
 impl Hub {
@@ -52,7 +72,8 @@ impl Hub {
         patterns.dedup();
         Self {
             registry: Registry::default(),
-            clients: HashMap::new(),
+            peers: BTreeMap::new(),
+            queued_bytes: 0,
             gateway_patterns: patterns,
             last_id: 0,
             started,
@@ -60,29 +81,76 @@ impl Hub {
     }
 
     /// Lets a client in, who speaks RESP2 to begin with.
-    pub(super) fn attach(&mut self, outbox: Arc<Outbox>) -> ClientId {
+    pub(super) fn attach(&mut self, outbox: Arc<Outbox>, endpoints: Endpoints, now: Instant) -> ClientId {
         self.last_id += 1;
         let id = ClientId(self.last_id);
-        self.clients.insert(id, Attached { outbox, protocol: Protocol::Resp2 });
+        self.peers.insert(id, Peer::new(outbox, endpoints, now));
         id
     }
 
     /// Forgets a client.
     pub(super) fn detach(&mut self, client: ClientId) {
         self.registry.remove(client);
-        self.clients.remove(&client);
-    }
-
-    /// From now on a client's messages are written as `protocol` has them.
-    pub(super) fn set_protocol(&mut self, client: ClientId, protocol: Protocol) {
-        if let Some(attached) = self.clients.get_mut(&client) {
-            attached.protocol = protocol;
+        if let Some(peer) = self.peers.remove(&client) {
+            self.queued_bytes -= peer.queued_bytes;
         }
     }
 
-    /// How many clients are attached.
-    pub(super) fn client_count(&self) -> usize {
-        self.clients.len()
+    /// Ends a client's connection: nothing more is sent to it, and no command of it runs any more. Its task gives
+    /// up its place once it has noticed.
+    pub(super) fn kill(&mut self, client: ClientId, turn: &mut Turn) {
+        self.registry.remove(client);
+        if let Some(peer) = self.peers.get_mut(&client) {
+            peer.killed = true;
+            peer.outbox.kill();
+            turn.wake.push(peer.outbox.clone());
+        }
+    }
+
+    /// What is known of a client; `None` once it has been killed.
+    pub(super) fn peer(&self, client: ClientId) -> Option<&Peer> {
+        self.peers.get(&client).filter(|peer| !peer.killed)
+    }
+
+    /// The same, to be changed.
+    pub(super) fn peer_mut(&mut self, client: ClientId) -> Option<&mut Peer> {
+        self.peers.get_mut(&client).filter(|peer| !peer.killed)
+    }
+
+    /// The connected clients, the oldest first.
+    pub(super) fn peers(&self) -> impl Iterator<Item = (ClientId, &Peer)> {
+        self.peers.iter().filter(|(_, peer)| !peer.killed).map(|(id, peer)| (*id, peer))
+    }
+
+    /// What `CLIENT LIST` and `CLIENT KILL` take a client for.
+    pub(super) fn type_of(&self, client: ClientId) -> ClientType {
+        if self.registry.is_subscribed(client) { ClientType::PubSub } else { ClientType::Normal }
+    }
+
+    /// Makes room for a queued command. `false` if all clients together would have queued too much.
+    pub(super) fn reserve_queued(&mut self, client: ClientId, bytes: usize) -> bool {
+        if self.queued_bytes + bytes > QUEUED_BYTES_MAX {
+            return false;
+        }
+        if let Some(peer) = self.peers.get_mut(&client) {
+            peer.queued_bytes += bytes;
+            self.queued_bytes += bytes;
+        }
+        true
+    }
+
+    /// How much is reserved by all clients together.
+    #[cfg(test)]
+    pub(super) fn queued_bytes(&self) -> usize {
+        self.queued_bytes
+    }
+
+    /// Gives back room that was reserved.
+    pub(super) fn release_queued(&mut self, client: ClientId, bytes: usize) {
+        if let Some(peer) = self.peers.get_mut(&client) {
+            peer.queued_bytes -= bytes;
+            self.queued_bytes -= bytes;
+        }
     }
 
     /// How long the broker had been running at `now`, in seconds.
@@ -98,12 +166,10 @@ impl Hub {
     }
 
     /// Publishes: to the outbox of every subscriber and, if the gateway wants it, to the turn's events. Returns
-    /// how many subscriptions matched, the gateway's among them. `replies` are those that the publisher has yet to
-    /// get: if it is a subscriber itself, they go before its message.
+    /// how many subscriptions matched, the gateway's among them.
     pub(super) fn publish(
         &self,
-        publisher: ClientId,
-        replies: &mut Vec<u8>,
+        publisher: &mut Publisher<'_>,
         channel: &[u8],
         payload: &[u8],
         turn: &mut Turn,
@@ -113,43 +179,60 @@ impl Hub {
             turn.events.push(channel, payload);
         }
         let mut receivers = wanted;
-        let Turn { now, wake, .. } = turn;
         self.registry.receivers(channel, |client, pattern| {
             receivers += 1;
-            let Some(Attached { outbox, protocol }) = self.clients.get(&client) else { return };
-            let must_wake = outbox.push(*now, |out| {
-                if client == publisher {
-                    out.append(replies);
-                }
-                write_message(out, *protocol, pattern, channel, payload);
+            self.send(client, publisher, turn, |out, protocol| match pattern {
+                None => write_message(out, protocol, &[b"message", channel, payload]),
+                Some(pattern) => write_message(out, protocol, &[b"pmessage", pattern, channel, payload]),
             });
-            if must_wake {
-                wake.push(outbox.clone());
-            }
         });
         receivers
+    }
+
+    /// Publishes to a shard channel: only `SSUBSCRIBE` hears of it, and so the gateway doesn't.
+    pub(super) fn publish_to_shard(
+        &self,
+        publisher: &mut Publisher<'_>,
+        channel: &[u8],
+        payload: &[u8],
+        turn: &mut Turn,
+    ) -> usize {
+        let receivers = self.registry.shard_receivers(channel);
+        for &client in receivers {
+            self.send(client, publisher, turn, |out, protocol| {
+                write_message(out, protocol, &[b"smessage", channel, payload]);
+            });
+        }
+        receivers.len()
+    }
+
+    fn send(
+        &self,
+        client: ClientId,
+        publisher: &mut Publisher<'_>,
+        turn: &mut Turn,
+        write: impl FnOnce(&mut Vec<u8>, Protocol),
+    ) {
+        let Some(Peer { outbox, protocol, .. }) = self.peers.get(&client) else { return };
+        let replies = match &mut publisher.own {
+            _ if client != publisher.id => None,
+            Own::Aside(messages) => return write(messages, *protocol),
+            Own::Behind(replies) => Some(replies),
+        };
+        let must_wake = outbox.push(turn.now, |out| {
+            if let Some(replies) = replies {
+                out.append(replies);
+            }
+            write(out, *protocol);
+        });
+        if must_wake {
+            turn.wake.push(outbox.clone());
+        }
     }
 }
 
 /// Appends a published message as a subscriber gets it.
-fn write_message(
-    out: &mut Vec<u8>,
-    protocol: Protocol,
-    pattern: Option<&[u8]>,
-    channel: &[u8],
-    payload: &[u8],
-) {
-    match pattern {
-        None => {
-            write_push_header(out, protocol, 3);
-            write_bulk(out, b"message");
-        }
-        Some(pattern) => {
-            write_push_header(out, protocol, 4);
-            write_bulk(out, b"pmessage");
-            write_bulk(out, pattern);
-        }
-    }
-    write_bulk(out, channel);
-    write_bulk(out, payload);
+fn write_message(out: &mut Vec<u8>, protocol: Protocol, words: &[&[u8]]) {
+    write_push_header(out, protocol, words.len());
+    words.iter().for_each(|word| write_bulk(out, word));
 }

@@ -9,7 +9,7 @@ use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
-use super::{Shared, client};
+use super::{KEEPALIVE, Shared, client};
 use crate::accept;
 use crate::backoff::Backoff;
 use crate::ingest::publisher::EventSink;
@@ -17,8 +17,6 @@ use crate::limits::{ACCEPT_BACKOFF_MAX, ACCEPT_BACKOFF_MIN};
 
 /// How often the log may say that clients are not let in.
 const LOG_INTERVAL: Duration = Duration::from_secs(1);
-/// After how long a silent peer is asked whether it still exists (Redis' `tcp-keepalive`).
-const KEEPALIVE: Duration = Duration::from_secs(300);
 
 /// Accepts until `shutdown`, then waits for every client's task to end.
 pub(super) async fn serve(

@@ -28,11 +28,16 @@ impl OutputLimits {
         Self { hard_bytes: 32 * 1024 * 1024, soft_bytes: 8 * 1024 * 1024, soft_for: Duration::from_secs(60) };
 }
 
-/// The client has fallen further behind than it may.
+/// Why a client's connection is ended without another byte.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Overflow {
-    /// How many bytes waited when it did.
-    pub(super) queued_bytes: usize,
+pub(super) enum Cut {
+    /// It has fallen further behind than it may.
+    TooSlow {
+        /// How many bytes waited when it did.
+        queued_bytes: usize,
+    },
+    /// Another client said `CLIENT KILL` of it.
+    Killed,
 }
 
 /// One client's output.
@@ -51,7 +56,7 @@ struct State {
     in_flight_bytes: usize,
     /// Since when more than `soft_bytes` wait.
     soft_since: Option<Instant>,
-    overflow: Option<Overflow>,
+    cut: Option<Cut>,
 }
 
 impl State {
@@ -61,6 +66,9 @@ impl State {
 
     /// Compares with the limits after a change.
     fn judge(&mut self, limits: &OutputLimits, now: Instant) {
+        if self.cut.is_some() {
+            return;
+        }
         let queued_bytes = self.queued_bytes();
         if queued_bytes <= limits.soft_bytes {
             self.soft_since = None;
@@ -69,9 +77,14 @@ impl State {
         let since = *self.soft_since.get_or_insert(now);
         let too_long = now.saturating_duration_since(since) >= limits.soft_for;
         if queued_bytes > limits.hard_bytes || too_long {
-            self.overflow = Some(Overflow { queued_bytes });
-            self.pending = Vec::new();
+            self.cut(Cut::TooSlow { queued_bytes });
         }
+    }
+
+    /// Nothing that waits is sent any more.
+    fn cut(&mut self, cut: Cut) {
+        self.cut = Some(cut);
+        self.pending = Vec::new();
     }
 }
 
@@ -84,14 +97,24 @@ impl Outbox {
     /// is left to the caller, so that a batch wakes it once.
     pub(super) fn push(&self, now: Instant, write: impl FnOnce(&mut Vec<u8>)) -> bool {
         let mut state = self.lock();
-        if state.overflow.is_some() {
+        if state.cut.is_some() {
             return false;
         }
         let (was_empty, was_within) = (state.pending.is_empty(), state.soft_since.is_none());
         write(&mut state.pending);
         state.judge(&self.limits, now);
         // A task that waits for its socket must hear of the soft limit to begin to count the time.
-        was_empty || (was_within && state.soft_since.is_some()) || state.overflow.is_some()
+        was_empty || (was_within && state.soft_since.is_some()) || state.cut.is_some()
+    }
+
+    /// Ends the client's connection. Its task must be woken.
+    pub(super) fn kill(&self) {
+        self.lock().cut(Cut::Killed);
+    }
+
+    /// How many bytes wait, those that are being written among them.
+    pub(super) fn queued_bytes(&self) -> usize {
+        self.lock().queued_bytes()
     }
 
     /// Wakes the client's task.
@@ -100,7 +123,7 @@ impl Outbox {
     }
 
     /// Waits until something is to be written and swaps it into `empty`. Safe to cancel: nothing is lost.
-    pub(super) async fn take(&self, empty: &mut Vec<u8>) -> Result<(), Overflow> {
+    pub(super) async fn take(&self, empty: &mut Vec<u8>) -> Result<(), Cut> {
         loop {
             if self.try_take(empty)? {
                 return Ok(());
@@ -109,10 +132,10 @@ impl Outbox {
         }
     }
 
-    fn try_take(&self, empty: &mut Vec<u8>) -> Result<bool, Overflow> {
+    pub(super) fn try_take(&self, empty: &mut Vec<u8>) -> Result<bool, Cut> {
         let mut state = self.lock();
-        if let Some(overflow) = state.overflow {
-            return Err(overflow);
+        if let Some(cut) = state.cut {
+            return Err(cut);
         }
         if state.pending.is_empty() {
             return Ok(false);
@@ -133,15 +156,15 @@ impl Outbox {
     }
 
     /// Waits, while the client's socket takes nothing, until the client is to be cut. Safe to cancel.
-    pub(super) async fn overflowed(&self) -> Overflow {
+    pub(super) async fn cut(&self) -> Cut {
         loop {
-            let (overflow, soft_since) = {
+            let (cut, soft_since) = {
                 let mut state = self.lock();
                 state.judge(&self.limits, Instant::now());
-                (state.overflow, state.soft_since)
+                (state.cut, state.soft_since)
             };
-            if let Some(overflow) = overflow {
-                return overflow;
+            if let Some(cut) = cut {
+                return cut;
             }
             match soft_since {
                 Some(since) => {
@@ -157,7 +180,7 @@ impl Outbox {
     /// Whether everything is written, and not cut off.
     pub(super) fn is_empty(&self) -> bool {
         let state = self.lock();
-        state.overflow.is_none() && state.queued_bytes() == 0
+        state.cut.is_none() && state.queued_bytes() == 0
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -198,8 +221,18 @@ mod tests {
         let mut taken = Vec::new();
         assert_eq!(outbox.try_take(&mut taken), Ok(true));
         assert!(push(&outbox, 41, now), "the task is woken to cut the client");
-        assert_eq!(outbox.try_take(&mut Vec::new()), Err(Overflow { queued_bytes: 101 }));
+        assert_eq!(outbox.try_take(&mut Vec::new()), Err(Cut::TooSlow { queued_bytes: 101 }));
         assert!(!push(&outbox, 1, now), "nothing more is kept for it");
+    }
+
+    #[test]
+    fn a_killed_client_gets_nothing_more() {
+        let (outbox, now) = (Outbox::new(LIMITS), Instant::now());
+        push(&outbox, 5, now);
+        outbox.kill();
+        assert!(!push(&outbox, 200, now));
+        assert_eq!(outbox.try_take(&mut Vec::new()), Err(Cut::Killed));
+        assert_eq!((outbox.queued_bytes(), outbox.is_empty()), (0, false));
     }
 
     #[test]
@@ -211,8 +244,8 @@ mod tests {
         outbox.wrote(11, start + Duration::from_secs(59));
         push(&outbox, 11, start + Duration::from_secs(60));
         push(&outbox, 1, start + Duration::from_secs(119));
-        assert_eq!(outbox.lock().overflow, None);
+        assert_eq!(outbox.lock().cut, None);
         push(&outbox, 1, start + Duration::from_secs(120));
-        assert_eq!(outbox.lock().overflow, Some(Overflow { queued_bytes: 13 }));
+        assert_eq!(outbox.lock().cut, Some(Cut::TooSlow { queued_bytes: 13 }));
     }
 }

@@ -24,6 +24,12 @@ pub(super) struct ClientId(pub(super) u64);
 pub(super) enum Kind {
     Channel,
     Pattern,
+    /// A channel of `SSUBSCRIBE` and `SPUBLISH`: a namespace of its own, which no pattern sees.
+    ShardChannel,
+}
+
+impl Kind {
+    const ALL: [Self; 3] = [Self::Channel, Self::Pattern, Self::ShardChannel];
 }
 
 /// A subscription was refused: the client's, or all clients', would take too much memory.
@@ -33,11 +39,14 @@ pub(super) struct TooManySubscriptions;
 /// A channel or pattern, shared by the maps that it is a key of.
 type Name = Arc<[u8]>;
 
+/// Subscribers of each channel, in the order in which they came.
+type Channels = HashMap<Name, Vec<ClientId>, foldhash::fast::RandomState>;
+
 /// Clients and their channels and patterns, both ways.
 #[derive(Debug, Default)]
 pub(super) struct Registry {
-    /// Subscribers in the order in which they came.
-    channels: HashMap<Name, Vec<ClientId>, foldhash::fast::RandomState>,
+    channels: Channels,
+    shard_channels: Channels,
     patterns: BTreeMap<Name, Vec<ClientId>>,
     clients: HashMap<ClientId, Subscriptions>,
     bytes: usize,
@@ -47,6 +56,7 @@ pub(super) struct Registry {
 #[derive(Debug, Default)]
 struct Subscriptions {
     channels: BTreeSet<Name>,
+    shard_channels: BTreeSet<Name>,
     patterns: BTreeSet<Name>,
     bytes: usize,
 }
@@ -65,6 +75,9 @@ impl Registry {
             return Ok(());
         }
         if own.bytes + cost > CLIENT_BYTES_MAX || self.bytes + cost > TOTAL_BYTES_MAX {
+            if own.is_empty() {
+                self.clients.remove(&client);
+            }
             return Err(TooManySubscriptions);
         }
         own.bytes += cost;
@@ -72,12 +85,14 @@ impl Registry {
         let shared = match kind {
             Kind::Channel => self.channels.get_key_value(name).map(|(name, _)| name.clone()),
             Kind::Pattern => self.patterns.get_key_value(name).map(|(name, _)| name.clone()),
+            Kind::ShardChannel => self.shard_channels.get_key_value(name).map(|(name, _)| name.clone()),
         };
         let name = shared.unwrap_or_else(|| name.into());
         own.names_mut(kind).insert(name.clone());
         match kind {
             Kind::Channel => self.channels.entry(name).or_default().push(client),
             Kind::Pattern => self.patterns.entry(name).or_default().push(client),
+            Kind::ShardChannel => self.shard_channels.entry(name).or_default().push(client),
         }
         Ok(())
     }
@@ -91,12 +106,13 @@ impl Registry {
         let cost = SUBSCRIPTION_BYTES + name.len();
         own.bytes -= cost;
         self.bytes -= cost;
-        if own.count() == 0 {
+        if own.is_empty() {
             self.clients.remove(&client);
         }
         let subscribers = match kind {
             Kind::Channel => self.channels.get_mut(name),
             Kind::Pattern => self.patterns.get_mut(name),
+            Kind::ShardChannel => self.shard_channels.get_mut(name),
         };
         let Some(subscribers) = subscribers else { return };
         subscribers.retain(|&subscriber| subscriber != client);
@@ -104,25 +120,36 @@ impl Registry {
             match kind {
                 Kind::Channel => drop(self.channels.remove(name)),
                 Kind::Pattern => drop(self.patterns.remove(name)),
+                Kind::ShardChannel => drop(self.shard_channels.remove(name)),
             }
         }
     }
 
     /// Ends all of a client's subscriptions.
     pub(super) fn remove(&mut self, client: ClientId) {
-        for kind in [Kind::Channel, Kind::Pattern] {
+        for kind in Kind::ALL {
             for name in self.names(client, kind) {
                 self.unsubscribe(client, kind, &name);
             }
         }
     }
 
-    /// How many channels and patterns a client is subscribed to.
-    pub(super) fn count(&self, client: ClientId) -> usize {
-        self.clients.get(&client).map_or(0, Subscriptions::count)
+    /// How many names of one kind a client is subscribed to.
+    pub(super) fn count(&self, client: ClientId, kind: Kind) -> usize {
+        self.clients.get(&client).map_or(0, |own| own.names(kind).len())
     }
 
-    /// A client's channels or patterns, sorted.
+    /// Whether a client is subscribed to anything.
+    pub(super) fn is_subscribed(&self, client: ClientId) -> bool {
+        self.clients.contains_key(&client)
+    }
+
+    /// What a client's subscriptions are taken to cost, in bytes.
+    pub(super) fn bytes_of(&self, client: ClientId) -> usize {
+        self.clients.get(&client).map_or(0, |own| own.bytes)
+    }
+
+    /// A client's names of one kind, sorted.
     pub(super) fn names(&self, client: ClientId, kind: Kind) -> Vec<Name> {
         self.clients.get(&client).map(|own| own.names(kind).iter().cloned().collect()).unwrap_or_default()
     }
@@ -142,9 +169,19 @@ impl Registry {
         }
     }
 
+    /// The subscribers of a shard channel.
+    pub(super) fn shard_receivers(&self, channel: &[u8]) -> &[ClientId] {
+        self.shard_channels.get(channel).map(Vec::as_slice).unwrap_or_default()
+    }
+
     /// The channels that have subscribers.
     pub(super) fn channels(&self) -> impl Iterator<Item = &[u8]> {
         self.channels.keys().map(AsRef::as_ref)
+    }
+
+    /// The shard channels that have subscribers.
+    pub(super) fn shard_channels(&self) -> impl Iterator<Item = &[u8]> {
+        self.shard_channels.keys().map(AsRef::as_ref)
     }
 
     /// How many clients are subscribed to `channel` itself.
@@ -168,6 +205,7 @@ impl Subscriptions {
         match kind {
             Kind::Channel => &self.channels,
             Kind::Pattern => &self.patterns,
+            Kind::ShardChannel => &self.shard_channels,
         }
     }
 
@@ -175,11 +213,12 @@ impl Subscriptions {
         match kind {
             Kind::Channel => &mut self.channels,
             Kind::Pattern => &mut self.patterns,
+            Kind::ShardChannel => &mut self.shard_channels,
         }
     }
 
-    fn count(&self) -> usize {
-        self.channels.len() + self.patterns.len()
+    fn is_empty(&self) -> bool {
+        Kind::ALL.iter().all(|&kind| self.names(kind).is_empty())
     }
 }
 
@@ -191,44 +230,49 @@ mod tests {
 
     /// Every subscription in one list, in the order of subscribing.
     #[derive(Default)]
-    struct Model(Vec<(u64, bool, String)>);
+    struct Model(Vec<(u64, Kind, String)>);
 
     impl Model {
         fn receivers(&self, channel: &str) -> Vec<(u64, Option<String>)> {
             let mut out: Vec<_> = (self.0.iter())
-                .filter(|(_, pattern, name)| !pattern && name == channel)
+                .filter(|(_, kind, name)| *kind == Kind::Channel && name == channel)
                 .map(|(client, ..)| (*client, None))
                 .collect();
             let mut patterns: Vec<_> = (self.0.iter())
-                .filter(|(_, pattern, name)| *pattern && glob::matches(name.as_bytes(), channel.as_bytes()))
+                .filter(|(_, kind, name)| {
+                    *kind == Kind::Pattern && glob::matches(name.as_bytes(), channel.as_bytes())
+                })
                 .collect();
             patterns.sort_by(|a, b| a.2.cmp(&b.2));
             out.extend(patterns.into_iter().map(|(client, _, name)| (*client, Some(name.clone()))));
             out
         }
+
+        fn shard_receivers(&self, channel: &str) -> Vec<ClientId> {
+            let of_channel =
+                self.0.iter().filter(|(_, kind, name)| *kind == Kind::ShardChannel && name == channel);
+            of_channel.map(|(client, ..)| ClientId(*client)).collect()
+        }
     }
 
     #[derive(Debug, Clone)]
     enum Action {
-        Subscribe(u64, bool, String),
-        Unsubscribe(u64, bool, String),
+        Subscribe(u64, Kind, String),
+        Unsubscribe(u64, Kind, String),
         Remove(u64),
         Publish(String),
     }
 
     fn action() -> impl Strategy<Value = Action> {
         let client = 1..4_u64;
+        let kind = proptest::sample::select(&Kind::ALL[..]);
         let name = "[ab]{1,2}|a\\*|\\*|\\?b";
         prop_oneof![
-            (client.clone(), any::<bool>(), name).prop_map(|(c, p, n)| Action::Subscribe(c, p, n)),
-            (client.clone(), any::<bool>(), name).prop_map(|(c, p, n)| Action::Unsubscribe(c, p, n)),
+            (client.clone(), kind.clone(), name).prop_map(|(c, k, n)| Action::Subscribe(c, k, n)),
+            (client.clone(), kind, name).prop_map(|(c, k, n)| Action::Unsubscribe(c, k, n)),
             client.prop_map(Action::Remove),
             "[ab]{1,2}".prop_map(Action::Publish),
         ]
-    }
-
-    fn kind(pattern: bool) -> Kind {
-        if pattern { Kind::Pattern } else { Kind::Channel }
     }
 
     proptest! {
@@ -237,15 +281,15 @@ mod tests {
             let (mut registry, mut model) = (Registry::default(), Model::default());
             for action in actions {
                 match action {
-                    Action::Subscribe(client, pattern, name) => {
-                        prop_assert_eq!(registry.subscribe(ClientId(client), kind(pattern), name.as_bytes()), Ok(()));
-                        if !model.0.contains(&(client, pattern, name.clone())) {
-                            model.0.push((client, pattern, name));
+                    Action::Subscribe(client, kind, name) => {
+                        prop_assert_eq!(registry.subscribe(ClientId(client), kind, name.as_bytes()), Ok(()));
+                        if !model.0.contains(&(client, kind, name.clone())) {
+                            model.0.push((client, kind, name));
                         }
                     }
-                    Action::Unsubscribe(client, pattern, name) => {
-                        registry.unsubscribe(ClientId(client), kind(pattern), name.as_bytes());
-                        model.0.retain(|held| *held != (client, pattern, name.clone()));
+                    Action::Unsubscribe(client, kind, name) => {
+                        registry.unsubscribe(ClientId(client), kind, name.as_bytes());
+                        model.0.retain(|held| *held != (client, kind, name.clone()));
                     }
                     Action::Remove(client) => {
                         registry.remove(ClientId(client));
@@ -257,11 +301,19 @@ mod tests {
                             named.push((client.0, pattern.map(|p| String::from_utf8_lossy(p).into_owned())));
                         });
                         prop_assert_eq!(named, model.receivers(&channel));
+                        prop_assert_eq!(
+                            registry.shard_receivers(channel.as_bytes()),
+                            model.shard_receivers(&channel)
+                        );
                     }
                 }
                 for client in 1..4 {
-                    let held = model.0.iter().filter(|held| held.0 == client).count();
-                    prop_assert_eq!(registry.count(ClientId(client)), held);
+                    for kind in Kind::ALL {
+                        let held = model.0.iter().filter(|held| held.0 == client && held.1 == kind).count();
+                        prop_assert_eq!(registry.count(ClientId(client), kind), held);
+                    }
+                    let held = model.0.iter().any(|held| held.0 == client);
+                    prop_assert_eq!(registry.is_subscribed(ClientId(client)), held);
                 }
                 let cost: usize = model.0.iter().map(|held| SUBSCRIPTION_BYTES + held.2.len()).sum();
                 prop_assert_eq!(registry.bytes, cost);
@@ -281,6 +333,11 @@ mod tests {
         assert_eq!(registry.subscribe(ClientId(1), Kind::Pattern, b"one more"), Err(TooManySubscriptions));
         assert_eq!(registry.subscribe(ClientId(2), Kind::Pattern, b"one more"), Ok(()));
         registry.remove(ClientId(1));
+        assert_eq!(
+            registry.subscribe(ClientId(1), Kind::Pattern, &[b'x'; CLIENT_BYTES_MAX]),
+            Err(TooManySubscriptions)
+        );
+        assert!(!registry.is_subscribed(ClientId(1)), "a refusal leaves nothing behind");
         assert_eq!(registry.subscribe(ClientId(1), Kind::Pattern, b"one more"), Ok(()));
         assert_eq!(registry.channels().count(), 0);
     }

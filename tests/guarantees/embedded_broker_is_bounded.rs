@@ -1,67 +1,17 @@
 //! Nobody can make the embedded broker wait or grow: a slow subscriber is cut, a full gateway delays only those
 //! who publish to it, and clients, commands and answers are limited. What is published arrives once, in order.
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
 use tokio::sync::{Semaphore, mpsc};
 use ws_gateway::broker::{BULK_BYTES_MAX, EmbeddedBroker, EmbeddedConfig, OutputLimits};
 use ws_gateway::ingest::publisher::{EventBatch, EventSink};
-use ws_gateway::resp::{Progress, ReplyLimits, parse_reply, write_command};
+use ws_gateway::resp::write_command;
 
 use crate::support::broker::{Broker, config};
-
-/// A client that does exactly what a test tells it to.
-struct Client {
-    stream: TcpStream,
-    input: Vec<u8>,
-}
-
-impl Client {
-    async fn connect(addr: SocketAddr) -> Self {
-        Self { stream: TcpStream::connect(addr).await.expect("the broker listens"), input: Vec::new() }
-    }
-
-    /// A connection that speaks RESP3.
-    async fn connect_3(addr: SocketAddr) -> Self {
-        let mut client = Self::connect(addr).await;
-        assert!(client.ask("HELLO 3").await.starts_with("%7"));
-        client
-    }
-
-    /// Sends commands of words without spaces.
-    async fn send(&mut self, lines: &[&str]) {
-        let mut bytes = Vec::new();
-        for line in lines {
-            let words: Vec<&[u8]> = line.split(' ').map(str::as_bytes).collect();
-            write_command(&mut bytes, &words);
-        }
-        self.stream.write_all(&bytes).await.expect("the broker reads");
-    }
-
-    /// The next reply, as it was written; nothing once the broker has closed the connection.
-    async fn reply(&mut self) -> Option<String> {
-        loop {
-            let progress = parse_reply(&self.input, &ReplyLimits::DEFAULT).expect("it speaks RESP");
-            if let Progress::Done { used_bytes, .. } = progress {
-                return Some(
-                    String::from_utf8_lossy(&self.input.drain(..used_bytes).collect::<Vec<_>>()).into_owned(),
-                );
-            }
-            if self.stream.read_buf(&mut self.input).await.unwrap_or(0) == 0 {
-                return None;
-            }
-        }
-    }
-
-    async fn ask(&mut self, line: &str) -> String {
-        self.send(&[line]).await;
-        self.reply().await.expect("an answer")
-    }
-}
+use crate::support::resp::Client;
 
 /// A gateway that takes a batch for each permit it is given.
 #[derive(Clone)]

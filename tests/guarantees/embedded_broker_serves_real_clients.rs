@@ -105,6 +105,14 @@ async fn redis_rs_in_resp2() {
     assert_eq!(message.get_channel_name(), "channel:trade:AAPL");
     assert_eq!(message.get_payload_bytes(), TRADE.as_bytes());
     assert_eq!(broker.events().await.len(), 1);
+    let both: (usize, usize) = (redis::pipe().atomic())
+        .publish("channel:trade:AAPL", "1")
+        .publish("channel:trade:AAPL", "2")
+        .query_async(&mut publisher)
+        .await
+        .expect("published together");
+    assert_eq!(both, (2, 2));
+    assert_eq!(broker.events().await.len(), 2);
     broker.stop().await;
 }
 
@@ -124,6 +132,15 @@ async fn redis_rs_in_resp3() {
     for kind in kinds {
         assert_eq!(pushes.recv().await.expect("a push").kind, kind);
     }
+    // Its own message would break the reply if it came within.
+    let replies: (usize, String) = (redis::pipe().atomic())
+        .publish("channel:trade:AAPL", "1")
+        .cmd("PING")
+        .query_async(&mut both)
+        .await
+        .expect("published together");
+    assert_eq!(replies, (2, "PONG".to_owned()));
+    assert_eq!(pushes.recv().await.expect("a push").kind, redis::PushKind::PMessage);
     broker.stop().await;
 }
 
@@ -145,10 +162,14 @@ async fn redis_py_works(version: &str) {
                     ["psubscribe", null, "channel:trade:*", 2],
                     ["pmessage", "channel:trade:*", "channel:trade:AAPL", TRADE],
                     ["message", null, "channel:news:ALL", payload],
+                    ["pmessage", "channel:trade:*", "channel:trade:MSFT", "0"],
+                    ["pmessage", "channel:trade:*", "channel:trade:MSFT", "1"],
+                    ["pmessage", "channel:trade:*", "channel:trade:MSFT", "2"],
                     ["unsubscribe", null, "channel:news:ALL", 1],
                     ["punsubscribe", null, "channel:trade:*", 0],
                 ],
                 "receivers": [2, 1, 0],
+                "together": [2, 2, 2, true],
                 "channels": ["channel:news:ALL"],
                 "numsub": [["channel:news:ALL", 1], ["nobody", 0]],
                 "numpat": 1,
@@ -156,6 +177,8 @@ async fn redis_py_works(version: &str) {
             })
         );
         assert_eq!(broker.events().await, [("channel:trade:AAPL".to_owned(), TRADE.to_owned())]);
+        let together = ["0", "1", "2"].map(|payload| ("channel:trade:MSFT".to_owned(), payload.to_owned()));
+        assert_eq!(broker.events().await, together);
         broker.stop().await;
     }
 }
@@ -195,7 +218,10 @@ async fn ioredis() {
             "said": [
                 ["pmessage", "channel:trade:*", "channel:trade:AAPL", TRADE],
                 ["message", null, "channel:news:ALL", "extra"],
+                ["pmessage", "channel:trade:*", "channel:trade:MSFT", "0"],
+                ["pmessage", "channel:trade:*", "channel:trade:MSFT", "2"],
             ],
+            "together": [[null, 2], [null, "PONG"], [null, 0], ["QUEUED", [[null, 2]]]],
             "name": "test",
             "error": "ERR unknown command 'get', with args beginning with: 'key' ",
         })
@@ -214,7 +240,13 @@ async fn node_redis() {
             node(&broker, "node_redis.js", &args).await,
             json!({
                 "receivers": [2, 1, 0],
-                "said": [["channel:trade:AAPL", TRADE], ["channel:news:ALL", "extra"]],
+                "said": [
+                    ["channel:trade:AAPL", TRADE],
+                    ["channel:news:ALL", "extra"],
+                    ["channel:trade:MSFT", "0"],
+                ],
+                "together": [2, "PONG", 0],
+                "clients": ["test", "test"],
                 "left": 0,
                 "name": "test",
                 "error": "ERR unknown command 'GET', with args beginning with: 'key' ",

@@ -22,6 +22,7 @@ mod drain;
 mod embedded_broker_answers_as_redis;
 mod embedded_broker_is_bounded;
 mod embedded_broker_serves_real_clients;
+mod embedded_broker_transactions;
 mod endpoints;
 mod flush_interval_saves_writes;
 mod golden_bytes;

@@ -1,14 +1,19 @@
 //! Publishing and subscribing.
 
-use super::{Context, Flow, Session};
+use super::{Context, Flow, Session, wrong_arity};
 use crate::broker::glob;
-use crate::broker::pubsub::{Kind, TooManySubscriptions};
-use crate::resp::{Protocol, write_array_header, write_bulk, write_integer, write_null, write_push_header};
+use crate::broker::pubsub::{Kind, Registry, TooManySubscriptions};
+use crate::resp::{
+    Protocol, write_array_header, write_bulk, write_integer, write_null, write_push_header, write_simple,
+};
 
 impl Session {
     pub(super) fn publish(&mut self, context: &mut Context<'_>, args: &[&[u8]]) -> Flow {
-        let receivers = context.hub.publish(self.id, context.out, args[1], args[2], context.turn);
-        context.integer(receivers)
+        context.publish(self.id, Kind::Channel, args)
+    }
+
+    pub(super) fn spublish(&mut self, context: &mut Context<'_>, args: &[&[u8]]) -> Flow {
+        context.publish(self.id, Kind::ShardChannel, args)
     }
 
     pub(super) fn subscribe(&mut self, context: &mut Context<'_>, args: &[&[u8]]) -> Flow {
@@ -27,15 +32,28 @@ impl Session {
         self.unsubscribe_from(context, Kind::Pattern, &args[1..])
     }
 
+    /// Redis refuses it within a transaction, and so does the broker.
+    pub(super) fn ssubscribe(&mut self, context: &mut Context<'_>, args: &[&[u8]]) -> Flow {
+        if context.own_messages.is_some() {
+            return context.error("ERR SSUBSCRIBE isn't allowed for a DENY BLOCKING client");
+        }
+        self.subscribe_to(context, Kind::ShardChannel, &args[1..])
+    }
+
+    pub(super) fn sunsubscribe(&mut self, context: &mut Context<'_>, args: &[&[u8]]) -> Flow {
+        self.unsubscribe_from(context, Kind::ShardChannel, &args[1..])
+    }
+
     /// Every name is confirmed on its own.
     fn subscribe_to(&mut self, context: &mut Context<'_>, kind: Kind, names: &[&[u8]]) -> Flow {
         let word: &[u8] = match kind {
             Kind::Channel => b"subscribe",
             Kind::Pattern => b"psubscribe",
+            Kind::ShardChannel => b"ssubscribe",
         };
         for name in names {
             match context.hub.registry.subscribe(self.id, kind, name) {
-                Ok(()) => self.confirm(context, word, Some(name)),
+                Ok(()) => self.confirm(context, kind, word, Some(name)),
                 Err(TooManySubscriptions) => {
                     context.error("ERR too many subscriptions: the broker has no memory for more");
                     break;
@@ -50,27 +68,33 @@ impl Session {
         let word: &[u8] = match kind {
             Kind::Channel => b"unsubscribe",
             Kind::Pattern => b"punsubscribe",
+            Kind::ShardChannel => b"sunsubscribe",
         };
         if !names.is_empty() {
             for name in names {
                 context.hub.registry.unsubscribe(self.id, kind, name);
-                self.confirm(context, word, Some(name));
+                self.confirm(context, kind, word, Some(name));
             }
             return Flow::Flush;
         }
         let held = context.hub.registry.names(self.id, kind);
         if held.is_empty() {
-            self.confirm(context, word, None);
+            self.confirm(context, kind, word, None);
         }
         for name in held {
             context.hub.registry.unsubscribe(self.id, kind, &name);
-            self.confirm(context, word, Some(&name));
+            self.confirm(context, kind, word, Some(&name));
         }
         Flow::Flush
     }
 
-    fn confirm(&self, context: &mut Context<'_>, word: &[u8], name: Option<&[u8]>) {
-        let count = context.hub.registry.count(self.id);
+    /// Tells how many subscriptions there are now; those to shard channels are counted by themselves.
+    fn confirm(&self, context: &mut Context<'_>, kind: Kind, word: &[u8], name: Option<&[u8]>) {
+        let count_of = |kind| context.hub.registry.count(self.id, kind);
+        let count = match kind {
+            Kind::Channel | Kind::Pattern => count_of(Kind::Channel) + count_of(Kind::Pattern),
+            Kind::ShardChannel => count_of(Kind::ShardChannel),
+        };
         write_push_header(context.out, self.protocol, 3);
         write_bulk(context.out, word);
         match name {
@@ -81,48 +105,48 @@ impl Session {
     }
 
     pub(super) fn pubsub_channels(&mut self, context: &mut Context<'_>, args: &[&[u8]]) -> Flow {
-        let pattern = match args {
-            [_, _] => None,
-            [_, _, pattern] => Some(*pattern),
-            _ => {
-                return context.error_about(
-                    "ERR unknown subcommand or wrong number of arguments for '",
-                    args[1],
-                    "'. Try PUBSUB HELP.",
-                );
-            }
-        };
-        let registry = &context.hub.registry;
-        let named: Vec<&[u8]> = registry
-            .channels()
-            .filter(|name| pattern.is_none_or(|pattern| glob::matches(pattern, name)))
-            .collect();
-        write_array_header(context.out, named.len());
-        for name in named {
-            write_bulk(context.out, name);
+        let channels = context.hub.registry.channels();
+        match matching(channels, args) {
+            Some(names) => write_names(context.out, &names),
+            None => wrong_subcommand(context, args),
         }
-        Flow::Continue
+    }
+
+    pub(super) fn pubsub_shardchannels(&mut self, context: &mut Context<'_>, args: &[&[u8]]) -> Flow {
+        let channels = context.hub.registry.shard_channels();
+        match matching(channels, args) {
+            Some(names) => write_names(context.out, &names),
+            None => wrong_subcommand(context, args),
+        }
     }
 
     pub(super) fn pubsub_numsub(&mut self, context: &mut Context<'_>, args: &[&[u8]]) -> Flow {
-        let channels = &args[2..];
-        write_array_header(context.out, channels.len() * 2);
-        for channel in channels {
-            write_bulk(context.out, channel);
-            context.integer(context.hub.registry.subscribers(channel));
-        }
-        Flow::Continue
+        numbers_of_subscribers(context, &args[2..], Registry::subscribers)
+    }
+
+    pub(super) fn pubsub_shardnumsub(&mut self, context: &mut Context<'_>, args: &[&[u8]]) -> Flow {
+        numbers_of_subscribers(context, &args[2..], |registry, channel| {
+            registry.shard_receivers(channel).len()
+        })
     }
 
     pub(super) fn pubsub_numpat(&mut self, context: &mut Context<'_>, _args: &[&[u8]]) -> Flow {
         context.integer(context.hub.pattern_count())
     }
 
+    pub(super) fn pubsub_help(&mut self, context: &mut Context<'_>, _args: &[&[u8]]) -> Flow {
+        write_array_header(context.out, PUBSUB_HELP.len());
+        for line in PUBSUB_HELP {
+            write_simple(context.out, line.as_bytes());
+        }
+        Flow::Continue
+    }
+
     pub(super) fn ping(&mut self, context: &mut Context<'_>, args: &[&[u8]]) -> Flow {
         let text = match args {
             [_] => None,
             [_, text] => Some(*text),
-            _ => return context.wrong_arity("ping"),
+            _ => return context.error(wrong_arity("ping")),
         };
         if self.is_bound(context.hub) {
             write_push_header(context.out, Protocol::Resp2, 2);
@@ -135,4 +159,56 @@ impl Session {
         }
         Flow::Continue
     }
+}
+
+/// What Redis 7 says to `PUBSUB HELP`.
+const PUBSUB_HELP: [&str; 14] = [
+    "PUBSUB <subcommand> [<arg> [value] [opt] ...]. Subcommands are:",
+    "CHANNELS [<pattern>]",
+    "    Return the currently active channels matching a <pattern> (default: '*').",
+    "NUMPAT",
+    "    Return number of subscriptions to patterns.",
+    "NUMSUB [<channel> ...]",
+    "    Return the number of subscribers for the specified channels, excluding",
+    "    pattern subscriptions(default: no channels).",
+    "SHARDCHANNELS [<pattern>]",
+    "    Return the currently active shard level channels matching a <pattern> (default: '*').",
+    "SHARDNUMSUB [<shardchannel> ...]",
+    "    Return the number of subscribers for the specified shard level channel(s)",
+    "HELP",
+    "    Prints this help.",
+];
+
+/// Those of the names that match the pattern of a `PUBSUB CHANNELS` or `SHARDCHANNELS`; `None` if it has several.
+fn matching<'r>(names: impl Iterator<Item = &'r [u8]>, args: &[&[u8]]) -> Option<Vec<&'r [u8]>> {
+    match args {
+        [_, _] => Some(names.collect()),
+        [_, _, pattern] => Some(names.filter(|name| glob::matches(pattern, name)).collect()),
+        _ => None,
+    }
+}
+
+fn write_names(out: &mut Vec<u8>, names: &[&[u8]]) -> Flow {
+    write_array_header(out, names.len());
+    names.iter().for_each(|name| write_bulk(out, name));
+    Flow::Continue
+}
+
+fn wrong_subcommand(context: &mut Context<'_>, args: &[&[u8]]) -> Flow {
+    let before = "ERR unknown subcommand or wrong number of arguments for '";
+    context.error_about(before, args[1], "'. Try PUBSUB HELP.")
+}
+
+/// Answers each channel with how many clients are subscribed to it.
+fn numbers_of_subscribers(
+    context: &mut Context<'_>,
+    channels: &[&[u8]],
+    subscribers: fn(&Registry, &[u8]) -> usize,
+) -> Flow {
+    write_array_header(context.out, channels.len() * 2);
+    for channel in channels {
+        write_bulk(context.out, channel);
+        context.integer(subscribers(&context.hub.registry, channel));
+    }
+    Flow::Continue
 }

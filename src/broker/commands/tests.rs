@@ -1,9 +1,13 @@
+use std::net::Ipv4Addr;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, UNIX_EPOCH};
 
 use super::*;
-use crate::broker::OutputLimits;
-use crate::broker::outbox::Outbox;
+use crate::broker::outbox::{Cut, Outbox};
+use crate::broker::peer::Endpoints;
+
+mod clients;
+mod transactions;
 
 /// A broker without sockets: sessions, and what each has been sent.
 struct Broker {
@@ -20,7 +24,13 @@ struct Peer {
 impl Broker {
     fn new(password: Option<&str>) -> Self {
         Self {
-            settings: Settings { password: password.map(str::to_owned), port: 6379 },
+            settings: Settings {
+                password: password.map(str::to_owned),
+                host: Ipv4Addr::LOCALHOST.into(),
+                port: 6379,
+                clients_max: 256,
+                output: OutputLimits::REDIS,
+            },
             hub: Hub::new(&["channel:trade:*".to_owned()], Instant::now()),
             events: Vec::new(),
         }
@@ -28,7 +38,12 @@ impl Broker {
 
     fn connect(&mut self) -> Peer {
         let outbox = Arc::new(Outbox::new(OutputLimits::REDIS));
-        let id = self.hub.attach(outbox.clone());
+        let endpoints = Endpoints {
+            peer: (Ipv4Addr::LOCALHOST, 40_001 + self.hub.peers().count() as u16).into(),
+            local: (Ipv4Addr::LOCALHOST, 6379).into(),
+            descriptor: 9,
+        };
+        let id = self.hub.attach(outbox.clone(), endpoints, Instant::now());
         Peer { session: Session::new(id, &self.settings), outbox }
     }
 
@@ -38,10 +53,21 @@ impl Broker {
     }
 
     fn run(&mut self, peer: &mut Peer, command: &str) -> (String, Flow) {
-        let args: Vec<&[u8]> = command.split(' ').map(str::as_bytes).collect();
-        let (mut turn, mut out) = (Turn::new(Instant::now()), Vec::new());
-        let flow = peer.session.execute(&args, &self.settings, &mut self.hub, &mut turn, &mut out);
+        self.turn(peer, &[command])
+    }
+
+    /// The replies to commands of one turn, and what becomes of the connection after the last one.
+    fn turn(&mut self, peer: &mut Peer, commands: &[&str]) -> (String, Flow) {
+        let wall = UNIX_EPOCH + Duration::from_micros(1_700_000_000_000_042);
+        let (mut turn, mut out) = (Turn::new(Instant::now(), wall), Vec::new());
+        let mut flow = Flow::Continue;
+        for command in commands {
+            let args: Vec<&[u8]> = command.split(' ').map(str::as_bytes).collect();
+            flow = peer.session.execute(&args, &self.settings, &mut self.hub, &mut turn, &mut out);
+        }
         self.events.extend(turn.events.iter().map(|(channel, payload)| (channel.to_vec(), payload.to_vec())));
+        peer.session.was_active(&mut self.hub, turn.now);
+        self.hub.release_queued(peer.session.id, turn.executed_bytes);
         (String::from_utf8(out).expect("replies are text here"), flow)
     }
 }
@@ -85,7 +111,7 @@ fn after_an_unsubscription_nothing_follows() {
     assert_eq!(broker.ask(&mut publisher, "PUBLISH b x"), ":1\r\n");
     broker.hub.detach(peer.session.id);
     assert_eq!(broker.ask(&mut publisher, "PUBLISH b x"), ":0\r\n");
-    assert_eq!(broker.hub.client_count(), 1);
+    assert_eq!(broker.hub.peers().count(), 1);
 }
 
 #[test]
@@ -152,4 +178,35 @@ fn clients_that_wait_for_a_server_to_load_are_not_kept_waiting() {
     }
     assert!(broker.ask(&mut peer, "INFO clients").ends_with("\r\n# Clients\r\nconnected_clients:1\r\n\r\n"));
     assert_eq!(broker.ask(&mut peer, "INFO nothing"), "$0\r\n\r\n");
+}
+
+#[test]
+fn the_servers_clock_is_told_in_seconds_and_microseconds() {
+    let mut broker = Broker::new(None);
+    let mut peer = broker.connect();
+    assert_eq!(broker.ask(&mut peer, "TIME"), "*2\r\n$10\r\n1700000000\r\n$2\r\n42\r\n");
+}
+
+#[test]
+fn the_password_is_no_parameter() {
+    let mut broker = Broker::new(Some("secret"));
+    let mut peer = broker.connect();
+    broker.ask(&mut peer, "AUTH secret");
+    let all = broker.ask(&mut peer, "CONFIG GET *");
+    assert!(all.contains("maxclients\r\n$3\r\n256\r\n") && !all.contains("secret"), "{all}");
+    assert_eq!(broker.ask(&mut peer, "CONFIG GET PORT nothing P?RT"), "*2\r\n$4\r\nport\r\n$4\r\n6379\r\n");
+}
+
+#[test]
+fn shard_channels_reach_neither_patterns_nor_the_gateway() {
+    let mut broker = Broker::new(None);
+    let (mut of_shard, mut of_pattern, mut publisher) =
+        (broker.connect(), broker.connect(), broker.connect());
+    broker.ask(&mut of_shard, "SSUBSCRIBE channel:trade:A");
+    broker.ask(&mut of_pattern, "PSUBSCRIBE *");
+    assert_eq!(broker.ask(&mut publisher, "SPUBLISH channel:trade:A x"), ":1\r\n");
+    assert_eq!(broker.ask(&mut publisher, "PUBLISH channel:trade:A y"), ":2\r\n");
+    assert_eq!(of_shard.messages(), "*3\r\n$8\r\nsmessage\r\n$15\r\nchannel:trade:A\r\n$1\r\nx\r\n");
+    assert!(of_pattern.messages().ends_with("$1\r\ny\r\n"));
+    assert_eq!(broker.events, [(b"channel:trade:A".to_vec(), b"y".to_vec())]);
 }

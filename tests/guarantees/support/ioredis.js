@@ -10,11 +10,15 @@ async function main() {
   const subscriber = connect();
   const publisher = connect();
   const said = [];
-  let done;
-  const both = new Promise((resolve) => (done = resolve));
+  let waiting = () => {};
+  const heard = (count) =>
+    new Promise((resolve) => {
+      waiting = () => said.length >= count && resolve();
+      waiting();
+    });
   const note = (...message) => {
     said.push(message);
-    if (said.length === 2) done();
+    waiting();
   };
   subscriber.on("pmessage", (pattern, channel, payload) => note("pmessage", pattern, channel, payload));
   subscriber.on("message", (channel, payload) => note("message", null, channel, payload));
@@ -24,12 +28,18 @@ async function main() {
     publisher.publish("channel:news:ALL", "extra"),
     publisher.publish("nobody", "x"),
   ]);
-  await both;
+  await heard(2);
+  // Sent as one, and command by command.
+  const together = await publisher.multi().publish("channel:trade:MSFT", "0").ping().publish("nobody", "1").exec();
+  await publisher.multi({ pipeline: false });
+  const queued = await publisher.publish("channel:trade:MSFT", "2");
+  together.push([queued, await publisher.exec()]);
+  await heard(4);
   counts.push(await subscriber.unsubscribe("channel:news:ALL"), await subscriber.punsubscribe());
   const name = await publisher.client("GETNAME");
   const error = await publisher.get("key").catch((refused) => refused.message);
   await Promise.all([subscriber.quit(), publisher.quit()]);
-  console.log(JSON.stringify({ counts, receivers, said, name, error }));
+  console.log(JSON.stringify({ counts, receivers, together, said, name, error }));
 }
 
 main().catch((error) => {

@@ -11,6 +11,7 @@ pub(crate) mod process;
 pub(crate) mod program;
 pub(crate) mod raw;
 pub(crate) mod redis;
+pub(crate) mod resp;
 pub(crate) mod stats;
 
 use std::net::SocketAddr;

@@ -17,11 +17,15 @@ async function main() {
   const subscriber = await connect();
   const publisher = await connect();
   const said = [];
-  let done;
-  const both = new Promise((resolve) => (done = resolve));
+  let waiting = () => {};
+  const heard = (count) =>
+    new Promise((resolve) => {
+      waiting = () => said.length >= count && resolve();
+      waiting();
+    });
   const note = (payload, channel) => {
     said.push([channel, payload]);
-    if (said.length === 2) done();
+    waiting();
   };
   await subscriber.pSubscribe("channel:trade:*", note);
   await subscriber.subscribe("channel:news:ALL", note);
@@ -30,14 +34,17 @@ async function main() {
     publisher.publish("channel:news:ALL", "extra"),
     publisher.publish("nobody", "x"),
   ]);
-  await both;
+  await heard(2);
+  const together = await publisher.multi().publish("channel:trade:MSFT", "0").ping().publish("nobody", "1").exec();
+  await heard(3);
+  const clients = (await publisher.clientList()).map((client) => client.name);
   await subscriber.unsubscribe("channel:news:ALL");
   await subscriber.pUnsubscribe();
   const left = await publisher.publish("channel:news:ALL", "nobody hears this");
   const name = await publisher.sendCommand(["CLIENT", "GETNAME"]);
   const error = await publisher.get("key").catch((refused) => refused.message);
   await Promise.all([subscriber.close(), publisher.close()]);
-  console.log(JSON.stringify({ receivers, said, left, name, error }));
+  console.log(JSON.stringify({ receivers, together, clients, said, left, name, error }));
 }
 
 main().catch((error) => {

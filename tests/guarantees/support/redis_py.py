@@ -36,7 +36,13 @@ pipeline = publisher.pipeline(transaction=False)
 pipeline.publish("channel:news:ALL", b"\x00\xff\r\n".hex())
 pipeline.publish("nobody", "x")
 receivers += pipeline.execute()
-said += [next_message(pubsub) for _ in range(2)]
+# MULTI and EXEC, redis-py's default.
+transaction = publisher.pipeline()
+for i in range(3):
+    transaction.publish("channel:trade:MSFT", str(i))
+transaction.ping()
+together = transaction.execute()
+said += [next_message(pubsub) for _ in range(5)]
 
 channels = [name.decode() for name in publisher.pubsub_channels()]
 numsub = [[name.decode(), n] for name, n in publisher.pubsub_numsub("channel:news:ALL", "nobody")]
@@ -58,6 +64,7 @@ print(
         {
             "said": [[m["type"], m["pattern"], m["channel"], m["data"]] for m in said],
             "receivers": receivers,
+            "together": together,
             "channels": channels,
             "numsub": numsub,
             "numpat": numpat,

@@ -1,0 +1,204 @@
+//! `MULTI` to `EXEC`: commands that are queued and then run together, with nobody else's between them.
+//!
+//! They run under the broker's lock, so what they publish stays together for the broker's subscribers, and reaches
+//! the gateway as one batch. What a client may queue is bounded, and so is what the reply to `EXEC` may become.
+
+use super::table::Spec;
+use super::{Context, Flow, Session};
+use crate::resp::write_array_header;
+
+/// Commands that are never queued.
+pub(super) const AT_ONCE: [&str; 6] = ["exec", "discard", "multi", "watch", "quit", "reset"];
+
+/// Commands that do more than answer. They also run for a client whose own connection ends in the middle of its
+/// transaction: what it queued happens whole or not at all.
+const ACT_ON_OTHERS: [&str; 3] = ["publish", "spublish", "client|kill"];
+
+/// How many bytes one client's queued commands may take: about 40,000 trades.
+const QUEUED_BYTES_MAX: usize = 8 * 1024 * 1024;
+/// What a queued command is taken to cost besides its words.
+const COMMAND_BYTES: usize = size_of::<Queued>();
+/// What a word is taken to cost besides its bytes.
+const WORD_BYTES: usize = size_of::<usize>();
+
+/// What a client has queued since its `MULTI`.
+#[derive(Debug, Default)]
+pub(super) struct Transaction {
+    /// The words of all commands, one behind the other.
+    bytes: Vec<u8>,
+    /// Where each word ends in `bytes`.
+    word_ends: Vec<usize>,
+    commands: Vec<Queued>,
+    /// A command was refused, so `EXEC` will be.
+    refused: bool,
+}
+
+#[derive(Debug)]
+struct Queued {
+    spec: &'static Spec,
+    /// Where its words end in [`Transaction::word_ends`].
+    words_end: usize,
+}
+
+impl Transaction {
+    fn push(&mut self, spec: &'static Spec, args: &[&[u8]]) {
+        for arg in args {
+            self.bytes.extend_from_slice(arg);
+            self.word_ends.push(self.bytes.len());
+        }
+        self.commands.push(Queued { spec, words_end: self.word_ends.len() });
+    }
+
+    /// Calls `run` with each command in turn.
+    fn for_each(&self, mut run: impl FnMut(&'static Spec, &[&[u8]])) {
+        let (mut words, mut start, mut args) = (self.word_ends.as_slice(), 0, Vec::new());
+        let mut words_start = 0;
+        for command in &self.commands {
+            let (own, rest) = words.split_at(command.words_end - words_start);
+            args.clear();
+            for &end in own {
+                args.push(&self.bytes[start..end]);
+                start = end;
+            }
+            run(command.spec, &args);
+            (words, words_start) = (rest, command.words_end);
+        }
+    }
+}
+
+impl Session {
+    pub(super) fn multi(&mut self, context: &mut Context<'_>, _args: &[&[u8]]) -> Flow {
+        if self.transaction.is_some() {
+            return context.error("ERR MULTI calls can not be nested");
+        }
+        self.transaction = Some(Transaction::default());
+        self.edit_peer(context, |peer| peer.queued_commands = Some(0));
+        context.ok()
+    }
+
+    pub(super) fn discard(&mut self, context: &mut Context<'_>, _args: &[&[u8]]) -> Flow {
+        if self.transaction.is_none() {
+            return context.error("ERR DISCARD without MULTI");
+        }
+        self.end_transaction(context);
+        context.ok()
+    }
+
+    /// There are no keys that could change.
+    pub(super) fn watch(&mut self, context: &mut Context<'_>, _args: &[&[u8]]) -> Flow {
+        if self.transaction.is_some() {
+            return context.error("ERR WATCH inside MULTI is not allowed");
+        }
+        context.ok()
+    }
+
+    pub(super) fn unwatch(&mut self, context: &mut Context<'_>, _args: &[&[u8]]) -> Flow {
+        context.ok()
+    }
+
+    /// Queues a command that was found good.
+    pub(super) fn queue(&mut self, context: &mut Context<'_>, spec: &'static Spec, args: &[&[u8]]) -> Flow {
+        let bytes = COMMAND_BYTES + args.iter().map(|arg| arg.len() + WORD_BYTES).sum::<usize>();
+        let queued_bytes = self.queued_bytes(context);
+        let Some(transaction) = &mut self.transaction else { return Flow::Continue };
+        // Once one is refused none will run, so none need be kept.
+        if !transaction.refused {
+            if queued_bytes + bytes > QUEUED_BYTES_MAX || !context.hub.reserve_queued(self.id, bytes) {
+                let text = format!(
+                    "OOM command not allowed: a transaction may take {QUEUED_BYTES_MAX} bytes of memory"
+                );
+                return self.refuse(context, text.as_bytes());
+            }
+            transaction.push(spec, args);
+            let commands = transaction.commands.len();
+            self.edit_peer(context, |peer| peer.queued_commands = Some(commands));
+        }
+        context.out.extend_from_slice(b"+QUEUED\r\n");
+        Flow::Continue
+    }
+
+    /// Answers a command that may not run with an error. A transaction that it was to be a part of will not run
+    /// either; if it is the `EXEC` itself, the transaction ends.
+    pub(super) fn refuse(&mut self, context: &mut Context<'_>, error: &[u8]) -> Flow {
+        if self.last_command == Some("exec") {
+            self.end_transaction(context);
+            let mut text = b"EXECABORT Transaction discarded because of: ".to_vec();
+            text.extend_from_slice(error.strip_prefix(b"ERR ").unwrap_or(error));
+            return context.error(text);
+        }
+        if self.transaction.is_some() {
+            self.end_transaction(context);
+            self.transaction = Some(Transaction { refused: true, ..Transaction::default() });
+            self.edit_peer(context, |peer| peer.queued_commands = Some(0));
+        }
+        context.error(error)
+    }
+
+    /// Runs what is queued.
+    pub(super) fn exec(&mut self, context: &mut Context<'_>, _args: &[&[u8]]) -> Flow {
+        let Some(transaction) = self.transaction.take() else {
+            return context.error("ERR EXEC without MULTI");
+        };
+        if transaction.refused {
+            self.end_transaction(context);
+            return context.error("EXECABORT Transaction discarded because of previous errors.");
+        }
+        write_array_header(context.out, transaction.commands.len());
+        context.own_messages = Some(Vec::new());
+        let mut flow = Flow::Continue;
+        transaction.for_each(|spec, args| flow = self.run_queued(context, spec, args, flow));
+        self.edit_peer(context, |peer| peer.queued_commands = None);
+        context.turn.executed_bytes = context.hub.peer(self.id).map_or(0, |peer| peer.queued_bytes);
+        match context.own_messages.take() {
+            Some(mut messages) if !messages.is_empty() => {
+                context.out.append(&mut messages);
+                if flow == Flow::Continue { Flow::Flush } else { flow }
+            }
+            _ => flow,
+        }
+    }
+
+    /// Runs one command of a transaction; `flow` is what those before it have come to.
+    fn run_queued(
+        &mut self,
+        context: &mut Context<'_>,
+        spec: &'static Spec,
+        args: &[&[u8]],
+        flow: Flow,
+    ) -> Flow {
+        if flow == Flow::Close && !ACT_ON_OTHERS.contains(&spec.name) {
+            return flow;
+        }
+        let written = context.out.len();
+        let own = (spec.run)(self, context, args);
+        let messages = context.own_messages.get_or_insert_default();
+        if flow == Flow::Close {
+            // Nobody reads it.
+            context.out.truncate(written);
+            messages.clear();
+            return flow;
+        }
+        if context.out.len() + messages.len() > context.settings.output.hard_bytes {
+            // The client is about to be cut for it.
+            return Flow::Close;
+        }
+        match (flow, own) {
+            (_, Flow::Close) => Flow::Close,
+            (Flow::Flush, _) | (_, Flow::Flush) => Flow::Flush,
+            _ => Flow::Continue,
+        }
+    }
+
+    /// Forgets what is queued.
+    pub(super) fn end_transaction(&mut self, context: &mut Context<'_>) {
+        self.transaction = None;
+        let bytes = self.queued_bytes(context);
+        context.hub.release_queued(self.id, bytes);
+        self.edit_peer(context, |peer| peer.queued_commands = None);
+    }
+
+    /// What this transaction takes; what those before it took is given back at the end of the turn.
+    fn queued_bytes(&self, context: &Context<'_>) -> usize {
+        context.hub.peer(self.id).map_or(0, |peer| peer.queued_bytes - context.turn.executed_bytes)
+    }
+}
