@@ -1,44 +1,64 @@
-//! At most one pending event for each topic, and rates: what a client has that asked for fewer events. Pure; time comes in as
-//! microseconds.
+//! Conflation: fewer events for a client that asks for them. At most one waiting event of a topic, at most so many a second, or the
+//! totals of several trades. Pure; time comes in as microseconds.
 //!
-//! An event of a topic that is conflated is queued apart; while nothing of it is written, a newer one takes its place in the
-//! queue. With a rate, events are *held* until the boundary of their *phase*, the newest of each topic, and then
-//! queued together. A client has one phase for each rate, however many topics have that rate; it runs only while there is
-//! something to hold. So a topic's events are at least a period apart and none waits longer, and the last one of a burst is
-//! never lost.
+//! # Words
 //!
-//! With [`Conflate::Aggregate`] nothing is lost to the sums either: an event that takes the place of others is marked with
-//! what they all were. A trade that can't be added up exactly replaces nothing and isn't replaced: it gets a place of its own.
+//! - The **terms** of a subscription say how its events are delivered: with `aggregate` or without, and the *period*, which is the least
+//!   time between two events of a topic. Events of a subscription without terms are queued at once, each of them.
+//! - A **pending** event is the last one queued of a conflated topic. As long as no byte of it is written, a newer event of the topic
+//!   replaces it, in its place.
+//! - A **held** event is not queued yet: it waits for a boundary of its phase, because its terms have a period. A newer event of the
+//!   topic replaces it.
+//! - A **phase** is the rhythm of all topics of one client that have the same period. At each of its **boundaries** the held events are
+//!   queued. It begins with the first event that it holds: the first boundary is at the end of that turn, the next ones one period
+//!   apart. It ends at a boundary at which nothing is held.
+//!
+//! ```text
+//!                  has a period           boundary
+//!  event ──terms──────────────► held ───────────────────┐
+//!    │       │                 (newest of its topic)    ▼
+//!    │       └──no period─────────────────────────► pending ──► written
+//!    │                                             (newest of its topic)
+//!    └──no terms──► queued, behind what is held of its topic
+//! ```
+//!
+//! So the events of a topic leave at least a period apart, none waits longer than a period, and the last event of a burst always
+//! arrives.
+//!
+//! With [`Conflate::Aggregate`] an event that replaces another carries the totals of both (see `event.rs` and `aggregate.rs`), so no trade
+//! is missing from the sums. A trade that can't be added up exactly neither replaces another nor is replaced: it is queued by itself.
 
 mod aggregate;
 mod event;
+mod run;
+mod slow;
 
+use std::collections::hash_map::Entry;
 use std::collections::{HashMap, HashSet};
 use std::rc::Rc;
 
 use foldhash::fast::RandomState;
 
-use self::aggregate::Aggregate;
-use self::event::Event;
-use super::batch::Batch;
+use self::event::{Event, SharedAggregate};
+pub use self::run::TopicRun;
 use super::outbox::{Outbox, Position};
 use crate::bus::TopicId;
 use crate::market::EventType;
 use crate::protocol::terms::{Conflate, MaxRate};
 
-/// So many topics with a pending event are remembered before it is asked which of them are written.
+/// With fewer pending events than this it is never checked which of them have been written.
 const PENDING_MIN: usize = 64;
 
-/// How a subscription's events are delivered, where that is not all of them and at once.
+/// How the events of a subscription are delivered, if not all of them at once.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Terms {
     aggregate: bool,
-    /// Microseconds between two events of a topic; 0 = as soon as the client takes them.
+    /// The least time between two events of a topic, in microseconds; 0 = an event is queued at once.
     period_us: u32,
 }
 
 impl Terms {
-    /// Of a client that is too slow for every event.
+    /// The terms of `"conflate":true`, and of a client that is too slow for every event.
     const LATEST: Self = Self { aggregate: false, period_us: 0 };
 }
 
@@ -46,12 +66,13 @@ impl Terms {
 #[derive(Debug)]
 struct Pending {
     position: Position,
-    aggregate: bool,
-    /// What the queued frame stands for, if that is more than one event.
-    fold: Option<Box<Aggregate>>,
+    /// Whether it was queued under terms with `aggregate`.
+    is_aggregated: bool,
+    /// The trades that the queued frame tells of; `None` = it tells of one event.
+    aggregate: Option<Rc<SharedAggregate>>,
 }
 
-/// An event that waits for its phase's boundary.
+/// An event that waits for a boundary of its phase.
 #[derive(Debug)]
 struct Held {
     event: Event,
@@ -59,16 +80,16 @@ struct Held {
     terms: Terms,
 }
 
-/// The rhythm in which a client gets all its topics of one rate.
+/// The rhythm of all topics of one client that have the same period.
 #[derive(Debug, Default)]
 struct Phase {
-    /// Not before then, in microseconds; 0 = as soon as everything that came in this turn is in.
+    /// The next boundary is not before this time, in microseconds; 0 = at the end of this turn.
     boundary_us: u64,
-    /// What is held, in the order in which it first was. Topics that moved on to another phase are still named.
+    /// The topics of what is held, in the order in which their first events came. Some may have changed to another phase since.
     topics: Vec<TopicId>,
 }
 
-/// What a subscribe says of conflation; `None` = as it was.
+/// What a subscribe says of conflation; `None` = it stays as it is.
 #[derive(Debug, Clone, Copy)]
 pub struct Change {
     /// `conflate`.
@@ -84,29 +105,29 @@ impl Change {
     }
 }
 
-/// A client's conflated topics.
+/// The conflated topics of one client.
 #[derive(Debug, Default)]
 pub struct Conflation {
     /// By subscription: a topic, or a pattern.
     terms: HashMap<TopicId, Terms, RandomState>,
-    /// By topic; some may be written already.
+    /// By topic. Some may have been written already.
     pending: HashMap<TopicId, Pending, RandomState>,
-    /// How many of them there may be before those that are written are looked for.
+    /// With more pending events than this, those that have been written are removed.
     pending_max: usize,
     /// By topic.
     held: HashMap<TopicId, Held, RandomState>,
-    /// By period, those that run.
+    /// By period in microseconds.
     phases: HashMap<u32, Phase, RandomState>,
-    /// Phases that have begun since they were last asked for.
+    /// The periods of phases that have begun since [`Conflation::take_phases_begun`].
     phases_begun: Vec<u32>,
-    /// The client is too slow for every event: all its topics are conflated.
+    /// The client is too slow for every event: topics without terms have [`Terms::LATEST`].
     is_fallback: bool,
     replaced: u64,
-    replaced_told: u64,
+    replaced_taken: u64,
 }
 
 impl Conflation {
-    /// Whether every event is delivered, at once.
+    /// Whether every event is queued at once.
     #[inline]
     pub fn is_idle(&self) -> bool {
         self.terms.is_empty() && self.held.is_empty() && self.pending.is_empty() && !self.is_fallback
@@ -117,51 +138,46 @@ impl Conflation {
         self.is_fallback
     }
 
-    /// Events replaced by newer ones, ever.
+    /// How many events newer ones have replaced since the client connected.
     pub fn replaced(&self) -> u64 {
         self.replaced
     }
 
-    /// Of these, those since the last call.
+    /// How many of them since the last call.
     pub fn take_replaced(&mut self) -> u64 {
-        self.replaced - std::mem::replace(&mut self.replaced_told, self.replaced)
+        self.replaced - std::mem::replace(&mut self.replaced_taken, self.replaced)
     }
 
-    /// Phases that have begun since the last call, by their periods: for each, [`Conflation::boundary`] is due at the end of
-    /// this turn.
+    /// Takes the periods of the phases that have begun since the last call. For each, [`Conflation::boundary`] is due at the end of this
+    /// turn.
     pub fn take_phases_begun(&mut self) -> impl Iterator<Item = u32> {
         self.phases_begun.drain(..)
     }
 
-    /// Takes frames `from..to` of a batch, all of `topic`, which come under the terms of `subscription`.
-    pub fn queue(
-        &mut self,
-        outbox: &mut Outbox,
-        batch: &Rc<Batch>,
-        subscription: TopicId,
-        topic: TopicId,
-        (from, to): (u32, u32),
-    ) {
+    /// Takes the events of a run, under the terms of `subscription`.
+    pub fn queue(&mut self, outbox: &mut Outbox, run: &TopicRun<'_>, subscription: TopicId) {
+        let &TopicRun { batch, topic, from, to, bytes, .. } = run;
         if self.is_idle() {
-            return outbox.push_events(batch, from, to, batch.start(to) - batch.start(from));
+            return outbox.push_events(batch, from, to, bytes);
         }
         let Some(terms) = self.terms(subscription) else {
             self.flush_held(outbox, topic);
             outbox.push_apart(batch, from, to);
             return;
         };
-        let mut first = from;
-        if !terms.aggregate {
-            first = to - 1;
-            self.replaced += u64::from(first - from);
-        }
-        for index in first..to {
-            self.offer(outbox, topic, Held { event: Event::new(batch, index), subscription, terms });
+        if terms.aggregate {
+            for (event, count) in run.aggregated() {
+                self.replaced += count - 1;
+                self.offer(outbox, topic, Held { event, subscription, terms });
+            }
+        } else {
+            self.replaced += u64::from(to - from - 1);
+            self.offer(outbox, topic, Held { event: run.newest(), subscription, terms });
         }
     }
 
-    /// The boundary of a phase: what it holds is queued. Returns when it is due again; `None` if that is not now, or if
-    /// nothing was held and the phase has ended.
+    /// A boundary of a phase may be due: what the phase holds is queued. Returns the time of the next boundary; `None` if this one is
+    /// not due yet, or if nothing was held and the phase has ended.
     pub fn boundary(&mut self, outbox: &mut Outbox, period_us: u32, now_us: u64) -> Option<u64> {
         let phase = self.phases.get_mut(&period_us).filter(|phase| now_us >= phase.boundary_us)?;
         let topics = std::mem::take(&mut phase.topics);
@@ -183,7 +199,7 @@ impl Conflation {
         Some(boundary_us)
     }
 
-    /// Changes the terms of subscriptions. What is held comes under the new ones at once.
+    /// Changes the terms of subscriptions. What is held of them comes under the new terms at once.
     pub fn change(
         &mut self,
         outbox: &mut Outbox,
@@ -191,10 +207,10 @@ impl Conflation {
         change: Change,
     ) {
         let changed: HashSet<TopicId, RandomState> = subscriptions
-            .filter(|(subscription, event_type)| self.set(*subscription, *event_type, change))
+            .filter(|(subscription, event_type)| self.set_terms(*subscription, *event_type, change))
             .map(|(subscription, _)| subscription)
             .collect();
-        for topic in self.held_of(&changed) {
+        for topic in self.topics_held_by(&changed) {
             let Some(held) = self.held.remove(&topic) else { continue };
             match self.terms(held.subscription) {
                 Some(terms) => self.offer(outbox, topic, Held { terms, ..held }),
@@ -206,57 +222,29 @@ impl Conflation {
         }
     }
 
-    /// Ends subscriptions. `still_wanted` says of a topic whether another one covers it: what is held of it is queued then,
+    /// Ends subscriptions. `is_still_wanted` says whether another subscription has a topic as well: what is held of it is queued then,
     /// and dropped otherwise.
     pub fn leave(
         &mut self,
         outbox: &mut Outbox,
         subscriptions: impl Iterator<Item = TopicId>,
-        mut still_wanted: impl FnMut(TopicId) -> bool,
+        mut is_still_wanted: impl FnMut(TopicId) -> bool,
     ) {
         let left: HashSet<TopicId, RandomState> = subscriptions.collect();
         self.terms.retain(|subscription, _| !left.contains(subscription));
-        for topic in self.held_of(&left) {
-            if still_wanted(topic) {
+        for topic in self.topics_held_by(&left) {
+            if is_still_wanted(topic) {
                 self.flush_held(outbox, topic);
             } else {
                 self.held.remove(&topic);
             }
         }
-        // What comes after another subscribe must not take a place before its reply.
-        self.pending.retain(|topic, _| still_wanted(*topic));
+        // An event that comes after the client has subscribed again must not be put in front of the reply to that.
+        self.pending.retain(|topic, _| is_still_wanted(*topic));
     }
 
-    /// The client is too slow for every event: of what is queued the newest of each topic stays, and so it will be from now on.
-    /// `status` comes to stand before it.
-    pub fn fall_back(&mut self, outbox: &mut Outbox, status: Rc<Batch>) {
-        self.is_fallback = true;
-        self.forget_written(outbox);
-        let aggregated = self.pending.iter().filter(|(_, pending)| pending.aggregate);
-        let spared = aggregated.map(|(topic, _)| *topic).collect();
-        self.replaced += outbox.reduce_to_latest(&spared, status);
-        for (topic, position) in outbox.newest() {
-            let unknown = Pending { position, aggregate: false, fold: None };
-            self.pending.entry(topic).or_insert(unknown).position = position;
-        }
-    }
-
-    /// Events are skipped until at most `target_bytes` of them are queued, the oldest first: those of conflated topics, which stand
-    /// where older ones did, only if nothing else is left. Returns how many.
-    pub fn skip_oldest(&mut self, outbox: &mut Outbox, target_bytes: u32) -> u64 {
-        self.forget_written(outbox);
-        let mut skipped = 0;
-        if !self.pending.is_empty() {
-            skipped = outbox.skip_oldest_of(target_bytes, |topic| !self.pending.contains_key(&topic));
-            for (topic, position) in outbox.newest() {
-                self.pending.entry(topic).and_modify(|pending| pending.position = position);
-            }
-        }
-        skipped + outbox.skip_oldest(target_bytes)
-    }
-
-    /// The topic's last value is going to be queued behind all that is queued of it: what is held is not newer and need not
-    /// come as well, unless it stands for others, and nothing that comes takes a place before the last value.
+    /// A snapshot of the topic is about to be queued. A held event is older than the snapshot, so it is dropped, unless it has the totals
+    /// of trades: then it is queued first. Later events must not replace anything queued in front of the snapshot.
     pub fn supersede(&mut self, outbox: &mut Outbox, topic: TopicId) {
         match self.held.remove(&topic) {
             Some(held) if held.terms.aggregate => self.enqueue(outbox, topic, held),
@@ -266,26 +254,20 @@ impl Conflation {
         self.pending.remove(&topic);
     }
 
-    /// Nothing is queued any more. `true`: the client was too slow, and no longer is.
-    pub fn caught_up(&mut self) -> bool {
-        self.pending.clear();
-        std::mem::take(&mut self.is_fallback)
-    }
-
-    /// Copies what is held out of its batches, so that it keeps nothing else alive.
-    pub fn compact(&mut self) {
-        for held in self.held.values_mut().filter(|held| held.event.batch.table().len() > 1) {
-            held.event.batch = held.event.batch.extract(held.event.index);
-            held.event.index = 0;
+    /// Queues what is held of a topic. Later events of the topic are queued behind it and replace nothing.
+    pub fn flush_held(&mut self, outbox: &mut Outbox, topic: TopicId) {
+        if let Some(held) = self.held.remove(&topic) {
+            self.enqueue(outbox, topic, held);
         }
+        self.pending.remove(&topic);
     }
 
     fn terms(&self, subscription: TopicId) -> Option<Terms> {
         self.terms.get(&subscription).copied().or_else(|| self.is_fallback.then_some(Terms::LATEST))
     }
 
-    /// Takes over what a request names; `false` if that changes nothing.
-    fn set(&mut self, subscription: TopicId, event_type: EventType, change: Change) -> bool {
+    /// Changes the terms of one subscription; `false` if they stay the same.
+    fn set_terms(&mut self, subscription: TopicId, event_type: EventType, change: Change) -> bool {
         let old = self.terms.get(&subscription).copied();
         let mut new = old;
         match change.conflate {
@@ -307,63 +289,55 @@ impl Conflation {
         old != new
     }
 
-    fn held_of(&self, subscriptions: &HashSet<TopicId, RandomState>) -> Vec<TopicId> {
+    fn topics_held_by(&self, subscriptions: &HashSet<TopicId, RandomState>) -> Vec<TopicId> {
         let held = self.held.iter().filter(|(_, held)| subscriptions.contains(&held.subscription));
         held.map(|(topic, _)| *topic).collect()
     }
 
-    /// An event under terms: queued, or held if there is a rate.
-    fn offer(&mut self, outbox: &mut Outbox, topic: TopicId, new: Held) {
-        let older = self.held.remove(&topic);
+    /// Takes an event under terms: it is held if they have a period, else queued. It replaces the held event of its topic.
+    fn offer(&mut self, outbox: &mut Outbox, topic: TopicId, mut new: Held) {
         let period_us = new.terms.period_us;
-        let is_listed = older.as_ref().is_some_and(|older| older.terms.period_us == period_us);
-        let new = match older {
-            Some(older) => self.replace_held(outbox, topic, older, new),
-            None => new,
-        };
+        let mut is_in_phase = false;
+        if let Some(older) = self.held.get_mut(&topic) {
+            is_in_phase = older.terms.period_us == period_us;
+            if new.replace(&older.event) {
+                self.replaced += 1;
+                if is_in_phase {
+                    *older = new;
+                    return;
+                }
+                self.held.remove(&topic);
+            } else if let Some(older) = self.held.remove(&topic) {
+                self.enqueue(outbox, topic, older);
+            }
+        }
         if period_us == 0 {
             return self.enqueue(outbox, topic, new);
         }
         self.held.insert(topic, new);
-        let phase = self.phases.entry(period_us).or_insert_with(|| {
-            self.phases_begun.push(period_us);
-            Phase::default()
-        });
-        if !is_listed {
+        if !is_in_phase {
+            let phase = self.phases.entry(period_us).or_insert_with(|| {
+                self.phases_begun.push(period_us);
+                Phase::default()
+            });
             phase.topics.push(topic);
         }
     }
 
-    /// The newer of two events of a topic takes the older one's place, or lets it go ahead if they can't be added up.
-    fn replace_held(&mut self, outbox: &mut Outbox, topic: TopicId, older: Held, mut new: Held) -> Held {
-        if new.terms.aggregate {
-            match new.event.absorb(&older.event) {
-                Some(both) => new.event = both,
-                None => {
-                    self.enqueue(outbox, topic, older);
-                    return new;
+    /// Queues an event: in the place of the topic's pending event if it may be replaced, else at the back.
+    fn enqueue(&mut self, outbox: &mut Outbox, topic: TopicId, mut new: Held) {
+        let mut pending = self.pending.entry(topic);
+        let mut place = None;
+        if let Entry::Occupied(older) = &mut pending {
+            let older = older.get_mut();
+            if let Some((batch, index)) = outbox.pending(older.position, topic) {
+                let event = Event { batch: Rc::clone(batch), index, aggregate: older.aggregate.take() };
+                if new.replace(&event) {
+                    place = Some(older.position);
                 }
             }
         }
-        self.replaced += 1;
-        new
-    }
-
-    /// Queues an event in the place of the topic's pending one, or at the back.
-    fn enqueue(&mut self, outbox: &mut Outbox, topic: TopicId, new: Held) {
-        let Held { event, terms: Terms { aggregate, .. }, .. } = new;
-        let older = self.pending.remove(&topic).and_then(|pending| {
-            let (batch, index) = outbox.pending(pending.position, topic)?;
-            Some((pending.position, Event { fold: pending.fold, ..Event::new(batch, index) }))
-        });
-        let (place, event) = match older {
-            Some((position, older)) if aggregate => match event.absorb(&older) {
-                Some(both) => (Some(position), both),
-                None => (None, event),
-            },
-            older => (older.map(|(position, _)| position), event),
-        };
-        let (batch, index) = event.frame();
+        let (batch, index) = new.event.frame();
         let position = match place {
             Some(position) => {
                 outbox.replace(position, &batch, index);
@@ -372,8 +346,9 @@ impl Conflation {
             }
             None => outbox.push_apart(&batch, index, index + 1),
         };
-        self.pending.insert(topic, Pending { position, aggregate, fold: event.fold });
-        // Without this a client that never catches up would be remembered every topic it ever got.
+        let Held { event: Event { aggregate, .. }, terms, .. } = new;
+        pending.insert_entry(Pending { position, is_aggregated: terms.aggregate, aggregate });
+        // A client that never catches up must not have an entry for every topic that it ever got.
         if self.pending.len() > self.pending_max {
             self.forget_written(outbox);
             self.pending_max = PENDING_MIN.max(2 * self.pending.len());
@@ -383,15 +358,27 @@ impl Conflation {
     fn forget_written(&mut self, outbox: &Outbox) {
         self.pending.retain(|topic, pending| outbox.pending(pending.position, *topic).is_some());
     }
+}
 
-    /// A topic's next event will be queued behind what there is of it, whatever id it has: nothing may be held back, or replaced.
-    pub fn flush_held(&mut self, outbox: &mut Outbox, topic: TopicId) {
-        if let Some(held) = self.held.remove(&topic) {
-            self.enqueue(outbox, topic, held);
+impl Held {
+    /// Takes over the trades of an older event of the topic, if the terms are with `aggregate`. `false`: they can't be added up, so this
+    /// must not replace the older event.
+    fn replace(&mut self, older: &Event) -> bool {
+        if !self.terms.aggregate {
+            return true;
         }
-        self.pending.remove(&topic);
+        match self.event.added_to(older) {
+            Some(both) => {
+                self.event = both;
+                true
+            }
+            None => false,
+        }
     }
 }
 
 #[cfg(test)]
 mod model_tests;
+
+#[cfg(test)]
+mod sharing_tests;

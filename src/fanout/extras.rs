@@ -3,11 +3,9 @@
 //! Most clients get every event of their symbols and never have this: they cost a null pointer each, and one look at it for a run of
 //! events.
 
-use std::rc::Rc;
-
 use super::backfill::Backfill;
-use super::batch::{BacklogBytes, Batch};
-use super::conflation::Conflation;
+use super::batch::BacklogBytes;
+use super::conflation::{Conflation, TopicRun};
 use super::outbox::Outbox;
 use crate::bus::TopicId;
 use crate::protocol::terms::SlowClientPolicy;
@@ -61,34 +59,26 @@ impl Extras {
         self.conflation.flush_held(outbox, topic);
     }
 
-    /// Takes frames `from..to` of a batch, all of `topic`. The client gets them by `subscription`: the topic itself, or a pattern that
-    /// matches it.
-    pub fn queue(
-        &mut self,
-        outbox: &mut Outbox,
-        batch: &Rc<Batch>,
-        subscription: TopicId,
-        topic: TopicId,
-        (from, to): (u32, u32),
-    ) {
-        let Some(mut backfill) = self.backfill.take() else {
-            return self.conflation.queue(outbox, batch, subscription, topic, (from, to));
+    /// Takes the events of a run. The client gets them by `subscription`: their topic itself, or a pattern that matches it.
+    pub fn queue(&mut self, outbox: &mut Outbox, run: &TopicRun<'_>, subscription: TopicId) {
+        let &TopicRun { batch, topic, from, to, .. } = run;
+        let Some(backfill) = &mut self.backfill else {
+            return self.conflation.queue(outbox, run, subscription);
         };
-        if backfill.has_floor(topic) {
-            for index in from..to {
-                if backfill.is_new(topic, batch.seq(index)) {
-                    backfill.forget(topic);
-                    self.conflation.queue(outbox, batch, subscription, topic, (index, index + 1));
-                }
-            }
-        } else {
+        if !backfill.has_floor(topic) {
             backfill.forget(topic);
-            self.conflation.queue(outbox, batch, subscription, topic, (from, to));
+            return self.conflation.queue(outbox, run, subscription);
         }
-        self.backfill = Some(backfill);
+        for index in from..to {
+            if backfill.is_new(topic, batch.seq(index)) {
+                backfill.forget(topic);
+                let event = TopicRun::new(batch, topic, index, index + 1);
+                self.conflation.queue(outbox, &event, subscription);
+            }
+        }
     }
 
-    /// When the oldest queued event was read (see [`Batch::arrived_us`]); `None` if no event is queued.
+    /// When the oldest queued event was read (see [`Batch::arrived_us`](super::batch::Batch::arrived_us)); `None` if no event is queued.
     pub fn oldest_arrival_us(&self, outbox: &Outbox) -> Option<u64> {
         // The first queued event is the oldest, unless events have replaced others; then few are queued.
         if self.conflation.is_idle() { outbox.first_arrival_us() } else { outbox.arrivals_us().min() }
@@ -102,6 +92,7 @@ mod tests {
 
     use super::*;
     use crate::bus::{Entry, Frames};
+    use crate::fanout::batch::Batch;
     use crate::fanout::conflation::Change;
     use crate::market::EventType;
     use crate::protocol::terms::{Conflate, MaxRate};
@@ -126,11 +117,11 @@ mod tests {
             let backfill = extras.backfill.insert(Box::new(Backfill::new(&backlog)));
             backfill.push(vec![(old, Bytes::from_static(b"value,"))], Vec::new(), Vec::new());
             extras.topic_retired(&mut outbox, old, &backlog, 1);
-            extras.queue(&mut outbox, &event(old, b"1,"), pattern, old, (0, 1));
-            extras.queue(&mut outbox, &event(old, b"2,"), pattern, old, (0, 1));
+            extras.queue(&mut outbox, &TopicRun::new(&event(old, b"1,"), old, 0, 1), pattern);
+            extras.queue(&mut outbox, &TopicRun::new(&event(old, b"2,"), old, 0, 1), pattern);
             extras.topic_retired(&mut outbox, old, &backlog, 1);
             // Under the new id, with the same terms or none.
-            extras.queue(&mut outbox, &event(new, b"3,"), new, new, (0, 1));
+            extras.queue(&mut outbox, &TopicRun::new(&event(new, b"3,"), new, 0, 1), new);
             extras.refill(&mut outbox, 1_000, &backlog, 1);
             assert!(extras.backfill.is_none(), "nothing is left to wait for");
             let mut scratch = Vec::with_capacity(100);

@@ -1,8 +1,9 @@
-//! What a conflated trade stands for: count, volume, high, low and average price, exactly. Pure.
+//! An aggregate: count, volume, high, low and average price of adjacent trades, exactly. Pure.
 //!
-//! Sums are of decimals as the workers wrote them, of any length up to [`DIGITS_MAX`]; nothing is rounded but the average. High,
-//! low and the first timestamp are carried byte for byte.
+//! The sums are of decimals as the workers wrote them, of up to [`DIGITS_MAX`] digits; only the average is rounded. High, low and the
+//! first timestamp are carried byte for byte.
 
+use std::rc::Rc;
 use std::str::FromStr;
 
 use bigdecimal::BigDecimal;
@@ -14,15 +15,15 @@ use crate::market::EventType;
 use crate::protocol::native::event::{self, Marker};
 use crate::websocket::header;
 
-/// Digits of a price or volume, and how far an exponent may shift them: far beyond any market, and small enough that a
-/// hostile `1e999999999` costs nothing. A trade with more isn't folded.
+/// Most digits of a price or volume, and most places that an exponent may shift them: far beyond any market, and small enough that a
+/// hostile `1e999999999` costs nothing. A trade with more isn't added to others.
 const DIGITS_MAX: usize = 40;
 
 /// Decimals of the average price.
 const VWAP_DECIMALS: i64 = 8;
 
-/// A number, and how it was written.
-#[derive(Debug, Clone)]
+/// A price, and how the worker wrote it.
+#[derive(Debug)]
 struct Price {
     value: BigDecimal,
     text: Box<str>,
@@ -33,14 +34,14 @@ struct Price {
 pub(super) struct Aggregate {
     count: u64,
     volume: BigDecimal,
-    /// Sum of price times volume.
+    /// The sum of price times volume.
     turnover: BigDecimal,
-    high: Price,
-    low: Price,
-    first_timestamp: Box<str>,
+    high: Rc<Price>,
+    low: Rc<Price>,
+    first_timestamp: Rc<str>,
 }
 
-/// A trade's frame as it was built.
+/// A trade's frame as ingest has built it.
 #[derive(Deserialize)]
 struct Envelope<'f> {
     #[serde(borrow)]
@@ -59,32 +60,33 @@ struct Trade<'f> {
 }
 
 impl Aggregate {
-    /// The trade of a frame; `None` if it can't be added up exactly: its numbers are too long, or stand twice in it.
+    /// The trade of a frame; `None` if it can't be added up exactly: a number is too long, or the object has it twice.
     pub(super) fn of(frame: &[u8]) -> Option<Self> {
         let envelope: Envelope<'_> = serde_json::from_slice(header::payload(frame)).ok()?;
         let trade: Trade<'_> = serde_json::from_str(envelope.data.get()).ok()?;
         let price = decimal(trade.price.get())?;
         let volume = decimal(trade.volume.get())?;
-        let high = Price { value: price, text: trade.price.get().into() };
+        let high = Rc::new(Price { value: price, text: trade.price.get().into() });
         Some(Self {
             count: 1,
             turnover: &high.value * &volume,
             volume,
-            low: high.clone(),
+            low: Rc::clone(&high),
             high,
             first_timestamp: trade.timestamp.get().into(),
         })
     }
 
     /// Adds trades that came later.
-    pub(super) fn join(self, later: Self) -> Self {
-        Self {
-            count: self.count + later.count,
-            volume: self.volume + later.volume,
-            turnover: self.turnover + later.turnover,
-            high: if later.high.value > self.high.value { later.high } else { self.high },
-            low: if later.low.value < self.low.value { later.low } else { self.low },
-            first_timestamp: self.first_timestamp,
+    pub(super) fn add(&mut self, later: &Self) {
+        self.count += later.count;
+        self.volume += &later.volume;
+        self.turnover += &later.turnover;
+        if later.high.value > self.high.value {
+            self.high = Rc::clone(&later.high);
+        }
+        if later.low.value < self.low.value {
+            self.low = Rc::clone(&later.low);
         }
     }
 
@@ -93,7 +95,7 @@ impl Aggregate {
         self.count
     }
 
-    /// The frame of the newest of the trades, marked with what it stands for.
+    /// The frame of the newest of the trades, with the totals of all.
     pub(super) fn mark(&self, newest: &[u8]) -> Option<Vec<u8>> {
         let envelope: Envelope<'_> = serde_json::from_slice(header::payload(newest)).ok()?;
         let Self { count, volume, turnover, high, low, first_timestamp } = self;
@@ -125,7 +127,7 @@ fn decimal(text: &str) -> Option<BigDecimal> {
     (shift <= DIGITS_MAX as u64).then_some(value)
 }
 
-/// `dividend / divisor`, rounded half-even to [`VWAP_DECIMALS`] and without trailing zeros; `None` if there is nothing to divide by.
+/// `dividend / divisor`, rounded half-even to [`VWAP_DECIMALS`] and without trailing zeros; `None` if the divisor is 0.
 fn quotient(dividend: &BigDecimal, divisor: &BigDecimal) -> Option<BigDecimal> {
     let (dividend, dividend_scale) = dividend.as_bigint_and_exponent();
     let (divisor, divisor_scale) = divisor.as_bigint_and_exponent();
@@ -161,21 +163,28 @@ mod tests {
         out
     }
 
-    fn folded(trades: &[(&str, &str)]) -> Option<String> {
+    fn sum(trades: impl IntoIterator<Item = Aggregate>) -> Option<Aggregate> {
+        trades.into_iter().reduce(|mut sum, trade| {
+            sum.add(&trade);
+            sum
+        })
+    }
+
+    /// The totals of some trades (price, volume), as JSON.
+    fn totals(trades: &[(&str, &str)]) -> Option<String> {
         let frames: Vec<_> =
             trades.iter().zip(0..).map(|((price, volume), n)| frame_of(price, volume, n)).collect();
-        let folds = frames.iter().map(|frame| Aggregate::of(frame)).collect::<Option<Vec<_>>>()?;
-        let fold = folds.into_iter().reduce(Aggregate::join)?;
-        let marked = fold.mark(frames.last()?)?;
+        let aggregates = frames.iter().map(|frame| Aggregate::of(frame)).collect::<Option<Vec<_>>>()?;
+        let marked = sum(aggregates)?.mark(frames.last()?)?;
         let text = std::str::from_utf8(header::payload(&marked)).unwrap().to_owned();
         Some(text.split_once(r#","conflated":"#)?.1.trim_end_matches('}').to_owned() + "}")
     }
 
     #[test]
-    fn the_newest_trade_is_marked_with_what_it_stands_for() {
+    fn the_newest_trade_is_sent_with_the_totals_of_all() {
         let frames = [frame_of("150.250", "100", 1), frame_of("150.5", "50.50", 2)];
-        let fold = Aggregate::of(&frames[0]).unwrap().join(Aggregate::of(&frames[1]).unwrap());
-        let marked = fold.mark(&frames[1]).unwrap();
+        let both = sum(frames.iter().map(|frame| Aggregate::of(frame).unwrap())).unwrap();
+        let marked = both.mark(&frames[1]).unwrap();
         assert_eq!(
             std::str::from_utf8(header::payload(&marked)).unwrap(),
             r#"{"type":"trade","data":{"symbol":"A","price":150.5,"volume":50.50,"timestamp":2,"x":[1]},"timestamp":1002,"conflated":{"count":2,"volume":150.50,"high":150.5,"low":150.250,"vwap":150.33388704,"firstTimestamp":1}}"#
@@ -185,7 +194,7 @@ mod tests {
     #[test]
     fn averages_are_rounded_half_even_and_exactly() {
         let vwap = |trades: &[_]| {
-            folded(trades).unwrap().split(r#""vwap":"#).nth(1).unwrap().split(',').next().unwrap().to_owned()
+            totals(trades).unwrap().split(r#""vwap":"#).nth(1).unwrap().split(',').next().unwrap().to_owned()
         };
         assert_eq!(vwap(&[("0.00000001", "1"), ("0.00000002", "1")]), "0.00000002");
         assert_eq!(vwap(&[("0.00000002", "1"), ("0.00000003", "1")]), "0.00000002");
@@ -206,11 +215,11 @@ mod tests {
 
     #[test]
     fn sums_are_written_plainly() {
-        let start = |trades: &[_]| folded(trades).unwrap().split(r#","vwap""#).next().unwrap().to_owned();
+        let start = |trades: &[_]| totals(trades).unwrap().split(r#","vwap""#).next().unwrap().to_owned();
         assert_eq!(
             start(&[("1.10", "1e3"), ("1.1", "0.1"), ("1.100", "1E1")]),
             r#"{"count":3,"volume":1010.1,"high":1.10,"low":1.10"#,
-            "of equals the first, as it was written"
+            "of equal prices the first, as it was written"
         );
         assert_eq!(
             start(&[("0.1", "9007199254740993"), ("0.2", "9007199254740993")]),
@@ -231,7 +240,7 @@ mod tests {
     proptest! {
         /// Against integers: prices in hundredths, volumes in tenths.
         #[test]
-        fn folds_are_those_of_a_ledger(
+        fn sums_are_those_of_integers(
             trades in prop::collection::vec((-100_000i64..100_000, 1i64..10_000), 2..40),
             split in 1usize..40,
         ) {
@@ -245,14 +254,9 @@ mod tests {
                 .zip(0..)
                 .map(|((price, volume), n)| frame_of(&fixed(*price, 2), &fixed(*volume, 1), n))
                 .collect();
-            let fold = |frames: &[Vec<u8>]| {
-                frames.iter().map(|frame| Aggregate::of(frame).unwrap()).reduce(Aggregate::join)
-            };
+            let part = |frames: &[Vec<u8>]| sum(frames.iter().map(|frame| Aggregate::of(frame).unwrap()));
             let (first, second) = frames.split_at(split.min(frames.len()));
-            let whole = match (fold(first), fold(second)) {
-                (Some(first), Some(second)) => first.join(second),
-                (one, other) => one.or(other).unwrap(),
-            };
+            let whole = sum([part(first), part(second)].into_iter().flatten()).unwrap();
             let marked = whole.mark(frames.last().unwrap()).unwrap();
             let value: serde_json::Value = serde_json::from_slice(header::payload(&marked)).unwrap();
             let conflated = &value["conflated"];

@@ -1,40 +1,119 @@
-//! One event on its way to a client that conflates, and what it may stand for. Pure.
+//! One event on its way to a client that conflates, and the aggregate that it carries. Pure.
+//!
+//! Many clients wait for the same trades: those between two writes, or two boundaries of a rate, of a busy symbol. So an aggregate is
+//! worked out for the first client that needs it and shared by all others ([`SharedAggregate`]). A client with `aggregate` pays for an
+//! event what one with the latest event only pays, and the JSON, the sums and the frame are paid once for each distinct range of trades.
 
-use std::rc::Rc;
+use std::cell::{OnceCell, RefCell};
+use std::rc::{Rc, Weak};
 
 use super::aggregate::Aggregate;
 use crate::fanout::batch::Batch;
 
-/// An event: frame `index` of `batch`, and what it stands for if that is more than itself.
-#[derive(Debug)]
+/// An event: frame `index` of `batch`.
+#[derive(Debug, Clone)]
 pub(super) struct Event {
     pub(super) batch: Rc<Batch>,
     pub(super) index: u32,
-    pub(super) fold: Option<Box<Aggregate>>,
+    /// The trades that the event tells of, itself among them. `None` without `aggregate`: it tells of itself alone.
+    pub(super) aggregate: Option<Rc<SharedAggregate>>,
 }
 
 impl Event {
-    pub(super) fn new(batch: &Rc<Batch>, index: u32) -> Self {
-        Self { batch: Rc::clone(batch), index, fold: None }
+    /// The event with the trades of `older` added to its own; `None` if they can't be added up exactly.
+    pub(super) fn added_to(&self, older: &Self) -> Option<Self> {
+        let [older_aggregate, aggregate] = [older, self].map(Self::aggregate);
+        let both = aggregate.added_to(self, &older_aggregate, older)?;
+        Some(Self { aggregate: Some(both), ..self.clone() })
     }
 
-    /// What the event stands for; `None` if that can't be told.
-    fn fold(&self) -> Option<Aggregate> {
-        self.fold.as_deref().cloned().or_else(|| Aggregate::of(self.batch.frame(self.index)))
-    }
-
-    /// The event, newer than `older`, marked with what both stand for; `None` if they can't be added up.
-    pub(super) fn absorb(&self, older: &Self) -> Option<Self> {
-        let fold = older.fold()?.join(self.fold()?);
-        Some(Self { batch: Rc::clone(&self.batch), index: self.index, fold: Some(Box::new(fold)) })
-    }
-
-    /// The frame to send, as it was shared if it stands for nothing more.
+    /// The frame to send: the shared one, or one with the totals if the event tells of several trades.
     pub(super) fn frame(&self) -> (Rc<Batch>, u32) {
-        let Some(fold) = &self.fold else { return (Rc::clone(&self.batch), self.index) };
-        match fold.mark(self.batch.frame(self.index)) {
-            Some(marked) => (self.batch.with_frame(self.index, marked, fold.count()), 0),
-            None => (Rc::clone(&self.batch), self.index),
+        let marked = self.aggregate.as_ref().and_then(|aggregate| aggregate.marked(self));
+        marked.map_or_else(|| (Rc::clone(&self.batch), self.index), |batch| (batch, 0))
+    }
+
+    fn aggregate(&self) -> Rc<SharedAggregate> {
+        match &self.aggregate {
+            Some(aggregate) => Rc::clone(aggregate),
+            None if self.batch.event_count() == 1 => SharedAggregate::unread(),
+            // A frame with totals of which the sums are gone: the client had left `aggregate` meanwhile.
+            None => SharedAggregate::of(None),
         }
+    }
+}
+
+/// The aggregate of one or more adjacent trades of a topic, shared by the clients that wait for exactly these.
+#[derive(Debug)]
+pub(super) struct SharedAggregate {
+    count: u64,
+    /// Worked out when first needed; `None` in it if the trade's numbers can't be added up exactly.
+    sums: OnceCell<Option<Aggregate>>,
+    /// The frame with the totals, as long as an outbox has it.
+    marked: RefCell<Weak<Batch>>,
+    /// What this was last added to newer trades for, as all clients that wait for the same trades get the same next ones.
+    next: RefCell<Next>,
+}
+
+/// A sum: these newer trades, and the aggregate of both. A weak reference keeps the address of what it refers to from being used
+/// again, so comparing addresses is enough.
+#[derive(Debug, Default)]
+struct Next {
+    newer: Weak<SharedAggregate>,
+    both: Weak<SharedAggregate>,
+}
+
+impl SharedAggregate {
+    /// The aggregate of one trade that is parsed when it is needed.
+    pub(super) fn unread() -> Rc<Self> {
+        Self::new(1, OnceCell::new())
+    }
+
+    /// A known aggregate; `None` for one trade that can't be added to others.
+    pub(super) fn of(sums: Option<Aggregate>) -> Rc<Self> {
+        Self::new(sums.as_ref().map_or(1, Aggregate::count), OnceCell::from(sums))
+    }
+
+    fn new(count: u64, sums: OnceCell<Option<Aggregate>>) -> Rc<Self> {
+        Rc::new(Self { count, sums, marked: RefCell::default(), next: RefCell::default() })
+    }
+
+    /// How many trades it has.
+    pub(super) fn count(&self) -> u64 {
+        self.count
+    }
+
+    /// These trades, which are those of `event`, behind `older`, which are those of `older_event`.
+    fn added_to(self: &Rc<Self>, event: &Event, older: &Rc<Self>, older_event: &Event) -> Option<Rc<Self>> {
+        let known = older.next.borrow();
+        if std::ptr::eq(known.newer.as_ptr(), Rc::as_ptr(self))
+            && let Some(both) = known.both.upgrade()
+        {
+            return Some(both);
+        }
+        drop(known);
+        let mut sums = older.sums(older_event)?.clone();
+        sums.add(self.sums(event)?);
+        let both = Self::of(Some(sums));
+        older.next.replace(Next { newer: Rc::downgrade(self), both: Rc::downgrade(&both) });
+        Some(both)
+    }
+
+    fn sums(&self, event: &Event) -> Option<&Aggregate> {
+        self.sums.get_or_init(|| Aggregate::of(event.batch.frame(event.index))).as_ref()
+    }
+
+    /// The frame of `event`, which is the newest of the trades, with the totals of all; `None` if there is but one.
+    fn marked(&self, event: &Event) -> Option<Rc<Batch>> {
+        if self.count == 1 {
+            return None;
+        }
+        if let Some(marked) = self.marked.borrow().upgrade() {
+            return Some(marked);
+        }
+        let frame = self.sums(event)?.mark(event.batch.frame(event.index))?;
+        let marked = event.batch.with_frame(event.index, frame, self.count);
+        self.marked.replace(Rc::downgrade(&marked));
+        Some(marked)
     }
 }

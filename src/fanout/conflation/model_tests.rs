@@ -1,4 +1,4 @@
-//! Conflation against its promises, under random events, writes of any size, changes of terms, skips and boundaries.
+//! What conflation promises, under random events, writes of any size, changes of terms, skips and boundaries.
 
 use std::collections::BTreeSet;
 
@@ -6,7 +6,7 @@ use proptest::prelude::*;
 use serde_json::Value;
 use slotmap::SlotMap;
 
-use super::super::batch::{BacklogBytes, EndedNames};
+use super::super::batch::{BacklogBytes, Batch, EndedNames};
 use super::*;
 use crate::bus::{Entry, Frames};
 use crate::market::Subject;
@@ -15,14 +15,14 @@ use crate::websocket::header;
 
 const TOPICS: usize = 5;
 
-/// A price that can't be added up: its trades are never conflated by an aggregate.
-const UNFOLDABLE: &str = "1e99";
+/// A price that can't be added up: a trade with it never becomes part of an aggregate.
+const NOT_ADDABLE: &str = "1e99";
 
 #[derive(Debug, Clone)]
 enum Op {
     /// Topics of the events of one batch, and whether they can be added up.
     Events(Vec<(usize, bool)>),
-    /// The turn ends, and the next one is so many microseconds later.
+    /// The turn ends, and the next one is this many microseconds later.
     Turn(u64),
     Write(usize),
     SkipTo(u32),
@@ -92,7 +92,7 @@ struct World {
     wire: Vec<u8>,
     seen: Vec<Seen>,
     held: Vec<bool>,
-    /// For each topic, the prices published while the client was subscribed, by number; and when.
+    /// For each topic, the price and time of each event published while the client was subscribed.
     published: Vec<Vec<(String, u64)>>,
     dropped: u64,
 }
@@ -149,12 +149,12 @@ impl World {
     fn events(&mut self, events: &[(usize, bool)]) {
         let mut frames = Frames { arrived_us: self.now_us, ..Frames::default() };
         let mut bytes = Vec::new();
-        for &(topic, foldable) in events {
+        for &(topic, is_addable) in events {
             if !self.held[topic] {
                 continue;
             }
             let number = self.published[topic].len() as u64;
-            let price = if foldable { format!("{}.50", number % 7) } else { UNFOLDABLE.to_owned() };
+            let price = if is_addable { format!("{}.50", number % 7) } else { NOT_ADDABLE.to_owned() };
             let object = format!(
                 r#"{{"topic":{topic},"price":{price},"volume":{},"timestamp":{number}}}"#,
                 number + 1
@@ -169,13 +169,13 @@ impl World {
         let mut from = 0;
         while let Some(entry) = table.get(from) {
             let same = table[from..].iter().take_while(|next| next.topic == entry.topic).count();
-            let run = (from as u32, (from + same) as u32);
-            self.conflation.queue(&mut self.outbox, &batch, entry.topic, entry.topic, run);
+            let run = TopicRun::new(&batch, entry.topic, from as u32, (from + same) as u32);
+            self.conflation.queue(&mut self.outbox, &run, entry.topic);
             from += same;
         }
     }
 
-    /// The turn ends, and the next one is so much later.
+    /// The turn ends, and the next one is `us` later.
     fn turn(&mut self, us: u64) {
         self.open();
         self.pass(us);
@@ -309,7 +309,7 @@ impl World {
         self.seen.iter().filter_map(number).collect()
     }
 
-    /// Every event of the topic is in exactly one frame or announced as skipped; marked frames say what they stand for.
+    /// Every event of the topic is in the totals of exactly one frame, or announced as skipped.
     fn check_sums(&self, of: usize) {
         let prices = &self.published[of];
         let mut next = 0;

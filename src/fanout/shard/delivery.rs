@@ -5,6 +5,7 @@ use std::rc::Rc;
 use smallvec::SmallVec;
 
 use super::super::batch::Batch;
+use super::super::conflation::TopicRun;
 use super::Shard;
 use super::conn::{Conn, ConnKey};
 use crate::bus::{Feed, Frames, SeqNotice, TopicId};
@@ -31,12 +32,12 @@ impl Shard {
 
     /// Queues frames `from..to` of a batch, all of one topic, to its subscribers.
     fn queue_run(&mut self, batch: &Rc<Batch>, topic: TopicId, from: u32, to: u32) {
-        let bytes = batch.start(to) - batch.start(from);
+        let run = TopicRun::new(batch, topic, from, to);
         let (mut phases_begun, mut replaced) = (Vec::new(), 0);
         self.for_each_subscriber(topic, |key, conn, subscription| match &mut conn.extras {
-            None => conn.outbox.push_events(batch, from, to, bytes),
+            None => conn.outbox.push_events(batch, from, to, run.bytes),
             Some(extras) => {
-                extras.queue(&mut conn.outbox, batch, subscription, topic, (from, to));
+                extras.queue(&mut conn.outbox, &run, subscription);
                 replaced += extras.conflation.take_replaced();
                 phases_begun.extend(extras.conflation.take_phases_begun().map(|period_us| (key, period_us)));
             }
