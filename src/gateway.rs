@@ -13,7 +13,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use self::wiring::{LastValues, Source, Wiring};
+use self::wiring::{Source, Wiring};
 use crate::admission::Admission;
 use crate::broker::{BrokerError, EmbeddedBroker, EmbeddedConfig};
 use crate::bus::Adopt;
@@ -117,11 +117,11 @@ impl Gateway {
             http: TaskTracker::new(),
             tasks: TaskTracker::new(),
         };
-        if let Some(LastValues { client, key_prefix }) = last_values {
+        if let Some(last_values) = last_values {
             let (ingest, ending) = (gateway.ingest.clone(), gateway.feeding.clone());
-            gateway.tasks.spawn(last_value::run(client, key_prefix, look_ups_rx, ingest, ending));
+            gateway.tasks.spawn(last_value::run(last_values, look_ups_rx, ingest, ending));
         }
-        gateway.start_feed(&config, source, &patterns, lost_rx).await;
+        gateway.start_feed(&config, source, lost_rx).await;
         gateway.start_serving(&config, listener);
         Ok(gateway)
     }
@@ -196,7 +196,6 @@ impl Gateway {
         &self,
         config: &Config,
         source: Bound,
-        patterns: &[String],
         lost: mpsc::UnboundedReceiver<ingest::link::Lost>,
     ) {
         let (attempted_tx, attempted) = oneshot::channel::<()>();
@@ -214,11 +213,6 @@ impl Gateway {
                 // The ingest thread was started above; it ends only with the gateway.
                 let connected = ingest::Command::Connected { link: None, told: Some(attempted_tx) };
                 let _ = self.ingest.send(connected, 0);
-                tracing::info!(
-                    patterns = patterns.join(" "),
-                    "Subscribed to {} Redis channel pattern(s)",
-                    patterns.len()
-                );
                 if let Some(broker) = broker {
                     self.tasks.spawn(broker.run(self.publisher.clone(), self.feeding.clone()));
                 }

@@ -30,7 +30,8 @@ pub const MAX_CONNECTIONS_MAX: usize = 1 << 20;
 pub const OPEN_FILES_UNKNOWN: u64 = 1024;
 /// Descriptors of the process itself: 3 standard streams, the listeners, polls and wakers of the runtime and of ingest, signals,
 /// the upstream, name look-ups, a file being read, and one connection each that is accepted before there is a place for it.
-/// 20 were counted.
+/// 20 were counted with one connection each to Redis for the feed and for look-ups; [`UPSTREAM_ADDRESSES_MAX`] and
+/// [`LAST_VALUE_NODES_MAX`] add 14.
 pub const FD_PROCESS: usize = 35;
 /// Descriptors of a shard: its poll and its waker.
 pub const FD_SHARD: usize = 2;
@@ -231,8 +232,16 @@ pub const TOPICS_PER_MARK: usize = 256;
 
 /// Last values go into a client's outbox while less than this waits there: enough for a full write.
 pub const BACKFILL_BYTES: u32 = 64 * 1024;
-/// Keys of `LAST_VALUE_KEY` that are looked up with one command.
+/// Keys of `LAST_VALUE_KEY` that are looked up at a time: at most 500 × some 250 B = 125 kB of pipelined GETs.
 pub const LAST_VALUE_KEYS_MAX: usize = 500;
+/// Nodes of a Redis Cluster that look-ups keep connections to: each takes one of [`FD_PROCESS`]. With more nodes than that,
+/// look-ups connect more often.
+pub const LAST_VALUE_NODES_MAX: usize = 8;
+/// Redirections that the look-up of one key follows: to the slot's node, to the node that the slot is moved to, and two more
+/// for a move that ends meanwhile.
+pub const LAST_VALUE_REDIRECTIONS_MAX: usize = 4;
+/// Look-ups that failed are logged once in this time at most.
+pub const LAST_VALUE_LOG_INTERVAL: Duration = Duration::from_secs(1);
 /// `STALE_AFTER`: a liquid symbol trades every few seconds, so a minute of silence is worth a look.
 pub const STALE_AFTER_DEFAULT_MS: u64 = 60_000;
 /// The ingest thread counts its silent topics at most so often: a million of them take some 10 ms.
@@ -242,8 +251,17 @@ pub const GAUGE_INTERVAL: Duration = Duration::from_secs(1);
 
 /// Bytes of a channel's name: prefix, type and the longest symbol fit several times over. Longer ones are discarded.
 pub const CHANNEL_BYTES_MAX: usize = 1024;
-/// How long each step of reaching the upstream may take: connect, TLS, AUTH, PSUBSCRIBE.
+/// How long each step of reaching the upstream may take: looking up the host, connecting, TLS, AUTH, PSUBSCRIBE.
 pub const UPSTREAM_STEP_TIMEOUT: Duration = Duration::from_secs(3);
+/// An address that has not answered within this time gets the host's next one beside it (RFC 8305 recommends 250 ms).
+pub const UPSTREAM_CONNECT_STAGGER: Duration = Duration::from_millis(250);
+/// Addresses of a host that one attempt tries: the last one begins 7 × 250 ms = 1.75 s after the first. A host with more gets
+/// others in the next attempt.
+pub const UPSTREAM_ADDRESSES_MAX: usize = 8;
+/// The beginning of an error reply that is logged: Redis' longest, of protected mode, has some 900 bytes.
+pub const LOGGED_ERROR_BYTES: usize = 1024;
+/// Kinds of error replies that are logged for one link.
+pub const LOGGED_REFUSALS: usize = 8;
 /// First wait after the upstream was lost or not reached; doubled up to [`UPSTREAM_BACKOFF_MAX`].
 pub const UPSTREAM_BACKOFF_MIN: Duration = Duration::from_millis(100);
 /// The longest wait between two attempts. With [`UPSTREAM_STEP_TIMEOUT`] a gateway is back at most 5 s after its upstream.

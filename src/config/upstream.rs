@@ -62,7 +62,8 @@ pub(super) const GROUP: Group = Group {
             zero: Zero::Refused,
             preset: Preset::Computed("the public authorities"),
             help: "Certificate authorities that a rediss:// server's certificate is checked against, instead of the \
-                   public ones.",
+                   public ones; or that certificate itself, if it is \
+                   self-signed.",
             set: |config, given| {
                 config.upstream.redis_ca_file = Some(values::pem_file(given.text)?);
                 Some(())

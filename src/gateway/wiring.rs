@@ -5,7 +5,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use anyhow::Context;
-use redis::{Client, ConnectionAddr, ConnectionInfo, TlsCertificates};
+use redis::{ConnectionAddr, ConnectionInfo};
 
 use crate::broker::EmbeddedConfig;
 use crate::config::Config;
@@ -13,9 +13,9 @@ use crate::config::units::Period;
 use crate::fanout::ShardConfig;
 use crate::ingest::IngestConfig;
 use crate::ingest::history::HistoryConfig;
-use crate::ingest::last_value;
-use crate::ingest::link::tls_config;
-use crate::ingest::redis::RedisConfig;
+use crate::ingest::last_value::{self, LastValueConfig};
+use crate::ingest::redis::tls::client_config;
+use crate::ingest::redis::{RedisConfig, Server};
 use crate::limits;
 use crate::market::EventTypes;
 use crate::protocol::request::Offer;
@@ -29,7 +29,7 @@ pub(super) struct Wiring {
     /// For whatever brings the events.
     pub(super) source: Source,
     /// For looking up workers' last values, if they keep any.
-    pub(super) last_values: Option<LastValues>,
+    pub(super) last_values: Option<LastValueConfig>,
     /// The pattern subscriptions, one a type: `channel:trade:*`.
     pub(super) patterns: Vec<String>,
 }
@@ -42,13 +42,6 @@ pub(super) enum Source {
     Embedded(EmbeddedConfig),
 }
 
-/// How workers' last values are looked up.
-pub(super) struct LastValues {
-    pub(super) client: Client,
-    /// `LAST_VALUE_KEY`.
-    pub(super) key_prefix: String,
-}
-
 impl Wiring {
     /// Reads the files that the configuration names, so that a bad one stops the start.
     ///
@@ -57,24 +50,30 @@ impl Wiring {
     pub(super) fn of(config: &Config) -> anyhow::Result<Self> {
         let ingest = ingest_config(config);
         let patterns = ingest.patterns();
-        let (source, last_values) = match &config.upstream.redis {
-            Some(connection) => {
-                let redis = redis_config(config, connection, patterns.clone())?;
-                (Source::Redis(Box::new(redis)), last_values(config, connection)?)
-            }
-            None => {
-                let broker = &config.upstream.embedded;
-                let broker = EmbeddedConfig {
-                    host: broker.listen.ip(),
-                    port: broker.listen.port(),
-                    password: broker.password.clone(),
-                    gateway_patterns: patterns.clone(),
-                    clients_max: config.descriptors().workers,
-                    ..EmbeddedConfig::default()
-                };
-                (Source::Embedded(broker), None)
-            }
-        };
+        let (source, last_values) =
+            match &config.upstream.redis {
+                Some(connection) => {
+                    let server = redis_server(config, connection)?;
+                    let max_event_bytes = config.events.max_event_bytes;
+                    let last_values = config.history.last_value_key.clone().map(|key_prefix| {
+                        LastValueConfig { server: server.clone(), key_prefix, max_event_bytes }
+                    });
+                    let redis = RedisConfig { server, patterns: patterns.clone(), max_event_bytes };
+                    (Source::Redis(Box::new(redis)), last_values)
+                }
+                None => {
+                    let broker = &config.upstream.embedded;
+                    let broker = EmbeddedConfig {
+                        host: broker.listen.ip(),
+                        port: broker.listen.port(),
+                        password: broker.password.clone(),
+                        gateway_patterns: patterns.clone(),
+                        clients_max: config.descriptors().workers,
+                        ..EmbeddedConfig::default()
+                    };
+                    (Source::Embedded(broker), None)
+                }
+            };
         Ok(Self { ingest, shard: shard_config(config), source, last_values, patterns })
     }
 }
@@ -127,41 +126,18 @@ fn shard_config(config: &Config) -> ShardConfig {
     }
 }
 
-fn redis_config(
-    config: &Config,
-    connection: &ConnectionInfo,
-    patterns: Vec<String>,
-) -> anyhow::Result<RedisConfig> {
-    let insecure = matches!(connection.addr(), ConnectionAddr::TcpTls { insecure: true, .. });
+/// The server of `REDIS_URL`.
+fn redis_server(config: &Config, url: &ConnectionInfo) -> anyhow::Result<Server> {
+    let insecure = matches!(url.addr(), ConnectionAddr::TcpTls { insecure: true, .. });
     let file = config.upstream.redis_ca_file.as_deref();
-    let tls = tls_config(insecure, file)
+    let tls = client_config(insecure, file)
         .with_context(|| format!("REDIS_CA_FILE {}", file.unwrap_or_else(|| Path::new("")).display()))?;
-    Ok(RedisConfig {
-        connection: connection.clone(),
-        tls,
-        patterns,
-        client_name: config.server.server_id.clone(),
-        max_event_bytes: config.events.max_event_bytes,
-    })
+    Server::from_url(url, tls, config.server.server_id.clone())
+        .with_context(|| format!("REDIS_URL: the gateway can't connect to an address such as {}", url.addr()))
 }
 
 /// The types whose last values workers keep; without Redis there is nowhere to keep them.
 fn last_value_types(config: &Config) -> Option<EventTypes> {
     let prefix = config.history.last_value_key.as_ref().filter(|_| !config.upstream.is_embedded())?;
     Some(last_value::types_kept(prefix, config.events.channel_types))
-}
-
-fn last_values(config: &Config, connection: &ConnectionInfo) -> anyhow::Result<Option<LastValues>> {
-    let Some(key_prefix) = config.history.last_value_key.clone() else { return Ok(None) };
-    let client = match &config.upstream.redis_ca_file {
-        None => Client::open(connection.clone()),
-        Some(path) => {
-            let root_cert =
-                std::fs::read(path).with_context(|| format!("REDIS_CA_FILE {}", path.display()))?;
-            let certificates = TlsCertificates { client_tls: None, root_cert: Some(root_cert) };
-            Client::build_with_tls(connection.clone(), certificates)
-        }
-    };
-    let client = client.context("REDIS_URL can't be used to look up LAST_VALUE_KEY")?;
-    Ok(Some(LastValues { client, key_prefix }))
 }

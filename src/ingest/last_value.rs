@@ -1,17 +1,26 @@
 //! Last values that workers keep in Redis (`LAST_VALUE_KEY`), for topics of which this gateway has seen no event yet.
 //!
-//! One task on the control side with a connection of its own: the feed and the answer to the client that asks wait for nothing here.
-//! What can't be looked up counts as not there, and is looked up again when somebody asks the next time.
+//! One task on the control side with connections of its own: neither the feed nor a client's reply waits for it. A topic whose
+//! look-up fails counts as having no value; the next client that asks causes another look-up.
+//!
+//! Each key is asked for with a `GET` of its own, all of them pipelined: a Redis Cluster refuses an `MGET` whose keys
+//! belong to different nodes. A node that has not got a key says which one has (`MOVED`, `ASK`), and that one is asked.
 
-use redis::aio::MultiplexedConnection;
-use redis::{AsyncConnectionConfig, Client, RedisResult};
+use std::collections::{BTreeMap, HashMap};
+use std::time::Instant;
+
 use tokio::sync::mpsc::UnboundedReceiver;
 use tokio_util::sync::CancellationToken;
 
 use super::Command;
+use super::redis::Server;
+use super::redis::dial::{Address, Dialer};
+use super::redis::error::{RedisError, Words};
+use super::redis::session::Session;
 use crate::bus::inbox::Sender;
 use crate::limits;
 use crate::market::{EventType, EventTypes, Subject};
+use crate::resp::{Reply, ReplyLimits, RespError, write_command};
 
 /// What stands for the type in `LAST_VALUE_KEY`.
 const TYPE: &str = "{type}";
@@ -25,15 +34,25 @@ pub fn types_kept(prefix: &str, configured: EventTypes) -> EventTypes {
 /// A value that was looked up; `None` = there is none.
 pub type Found = (Subject, Option<Vec<u8>>);
 
+/// What the task needs to know of the configuration.
+#[derive(Debug, Clone)]
+pub struct LastValueConfig {
+    /// `REDIS_URL`.
+    pub server: Server,
+    /// `LAST_VALUE_KEY`.
+    pub key_prefix: String,
+    /// `MAX_EVENT_BYTES`: a longer value is no event.
+    pub max_event_bytes: usize,
+}
+
 /// Looks up what ingest asks for, until `shutdown`.
 pub async fn run(
-    client: Client,
-    prefix: String,
+    config: LastValueConfig,
     mut asked: UnboundedReceiver<Vec<Subject>>,
     ingest: Sender<Command>,
     shutdown: CancellationToken,
 ) {
-    let mut connection = None;
+    let mut nodes = Nodes::new(config);
     while let Some(Some(mut subjects)) = shutdown.run_until_cancelled(asked.recv()).await {
         while subjects.len() < limits::LAST_VALUE_KEYS_MAX
             && let Ok(more) = asked.try_recv()
@@ -43,38 +62,222 @@ pub async fn run(
         let mut subjects = subjects.into_iter().peekable();
         while subjects.peek().is_some() {
             let some: Vec<_> = subjects.by_ref().take(limits::LAST_VALUE_KEYS_MAX).collect();
-            let outcome =
-                shutdown.run_until_cancelled(look_up(&client, &mut connection, &prefix, &some)).await;
-            let Some(outcome) = outcome else { return };
-            let failed = outcome.is_err();
-            let values = outcome.unwrap_or_else(|error| {
-                connection = None;
-                tracing::warn!(%error, keys = some.len(), "last values could not be looked up");
-                vec![None; some.len()]
-            });
-            // Ingest ends after this task's reason to be does.
-            let _ =
-                ingest.send(Command::LookedUp { found: some.into_iter().zip(values).collect(), failed }, 0);
+            let answers = shutdown.run_until_cancelled(nodes.look_up(&some)).await;
+            let Some(answers) = answers else { return };
+            let (mut found, mut failed) = (Vec::new(), Vec::new());
+            for (subject, answer) in some.into_iter().zip(answers) {
+                match answer {
+                    Ok(value) => found.push((subject, value)),
+                    Err(Unanswered) => failed.push((subject, None)),
+                }
+            }
+            for (found, failed) in [(found, false), (failed, true)] {
+                if !found.is_empty() {
+                    // The ingest thread may have ended; then nobody waits for a value.
+                    let _ = ingest.send(Command::LookedUp { found, failed }, 0);
+                }
+            }
         }
     }
 }
 
-async fn look_up(
-    client: &Client,
-    connection: &mut Option<MultiplexedConnection>,
-    prefix: &str,
-    subjects: &[Subject],
-) -> RedisResult<Vec<Option<Vec<u8>>>> {
-    let connection = match connection {
-        Some(connection) => connection,
-        None => {
-            let config = AsyncConnectionConfig::new()
-                .set_connection_timeout(Some(limits::UPSTREAM_STEP_TIMEOUT))
-                .set_response_timeout(Some(limits::UPSTREAM_STEP_TIMEOUT));
-            connection.insert(client.get_multiplexed_async_connection_with_config(&config).await?)
+/// A key could not be looked up.
+#[derive(Debug, Clone, Copy)]
+struct Unanswered;
+
+/// The server, or the nodes of its cluster that have been asked so far.
+#[derive(Debug)]
+struct Nodes {
+    config: LastValueConfig,
+    limits: ReplyLimits,
+    nodes: HashMap<Address, Node>,
+    /// When a failure was last logged.
+    logged: Option<Instant>,
+}
+
+#[derive(Debug)]
+struct Node {
+    dialer: Dialer,
+    session: Option<Session>,
+}
+
+/// What a node says of a key.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Answer {
+    /// The bytes under the key; `None` where there are none, or none that could be an event.
+    Value(Option<Vec<u8>>),
+    /// Another node has the key. With `asking` only for this once: the key is being moved there.
+    Elsewhere { address: Address, asking: bool },
+    /// The key could not be looked up, and why.
+    Failed(String),
+}
+
+impl Nodes {
+    fn new(config: LastValueConfig) -> Self {
+        let limits = ReplyLimits { bulk_bytes_max: config.max_event_bytes, ..ReplyLimits::DEFAULT };
+        Self { config, limits, nodes: HashMap::new(), logged: None }
+    }
+
+    /// The value of each subject, in order.
+    async fn look_up(&mut self, subjects: &[Subject]) -> Vec<Result<Option<Vec<u8>>, Unanswered>> {
+        let keys = keys(&self.config.key_prefix, subjects);
+        let home = Answer::Elsewhere { address: self.config.server.address.clone(), asking: false };
+        let mut answers = vec![home; keys.len()];
+        for _ in 0..=limits::LAST_VALUE_REDIRECTIONS_MAX {
+            for ((address, asking), places) in by_node(&answers) {
+                let of_node: Vec<_> = places.iter().map(|place| keys[*place].as_str()).collect();
+                let of_node = self.ask(&address, asking, &of_node).await;
+                for (place, answer) in places.into_iter().zip(of_node) {
+                    answers[place] = answer;
+                }
+            }
         }
+        self.log_failures(&keys, &answers);
+        let value = |answer| match answer {
+            Answer::Value(value) => Ok(value),
+            Answer::Elsewhere { .. } | Answer::Failed(_) => Err(Unanswered),
+        };
+        answers.into_iter().map(value).collect()
+    }
+
+    /// What one node says of each key.
+    async fn ask(&mut self, address: &Address, asking: bool, keys: &[&str]) -> Vec<Answer> {
+        let node = node(&mut self.nodes, &self.config.server, address);
+        let mut answers = Vec::with_capacity(keys.len());
+        // Only a connection that has been idle may fail without a reason to give up: the server has closed it meanwhile.
+        let mut may_be_closed = node.session.is_some();
+        while answers.len() < keys.len() {
+            let before = answers.len();
+            let rest = &keys[before..];
+            let outcome = match node.open(&self.config.server).await {
+                Ok(session) => get(session, address, asking, rest, &self.limits, &mut answers).await,
+                Err(error) => Err(error),
+            };
+            let Err(error) = outcome else { break };
+            node.session = None;
+            match error {
+                RedisError::NotRedis(RespError::BulkTooLong { .. }) => answers.push(Answer::Value(None)),
+                _ if may_be_closed && answers.len() == before => {}
+                error => answers.resize_with(keys.len(), || Answer::Failed(format!("{address}: {error}"))),
+            }
+            may_be_closed = false;
+        }
+        answers
+    }
+
+    /// One line for all that failed, and not too often.
+    fn log_failures(&mut self, keys: &[String], answers: &[Answer]) {
+        let failures = answers.iter().zip(keys).filter_map(|(answer, key)| match answer {
+            Answer::Value(_) => None,
+            Answer::Elsewhere { address, .. } => {
+                Some((key, format!("the nodes name one another, at last {address}")))
+            }
+            Answer::Failed(reason) => Some((key, reason.clone())),
+        });
+        let mut failures = failures.peekable();
+        let Some((key, reason)) = failures.peek().cloned() else { return };
+        if self.logged.is_none_or(|at| at.elapsed() >= limits::LAST_VALUE_LOG_INTERVAL) {
+            self.logged = Some(Instant::now());
+            tracing::warn!(key, reason, failed = failures.count(), "last values could not be looked up");
+        }
+    }
+}
+
+/// The keys that another node has, by that node: their places among `answers`.
+fn by_node(answers: &[Answer]) -> BTreeMap<(Address, bool), Vec<usize>> {
+    let mut by_node: BTreeMap<_, Vec<usize>> = BTreeMap::new();
+    for (place, answer) in answers.iter().enumerate() {
+        if let Answer::Elsewhere { address, asking } = answer {
+            by_node.entry((address.clone(), *asking)).or_default().push(place);
+        }
+    }
+    by_node
+}
+
+/// The node at an address. There are never more than [`limits::LAST_VALUE_NODES_MAX`].
+fn node<'n>(nodes: &'n mut HashMap<Address, Node>, server: &Server, address: &Address) -> &'n mut Node {
+    if nodes.len() >= limits::LAST_VALUE_NODES_MAX && !nodes.contains_key(address) {
+        nodes.clear();
+    }
+    let new = || Node { dialer: server.dialer(address.clone()), session: None };
+    nodes.entry(address.clone()).or_insert_with(new)
+}
+
+impl Node {
+    async fn open(&mut self, server: &Server) -> Result<&mut Session, RedisError> {
+        match &mut self.session {
+            Some(session) => Ok(session),
+            none => {
+                let session = Session::open(&mut self.dialer, &server.login, &server.client_name).await?;
+                self.dialer.reached();
+                Ok(none.insert(session))
+            }
+        }
+    }
+}
+
+/// Asks for keys with pipelined GETs and appends the answers, as many as have come if the connection breaks.
+async fn get(
+    session: &mut Session,
+    node: &Address,
+    asking: bool,
+    keys: &[&str],
+    limits: &ReplyLimits,
+    answers: &mut Vec<Answer>,
+) -> Result<(), RedisError> {
+    let mut request = Vec::new();
+    for key in keys {
+        if asking {
+            write_command(&mut request, &[b"ASKING"]);
+        }
+        write_command(&mut request, &[b"GET", key.as_bytes()]);
+    }
+    session.send("GET", &request).await?;
+    for _ in keys {
+        if asking {
+            session.reply("ASKING", limits, |_| ()).await?;
+        }
+        let answer = session.reply("GET", limits, |reply| answer(reply, node)).await?;
+        answers.push(answer);
+    }
+    Ok(())
+}
+
+fn answer(reply: Reply<'_>, node: &Address) -> Answer {
+    match reply {
+        Reply::Bulk(value) => Answer::Value(Some(value.to_vec())),
+        Reply::Error(text) => refusal(&Words::new(text), node),
+        _ => Answer::Value(None),
+    }
+}
+
+/// What an error reply to `GET` means.
+fn refusal(words: &Words, node: &Address) -> Answer {
+    match words.code() {
+        // A list or a hash: nothing that a worker keeps as a last value.
+        "WRONGTYPE" => Answer::Value(None),
+        code @ ("MOVED" | "ASK") => match redirection(words.rest(), node) {
+            Some(address) => Answer::Elsewhere { address, asking: code == "ASK" },
+            None => Answer::Failed(format!("{node} names no node that could be asked: {words}")),
+        },
+        "NOPERM" => Answer::Failed(format!(
+            "{words} (LAST_VALUE_KEY needs ACL SETUSER <user> +get and ~ with its keys)"
+        )),
+        _ => Answer::Failed(words.to_string()),
+    }
+}
+
+/// The address in `3999 10.0.0.2:6381`, what follows `MOVED` or `ASK`. Without a host it is the node's own that says so.
+fn redirection(rest: &str, node: &Address) -> Option<Address> {
+    let (_slot, place) = rest.split_once(' ')?;
+    let (host, port) = place.rsplit_once(':')?;
+    let port = port.parse().ok()?;
+    let (own_host, tls) = match node {
+        Address::Tcp { host, tls, .. } => (Some(host.as_str()), *tls),
+        Address::Unix(_) => (None, false),
     };
-    redis::cmd("MGET").arg(keys(prefix, subjects)).query_async(connection).await
+    let host = if host.is_empty() { own_host? } else { host };
+    Some(Address::Tcp { host: host.to_owned(), port, tls })
 }
 
 fn keys(prefix: &str, subjects: &[Subject]) -> Vec<String> {
@@ -96,5 +299,34 @@ mod tests {
         let subjects = [subject(EventType::Trade), subject(EventType::Quote)];
         assert_eq!(keys("last:{type}:", &subjects), ["last:trade:BTC-USD", "last:quote:BTC-USD"]);
         assert_eq!(keys("x", &subjects[..1]), ["xBTC-USD"]);
+    }
+
+    #[test]
+    fn a_redirection_names_a_node() {
+        let tcp = |host: &str, port, tls| Address::Tcp { host: host.to_owned(), port, tls };
+        let node = tcp("redis.test", 6379, true);
+        let unix = Address::Unix("/redis.sock".into());
+        let elsewhere = |address, asking| Answer::Elsewhere { address, asking };
+        for (said, by, expected) in [
+            ("MOVED 3999 10.0.0.2:6381", &node, elsewhere(tcp("10.0.0.2", 6381, true), false)),
+            ("ASK 3999 node-2.test:6381", &node, elsewhere(tcp("node-2.test", 6381, true), true)),
+            ("MOVED 3999 fd00::2:6381", &node, elsewhere(tcp("fd00::2", 6381, true), false)),
+            ("MOVED 3999 :6381", &node, elsewhere(tcp("redis.test", 6381, true), false)),
+            ("MOVED 3999 10.0.0.2:6381", &unix, elsewhere(tcp("10.0.0.2", 6381, false), false)),
+            ("WRONGTYPE Operation against a key", &node, Answer::Value(None)),
+        ] {
+            assert_eq!(refusal(&Words::new(said.as_bytes()), by), expected, "{said}");
+        }
+        for (said, by) in [
+            ("MOVED", &node),
+            ("MOVED 3999", &node),
+            ("MOVED 3999 host", &node),
+            ("MOVED 3999 host:port", &node),
+            ("MOVED 3999 :6381", &unix),
+            ("LOADING Redis is loading the dataset in memory", &node),
+        ] {
+            let Answer::Failed(reason) = refusal(&Words::new(said.as_bytes()), by) else { panic!("{said}") };
+            assert!(reason.contains(said), "{reason}");
+        }
     }
 }

@@ -1,20 +1,18 @@
 //! An established subscription, as the ingest thread has it: a socket, a buffer, and a watch over its silence.
 //!
 //! A half-open link looks like a quiet market. So a link that has said nothing for [`limits::UPSTREAM_QUIET`] is
-//! asked (`PING`), and one that doesn't answer within [`limits::UPSTREAM_PONG_TIMEOUT`] is lost.
+//! asked (`PING`), and one that doesn't answer within [`limits::UPSTREAM_PONG_TIMEOUT`] is lost. Any answer will do: a Redis
+//! that refuses `PING`, because the user may not send it or a script runs, is there.
 
 use std::fmt;
 use std::io::{self, ErrorKind, Read, Write};
-use std::path::Path;
-use std::sync::Arc;
 use std::time::Instant;
 
 use mio::event::Source;
 use mio::{Interest, Registry, Token};
-use rustls::pki_types::CertificateDer;
-use rustls::pki_types::pem::PemObject;
-use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
+use rustls::{ClientConnection, StreamOwned};
 
+use super::redis::error::Words;
 use crate::limits;
 use crate::resp::{Feed, FeedLimits, FeedParser, Step, write_command};
 
@@ -101,6 +99,8 @@ pub enum Message<'m> {
 #[derive(Debug)]
 pub struct Link {
     stream: Stream,
+    /// Where the server listens, for the log.
+    address: String,
     parser: FeedParser,
     buffer: Vec<u8>,
     /// Where the bytes that aren't parsed yet end in the buffer; they begin at 0.
@@ -110,13 +110,17 @@ pub struct Link {
     readable: bool,
     /// The server has closed its side: there is an end to be read behind the data.
     ending: bool,
+    /// When the last byte came.
     heard: Instant,
+    /// When the link was asked whether it is still there, if no byte has come since.
     asked: Option<Instant>,
+    refusals: Refusals,
 }
 
 impl Link {
-    /// A link whose subscription is confirmed; `early` are the bytes that came behind the confirmation.
-    pub fn new(stream: Stream, early: Vec<u8>, max_event_bytes: usize) -> Self {
+    /// A link whose subscription is confirmed; `early` are the bytes that came behind the confirmation. `address` is for
+    /// the log.
+    pub fn new(stream: Stream, early: Vec<u8>, max_event_bytes: usize, address: String) -> Self {
         let feed_limits = FeedLimits {
             name_bytes_max: limits::CHANNEL_BYTES_MAX,
             payload_bytes_max: max_event_bytes,
@@ -129,6 +133,7 @@ impl Link {
         buffer.resize(size, 0);
         Self {
             stream,
+            address,
             parser: FeedParser::new(feed_limits),
             buffer,
             filled,
@@ -137,7 +142,18 @@ impl Link {
             ending: false,
             heard: Instant::now(),
             asked: None,
+            refusals: Refusals::default(),
         }
+    }
+
+    /// Where the server listens.
+    pub fn address(&self) -> &str {
+        &self.address
+    }
+
+    /// When the last byte came: from then on events may be missing if the link turns out to be lost.
+    pub fn heard(&self) -> Instant {
+        self.heard
     }
 
     /// Has `registry` report when there is something to read.
@@ -173,7 +189,7 @@ impl Link {
         let room = &mut self.buffer[self.filled..];
         let room_bytes = room.len();
         let count = match self.stream.read(room) {
-            Ok(0) => return Err(Lost::new("closed by the server")),
+            Ok(0) => return Err(self.refusals.lost("closed by Redis", self.heard)),
             Ok(count) => {
                 // What comes after a short read is reported anew (epoll(7), Q9), so it saves asking again for nothing.
                 self.readable = count == room_bytes || self.ending || self.stream.buffers();
@@ -184,7 +200,7 @@ impl Link {
                 0
             }
             Err(error) if error.kind() == ErrorKind::Interrupted => 0,
-            Err(error) => return Err(Lost::new(format!("read failed: {error}"))),
+            Err(error) => return Err(self.refusals.lost(&format!("read failed: {error}"), self.heard)),
         };
         if count > 0 {
             self.heard = Instant::now();
@@ -211,10 +227,9 @@ impl Link {
                             let channel = channel.unwrap_or_default();
                             take(Message::TooLarge { channel, payload_bytes: bytes, excerpt });
                         }
-                        Feed::Unsubscribed(_) => return Err(Lost::new("unsubscribed by the server")),
+                        Feed::Unsubscribed(_) => return Err(Lost::new("unsubscribed by Redis")),
                         Feed::Error(text) => {
-                            let text = String::from_utf8_lossy(text);
-                            return Err(Lost::new(format!("the server said: {text}")));
+                            self.refusals.take(Words::new(text), self.heard, &self.address);
                         }
                         Feed::Subscribed(_) | Feed::Pong | Feed::Other(_) => {}
                     }
@@ -256,86 +271,41 @@ impl Link {
     }
 }
 
-/// TLS to a `rediss://` server: the public authorities (Mozilla's list) or those of `ca_file`, or with `#insecure` in the
-/// URL none at all.
-///
-/// # Errors
-/// When `ca_file` can't be read or has something in it that is no authority.
-pub fn tls_config(insecure: bool, ca_file: Option<&Path>) -> anyhow::Result<Arc<ClientConfig>> {
-    if insecure {
-        let config = ClientConfig::builder()
-            .dangerous()
-            .with_custom_certificate_verifier(Arc::new(insecure::AcceptAny::new()))
-            .with_no_client_auth();
-        return Ok(Arc::new(config));
-    }
-    let mut roots = RootCertStore::empty();
-    match ca_file {
-        None => roots.extend(webpki_roots::TLS_SERVER_ROOTS.iter().cloned()),
-        Some(path) => {
-            for certificate in CertificateDer::pem_file_iter(path)? {
-                roots.add(certificate?)?;
-            }
-        }
-    }
-    Ok(Arc::new(ClientConfig::builder().with_root_certificates(roots).with_no_client_auth()))
+/// What Redis has refused on an established link: `PING`, the only command that the link sends.
+#[derive(Debug, Default)]
+struct Refusals {
+    /// The last one, and when it came.
+    last: Option<(Words, Instant)>,
+    /// The codes that are in the log already.
+    logged: Vec<String>,
 }
 
-mod insecure {
-    //! `rediss://…#insecure`: the user asks for encryption without a check of who is there.
-
-    use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
-    use rustls::crypto::{
-        CryptoProvider, WebPkiSupportedAlgorithms, aws_lc_rs, verify_tls12_signature, verify_tls13_signature,
-    };
-    use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
-    use rustls::{DigitallySignedStruct, Error, SignatureScheme};
-
-    #[derive(Debug)]
-    pub(super) struct AcceptAny(WebPkiSupportedAlgorithms);
-
-    impl AcceptAny {
-        pub(super) fn new() -> Self {
-            let default = aws_lc_rs::default_provider().signature_verification_algorithms;
-            Self(
-                CryptoProvider::get_default()
-                    .map_or(default, |provider| provider.signature_verification_algorithms),
-            )
+impl Refusals {
+    /// Notes a refusal, and logs the first of each kind.
+    #[cold]
+    fn take(&mut self, words: Words, heard: Instant, address: &str) {
+        let is_new = !self.logged.iter().any(|code| code == words.code());
+        if is_new && self.logged.len() < limits::LOGGED_REFUSALS {
+            self.logged.push(words.code().to_owned());
+            let advice = match words.code() {
+                "NOPERM" => ": give the user of REDIS_URL +ping (ACL SETUSER <user> +ping)",
+                _ => "",
+            };
+            tracing::warn!(
+                address,
+                said = %words,
+                "Redis refuses PING, and thereby shows that the quiet link lives{advice}"
+            );
         }
+        self.last = Some((words, heard));
     }
 
-    impl ServerCertVerifier for AcceptAny {
-        fn verify_server_cert(
-            &self,
-            _end_entity: &CertificateDer<'_>,
-            _intermediates: &[CertificateDer<'_>],
-            _server_name: &ServerName<'_>,
-            _ocsp_response: &[u8],
-            _now: UnixTime,
-        ) -> Result<ServerCertVerified, Error> {
-            Ok(ServerCertVerified::assertion())
-        }
-
-        fn verify_tls12_signature(
-            &self,
-            message: &[u8],
-            cert: &CertificateDer<'_>,
-            dss: &DigitallySignedStruct,
-        ) -> Result<HandshakeSignatureValid, Error> {
-            verify_tls12_signature(message, cert, dss, &self.0)
-        }
-
-        fn verify_tls13_signature(
-            &self,
-            message: &[u8],
-            cert: &CertificateDer<'_>,
-            dss: &DigitallySignedStruct,
-        ) -> Result<HandshakeSignatureValid, Error> {
-            verify_tls13_signature(message, cert, dss, &self.0)
-        }
-
-        fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-            self.0.supported_schemes()
+    /// Why the link ended, with what Redis said if nothing has come since: it says why it closes a connection before it
+    /// does.
+    fn lost(&self, how: &str, heard: Instant) -> Lost {
+        match &self.last {
+            Some((words, at)) if *at == heard => Lost::new(format!("{how}; before that Redis said: {words}")),
+            _ => Lost::new(how),
         }
     }
 }

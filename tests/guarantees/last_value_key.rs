@@ -95,3 +95,34 @@ async fn a_redis_that_is_away_delays_no_reply_and_no_event() {
     let mut second = gateway.client().await;
     assert_eq!(snapshot(&mut second, &["AAPL"]).await.len(), 1, "the next one asks again");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_value_that_is_too_large_to_be_an_event_costs_only_itself() {
+    let redis = Redis::start().await;
+    let mut worker = redis.publisher().await;
+    let huge = trade("HUGE", "1", 1).replace("NASDAQ", &"x".repeat(3_000_000));
+    let () = worker.command(&["SET", "last:trade:HUGE", &huge]).await;
+    for symbol in ["AAPL", "MSFT"] {
+        let () = worker.command(&["SET", &format!("last:trade:{symbol}"), &trade(symbol, "1", 1)]).await;
+    }
+    let gateway = TestGateway::on(&redis, with_key).await;
+    let mut client = gateway.client().await;
+    let events = snapshot(&mut client, &["AAPL", "HUGE", "MSFT"]).await;
+    let symbols: Vec<_> = events.iter().map(|event| event["symbol"].clone()).collect();
+    assert_eq!(symbols, ["AAPL", "MSFT"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_connection_that_redis_has_closed_meanwhile_costs_nobody_a_value() {
+    let redis = Redis::start().await;
+    let mut worker = redis.publisher().await;
+    for symbol in ["AAPL", "MSFT"] {
+        let () = worker.command(&["SET", &format!("last:trade:{symbol}"), &trade(symbol, "1", 1)]).await;
+    }
+    let gateway = TestGateway::on(&redis, with_key).await;
+    let mut client = gateway.client().await;
+    assert_eq!(snapshot(&mut client, &["AAPL"]).await.len(), 1);
+    let closed: u64 = worker.command(&["CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes"]).await;
+    assert_eq!(closed, 1);
+    assert_eq!(snapshot(&mut client, &["MSFT"]).await.len(), 1);
+}

@@ -3,8 +3,8 @@
 
 use serde_json::Value;
 
+use crate::support::Redis;
 use crate::support::process::Process;
-use crate::support::{Redis, until};
 
 const CHANNEL: &str = "channel:trade:A\nWARN forged\u{1b}[2J\u{9b}2J";
 const SYMBOL_SHOWN: &str = r"A\nWARN forged\u{1b}[2J\u{9b}2J";
@@ -22,13 +22,9 @@ fn payload_shown() -> String {
 async fn logged(format: &str) -> (String, Vec<String>) {
     let redis = Redis::start().await;
     let gateway = Process::spawn(&["--redis-url", &redis.url(), "--log-format", format]);
-    let line = async |part: &str| {
-        let find = || gateway.log.lock().unwrap().iter().find(|line| line.contains(part)).cloned();
-        until(part, async || find()).await
-    };
-    line("Subscribed to 1").await;
+    gateway.logs("Subscribed to 1").await;
     redis.publisher().await.raw(CHANNEL, payload().as_bytes()).await;
-    let line = line("bad upstream event dropped").await;
+    let line = gateway.logs("bad upstream event dropped").await;
     let lines = gateway.log.lock().unwrap().clone();
     (line, lines)
 }

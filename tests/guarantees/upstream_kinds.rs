@@ -1,6 +1,14 @@
-//! Every kind of upstream delivers: TCP with password, user and database, unix socket, TLS.
+//! Every kind of upstream delivers, events and last values: TCP with password, user and database, unix socket, TLS. TLS
+//! believes whom redis-cli believes.
 
 use std::fs;
+use std::net::TcpListener;
+use std::path::PathBuf;
+use std::process::Command;
+
+use rcgen::{BasicConstraints, Certificate, CertificateParams, IsCa, Issuer, KeyPair};
+use serde_json::json;
+use tempfile::TempDir;
 
 use crate::support::redis::Publisher;
 use crate::support::{Redis, TestGateway, trade};
@@ -38,48 +46,114 @@ async fn a_wrong_password_is_tried_again_and_never_ready() {
     assert_eq!(gateway.get("/ready").await.status, 503);
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn tls_with_the_operators_own_authority() {
-    let dir = tempfile::TempDir::new().unwrap();
-    let path = |name: &str| dir.path().join(name).display().to_string();
-    let authority_key = rcgen::KeyPair::generate().unwrap();
-    let mut authority = rcgen::CertificateParams::default();
-    authority.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
-    let authority_cert = authority.self_signed(&authority_key).unwrap();
-    let issuer = rcgen::Issuer::new(authority, &authority_key);
-    let key = rcgen::KeyPair::generate().unwrap();
-    let cert =
-        rcgen::CertificateParams::new(["localhost".to_owned()]).unwrap().signed_by(&key, &issuer).unwrap();
-    fs::write(path("ca.pem"), authority_cert.pem()).unwrap();
-    fs::write(path("cert.pem"), cert.pem()).unwrap();
-    fs::write(path("key.pem"), key.serialize_pem()).unwrap();
-    let tls_port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-    let redis = Redis::start_with(&[
-        "--tls-port",
-        &tls_port.to_string(),
-        "--tls-auth-clients",
-        "no",
-        "--tls-cert-file",
-        &path("cert.pem"),
-        "--tls-key-file",
-        &path("key.pem"),
-        "--tls-ca-cert-file",
-        &path("ca.pem"),
-    ])
-    .await;
-    let mut worker = redis.publisher().await;
+/// A redis-server that speaks TLS as well.
+struct TlsRedis {
+    redis: Redis,
+    tls_port: u16,
+    files: TempDir,
+}
 
-    let url = format!("rediss://localhost:{tls_port}");
-    let gateway =
-        TestGateway::with_url(&url, |config| config.upstream.redis_ca_file = Some(path("ca.pem").into()))
-            .await;
+impl TlsRedis {
+    /// `authority` is what its certificate is checked against: `ca.pem`.
+    async fn start(certificate: &Certificate, key: &KeyPair, authority: &Certificate) -> Self {
+        let files = TempDir::new().unwrap();
+        let tls_port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let file = |name: &str, content: String| {
+            let path = files.path().join(name);
+            fs::write(&path, content).unwrap();
+            path.display().to_string()
+        };
+        let redis = Redis::start_with(&[
+            "--tls-port",
+            &tls_port.to_string(),
+            "--tls-auth-clients",
+            "no",
+            "--tls-cert-file",
+            &file("cert.pem", certificate.pem()),
+            "--tls-key-file",
+            &file("key.pem", key.serialize_pem()),
+            "--tls-ca-cert-file",
+            &file("ca.pem", authority.pem()),
+        ])
+        .await;
+        Self { redis, tls_port, files }
+    }
+
+    fn ca_file(&self) -> PathBuf {
+        self.files.path().join("ca.pem")
+    }
+
+    /// A gateway that checks the server against `ca.pem`, and looks up last values.
+    async fn gateway(&self, url: &str) -> TestGateway {
+        TestGateway::with_url(url, |config| {
+            config.upstream.redis_ca_file = Some(self.ca_file());
+            config.history.last_value_key = Some("last:trade:".to_owned());
+        })
+        .await
+    }
+
+    /// Whether redis-cli believes the server with the same file.
+    fn is_believed_by_redis_cli(&self) -> bool {
+        let mut command = Command::new("redis-cli");
+        command.args(["--tls", "-h", "localhost", "-p", &self.tls_port.to_string(), "--cacert"]);
+        let output = command.arg(self.ca_file()).arg("PING").output().expect("redis-cli is installed");
+        output.stdout == b"PONG\n"
+    }
+}
+
+/// An event arrives, and so does a last value from the key.
+async fn delivers_both(gateway: &TestGateway, worker: &mut Publisher) {
     let mut client = gateway.subscriber(&["AAPL"]).await;
     let payload = trade("AAPL", "1", 1);
     worker.trade("AAPL", &payload).await;
     assert!(client.text().await.contains(&payload));
+    let kept = trade("MSFT", "2", 2);
+    let () = worker.command(&["SET", "last:trade:MSFT", &kept]).await;
+    client.subscribe_with(json!({"symbols": ["MSFT"], "snapshot": true})).await;
+    assert!(client.text().await.contains(&kept));
+}
 
-    delivers(&format!("rediss://localhost:{tls_port}/#insecure"), &mut worker).await;
+#[tokio::test(flavor = "multi_thread")]
+async fn tls_with_the_operators_own_authority() {
+    let authority_key = KeyPair::generate().unwrap();
+    let mut params = CertificateParams::default();
+    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    let authority = params.self_signed(&authority_key).unwrap();
+    let key = KeyPair::generate().unwrap();
+    let names = CertificateParams::new(["localhost".to_owned()]).unwrap();
+    let certificate = names.signed_by(&key, &Issuer::new(params, &authority_key)).unwrap();
+    let server = TlsRedis::start(&certificate, &key, &authority).await;
+    let mut worker = server.redis.publisher().await;
 
+    let url = format!("rediss://localhost:{}", server.tls_port);
+    delivers_both(&server.gateway(&url).await, &mut worker).await;
+    delivers_both(&server.gateway(&format!("{url}/#insecure")).await, &mut worker).await;
     let gateway = TestGateway::with_url(&url, |_| {}).await;
     assert_eq!(gateway.get("/ready").await.status, 503, "a server nobody vouches for is not believed");
+}
+
+/// As `openssl req -x509` makes one: an authority, without a name.
+fn self_signed() -> (Certificate, KeyPair) {
+    let key = KeyPair::generate().unwrap();
+    let mut params = CertificateParams::default();
+    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    (params.self_signed(&key).unwrap(), key)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn tls_with_a_self_signed_certificate_that_is_its_own_authority() {
+    let (certificate, key) = self_signed();
+    let server = TlsRedis::start(&certificate, &key, &certificate).await;
+    assert!(server.is_believed_by_redis_cli());
+    let url = format!("rediss://localhost:{}", server.tls_port);
+    delivers_both(&server.gateway(&url).await, &mut server.redis.publisher().await).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn tls_with_another_self_signed_certificate_of_the_same_subject() {
+    let ((certificate, key), (other, _)) = (self_signed(), self_signed());
+    let server = TlsRedis::start(&certificate, &key, &other).await;
+    assert!(!server.is_believed_by_redis_cli());
+    let url = format!("rediss://localhost:{}", server.tls_port);
+    assert_eq!(server.gateway(&url).await.get("/ready").await.status, 503);
 }

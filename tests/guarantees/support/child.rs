@@ -43,6 +43,12 @@ impl ChildProcess {
         self.log.lock().unwrap().iter().any(|line| line.contains(part))
     }
 
+    /// Waits for a line of the log that contains `part`, and returns it.
+    pub(crate) async fn logs(&self, part: &str) -> String {
+        let find = || self.log.lock().unwrap().iter().find(|line| line.contains(part)).cloned();
+        until(&format!("the line {part:?}"), async || find()).await
+    }
+
     pub(crate) fn signal(&self, signal: &str) {
         let status = Command::new("kill").args(["-s", signal, &self.id().to_string()]).status();
         assert!(status.expect("kill(1)").success());

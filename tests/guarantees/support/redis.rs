@@ -123,10 +123,14 @@ pub(crate) struct Publisher(MultiplexedConnection);
 
 impl Publisher {
     pub(crate) async fn connect(url: &str) -> Self {
+        Self::try_connect(url).await.expect("the server takes connections")
+    }
+
+    /// A connection, if the server takes it.
+    pub(crate) async fn try_connect(url: &str) -> redis::RedisResult<Self> {
         let client = redis::Client::open(url).expect("a Redis URL");
         let config = redis::AsyncConnectionConfig::new().set_response_timeout(Some(super::PATIENCE));
-        let connection = client.get_multiplexed_async_connection_with_config(&config).await;
-        Self(connection.expect("the server takes connections"))
+        client.get_multiplexed_async_connection_with_config(&config).await.map(Self)
     }
 
     /// `PUBLISH channel:trade:<symbol> <payload>`; returns how many received it.
@@ -160,8 +164,14 @@ impl Publisher {
 
     /// Any other command.
     pub(crate) async fn command<T: redis::FromRedisValue>(&mut self, args: &[&str]) -> T {
-        let mut command = redis::cmd(args[0]);
-        command.arg(&args[1..]);
-        command.query_async(&mut self.0).await.unwrap_or_else(|error| panic!("{args:?}: {error}"))
+        self.try_command(args).await.unwrap_or_else(|error| panic!("{args:?}: {error}"))
+    }
+
+    /// Any other command, which the server may refuse.
+    pub(crate) async fn try_command<T: redis::FromRedisValue>(
+        &mut self,
+        args: &[&str],
+    ) -> redis::RedisResult<T> {
+        redis::cmd(args[0]).arg(&args[1..]).query_async(&mut self.0).await
     }
 }

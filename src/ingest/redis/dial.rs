@@ -1,0 +1,311 @@
+//! From an address to an open connection: name resolution, TCP or unix socket, TLS.
+//!
+//! A host name may have several addresses, and the first may belong to a machine that swallows packets. So the
+//! attempts are staggered (RFC 8305, "happy eyeballs"): an address that has not answered within
+//! [`limits::UPSTREAM_CONNECT_STAGGER`] gets the next one beside it, and the first to connect is taken.
+
+use std::fmt;
+use std::io;
+use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use redis::ConnectionAddr;
+use rustls::ClientConfig;
+use rustls::pki_types::ServerName;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::{TcpStream, UnixStream};
+use tokio::sync::oneshot;
+use tokio::task::JoinSet;
+use tokio::time::{sleep, timeout};
+use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
+
+use super::error::{RedisError, within};
+use crate::ingest::link;
+use crate::limits;
+
+/// Where a Redis server listens.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Address {
+    /// `redis://`, or with `tls` `rediss://`.
+    Tcp {
+        /// A name or an IP address, without brackets.
+        host: String,
+        /// The port.
+        port: u16,
+        /// Whether the connection is encrypted.
+        tls: bool,
+    },
+    /// `unix://`
+    Unix(PathBuf),
+}
+
+impl Address {
+    /// The address of a parsed `REDIS_URL`; `None` if it is of a kind that the gateway doesn't know.
+    pub fn from_url(addr: &ConnectionAddr) -> Option<Self> {
+        match addr {
+            ConnectionAddr::Tcp(host, port) => {
+                Some(Self::Tcp { host: host.clone(), port: *port, tls: false })
+            }
+            ConnectionAddr::TcpTls { host, port, .. } => {
+                Some(Self::Tcp { host: host.clone(), port: *port, tls: true })
+            }
+            ConnectionAddr::Unix(path) => Some(Self::Unix(path.clone())),
+            _ => None,
+        }
+    }
+}
+
+impl fmt::Display for Address {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Tcp { host, port, .. } if host.contains(':') => write!(f, "[{host}]:{port}"),
+            Self::Tcp { host, port, .. } => write!(f, "{host}:{port}"),
+            Self::Unix(path) => path.display().fmt(f),
+        }
+    }
+}
+
+/// Finds the addresses of a host: the system's resolver, unless a test brings its own. Blocking.
+#[derive(Clone)]
+pub struct Resolver(Arc<dyn Resolve>);
+
+/// A function from a host and a port to addresses.
+trait Resolve: Fn(&str, u16) -> io::Result<Vec<SocketAddr>> + Send + Sync {}
+
+impl<R: Fn(&str, u16) -> io::Result<Vec<SocketAddr>> + Send + Sync> Resolve for R {}
+
+impl Resolver {
+    /// A resolver that answers as `resolve` does.
+    pub fn new(resolve: impl Fn(&str, u16) -> io::Result<Vec<SocketAddr>> + Send + Sync + 'static) -> Self {
+        Self(Arc::new(resolve))
+    }
+}
+
+impl Default for Resolver {
+    /// The system's.
+    fn default() -> Self {
+        Self::new(|host, port| (host, port).to_socket_addrs().map(Iterator::collect))
+    }
+}
+
+impl fmt::Debug for Resolver {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Resolver")
+    }
+}
+
+/// An open connection, before the server has been spoken to.
+#[derive(Debug)]
+pub enum Stream {
+    /// `redis://`
+    Tcp(TcpStream),
+    /// `rediss://`
+    Tls(Box<TlsStream<TcpStream>>),
+    /// `unix://`
+    Unix(UnixStream),
+}
+
+/// What all kinds of [`Stream`] can do.
+pub(super) trait ReadWrite: AsyncRead + AsyncWrite + Unpin + Send {}
+
+impl<S: AsyncRead + AsyncWrite + Unpin + Send> ReadWrite for S {}
+
+impl Stream {
+    pub(super) fn io(&mut self) -> &mut dyn ReadWrite {
+        match self {
+            Self::Tcp(stream) => stream,
+            Self::Tls(stream) => stream,
+            Self::Unix(stream) => stream,
+        }
+    }
+
+    /// The same connection for the ingest thread's poll.
+    ///
+    /// # Errors
+    /// When the socket can't be taken out of the runtime.
+    pub fn into_link(self) -> io::Result<link::Stream> {
+        Ok(match self {
+            Self::Tcp(stream) => link::Stream::Tcp(mio::net::TcpStream::from_std(stream.into_std()?)),
+            Self::Tls(stream) => {
+                let (stream, session) = stream.into_inner();
+                let socket = mio::net::TcpStream::from_std(stream.into_std()?);
+                link::Stream::Tls(Box::new(rustls::StreamOwned::new(session, socket)))
+            }
+            Self::Unix(stream) => link::Stream::Unix(mio::net::UnixStream::from_std(stream.into_std()?)),
+        })
+    }
+}
+
+/// Opens connections to one address. It keeps what an attempt has found out for the next one.
+#[derive(Debug)]
+pub struct Dialer {
+    address: Address,
+    tls: Arc<ClientConfig>,
+    resolver: Resolver,
+    /// A resolution that has not ended: one that takes longer than an attempt may is of use to the next attempt.
+    resolution: Option<oneshot::Receiver<io::Result<Vec<SocketAddr>>>>,
+    /// Connections opened since the last one that was of use; see [`Dialer::reached`].
+    attempts: usize,
+}
+
+impl Dialer {
+    /// A dialer that has tried nothing yet. `tls` is used where the address asks for it.
+    pub fn new(address: Address, tls: Arc<ClientConfig>, resolver: Resolver) -> Self {
+        Self { address, tls, resolver, resolution: None, attempts: 0 }
+    }
+
+    /// Where it connects to.
+    pub fn address(&self) -> &Address {
+        &self.address
+    }
+
+    /// The last connection was of use: the next one prefers the same address again.
+    pub fn reached(&mut self) {
+        self.attempts = 0;
+    }
+
+    /// Opens a connection. Each attempt in a row prefers another of the host's addresses, since the last one may have
+    /// connected to a server that doesn't answer.
+    ///
+    /// # Errors
+    /// See [`RedisError`].
+    pub async fn dial(&mut self) -> Result<Stream, RedisError> {
+        let (host, port, tls) = match &self.address {
+            Address::Unix(path) => {
+                return Ok(Stream::Unix(within("connect", UnixStream::connect(path)).await?));
+            }
+            Address::Tcp { host, port, tls } => (host.clone(), *port, *tls),
+        };
+        let addresses = in_order(self.resolve(&host, port).await?, self.attempts);
+        self.attempts += 1;
+        let stream =
+            first_to_connect(addresses, TcpStream::connect).await.map_err(RedisError::Unreachable)?;
+        set_options(&stream).map_err(|source| RedisError::Io { step: "connect", source })?;
+        if !tls {
+            return Ok(Stream::Tcp(stream));
+        }
+        let name = ServerName::try_from(host)?;
+        let handshake = TlsConnector::from(Arc::clone(&self.tls)).connect(name, stream);
+        match within("TLS handshake", handshake).await {
+            Ok(stream) => Ok(Stream::Tls(Box::new(stream))),
+            Err(RedisError::Io { source, .. }) => Err(RedisError::Tls(source)),
+            Err(_) => Err(RedisError::Tls(no_answer())),
+        }
+    }
+
+    /// The addresses of a host, at least one.
+    async fn resolve(&mut self, host: &str, port: u16) -> Result<Vec<SocketAddr>, RedisError> {
+        if let Ok(ip) = host.parse::<IpAddr>() {
+            return Ok(vec![(ip, port).into()]);
+        }
+        let failed = |source| RedisError::Io { step: "look up the host", source };
+        let resolution = match &mut self.resolution {
+            Some(resolution) => resolution,
+            none => none.insert(start_resolution(self.resolver.clone(), host, port).map_err(failed)?),
+        };
+        let limit = limits::UPSTREAM_STEP_TIMEOUT;
+        let Ok(outcome) = timeout(limit, resolution).await else {
+            return Err(RedisError::Timeout { step: "look up the host", limit });
+        };
+        self.resolution = None;
+        let addresses =
+            outcome.unwrap_or_else(|_| Err(io::Error::other("the resolver panicked"))).map_err(failed)?;
+        if addresses.is_empty() {
+            return Err(failed(io::Error::new(io::ErrorKind::NotFound, "the host has no address")));
+        }
+        Ok(addresses)
+    }
+}
+
+/// Resolves on a thread of its own, which nobody waits for: the system's resolver can take 30 s, and neither a further
+/// attempt nor the process' end should.
+fn start_resolution(
+    resolver: Resolver,
+    host: &str,
+    port: u16,
+) -> io::Result<oneshot::Receiver<io::Result<Vec<SocketAddr>>>> {
+    let (told, resolution) = oneshot::channel();
+    let host = host.to_owned();
+    std::thread::Builder::new().name("resolve".to_owned()).spawn(move || {
+        // Whoever asked may have given up.
+        let _ = told.send((resolver.0)(&host, port));
+    })?;
+    Ok(resolution)
+}
+
+/// The order in which addresses are tried: the resolver's, but with IPv6 and IPv4 in turn (RFC 8305 section 4), without repeats,
+/// and begun `attempts` places further on. At most [`limits::UPSTREAM_ADDRESSES_MAX`].
+fn in_order(addresses: Vec<SocketAddr>, attempts: usize) -> Vec<SocketAddr> {
+    let prefers_ipv6 = addresses.first().is_some_and(SocketAddr::is_ipv6);
+    let (first, second): (Vec<_>, Vec<_>) =
+        addresses.into_iter().partition(|address| address.is_ipv6() == prefers_ipv6);
+    let mut ordered = Vec::new();
+    let (mut first, mut second) = (first.into_iter(), second.into_iter());
+    loop {
+        let pair = [first.next(), second.next()];
+        if pair == [None, None] {
+            break;
+        }
+        for address in pair.into_iter().flatten() {
+            if !ordered.contains(&address) {
+                ordered.push(address);
+            }
+        }
+    }
+    let begin = attempts.checked_rem(ordered.len()).unwrap_or_default();
+    ordered.rotate_left(begin);
+    ordered.truncate(limits::UPSTREAM_ADDRESSES_MAX);
+    ordered
+}
+
+/// Tries addresses in their order: the next one as soon as one has failed, or has not answered for a while. The first
+/// to connect is taken, the others are given up.
+///
+/// # Errors
+/// Each address and why it failed, if all did.
+async fn first_to_connect<S, F>(
+    addresses: Vec<SocketAddr>,
+    connect: impl Fn(SocketAddr) -> F,
+) -> Result<S, Vec<(SocketAddr, io::Error)>>
+where
+    S: Send + 'static,
+    F: Future<Output = io::Result<S>> + Send + 'static,
+{
+    let mut waiting = addresses.into_iter();
+    let mut under_way = JoinSet::new();
+    let mut failed = Vec::new();
+    loop {
+        if let Some(address) = waiting.next() {
+            let connected = timeout(limits::UPSTREAM_STEP_TIMEOUT, connect(address));
+            under_way.spawn(async move { (address, connected.await) });
+        }
+        let ended = tokio::select! {
+            ended = under_way.join_next() => ended,
+            () = sleep(limits::UPSTREAM_CONNECT_STAGGER), if waiting.len() > 0 => continue,
+        };
+        let Some(ended) = ended else { return Err(failed) };
+        let (address, outcome) = ended.unwrap_or_else(|panic| std::panic::resume_unwind(panic.into_panic()));
+        match outcome {
+            Ok(Ok(stream)) => return Ok(stream),
+            Ok(Err(error)) => failed.push((address, error)),
+            Err(_) => failed.push((address, no_answer())),
+        }
+    }
+}
+
+fn no_answer() -> io::Error {
+    let limit_s = limits::UPSTREAM_STEP_TIMEOUT.as_secs();
+    io::Error::new(io::ErrorKind::TimedOut, format!("no answer within {limit_s} s"))
+}
+
+fn set_options(stream: &TcpStream) -> io::Result<()> {
+    let keepalive = socket2::TcpKeepalive::new().with_time(limits::UPSTREAM_QUIET);
+    let socket = socket2::SockRef::from(stream);
+    socket.set_tcp_nodelay(true)?;
+    socket.set_tcp_keepalive(&keepalive)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,126 @@
+use std::net::Ipv4Addr;
+use std::pin::Pin;
+use std::sync::Mutex;
+
+use proptest::prelude::*;
+use tokio::net::TcpListener;
+
+use super::super::tls::client_config;
+use super::*;
+
+fn addresses(names: &[&str]) -> Vec<SocketAddr> {
+    names.iter().map(|name| name.parse().unwrap()).collect()
+}
+
+/// A dialer whose host has these addresses.
+fn dialer(addresses: Vec<SocketAddr>) -> Dialer {
+    let address = Address::Tcp { host: "redis.test".to_owned(), port: 6379, tls: false };
+    let resolver = Resolver::new(move |_, _| Ok(addresses.clone()));
+    Dialer::new(address, client_config(true, None).unwrap(), resolver)
+}
+
+/// An address that swallows packets: its listen queue is full, so the kernel drops every SYN. Keep what comes with it.
+async fn black_hole() -> (SocketAddr, impl Sized) {
+    let listener = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
+    listener.bind(&SocketAddr::from((Ipv4Addr::LOCALHOST, 0)).into()).unwrap();
+    listener.listen(0).unwrap();
+    let address = listener.local_addr().unwrap().as_socket().unwrap();
+    let mut queued = Vec::new();
+    while let Ok(connected) = timeout(limits::UPSTREAM_CONNECT_STAGGER, TcpStream::connect(address)).await {
+        queued.push(connected.unwrap());
+    }
+    (address, (listener, queued))
+}
+
+#[test]
+fn families_take_turns_and_nothing_is_tried_twice() {
+    let of_host = addresses(&["[::1]:1", "[::2]:1", "[::3]:1", "10.0.0.1:1", "[::1]:1", "10.0.0.2:1"]);
+    let expected = ["[::1]:1", "10.0.0.1:1", "[::2]:1", "10.0.0.2:1", "[::3]:1"];
+    assert_eq!(in_order(of_host, 0), addresses(&expected));
+    assert_eq!(in_order(addresses(&["10.0.0.1:1", "[::1]:1"]), 0), addresses(&["10.0.0.1:1", "[::1]:1"]));
+    assert_eq!(in_order(Vec::new(), 3), []);
+}
+
+proptest! {
+    #[test]
+    fn every_address_is_first_in_its_turn(count in 1_u8..40) {
+        let of_host: Vec<_> = (0..count).map(|n| SocketAddr::from(([10, 0, 0, n], 1))).collect();
+        let first = |attempt| in_order(of_host.clone(), attempt)[0];
+        let firsts: Vec<_> = (0..of_host.len()).map(first).collect();
+        prop_assert_eq!(firsts, of_host.clone());
+        prop_assert_eq!(in_order(of_host.clone(), 0).len(), of_host.len().min(limits::UPSTREAM_ADDRESSES_MAX));
+    }
+}
+
+#[tokio::test]
+async fn an_address_that_swallows_packets_does_not_hide_the_next() {
+    let (black_hole, _kept) = black_hole().await;
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let there = listener.local_addr().unwrap();
+    let mut dialer = dialer(vec![black_hole, there]);
+    let Stream::Tcp(stream) = dialer.dial().await.unwrap() else { panic!("not TCP") };
+    assert_eq!(stream.peer_addr().unwrap(), there);
+}
+
+#[tokio::test]
+async fn an_address_that_accepts_and_then_fails_is_not_the_first_again() {
+    let (first, second) =
+        (TcpListener::bind("127.0.0.1:0").await.unwrap(), TcpListener::bind("127.0.0.1:0").await.unwrap());
+    let mut dialer = dialer(vec![first.local_addr().unwrap(), second.local_addr().unwrap()]);
+    let mut peers = Vec::new();
+    for reached in [false, false, false, true, false] {
+        let Stream::Tcp(stream) = dialer.dial().await.unwrap() else { panic!("not TCP") };
+        peers.push(stream.peer_addr().unwrap());
+        if reached {
+            dialer.reached();
+        }
+    }
+    let [first, second] = [first, second].map(|listener| listener.local_addr().unwrap());
+    assert_eq!(peers, [first, second, first, second, first]);
+}
+
+#[tokio::test]
+async fn a_failure_names_every_address_and_its_reason() {
+    let gone = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
+    let error = dialer(vec![gone]).dial().await.unwrap_err();
+    assert_eq!(error.to_string(), format!("connect: {gone}: Connection refused (os error 111)"));
+    let error = dialer(Vec::new()).dial().await.unwrap_err();
+    assert_eq!(error.to_string(), "look up the host: the host has no address");
+}
+
+/// Connects as a script says, and notes in which order addresses are tried.
+#[tokio::test]
+async fn the_next_address_is_tried_at_once_where_one_is_refused() {
+    let tried = Arc::new(Mutex::new(Vec::new()));
+    let connect = |address: SocketAddr| -> Pin<Box<dyn Future<Output = io::Result<u16>> + Send>> {
+        tried.lock().unwrap().push(address.port());
+        match address.port() {
+            1 | 3 => Box::pin(async { Err(io::ErrorKind::ConnectionRefused.into()) }),
+            2 => Box::pin(std::future::pending()),
+            port => Box::pin(async move { Ok(port) }),
+        }
+    };
+    let all = addresses(&["10.0.0.1:1", "10.0.0.1:2", "10.0.0.1:3", "10.0.0.1:4", "10.0.0.1:5"]);
+    assert_eq!(first_to_connect(all, connect).await.unwrap(), 4);
+    assert_eq!(*tried.lock().unwrap(), [1, 2, 3, 4]);
+}
+
+#[tokio::test]
+async fn a_resolution_that_takes_longer_than_an_attempt_serves_the_next() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let there = listener.local_addr().unwrap();
+    let (answer, asked) = std::sync::mpsc::channel::<()>();
+    let asked = Mutex::new(asked);
+    let resolver = Resolver::new(move |_, _| {
+        // Called once: nobody answers a second call.
+        asked.lock().unwrap().recv().map_err(io::Error::other)?;
+        Ok(vec![there])
+    });
+    let address = Address::Tcp { host: "redis.test".to_owned(), port: 6379, tls: false };
+    let mut dialer = Dialer::new(address, client_config(true, None).unwrap(), resolver);
+    let error = dialer.dial().await.unwrap_err();
+    assert_eq!(error.to_string(), "look up the host: no answer within 3 s");
+    answer.send(()).unwrap();
+    drop(answer);
+    assert!(matches!(dialer.dial().await, Ok(Stream::Tcp(_))));
+}

@@ -1,0 +1,159 @@
+//! Why Redis could not be reached, or what it refused, in words for the log.
+
+use std::fmt;
+use std::io;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use rustls::pki_types::InvalidDnsNameError;
+use thiserror::Error;
+use tokio::time::timeout;
+
+use crate::escape::Escaped;
+use crate::limits;
+use crate::resp::RespError;
+
+/// Why Redis could not be reached or asked. Everyone who meets one tries again; most go away by themselves, the others
+/// need the operator.
+#[derive(Debug, Error)]
+pub enum RedisError {
+    /// The system refused a step.
+    #[error("{step}: {source}")]
+    Io {
+        /// What was being done.
+        step: &'static str,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// A step took longer than its limit.
+    #[error("{step}: no answer within {} s", .limit.as_secs())]
+    Timeout {
+        /// What was being done.
+        step: &'static str,
+        /// The limit.
+        limit: Duration,
+    },
+    /// No address of the host could be connected to.
+    #[error("connect: {}", Each(.0))]
+    Unreachable(Vec<(SocketAddr, io::Error)>),
+    /// The host of a `rediss://` URL can't be in a certificate.
+    #[error("bad host name for TLS: {0}")]
+    TlsName(#[from] InvalidDnsNameError),
+    /// The TLS handshake failed.
+    #[error("TLS handshake: {}{}", .0, tls_advice(.0))]
+    Tls(io::Error),
+    /// The server refused a command.
+    #[error("{command} refused: {words}{}", shown_advice(.advice))]
+    Refused {
+        /// The command.
+        command: &'static str,
+        /// The server's words.
+        words: Words,
+        /// What the operator can do about it, if the server's words don't say it.
+        advice: Option<String>,
+    },
+    /// The connection ended.
+    #[error("{step}: {}{}", shown_end(.source), shown_words(.said))]
+    Closed {
+        /// What was being done.
+        step: &'static str,
+        /// What the system said; nothing if the server closed in an orderly way.
+        source: Option<io::Error>,
+        /// The last error that the server answered with before.
+        said: Option<Words>,
+    },
+    /// What came back is not RESP.
+    #[error("not a Redis server: {0}")]
+    NotRedis(#[from] RespError),
+}
+
+impl RedisError {
+    /// Adds what the operator can do to a refusal of this kind.
+    #[must_use]
+    pub fn advise(mut self, code: &str, advise: impl FnOnce() -> String) -> Self {
+        if let Self::Refused { words, advice, .. } = &mut self
+            && words.code() == code
+        {
+            *advice = Some(advise());
+        }
+        self
+    }
+}
+
+/// What a server said, without its control characters.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Words(String);
+
+impl Words {
+    /// The first [`limits::LOGGED_ERROR_BYTES`] bytes of an error reply.
+    pub fn new(reply: &[u8]) -> Self {
+        Self(Escaped::new(reply, limits::LOGGED_ERROR_BYTES).to_string())
+    }
+
+    /// The word in front, by which Redis tells kinds of errors apart: `NOPERM`, `LOADING`.
+    pub fn code(&self) -> &str {
+        self.0.split(' ').next().unwrap_or_default()
+    }
+
+    /// What follows the code.
+    pub fn rest(&self) -> &str {
+        self.0.split_once(' ').map_or("", |(_, rest)| rest)
+    }
+}
+
+impl fmt::Display for Words {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// Addresses and why each failed.
+struct Each<'e>(&'e [(SocketAddr, io::Error)]);
+
+impl fmt::Display for Each<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (place, (address, error)) in self.0.iter().enumerate() {
+            let separator = if place == 0 { "" } else { "; " };
+            write!(f, "{separator}{address}: {error}")?;
+        }
+        Ok(())
+    }
+}
+
+fn shown_advice(advice: &Option<String>) -> String {
+    advice.as_ref().map_or_else(String::new, |advice| format!(" ({advice})"))
+}
+
+fn shown_end(source: &Option<io::Error>) -> String {
+    source.as_ref().map_or_else(|| "closed by Redis".to_owned(), ToString::to_string)
+}
+
+fn shown_words(said: &Option<Words>) -> String {
+    said.as_ref().map_or_else(String::new, |words| format!("; before that Redis said: {words}"))
+}
+
+/// What the operator can do about a handshake that failed.
+fn tls_advice(error: &io::Error) -> &'static str {
+    match error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>()) {
+        Some(rustls::Error::InvalidCertificate(_)) => {
+            " (REDIS_CA_FILE names the authority to trust, or the server's own certificate if it is self-signed)"
+        }
+        // Not TLS, or nothing at all.
+        Some(rustls::Error::InvalidMessage(_)) | None => {
+            " (does this port speak TLS? redis:// is without; at maxclients Redis closes a TLS connection without a word)"
+        }
+        Some(_) => "",
+    }
+}
+
+/// Runs one step under its time limit.
+pub(super) async fn within<T>(
+    step: &'static str,
+    action: impl Future<Output = io::Result<T>>,
+) -> Result<T, RedisError> {
+    let limit = limits::UPSTREAM_STEP_TIMEOUT;
+    match timeout(limit, action).await {
+        Ok(outcome) => outcome.map_err(|source| RedisError::Io { step, source }),
+        Err(_) => Err(RedisError::Timeout { step, limit }),
+    }
+}
