@@ -27,6 +27,7 @@ mod events;
 mod handover;
 
 use std::io;
+use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
@@ -183,6 +184,7 @@ struct Ingest {
     link: Option<Box<Link>>,
     lost: UnboundedSender<Lost>,
     look_ups: UnboundedSender<Vec<Subject>>,
+    /// Since when events may be missing, while there is no link: since the last byte of the last one.
     down_since: Instant,
     /// When each reason for dropping events was last logged.
     logged: [Option<Instant>; Reason::ALL.len()],
@@ -209,12 +211,9 @@ impl Ingest {
             {
                 link.set_readable(event.is_read_closed());
             }
-            let events = self.state.metrics.ingest.events.get();
-            if self.take_commands(early).is_break() {
-                return;
-            }
-            self.read_link();
-            if self.state.metrics.ingest.events.get() != events {
+            let ControlFlow::Continue(published) = self.take_commands(early) else { return };
+            let read = self.read_link();
+            if published + read > 0 {
                 // 0 would say that none has come yet.
                 self.state.metrics.ingest.last_event_ms.set(self.state.metrics.uptime_ms().max(1));
             }
@@ -234,8 +233,10 @@ impl Ingest {
         limits::INGEST_SLEEP_MAX
     }
 
-    fn take_commands(&mut self, early: Option<Command>) -> std::ops::ControlFlow<()> {
+    /// Does what the inbox says; returns how many events of ours were published through it. `Break`: ingest is to end.
+    fn take_commands(&mut self, early: Option<Command>) -> ControlFlow<(), usize> {
         let since = Instant::now();
+        let mut published = 0;
         let mut next = early;
         while let Some(command) = next.take().or_else(|| self.inbox.pop()) {
             match command {
@@ -261,7 +262,7 @@ impl Ingest {
                     self.inbox.consumed(events.bytes());
                     let now_ms = unix_ms();
                     for (channel, payload) in events.iter() {
-                        self.event(channel, payload, now_ms);
+                        published += usize::from(self.event(channel, payload, now_ms));
                         // A transaction may be many times as large as what a shard is handed at once.
                         if self.router.building_bytes() >= limits::INGEST_READ_BUDGET_BYTES {
                             self.hand_over();
@@ -272,13 +273,14 @@ impl Ingest {
                     self.connected(link);
                     drop(told);
                 }
-                Command::Stop => return std::ops::ControlFlow::Break(()),
+                Command::Stop => return ControlFlow::Break(()),
             }
         }
-        std::ops::ControlFlow::Continue(())
+        ControlFlow::Continue(published)
     }
 
     fn connected(&mut self, link: Option<Box<Link>>) {
+        let address = link.as_ref().map_or("embedded", |link| link.address()).to_owned();
         if let Some(mut link) = link {
             if let Err(error) = link.register(self.poll.registry(), LINK) {
                 let _ = self.lost.send(Lost::new(format!("the link could not be polled: {error}")));
@@ -286,6 +288,13 @@ impl Ingest {
             }
             self.link = Some(link);
         }
+        let patterns = self.config.patterns();
+        tracing::info!(
+            address,
+            patterns = patterns.join(" "),
+            "Subscribed to {} Redis channel pattern(s)",
+            patterns.len()
+        );
         // Readiness first: whoever has been told `up` finds the gateway ready.
         self.state.set_redis_connected(true);
         self.state.set_feed_up(true);
@@ -293,27 +302,33 @@ impl Ingest {
         self.handover.tell_all(|| ToShard::Feed(Feed::Up { gap_ms }));
     }
 
-    /// Reads and routes what the link has, within the budget of a turn.
-    fn read_link(&mut self) {
-        let Some(mut link) = self.link.take() else { return };
+    /// Reads and routes what the link has, within the budget of a turn; returns how many events of ours came.
+    fn read_link(&mut self) -> usize {
+        let Some(mut link) = self.link.take() else { return 0 };
+        let mut came = 0;
         let until = Instant::now() + limits::INGEST_READ_BUDGET;
         let now_ms = unix_ms();
         let mut budget_bytes = limits::INGEST_READ_BUDGET_BYTES;
         while link.is_readable() && budget_bytes > 0 && Instant::now() < until {
-            let outcome = link.read(|message| match message {
-                link::Message::Event { channel, payload } => {
-                    self.event(channel, payload, now_ms);
-                }
-                link::Message::TooLarge { channel, payload_bytes, excerpt } => {
-                    self.oversized(channel, payload_bytes, excerpt);
-                }
+            let outcome = link.read(|message| {
+                let is_ours = match message {
+                    link::Message::Event { channel, payload } => self.event(channel, payload, now_ms),
+                    link::Message::TooLarge { channel, payload_bytes, excerpt } => {
+                        self.oversized(channel, payload_bytes, excerpt)
+                    }
+                };
+                came += usize::from(is_ours);
             });
             match outcome {
                 Ok(bytes) => budget_bytes = budget_bytes.saturating_sub(bytes),
-                Err(lost) => return self.disconnected(&mut link, lost),
+                Err(lost) => {
+                    self.disconnected(&mut link, lost);
+                    return came;
+                }
             }
         }
         self.link = Some(link);
+        came
     }
 
     fn watch_link(&mut self) {
@@ -328,7 +343,7 @@ impl Ingest {
     fn disconnected(&mut self, link: &mut Link, lost: Lost) {
         link.deregister(self.poll.registry());
         self.hand_over();
-        self.down_since = Instant::now();
+        self.down_since = link.heard();
         self.state.set_redis_connected(false);
         self.state.set_feed_up(false);
         self.state.metrics.ingest.upstream_losses.add(1);
@@ -346,7 +361,7 @@ impl Ingest {
         let metrics = &self.state.metrics.ingest;
         metrics.topics_remembered.set(self.router.history.topics() as u64);
         if let Some(stale_after) = self.config.stale_after {
-            let stale = self.router.history.silent(stale_after.as_millis() as u64, unix_ms());
+            let stale = self.router.history.silent(stale_after, self.gauged);
             metrics.topics_stale.set(stale as u64);
         }
     }

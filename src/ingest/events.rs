@@ -9,9 +9,9 @@ use crate::limits;
 use crate::market::event::Reject;
 
 impl Ingest {
-    pub(super) fn event(&mut self, channel: &[u8], payload: &[u8], now_ms: u64) {
-        // A program that publishes through the library may name any channel; only ours are events.
-        let Some((event_type, name)) = self.config.split(channel) else { return };
+    /// Takes an event; `false` if its channel is none of ours, as a program may name that publishes through the library.
+    pub(super) fn event(&mut self, channel: &[u8], payload: &[u8], now_ms: u64) -> bool {
+        let Some((event_type, name)) = self.config.split(channel) else { return false };
         let metrics = &self.state.metrics.ingest;
         metrics.events.add(1);
         metrics.event_bytes.add(payload.len() as u64);
@@ -26,13 +26,16 @@ impl Ingest {
             Routed::Unwanted => metrics.events_unwanted.add(1),
             Routed::Rejected(reject) => self.reject(reject, name, payload.len(), payload),
         }
+        true
     }
 
-    /// Takes an event whose payload is beyond `MAX_EVENT_BYTES`; the link has kept only its beginning.
-    pub(super) fn oversized(&mut self, channel: &[u8], payload_bytes: usize, excerpt: &[u8]) {
-        let Some((_, name)) = self.config.split(channel) else { return };
+    /// Takes an event whose payload is beyond `MAX_EVENT_BYTES`, and of which the link has kept only the beginning; `false`
+    /// if its channel is none of ours.
+    pub(super) fn oversized(&mut self, channel: &[u8], payload_bytes: usize, excerpt: &[u8]) -> bool {
+        let Some((_, name)) = self.config.split(channel) else { return false };
         self.state.metrics.ingest.events.add(1);
         self.reject(Reject::TooLarge, name, payload_bytes, excerpt);
+        true
     }
 
     /// Counts a bad event, and logs its kind at most once in [`limits::REJECT_LOG_INTERVAL`]. `payload` may be cut off.

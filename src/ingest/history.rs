@@ -19,6 +19,7 @@ mod resume;
 mod topic;
 
 use std::collections::HashMap;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use foldhash::fast::RandomState;
@@ -123,7 +124,7 @@ impl History {
         };
         let hint = hint(&self.seq_key, payload);
         let Some(topic) = topic_at(&mut self.topics, slot) else { return };
-        topic.heard(now_ms);
+        topic.heard();
         match hint {
             Hint::None => {}
             Hint::Seq(seq) if topic.seems_to_follow(seq) => {
@@ -147,7 +148,7 @@ impl History {
             }
         }
         let Some(topic) = topic_at(&mut self.topics, slot) else { return Verdict::Next };
-        topic.heard(now_ms);
+        topic.heard();
         let verdict = topic.judge(event);
         if verdict != Verdict::Repeat && topic.kept {
             topic.store(event.object.as_bytes(), now_ms);
@@ -227,12 +228,11 @@ impl History {
         known
     }
 
-    /// How many of the pinned topics have been silent for `silence_ms`. One that was never heard of counts from the first time
-    /// that this is asked.
-    pub fn silent(&mut self, silence_ms: u64, now_ms: u64) -> usize {
+    /// How many of the pinned topics have been silent for `silence` at least, counted in the times at which this is asked.
+    /// One that was never heard of counts from the first of them.
+    pub fn silent(&mut self, silence: Duration, now: Instant) -> usize {
         let pinned = self.topics.iter_mut().flatten().filter(|topic| topic.pinned);
-        let age = |topic: &mut Topic| now_ms.saturating_sub(*topic.heard_ms.get_or_insert(now_ms));
-        pinned.map(age).filter(|age_ms| *age_ms >= silence_ms).count()
+        pinned.filter_map(|topic| (topic.silence(now) >= silence).then_some(())).count()
     }
 
     /// How many topics are remembered.

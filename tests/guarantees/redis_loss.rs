@@ -1,8 +1,10 @@
 //! Redis may be absent at the start, killed, hung, or cut our subscription: clients are told `down` and `up`, readiness
-//! follows, and events flow again, without a restart.
+//! follows, and events flow again, without a restart. `gapMs` covers all the time in which nothing was heard.
 
 use crate::support::redis::Publisher;
 use crate::support::{Client, Redis, TestGateway, trade};
+use std::time::Instant;
+
 use serde_json::{Value, json};
 
 async fn status(client: &mut Client) -> Value {
@@ -20,15 +22,16 @@ async fn expect_down(client: &mut Client, gateway: &TestGateway) {
     assert_eq!((answer.status, &health["redis"]), (200, &json!("down")), "alive, but not connected");
 }
 
-/// The client is told that the feed is up, and events arrive again.
-async fn expect_up(client: &mut Client, gateway: &TestGateway, worker: &mut Publisher) {
+/// The client is told that the feed is up, and events arrive again. Returns the gap that it was told of.
+async fn expect_up(client: &mut Client, gateway: &TestGateway, worker: &mut Publisher) -> u64 {
     let data = status(client).await;
     assert_eq!(data["state"], "up");
-    assert!(data["gapMs"].is_u64(), "{data}");
+    let gap_ms = data["gapMs"].as_u64().unwrap_or_else(|| panic!("a gap in {data}"));
     assert_eq!(gateway.get("/ready").await.status, 200);
     let next = trade("AAPL", "2", 2);
     worker.trade("AAPL", &next).await;
     assert!(client.text().await.contains(&next));
+    gap_ms
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -55,9 +58,15 @@ async fn hung_with_its_sockets_open() {
     let gateway = TestGateway::on(&redis, |_| {}).await;
     let mut client = gateway.subscriber(&["AAPL"]).await;
     redis.hang();
+    let last_byte_before = Instant::now();
     expect_down(&mut client, &gateway).await;
+    let noticed_after_ms = last_byte_before.elapsed().as_millis() as u64;
     redis.go_on();
-    expect_up(&mut client, &gateway, &mut redis.publisher().await).await;
+    let gap_ms = expect_up(&mut client, &gateway, &mut redis.publisher().await).await;
+    assert!(
+        gap_ms >= noticed_after_ms,
+        "{gap_ms} ms, but nothing was heard for {noticed_after_ms} ms before"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -126,10 +126,17 @@ fn silent_topics_are_counted() {
     let mut history = History::new(HistoryConfig::default());
     keep(&mut history, "UNWANTED", &trade("UNWANTED", 1), 1);
     let slot = history.pin(TRADE, &symbol("A"));
-    assert_eq!((history.silent(50, 100), history.silent(50, 149), history.silent(50, 150)), (0, 0, 1));
-    let payload = trade("A", 1);
-    history.take(slot, &event::check(TRADE, payload.as_bytes(), b"A", 1_000).unwrap(), 200);
-    assert_eq!((history.silent(50, 249), history.silent(50, 250)), (0, 1));
+    let begin = Instant::now();
+    let silent_at = |history: &mut History, at_ms| {
+        history.silent(Duration::from_millis(50), begin + Duration::from_millis(at_ms))
+    };
+    assert_eq!([100, 149, 150].map(|at_ms| silent_at(&mut history, at_ms)), [0, 0, 1]);
+    // The wall's clock jumps an hour, forwards and back: nothing is silent for longer or shorter because of it.
+    for (unix_ms, asked_at_ms) in [(3_600_000, [200, 249, 250]), (1, [300, 349, 350])] {
+        let payload = trade("A", unix_ms);
+        history.take(slot, &event::check(TRADE, payload.as_bytes(), b"A", 1_000).unwrap(), unix_ms);
+        assert_eq!(asked_at_ms.map(|at_ms| silent_at(&mut history, at_ms)), [0, 0, 1]);
+    }
 }
 
 #[test]

@@ -1,5 +1,7 @@
 //! One topic's part of the history.
 
+use std::time::{Duration, Instant};
+
 use bytes::Bytes;
 use memchr::memmem::Finder;
 
@@ -22,8 +24,10 @@ pub(super) struct Topic {
     pub(super) kept: bool,
     /// Heard of since the search for a topic to forget last came by.
     pub(super) recent: bool,
-    /// When it was last heard of, in Unix milliseconds.
-    pub(super) heard_ms: Option<u64>,
+    /// An event has come since [`Topic::silence`] last looked.
+    heard: bool,
+    /// When [`Topic::silence`] last found that an event had come, or first looked.
+    silent_since: Option<Instant>,
     /// Its newest entry in the log.
     pub(super) newest: Position,
     /// The highest `seq` that the events set aside seem to have; the line's last one while there are none.
@@ -94,7 +98,8 @@ impl Topic {
             pinned: false,
             kept,
             recent: true,
-            heard_ms: None,
+            heard: false,
+            silent_since: None,
             newest: Position::NONE,
             seems_at: None,
             line: Line::default(),
@@ -106,9 +111,18 @@ impl Topic {
         }
     }
 
-    pub(super) fn heard(&mut self, now_ms: u64) {
-        self.heard_ms = Some(now_ms);
+    pub(super) fn heard(&mut self) {
+        self.heard = true;
         self.recent = true;
+    }
+
+    /// For how long no event has come, as precisely as this is asked regularly. That spares each event a look at the
+    /// clock, and the worker's or the wall's clock has no say in it.
+    pub(super) fn silence(&mut self, now: Instant) -> Duration {
+        if std::mem::take(&mut self.heard) {
+            self.silent_since = Some(now);
+        }
+        now.saturating_duration_since(*self.silent_since.get_or_insert(now))
     }
 
     /// Whether an event with that `seq` needs no look: it is above all others.
