@@ -1,7 +1,7 @@
 //! Places for the HTTP connections that aren't upgraded (yet).
 //!
-//! There are so many and no more. Whoever comes when all are taken gets the place of a connection that waits for its peer,
-//! and every one of them does, because answers never wait. So neither silent peers nor refused ones that stay keep
+//! Their number is bounded. A new connection that finds no place free gets the place of one that waits for its peer; every
+//! connection waits for its peer, because answers never wait. So neither silent peers nor refused clients that stay keep
 //! anybody out.
 
 use std::collections::BTreeSet;
@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use slotmap::{SlotMap, new_key_type};
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 
-/// What a connection waits for, in the order in which connections have to make room.
+/// What a connection waits for. Connections make room in this order, and the oldest of each stage first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Stage {
     /// The last answer is written; the peer is to close.
@@ -50,7 +50,8 @@ impl Places {
         Arc::clone(&self.free).try_acquire_owned().ok().map(|permit| self.occupy(permit))
     }
 
-    /// Takes a place, if need be from the connection whose turn it is. `None` if places have come to an end.
+    /// Takes a place, if need be from the connection that is the next to make room. `None` never happens: the semaphore is not
+    /// closed.
     pub(super) async fn make_room(&self) -> Option<Place> {
         if let Some(place) = self.take() {
             return Some(place);

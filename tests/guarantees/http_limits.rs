@@ -9,7 +9,7 @@ use crate::support::http_server::{Server, socket_of};
 use crate::support::{PATIENCE, until};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::time::timeout;
-use ws_gateway::config::Config;
+use ws_gateway::config::{Config, raise_open_file_limit};
 use ws_gateway::http::{Bounds, bind};
 
 fn impatient() -> Bounds {
@@ -122,6 +122,8 @@ async fn the_oldest_silent_one_makes_room() {
 /// More than there are places, as a scanner or a broken balancer opens them.
 #[tokio::test]
 async fn a_thousand_silent_connections_keep_nobody_out() {
+    // Both ends of them are in this process.
+    raise_open_file_limit();
     let places = Bounds::default().in_flight_max;
     let mut server = Server::with(&Config::for_tests(), patient(places));
     let mut silent = Vec::new();
