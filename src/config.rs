@@ -39,7 +39,6 @@ use self::server::Server;
 use self::setting::Given;
 pub use self::setting::{Group, Preset, Setting, Unit, Zero};
 pub use self::upstream::{Embedded, Upstream};
-pub use self::values::origin;
 use crate::limits::{FRAME_OVERHEAD_MAX_BYTES, connections_for};
 pub use crate::protocol::terms::SlowClientPolicy;
 

@@ -89,7 +89,7 @@ impl Http {
             state,
             admission,
             adopt,
-            origins: Origins { allowed: config.server.allowed_origins.clone(), public_hosts: Vec::new() },
+            origins: config.server.origins.clone(),
             surface: Surface::Both,
             embedded_broker: config.upstream.is_embedded(),
             page: pages::compose(config.events.channel_types),

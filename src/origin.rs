@@ -69,10 +69,12 @@ pub fn normalise(text: &str) -> Option<String> {
     url.host_str().map(|host| format!("{}://{host}{port}", url.scheme()))
 }
 
-/// Normalises the name or the address of a host, without a port. A pattern is none.
-pub fn host(text: &str) -> Option<String> {
-    let host = Host::parse(text).ok().filter(|_| !text.contains('*'));
-    host.map(|host| host.to_string())
+/// Normalises the name of a host. A pattern is none, nor is an address.
+pub fn host_name(text: &str) -> Option<String> {
+    match Host::parse(text) {
+        Ok(Host::Domain(name)) if !name.contains('*') => Some(name),
+        _ => None,
+    }
 }
 
 #[cfg(test)]
@@ -162,11 +164,11 @@ mod tests {
     }
 
     #[test]
-    fn hosts_are_normalised() {
-        assert_eq!(host("Prices.Example.com").as_deref(), Some("prices.example.com"));
-        assert_eq!(host("bücher.example").as_deref(), Some("xn--bcher-kva.example"));
-        for bad in ["", "a b", "a:80", "http://a", "*.example.com", "a/b"] {
-            assert_eq!(host(bad), None, "{bad}");
+    fn host_names_are_normalised() {
+        assert_eq!(host_name("Prices.Example.com").as_deref(), Some("prices.example.com"));
+        assert_eq!(host_name("bücher.example").as_deref(), Some("xn--bcher-kva.example"));
+        for bad in ["", "a b", "a:80", "http://a", "*.example.com", "a/b", "127.0.0.1", "[::1]", "0"] {
+            assert_eq!(host_name(bad), None, "{bad}");
         }
     }
 }

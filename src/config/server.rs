@@ -6,6 +6,7 @@ use super::open_files::open_file_limit;
 use super::setting::{Group, Preset, Setting, Unit, Value, Zero};
 use super::{ADDRESS, PORT, values};
 use crate::limits::{MAX_CONNECTIONS_MAX, PORT_DEFAULT, connections_for};
+use crate::origin::Origins;
 
 /// Where clients connect, and how many.
 #[derive(Debug, Clone)]
@@ -18,8 +19,8 @@ pub struct Server {
     pub max_connections: usize,
     /// The open-file limit, which bounds all connections together.
     pub open_files: u64,
-    /// `ALLOWED_ORIGINS`, each as [`origin`](super::origin) normalises it; `None` = any.
-    pub allowed_origins: Option<Vec<String>>,
+    /// `ALLOWED_ORIGINS` and `PUBLIC_HOSTS`.
+    pub origins: Origins,
 }
 
 impl Default for Server {
@@ -30,7 +31,7 @@ impl Default for Server {
             server_id: format!("ws-gateway-{:08x}", fastrand::u32(..)),
             max_connections: connections_for(open_file_limit()),
             open_files: open_file_limit(),
-            allowed_origins: None,
+            origins: Origins::default(),
         }
     }
 }
@@ -97,13 +98,27 @@ pub(super) const GROUP: Group = Group {
             help: "Web pages that may connect, by their Origin; others are answered 403. Clients that send no Origin \
                    aren't browsers and are let in.",
             set: |config, given| {
-                config.server.allowed_origins = values::origins(given.text)?;
+                config.server.origins.allowed = values::origins(given.text)?;
                 Some(())
             },
             show: |config, _| {
-                let list = config.server.allowed_origins.as_ref();
+                let list = config.server.origins.allowed.as_ref();
                 list.map_or_else(|| "*".to_owned(), |list| list.join(","))
             },
+        },
+        Setting {
+            env: "PUBLIC_HOSTS",
+            flag: "public-hosts",
+            unit: Unit::Text("names such as prices.example.com, separated by commas, without a port"),
+            zero: Zero::Refused,
+            preset: Preset::Computed("none"),
+            help: "Names under which browsers reach this gateway: its own page may connect there whatever ALLOWED_ORIGINS \
+                   says. Addresses and localhost are always among them.",
+            set: |config, given| {
+                config.server.origins.public_hosts = values::host_names(given.text)?;
+                Some(())
+            },
+            show: |config, _| config.server.origins.public_hosts.join(","),
         },
     ],
 };

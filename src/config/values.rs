@@ -9,6 +9,7 @@ use tracing_subscriber::EnvFilter;
 
 use crate::limits::{CHANNEL_PREFIX_BYTES_MAX, SERVER_ID_BYTES_MAX};
 use crate::market::{EventType, EventTypes};
+use crate::origin;
 
 /// A file with at least one certificate in PEM.
 pub(super) fn pem_file(path: &str) -> Option<PathBuf> {
@@ -66,39 +67,23 @@ pub(super) fn log_filter(text: &str) -> Option<String> {
     is_filter.then_some(filter)
 }
 
-/// A comma-separated list of origins, each as browsers write it ([`origin`]); `*` among them means any (`Some(None)`).
+/// A comma-separated list of origins, each as browsers write it; `*` among them means any (`Some(None)`).
 pub(super) fn origins(text: &str) -> Option<Option<Vec<String>>> {
     let mut list = Vec::new();
     for part in text.split(',').map(str::trim).filter(|part| !part.is_empty()) {
         if part == "*" {
             return Some(None);
         }
-        list.push(origin(part)?);
+        list.push(origin::normalise(part)?);
     }
     (!list.is_empty()).then_some(Some(list))
 }
 
-/// Normalises an origin (RFC 6454 section 6.2) to `scheme://host[:port]` in lower case without the scheme's default port;
-/// `None` if it is none (it has a path, say). `null`, the origin of files and sandboxes, is kept.
-pub fn origin(text: &str) -> Option<String> {
-    let text = text.to_ascii_lowercase();
-    if text == "null" {
-        return Some(text);
-    }
-    let (scheme, host) = text.split_once("://")?;
-    let scheme_ok =
-        !scheme.is_empty() && scheme.bytes().all(|b| b.is_ascii_alphanumeric() || b"+-.".contains(&b));
-    let host_ok =
-        !host.is_empty() && host.bytes().all(|b| b.is_ascii_alphanumeric() || b".-_:[]".contains(&b));
-    if !scheme_ok || !host_ok {
-        return None;
-    }
-    let host = match scheme {
-        "http" => host.strip_suffix(":80").unwrap_or(host),
-        "https" => host.strip_suffix(":443").unwrap_or(host),
-        _ => host,
-    };
-    Some(format!("{scheme}://{host}"))
+/// A comma-separated list of hosts' names without ports, at least one.
+pub(super) fn host_names(text: &str) -> Option<Vec<String>> {
+    let names = text.split(',').map(str::trim).filter(|part| !part.is_empty());
+    let list = names.map(origin::host_name).collect::<Option<Vec<_>>>()?;
+    (!list.is_empty()).then_some(list)
 }
 
 #[cfg(test)]
@@ -126,15 +111,13 @@ mod tests {
     }
 
     #[test]
-    fn origins_are_normalised() {
-        assert_eq!(origin("HTTPS://App.Example.com:443").as_deref(), Some("https://app.example.com"));
-        assert_eq!(origin("http://localhost:3000").as_deref(), Some("http://localhost:3000"));
-        assert_eq!(origin("http://[::1]:80").as_deref(), Some("http://[::1]"));
-        for bad in ["example.com", "https://", "https://a/b", "://a", "https://a b"] {
-            assert_eq!(origin(bad), None, "{bad}");
-        }
+    fn origins_and_hosts_are_lists() {
         assert_eq!(origins(" , "), None);
         assert_eq!(origins("https://a, *"), Some(None));
         assert_eq!(origins("https://a,http://b:80"), Some(Some(vec!["https://a".into(), "http://b".into()])));
+        assert_eq!(origins("https://a/b"), None);
+        assert_eq!(host_names("A.example, b.example"), Some(vec!["a.example".into(), "b.example".into()]));
+        assert_eq!(host_names(" , "), None);
+        assert_eq!(host_names("a.example:8080"), None);
     }
 }

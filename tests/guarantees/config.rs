@@ -76,7 +76,7 @@ fn what_print_config_prints_is_a_configuration() {
         pairs.iter().filter(|(_, value)| value.is_empty()).map(|(name, _)| *name).collect();
     assert_eq!(
         empty,
-        ["REDIS_URL", "REDIS_CA_FILE", "EMBEDDED_REDIS_PASSWORD", "LAST_VALUE_KEY"],
+        ["REDIS_URL", "REDIS_CA_FILE", "EMBEDDED_REDIS_PASSWORD", "PUBLIC_HOSTS", "LAST_VALUE_KEY"],
         "only what is unset is shown empty"
     );
     assert_eq!(resolve(&[], &pairs).unwrap().show(), shown);
@@ -115,6 +115,7 @@ fn a_bad_value_is_one_line_with_name_value_and_what_is_allowed() {
         ("RUST_LOG", "ws=loud", "a level (error, warn, info, debug, trace, off)"),
         ("RUST_LOG", "infos", "a level (error, warn, info, debug, trace, off)"),
         ("ALLOWED_ORIGINS", "example.com", "https://app.example.com"),
+        ("PUBLIC_HOSTS", "https://prices.example.com", "prices.example.com"),
         ("DEMO", "maybe", "true or false"),
         ("SHARDS", "2\n3", "from 1 to"),
         ("REDIS_URL", "http://h", "redis://"),

@@ -201,9 +201,8 @@ async fn options_tell_the_methods_of_every_path() {
 
 #[tokio::test]
 async fn options_tell_a_browser_whether_its_page_may() {
-    let allowed_origins = Some(vec!["https://app.example.com".to_owned()]);
     let mut config = Config::for_tests();
-    config.server.allowed_origins = allowed_origins;
+    config.server.origins.allowed = Some(vec!["https://app.example.com".to_owned()]);
     let server = Server::with(&config, Bounds::default());
     let ask = async |host: &str, origin: &str| {
         let head = format!(

@@ -136,7 +136,7 @@ async fn a_draining_gateway_takes_nobody() {
 #[tokio::test]
 async fn foreign_pages_are_kept_out() {
     let mut config = Config::for_tests();
-    config.server.allowed_origins = Some(vec!["https://app.example.com".to_owned()]);
+    config.server.origins.allowed = Some(vec!["https://app.example.com".to_owned()]);
     let server = Server::with(&config, Bounds::default());
     let mut stream = server.connect().await;
     let request = format!("{HANDSHAKE}Origin: https://evil.example\r\nConnection: close\r\n\r\n");
@@ -152,14 +152,16 @@ async fn foreign_pages_are_kept_out() {
 /// The own page, by a name that nobody else can have (the rules are tested in `origin`), on the short way in and by hyper.
 #[tokio::test]
 async fn the_own_page_is_let_in() {
-    let allowed_origins = Some(vec!["https://app.example.com".to_owned()]);
-    let mut config = Config::for_tests();
-    config.server.allowed_origins = allowed_origins;
+    let env = [("ALLOWED_ORIGINS", "https://app.example.com"), ("PUBLIC_HOSTS", "prices.example.com")];
+    let env = |name: &str| env.iter().find(|(key, _)| *key == name).map(|(_, value)| value.into());
+    let mut config = Config::resolve(["ws-gateway"], env, 1_000).expect("good settings");
+    config.server.listen = Config::for_tests().server.listen;
     let server = Server::with(&config, Bounds::default());
     for (host, more, status) in [
         ("127.0.0.1:8080", "Origin: http://127.0.0.1:8080\r\n", 101),
         ("localhost", "Origin: http://localhost\r\n", 101),
         ("[::1]", "Origin: https://[::1]\r\nX-Forwarded-Proto: https\r\n", 101),
+        ("prices.example.com:8080", "Origin: http://prices.example.com:8080\r\n", 101),
         ("rebound.example", "Origin: http://rebound.example\r\n", 403),
         ("127.0.0.1:8080", "Origin: http://127.0.0.1:8081\r\n", 403),
         ("127.0.0.1", "Origin: https://127.0.0.1\r\n", 403),
