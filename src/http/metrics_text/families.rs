@@ -1,0 +1,245 @@
+//! The metrics: names, help, and where the values are.
+
+use prometheus_client::metrics::MetricType;
+
+use super::{Scrape, seconds};
+use crate::logging;
+use crate::metrics::{ControlMetrics, IngestMetrics, ShardMetrics};
+
+/// One metric: its name (a counter's without `_total`), its help, and where its value is.
+pub(super) struct Family {
+    pub(super) name: &'static str,
+    pub(super) help: &'static str,
+    pub(super) source: Source,
+}
+
+/// Where a metric's value is, and so its type and labels.
+pub(super) enum Source {
+    /// A counter of every shard, labelled `shard`.
+    ShardCounter(fn(&ShardMetrics) -> u64),
+    /// A counter of every shard in microseconds, labelled `shard` and shown in seconds.
+    ShardSeconds(fn(&ShardMetrics) -> u64),
+    /// A gauge of every shard, labelled `shard`.
+    ShardGauge(fn(&ShardMetrics) -> u64),
+    /// A counter of the ingest thread.
+    Ingest(fn(&IngestMetrics) -> u64),
+    /// A counter of the control side.
+    Control(fn(&ControlMetrics) -> u64),
+    /// A counter of the log.
+    Log(fn() -> u64),
+    /// A gauge of the process; `None` while there is nothing to tell.
+    Process(fn(&Scrape) -> Option<f64>),
+    /// Rejected events, labelled `reason`.
+    Rejected,
+    /// Failed `accept` calls, labelled `cause`.
+    AcceptErrors,
+    /// How long ago each thread's loop last turned, labelled `thread`.
+    TickAge,
+    /// The histogram of all shards.
+    Delivery,
+    /// 1, labelled with what the process is.
+    Build,
+}
+
+use Source::{
+    AcceptErrors, Build, Control, Delivery, Ingest, Log, Process, Rejected, ShardCounter, ShardGauge,
+    ShardSeconds, TickAge,
+};
+
+const fn family(name: &'static str, help: &'static str, source: Source) -> Family {
+    Family { name, help, source }
+}
+
+/// All metrics.
+pub(super) const FAMILIES: &[Family] = &[
+    family("ws_build", "What this process is, as labels", Build),
+    family("ws_uptime_seconds", "Time since the gateway was built", Process(|s| Some(seconds(s.now_ms())))),
+    family(
+        "ws_upstream_up",
+        "1 while the upstream subscription lives",
+        Process(|s| Some(flag(s.state.feed_up()))),
+    ),
+    family(
+        "ws_draining",
+        "1 once the gateway is on its way out",
+        Process(|s| Some(flag(s.state.draining()))),
+    ),
+    family("ws_connections_max", "MAX_CONNECTIONS", Process(|s| Some(s.admission.max() as f64))),
+    family(
+        "ws_seats_taken",
+        "Clients and handshakes that count towards MAX_CONNECTIONS",
+        Process(|s| Some(s.admission.open() as f64)),
+    ),
+    // Clients.
+    family(
+        "ws_connections",
+        "Open WebSocket connections",
+        ShardGauge(|s| s.connections_opened.get().saturating_sub(s.connections_closed.get())),
+    ),
+    family(
+        "ws_connections_opened",
+        "WebSocket connections opened",
+        ShardCounter(|s| s.connections_opened.get()),
+    ),
+    family(
+        "ws_connections_closed",
+        "WebSocket connections closed",
+        ShardCounter(|s| s.connections_closed.get()),
+    ),
+    family(
+        "ws_connections_dead",
+        "Connections that have missed a pong",
+        ShardGauge(|s| s.connections_dead.get()),
+    ),
+    family(
+        "ws_pong_timeouts",
+        "Connections dropped for missed pongs",
+        ShardCounter(|s| s.pong_timeouts.get()),
+    ),
+    family("ws_pongs", "Pongs that answered a ping", ShardCounter(|s| s.pongs.get())),
+    family(
+        "ws_pong_seconds",
+        "From a ping to its pong, all pongs together",
+        ShardSeconds(|s| s.pong_rtt_us_sum.get()),
+    ),
+    family(
+        "ws_protocol_errors",
+        "Connections closed with 1002, 1007 or 1009",
+        ShardCounter(|s| s.protocol_errors.get()),
+    ),
+    family("ws_subscriptions", "Pairs of client and topic", ShardGauge(|s| s.subscriptions.get())),
+    family(
+        "ws_topics",
+        "Topics that clients of the shard want, by symbol or by pattern, and the patterns",
+        ShardGauge(|s| s.topics.get()),
+    ),
+    // What goes over their sockets.
+    family(
+        "ws_messages_sent",
+        "Events, replies and status written completely",
+        ShardCounter(|s| s.messages_sent.get()),
+    ),
+    family(
+        "ws_messages_received",
+        "Text and binary messages received",
+        ShardCounter(|s| s.messages_received.get()),
+    ),
+    family("ws_errors_sent", "Error replies sent", ShardCounter(|s| s.errors_sent.get())),
+    family("ws_sent_bytes", "Bytes written to sockets", ShardCounter(|s| s.bytes_sent.get())),
+    family("ws_received_bytes", "Bytes read from sockets", ShardCounter(|s| s.bytes_received.get())),
+    family("ws_writes", "Write calls on sockets", ShardCounter(|s| s.writes.get())),
+    family(
+        "ws_writes_blocked",
+        "Writes that a socket took in part or not at all",
+        ShardCounter(|s| s.writes_blocked.get()),
+    ),
+    // Slow clients.
+    family("ws_events_skipped", "Events skipped for slow clients", ShardCounter(|s| s.events_skipped.get())),
+    family(
+        "ws_events_conflated",
+        "Events replaced by newer ones for clients that conflate",
+        ShardCounter(|s| s.events_conflated.get()),
+    ),
+    family(
+        "ws_slow_clients_conflated",
+        "Times a slow client fell back to the latest event of each topic",
+        ShardCounter(|s| s.slow_conflated.get()),
+    ),
+    family(
+        "ws_slow_clients_closed",
+        "Connections closed for being too slow",
+        ShardCounter(|s| s.slow_closed.get()),
+    ),
+    family(
+        "ws_backlog_bytes",
+        "Bytes of batches that outboxes keep alive",
+        ShardGauge(|s| s.backlog_bytes.get()),
+    ),
+    family("ws_delivery_seconds", "From an event's arrival to its being written", Delivery),
+    // Upstream.
+    family("ws_events_received", "Events that came in", Ingest(|i| i.events.get())),
+    family("ws_event_bytes", "Bytes of payloads that came in", Ingest(|i| i.event_bytes.get())),
+    family("ws_events_unwanted", "Events of topics that nobody wants", Ingest(|i| i.events_unwanted.get())),
+    family("ws_events_framed", "Events checked, framed and handed on", Ingest(|i| i.events_framed.get())),
+    family("ws_events_duplicate", "Repeats of a seq, dropped", Ingest(|i| i.events_duplicate.get())),
+    family("ws_upstream_gaps", "Times the seq of a wanted topic jumped", Ingest(|i| i.gaps.get())),
+    family("ws_events_missing", "Events that these jumps left out", Ingest(|i| i.events_missing.get())),
+    family(
+        "ws_topics_recovered",
+        "Topics that clients resumed and got all of",
+        Ingest(|i| i.topics_recovered.get()),
+    ),
+    family(
+        "ws_topics_not_recovered",
+        "Topics that clients could not resume",
+        Ingest(|i| i.topics_not_recovered.get()),
+    ),
+    family(
+        "ws_topics_remembered",
+        "Topics with a history, wanted or not",
+        Process(|s| Some(s.state.metrics.ingest.topics_remembered.get() as f64)),
+    ),
+    family(
+        "ws_topics_stale",
+        "Topics with subscribers that have been silent for STALE_AFTER",
+        Process(|s| Some(s.state.metrics.ingest.topics_stale.get() as f64)),
+    ),
+    family("ws_events_rejected", "Events dropped because they are bad, by reason", Rejected),
+    family(
+        "ws_events_dropped",
+        "Events dropped because a shard had no room",
+        Ingest(|i| i.events_dropped.get()),
+    ),
+    family("ws_batches", "Batches handed to shards", Ingest(|i| i.batches.get())),
+    family("ws_upstream_losses", "Times the upstream was lost", Ingest(|i| i.upstream_losses.get())),
+    family(
+        "ws_last_event_age_seconds",
+        "Time since the last event; absent before the first",
+        Process(Scrape::last_event_age),
+    ),
+    family("ws_upstream_connects", "Attempts to reach the upstream", Control(|c| c.upstream_connects.get())),
+    family(
+        "ws_upstream_connect_failures",
+        "Attempts that failed",
+        Control(|c| c.upstream_connect_failures.get()),
+    ),
+    // Control side.
+    family("ws_accepted", "Connections accepted", Control(|c| c.accepted.get())),
+    family("ws_accept_errors", "Failed accept calls, by cause", AcceptErrors),
+    family("ws_upgrades", "WebSocket handshakes completed", Control(|c| c.upgrades.get())),
+    family("ws_upgrades_refused", "WebSocket handshakes refused", Control(|c| c.upgrades_refused.get())),
+    family(
+        "ws_http_requests",
+        "Requests answered that were no handshake",
+        Control(|c| c.http_requests.get()),
+    ),
+    family(
+        "ws_http_evicted",
+        "HTTP connections closed while they waited for their peer, to make room for newer ones",
+        Control(|c| c.http_evicted.get()),
+    ),
+    family(
+        "ws_log_lines_lost",
+        "Log lines that nobody read or that could not be written",
+        Log(logging::lines_lost),
+    ),
+    family("ws_tick_age_seconds", "Time since a thread's loop last turned", TickAge),
+];
+
+impl Source {
+    /// How the metric is exposed.
+    pub(super) fn metric_type(&self) -> MetricType {
+        match self {
+            ShardCounter(_) | ShardSeconds(_) | Ingest(_) | Control(_) | Log(_) | Rejected | AcceptErrors => {
+                MetricType::Counter
+            }
+            ShardGauge(_) | Process(_) | TickAge => MetricType::Gauge,
+            Delivery => MetricType::Histogram,
+            Build => MetricType::Info,
+        }
+    }
+}
+
+fn flag(on: bool) -> f64 {
+    if on { 1.0 } else { 0.0 }
+}
