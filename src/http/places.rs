@@ -192,6 +192,23 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn the_first_in_that_order_is_evicted_and_no_other() {
+        let places = Places::new(3);
+        let [first, second, third] = std::array::from_fn(|_| places.take().unwrap());
+        let newcomer = tokio::spawn({
+            let places = places.clone();
+            async move { places.make_room().await.unwrap() }
+        });
+        tokio::select! {
+            biased;
+            () = second.needed() => panic!("the second has to go"),
+            () = third.needed() => panic!("the third has to go"),
+            () = first.needed() => drop(first),
+        }
+        newcomer.await.unwrap();
+    }
+
+    #[tokio::test]
     async fn each_newcomer_evicts_one_and_waits_for_its_place() {
         let places = Places::new(2);
         let (first, second) = (places.take().unwrap(), places.take().unwrap());
