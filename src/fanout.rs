@@ -27,20 +27,16 @@ mod shard;
 pub mod slowness;
 pub mod wheel;
 
-use std::io;
-use std::panic::resume_unwind;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::thread::JoinHandle;
 use std::time::Duration;
 
-use self::shard::Links;
 pub use self::shard::ShardConfig;
-use crate::bus::inbox::{self, Inbox, Sender};
-use crate::bus::{Adopt, Arrival, ReplayBudget, ShardPort, ToShard, WishSender};
-use crate::state::State;
+pub(crate) use self::shard::{Links, Shard};
+use crate::bus::inbox::Sender;
+use crate::bus::{Adopt, Arrival, ShardPort, ToShard};
 
-/// The running shards.
+/// The running shards, as the control side reaches them.
 #[derive(Debug)]
 pub struct Fanout {
     shards: Vec<ShardHandle>,
@@ -53,74 +49,16 @@ struct ShardHandle {
     load: Arc<AtomicUsize>,
 }
 
-/// The threads of the shards.
-#[derive(Debug)]
-pub struct Threads(Vec<JoinHandle<usize>>);
-
-impl Threads {
-    /// Waits for the shards to end; returns how many clients had to be cut off. Blocks.
-    pub fn join(self) -> usize {
-        let end = |thread: JoinHandle<usize>| thread.join().unwrap_or_else(|panic| resume_unwind(panic));
-        self.0.into_iter().map(end).sum()
-    }
-}
-
-/// A shard that has a poll and an inbox, but no thread yet: ingest must know the inboxes of all shards, and shards
-/// the inbox of ingest.
-#[derive(Debug)]
-pub struct Prepared {
-    poll: mio::Poll,
-    inbox: Inbox<ToShard>,
-    sender: Sender<ToShard>,
-    replay_budget: Arc<ReplayBudget>,
-}
-
-impl Prepared {
-    /// A poll and an inbox.
-    ///
-    /// # Errors
-    /// When the system has no descriptors left.
-    pub fn new() -> io::Result<Self> {
-        let poll = mio::Poll::new()?;
-        let (sender, inbox) = inbox::inbox(&poll)?;
-        Ok(Self { poll, inbox, sender, replay_budget: Arc::default() })
-    }
-
-    /// What ingest holds of the shard.
-    pub fn port(&self) -> ShardPort {
-        ShardPort { inbox: self.sender.clone(), replay_budget: Arc::clone(&self.replay_budget) }
-    }
-}
-
 impl Fanout {
-    /// Starts one thread for each prepared shard.
-    ///
-    /// # Errors
-    /// When a thread can't be started.
-    pub fn start(
-        prepared: Vec<Prepared>,
-        config: &ShardConfig,
-        wishes: &WishSender,
-        state: &Arc<State>,
-    ) -> io::Result<(Self, Threads)> {
-        let start = |(id, prepared): (usize, Prepared)| {
-            let load = Arc::new(AtomicUsize::new(0));
-            let links = Links {
-                id,
-                wishes: wishes.clone(),
-                replay_budget: prepared.replay_budget,
-                state: Arc::clone(state),
-                load: Arc::clone(&load),
-            };
-            let config = config.clone();
-            let thread = std::thread::Builder::new()
-                .name(format!("shard-{id}"))
-                .spawn(move || shard::run(prepared.poll, &prepared.inbox, config, links))?;
-            Ok((ShardHandle { inbox: prepared.sender, load }, thread))
-        };
-        let started: Vec<_> = prepared.into_iter().enumerate().map(start).collect::<io::Result<_>>()?;
-        let (shards, threads) = started.into_iter().unzip();
-        Ok((Self { shards }, Threads(threads)))
+    /// The shards behind these ports.
+    pub fn new(ports: &[ShardPort]) -> Self {
+        let handle = |port: &ShardPort| ShardHandle { inbox: port.inbox.clone(), load: Arc::default() };
+        Self { shards: ports.iter().map(handle).collect() }
+    }
+
+    /// Connections handed over to shard `id` and not gone yet.
+    pub(crate) fn load(&self, id: usize) -> Arc<AtomicUsize> {
+        Arc::clone(&self.shards[id].load)
     }
 
     /// Tells every client to go elsewhere and asks the shards to end once they are gone or `timeout` has passed.

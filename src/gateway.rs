@@ -5,7 +5,6 @@ mod wiring;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::thread::JoinHandle;
 use std::time::Duration;
 
 use anyhow::Context;
@@ -19,11 +18,12 @@ use crate::broker::{BrokerError, EmbeddedBroker, EmbeddedConfig};
 use crate::bus::Adopt;
 use crate::bus::inbox::Sender;
 use crate::config::Config;
-use crate::fanout::{self, Fanout, Threads};
+use crate::engine::{Engine, Threads};
+use crate::fanout::Fanout;
 use crate::http::{self, Http};
 use crate::ingest::publisher::Publisher;
 use crate::ingest::redis::{self, RedisConfig};
-use crate::ingest::{self, last_value};
+use crate::ingest::{self, Helpers, last_value};
 use crate::signals::Signals;
 use crate::state::State;
 use crate::{demo, limits, stats};
@@ -53,9 +53,8 @@ pub struct Gateway {
     drain_timeout: Duration,
     state: Arc<State>,
     fanout: Arc<Fanout>,
-    shards: Threads,
+    threads: Threads,
     ingest: Sender<ingest::Command>,
-    ingest_thread: JoinHandle<()>,
     publisher: Publisher,
     /// Ends whatever takes new clients.
     accepting: CancellationToken,
@@ -87,31 +86,22 @@ impl Gateway {
         banner(&config, &patterns, local_addr, broker_addr);
 
         let state = Arc::new(State::new(config.server.server_id.clone(), config.process.shards));
-        let ingest = ingest::Prepared::new().context("no descriptor left for the ingest thread")?;
-        let ingest_inbox = ingest.sender();
-        let wishes = ingest.wishes();
-        let prepared =
-            (0..config.process.shards).map(|_| fanout::Prepared::new()).collect::<Result<Vec<_>, _>>();
-        let prepared = prepared.context("no descriptor left for a shard")?;
-        let shard_ports = prepared.iter().map(fanout::Prepared::port).collect();
         let (lost_tx, lost_rx) = mpsc::unbounded_channel();
         let (look_ups_tx, look_ups_rx) = mpsc::unbounded_channel();
-        let ingest_thread = ingest
-            .start(ingest_config, shard_ports, Arc::clone(&state), lost_tx, look_ups_tx)
-            .context("the ingest thread could not be started")?;
-        let (fanout, shards) = Fanout::start(prepared, &shard, &wishes, &state)
-            .context("a shard's thread could not be started")?;
+        let helpers = Helpers { lost: lost_tx, look_ups: look_ups_tx };
+        let Engine { fanout, ingest, threads } =
+            Engine::start(config.process.shards, ingest_config, &shard, &state, helpers)
+                .context("the threads of the data path could not be started")?;
 
         let gateway = Self {
             local_addr,
             broker_addr,
             drain_timeout: config.process.drain_timeout,
-            publisher: Publisher::new(ingest_inbox.clone()),
+            publisher: Publisher::new(ingest.clone()),
             state,
-            fanout: Arc::new(fanout),
-            shards,
-            ingest: ingest_inbox,
-            ingest_thread,
+            fanout,
+            threads,
+            ingest,
             accepting: CancellationToken::new(),
             feeding: CancellationToken::new(),
             http: TaskTracker::new(),
@@ -173,15 +163,8 @@ impl Gateway {
             tracing::warn!("some HTTP requests did not end in time");
         }
         self.fanout.drain(self.drain_timeout);
-        let Self { shards, ingest, ingest_thread, feeding, tasks, .. } = self;
-        let ended = tokio::task::spawn_blocking(move || {
-            let cut_off = shards.join();
-            // Events flow until the last client has gone.
-            let _ = ingest.send(ingest::Command::Stop, 0);
-            // A panic of the thread has been reported already.
-            let _ = ingest_thread.join();
-            cut_off
-        });
+        let Self { threads, feeding, tasks, .. } = self;
+        let ended = tokio::task::spawn_blocking(move || threads.join());
         let cut_off = ended.await.unwrap_or_else(|panic| std::panic::resume_unwind(panic.into_panic()));
         feeding.cancel();
         tasks.close();

@@ -26,13 +26,11 @@ mod answer;
 mod events;
 mod handover;
 
-use std::io;
 use std::ops::ControlFlow;
 use std::sync::Arc;
-use std::thread::JoinHandle;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use mio::{Events, Poll, Token};
+use mio::{Registry, Token};
 use tokio::sync::mpsc::UnboundedSender;
 use tokio::sync::oneshot;
 
@@ -42,15 +40,15 @@ use self::last_value::Found;
 use self::link::{Link, Lost};
 use self::publisher::EventBatch;
 use self::router::Router;
-use crate::bus::inbox::{Inbox, Sender, WAKER, inbox};
+use crate::bus::inbox::{Inbox, Sender};
 use crate::bus::{Feed, ShardPort, ToShard, Wish, WishSender};
 use crate::limits;
 use crate::market::event::Reason;
 use crate::market::{EventType, EventTypes, Subject};
 use crate::state::State;
 
-/// The link's token in the thread's poll.
-const LINK: Token = Token(0);
+/// The link's token in its thread's poll.
+pub(crate) const LINK: Token = Token(0);
 
 /// What the ingest thread is told.
 #[derive(Debug)]
@@ -110,80 +108,33 @@ impl IngestConfig {
     }
 }
 
-/// The ingest thread before it runs: shards must know its inbox, and it theirs.
+/// Where shards speak to ingest.
+pub(crate) fn wishes(ingest: &Sender<Command>) -> WishSender {
+    let ingest = ingest.clone();
+    // Ingest ends after the shards do.
+    WishSender::new(move |wish| drop(ingest.send(Command::Wish(wish), 0)))
+}
+
+/// What ingest asks of the control side.
 #[derive(Debug)]
-pub struct Prepared {
-    poll: Poll,
-    inbox: Inbox<Command>,
-    sender: Sender<Command>,
+pub struct Helpers {
+    /// Told when a link is lost; the supervisor makes another.
+    pub lost: UnboundedSender<Lost>,
+    /// Asked for last values, if [`HistoryConfig::look_up`] says so.
+    pub look_ups: UnboundedSender<Vec<Subject>>,
 }
 
-impl Prepared {
-    /// A poll and an inbox.
-    ///
-    /// # Errors
-    /// When the system has no descriptors left.
-    pub fn new() -> io::Result<Self> {
-        let poll = Poll::new()?;
-        let (sender, inbox) = inbox(&poll)?;
-        Ok(Self { poll, inbox, sender })
-    }
-
-    /// Where ingest is spoken to.
-    pub fn sender(&self) -> Sender<Command> {
-        self.sender.clone()
-    }
-
-    /// Where shards speak to ingest.
-    pub fn wishes(&self) -> WishSender {
-        let sender = self.sender();
-        // Ingest ends after the shards do.
-        WishSender::new(move |wish| drop(sender.send(Command::Wish(wish), 0)))
-    }
-
-    /// Starts the thread. `lost` is told when a link is lost; the supervisor makes another. `look_ups` is asked for last values,
-    /// if [`HistoryConfig::look_up`] says so.
-    ///
-    /// # Errors
-    /// When the thread can't be started.
-    pub fn start(
-        self,
-        config: IngestConfig,
-        shards: Vec<ShardPort>,
-        state: Arc<State>,
-        lost: UnboundedSender<Lost>,
-        look_ups: UnboundedSender<Vec<Subject>>,
-    ) -> io::Result<JoinHandle<()>> {
-        let ingest = Ingest {
-            router: Router::with_history(shards.len(), config.deduplicate, config.history.clone()),
-            replay_bytes_sent: vec![0; shards.len()],
-            handover: Handover::new(shards, Arc::clone(&state)),
-            config,
-            poll: self.poll,
-            inbox: self.inbox,
-            link: None,
-            lost,
-            look_ups,
-            down_since: Instant::now(),
-            logged: [None; Reason::ALL.len()],
-            gauged: Instant::now(),
-            state,
-        };
-        std::thread::Builder::new().name("ingest".to_owned()).spawn(move || ingest.run())
-    }
-}
-
-struct Ingest {
+pub(crate) struct Ingest {
     config: IngestConfig,
-    poll: Poll,
+    /// Where the link is registered for readiness.
+    registry: Registry,
     inbox: Inbox<Command>,
     router: Router,
     handover: Handover,
     /// Bytes of replays ever sent to each shard: see [`ReplayBudget`](crate::bus::ReplayBudget).
     replay_bytes_sent: Vec<u64>,
     link: Option<Box<Link>>,
-    lost: UnboundedSender<Lost>,
-    look_ups: UnboundedSender<Vec<Subject>>,
+    helpers: Helpers,
     /// Since when events may be missing, while there is no link: since the last byte of the last one.
     down_since: Instant,
     /// When each reason for dropping events was last logged.
@@ -194,36 +145,60 @@ struct Ingest {
 }
 
 impl Ingest {
-    fn run(mut self) {
-        let mut events = Events::with_capacity(8);
-        loop {
-            let timeout = self.sleep_time();
-            let early = match self.inbox.sleep(&mut self.poll, &mut events, Some(timeout)) {
-                Ok(early) => early,
-                Err(error) => {
-                    tracing::error!(%error, "poll failed: ingest ends");
-                    return;
-                }
-            };
-            self.state.metrics.ingest.tick_ms.set(self.state.metrics.uptime_ms());
-            if let Some(link) = &mut self.link
-                && let Some(event) = events.iter().find(|event| event.token() != WAKER)
-            {
-                link.set_readable(event.is_read_closed());
-            }
-            let ControlFlow::Continue(published) = self.take_commands(early) else { return };
-            let read = self.read_link();
-            if published + read > 0 {
-                // 0 would say that none has come yet.
-                self.state.metrics.ingest.last_event_ms.set(self.state.metrics.uptime_ms().max(1));
-            }
-            self.hand_over();
-            self.watch_link();
-            self.publish_gauges();
+    /// Ingest without a link yet, for the shards behind these ports. It registers its link with `registry` under [`LINK`].
+    pub(crate) fn new(
+        registry: Registry,
+        inbox: Inbox<Command>,
+        config: IngestConfig,
+        ports: Vec<ShardPort>,
+        state: Arc<State>,
+        helpers: Helpers,
+    ) -> Self {
+        Self {
+            router: Router::with_history(ports.len(), config.deduplicate, config.history.clone()),
+            replay_bytes_sent: vec![0; ports.len()],
+            handover: Handover::new(ports, Arc::clone(&state)),
+            config,
+            registry,
+            inbox,
+            link: None,
+            helpers,
+            down_since: Instant::now(),
+            logged: [None; Reason::ALL.len()],
+            gauged: Instant::now(),
+            state,
         }
     }
 
-    fn sleep_time(&self) -> Duration {
+    /// The next command, for the thread that is about to sleep.
+    pub(crate) fn pop(&self) -> Option<Command> {
+        self.inbox.pop()
+    }
+
+    /// The link's socket is ready. `read_closed`: the peer has closed its side.
+    pub(crate) fn link_ready(&mut self, read_closed: bool) {
+        if let Some(link) = &mut self.link {
+            link.set_readable(read_closed);
+        }
+    }
+
+    /// One turn: does what the inbox says, `early` first, reads what the link has, and hands it over. `Break`: ingest is to end.
+    pub(crate) fn turn(&mut self, early: Option<Command>) -> ControlFlow<()> {
+        self.state.metrics.ingest.tick_ms.set(self.state.metrics.uptime_ms());
+        let published = self.take_commands(early)?;
+        let read = self.read_link();
+        if published + read > 0 {
+            // 0 would say that none has come yet.
+            self.state.metrics.ingest.last_event_ms.set(self.state.metrics.uptime_ms().max(1));
+        }
+        self.hand_over();
+        self.watch_link();
+        self.publish_gauges();
+        ControlFlow::Continue(())
+    }
+
+    /// How long ingest may sleep.
+    pub(crate) fn sleep_time(&self) -> Duration {
         if self.link.as_ref().is_some_and(|link| link.is_readable()) {
             return Duration::ZERO;
         }
@@ -282,8 +257,8 @@ impl Ingest {
     fn connected(&mut self, link: Option<Box<Link>>) {
         let address = link.as_ref().map_or("embedded", |link| link.address()).to_owned();
         if let Some(mut link) = link {
-            if let Err(error) = link.register(self.poll.registry(), LINK) {
-                let _ = self.lost.send(Lost::new(format!("the link could not be polled: {error}")));
+            if let Err(error) = link.register(&self.registry, LINK) {
+                let _ = self.helpers.lost.send(Lost::new(format!("the link could not be polled: {error}")));
                 return;
             }
             self.link = Some(link);
@@ -341,7 +316,7 @@ impl Ingest {
 
     /// The link is gone: everyone is told, in order behind the events that did arrive.
     fn disconnected(&mut self, link: &mut Link, lost: Lost) {
-        link.deregister(self.poll.registry());
+        link.deregister(&self.registry);
         self.hand_over();
         self.down_since = link.heard();
         self.state.set_redis_connected(false);
@@ -349,7 +324,7 @@ impl Ingest {
         self.state.metrics.ingest.upstream_losses.add(1);
         self.handover.tell_all(|| ToShard::Feed(Feed::Down));
         // Without a supervisor the process is on its way out.
-        let _ = self.lost.send(lost);
+        let _ = self.helpers.lost.send(lost);
     }
 
     /// What is counted rather than noted, at most once a second.

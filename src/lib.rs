@@ -4,14 +4,14 @@
 //! WebSocket frame, once, and those bytes are shared by every client that wants them.
 //!
 //! ```text
-//! workers ── PUBLISH ─► Redis ─► ingest ─► market ─► frame ─► fan-out ─► shard 0..n ─► outbox ─► socket
-//!                                (reads,    (checks   (built    (routes a   (owns its      (bounded,
-//!                                never      the       once)     batch to    connections    per
-//!                                waits on   event)              the shards  and its part   client)
-//!                                a client)                      that want   of the index)
-//!                                                               the topic)
-//! control, aside: http · admission · config · gateway · metrics · state
-//!                 (reaches the data path through the shards' inboxes and atomics, in no other way)
+//! workers ── PUBLISH ─► Redis ─► ingest ─► market ─► protocol ─► bus ─► fanout: shard 0..n ─► outbox ─► websocket
+//!                                (reads,    (checks   (writes     (one     (owns its           (bounded,  over
+//!                                never      the       the frame,  batch    connections and     for each   transport
+//!                                waits for  event)    once)       for each its part of         client)
+//!                                a client)                        shard)   the index)
+//! engine: the threads that run ingest and the shards
+//! control, aside: http · admission · broker · config · gateway · logging · signals
+//!                 (reaches the data path through the inboxes of ingest and the shards, and through atomics)
 //! ```
 //!
 //! # Where things live
@@ -32,6 +32,7 @@
 //! | the Redis protocol as bytes | [`resp`] |
 //! | HTTP, handshakes, `/metrics` | [`http`] |
 //! | settings and bounds | [`config`], [`limits`] |
+//! | which thread runs what | [`engine`] |
 //! | start and stop | [`gateway`] |
 //!
 //! # Threads
@@ -39,21 +40,23 @@
 //! | thread | owns | told through | when that is full | ends with |
 //! |---|---|---|---|---|
 //! | `shard-N` (`SHARDS`) | its connections, index, outboxes, timers | its inbox, [`limits::SHARD_INBOX_BYTES`] of events | the batch is dropped, counted, announced to its clients | the drain |
-//! | `ingest` | interest, the link to Redis | its inbox, [`limits::INGEST_INBOX_BYTES`] of published events | publishers wait; Redis holds back what we don't read | [`gateway::Gateway::drain`], after the shards |
+//! | `ingest`; with `SHARDS=1` a part of `shard-0` | interest, the link to Redis | its inbox, [`limits::INGEST_INBOX_BYTES`] of published events | publishers wait; Redis holds back what we don't read | [`gateway::Gateway::drain`], after the shards |
 //! | `log` | standard error | its queue, [`limits::LOG_QUEUE_BYTES`] of lines | the line is lost and counted | the process |
 //! | `control` ([`limits::CONTROL_THREADS`], tokio) | accept, HTTP, handshakes, the supervisor, the broker, signals | – | new connections wait in the listen queue | the process |
 //!
 //! # Invariants
 //!
-//! * A frame is built once. Nothing on the way to a client is formatted, encoded or allocated for each client.
+//! * An event's frame is built once and shared. Built for one client are its replies and statuses. A client that asked for aggregates
+//!   gets frames that are built once for every set of trades that some client has waiting.
 //! * Nobody waits for a client: not ingest, not a shard, not another client. What a socket doesn't take stays in its outbox,
 //!   and what the outbox doesn't take is announced to that client, exactly.
-//! * A socket is written once for each batch, however many of its frames are for it.
+//! * A socket is written once a turn, however many frames are for it, unless it takes more than one write can offer.
 //! * A connection is its struct and nothing else: no task, no timer, no buffer of its own while idle.
 //! * Interest has one owner, ingest. A subscribe's answer travels in the same queue as the events, so its place among
 //!   them is exact.
 //! * Counters have one writer each and no lock; nothing is logged for an event.
-//! * Every queue is bounded, in bytes, and says what happens when it is full.
+//! * Every queue has a bound. Queues of events are bounded in bytes, and say what happens when they are full. Queues of requests and
+//!   answers are bounded by who may ask: each message type in [`bus`] says by what.
 //!
 //! `docs/architecture.md` says where each is enforced and which test would notice.
 
@@ -64,6 +67,7 @@ pub mod broker;
 pub mod bus;
 pub mod config;
 pub mod demo;
+pub mod engine;
 pub mod escape;
 pub mod fanout;
 pub mod gateway;

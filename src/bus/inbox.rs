@@ -14,38 +14,80 @@ use mio::{Events, Poll, Token, Waker};
 /// The token of the inbox's waker in its owner's `Poll`.
 pub const WAKER: Token = Token(usize::MAX);
 
-/// Creates the two ends; `poll` is the receiver's.
-///
-/// # Errors
-/// When the system has no descriptor left for the waker.
-pub fn inbox<T>(poll: &Poll) -> io::Result<(Sender<T>, Inbox<T>)> {
-    let (tx, rx) = mpsc::channel();
-    let shared = Arc::new(Shared {
-        waker: Waker::new(poll.registry(), WAKER)?,
-        asleep: AtomicBool::new(false),
-        bytes: AtomicUsize::new(0),
-    });
-    Ok((Sender { tx, shared: Arc::clone(&shared) }, Inbox { rx, shared }))
-}
+/// What wakes a thread of the data path: one for all the inboxes of the thread.
+#[derive(Debug, Clone)]
+pub struct Alarm(Arc<Shared>);
 
 #[derive(Debug)]
 struct Shared {
     waker: Waker,
     asleep: AtomicBool,
-    /// Bytes of payload in the queue: what senders bound themselves by.
-    bytes: AtomicUsize,
+}
+
+impl Alarm {
+    /// An alarm for the thread that sleeps in `poll`.
+    ///
+    /// # Errors
+    /// When the system has no descriptor left for the waker.
+    pub fn new(poll: &Poll) -> io::Result<Self> {
+        let waker = Waker::new(poll.registry(), WAKER)?;
+        Ok(Self(Arc::new(Shared { waker, asleep: AtomicBool::new(false) })))
+    }
+
+    /// The two ends of an inbox of the thread.
+    pub fn inbox<T>(&self) -> (Sender<T>, Inbox<T>) {
+        let (tx, rx) = mpsc::channel();
+        let bytes = Arc::new(AtomicUsize::new(0));
+        (Sender { tx, alarm: self.clone(), bytes: Arc::clone(&bytes) }, Inbox { rx, bytes })
+    }
+
+    /// Waits for readiness of `poll`, a message or the timeout. `early` looks into the inboxes; what it finds is returned, and the
+    /// poll is then done without waiting.
+    ///
+    /// # Errors
+    /// As `Poll::poll`; an interrupted wait is no error.
+    pub fn sleep<E>(
+        &self,
+        poll: &mut Poll,
+        events: &mut Events,
+        timeout: Duration,
+        early: impl FnOnce() -> Option<E>,
+    ) -> io::Result<Option<E>> {
+        self.0.asleep.store(true, Ordering::Relaxed);
+        // Pairs with the fence in `wake`.
+        fence(Ordering::SeqCst);
+        let early = early();
+        let timeout = if early.is_some() { Duration::ZERO } else { timeout };
+        let outcome = poll.poll(events, Some(timeout));
+        self.0.asleep.store(false, Ordering::Relaxed);
+        match outcome {
+            Err(error) if error.kind() != io::ErrorKind::Interrupted => Err(error),
+            _ => Ok(early),
+        }
+    }
+
+    fn wake(&self) {
+        // Pairs with the fence in `sleep`: either we see that the thread sleeps, or it sees the message.
+        fence(Ordering::SeqCst);
+        if self.0.asleep.load(Ordering::Relaxed) && self.0.asleep.swap(false, Ordering::AcqRel) {
+            // The only way for this to fail is a closed eventfd, which lives as long as the alarm.
+            let _ = self.0.waker.wake();
+        }
+    }
 }
 
 /// The sending end, for any number of threads.
 #[derive(Debug)]
 pub struct Sender<T> {
     tx: mpsc::Sender<T>,
-    shared: Arc<Shared>,
+    alarm: Alarm,
+    /// Bytes of payload in the queue: what senders bound themselves by.
+    bytes: Arc<AtomicUsize>,
 }
 
 impl<T> Clone for Sender<T> {
     fn clone(&self) -> Self {
-        Self { tx: self.tx.clone(), shared: Arc::clone(&self.shared) }
+        Self { tx: self.tx.clone(), alarm: self.alarm.clone(), bytes: Arc::clone(&self.bytes) }
     }
 }
 
@@ -53,20 +95,15 @@ impl<T> Sender<T> {
     /// Queues a message that stands for `bytes` of payload and wakes the receiver if it sleeps. Returns the message
     /// if the receiver has ended.
     pub fn send(&self, message: T, bytes: usize) -> Result<(), T> {
-        self.shared.bytes.fetch_add(bytes, Ordering::Relaxed);
+        self.bytes.fetch_add(bytes, Ordering::Relaxed);
         self.tx.send(message).map_err(|unsent| unsent.0)?;
-        // Pairs with the fence in `Inbox::sleep`: either we see that it sleeps, or it sees the message.
-        fence(Ordering::SeqCst);
-        if self.shared.asleep.load(Ordering::Relaxed) && self.shared.asleep.swap(false, Ordering::AcqRel) {
-            // The only way for this to fail is a closed eventfd, which lives as long as `shared`.
-            let _ = self.shared.waker.wake();
-        }
+        self.alarm.wake();
         Ok(())
     }
 
     /// Bytes of payload that wait.
     pub fn bytes(&self) -> usize {
-        self.shared.bytes.load(Ordering::Relaxed)
+        self.bytes.load(Ordering::Relaxed)
     }
 }
 
@@ -74,7 +111,7 @@ impl<T> Sender<T> {
 #[derive(Debug)]
 pub struct Inbox<T> {
     rx: mpsc::Receiver<T>,
-    shared: Arc<Shared>,
+    bytes: Arc<AtomicUsize>,
 }
 
 impl<T> Inbox<T> {
@@ -85,29 +122,6 @@ impl<T> Inbox<T> {
 
     /// Says that `bytes` of payload have been taken off.
     pub fn consumed(&self, bytes: usize) {
-        self.shared.bytes.fetch_sub(bytes, Ordering::Relaxed);
-    }
-
-    /// Waits for readiness of `poll`, a message or the timeout. Returns a message if one has come before the
-    /// sleep; the poll is then done without waiting.
-    ///
-    /// # Errors
-    /// As `Poll::poll`; an interrupted wait is no error.
-    pub fn sleep(
-        &self,
-        poll: &mut Poll,
-        events: &mut Events,
-        timeout: Option<Duration>,
-    ) -> io::Result<Option<T>> {
-        self.shared.asleep.store(true, Ordering::Relaxed);
-        fence(Ordering::SeqCst);
-        let early = self.pop();
-        let timeout = if early.is_some() { Some(Duration::ZERO) } else { timeout };
-        let outcome = poll.poll(events, timeout);
-        self.shared.asleep.store(false, Ordering::Relaxed);
-        match outcome {
-            Err(error) if error.kind() != io::ErrorKind::Interrupted => Err(error),
-            _ => Ok(early),
-        }
+        self.bytes.fetch_sub(bytes, Ordering::Relaxed);
     }
 }

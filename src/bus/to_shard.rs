@@ -18,6 +18,13 @@ pub struct ShardPort {
     pub replay_budget: Arc<ReplayBudget>,
 }
 
+impl ShardPort {
+    /// A shard with an inbox that nothing has been sent to.
+    pub fn new(inbox: Sender<ToShard>) -> Self {
+        Self { inbox, replay_budget: Arc::default() }
+    }
+}
+
 /// What a shard is told. Each variant says what bounds it.
 #[derive(Debug)]
 pub enum ToShard {

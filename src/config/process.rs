@@ -57,7 +57,7 @@ pub(super) const GROUP: Group = Group {
             unit: Unit::Number { min: 1, max: SHARDS_MAX as u64 },
             zero: Zero::Refused,
             preset: Preset::Computed("one for each core"),
-            help: "Threads that serve clients.",
+            help: "Threads that serve clients. With 1, that thread reads Redis as well, which suits a container with one core.",
             set: |config, given| given.store(&mut config.process.shards),
             show: |config, unit| config.process.shards.show(unit),
         },

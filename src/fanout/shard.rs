@@ -2,7 +2,6 @@
 //!
 //! | part | what it does |
 //! |---|---|
-//! | `thread` | sleeps until something is to do, then has the shard take a turn |
 //! | `clock` | the time, and what is to happen by it |
 //! | `conn` | the state of one connection |
 //! | `clients` | takes clients in, closes them, lets them go |
@@ -36,7 +35,6 @@ mod output;
 mod requests;
 mod slow;
 mod terms;
-mod thread;
 mod timers;
 #[cfg(test)]
 mod turn_tests;
@@ -45,6 +43,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
+use mio::event::Event;
 use mio::{Registry, Token};
 use slotmap::{Key, KeyData, SlotMap};
 
@@ -53,12 +52,14 @@ use self::conn::{Conn, ConnKey};
 use self::input::Input;
 use self::interest::Interest;
 use self::output::Output;
-pub(super) use self::thread::run;
 use crate::bus::{Feed, ReplayBudget, ToShard, WishSender};
 use crate::metrics::ShardMetrics;
 use crate::protocol::request::Offer;
 use crate::protocol::terms::SlowClientPolicy;
 use crate::state::State;
+
+/// A shard takes a turn at least so often, so that health can tell an idle one from one that is stuck.
+const SLEEP_MAX: Duration = Duration::from_secs(1);
 
 /// What a shard needs to know of the configuration.
 #[derive(Debug, Clone)]
@@ -95,22 +96,22 @@ pub struct ShardConfig {
 
 /// What ties a shard to the rest of the process.
 #[derive(Debug)]
-pub(super) struct Links {
+pub(crate) struct Links {
     /// The shard's number.
-    pub(super) id: usize,
+    pub(crate) id: usize,
     /// How it asks ingest for topics.
-    pub(super) wishes: WishSender,
+    pub(crate) wishes: WishSender,
     /// What it tells ingest of the room for replays.
-    pub(super) replay_budget: Arc<ReplayBudget>,
+    pub(crate) replay_budget: Arc<ReplayBudget>,
     /// What the whole process knows of itself.
-    pub(super) state: Arc<State>,
+    pub(crate) state: Arc<State>,
     /// Connections handed over to this shard and not gone yet.
-    pub(super) load: Arc<AtomicUsize>,
+    pub(crate) load: Arc<AtomicUsize>,
 }
 
 /// What became ready of one connection's socket.
 #[derive(Debug, Clone, Copy)]
-struct Ready {
+pub(crate) struct Ready {
     key: ConnKey,
     readable: bool,
     writable: bool,
@@ -118,7 +119,7 @@ struct Ready {
     read_closed: bool,
 }
 
-pub(super) struct Shard {
+pub(crate) struct Shard {
     config: ShardConfig,
     links: Links,
     metrics: Arc<ShardMetrics>,
@@ -135,7 +136,26 @@ pub(super) struct Shard {
     drain_until_us: Option<u64>,
 }
 
+impl From<&Event> for Ready {
+    /// What the poll says of one of the shard's sockets.
+    fn from(event: &Event) -> Self {
+        Self {
+            key: key_of(event.token()),
+            readable: event.is_readable(),
+            writable: event.is_writable(),
+            read_closed: event.is_read_closed(),
+        }
+    }
+}
+
 impl Shard {
+    /// A shard by the system's clocks, without a client yet. It registers its sockets with `registry`, each under a token that is
+    /// none of [`WAKER`](crate::bus::inbox::WAKER) and 0.
+    pub(crate) fn start(registry: Registry, config: ShardConfig, links: Links) -> Self {
+        let time = clock::system(links.state.metrics.started);
+        Self::new(registry, config, links, time)
+    }
+
     fn new(registry: Registry, config: ShardConfig, links: Links, time: Source) -> Self {
         Self {
             metrics: Arc::clone(&links.state.metrics.shards[links.id]),
@@ -155,7 +175,7 @@ impl Shard {
     }
 
     /// One turn: takes what was told, reads what is `ready`, fires what is due, writes what waits.
-    fn turn(&mut self, told: impl Iterator<Item = ToShard>, ready: impl Iterator<Item = Ready>) {
+    pub(crate) fn turn(&mut self, told: impl Iterator<Item = ToShard>, ready: impl Iterator<Item = Ready>) {
         self.clocks.update();
         self.metrics.tick_ms.set(self.clocks.now.us / 1_000);
         told.for_each(|command| self.take(command));
@@ -165,6 +185,22 @@ impl Shard {
         self.fire_boundaries();
         self.flush_dirty();
         self.publish_gauges();
+    }
+
+    /// How long the shard may sleep: not at all with input left over, else until the next flush or timer.
+    pub(crate) fn sleep_time(&self) -> Duration {
+        if !self.input.unfinished.is_empty() {
+            return Duration::ZERO;
+        }
+        let flush_us = self.output.flushed_us + self.config.flush_interval.as_micros() as u64;
+        let flush_us = (!self.output.dirty.is_empty()).then_some(flush_us);
+        let due_us = [flush_us, self.clocks.next_us(), self.drain_until_us].into_iter().flatten().min();
+        due_us.map_or(SLEEP_MAX, |due_us| self.clocks.until(due_us).min(SLEEP_MAX))
+    }
+
+    /// How many clients there are.
+    pub(crate) fn clients(&self) -> usize {
+        self.conns.len()
     }
 
     fn take(&mut self, command: ToShard) {
@@ -184,7 +220,7 @@ impl Shard {
     }
 
     /// Whether the shard has been drained: its last client has gone, or the time for it is up.
-    fn is_drained(&self) -> bool {
+    pub(crate) fn is_drained(&self) -> bool {
         self.drain_until_us.is_some_and(|until_us| self.conns.is_empty() || self.clocks.now.us >= until_us)
     }
 

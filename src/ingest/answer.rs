@@ -35,7 +35,7 @@ impl Ingest {
         let unknown = self.router.take_look_ups();
         if !unknown.is_empty() {
             // The task ends when the gateway drains; then nobody waits for a snapshot.
-            let _ = self.look_ups.send(unknown);
+            let _ = self.helpers.look_ups.send(unknown);
         }
         let resumed = reply.recovered.iter().filter(|recovered| **recovered).count() as u64;
         let metrics = &self.state.metrics.ingest;

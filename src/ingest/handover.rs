@@ -188,7 +188,7 @@ mod tests {
     use slotmap::SlotMap;
 
     use super::*;
-    use crate::bus::inbox::{Inbox, inbox};
+    use crate::bus::inbox::{Alarm, Inbox};
     use crate::market::EventType;
 
     const TRADE: &[u8] = br#"{"symbol":"AAPL","price":1,"volume":2,"timestamp":3}"#;
@@ -203,9 +203,10 @@ mod tests {
 
     fn world(shards: usize) -> World {
         let polls: Vec<Poll> = (0..shards).map(|_| Poll::new().unwrap()).collect();
-        let (senders, inboxes): (Vec<_>, Vec<_>) = polls.iter().map(|poll| inbox(poll).unwrap()).unzip();
+        let (senders, inboxes): (Vec<_>, Vec<_>) =
+            polls.iter().map(|poll| Alarm::new(poll).unwrap().inbox()).unzip();
         let state = Arc::new(State::new("test".to_owned(), shards));
-        let ports = senders.into_iter().map(|inbox| ShardPort { inbox, replay_budget: Arc::default() });
+        let ports = senders.into_iter().map(ShardPort::new);
         let router = Router::new(shards, 1_000);
         World { router, handover: Handover::new(ports.collect(), state), inboxes, _polls: polls }
     }

@@ -18,10 +18,19 @@ fn topics() -> Vec<(EventType, &'static str)> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn under_random_stalls() {
+async fn under_random_stalls_with_two_shards() {
+    under_random_stalls(2).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn under_random_stalls_on_the_thread_that_reads_redis() {
+    under_random_stalls(1).await;
+}
+
+async fn under_random_stalls(shards: usize) {
     let redis = Redis::start().await;
     let gateway = TestGateway::on(&redis, |config| {
-        config.process.shards = 2;
+        config.process.shards = shards;
         config.delivery.max_outbox_bytes = 20_000;
         config.clients.max_symbols_per_client = topics().len();
         config.events.channel_types = topics().into_iter().map(|(event_type, _)| event_type).collect();

@@ -24,6 +24,7 @@ words, pure parts and atomics, for both sides
 the data path, from Redis to a client's socket
     ingest: backoff bus escape limits market protocol resp state
     fanout: bus limits market metrics protocol rate state transport websocket
+    engine: bus fanout ingest state
 the control side, which starts, accepts, tells and stops
     admission: bus
     signals:
@@ -34,7 +35,7 @@ the control side, which starts, accepts, tells and stops
     http: accept admission backoff bus config limits logging market metrics origin protocol state transport
     broker: accept backoff ingest limits resp
     demo: ingest market
-    gateway: admission broker bus config demo fanout http ingest limits market protocol signals state stats
+    gateway: admission broker bus config demo engine fanout http ingest limits market protocol signals state stats
 ";
 
 /// A room of the list.

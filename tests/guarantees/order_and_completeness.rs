@@ -7,9 +7,18 @@ const TRADES: u64 = 20_000;
 const SYMBOLS: [&str; 4] = ["AAPL", "MSFT", "TSLA", "AMZN"];
 
 #[tokio::test(flavor = "multi_thread")]
-async fn twenty_thousand_trades_reach_a_hundred_clients() {
+async fn twenty_thousand_trades_reach_a_hundred_clients_of_two_shards() {
+    twenty_thousand_trades_reach_a_hundred_clients(2).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn twenty_thousand_trades_reach_a_hundred_clients_on_the_thread_that_reads_redis() {
+    twenty_thousand_trades_reach_a_hundred_clients(1).await;
+}
+
+async fn twenty_thousand_trades_reach_a_hundred_clients(shards: usize) {
     let redis = Redis::start().await;
-    let gateway = TestGateway::on(&redis, |config| config.process.shards = 2).await;
+    let gateway = TestGateway::on(&redis, |config| config.process.shards = shards).await;
     let clients = join_all((0..100).map(|_| gateway.subscriber(&SYMBOLS))).await;
     let readers = clients.into_iter().map(|mut client| {
         tokio::spawn(async move {

@@ -1,0 +1,216 @@
+//! The threads of the data path: ingest, and the shards.
+//!
+//! With several shards, ingest and each shard have a thread of their own. With one shard (`SHARDS=1`), ingest and the shard share
+//! a thread: no event waits for a second thread to wake up, which is most of what a lone trade costs. Either way they speak to
+//! each other through their inboxes, so nothing else differs.
+//!
+//! A thread sleeps in `Poll::poll` and nowhere else, until a socket is ready, an inbox has something, or a timer is due. Then
+//! each part that it runs takes a turn.
+
+use std::io;
+use std::panic::resume_unwind;
+use std::sync::Arc;
+use std::thread::{Builder, JoinHandle};
+
+use mio::{Events, Poll};
+
+use crate::bus::inbox::{Alarm, Inbox, Sender, WAKER};
+use crate::bus::{ShardPort, ToShard};
+use crate::fanout::{Fanout, Links, Shard, ShardConfig};
+use crate::ingest::{self, Command, Helpers, Ingest, IngestConfig, LINK};
+use crate::state::State;
+
+/// Readiness events taken from one poll.
+const EVENTS_MAX: usize = 1_024;
+
+/// How often ingest and a shard on one thread answer each other before sockets get their turn again.
+const ANSWERS_PER_TURN: usize = 8;
+
+/// The running data path.
+#[derive(Debug)]
+pub struct Engine {
+    /// The shards, as the control side reaches them.
+    pub fanout: Arc<Fanout>,
+    /// Where ingest is spoken to.
+    pub ingest: Sender<Command>,
+    /// What runs them.
+    pub threads: Threads,
+}
+
+/// The threads of the data path.
+#[derive(Debug)]
+pub struct Threads {
+    /// Each returns how many clients were cut off.
+    shards: Vec<JoinHandle<usize>>,
+    /// Ingest's own thread, where it has one.
+    ingest: Option<JoinHandle<()>>,
+    to_ingest: Sender<Command>,
+}
+
+/// What a thread sleeps in, and what wakes it.
+struct ThreadPoll {
+    poll: Poll,
+    alarm: Alarm,
+    events: Events,
+}
+
+impl Engine {
+    /// Starts ingest and `shards` shards.
+    ///
+    /// # Errors
+    /// When the system has no descriptor or thread left.
+    pub fn start(
+        shards: usize,
+        ingest: IngestConfig,
+        shard: &ShardConfig,
+        state: &Arc<State>,
+        helpers: Helpers,
+    ) -> io::Result<Self> {
+        let mut polls = (0..shards).map(|_| ThreadPoll::new()).collect::<io::Result<Vec<_>>>()?;
+        let (senders, inboxes): (Vec<_>, Vec<_>) = polls.iter().map(|own| own.alarm.inbox()).unzip();
+        let ports: Vec<_> = senders.into_iter().map(ShardPort::new).collect();
+        let fanout = Arc::new(Fanout::new(&ports));
+        if shards > 1 {
+            polls.push(ThreadPoll::new()?);
+        }
+        // Ingest's own poll, or the one that it shares with the only shard.
+        let ingest_poll = &polls[polls.len() - 1];
+        let (to_ingest, ingest_inbox) = ingest_poll.alarm.inbox();
+        let registry = ingest_poll.poll.registry().try_clone()?;
+        let ingest = Ingest::new(registry, ingest_inbox, ingest, ports.clone(), Arc::clone(state), helpers);
+        let links = |id: usize| Links {
+            id,
+            wishes: ingest::wishes(&to_ingest),
+            replay_budget: Arc::clone(&ports[id].replay_budget),
+            state: Arc::clone(state),
+            load: fanout.load(id),
+        };
+        let mut threads = Threads { shards: Vec::new(), ingest: None, to_ingest: to_ingest.clone() };
+        let mut ingest = Some(ingest);
+        if shards > 1
+            && let (Some(own), Some(ingest)) = (polls.pop(), ingest.take())
+        {
+            let thread = Builder::new().name("ingest".to_owned());
+            threads.ingest = Some(thread.spawn(move || run_ingest(own, ingest))?);
+        }
+        for (id, (own, inbox)) in polls.into_iter().zip(inboxes).enumerate() {
+            let registry = own.poll.registry().try_clone()?;
+            let (config, links, ingest) = (shard.clone(), links(id), ingest.take());
+            // A shard can't be sent to another thread: it begins on its own.
+            let run = move || {
+                let shard = Shard::start(registry, config, links);
+                match ingest {
+                    Some(ingest) => run_both(own, ingest, &inbox, shard),
+                    None => run_shard(own, &inbox, shard),
+                }
+            };
+            threads.shards.push(Builder::new().name(format!("shard-{id}")).spawn(run)?);
+        }
+        Ok(Self { fanout, ingest: to_ingest, threads })
+    }
+}
+
+impl Threads {
+    /// Waits for the shards to end, which they do when they are drained, and then ends ingest: events flow until the last client
+    /// has gone. Returns how many clients had to be cut off. Blocks.
+    pub fn join(self) -> usize {
+        let end = |thread: JoinHandle<usize>| thread.join().unwrap_or_else(|panic| resume_unwind(panic));
+        let cut_off = self.shards.into_iter().map(end).sum();
+        // Ingest that shares the shard's thread has ended with it.
+        let _ = self.to_ingest.send(Command::Stop, 0);
+        if let Some(ingest) = self.ingest {
+            // A panic of the thread has been reported already.
+            let _ = ingest.join();
+        }
+        cut_off
+    }
+}
+
+impl ThreadPoll {
+    fn new() -> io::Result<Self> {
+        let poll = Poll::new()?;
+        Ok(Self { alarm: Alarm::new(&poll)?, poll, events: Events::with_capacity(EVENTS_MAX) })
+    }
+}
+
+/// Runs ingest until it is told to end.
+fn run_ingest(own: ThreadPoll, mut ingest: Ingest) {
+    let ThreadPoll { mut poll, alarm, mut events } = own;
+    loop {
+        let early = match alarm.sleep(&mut poll, &mut events, ingest.sleep_time(), || ingest.pop()) {
+            Ok(early) => early,
+            Err(error) => return tracing::error!(%error, "poll failed: ingest ends"),
+        };
+        if let Some(event) = events.iter().find(|event| event.token() == LINK) {
+            ingest.link_ready(event.is_read_closed());
+        }
+        if ingest.turn(early).is_break() {
+            return;
+        }
+    }
+}
+
+/// Runs a shard until it is drained; returns how many clients were cut off.
+fn run_shard(own: ThreadPoll, inbox: &Inbox<ToShard>, mut shard: Shard) -> usize {
+    let ThreadPoll { mut poll, alarm, mut events } = own;
+    while !shard.is_drained() {
+        let early = match alarm.sleep(&mut poll, &mut events, shard.sleep_time(), || inbox.pop()) {
+            Ok(early) => early,
+            Err(error) => {
+                tracing::error!(%error, "poll failed: the shard ends");
+                break;
+            }
+        };
+        take_turn(&mut shard, inbox, early, &events);
+    }
+    shard.clients()
+}
+
+/// What was found in an inbox before a sleep.
+enum Early {
+    ForIngest(Command),
+    ForShard(ToShard),
+}
+
+/// Runs ingest and the only shard until the shard is drained; returns how many clients were cut off.
+fn run_both(own: ThreadPoll, mut ingest: Ingest, inbox: &Inbox<ToShard>, mut shard: Shard) -> usize {
+    let ThreadPoll { mut poll, alarm, mut events } = own;
+    let nothing = Events::with_capacity(1);
+    while !shard.is_drained() {
+        let timeout = ingest.sleep_time().min(shard.sleep_time());
+        let early = || ingest.pop().map(Early::ForIngest).or_else(|| inbox.pop().map(Early::ForShard));
+        let (for_ingest, for_shard) = match alarm.sleep(&mut poll, &mut events, timeout, early) {
+            Ok(Some(Early::ForIngest(command))) => (Some(command), None),
+            Ok(Some(Early::ForShard(command))) => (None, Some(command)),
+            Ok(None) => (None, None),
+            Err(error) => {
+                tracing::error!(%error, "poll failed: the shard and ingest end");
+                break;
+            }
+        };
+        if let Some(event) = events.iter().find(|event| event.token() == LINK) {
+            ingest.link_ready(event.is_read_closed());
+        }
+        if ingest.turn(for_ingest).is_break() {
+            break;
+        }
+        take_turn(&mut shard, inbox, for_shard, &events);
+        // What the shard has asked is answered before the next sleep, so a request costs no wake-up.
+        for _ in 0..ANSWERS_PER_TURN {
+            let Some(wish) = ingest.pop() else { break };
+            if ingest.turn(Some(wish)).is_break() {
+                break;
+            }
+            take_turn(&mut shard, inbox, None, &nothing);
+        }
+    }
+    shard.clients()
+}
+
+/// Has a shard take a turn with all that its inbox has, `early` first.
+fn take_turn(shard: &mut Shard, inbox: &Inbox<ToShard>, early: Option<ToShard>, events: &Events) {
+    let told = early.into_iter().chain(std::iter::from_fn(|| inbox.pop()));
+    let told = told.inspect(|command| inbox.consumed(command.event_bytes()));
+    let of_shard = events.iter().filter(|event| event.token() != WAKER && event.token() != LINK);
+    shard.turn(told, of_shard.map(Into::into));
+}
