@@ -116,8 +116,10 @@ pub const MAX_MESSAGE_DEFAULT_BYTES: usize = 64 * KIB;
 pub const MAX_MESSAGE_MIN_BYTES: usize = 512;
 /// Most that `MAX_MESSAGE_SIZE` may be: one client may make us hold so much of an unfinished message.
 pub const MAX_MESSAGE_MAX_BYTES: usize = 16 * MIB;
-/// Most that `MAX_MESSAGES_PER_SECOND` may be; 0 is off.
-pub const MESSAGES_PER_SECOND_MAX: u64 = 1_000_000;
+/// Most that a rate may count: with the shortest time, [`RATE_PER_MIN`], that is one a microsecond, which is what clocks tell.
+pub const RATE_COUNT_MAX: u32 = 1_000_000;
+/// The shortest time that a rate may be for; the longest is [`TIME_MAX_MS`].
+pub const RATE_PER_MIN: Duration = Duration::from_secs(1);
 
 // --- Heartbeat and patience ---
 

@@ -1,27 +1,77 @@
-//! How fast one client may send messages (`MAX_MESSAGES_PER_SECOND`). Pure; the clock comes in as milliseconds.
+//! How often something may be done, and who has how much of it left. Pure; the clock comes in as microseconds.
 
-/// One client's allowance, as the generic cell rate algorithm keeps it: the time at which it would be whole again.
-/// A second's worth may be used at once.
+use std::fmt;
+use std::num::NonZeroU32;
+use std::time::Duration;
+
+/// So many times in so long: `100/1m`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Rate {
+    count: NonZeroU32,
+    per: Duration,
+}
+
+impl Rate {
+    /// `None` if either is zero: that is no rate, but nothing or no limit at all.
+    pub const fn new(count: u32, per: Duration) -> Option<Self> {
+        match NonZeroU32::new(count) {
+            Some(count) if !per.is_zero() => Some(Self { count, per }),
+            _ => None,
+        }
+    }
+
+    /// How many times; all of them may follow each other at once.
+    pub const fn count(self) -> u32 {
+        self.count.get()
+    }
+
+    /// In how long.
+    pub const fn per(self) -> Duration {
+        self.per
+    }
+
+    /// After how many nanoseconds there is room for one more, at least 1.
+    fn one_ns(self) -> u64 {
+        let per_ns = u64::try_from(self.per.as_nanos()).unwrap_or(u64::MAX);
+        (per_ns / u64::from(self.count.get())).max(1)
+    }
+}
+
+/// In words: `100 a minute`, `100 in 15 minutes`.
+impl fmt::Display for Rate {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} ", self.count)?;
+        match self.per.as_millis() {
+            1_000 => f.write_str("a second"),
+            60_000 => f.write_str("a minute"),
+            3_600_000 => f.write_str("an hour"),
+            ms if ms.is_multiple_of(3_600_000) => write!(f, "in {} hours", ms / 3_600_000),
+            ms if ms.is_multiple_of(60_000) => write!(f, "in {} minutes", ms / 60_000),
+            ms if ms.is_multiple_of(1_000) => write!(f, "in {} seconds", ms / 1_000),
+            ms => write!(f, "in {ms} milliseconds"),
+        }
+    }
+}
+
+/// What somebody has left of a rate, as the generic cell rate algorithm keeps it: the time at which it would be whole again.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Allowance {
-    whole_at_us: u64,
+    whole_at_ns: u64,
 }
 
 impl Allowance {
-    /// Takes one message off. `Err` holds the whole seconds after which there is room again.
+    /// Takes one off. `Err` holds the whole seconds after which there is room again.
     ///
     /// # Errors
-    /// When the client has sent more than `per_second` messages in a second. `per_second` = 0 allows any rate.
-    pub fn take(&mut self, per_second: u32, now_us: u64) -> Result<(), u64> {
-        if per_second == 0 {
-            return Ok(());
-        }
-        let one_us = 1_000_000 / u64::from(per_second).min(1_000_000);
-        let whole_at_us = self.whole_at_us.max(now_us) + one_us;
-        match (whole_at_us - now_us).checked_sub(1_000_000) {
-            Some(over_us @ 1..) => Err(over_us.div_ceil(1_000_000)),
+    /// When there is nothing left; what is refused takes nothing off.
+    pub fn take(&mut self, rate: Rate, now_us: u64) -> Result<(), u64> {
+        let now_ns = now_us.saturating_mul(1_000);
+        let one_ns = rate.one_ns();
+        let whole_at_ns = self.whole_at_ns.max(now_ns).saturating_add(one_ns);
+        match (whole_at_ns - now_ns).checked_sub(one_ns.saturating_mul(u64::from(rate.count()))) {
+            Some(over_ns @ 1..) => Err(over_ns.div_ceil(1_000_000_000)),
             _ => {
-                self.whole_at_us = whole_at_us;
+                self.whole_at_ns = whole_at_ns;
                 Ok(())
             }
         }
@@ -30,19 +80,93 @@ impl Allowance {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
+    const SECOND: Duration = Duration::from_secs(1);
+    const MINUTE: Duration = Duration::from_secs(60);
+
     #[test]
-    fn a_second_s_worth_at_once_then_the_rate() {
+    fn the_whole_count_at_once_then_the_rate() {
+        let rate = Rate::new(10, SECOND).unwrap();
         let mut allowance = Allowance::default();
         let now_us = 5_000_000;
         for _ in 0..10 {
-            assert_eq!(allowance.take(10, now_us), Ok(()));
+            assert_eq!(allowance.take(rate, now_us), Ok(()));
         }
-        assert_eq!(allowance.take(10, now_us), Err(1));
-        assert_eq!(allowance.take(10, now_us + 100_000), Ok(()));
-        assert_eq!(allowance.take(10, now_us + 100_000), Err(1));
-        assert_eq!(allowance.take(10, now_us + 10_000_000), Ok(()));
-        assert_eq!(Allowance::default().take(0, 0), Ok(()));
+        assert_eq!(allowance.take(rate, now_us), Err(1));
+        assert_eq!(allowance.take(rate, now_us + 100_000), Ok(()));
+        assert_eq!(allowance.take(rate, now_us + 100_000), Err(1));
+        assert_eq!(allowance.take(rate, now_us + 10_000_000), Ok(()));
+    }
+
+    #[test]
+    fn whoever_is_refused_is_told_when_to_come_back() {
+        let rate = Rate::new(3, MINUTE).unwrap();
+        let mut allowance = Allowance::default();
+        for _ in 0..3 {
+            assert_eq!(allowance.take(rate, 0), Ok(()));
+        }
+        assert_eq!(allowance.take(rate, 0), Err(20));
+        assert_eq!(allowance.take(rate, 19_000_001), Err(1));
+        assert_eq!(allowance.take(rate, 20_000_000), Ok(()));
+    }
+
+    #[test]
+    fn a_rate_is_told_as_it_was_set() {
+        let words = [
+            (3, 1_000, "3 a second"),
+            (100, 60_000, "100 a minute"),
+            (10, 3_600_000, "10 an hour"),
+            (100, 900_000, "100 in 15 minutes"),
+            (5, 90_000, "5 in 90 seconds"),
+            (5, 1_500, "5 in 1500 milliseconds"),
+            (1, 86_400_000, "1 in 24 hours"),
+        ];
+        for (count, ms, text) in words {
+            assert_eq!(Rate::new(count, Duration::from_millis(ms)).unwrap().to_string(), text);
+        }
+        assert_eq!((Rate::new(0, SECOND), Rate::new(1, Duration::ZERO)), (None, None));
+    }
+
+    /// A bucket that holds `count` and gets one back each `per / count`.
+    struct Bucket {
+        full_ns: u64,
+        level_ns: u64,
+        at_us: u64,
+    }
+
+    impl Bucket {
+        fn take(&mut self, rate: Rate, now_us: u64) -> bool {
+            self.level_ns = self.full_ns.min(self.level_ns + (now_us - self.at_us) * 1_000);
+            self.at_us = now_us;
+            let is_enough = self.level_ns >= rate.one_ns();
+            self.level_ns -= if is_enough { rate.one_ns() } else { 0 };
+            is_enough
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn it_is_a_bucket_that_fills_again(
+            count in 1u32..1_000,
+            per_ms in 1_000u64..3_600_000,
+            waits_us in prop::collection::vec(prop_oneof![Just(0), 0u64..1_000, 0u64..10_000_000], 1..300),
+        ) {
+            let rate = Rate::new(count, Duration::from_millis(per_ms)).unwrap();
+            let full_ns = rate.one_ns() * u64::from(count);
+            let mut bucket = Bucket { full_ns, level_ns: full_ns, at_us: 0 };
+            let (mut allowance, mut now_us) = (Allowance::default(), 0);
+            for wait_us in waits_us {
+                now_us += wait_us;
+                let taken = allowance.take(rate, now_us);
+                prop_assert_eq!(taken.is_ok(), bucket.take(rate, now_us), "at {}", now_us);
+                if let Err(seconds) = taken {
+                    let mut later = allowance;
+                    prop_assert!(later.take(rate, now_us + seconds * 1_000_000).is_ok(), "after {} s", seconds);
+                }
+            }
+        }
     }
 }

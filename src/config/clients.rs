@@ -1,12 +1,13 @@
 //! What one client may do.
 
-use std::num::NonZeroUsize;
+use std::time::Duration;
 
 use super::setting::{Group, Preset, Setting, Unit, Value, Zero};
 use crate::limits::{
     MAX_MESSAGE_DEFAULT_BYTES, MAX_MESSAGE_MAX_BYTES, MAX_MESSAGE_MIN_BYTES, MAX_SYMBOLS_DEFAULT,
-    MAX_SYMBOLS_MAX, MESSAGES_PER_SECOND_MAX,
+    MAX_SYMBOLS_MAX,
 };
+use crate::rate::Rate;
 
 /// What one client may do.
 #[derive(Debug, Clone)]
@@ -17,8 +18,8 @@ pub struct Clients {
     pub allow_wildcard: bool,
     /// `MAX_MESSAGE_SIZE`.
     pub max_message_bytes: usize,
-    /// `MAX_MESSAGES_PER_SECOND`; `None` = no limit.
-    pub max_messages_per_second: Option<NonZeroUsize>,
+    /// `MESSAGE_RATE_LIMIT`; `None` = no limit.
+    pub message_rate_limit: Option<Rate>,
 }
 
 impl Default for Clients {
@@ -27,7 +28,7 @@ impl Default for Clients {
             max_symbols_per_client: MAX_SYMBOLS_DEFAULT as usize,
             allow_wildcard: true,
             max_message_bytes: MAX_MESSAGE_DEFAULT_BYTES,
-            max_messages_per_second: None,
+            message_rate_limit: None,
         }
     }
 }
@@ -66,14 +67,15 @@ pub(super) const GROUP: Group = Group {
             show: |config, unit| config.clients.max_message_bytes.show(unit),
         },
         Setting {
-            env: "MAX_MESSAGES_PER_SECOND",
-            flag: "max-messages-per-second",
-            unit: Unit::Number { min: 1, max: MESSAGES_PER_SECOND_MAX },
+            env: "MESSAGE_RATE_LIMIT",
+            flag: "message-rate-limit",
+            unit: Unit::Rate { bare_per: Duration::from_secs(60) },
             zero: Zero::Off,
             preset: Preset::Fixed,
-            help: "Messages that one client may send a second; more are answered RATE_LIMIT_EXCEEDED.",
-            set: |config, given| given.store(&mut config.clients.max_messages_per_second),
-            show: |config, unit| config.clients.max_messages_per_second.show(unit),
+            help: "Messages that one client may send, such as `100/1m`; all of them may come at once. More are answered \
+                   RATE_LIMIT_EXCEEDED, and a hundred such answers in a row end the connection with 1008.",
+            set: |config, given| given.store(&mut config.clients.message_rate_limit),
+            show: |config, unit| config.clients.message_rate_limit.show(unit),
         },
     ],
 };

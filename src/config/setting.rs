@@ -4,7 +4,9 @@ use std::num::NonZeroUsize;
 use std::time::Duration;
 
 use super::Config;
-use super::units::{self, Period, show_size, show_time};
+use super::units::{self, Period, show_rate, show_size, show_time};
+use crate::limits::{RATE_COUNT_MAX, RATE_PER_MIN, TIME_MAX_MS};
+use crate::rate::Rate;
 
 /// One setting: an environment variable and a flag of the same meaning.
 #[derive(Debug)]
@@ -59,6 +61,11 @@ pub enum Unit {
         min_ms: u64,
         /// Most, in milliseconds.
         max_ms: u64,
+    },
+    /// So many times in so long: `100/1m`.
+    Rate {
+        /// What a bare number is for.
+        bare_per: Duration,
     },
     /// One of a few words.
     Choice(&'static [&'static str]),
@@ -144,6 +151,11 @@ impl Unit {
                 let [min, max] = [min_ms, max_ms].map(|ms| show_time(Duration::from_millis(ms)));
                 format!("a time from {min} to {max}, such as 500 (milliseconds), 30s or 5m")
             }
+            Self::Rate { bare_per } => {
+                let [per, min, max] =
+                    [bare_per, RATE_PER_MIN, Duration::from_millis(TIME_MAX_MS)].map(show_time);
+                format!("1 to {RATE_COUNT_MAX} in {min} to {max}, such as 100/1m, 10/1h or 100 (in {per})")
+            }
             Self::Choice(words) => words.join(" or "),
             Self::Text(what) | Self::Secret(what) => what.to_owned(),
             Self::Switch => "true or false".to_owned(),
@@ -164,6 +176,7 @@ impl Unit {
             Self::Number { .. } => "N",
             Self::Bytes { .. } => "SIZE",
             Self::Time { .. } => "TIME",
+            Self::Rate { .. } => "RATE",
             Self::Choice(_) => "WORD",
             Self::Text(_) | Self::Secret(_) => "TEXT",
             Self::Switch => "BOOL",
@@ -209,7 +222,9 @@ impl Given<'_> {
             Unit::Time { min_ms, max_ms } => {
                 (units::time(self.text)?.as_millis().try_into().ok()?, min_ms, max_ms)
             }
-            Unit::Choice(_) | Unit::Text(_) | Unit::Secret(_) | Unit::Switch => return None,
+            Unit::Rate { .. } | Unit::Choice(_) | Unit::Text(_) | Unit::Secret(_) | Unit::Switch => {
+                return None;
+            }
         };
         let is_allowed =
             if value == 0 { may_be_zero(self.setting.zero) } else { (min..=max).contains(&value) };
@@ -262,6 +277,24 @@ impl Value for Option<Period> {
 
     fn show(&self, unit: &Unit) -> String {
         unit.show(self.map_or(0, |period| period.get().as_millis() as u64))
+    }
+}
+
+/// `None` = off.
+impl Value for Option<Rate> {
+    fn read(given: &Given<'_>) -> Option<Self> {
+        let Unit::Rate { bare_per } = given.setting.unit else { return None };
+        let (count, per) = units::rate(given.text, bare_per)?;
+        if count == 0 {
+            return (given.setting.zero == Zero::Off).then_some(None);
+        }
+        let count = u32::try_from(count).ok().filter(|count| *count <= RATE_COUNT_MAX)?;
+        let is_allowed = (RATE_PER_MIN..=Duration::from_millis(TIME_MAX_MS)).contains(&per);
+        is_allowed.then(|| Rate::new(count, per))
+    }
+
+    fn show(&self, unit: &Unit) -> String {
+        self.map_or_else(|| unit.show(0), show_rate)
     }
 }
 

@@ -1,4 +1,4 @@
-//! How people write numbers, sizes and times, and how they are shown. Pure; the tools take the same units.
+//! How people write numbers, sizes, times and rates, and how they are shown. Pure; the tools take the same units.
 //!
 //! The number may have a fraction where the result is whole: `1.5m` is 90 seconds, `1.5ms` is nothing that can be set. Blanks
 //! around number and unit don't count, nor does the case of a unit.
@@ -6,6 +6,7 @@
 use std::time::Duration;
 
 use crate::limits::{KIB, MIB};
+use crate::rate::Rate;
 
 /// The units of a size, each in bytes; powers of 1024.
 const SIZES: [(&str, u64); 11] = [
@@ -42,6 +43,14 @@ pub fn time(text: &str) -> Option<Duration> {
     quantity(text, &TIMES).map(Duration::from_millis)
 }
 
+/// How many times in how long: `100/1m`. A bare number is for `bare_per`.
+pub fn rate(text: &str, bare_per: Duration) -> Option<(u64, Duration)> {
+    match text.split_once('/') {
+        Some((count, per)) => Some((number(count)?, time(per)?)),
+        None => Some((number(text)?, bare_per)),
+    }
+}
+
 /// Shows a size in the largest unit that leaves a whole number, as [`size`] takes it.
 pub fn show_size(bytes: u64) -> String {
     let units = [("GiB", 1024 * MIB as u64), ("MiB", MIB as u64), ("KiB", KIB as u64)];
@@ -54,6 +63,15 @@ pub fn show_time(time: Duration) -> String {
     let ms = u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
     let units = [("h", 3_600_000), ("m", 60_000), ("s", 1_000)];
     show(ms, if ms == 60_000 { &units[2..] } else { &units }, "ms")
+}
+
+/// Shows a rate as [`rate`] takes it.
+pub fn show_rate(rate: Rate) -> String {
+    let per = match rate.per().as_millis() {
+        60_000 => "1m".to_owned(),
+        _ => show_time(rate.per()),
+    };
+    format!("{}/{per}", rate.count())
 }
 
 fn show(number: u64, units: &[(&str, u64)], smallest: &str) -> String {
@@ -168,6 +186,30 @@ mod tests {
         assert_eq!(sizes.map(show_size), ["0", "1", "1000", "1KiB", "64KiB", "4MiB", "4194305", "3GiB"]);
     }
 
+    #[test]
+    fn rates_are_so_many_in_so_long() {
+        let minute = Duration::from_secs(60);
+        let read = |text| rate(text, minute).map(|(count, per)| (count, per.as_secs()));
+        for (text, expected) in [
+            ("100/1m", (100, 60)),
+            ("10/1h", (10, 3_600)),
+            ("7 / 15 m", (7, 900)),
+            ("100", (100, 60)),
+            ("0", (0, 60)),
+        ] {
+            assert_eq!(read(text), Some(expected), "{text}");
+        }
+        for bad in
+            ["", "/", "100/", "/1m", "100/m", "1.5/1m", "-1/1m", "100/1m/1s", "100 per minute", "100/1d"]
+        {
+            assert_eq!(read(bad), None, "{bad}");
+        }
+        for text in ["100/1m", "10/1h", "100/15m", "3/1s", "5/90s", "1/1500ms"] {
+            let (count, per) = rate(text, minute).unwrap();
+            assert_eq!(show_rate(Rate::new(count as u32, per).unwrap()), text);
+        }
+    }
+
     proptest! {
         #[test]
         fn what_is_shown_is_read_as_the_same(number in 0u64..1 << 50) {
@@ -186,7 +228,7 @@ mod tests {
 
         #[test]
         fn any_text_is_read_or_refused(text in ".*") {
-            let _ = (number(&text), size(&text), time(&text));
+            let _ = (number(&text), size(&text), time(&text), rate(&text, Duration::ZERO));
         }
     }
 }

@@ -56,6 +56,7 @@ use crate::bus::{Feed, ReplayBudget, ToShard, WishSender};
 use crate::metrics::ShardMetrics;
 use crate::protocol::request::Offer;
 use crate::protocol::terms::SlowClientPolicy;
+use crate::rate::Rate;
 use crate::state::State;
 
 /// A shard takes a turn at least so often, so that health can tell an idle one from one that is stuck.
@@ -74,8 +75,8 @@ pub struct ShardConfig {
     pub max_opened_topics: usize,
     /// `MAX_MESSAGE_SIZE`.
     pub max_message_bytes: usize,
-    /// `MAX_MESSAGES_PER_SECOND`; 0 = no limit.
-    pub max_messages_per_second: u32,
+    /// `MESSAGE_RATE_LIMIT`; `None` = no limit.
+    pub message_rate: Option<Rate>,
     /// `MAX_OUTBOX_BYTES`.
     pub max_outbox_bytes: u32,
     /// `SLOW_CLIENT_POLICY`.

@@ -112,7 +112,7 @@ fn shard_config(config: &Config) -> ShardConfig {
         max_symbols: config.clients.max_symbols_per_client,
         max_opened_topics: limits::OPENED_TOPICS_MAX.max(last_value_topics),
         max_message_bytes: config.clients.max_message_bytes,
-        max_messages_per_second: config.clients.max_messages_per_second.map_or(0, |most| most.get() as u32),
+        message_rate: config.clients.message_rate_limit,
         // At most 1 GiB, see `limits::MAX_OUTBOX_MAX_BYTES`.
         max_outbox_bytes: config.delivery.max_outbox_bytes.try_into().unwrap_or(u32::MAX / 2),
         slow_client_policy: config.delivery.slow_client_policy,

@@ -16,7 +16,7 @@ pub enum ErrorCode {
     UnknownAction,
     /// The client would hold more symbols than `MAX_SYMBOLS_PER_CLIENT`.
     SymbolLimitExceeded,
-    /// The client sends messages faster than `MAX_MESSAGES_PER_SECOND`.
+    /// The client sends messages faster than `MESSAGE_RATE_LIMIT`.
     RateLimitExceeded,
     /// The message is longer than `MAX_MESSAGE_SIZE`.
     MessageTooLarge,

@@ -2,10 +2,11 @@
 
 use crate::support::{Client, Redis, TestGateway};
 use futures_util::SinkExt;
-use std::num::NonZeroUsize;
+use std::time::Duration;
 use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 use tokio_tungstenite::tungstenite::protocol::{CloseFrame, frame::Frame};
+use ws_gateway::rate::Rate;
 
 async fn ending_of(client: &mut Client) -> u16 {
     let (code, reason) = client.ending().await.expect("a close frame");
@@ -69,9 +70,10 @@ async fn broken_frames_and_bad_text() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_rate_broken_again_and_again() {
     let redis = Redis::start().await;
-    let gateway =
-        TestGateway::on(&redis, |config| config.clients.max_messages_per_second = NonZeroUsize::new(10))
-            .await;
+    let gateway = TestGateway::on(&redis, |config| {
+        config.clients.message_rate_limit = Rate::new(10, Duration::from_secs(1));
+    })
+    .await;
     let mut client = gateway.client().await;
     for n in 0..12 {
         client.send(format!(r#"{{"action":"ping","id":{n}}}"#)).await;

@@ -8,12 +8,12 @@
 //! 6.6.1).
 
 use std::fmt::Write as _;
-use std::num::NonZeroUsize;
 
 use crate::support::{PATIENCE, Redis, TestGateway, http, raw, trade};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use ws_gateway::config::Config;
+use ws_gateway::rate::Rate;
 
 const RECORDED: &str = include_str!("golden_bytes.txt");
 
@@ -135,7 +135,7 @@ async fn ends(redis: &Redis, tape: &mut String) {
 async fn limits(redis: &Redis, tape: &mut String) {
     let low = gateway(redis, |config| {
         config.clients.max_message_bytes = 1_000;
-        config.clients.max_messages_per_second = NonZeroUsize::new(3);
+        config.clients.message_rate_limit = Rate::new(3, std::time::Duration::from_secs(1));
         config.clients.max_symbols_per_client = 1;
     })
     .await;

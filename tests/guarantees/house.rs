@@ -30,7 +30,7 @@ the control side, which starts, accepts, tells and stops
     signals:
     stats: state
     healthcheck: limits
-    config: limits market origin protocol
+    config: limits market origin protocol rate
     logging: config escape limits
     http: accept admission backoff bus config limits logging market metrics origin protocol state transport
     broker: accept backoff ingest limits resp

@@ -41,6 +41,7 @@ mod last_value_key_in_a_cluster;
 mod log_lines_cannot_be_forged;
 mod max_rate;
 mod memory_is_bounded;
+mod message_rate_is_limited;
 mod metrics_come_in_two_formats;
 mod nginx_directives_are_explained;
 mod nothing_else_has_to_be_installed;

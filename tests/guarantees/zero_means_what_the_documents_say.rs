@@ -85,6 +85,6 @@ fn what_is_off_is_nothing_at_all() {
     assert_eq!(config.history.last_value_max_topics, None);
     assert_eq!(config.history.replay_events_per_topic, None);
     assert_eq!(config.history.replay_max_bytes, None);
-    assert_eq!(config.clients.max_messages_per_second, None);
+    assert_eq!(config.clients.message_rate_limit, None);
     assert_eq!(config.process.drain_timeout, Duration::from_secs(10), "zero is no way to turn it off");
 }

@@ -10,6 +10,7 @@ use crate::market::{Name, Subject, Symbol};
 use crate::protocol::refusal::{ErrorCode, Refusal};
 use crate::protocol::reply::Reply;
 use crate::protocol::request::{Action, Id, Request, Selection, Subscribe};
+use crate::rate::Rate;
 use crate::websocket::close::CloseCode;
 
 /// Requests refused for their rate, in a row, after which the client is closed (1008).
@@ -19,9 +20,10 @@ impl Shard {
     /// Answers a message of a client, unless it comes faster than the client may send.
     pub(super) fn answer(&mut self, key: ConnKey, message: Result<Request, Refusal>) {
         let Some(conn) = self.conns.get_mut(key) else { return };
-        let taken = conn.allowance.take(self.config.max_messages_per_second, self.clocks.now.us);
-        if let Err(retry_after_s) = taken {
-            return self.refuse_rate(key, retry_after_s, message);
+        if let Some(rate) = self.config.message_rate
+            && let Err(retry_after_s) = conn.allowance.take(rate, self.clocks.now.us)
+        {
+            return self.refuse_rate(key, rate, retry_after_s, message);
         }
         conn.rate_strikes = 0;
         match message {
@@ -146,9 +148,15 @@ impl Shard {
         queued.collect()
     }
 
-    fn refuse_rate(&mut self, key: ConnKey, retry_after_s: u64, message: Result<Request, Refusal>) {
+    fn refuse_rate(
+        &mut self,
+        key: ConnKey,
+        rate: Rate,
+        retry_after_s: u64,
+        message: Result<Request, Refusal>,
+    ) {
         let id = message.map_or_else(|refusal| refusal.id, |request| request.id);
-        let text = format!("Too many messages: at most {} a second", self.config.max_messages_per_second);
+        let text = format!("Too many messages: at most {rate}");
         let refusal = Refusal {
             retry_after_s: Some(retry_after_s),
             id,

@@ -35,7 +35,7 @@ fn config() -> ShardConfig {
         max_symbols: 100,
         max_opened_topics: 1_000,
         max_message_bytes: 4_096,
-        max_messages_per_second: 0,
+        message_rate: None,
         max_outbox_bytes: 4_096,
         slow_client_policy: SlowClientPolicy::Skip,
         max_backlog_bytes: 1 << 20,

@@ -1,0 +1,38 @@
+//! A client sends no more messages than MESSAGE_RATE_LIMIT allows: the whole count may come at once, bad messages count too, what
+//! is too much is refused by name, and other clients have a count of their own.
+
+use std::time::Duration;
+
+use serde_json::json;
+use ws_gateway::rate::Rate;
+
+use crate::support::{Redis, TestGateway};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn and_a_refusal_names_the_limit() {
+    let redis = Redis::start().await;
+    let gateway = TestGateway::on(&redis, |config| {
+        config.clients.message_rate_limit = Rate::new(3, Duration::from_secs(3_600));
+    })
+    .await;
+    let mut client = gateway.client().await;
+    for (message, answer) in [
+        (r#"{"action":"ping","id":1}"#, "pong"),
+        (r#"{"action":"subscribe","symbols":["AAPL"]}"#, "success"),
+        ("no JSON", "error"),
+    ] {
+        client.send(message).await;
+        assert_eq!(client.json().await["type"], answer, "{message}");
+    }
+    client.send(r#"{"action":"ping","id":4}"#).await;
+    let refusal = client.json().await;
+    assert_eq!(refusal["code"], "RATE_LIMIT_EXCEEDED");
+    assert_eq!(refusal["message"], "Too many messages: at most 3 an hour");
+    assert_eq!(refusal["id"], 4);
+    let retry_after_s = refusal["retryAfter"].as_u64().expect("whole seconds");
+    assert!((1..=1_200).contains(&retry_after_s), "{retry_after_s}: one is free again after 20 minutes");
+
+    let mut other = gateway.client().await;
+    other.send(r#"{"action":"ping","id":1}"#).await;
+    assert_eq!(other.json().await["type"], json!("pong"));
+}
