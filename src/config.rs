@@ -17,13 +17,16 @@ pub mod upstream;
 
 mod cli;
 mod documents;
+mod env_file;
 mod open_files;
 mod redact;
 mod setting;
+mod sources;
 mod values;
 
 use std::ffi::OsString;
 use std::net::{Ipv4Addr, SocketAddr};
+use std::path::Path;
 
 pub use self::cli::{Action, ConfigError};
 use self::clients::Clients;
@@ -37,7 +40,8 @@ use self::process::Process;
 pub use self::redact::redact_url;
 use self::server::Server;
 use self::setting::Given;
-pub use self::setting::{Group, Preset, Setting, Unit, Zero};
+pub use self::setting::{Alias, Group, Preset, Setting, Unit, Zero};
+use self::sources::Sources;
 pub use self::upstream::{Embedded, Upstream};
 use crate::limits::{FRAME_OVERHEAD_MAX_BYTES, connections_for};
 pub use crate::protocol::terms::SlowClientPolicy;
@@ -104,21 +108,18 @@ impl Config {
     where
         A: Into<OsString> + Clone,
     {
-        let file = cli::read_dotenv(".env".as_ref())?;
-        let env = |name: &str| {
-            let own = std::env::var_os(name).filter(|value| !value.is_empty());
-            own.or_else(|| file.get(name).map(OsString::from))
-        };
-        Self::resolve(args, env, raise_open_file_limit())
+        let file = Some(Path::new(".env"));
+        Self::resolve(args, |name| std::env::var_os(name), file, raise_open_file_limit())
     }
 
-    /// As [`Config::from_args_and_env`], with the environment and the open-file limit given.
+    /// As [`Config::from_args_and_env`], with the environment, the file (`None` = none) and the open-file limit given.
     ///
     /// # Errors
     /// The same.
     pub fn resolve<A>(
         args: impl IntoIterator<Item = A>,
         env: impl Fn(&str) -> Option<OsString>,
+        file: Option<&Path>,
         open_files: u64,
     ) -> Result<Self, ConfigError>
     where
@@ -128,13 +129,17 @@ impl Config {
         let mut config = Self { action: line.action(), ..Self::default() };
         config.server.max_connections = connections_for(open_files);
         config.server.open_files = open_files;
+        let mut sources = Sources::new(line, &env, file);
         for setting in settings() {
-            let Some((source, text)) = line.value(setting, &env)? else { continue };
+            let Some(found) = sources.setting(setting)? else { continue };
+            let text = found.alias.map_or_else(|| found.text.clone(), |alias| alias.value(&found.text));
             let given = Given { setting, text: &text };
             if (setting.set)(&mut config, &given).is_none() {
-                return Err(ConfigError::bad_value(&source, setting, &text));
+                return Err(ConfigError::bad_value(&found, setting));
             }
         }
+        upstream::take_parts(&mut config.upstream, &mut sources)?;
+        config.warnings = sources.warnings;
         config.relate()?;
         Ok(config)
     }

@@ -1,11 +1,10 @@
-//! The command line and `.env`, and how what is wrong with them is said.
+//! The command line, and how what is wrong with a value is said.
 
-use std::collections::HashMap;
 use std::ffi::OsString;
-use std::path::Path;
 
 use clap::{Arg, ArgAction, ArgGroup, ArgMatches, Command};
 
+use super::sources::{Found, NOT_SHOWN};
 use super::units::show_size;
 use super::{GROUPS, Setting, Unit, redact_url};
 
@@ -56,25 +55,37 @@ pub enum ConfigError {
         /// What is allowed.
         allowed: String,
     },
-    /// `.env` exists and can't be read.
-    #[error("{path}: {problem}")]
-    DotEnv {
-        /// The file.
-        path: String,
-        /// What is wrong with it, without the line's value.
-        problem: String,
+    /// A value can't be read at all.
+    #[error("{source_name}: the value can't be taken: {reason}")]
+    Unreadable {
+        /// The flag or the variable.
+        source_name: String,
+        /// What is wrong with it.
+        reason: &'static str,
     },
 }
 
 impl ConfigError {
     /// A value outside of what `setting` allows.
-    pub(super) fn bad_value(source: &str, setting: &Setting, text: &str) -> Self {
+    pub(super) fn bad_value(found: &Found, setting: &Setting) -> Self {
         let value = match setting.unit {
-            _ if setting.env == "REDIS_URL" => format!("{:?}", redact_url(text)),
-            Unit::Secret(_) => "the value (not shown)".to_owned(),
-            _ => format!("{text:?}"),
+            _ if setting.env == "REDIS_URL" => format!("{:?}", redact_url(&found.text)),
+            Unit::Secret(_) => NOT_SHOWN.to_owned(),
+            _ => format!("{:?}", found.text),
         };
-        Self::BadValue { source_name: source.to_owned(), value, allowed: setting.allowed() }
+        let allowed = setting.allowed_by(found.alias);
+        Self::BadValue { source_name: found.source.clone(), value, allowed }
+    }
+
+    /// A value of a variable that is no setting.
+    pub(super) fn not_allowed(found: &Found, allowed: &str) -> Self {
+        let value = format!("{:?}", found.text);
+        Self::BadValue { source_name: found.source.clone(), value, allowed: allowed.to_owned() }
+    }
+
+    /// A value that is no text, or half of one.
+    pub(super) fn unreadable(source: &str, reason: &'static str) -> Self {
+        Self::Unreadable { source_name: source.to_owned(), reason }
     }
 
     /// A size that doesn't go together with another.
@@ -99,22 +110,9 @@ impl CommandLine {
         asked.map_or(Action::Run, |(_, action, _)| *action)
     }
 
-    /// A setting's text and where it comes from, if it is set. A flag that is given empty asks for the default.
-    pub(super) fn value(
-        &self,
-        setting: &Setting,
-        env: impl Fn(&str) -> Option<OsString>,
-    ) -> Result<Option<(String, String)>, ConfigError> {
-        let (source, text) = match (self.0.get_one::<OsString>(setting.flag), env(setting.env)) {
-            (Some(flag), _) => (format!("--{}", setting.flag), flag.clone()),
-            (None, Some(variable)) => (setting.env.to_owned(), variable),
-            (None, None) => return Ok(None),
-        };
-        match text.into_string() {
-            Ok(text) if text.is_empty() => Ok(None),
-            Ok(text) => Ok(Some((source, text))),
-            Err(bytes) => Err(ConfigError::bad_value(&source, setting, &bytes.to_string_lossy())),
-        }
+    /// A setting's flag, if it is given.
+    pub(super) fn flag(&self, setting: &Setting) -> Option<&OsString> {
+        self.0.get_one(setting.flag)
     }
 }
 
@@ -154,30 +152,4 @@ fn command() -> Command {
         .args(settings)
         .args(actions)
         .group(ArgGroup::new("action").args(ACTIONS.map(|(flag, ..)| flag)))
-}
-
-/// The variables of a `.env` file; none if there is no such file. Of a variable that stands twice the first counts, and
-/// empty ones are left out.
-pub(super) fn read_dotenv(path: &Path) -> Result<HashMap<String, String>, ConfigError> {
-    let wrong = |problem: String| ConfigError::DotEnv { path: path.display().to_string(), problem };
-    let entries = match dotenvy::from_path_iter(path) {
-        Ok(entries) => entries,
-        Err(error) if error.not_found() => return Ok(HashMap::new()),
-        Err(error) => return Err(wrong(error.to_string())),
-    };
-    let mut variables = HashMap::new();
-    for entry in entries {
-        let (key, value) = entry.map_err(|error| match error {
-            // The line may hold a secret: only what stands before `=` is shown.
-            dotenvy::Error::LineParse(line, _) => {
-                let key = line.split_once('=').map_or("", |(key, _)| key.trim());
-                wrong(format!("the line of {key:?} is not NAME=value; quote values with spaces or #"))
-            }
-            other => wrong(other.to_string()),
-        })?;
-        if !value.is_empty() {
-            variables.entry(key).or_insert(value);
-        }
-    }
-    Ok(variables)
 }

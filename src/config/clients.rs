@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::setting::{Group, Preset, Setting, Unit, Value, Zero};
+use super::setting::{Alias, Group, Preset, Setting, Unit, Value, Zero};
 use crate::limits::{
     MAX_MESSAGE_DEFAULT_BYTES, MAX_MESSAGE_MAX_BYTES, MAX_MESSAGE_MIN_BYTES, MAX_SYMBOLS_DEFAULT,
     MAX_SYMBOLS_MAX,
@@ -39,6 +39,7 @@ pub(super) const GROUP: Group = Group {
         Setting {
             env: "MAX_SYMBOLS_PER_CLIENT",
             flag: "max-symbols-per-client",
+            aliases: &[],
             unit: Unit::Number { min: 1, max: MAX_SYMBOLS_MAX },
             zero: Zero::Refused,
             preset: Preset::Fixed,
@@ -49,6 +50,7 @@ pub(super) const GROUP: Group = Group {
         Setting {
             env: "ALLOW_WILDCARD",
             flag: "allow-wildcard",
+            aliases: &[],
             unit: Unit::Switch,
             zero: Zero::False,
             preset: Preset::Fixed,
@@ -59,6 +61,7 @@ pub(super) const GROUP: Group = Group {
         Setting {
             env: "MAX_MESSAGE_SIZE",
             flag: "max-message-size",
+            aliases: &[Alias::same("MAX_FRAME_SIZE")],
             unit: Unit::Bytes { min: MAX_MESSAGE_MIN_BYTES, max: MAX_MESSAGE_MAX_BYTES },
             zero: Zero::Refused,
             preset: Preset::Fixed,
@@ -69,11 +72,16 @@ pub(super) const GROUP: Group = Group {
         Setting {
             env: "MESSAGE_RATE_LIMIT",
             flag: "message-rate-limit",
+            aliases: &[
+                Alias::count_per("MAX_MESSAGES_PER_SECOND", "1s"),
+                Alias::count_per("WS_RATE_LIMIT_EVENTS_PER_MINUTE", "1m"),
+            ],
             unit: Unit::Rate { bare_per: Duration::from_secs(60) },
             zero: Zero::Off,
             preset: Preset::Fixed,
-            help: "Messages that one client may send, such as `100/1m`; all of them may come at once. More are answered \
-                   RATE_LIMIT_EXCEEDED, and a hundred such answers in a row end the connection with 1008.",
+            help: "Messages that one client may send, such as `100/1m` (a bare number is for a minute); all of them may \
+                   come at once. More are answered RATE_LIMIT_EXCEEDED, and a hundred such answers in a row end the \
+                   connection with 1008.",
             set: |config, given| given.store(&mut config.clients.message_rate_limit),
             show: |config, unit| config.clients.message_rate_limit.show(unit),
         },

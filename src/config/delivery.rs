@@ -56,6 +56,7 @@ pub(super) const GROUP: Group = Group {
         Setting {
             env: "SLOW_CLIENT_POLICY",
             flag: "slow-client-policy",
+            aliases: &[],
             unit: Unit::Choice(&["skip", "conflate", "disconnect"]),
             zero: Zero::Refused,
             preset: Preset::Fixed,
@@ -68,6 +69,7 @@ pub(super) const GROUP: Group = Group {
         Setting {
             env: "MAX_OUTBOX_BYTES",
             flag: "max-outbox-bytes",
+            aliases: &[],
             unit: Unit::Bytes { min: 1024, max: MAX_OUTBOX_MAX_BYTES },
             zero: Zero::Refused,
             preset: Preset::Fixed,
@@ -78,6 +80,7 @@ pub(super) const GROUP: Group = Group {
         Setting {
             env: "MAX_BACKLOG_BYTES",
             flag: "max-backlog-bytes",
+            aliases: &[],
             unit: Unit::Bytes { min: 1024, max: MAX_BACKLOG_MAX_BYTES },
             zero: Zero::Refused,
             preset: Preset::Fixed,
@@ -88,6 +91,7 @@ pub(super) const GROUP: Group = Group {
         Setting {
             env: "STALL_TIMEOUT",
             flag: "stall-timeout",
+            aliases: &[],
             unit: PATIENCE,
             zero: Zero::Refused,
             preset: Preset::Fixed,
@@ -98,6 +102,7 @@ pub(super) const GROUP: Group = Group {
         Setting {
             env: "FLUSH_INTERVAL",
             flag: "flush-interval",
+            aliases: &[],
             unit: Unit::Time { min_ms: 1, max_ms: FLUSH_INTERVAL_MAX_MS },
             zero: Zero::Off,
             preset: Preset::Fixed,
@@ -108,6 +113,7 @@ pub(super) const GROUP: Group = Group {
         Setting {
             env: "PING_INTERVAL",
             flag: "ping-interval",
+            aliases: &[],
             unit: PATIENCE,
             zero: Zero::Refused,
             preset: Preset::Fixed,
@@ -118,6 +124,7 @@ pub(super) const GROUP: Group = Group {
         Setting {
             env: "PONG_TIMEOUT",
             flag: "pong-timeout",
+            aliases: &[],
             unit: PATIENCE,
             zero: Zero::Refused,
             preset: Preset::Fixed,
@@ -128,6 +135,7 @@ pub(super) const GROUP: Group = Group {
         Setting {
             env: "MAX_MISSED_PONGS",
             flag: "max-missed-pongs",
+            aliases: &[],
             unit: Unit::Number { min: 1, max: 1000 },
             zero: Zero::Refused,
             preset: Preset::Fixed,

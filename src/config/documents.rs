@@ -28,12 +28,14 @@ fn row(setting: &Setting) -> String {
         Preset::Computed(how) => how.to_owned(),
         Preset::Fixed => format!("`{}`", setting.default_text()),
     };
+    let names: Vec<_> = setting.aliases.iter().map(|alias| format!("`{}`", alias.env)).collect();
+    let aliases = if names.is_empty() { String::new() } else { format!(" Also: {}.", names.join(", ")) };
     let words = match setting.unit {
         Unit::Choice(words) => format!(" (`{}`)", words.join("`, `")),
         _ => String::new(),
     };
     format!(
-        "| `{}` | `--{}` | {default} | {} | {}{words} |\n",
+        "| `{}` | `--{}` | {default} | {} | {}{words}{aliases} |\n",
         setting.env,
         setting.flag,
         setting.zero.word(),

@@ -42,6 +42,7 @@ pub(super) const GROUP: Group = Group {
         Setting {
             env: "CHANNEL_PREFIX",
             flag: "channel-prefix",
+            aliases: &[],
             unit: CHANNEL_TEXT,
             zero: Zero::Refused,
             preset: Preset::Fixed,
@@ -55,6 +56,7 @@ pub(super) const GROUP: Group = Group {
         Setting {
             env: "CHANNEL_TYPES",
             flag: "channel-types",
+            aliases: &[],
             unit: Unit::Text("a comma-separated list of trade, quote, candle, news, halt"),
             zero: Zero::Refused,
             preset: Preset::Fixed,
@@ -65,6 +67,7 @@ pub(super) const GROUP: Group = Group {
         Setting {
             env: "MAX_EVENT_BYTES",
             flag: "max-event-bytes",
+            aliases: &[],
             unit: Unit::Bytes { min: MAX_EVENT_MIN_BYTES, max: MAX_EVENT_MAX_BYTES },
             zero: Zero::Refused,
             preset: Preset::Fixed,
@@ -75,6 +78,7 @@ pub(super) const GROUP: Group = Group {
         Setting {
             env: "DEDUPLICATE",
             flag: "deduplicate",
+            aliases: &[],
             unit: Unit::Switch,
             zero: Zero::False,
             preset: Preset::Fixed,
@@ -86,6 +90,7 @@ pub(super) const GROUP: Group = Group {
         Setting {
             env: "STALE_AFTER",
             flag: "stale-after",
+            aliases: &[],
             unit: Unit::Time { min_ms: 1, max_ms: TIME_MAX_MS },
             zero: Zero::Off,
             preset: Preset::Fixed,

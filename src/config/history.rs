@@ -39,6 +39,7 @@ pub(super) const GROUP: Group = Group {
         Setting {
             env: "LAST_VALUE_MAX_TOPICS",
             flag: "last-value-max-topics",
+            aliases: &[],
             unit: Unit::Number { min: 1, max: LAST_VALUE_TOPICS_MAX },
             zero: Zero::Off,
             preset: Preset::Fixed,
@@ -50,6 +51,7 @@ pub(super) const GROUP: Group = Group {
         Setting {
             env: "LAST_VALUE_KEY",
             flag: "last-value-key",
+            aliases: &[],
             unit: CHANNEL_TEXT,
             zero: Zero::Refused,
             preset: Preset::Computed("none"),
@@ -65,6 +67,7 @@ pub(super) const GROUP: Group = Group {
         Setting {
             env: "REPLAY_EVENTS_PER_TOPIC",
             flag: "replay-events-per-topic",
+            aliases: &[],
             unit: Unit::Number { min: 1, max: REPLAY_EVENTS_MAX },
             zero: Zero::Off,
             preset: Preset::Fixed,
@@ -75,6 +78,7 @@ pub(super) const GROUP: Group = Group {
         Setting {
             env: "REPLAY_MAX_BYTES",
             flag: "replay-max-bytes",
+            aliases: &[],
             unit: Unit::Bytes { min: 1, max: REPLAY_MAX_MAX_BYTES },
             zero: Zero::Off,
             preset: Preset::Fixed,

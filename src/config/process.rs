@@ -54,6 +54,7 @@ pub(super) const GROUP: Group = Group {
         Setting {
             env: "SHARDS",
             flag: "shards",
+            aliases: &[],
             unit: Unit::Number { min: 1, max: SHARDS_MAX as u64 },
             zero: Zero::Refused,
             preset: Preset::Computed("one for each core"),
@@ -64,6 +65,7 @@ pub(super) const GROUP: Group = Group {
         Setting {
             env: "DRAIN_TIMEOUT",
             flag: "drain-timeout",
+            aliases: &[],
             unit: Unit::Time { min_ms: 1, max_ms: DRAIN_TIMEOUT_MAX_MS },
             zero: Zero::Zero,
             preset: Preset::Fixed,
@@ -74,6 +76,7 @@ pub(super) const GROUP: Group = Group {
         Setting {
             env: "DEMO",
             flag: "demo",
+            aliases: &[],
             unit: Unit::Switch,
             zero: Zero::False,
             preset: Preset::Fixed,
@@ -84,6 +87,7 @@ pub(super) const GROUP: Group = Group {
         Setting {
             env: "STATS_INTERVAL",
             flag: "stats-interval",
+            aliases: &[],
             unit: Unit::Time { min_ms: 1, max_ms: TIME_MAX_MS },
             zero: Zero::Off,
             preset: Preset::Fixed,
@@ -94,6 +98,7 @@ pub(super) const GROUP: Group = Group {
         Setting {
             env: "LOG_FORMAT",
             flag: "log-format",
+            aliases: &[],
             unit: Unit::Choice(&["text", "json"]),
             zero: Zero::Refused,
             preset: Preset::Fixed,
@@ -104,6 +109,7 @@ pub(super) const GROUP: Group = Group {
         Setting {
             env: "RUST_LOG",
             flag: "log",
+            aliases: &[],
             unit: Unit::Text("a level (error, warn, info, debug, trace, off) or target=level,…"),
             zero: Zero::Refused,
             preset: Preset::Fixed,

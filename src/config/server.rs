@@ -3,7 +3,7 @@
 use std::net::{Ipv4Addr, SocketAddr};
 
 use super::open_files::open_file_limit;
-use super::setting::{Group, Preset, Setting, Unit, Value, Zero};
+use super::setting::{Alias, Group, Preset, Setting, Unit, Value, Zero};
 use super::{ADDRESS, PORT, values};
 use crate::limits::{MAX_CONNECTIONS_MAX, PORT_DEFAULT, connections_for};
 use crate::origin::Origins;
@@ -42,6 +42,7 @@ pub(super) const GROUP: Group = Group {
         Setting {
             env: "WS_PORT",
             flag: "ws-port",
+            aliases: &[Alias::same("WEBSOCKET_PORT")],
             unit: PORT,
             zero: Zero::AnyFreePort,
             preset: Preset::Fixed,
@@ -55,6 +56,7 @@ pub(super) const GROUP: Group = Group {
         Setting {
             env: "WS_HOST",
             flag: "ws-host",
+            aliases: &[],
             unit: ADDRESS,
             zero: Zero::Refused,
             preset: Preset::Fixed,
@@ -68,6 +70,7 @@ pub(super) const GROUP: Group = Group {
         Setting {
             env: "SERVER_ID",
             flag: "server-id",
+            aliases: &[],
             unit: Unit::Text("1 to 64 of A-Z a-z 0-9 . _ : -"),
             zero: Zero::Text,
             preset: Preset::Computed("ws-gateway- and 8 random hex digits"),
@@ -81,6 +84,7 @@ pub(super) const GROUP: Group = Group {
         Setting {
             env: "MAX_CONNECTIONS",
             flag: "max-connections",
+            aliases: &[Alias::same("WS_MAX_GLOBAL_CONNECTIONS")],
             unit: Unit::Number { min: 1, max: MAX_CONNECTIONS_MAX as u64 },
             zero: Zero::Refused,
             preset: Preset::Computed("the open-file limit less a reserve"),
@@ -92,6 +96,7 @@ pub(super) const GROUP: Group = Group {
         Setting {
             env: "ALLOWED_ORIGINS",
             flag: "allowed-origins",
+            aliases: &[Alias::same("REALTIME_CORS_ORIGIN")],
             unit: Unit::Text("origins such as https://app.example.com, separated by commas, or *"),
             zero: Zero::Refused,
             preset: Preset::Computed("any"),
@@ -109,6 +114,7 @@ pub(super) const GROUP: Group = Group {
         Setting {
             env: "PUBLIC_HOSTS",
             flag: "public-hosts",
+            aliases: &[],
             unit: Unit::Text("names such as prices.example.com, separated by commas, without a port"),
             zero: Zero::Refused,
             preset: Preset::Computed("none"),

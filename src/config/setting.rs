@@ -3,8 +3,8 @@
 use std::num::NonZeroUsize;
 use std::time::Duration;
 
-use super::Config;
 use super::units::{self, Period, show_rate, show_size, show_time};
+use super::{Config, values};
 use crate::limits::{RATE_COUNT_MAX, RATE_PER_MIN, TIME_MAX_MS};
 use crate::rate::Rate;
 
@@ -15,6 +15,8 @@ pub struct Setting {
     pub env: &'static str,
     /// The flag, without its dashes.
     pub flag: &'static str,
+    /// The names that the variable has in guides to other gateways; `env` wins over them.
+    pub aliases: &'static [Alias],
     /// What its values are, and which are allowed.
     pub unit: Unit,
     /// What a value of 0 means.
@@ -27,6 +29,15 @@ pub struct Setting {
     pub(super) set: fn(&mut Config, &Given<'_>) -> Option<()>,
     /// The value in effect, as text that may be printed and, unless it is a secret, be set again.
     pub(super) show: fn(&Config, &Unit) -> String,
+}
+
+/// Another name of a variable.
+#[derive(Debug)]
+pub struct Alias {
+    /// The environment variable.
+    pub env: &'static str,
+    /// For a rate whose time is in the name: its values are whole numbers, and the rate is so many in this time.
+    pub per: Option<&'static str>,
 }
 
 /// Settings that belong together: a field of [`Config`].
@@ -128,6 +139,16 @@ impl Setting {
         }
     }
 
+    /// What is allowed by that name, as a phrase for error messages.
+    pub(super) fn allowed_by(&self, alias: Option<&Alias>) -> String {
+        match alias {
+            Some(Alias { per: Some(_), .. }) => {
+                format!("a whole number from 1 to {RATE_COUNT_MAX}, or 0 (off)")
+            }
+            _ => self.allowed(),
+        }
+    }
+
     /// What is allowed, as a phrase for error messages.
     pub fn allowed(&self) -> String {
         match self.zero {
@@ -136,6 +157,23 @@ impl Setting {
             Zero::AnyFreePort => format!("{}, or 0 (any free port)", self.unit.allowed()),
             Zero::Refused | Zero::False | Zero::Text => self.unit.allowed(),
         }
+    }
+}
+
+impl Alias {
+    /// A name with the same values.
+    pub(super) const fn same(env: &'static str) -> Self {
+        Self { env, per: None }
+    }
+
+    /// A name of a rate whose values are numbers.
+    pub(super) const fn count_per(env: &'static str, per: &'static str) -> Self {
+        Self { env, per: Some(per) }
+    }
+
+    /// The value as the setting takes it.
+    pub(super) fn value(&self, text: &str) -> String {
+        self.per.map_or_else(|| text.to_owned(), |per| format!("{text}/{per}"))
     }
 }
 
@@ -300,11 +338,7 @@ impl Value for Option<Rate> {
 
 impl Value for bool {
     fn read(given: &Given<'_>) -> Option<Self> {
-        match given.text.to_ascii_lowercase().as_str() {
-            "true" | "1" | "yes" | "on" => Some(true),
-            "false" | "0" | "no" | "off" => Some(false),
-            _ => None,
-        }
+        values::switch(given.text)
     }
 
     fn show(&self, _: &Unit) -> String {

@@ -7,8 +7,12 @@ use std::path::PathBuf;
 use redis::{ConnectionAddr, ConnectionInfo, IntoConnectionInfo, RedisResult};
 
 use super::setting::{Group, Preset, Setting, Unit, Value, Zero};
-use super::{ADDRESS, PORT, values};
+use super::sources::{Found, Sources};
+use super::{ADDRESS, ConfigError, PORT, units, values};
 use crate::limits::EMBEDDED_REDIS_PORT_DEFAULT;
+
+/// Where `REDIS_HOST` listens if no `REDIS_PORT` says so.
+const REDIS_PORT_DEFAULT: u16 = 6379;
 
 /// Where events come from.
 #[derive(Clone, Default)]
@@ -42,13 +46,15 @@ pub(super) const GROUP: Group = Group {
         Setting {
             env: "REDIS_URL",
             flag: "redis-url",
+            aliases: &[],
             unit: Unit::Secret(
                 "redis://[user:password@]host[:port][/db], rediss:// for TLS, or unix:///path (redis+unix://)",
             ),
             zero: Zero::Refused,
             preset: Preset::Computed("the embedded broker"),
             help: "Redis or Valkey that the workers publish to. Unset, the gateway is its own broker: it listens on \
-                   EMBEDDED_REDIS_PORT and any Redis client can publish to it.",
+                   EMBEDDED_REDIS_PORT and any Redis client can publish to it. REDIS_HOST, with REDIS_PORT and \
+                   REDIS_PASSWORD, is taken where this isn't set; REDIS_ENABLED=false asks for the embedded broker.",
             set: |config, given| {
                 config.upstream.redis = Some(given.text.into_connection_info().ok()?);
                 Some(())
@@ -58,6 +64,7 @@ pub(super) const GROUP: Group = Group {
         Setting {
             env: "REDIS_CA_FILE",
             flag: "redis-ca-file",
+            aliases: &[],
             unit: Unit::Text("the path of a PEM file with at least one certificate"),
             zero: Zero::Refused,
             preset: Preset::Computed("the public authorities"),
@@ -76,6 +83,7 @@ pub(super) const GROUP: Group = Group {
         Setting {
             env: "EMBEDDED_REDIS_HOST",
             flag: "embedded-redis-host",
+            aliases: &[],
             unit: ADDRESS,
             zero: Zero::Refused,
             preset: Preset::Fixed,
@@ -89,6 +97,7 @@ pub(super) const GROUP: Group = Group {
         Setting {
             env: "EMBEDDED_REDIS_PORT",
             flag: "embedded-redis-port",
+            aliases: &[],
             unit: PORT,
             zero: Zero::AnyFreePort,
             preset: Preset::Fixed,
@@ -102,6 +111,7 @@ pub(super) const GROUP: Group = Group {
         Setting {
             env: "EMBEDDED_REDIS_PASSWORD",
             flag: "embedded-redis-password",
+            aliases: &[],
             unit: Unit::Secret("any text"),
             zero: Zero::Text,
             preset: Preset::Computed("none"),
@@ -129,6 +139,69 @@ impl Upstream {
     pub const fn is_embedded(&self) -> bool {
         self.redis.is_none()
     }
+}
+
+/// Variables of other programs that say in parts where Redis is.
+pub(super) const REDIS_ENABLED: &str = "REDIS_ENABLED";
+pub(super) const REDIS_HOST: &str = "REDIS_HOST";
+pub(super) const REDIS_PORT: &str = "REDIS_PORT";
+pub(super) const REDIS_PASSWORD: &str = "REDIS_PASSWORD";
+
+/// Takes over what [`REDIS_ENABLED`] and [`REDIS_HOST`] say, behind the settings.
+pub(super) fn take_parts(upstream: &mut Upstream, sources: &mut Sources<'_>) -> Result<(), ConfigError> {
+    let is_enabled = enabled(sources)?;
+    // Looked at in any case, so that a link to a service is told of.
+    let port = sources.variable(REDIS_PORT)?;
+    if is_enabled == Some(false) {
+        let by_flag =
+            GROUP.settings.iter().any(|setting| setting.env == "REDIS_URL" && sources.has_flag(setting));
+        if !by_flag && upstream.redis.take().is_some() {
+            let warning = "REDIS_ENABLED=false: REDIS_URL is not used, the gateway is its own broker";
+            sources.warnings.push(warning.to_owned());
+        }
+        return Ok(());
+    }
+    if upstream.redis.is_none()
+        && let Some(host) = sources.variable(REDIS_HOST)?
+    {
+        upstream.redis = Some(from_parts(&host, port.as_ref(), sources.variable(REDIS_PASSWORD)?)?);
+    }
+    if upstream.redis.is_none() && is_enabled == Some(true) {
+        let warning = "REDIS_ENABLED=true says not where: without REDIS_URL or REDIS_HOST the gateway is its own broker";
+        sources.warnings.push(warning.to_owned());
+    }
+    Ok(())
+}
+
+fn enabled(sources: &mut Sources<'_>) -> Result<Option<bool>, ConfigError> {
+    let Some(found) = sources.variable(REDIS_ENABLED)? else { return Ok(None) };
+    let refused = || ConfigError::not_allowed(&found, "true or false");
+    values::switch(&found.text).ok_or_else(refused).map(Some)
+}
+
+/// Redis on a host, by a port or the customary one.
+fn from_parts(
+    host: &Found,
+    port: Option<&Found>,
+    password: Option<Found>,
+) -> Result<ConnectionInfo, ConfigError> {
+    let name = values::host(&host.text).ok_or_else(|| {
+        ConfigError::not_allowed(host, "a host name or an IP address; a URL goes into REDIS_URL")
+    })?;
+    let port = port.map_or(Ok(REDIS_PORT_DEFAULT), |port| {
+        let number = units::number(&port.text).and_then(|number| u16::try_from(number).ok());
+        let refused = || ConfigError::not_allowed(port, "a whole number from 1 to 65535");
+        number.filter(|number| *number != 0).ok_or_else(refused)
+    })?;
+    let address = (name, port).into_connection_info();
+    let info = address.map_err(|_| ConfigError::not_allowed(host, "a host name or an IP address"))?;
+    Ok(match password {
+        Some(password) => {
+            let settings = info.redis_settings().clone().set_password(password.text);
+            info.set_redis_settings(settings)
+        }
+        None => info,
+    })
 }
 
 /// The server as a URL without user and password.

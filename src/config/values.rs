@@ -19,6 +19,23 @@ pub(super) fn pem_file(path: &str) -> Option<PathBuf> {
     Some(path)
 }
 
+/// On or off.
+pub(super) fn switch(text: &str) -> Option<bool> {
+    match text.to_ascii_lowercase().as_str() {
+        "true" | "1" | "yes" | "on" => Some(true),
+        "false" | "0" | "no" | "off" => Some(false),
+        _ => None,
+    }
+}
+
+/// A host to connect to: a name or an address, in brackets or not, without port.
+pub(super) fn host(text: &str) -> Option<&str> {
+    let bare = text.strip_prefix('[').and_then(|rest| rest.strip_suffix(']'));
+    let is_address = bare.unwrap_or(text).parse::<IpAddr>().is_ok();
+    let is_name = text.bytes().all(|b| b.is_ascii_alphanumeric() || b"._-".contains(&b));
+    (is_address || is_name && text != "0").then_some(bare.unwrap_or(text))
+}
+
 /// An address to listen on; brackets around IPv6 are taken as URLs have them.
 pub(super) fn address(text: &str) -> Option<IpAddr> {
     if text.eq_ignore_ascii_case("localhost") {
@@ -97,6 +114,14 @@ mod tests {
         assert_eq!(address("localhost"), Some("127.0.0.1".parse().unwrap()));
         assert_eq!(address("[127.0.0.1]"), None);
         assert_eq!(address("example.com"), None);
+        for (text, expected) in
+            [("redis", "redis"), ("10.0.0.1", "10.0.0.1"), ("::1", "::1"), ("[::1]", "::1")]
+        {
+            assert_eq!(host(text), Some(expected));
+        }
+        for bad in ["redis:6379", "redis://h", "a b", "[redis]", "u@h", "0"] {
+            assert_eq!(host(bad), None, "{bad}");
+        }
     }
 
     #[test]

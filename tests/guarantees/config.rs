@@ -13,7 +13,7 @@ const OPEN_FILES: u64 = 100_000;
 fn resolve(args: &[&str], env: &[(&str, &str)]) -> Result<Config, ConfigError> {
     let args = std::iter::once("ws-gateway").chain(args.iter().copied());
     let env = |name: &str| env.iter().find(|(key, _)| *key == name).map(|(_, value)| OsString::from(value));
-    Config::resolve(args, env, OPEN_FILES)
+    Config::resolve(args, env, None, OPEN_FILES)
 }
 
 fn refusal(args: &[&str], env: &[(&str, &str)]) -> String {

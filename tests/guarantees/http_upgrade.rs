@@ -154,7 +154,7 @@ async fn foreign_pages_are_kept_out() {
 async fn the_own_page_is_let_in() {
     let env = [("ALLOWED_ORIGINS", "https://app.example.com"), ("PUBLIC_HOSTS", "prices.example.com")];
     let env = |name: &str| env.iter().find(|(key, _)| *key == name).map(|(_, value)| value.into());
-    let mut config = Config::resolve(["ws-gateway"], env, 1_000).expect("good settings");
+    let mut config = Config::resolve(["ws-gateway"], env, None, 1_000).expect("good settings");
     config.server.listen = Config::for_tests().server.listen;
     let server = Server::with(&config, Bounds::default());
     for (host, more, status) in [

@@ -8,7 +8,7 @@ use ws_gateway::config::{Config, ConfigError, Setting, Unit, Zero, settings};
 
 fn set(setting: &Setting, value: &str) -> Result<Config, ConfigError> {
     let env = |name: &str| (name == setting.env).then(|| OsString::from(value));
-    Config::resolve(["ws-gateway"], env, 100_000)
+    Config::resolve(["ws-gateway"], env, None, 100_000)
 }
 
 /// The setting in effect, as `--print-config` has it.
@@ -78,7 +78,7 @@ fn what_is_off_is_nothing_at_all() {
         let is_off = settings().any(|setting| setting.env == name && setting.zero == Zero::Off);
         is_off.then(|| OsString::from("0"))
     };
-    let config = Config::resolve(["ws-gateway"], all_off, 100_000).expect("a configuration");
+    let config = Config::resolve(["ws-gateway"], all_off, None, 100_000).expect("a configuration");
     assert_eq!(config.delivery.flush_interval, None);
     assert_eq!(config.process.stats_interval, None);
     assert_eq!(config.events.stale_after, None);

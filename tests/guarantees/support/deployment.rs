@@ -92,5 +92,5 @@ pub(crate) fn gateway_config(args: &[&str]) -> Config {
         environment.iter().find(|(known, _)| known == name).map(|(_, value)| OsString::from(value))
     };
     let limit = compose()["services"]["gateway"]["ulimits"]["nofile"]["soft"].as_u64().expect("a number");
-    Config::resolve([&["ws-gateway"], args].concat(), lookup, limit).expect("a good configuration")
+    Config::resolve([&["ws-gateway"], args].concat(), lookup, None, limit).expect("a good configuration")
 }

@@ -70,6 +70,11 @@ impl Process {
         Self { child: ChildProcess::start(prepare(&mut command, args), "KILL"), port: 0 }
     }
 
+    /// As [`Process::launch`], and waits until it is ready.
+    pub(crate) async fn launch_ready(command: Command, args: &[&str]) -> Self {
+        Self::ready(Self::launch(command, args)).await
+    }
+
     pub(crate) fn addr(&self) -> SocketAddr {
         ([127, 0, 0, 1], self.port).into()
     }

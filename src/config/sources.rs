@@ -1,0 +1,153 @@
+//! Where values come from: the command line, the environment, `.env`; and which of several names wins.
+
+use std::collections::HashMap;
+use std::ffi::OsString;
+use std::path::Path;
+
+use super::cli::CommandLine;
+use super::env_file::{EnvFile, Owner};
+use super::setting::{Alias, Setting, Unit};
+use super::upstream::{REDIS_ENABLED, REDIS_HOST, REDIS_PASSWORD, REDIS_PORT};
+use super::{ConfigError, settings};
+
+/// What is said of secrets instead of their value.
+pub(super) const NOT_SHOWN: &str = "the value (not shown)";
+
+/// Where values come from.
+pub(super) struct Sources<'e> {
+    line: CommandLine,
+    env: &'e dyn Fn(&str) -> Option<OsString>,
+    file: EnvFile,
+    /// What was passed over, a line each.
+    pub(super) warnings: Vec<String>,
+}
+
+/// A value that was found.
+#[derive(Debug)]
+pub(super) struct Found {
+    /// The flag or variable, and where in `.env` it stands.
+    pub(super) source: String,
+    pub(super) text: String,
+    /// By which of the setting's other names.
+    pub(super) alias: Option<&'static Alias>,
+}
+
+impl<'e> Sources<'e> {
+    pub(super) fn new(
+        line: CommandLine,
+        env: &'e dyn Fn(&str) -> Option<OsString>,
+        file: Option<&Path>,
+    ) -> Self {
+        let owners = owners();
+        let owner = |name: &str| owners.get(name).copied().unwrap_or(Owner::Other);
+        let mut file = file.map(|path| EnvFile::read(path, owner)).unwrap_or_default();
+        let warnings = std::mem::take(&mut file.warnings);
+        Self { line, env, file, warnings }
+    }
+
+    /// A setting's value, if it is set. A flag wins over every variable, and one that is given empty asks for the default;
+    /// our own variable wins over its aliases.
+    pub(super) fn setting(&mut self, setting: &'static Setting) -> Result<Option<Found>, ConfigError> {
+        if let Some(flag) = self.line.flag(setting) {
+            let source = format!("--{}", setting.flag);
+            let text = flag.clone().into_string().map_err(|_| not_utf8(&source))?;
+            return Ok(Some(Found { source, text, alias: None }).filter(|found| !found.text.is_empty()));
+        }
+        if let Some(own) = self.variable(setting.env)? {
+            return Ok(Some(own));
+        }
+        for alias in setting.aliases {
+            if let Some(found) = self.variable(alias.env)? {
+                return Ok(Some(Found { alias: Some(alias), ..found }));
+            }
+        }
+        Ok(None)
+    }
+
+    /// A variable's value, if it is set: the environment's, or else the file's.
+    pub(super) fn variable(&mut self, name: &str) -> Result<Option<Found>, ConfigError> {
+        if let Some(value) = (self.env)(name).filter(|value| !value.is_empty()) {
+            let text = value.into_string().map_err(|_| not_utf8(name))?;
+            let found = Found { source: name.to_owned(), text, alias: None };
+            if !self.is_service_link(name, &found) {
+                return Ok(Some(found));
+            }
+        }
+        let Some(variable) = self.file.get(name) else { return Ok(None) };
+        let source = format!("{name} (line {} of .env)", variable.line);
+        let text = match &variable.value {
+            Ok(text) => text.clone(),
+            Err(reason) => return Err(ConfigError::unreadable(&source, reason)),
+        };
+        let found = Found { source, text, alias: None };
+        Ok(Some(found).filter(|found| !self.is_service_link(name, found)))
+    }
+
+    /// Whether the flag of that name is given.
+    pub(super) fn has_flag(&self, setting: &Setting) -> bool {
+        self.line.flag(setting).is_some_and(|flag| !flag.is_empty())
+    }
+
+    /// Whether it is what Kubernetes tells every container of a service: of one named `ws` that `WS_PORT` is
+    /// `tcp://10.0.0.1:80`.
+    fn is_service_link(&mut self, name: &str, found: &Found) -> bool {
+        let is_link = name.ends_with("_PORT") && is_address_with_protocol(&found.text);
+        if is_link {
+            let Found { source, text, .. } = found;
+            self.warnings.push(format!(
+                "{source}={text} is ignored: it is Kubernetes' link to a service, not a port (enableServiceLinks: false ends them)"
+            ));
+        }
+        is_link
+    }
+}
+
+fn not_utf8(source: &str) -> ConfigError {
+    ConfigError::unreadable(source, "it is not UTF-8")
+}
+
+/// `tcp://10.0.0.1:80`, or with `udp` or `sctp`.
+fn is_address_with_protocol(text: &str) -> bool {
+    let Some((protocol, address)) = text.split_once("://") else { return false };
+    let Some((host, port)) = address.rsplit_once(':') else { return false };
+    let is_host =
+        !host.is_empty() && host.bytes().all(|b| b.is_ascii_alphanumeric() || b".-:[]".contains(&b));
+    ["tcp", "udp", "sctp"].contains(&protocol) && is_host && port.parse::<u16>().is_ok()
+}
+
+/// The variables that the gateway reads.
+fn owners() -> HashMap<&'static str, Owner> {
+    let of_settings = settings().flat_map(|setting| {
+        let owner = if matches!(setting.unit, Unit::Secret(_)) { Owner::Secret } else { Owner::Gateway };
+        let aliases = setting.aliases.iter().map(|alias| alias.env);
+        std::iter::once(setting.env).chain(aliases).map(move |name| (name, owner))
+    });
+    let of_redis = [REDIS_ENABLED, REDIS_HOST, REDIS_PORT].map(|name| (name, Owner::Gateway));
+    of_settings.chain(of_redis).chain([(REDIS_PASSWORD, Owner::Secret)]).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn links_to_services_are_told_from_ports_and_mistakes() {
+        for link in
+            ["tcp://10.0.0.1:80", "udp://10.0.0.1:53", "sctp://[fd00::1]:9", "tcp://redis.default:6379"]
+        {
+            assert!(is_address_with_protocol(link), "{link}");
+        }
+        for other in [
+            "8080",
+            "tcp://",
+            "tcp://:80",
+            "tcp://a:b",
+            "tcp://a b:1",
+            "http://h:80",
+            "tcp:10.0.0.1:80",
+            "tcp://h:99999",
+        ] {
+            assert!(!is_address_with_protocol(other), "{other}");
+        }
+    }
+}

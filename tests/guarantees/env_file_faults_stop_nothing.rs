@@ -1,0 +1,72 @@
+//! Whatever else stands in `.env`, the start goes on: what can't be taken is passed over, and told with its line and the reason.
+//! Only a secret that can't be read stops it, as the gateway would be open without it.
+
+use std::path::Path;
+
+use ws_gateway::config::{Config, ConfigError};
+
+fn with(bytes: &[u8]) -> Result<Config, ConfigError> {
+    let directory = tempfile::tempdir().expect("a directory");
+    let path = directory.path().join(".env");
+    std::fs::write(&path, bytes).expect("a file");
+    resolve(&path)
+}
+
+fn resolve(path: &Path) -> Result<Config, ConfigError> {
+    Config::resolve(["ws-gateway"], |_| None, Some(path), 100_000)
+}
+
+#[test]
+fn lines_that_are_not_ours_are_passed_over() {
+    let file = b"export PATH\nnonsense here\n# Ger\xe4t\nCITY=Z\xfcrich\nWS_PORT=9000\nCERT=\"a\nb\"\n";
+    let config = with(file).expect("a configuration");
+    assert_eq!(config.server.listen.port(), 9000);
+    let told: Vec<_> = config.warnings.iter().map(|warning| warning.split(".env ").nth(1).unwrap()).collect();
+    let expected = [
+        "line 1 is passed over: it is not NAME=value",
+        "line 2 is passed over: it is not NAME=value",
+        "line 4 is passed over: it is not UTF-8",
+    ];
+    assert_eq!(told, expected);
+}
+
+#[test]
+fn a_byte_order_mark_hides_no_setting() {
+    let config = with(b"\xef\xbb\xbfWS_PORT=9000\r\nSHARDS=2\r\n").expect("a configuration");
+    assert_eq!((config.server.listen.port(), config.process.shards), (9000, 2));
+    assert!(
+        config.warnings[0].contains(".env line 1 begins with a byte order mark"),
+        "{:?}",
+        config.warnings
+    );
+}
+
+#[test]
+fn a_setting_that_cannot_be_read_is_told_by_name() {
+    let config = with(b"SERVER_ID=caf\xe9\nWS_PORT=9000\n").expect("a configuration");
+    assert_eq!(config.server.listen.port(), 9000);
+    assert!(config.warnings[0].ends_with(".env line 1 (SERVER_ID) is passed over: it is not UTF-8"));
+}
+
+#[test]
+fn a_file_that_cannot_be_read_is_told() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let config = resolve(directory.path()).expect("a configuration");
+    let [warning] = &config.warnings[..] else { panic!("{:?}", config.warnings) };
+    assert!(warning.contains("is passed over: Is a directory"), "{warning}");
+}
+
+#[test]
+fn a_bad_value_of_a_setting_stops_the_start_and_names_the_line() {
+    let error = with(b"\nWS_PORT=many\n").expect_err("a refusal").to_string();
+    assert!(error.starts_with("WS_PORT (line 2 of .env): \"many\" is not allowed; allowed: "), "{error}");
+}
+
+#[test]
+fn a_secret_that_cannot_be_read_stops_the_start_and_is_not_shown() {
+    for file in [b"EMBEDDED_REDIS_PASSWORD=g\xe9heim\n".as_slice(), b"EMBEDDED_REDIS_PASSWORD='geheim\n"] {
+        let error = with(file).expect_err("a refusal").to_string();
+        let start = "EMBEDDED_REDIS_PASSWORD (line 1 of .env): the value can't be taken: ";
+        assert!(error.starts_with(start) && !error.contains("heim"), "{error}");
+    }
+}
