@@ -58,7 +58,7 @@
 //! * Every queue has a bound. Queues of events are bounded in bytes, and say what happens when they are full. Queues of requests and
 //!   answers are bounded by who may ask: each message type in [`bus`] says by what.
 //!
-//! `docs/architecture.md` says where each is enforced and which test would notice.
+//! `docs/invariants.md` says where each is kept and which test would notice.
 
 pub mod accept;
 pub mod admission;

@@ -18,6 +18,7 @@ mod delivered_and_announced_is_published;
 mod deployment_limits_and_times_fit;
 mod descriptors_are_divided;
 mod descriptors_run_out;
+mod documents_agree_with_the_tree;
 mod drain;
 mod embedded_broker_answers_as_redis;
 mod embedded_broker_is_bounded;

@@ -1,0 +1,96 @@
+//! The README fits on one screen and a bit; links between the documents lead to pages and headings that are there; and the rules in
+//! `docs/invariants.md` name files and tests that are there.
+
+use std::path::{Path, PathBuf};
+
+const README_LINES_MAX: usize = 120;
+
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+fn read(path: &Path) -> String {
+    std::fs::read_to_string(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+}
+
+fn pages() -> Vec<PathBuf> {
+    let docs = std::fs::read_dir(root().join("docs")).expect("docs/");
+    let docs = docs.map(|entry| entry.expect("an entry").path());
+    let top = ["README.md", "CONTRIBUTING.md", "SECURITY.md", "CHANGELOG.md", "tools/README.md"];
+    let pages = docs.chain(top.map(|page| root().join(page)));
+    pages.filter(|page| page.extension().is_some_and(|extension| extension == "md")).collect()
+}
+
+/// The heading as the anchor that GitHub gives it.
+fn anchor(heading: &str) -> String {
+    let kept = heading.trim().to_lowercase();
+    let kept = kept.chars().filter(|c| c.is_alphanumeric() || matches!(c, ' ' | '-' | '_'));
+    kept.map(|c| if c == ' ' { '-' } else { c }).collect()
+}
+
+#[test]
+fn the_readme_is_short() {
+    let lines = read(&root().join("README.md")).lines().count();
+    assert!(lines <= README_LINES_MAX, "{lines} lines");
+}
+
+#[test]
+fn links_lead_somewhere() {
+    let mut links = 0;
+    for page in pages() {
+        let text = read(&page);
+        for link in text.split("](").skip(1).filter_map(|rest| rest.split_once(')')).map(|(link, _)| link) {
+            if link.contains("://") {
+                continue;
+            }
+            links += 1;
+            let (file, heading) = link.split_once('#').unwrap_or((link, ""));
+            let target =
+                if file.is_empty() { page.clone() } else { page.parent().expect("a folder").join(file) };
+            assert!(target.exists(), "{}: {link}", page.display());
+            if !heading.is_empty() {
+                let headings = read(&target);
+                let headings = headings.lines().filter_map(|line| line.strip_prefix('#'));
+                let mut anchors = headings.map(|line| anchor(line.trim_start_matches('#')));
+                assert!(anchors.any(|anchor| anchor == heading), "{}: no heading for {link}", page.display());
+            }
+        }
+    }
+    assert!(links > 20, "{links}");
+}
+
+#[test]
+fn invariants_name_what_is_there() {
+    let page = read(&root().join("docs/invariants.md"));
+    let rows: Vec<Vec<&str>> = page
+        .lines()
+        .filter(|line| line.starts_with("| "))
+        .skip(1)
+        .map(|line| line.split(" | ").collect())
+        .collect();
+    assert!(rows.len() > 20, "{}", rows.len());
+    let quoted = |cell: &str| cell.split('`').skip(1).step_by(2).map(str::to_owned).collect::<Vec<_>>();
+    for row in rows {
+        let [_, places, tests] = row.as_slice() else { panic!("three cells: {row:?}") };
+        for place in quoted(places).iter().flat_map(|place| without_braces(place)) {
+            let path = root().join("src").join(&place);
+            assert!(path.exists() || path.with_extension("rs").exists(), "no src/{place}");
+        }
+        for test in quoted(tests) {
+            let places =
+                ["tests/guarantees/", "tests/", "fuzz/fuzz_targets/", "benches/", "src/fanout/shard/"];
+            let is_there = |place: &&str| root().join(place).join(format!("{test}.rs")).exists();
+            let is_bench = ["fan_out", "handover"].contains(&test.as_str())
+                || test.contains(": ")
+                || test.contains(", ");
+            assert!(is_bench || places.iter().any(|place| is_there(&place)), "no test {test}");
+        }
+    }
+}
+
+/// `a/{b,c}.rs` as `a/b.rs` and `a/c.rs`.
+fn without_braces(place: &str) -> Vec<String> {
+    let Some((before, rest)) = place.split_once('{') else { return vec![place.to_owned()] };
+    let (inside, after) = rest.split_once('}').expect("a closing brace");
+    inside.split(',').map(|part| format!("{before}{part}{after}")).collect()
+}
