@@ -1,21 +1,22 @@
-//! The data path behind ingest: shards that own their connections, and the only door to them.
+//! The fan-out: shards that own the connections and deliver events to them, and the handles by which the rest of the process reaches
+//! the shards.
 //!
 //! | part | what it is |
 //! |---|---|
-//! | [`backfill`] | what has been, on its way to one client; pure |
-//! | [`batch`] | frames that outboxes keep alive, and what they take |
-//! | [`conflation`] | at most one pending event for each topic, and rates; pure |
-//! | [`extras`] | the terms of clients that asked for any; pure |
-//! | [`index`] | who wants what; pure |
-//! | [`outbox`] | what waits for one client, bounded; pure |
-//! | [`slowness`] | who is too slow, judged over time; pure |
-//! | [`wheel`] | all timers of a shard; pure |
+//! | [`index`] | which clients are subscribed to which topics; pure |
+//! | [`batch`] | frames that outboxes share, and the count of the bytes they keep alive |
+//! | [`outbox`] | the queue of what waits to be written to one client; pure |
+//! | [`slowness`] | whether a client is too slow, judged over time; pure |
+//! | [`extras`] | the state of a client that uses one of the next two, or has lost an event; pure |
+//! | [`conflation`] | fewer events for a client that asks for them, or is too slow for all; pure |
+//! | [`backfill`] | snapshots on their way to one client; pure |
+//! | [`wheel`] | the timers of a shard; pure |
 //! | `shard` | the loop that puts them together around one `mio::Poll` |
 //!
-//! A shard does everything for its connections, on its own thread, with nothing shared: it reads and answers their messages,
-//! applies each batch to the outboxes of the subscribers, and then writes each socket that has something waiting once.
-//! Nothing in here waits for a client: what a socket doesn't take stays in its outbox, and what an outbox
-//! doesn't take is that client's loss, announced to it.
+//! A shard does everything for its connections, on a thread of its own, without a lock. It reads and answers their messages, queues each
+//! batch in the outboxes of the subscribers, and then writes once to each socket for which something waits. A shard never waits for a
+//! client: what a socket doesn't take stays in the client's outbox, and what exceeds the outbox' limit is skipped and announced to that
+//! client.
 
 pub mod backfill;
 pub mod batch;

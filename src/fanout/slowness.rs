@@ -1,30 +1,32 @@
-//! Who is too slow: judged over time, not by one burst. Pure; the clock comes in as ticks of the shard's wheel.
+//! Whether a client is too slow, judged over time. Pure; the clock comes in as ticks of the shard's wheel.
 //!
-//! A burst larger than an outbox is no reason to skip events for a client that is reading it. So while more than
-//! `MAX_OUTBOX_BYTES` wait, windows of `WINDOW_TICKS` are judged: a client that takes less than a quarter of that limit in
-//! one of them would need more than four to catch up, and is slow. Once it is, its limit holds at once, until it
-//! has caught up entirely. And no outbox ever holds more than `BURST_FACTOR` times its limit, however fast it drains.
+//! A burst larger than the limit of an outbox (`MAX_OUTBOX_BYTES`) is no reason to skip events for a client that is reading it. So while
+//! more than the limit waits, the client is judged in windows of one second. If it takes less than a quarter of the limit in a
+//! window, it would need more than four seconds to catch up, and is slow: the policy for slow clients is due now, and whenever more than
+//! the limit waits, until the client has taken everything. A client for which more than `BURST_FACTOR` times the limit waits is slow
+//! without a window.
 
 use super::wheel::TICK_MS;
 
-/// How long a window is: one second.
+/// The length of a window: one second.
 const WINDOW_TICKS: u32 = 1_000 / TICK_MS as u32;
 
-/// How many times its limit an outbox may hold while its client reads on. What that costs in memory is bounded by
-/// `MAX_BACKLOG_BYTES` for all clients together, as frames are shared.
+/// How many times the limit may wait for a client that reads fast enough. The memory for it is bounded by `MAX_BACKLOG_BYTES` for all
+/// clients together, as frames are shared.
 const BURST_FACTOR: u32 = 32;
 
-/// One client's record.
+/// How fast one client has been reading.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Slowness {
-    /// When the window under way ends; `None` while the outbox is within its limit.
+    /// When the present window ends; `None` while no more than the limit waits.
     window_end_tick: Option<u32>,
+    /// Bytes that the client's socket has taken in the window.
     taken_bytes: u32,
     is_slow: bool,
 }
 
 impl Slowness {
-    /// The client's socket has taken so many bytes, and so many that count towards its limit still wait.
+    /// The client's socket has taken `taken_bytes`. Of the bytes that count towards the limit, `queued_bytes` still wait.
     pub fn took(&mut self, taken_bytes: u32, queued_bytes: u32) {
         self.taken_bytes = self.taken_bytes.saturating_add(taken_bytes);
         if queued_bytes == 0 {
@@ -32,7 +34,7 @@ impl Slowness {
         }
     }
 
-    /// Whether the policy is due for a client for which so many bytes wait that count towards its limit.
+    /// Whether the policy for slow clients is due while `queued_bytes` wait.
     pub fn is_due(&mut self, queued_bytes: u32, limit_bytes: u32, now_tick: u32) -> bool {
         if queued_bytes <= limit_bytes {
             self.window_end_tick = None;
@@ -56,7 +58,7 @@ impl Slowness {
         false
     }
 
-    /// When to judge again, if nothing happens before.
+    /// When [`Slowness::is_due`] has to be asked again, if nothing happens before.
     pub fn deadline_tick(&self) -> Option<u32> {
         self.window_end_tick.filter(|_| !self.is_slow)
     }
@@ -78,7 +80,7 @@ mod tests {
         assert!(!client.is_due(6 * LIMIT, LIMIT, 9 + WINDOW_TICKS));
         assert!(client.is_due(6 * LIMIT, LIMIT, 10 + WINDOW_TICKS));
         assert!(!client.is_due(LIMIT / 2, LIMIT, 11 + WINDOW_TICKS), "within the limit nothing is due");
-        assert!(client.is_due(LIMIT + 1, LIMIT, 12 + WINDOW_TICKS), "no second grace");
+        assert!(client.is_due(LIMIT + 1, LIMIT, 12 + WINDOW_TICKS), "a slow client gets no second window");
         client.took(LIMIT + 1, 0);
         assert!(!client.is_due(LIMIT + 1, LIMIT, 13 + WINDOW_TICKS), "it has caught up");
     }

@@ -1,15 +1,15 @@
-//! A timing wheel: one for all timers of a shard. Pure: time is a tick number that the caller gives.
+//! A timing wheel for the timers of a shard. Pure: time is a tick number that the caller gives.
 //!
-//! A hashed wheel with lazy deletion: a timer is never cancelled, the owner just finds on expiry that it isn't due any
-//! more (and inserts it again). So a connection costs one entry of 16 bytes, and setting a later deadline nothing.
+//! It is a hashed wheel with lazy deletion. A timer is never cancelled or moved: when it fires, its owner may find that its deadline has
+//! moved, and inserts it again. So a connection has one entry of 16 bytes, and a later deadline costs nothing.
 
-/// Milliseconds a tick of the wheel that all connections are in. Heartbeats, deadlines and stalls need no finer grain.
+/// Milliseconds in a tick of the wheel for connections. Heartbeats, deadlines and stalls need no finer ticks.
 pub const TICK_MS: u64 = 16;
 
-/// Milliseconds a tick of the wheel for rates, which only runs while one has something to hold.
+/// Milliseconds in a tick of the wheel for rates, which is empty unless a client with a rate has events held.
 pub const RATE_TICK_MS: u64 = 1;
 
-/// Slots of the wheel; a timer further away than `SLOTS` ticks (33 s) is parked in the last slot and put in again.
+/// Slots of the wheel. A timer more than this many ticks away is put into the last slot, and inserted again when the wheel gets there.
 const SLOTS: u64 = 2_048;
 
 /// Timers of type `K`, each at a tick.
@@ -18,12 +18,12 @@ pub struct Wheel<K> {
     slots: Box<[Vec<(K, u64)>]>,
     now: u64,
     len: usize,
-    /// The first tick whose slot has anything in it; `u64::MAX` if none has.
+    /// The first tick whose slot has a timer; `u64::MAX` if none has.
     next: u64,
 }
 
 impl<K: Copy> Wheel<K> {
-    /// An empty wheel that stands at tick `now`.
+    /// An empty wheel at tick `now`.
     pub fn new(now: u64) -> Self {
         Self { slots: (0..SLOTS).map(|_| Vec::new()).collect(), now, len: 0, next: u64::MAX }
     }
@@ -36,7 +36,7 @@ impl<K: Copy> Wheel<K> {
         self.next = self.next.min(slot);
     }
 
-    /// Moves on to tick `now` and hands every timer that has come due, with its tick, to `fire`.
+    /// Moves on to tick `now` and calls `fire` with each timer that is due, and its tick.
     pub fn advance(&mut self, now: u64, mut fire: impl FnMut(K, u64)) {
         if now < self.next {
             self.now = self.now.max(now);
