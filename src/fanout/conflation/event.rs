@@ -1,8 +1,8 @@
 //! One event on its way to a client that conflates, and the aggregate that it carries. Pure.
 //!
-//! Many clients wait for the same trades: those between two writes, or two boundaries of a rate, of a busy symbol. So an aggregate is
-//! worked out for the first client that needs it and shared by all others ([`SharedAggregate`]). A client with `aggregate` pays for an
-//! event what one with the latest event only pays, and the JSON, the sums and the frame are paid once for each distinct range of trades.
+//! Many clients wait for the same trades of a busy symbol: those since the last write, or the last boundary of a rate. So an aggregate
+//! is worked out for the first client that needs it, and shared by all others ([`SharedAggregate`]). Parsing, summing and framing are
+//! paid once for each range of trades that anybody waits for, not once for each client.
 
 use std::cell::{OnceCell, RefCell};
 use std::rc::{Rc, Weak};
@@ -51,12 +51,12 @@ pub(super) struct SharedAggregate {
     sums: OnceCell<Option<Aggregate>>,
     /// The frame with the totals, as long as an outbox has it.
     marked: RefCell<Weak<Batch>>,
-    /// What this was last added to newer trades for, as all clients that wait for the same trades get the same next ones.
+    /// The last sum of this and newer trades. One is enough: all clients that wait for these trades get the same newer ones.
     next: RefCell<Next>,
 }
 
-/// A sum: these newer trades, and the aggregate of both. A weak reference keeps the address of what it refers to from being used
-/// again, so comparing addresses is enough.
+/// The newer trades of a sum, and the aggregate of both. The weak reference keeps the address of the newer trades from being used
+/// again, so equal addresses mean the same trades.
 #[derive(Debug, Default)]
 struct Next {
     newer: Weak<SharedAggregate>,
