@@ -5,8 +5,8 @@ use std::hint::black_box;
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use ws_gateway::ingest::history::HistoryConfig;
 use ws_gateway::ingest::router::{Routed, Router};
-use ws_gateway::market::event::check;
-use ws_gateway::market::{EventType, Subject};
+use ws_gateway::market::event::Checker;
+use ws_gateway::market::{EventType, Subject, SymbolCase};
 use ws_gateway::protocol::native::event::{self as frame, Marker};
 
 const TRADE: &str =
@@ -19,7 +19,8 @@ fn event(c: &mut Criterion) {
     let mut group = c.benchmark_group("event");
     group.throughput(Throughput::Elements(1));
     group.bench_function("check", |b| {
-        b.iter(|| check(EventType::Trade, black_box(TRADE.as_bytes()), b"AAPL", 65_536).is_ok());
+        let checker = Checker::with_max_bytes(65_536);
+        b.iter(|| checker.check(EventType::Trade, black_box(TRADE.as_bytes()), b"AAPL").is_ok());
     });
     group.bench_function("frame", |b| {
         let mut out = Vec::with_capacity(1_024);
@@ -34,14 +35,14 @@ fn event(c: &mut Criterion) {
     });
     group.bench_function("route, matched by a pattern of two shards", |b| {
         let mut router = Router::new(2, 65_536);
-        let everything = Subject::parse(EventType::Trade, b"*").into_iter();
+        let everything = Subject::parse(EventType::Trade, b"*", SymbolCase::Upper).into_iter();
         everything.for_each(|everything| (0..2).for_each(|shard| _ = router.want(shard, &everything)));
         b.iter(|| route_to_two(&mut router));
     });
     group.bench_function("route, wanted by nobody, beside three patterns", |b| {
         let mut router = router(2);
         for pattern in ["BTC-*", "ETH-*", "A*"] {
-            let pattern = Subject::parse(EventType::Trade, pattern.as_bytes());
+            let pattern = Subject::parse(EventType::Trade, pattern.as_bytes(), SymbolCase::Upper);
             pattern.iter().for_each(|pattern| _ = router.want(0, pattern));
         }
         b.iter(|| route(&mut router, b"GOOGL", GOOGL.as_bytes()));
@@ -115,7 +116,7 @@ impl Numbered {
 fn router(shards: usize) -> Router {
     let mut router = Router::new(shards, 65_536);
     let names = (0..999).map(|n| format!("S{n}")).chain(["AAPL".to_owned()]);
-    let subject = |name: String| Subject::parse(EventType::Trade, name.as_bytes());
+    let subject = |name: String| Subject::parse(EventType::Trade, name.as_bytes(), SymbolCase::Upper);
     let subjects: Vec<Subject> = names.filter_map(subject).collect();
     for shard in 0..shards {
         for subject in &subjects {

@@ -72,6 +72,7 @@ fn distinct(mut symbols: Vec<Symbol>) -> Vec<Symbol> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::market::SymbolCase;
 
     /// Everything that trades in the first `for_ms` milliseconds.
     fn tape(mut market: Market, for_ms: u64) -> Vec<String> {
@@ -87,7 +88,7 @@ mod tests {
     }
 
     fn symbols() -> Vec<Symbol> {
-        SYMBOLS.iter().filter_map(|name| Symbol::parse(name.as_bytes())).collect()
+        SYMBOLS.iter().filter_map(|name| Symbol::parse(name.as_bytes(), SymbolCase::Upper)).collect()
     }
 
     #[test]

@@ -92,7 +92,7 @@ impl Http {
             origins: config.server.origins.clone(),
             surface: Surface::Both,
             embedded_broker: config.upstream.is_embedded(),
-            page: pages::compose(config.events.channel_types),
+            page: pages::compose(config.events.channel_types, config.events.symbol_case),
             bounds: Bounds { in_flight_max: config.descriptors().http, ..Bounds::default() },
         }
     }

@@ -7,6 +7,7 @@ const NEVER_AGAIN = new Set([1002, 1007, 1008, 1009]); // The contract: not unch
 const ROWS_MAX = 500; // A pattern may bring any number of symbols, a page has room for so many.
 const NEWS_MAX = 8;
 const TYPES = document.querySelector("meta[name=channel-types]").content.split(","); // What this gateway carries.
+const EXACT = document.querySelector("meta[name=symbol-case]").content === "exact"; // SYMBOL_CASE
 // Title, key, and the type that a column belongs to.
 const COLUMNS = [
   ["Symbol", "symbol"], ["Last", "price", "trade"], ["Change", "change", "trade"], ["Bid", "bid", "quote"], ["Ask", "ask", "quote"],
@@ -36,8 +37,12 @@ function store() {
   } catch { /* Private mode: not remembered. */ }
 }
 function split(text) {
-  return [...new Set(text.toUpperCase().split(/[\s,;]+/).filter(Boolean))];
+  return [...new Set(text.split(",").map((name) => name.trim()).filter(Boolean))];
 }
+// What a person types: symbols may have spaces, so those separate them only where there is no comma.
+const typed = (text) => split(text.includes(",") ? text : text.trim().replace(/\s+/g, ","));
+// As the gateway does: an event's symbol may be written in another case than its channel's.
+const fold = (symbol) => (EXACT ? symbol : symbol.toUpperCase());
 const isPattern = (name) => name.endsWith("*");
 const isMatched = (symbol) => [...names].some((name) => isPattern(name) && symbol.startsWith(name.slice(0, -1)));
 function pill(id, kind, text) {
@@ -180,7 +185,7 @@ function event(message) {
   const { type, data, conflated } = message;
   if (type === "news") return news(data);
   if (typeof data?.symbol !== "string") return;
-  const symbol = data.symbol.toUpperCase();
+  const symbol = fold(data.symbol);
   if (type === "candle") ranges.set(symbol, rangeOf(data, ranges.get(symbol)));
   if (type === "trade") widen(symbol, data, conflated);
   const key = `${type} ${symbol}`;
@@ -373,7 +378,7 @@ function choose(type, on) {
 
 $("form").onsubmit = (event) => {
   event.preventDefault();
-  const symbols = split($("symbols").value);
+  const symbols = typed($("symbols").value);
   if (!symbols.length) return;
   if (event.submitter?.value === "unsubscribe") unsubscribe(symbols);
   else subscribe(symbols);

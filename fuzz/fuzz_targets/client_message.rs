@@ -12,7 +12,7 @@ use ws_gateway::protocol::refusal::Refusal;
 use ws_gateway::protocol::reply::{ClientStats, Reply};
 use ws_gateway::protocol::request::{Action, Id, Offer, Request, Selection};
 use ws_gateway::protocol::terms::{Conflate, Options};
-use ws_gateway::market::{EventType, EventTypes, Name};
+use ws_gateway::market::{EventType, EventTypes, Name, SymbolCase};
 use ws_gateway_fuzz::text_of_frame;
 
 const NOW_MS: u64 = 1_234_567_890;
@@ -21,7 +21,7 @@ const NOW_MS: u64 = 1_234_567_890;
 const REFUSAL_BYTES_MAX: usize = 1_024;
 
 #[derive(Deserialize)]
-struct Reply<'r> {
+struct Answer<'r> {
     r#type: &'r str,
     timestamp: u64,
     #[serde(borrow)]
@@ -31,7 +31,7 @@ struct Reply<'r> {
 
 fuzz_target!(|message: &str| {
     let types = [EventType::Trade, EventType::Quote, EventType::Halt].into_iter().collect::<EventTypes>();
-    let rules = Offer { types, allow_wildcard: true };
+    let rules = Offer { types, allow_wildcard: true, symbol_case: SymbolCase::Upper };
     match session::parse(message, &rules) {
         Ok(request) => accepted(message, &request, &rules),
         Err(refusal) => refused(&refusal),
@@ -129,7 +129,7 @@ fn write_options(options: &Options) -> String {
 fn check_names(selection: &Selection, rules: &Offer) {
     assert!(!selection.names.is_empty() && !selection.types.is_empty());
     for (position, name) in selection.names.iter().enumerate() {
-        assert_eq!(Name::parse(name.to_string().as_bytes()).as_ref(), Some(name), "not normalised");
+        assert_eq!(Name::parse(name.to_string().as_bytes(), rules.symbol_case).as_ref(), Some(name), "not normalised");
         assert!(!selection.names[..position].contains(name), "{name} is there twice");
     }
     for (position, event_type) in selection.types.iter().enumerate() {
@@ -140,7 +140,7 @@ fn check_names(selection: &Selection, rules: &Offer) {
 
 fn check_reply(frame: &[u8], expected: &str, id: Option<&Id>) {
     let text = text_of_frame(frame);
-    let reply: Reply<'_> = serde_json::from_str(text).unwrap_or_else(|error| panic!("{error} in {text}"));
+    let reply: Answer<'_> = serde_json::from_str(text).unwrap_or_else(|error| panic!("{error} in {text}"));
     assert_eq!((reply.r#type, reply.timestamp), (expected, NOW_MS));
     assert_eq!(reply.code.is_some(), expected == "error");
     assert_eq!(reply.id.map(RawValue::get), id.map(Id::to_string).as_deref());

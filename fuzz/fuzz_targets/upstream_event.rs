@@ -14,8 +14,8 @@ use serde_json::Value;
 use serde_json::value::RawValue;
 use ws_gateway::bus::HistoryRequest;
 use ws_gateway::ingest::router::{Routed, Router};
-use ws_gateway::market::event::{self, Event, Reason, Reject, SEQ_END};
-use ws_gateway::market::{EventType, Subject, Symbol};
+use ws_gateway::market::event::{Checker, Event, Reason, Reject, SEQ_END};
+use ws_gateway::market::{EventType, Subject, SymbolCase};
 use ws_gateway_fuzz::text_of_frame;
 
 const MAX_EVENT_BYTES: usize = 4_096;
@@ -27,7 +27,8 @@ fuzz_target!(|event: &[u8]| {
     let Some(end) = event.iter().position(|byte| *byte == b'\n') else { return };
     let ([choice, name @ ..], payload) = (&event[..end], &event[end + 1..]) else { return };
     let event_type = EventType::ALL[usize::from(*choice) % EventType::ALL.len()];
-    let checked = event::check(event_type, payload, name, MAX_EVENT_BYTES);
+    let checker = Checker { max_event_bytes: MAX_EVENT_BYTES, symbol_case: SymbolCase::Upper };
+    let checked = checker.check(event_type, payload, name);
     if let Some(expected) = naive(event_type, payload, name) {
         let found = checked.map(|event| (event.object, event.seq)).map_err(coarse);
         assert_eq!(found, expected, "{:?}", String::from_utf8_lossy(payload));
@@ -63,7 +64,8 @@ fn recall(router: &mut Router, subject: &Subject, checked: Result<Event<'_>, Rej
 /// What becomes of an event that the first and the last shard want.
 fn route(event_type: EventType, name: &[u8], payload: &[u8], checked: Result<Event<'_>, Reject>) {
     let mut router = Router::new(SHARDS, MAX_EVENT_BYTES);
-    let Some(subject) = Symbol::parse(name).and_then(|_| Subject::parse(event_type, name)) else {
+    let subject = Subject::parse(event_type, name, SymbolCase::Upper);
+    let Some(subject) = subject.filter(|subject| subject.name.symbol().is_some()) else {
         assert_eq!(router.route(event_type, name, payload, NOW_MS), Routed::Rejected(Reject::BadSymbol));
         return;
     };

@@ -7,7 +7,7 @@ use crate::limits::{
     CHANNEL_PREFIX_DEFAULT, MAX_EVENT_DEFAULT_BYTES, MAX_EVENT_MAX_BYTES, MAX_EVENT_MIN_BYTES,
     STALE_AFTER_DEFAULT_MS, TIME_MAX_MS,
 };
-use crate::market::EventTypes;
+use crate::market::{EventTypes, SymbolCase};
 
 /// What workers publish.
 #[derive(Debug, Clone)]
@@ -16,6 +16,8 @@ pub struct Events {
     pub channel_prefix: String,
     /// `CHANNEL_TYPES`; at least one.
     pub channel_types: EventTypes,
+    /// `SYMBOL_CASE`.
+    pub symbol_case: SymbolCase,
     /// `MAX_EVENT_BYTES`.
     pub max_event_bytes: usize,
     /// `DEDUPLICATE`.
@@ -29,6 +31,7 @@ impl Default for Events {
         Self {
             channel_prefix: CHANNEL_PREFIX_DEFAULT.to_owned(),
             channel_types: EventTypes::TRADE,
+            symbol_case: SymbolCase::Upper,
             max_event_bytes: MAX_EVENT_DEFAULT_BYTES,
             deduplicate: true,
             stale_after: Period::from_ms(STALE_AFTER_DEFAULT_MS),
@@ -63,6 +66,18 @@ pub(super) const GROUP: Group = Group {
             help: "Types of events to carry: one pattern each is subscribed to, and clients may ask for them.",
             set: |config, given| given.store(&mut config.events.channel_types),
             show: |config, unit| config.events.channel_types.show(unit),
+        },
+        Setting {
+            env: "SYMBOL_CASE",
+            aliases: &[],
+            flag: "symbol-case",
+            unit: Unit::Choice(&["upper", "exact"]),
+            zero: Zero::Refused,
+            preset: Preset::Fixed,
+            help: "Whether symbols of channels and clients are upper-cased, so that `aapl` is `AAPL`, or stay as they are: `AMpB` and \
+                   `AMPB` are different shares.",
+            set: |config, given| given.store(&mut config.events.symbol_case),
+            show: |config, unit| config.events.symbol_case.show(unit),
         },
         Setting {
             env: "MAX_EVENT_BYTES",
@@ -108,5 +123,15 @@ impl Value for EventTypes {
 
     fn show(&self, _: &Unit) -> String {
         self.to_string()
+    }
+}
+
+impl Value for SymbolCase {
+    fn read(given: &Given<'_>) -> Option<Self> {
+        [Self::Upper, Self::Exact].into_iter().find(|case| case.word() == given.text)
+    }
+
+    fn show(&self, _: &Unit) -> String {
+        self.word().to_owned()
     }
 }

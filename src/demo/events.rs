@@ -178,7 +178,8 @@ fn write_halt(trade: &Trade<'_>, is_halted: bool, out: &mut Vec<u8>) {
 mod tests {
     use super::super::walk::Walk;
     use super::*;
-    use crate::market::event::check;
+    use crate::market::SymbolCase;
+    use crate::market::event::Checker;
 
     const START_MS: u64 = 1_700_000_000_000;
 
@@ -187,11 +188,15 @@ mod tests {
     }
 
     fn tape(mut events: Events, n: u64) -> Vec<(EventType, serde_json::Value)> {
-        let mut walk = Walk::new(Symbol::parse(b"AAPL").unwrap(), 1);
+        let mut walk = Walk::new(Symbol::parse(b"AAPL", SymbolCase::Upper).unwrap(), 1);
         let event = |i| {
             let mut json = Vec::new();
             let event_type = events.next(&walk.step(START_MS + i * 500), &mut json);
-            assert!(check(event_type, &json, b"AAPL", 65_536).is_ok(), "{}", String::from_utf8_lossy(&json));
+            assert!(
+                Checker::with_max_bytes(65_536).check(event_type, &json, b"AAPL").is_ok(),
+                "{}",
+                String::from_utf8_lossy(&json)
+            );
             (event_type, serde_json::from_slice(&json).unwrap())
         };
         (0..n).map(event).collect()
@@ -213,7 +218,7 @@ mod tests {
 
     #[test]
     fn trades_alone_are_the_walk_itself() {
-        let mut walk = Walk::new(Symbol::parse(b"AAPL").unwrap(), 7);
+        let mut walk = Walk::new(Symbol::parse(b"AAPL", SymbolCase::Upper).unwrap(), 7);
         let mut events = Events::new(EventTypes::TRADE, None, 1);
         for i in 0..100 {
             let trade = walk.step(START_MS + i);

@@ -8,7 +8,7 @@ use tokio_util::sync::CancellationToken;
 use super::events::Events;
 use super::{Market, SYMBOLS};
 use crate::ingest::publisher::Publisher;
-use crate::market::{EventTypes, Symbol};
+use crate::market::{EventTypes, Symbol, SymbolCase};
 
 /// Events a second, all symbols together: one a second each, on average.
 const EVENTS_PER_SECOND: f64 = 5.0;
@@ -16,7 +16,8 @@ const EVENTS_PER_SECOND: f64 = 5.0;
 /// Publishes events of [`SYMBOLS`], numbered so that clients can resume, until `shutdown`. `prefix` is what channels start
 /// with, up to the type.
 pub async fn run(publisher: Publisher, prefix: String, types: EventTypes, shutdown: CancellationToken) {
-    let symbols = SYMBOLS.iter().filter_map(|name| Symbol::parse(name.as_bytes())).collect();
+    let symbols =
+        SYMBOLS.iter().filter_map(|name| Symbol::parse(name.as_bytes(), SymbolCase::Upper)).collect();
     let mut market = Market::steady(symbols, EVENTS_PER_SECOND, fastrand::u64(..));
     let mut events = Events::new(types, Some(1), fastrand::u64(..));
     let started = Instant::now();

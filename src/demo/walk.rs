@@ -151,13 +151,13 @@ fn fnv1a(bytes: &[u8]) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::market::EventType;
-    use crate::market::event::check;
+    use crate::market::event::Checker;
+    use crate::market::{EventType, SymbolCase};
 
     const START_MS: u64 = 1_700_000_000_000;
 
     fn symbol(name: &str) -> Symbol {
-        Symbol::parse(name.as_bytes()).unwrap()
+        Symbol::parse(name.as_bytes(), SymbolCase::Upper).unwrap()
     }
 
     fn prices(name: &str, seed: u64, pause_ms: u64, n: u64) -> Vec<u64> {
@@ -250,7 +250,9 @@ mod tests {
             let trade = walk.step(START_MS + i);
             assert!(trade.volume >= 1);
             trade.write_json(&mut json);
-            assert!(check(EventType::Trade, &json, b"A/B:C=^+@#._-9", 65_536).is_ok());
+            assert!(
+                Checker::with_max_bytes(65_536).check(EventType::Trade, &json, b"A/B:C=^+@#._-9").is_ok()
+            );
         }
     }
 }

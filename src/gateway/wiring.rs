@@ -18,6 +18,7 @@ use crate::ingest::redis::tls::client_config;
 use crate::ingest::redis::{RedisConfig, Server};
 use crate::limits;
 use crate::market::EventTypes;
+use crate::market::event::Checker;
 use crate::protocol::request::Offer;
 
 /// The configuration, part by part.
@@ -90,7 +91,10 @@ fn ingest_config(config: &Config) -> IngestConfig {
             max_bytes,
             // Leaves room for the live events that come meanwhile.
             max_replay_bytes: config.delivery.max_outbox_bytes / 2,
-            max_event_bytes: config.events.max_event_bytes,
+            checker: Checker {
+                max_event_bytes: config.events.max_event_bytes,
+                symbol_case: config.events.symbol_case,
+            },
             look_up: last_value_types(config),
         },
         stale_after: config.events.stale_after.map(Period::get),
@@ -106,7 +110,11 @@ fn replay(config: &Config) -> Option<(usize, usize)> {
 fn shard_config(config: &Config) -> ShardConfig {
     let last_value_topics = config.history.last_value_max_topics.map_or(0, NonZeroUsize::get);
     ShardConfig {
-        offer: Offer { types: config.events.channel_types, allow_wildcard: config.clients.allow_wildcard },
+        offer: Offer {
+            types: config.events.channel_types,
+            allow_wildcard: config.clients.allow_wildcard,
+            symbol_case: config.events.symbol_case,
+        },
         // New clients go to the shard with the fewest.
         max_clients: config.server.max_connections.div_ceil(config.process.shards),
         max_symbols: config.clients.max_symbols_per_client,

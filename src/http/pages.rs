@@ -5,7 +5,7 @@ use hyper::header::{CACHE_CONTROL, CONTENT_SECURITY_POLICY, HeaderValue, REFERRE
 use hyper::http::StatusCode;
 
 use super::answers::{Answer, answer};
-use crate::market::EventTypes;
+use crate::market::{EventTypes, SymbolCase};
 
 const PAGE: &str = include_str!("../../web/index.html");
 const STYLE: &str = include_str!("../../web/live.css");
@@ -17,13 +17,17 @@ const POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'; script-src 
                       img-src data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 
 /// The page of a gateway that carries these types.
-pub(super) fn compose(types: EventTypes) -> Bytes {
+pub(super) fn compose(types: EventTypes, symbol_case: SymbolCase) -> Bytes {
     let page = PAGE
         .replace("<style></style>", &format!("<style>\n{STYLE}</style>"))
         .replace("<script></script>", &format!("<script>\n{SCRIPT}</script>"))
         .replace(
             r#"name="channel-types" content="trade""#,
             &format!(r#"name="channel-types" content="{types}""#),
+        )
+        .replace(
+            r#"name="symbol-case" content="upper""#,
+            &format!(r#"name="symbol-case" content="{}""#, symbol_case.word()),
         );
     Bytes::from(page)
 }
@@ -45,10 +49,15 @@ mod tests {
     use crate::market::EventType;
 
     #[test]
-    fn the_page_has_its_style_its_script_and_the_types() {
+    fn the_page_has_its_style_its_script_and_what_it_has_to_know() {
         let types = [EventType::Trade, EventType::News].into_iter().collect();
-        let page = String::from_utf8(compose(types).to_vec()).unwrap();
-        for part in [STYLE, SCRIPT, r#"<meta name="channel-types" content="trade,news">"#] {
+        let page = String::from_utf8(compose(types, SymbolCase::Exact).to_vec()).unwrap();
+        for part in [
+            STYLE,
+            SCRIPT,
+            r#"<meta name="channel-types" content="trade,news">"#,
+            r#"<meta name="symbol-case" content="exact">"#,
+        ] {
             assert!(page.contains(part));
         }
     }

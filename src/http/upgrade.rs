@@ -136,8 +136,8 @@ impl Accepted {
     }
 }
 
-/// The symbols of `?symbols=AAPL,GOOGL`, decoded but not judged; `None` if there are none. A `+` stays one, because symbols
-/// have it. What isn't UTF-8 becomes U+FFFD, which no symbol has.
+/// The symbols of `?symbols=AAPL,GOOGL`, decoded but not judged; `None` if there are none. A `+` stays one, as symbols
+/// have it, and `%20` is a space. What isn't UTF-8 becomes U+FFFD, which no symbol has.
 fn symbols(query: Option<&str>) -> Option<Vec<String>> {
     let lists = query?.split('&').filter_map(|pair| pair.strip_prefix("symbols="));
     let mut symbols = Vec::new();
@@ -157,6 +157,7 @@ mod tests {
         let list = |query| symbols(Some(query)).unwrap_or_default();
         assert_eq!(list("symbols=AAPL,GOOGL"), ["AAPL", "GOOGL"]);
         assert_eq!(list("a=b&symbols=btc%2Dusd%2Ceth-usd,,%20X&symbols=Y"), ["btc-usd", "eth-usd", "X", "Y"]);
+        assert_eq!(list("symbols=AAPL%20%20240119C00190000,M%26M.NS"), ["AAPL  240119C00190000", "M&M.NS"]);
         assert_eq!(list("symbols=A+B,100%,%zz,%e4"), ["A+B", "100%", "%zz", "\u{fffd}"]);
         assert_eq!(symbols(Some("symbols=")), None);
         assert_eq!(symbols(Some("mysymbols=A")), None);

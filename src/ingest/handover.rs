@@ -189,7 +189,7 @@ mod tests {
 
     use super::*;
     use crate::bus::inbox::{Alarm, Inbox};
-    use crate::market::EventType;
+    use crate::market::{EventType, SymbolCase};
 
     const TRADE: &[u8] = br#"{"symbol":"AAPL","price":1,"volume":2,"timestamp":3}"#;
 
@@ -239,7 +239,7 @@ mod tests {
     #[test]
     fn a_shard_that_stands_still_loses_batches_and_is_told_exactly() {
         let mut world = world(2);
-        let subject = Subject::parse(EventType::Trade, b"AAPL").unwrap();
+        let subject = Subject::parse(EventType::Trade, b"AAPL", SymbolCase::Upper).unwrap();
         world.router.want(0, &subject);
         world.router.want(1, &subject);
         let (mut stuck, mut healthy, mut published) = ((0, 0), (0, 0), 0);
@@ -274,7 +274,7 @@ mod tests {
     #[test]
     fn a_topic_is_closed_behind_its_events_and_before_it_is_opened_again() {
         let mut world = world(1);
-        world.router.want(0, &Subject::parse(EventType::Trade, b"*").unwrap());
+        world.router.want(0, &Subject::parse(EventType::Trade, b"*", SymbolCase::Upper).unwrap());
         world.router.route(EventType::Trade, b"AAPL", TRADE, 1);
         world.handover.hand_over(&mut world.router, 1);
         let opened = |command| match command {

@@ -30,8 +30,8 @@ use self::log::{Entry, Log, Position};
 pub use self::resume::{Replay, Resumed};
 use self::topic::Topic;
 use crate::limits;
-use crate::market::event::{self, Event, SEQ_END};
-use crate::market::{EventType, EventTypes, Symbol};
+use crate::market::event::{Checker, Event, SEQ_END};
+use crate::market::{EventType, EventTypes, Symbol, SymbolCase};
 
 /// How much is remembered.
 #[derive(Debug, Clone)]
@@ -44,8 +44,8 @@ pub struct HistoryConfig {
     pub max_bytes: usize,
     /// Frames that one request is resumed with at most; beyond it a topic counts as not recovered.
     pub max_replay_bytes: usize,
-    /// `MAX_EVENT_BYTES`.
-    pub max_event_bytes: usize,
+    /// Holds events to their contract.
+    pub checker: Checker,
     /// The types whose last values workers keep in Redis; `None` without `LAST_VALUE_KEY`.
     pub look_up: Option<EventTypes>,
 }
@@ -57,7 +57,7 @@ impl Default for HistoryConfig {
             events_per_topic: limits::REPLAY_EVENTS_DEFAULT as usize,
             max_bytes: limits::REPLAY_DEFAULT_BYTES,
             max_replay_bytes: limits::MAX_OUTBOX_DEFAULT_BYTES / 2,
-            max_event_bytes: limits::MAX_EVENT_DEFAULT_BYTES,
+            checker: Checker::with_max_bytes(limits::MAX_EVENT_DEFAULT_BYTES),
             look_up: None,
         }
     }
@@ -110,9 +110,9 @@ impl History {
         }
     }
 
-    /// Takes an event of a topic that nobody wants, as it came. `symbol` is upper-cased.
+    /// Takes an event of a topic that nobody wants, as it came. `symbol` is normalised.
     pub fn keep(&mut self, event_type: EventType, symbol: &[u8], payload: &[u8], now_ms: u64) {
-        if payload.len() > self.config.max_event_bytes {
+        if payload.len() > self.config.checker.max_event_bytes {
             return;
         }
         let slot = match self.by_symbol[event_type as usize].get(symbol) {
@@ -136,7 +136,7 @@ impl History {
             // A repeat, a worker that counts anew, or something odd: rare, so it is looked into at once.
             Hint::Seq(_) | Hint::Unsure => return self.look_into(slot, payload, now_ms),
         }
-        topic.set_aside(payload, now_ms, self.config.max_event_bytes, &self.seq_key);
+        topic.set_aside(payload, now_ms, &self.config.checker, &self.seq_key);
     }
 
     /// Takes an event of a pinned topic that is known to keep the contract. A repeat leaves no trace.
@@ -173,7 +173,7 @@ impl History {
         };
         if let Some(topic) = topic_at(&mut self.topics, slot) {
             topic.pinned = true;
-            topic.condense(self.config.max_event_bytes, &self.seq_key);
+            topic.condense(&self.config.checker, &self.seq_key);
         }
         slot
     }
@@ -210,17 +210,17 @@ impl History {
         now_ms: u64,
     ) -> Option<u64> {
         let slot = *self.by_symbol[event_type as usize].get(symbol)?;
-        let max_event_bytes = self.config.max_event_bytes;
-        topic_at(&mut self.topics, slot)?.end_look_up(payload, failed, now_ms, max_event_bytes)
+        let checker = self.config.checker;
+        topic_at(&mut self.topics, slot)?.end_look_up(payload, failed, now_ms, &checker)
     }
 
     /// The symbols that begin with `prefix` and have a last value, in order.
     pub fn known(&mut self, event_type: EventType, prefix: &[u8]) -> Vec<Symbol> {
-        let max_event_bytes = self.config.max_event_bytes;
+        let checker = self.config.checker;
         let of_type = self.topics.iter_mut().flatten().filter(|topic| topic.event_type == event_type);
         let matching = of_type.filter(|topic| topic.symbol.as_bytes().starts_with(prefix));
         let known = matching.filter_map(|topic| {
-            topic.condense(max_event_bytes, &self.seq_key);
+            topic.condense(&checker, &self.seq_key);
             topic.has_value().then(|| topic.symbol.clone())
         });
         let mut known: Vec<_> = known.collect();
@@ -242,11 +242,11 @@ impl History {
 
     /// Checks an event at once, and takes it if it is good and no repeat.
     fn look_into(&mut self, slot: Slot, payload: &[u8], now_ms: u64) {
-        let max_event_bytes = self.config.max_event_bytes;
+        let checker = self.config.checker;
         let Some(topic) = topic_at(&mut self.topics, slot) else { return };
-        topic.settle(max_event_bytes);
+        topic.settle(&checker);
         let (event_type, symbol) = (topic.event_type, topic.symbol.clone());
-        if let Ok(event) = event::check(event_type, payload, symbol.as_bytes(), max_event_bytes) {
+        if let Ok(event) = checker.check(event_type, payload, symbol.as_bytes()) {
             self.take(slot, &event, now_ms);
         }
     }
@@ -256,7 +256,7 @@ impl History {
         if !self.make_room() {
             return None;
         }
-        let symbol = Symbol::parse(symbol)?;
+        let symbol = Symbol::parse(symbol, SymbolCase::Exact)?;
         Some(self.insert(event_type, symbol, true))
     }
 

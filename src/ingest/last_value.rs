@@ -289,13 +289,14 @@ fn keys(prefix: &str, subjects: &[Subject]) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::market::SymbolCase;
 
     #[test]
     fn a_key_is_the_prefix_and_the_symbol() {
         let all: EventTypes = EventType::ALL.into_iter().collect();
         assert_eq!(types_kept("last:trade:", all), EventTypes::TRADE);
         assert_eq!(types_kept("last:{type}:", all), all);
-        let subject = |event_type| Subject::parse(event_type, b"btc-usd").unwrap();
+        let subject = |event_type| Subject::parse(event_type, b"btc-usd", SymbolCase::Upper).unwrap();
         let subjects = [subject(EventType::Trade), subject(EventType::Quote)];
         assert_eq!(keys("last:{type}:", &subjects), ["last:trade:BTC-USD", "last:quote:BTC-USD"]);
         assert_eq!(keys("x", &subjects[..1]), ["xBTC-USD"]);

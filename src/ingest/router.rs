@@ -9,7 +9,6 @@
 //! it, and is from then on one of those that want the topic, until it releases the id, or gives it back because it has too many
 //! ([`Router::retire`]). So patterns cost an event nothing more than the comparison of an epoch.
 
-use std::borrow::Borrow;
 use std::collections::HashMap;
 
 use bytes::Bytes;
@@ -19,18 +18,12 @@ use slotmap::SlotMap;
 use super::history::{History, HistoryConfig, Slot, Verdict};
 use crate::bus::{Entry, Frames, SeqChange, SeqNotice, Seqs, TopicId};
 use crate::limits;
-use crate::market::event::{self, Event, Reject};
+use crate::market::event::{Checker, Event, Reject};
 use crate::market::patterns::Patterns;
-use crate::market::{self, EventType, Name, SYMBOL_BYTES_MAX, Subject, Symbol};
+use crate::market::{self, EventType, Name, SYMBOL_BYTES_MAX, Subject, Symbol, SymbolCase};
 use crate::protocol::native::event::{Marker, write_event};
 
 const _: () = assert!(limits::SHARDS_MAX <= u64::BITS as usize, "the interest mask has one bit a shard");
-
-impl Borrow<[u8]> for Symbol {
-    fn borrow(&self) -> &[u8] {
-        self.as_bytes()
-    }
-}
 
 /// A topic (or pattern) that at least one shard wants.
 #[derive(Debug)]
@@ -92,7 +85,7 @@ pub struct Router {
     /// Goes up when a shard begins to want a pattern: topics may have to be opened to it.
     epoch: u64,
     building: Vec<Building>,
-    max_event_bytes: usize,
+    checker: Checker,
     deduplicate: bool,
     pub(super) history: History,
     /// Topics whose last values are to be looked up.
@@ -102,7 +95,8 @@ pub struct Router {
 impl Router {
     /// A router that nobody wants anything of yet; repeats are dropped.
     pub fn new(shards: usize, max_event_bytes: usize) -> Self {
-        Self::with_history(shards, true, HistoryConfig { max_event_bytes, ..HistoryConfig::default() })
+        let checker = Checker::with_max_bytes(max_event_bytes);
+        Self::with_history(shards, true, HistoryConfig { checker, ..HistoryConfig::default() })
     }
 
     /// The same with `DEDUPLICATE` and a history of its own measures.
@@ -113,7 +107,7 @@ impl Router {
             by_pattern: Patterns::default(),
             epoch: 0,
             building: (0..shards).map(|_| Building::default()).collect(),
-            max_event_bytes: history.max_event_bytes,
+            checker: history.checker,
             deduplicate,
             history: History::new(history),
             look_ups: Vec::new(),
@@ -201,7 +195,7 @@ impl Router {
     /// Routes one event: `name` is the channel's last part, `payload` the worker's JSON.
     pub fn route(&mut self, event_type: EventType, name: &[u8], payload: &[u8], now_ms: u64) -> Routed {
         let mut buffer = [0; SYMBOL_BYTES_MAX];
-        let Some(symbol) = market::normalize_symbol(name, &mut buffer) else {
+        let Some(symbol) = market::normalize_symbol(name, self.checker.symbol_case, &mut buffer) else {
             return Routed::Rejected(Reject::BadSymbol);
         };
         let known = self.by_symbol[event_type as usize].get(symbol).copied();
@@ -209,7 +203,7 @@ impl Router {
             self.history.keep(event_type, symbol, payload, now_ms);
             return Routed::Unwanted;
         }
-        match event::check(event_type, payload, symbol, self.max_event_bytes) {
+        match self.checker.check(event_type, payload, symbol) {
             Ok(event) => match known.or_else(|| self.add_symbol(event_type, symbol)) {
                 Some(id) => self.deliver(id, &event, now_ms),
                 None => Routed::Rejected(Reject::BadSymbol),
@@ -235,7 +229,7 @@ impl Router {
     }
 
     fn add_symbol(&mut self, event_type: EventType, symbol: &[u8]) -> Option<TopicId> {
-        let name = Symbol::parse(symbol).map(Name::Symbol)?;
+        let name = Symbol::parse(symbol, SymbolCase::Exact).map(Name::Symbol)?;
         Some(self.add(Subject { event_type, name }))
     }
 
@@ -347,7 +341,7 @@ mod tests {
     }
 
     fn symbol(name: &str) -> Subject {
-        Subject::parse(EventType::Trade, name.as_bytes()).unwrap()
+        Subject::parse(EventType::Trade, name.as_bytes(), SymbolCase::Upper).unwrap()
     }
 
     fn route(router: &mut Router, name: &[u8], payload: &[u8]) -> Routed {
@@ -390,7 +384,7 @@ mod tests {
     fn bad_events_leave_no_trace() {
         let mut router = Router::new(1, 100);
         router.want(0, &symbol("AAPL"));
-        assert_eq!(route(&mut router, b"A B", &trade("A B")), Routed::Rejected(Reject::BadSymbol));
+        assert_eq!(route(&mut router, b"A,B", &trade("A,B")), Routed::Rejected(Reject::BadSymbol));
         assert_eq!(route(&mut router, b"AAPL", &trade("MSFT")), Routed::Rejected(Reject::WrongSymbol));
         assert_eq!(route(&mut router, b"AAPL", &[b' '; 101]), Routed::Rejected(Reject::TooLarge));
         assert!(router.take(0, 0).is_none());

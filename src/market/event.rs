@@ -8,7 +8,7 @@ use serde::de::{Deserializer, IgnoredAny, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
 pub use self::reject::{Reason, Reject};
-use super::EventType;
+use super::{EventType, SymbolCase};
 
 mod portable;
 mod reject;
@@ -27,7 +27,7 @@ pub struct Event<'p> {
     pub seq: Option<u64>,
 }
 
-/// Checks a payload against the contract of its type.
+/// Holds events to the contract of their type.
 ///
 /// | type | required |
 /// |---|---|
@@ -37,37 +37,53 @@ pub struct Event<'p> {
 /// | news | `headline`, `timestamp` |
 /// | halt | `symbol`, `status`, `timestamp` |
 ///
-/// `symbol` is a string equal to `symbol` ignoring ASCII case (news need none), `headline` and `status` are strings,
+/// `symbol` is a string, the channel's symbol (news need none), `headline` and `status` are strings,
 /// `interval` is a string or a number, the others are numbers. Everything else is carried unseen, every number as it was
 /// written. Readers of JSON differ in what they make of a field that stands twice, of half a surrogate pair and of very
 /// deep nesting. So none of the fields above and no `seq` may stand twice, and the other two may be nowhere.
-///
-/// # Errors
-/// The first [`Reject`] that applies.
-pub fn check<'p>(
-    event_type: EventType,
-    payload: &'p [u8],
-    symbol: &[u8],
-    max_event_bytes: usize,
-) -> Result<Event<'p>, Reject> {
-    if payload.len() > max_event_bytes {
-        return Err(Reject::TooLarge);
+#[derive(Debug, Clone, Copy)]
+pub struct Checker {
+    /// `MAX_EVENT_BYTES`.
+    pub max_event_bytes: usize,
+    /// `SYMBOL_CASE`.
+    pub symbol_case: SymbolCase,
+}
+
+impl Checker {
+    /// A checker with that `MAX_EVENT_BYTES` and upper-cased symbols.
+    pub const fn with_max_bytes(max_event_bytes: usize) -> Self {
+        Self { max_event_bytes, symbol_case: SymbolCase::Upper }
     }
-    let text = std::str::from_utf8(payload).map_err(|_| Reject::NotJson)?;
-    let object = text.trim_matches([' ', '\t', '\n', '\r']);
-    let mut json = serde_json::Deserializer::from_str(object);
-    let fields = json.deserialize_map(FieldsVisitor(event_type)).map_err(|_| why_unreadable(object))?;
-    json.end().map_err(|_| Reject::NotJson)?;
-    portable::check(object)?;
-    if let Some(fault) = fields.fault {
-        return Err(fault);
-    }
-    if fields.symbol.is_some_and(|name| !name.as_bytes().eq_ignore_ascii_case(symbol)) {
-        return Err(Reject::WrongSymbol);
-    }
-    match required(event_type).iter().find(|field| fields.found & field.bit == 0) {
-        Some(field) => Err(Reject::Missing(field.name)),
-        None => Ok(Event { object, timestamp: fields.timestamp, seq: fields.seq }),
+
+    /// Checks a payload against the contract of its type. `symbol` is the channel's, normalised.
+    ///
+    /// # Errors
+    /// The first [`Reject`] that applies.
+    pub fn check<'p>(
+        &self,
+        event_type: EventType,
+        payload: &'p [u8],
+        symbol: &[u8],
+    ) -> Result<Event<'p>, Reject> {
+        if payload.len() > self.max_event_bytes {
+            return Err(Reject::TooLarge);
+        }
+        let text = std::str::from_utf8(payload).map_err(|_| Reject::NotJson)?;
+        let object = text.trim_matches([' ', '\t', '\n', '\r']);
+        let mut json = serde_json::Deserializer::from_str(object);
+        let fields = json.deserialize_map(FieldsVisitor(event_type)).map_err(|_| why_unreadable(object))?;
+        json.end().map_err(|_| Reject::NotJson)?;
+        portable::check(object)?;
+        if let Some(fault) = fields.fault {
+            return Err(fault);
+        }
+        if fields.symbol.is_some_and(|name| !self.symbol_case.matches(&name, symbol)) {
+            return Err(Reject::WrongSymbol);
+        }
+        match required(event_type).iter().find(|field| fields.found & field.bit == 0) {
+            Some(field) => Err(Reject::Missing(field.name)),
+            None => Ok(Event { object, timestamp: fields.timestamp, seq: fields.seq }),
+        }
     }
 }
 
@@ -276,11 +292,14 @@ impl<'p> serde::Deserialize<'p> for Key<'p> {
 mod tests {
     use super::*;
 
+    const CHECKER: Checker = Checker { max_event_bytes: 65_536, symbol_case: SymbolCase::Upper };
     const GOOD: &str =
         r#"{"symbol":"AAPL","price":150.250,"volume":9007199254740993,"timestamp":1234567890}"#;
 
     fn check_as_trade<'p>(payload: &'p [u8], symbol: &[u8], max: usize) -> Result<&'p str, Reject> {
-        check(EventType::Trade, payload, symbol, max).map(|event| event.object)
+        Checker { max_event_bytes: max, ..CHECKER }
+            .check(EventType::Trade, payload, symbol)
+            .map(|event| event.object)
     }
 
     fn trade(payload: &str) -> Result<&str, Reject> {
@@ -332,7 +351,7 @@ mod tests {
             (EventType::Halt, r#"{"symbol":"a","status":"halted","timestamp":3}"#),
         ];
         for (event_type, payload) in good {
-            assert_eq!(check(event_type, payload.as_bytes(), b"A", 1_000).unwrap().object, payload);
+            assert_eq!(CHECKER.check(event_type, payload.as_bytes(), b"A").unwrap().object, payload);
             let value: serde_json::Map<String, serde_json::Value> = serde_json::from_str(payload).unwrap();
             for field in value.keys() {
                 let mut without = value.clone();
@@ -344,7 +363,7 @@ mod tests {
                 let twice = payload.replacen('{', &format!("{{\"{field}\":{},", value[field]), 1);
                 let twice = twice.into_bytes();
                 for (bad, fault) in [(without, "missing"), (wrong, "must be"), (twice, "twice")] {
-                    let reject = check(event_type, &bad, b"A", 1_000).unwrap_err();
+                    let reject = CHECKER.check(event_type, &bad, b"A").unwrap_err();
                     assert_eq!(reject.field(), Some(field.as_str()), "{event_type} {field}");
                     assert_eq!(reject.reason(), Reason::BadField);
                     assert!(reject.to_string().contains(fault), "{reject}");
@@ -357,10 +376,14 @@ mod tests {
     fn a_symbol_is_the_channels_also_where_none_is_needed() {
         let news = |symbol: &str| {
             let payload = format!(r#"{{"headline":"x","timestamp":3,"symbol":{symbol}}}"#);
-            check(EventType::News, payload.as_bytes(), b"A", 1_000).map(|_| ())
+            CHECKER.check(EventType::News, payload.as_bytes(), b"A").map(|_| ())
         };
         assert_eq!(news(r#""a""#), Ok(()));
         assert_eq!(news(r#""B""#), Err(Reject::WrongSymbol));
+        let exact = Checker { symbol_case: SymbolCase::Exact, ..CHECKER };
+        let trade = GOOD.replace("AAPL", "AMpB");
+        assert!(exact.check(EventType::Trade, trade.as_bytes(), b"AMpB").is_ok());
+        assert_eq!(exact.check(EventType::Trade, trade.as_bytes(), b"AMPB"), Err(Reject::WrongSymbol));
         assert_eq!(news("7").unwrap_err().field(), Some("symbol"));
     }
 
@@ -389,7 +412,7 @@ mod tests {
     fn a_sequence_number_is_a_small_integer() {
         let seq = |text: &str| {
             let payload = GOOD.replace("\"price\"", &format!("\"seq\":{text},\"price\""));
-            check(EventType::Trade, payload.as_bytes(), b"AAPL", 65_536).map(|event| event.seq)
+            CHECKER.check(EventType::Trade, payload.as_bytes(), b"AAPL").map(|event| event.seq)
         };
         assert_eq!(seq("0"), Ok(Some(0)));
         assert_eq!(seq("9007199254740991"), Ok(Some(SEQ_END - 1)));

@@ -110,10 +110,10 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::market::Name;
+    use crate::market::{Name, SymbolCase};
 
     fn pattern(text: &str) -> Pattern {
-        match Name::parse(text.as_bytes()) {
+        match Name::parse(text.as_bytes(), SymbolCase::Upper) {
             Some(Name::Pattern(pattern)) => pattern,
             other => panic!("{text}: {other:?}"),
         }

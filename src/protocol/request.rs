@@ -5,7 +5,7 @@ use std::fmt;
 use smallvec::SmallVec;
 
 use super::terms::Options;
-use crate::market::{EventType, EventTypes, Name, Subject, Symbol};
+use crate::market::{EventType, EventTypes, Name, Subject, Symbol, SymbolCase};
 
 /// What this gateway offers: what requests are judged by.
 #[derive(Debug, Clone, Copy)]
@@ -14,6 +14,8 @@ pub struct Offer {
     pub types: EventTypes,
     /// `ALLOW_WILDCARD`.
     pub allow_wildcard: bool,
+    /// `SYMBOL_CASE`.
+    pub symbol_case: SymbolCase,
 }
 
 /// A message that makes sense.

@@ -39,7 +39,7 @@ async fn each_kind_is_counted_and_the_next_event_arrives() {
         ("wrong_symbol", b"{\"symbol\":\"MSFT\",\"price\":1,\"volume\":1,\"timestamp\":1}", "AAPL"),
         ("too_large", huge.as_bytes(), "AAPL"),
         ("too_large", gigantic.as_bytes(), "AAPL"),
-        ("bad_symbol", good.as_bytes(), "AA PL"),
+        ("bad_symbol", good.as_bytes(), "AA,PL"),
     ];
     let mut expected = std::collections::BTreeMap::new();
     for (n, (reason, payload, symbol)) in cases.into_iter().enumerate() {

@@ -86,7 +86,7 @@ async fn mistakes_are_answered_and_change_nothing() {
         (r#"{"symbols":["AAPL"]}"#, "INVALID_INPUT"),
         (r#"{"action":"subscribe"}"#, "INVALID_INPUT"),
         (r#"{"action":"subscribe","symbols":[]}"#, "INVALID_INPUT"),
-        (r#"{"action":"subscribe","symbols":["GOOD","b a d"]}"#, "INVALID_INPUT"),
+        (r#"{"action":"subscribe","symbols":["GOOD","b,a,d"]}"#, "INVALID_INPUT"),
         (r#"{"action":"subscribe","symbols":["A"],"types":["quote"]}"#, "INVALID_INPUT"),
         (r#"{"action":"sell","symbols":["AAPL"]}"#, "UNKNOWN_ACTION"),
     ];

@@ -35,7 +35,7 @@ async fn symbols_in_the_url_subscribe_at_once() {
 
     let mut client = Client::connect(&format!("ws://{}/?symbols=A,B,C,D,E,F", gateway.addr)).await;
     assert_eq!(client.json().await["code"], "SYMBOL_LIMIT_EXCEEDED");
-    let mut client = Client::connect(&format!("ws://{}/?symbols=no%20symbol", gateway.addr)).await;
+    let mut client = Client::connect(&format!("ws://{}/?symbols=no%22symbol", gateway.addr)).await;
     assert_eq!(client.json().await["code"], "INVALID_INPUT");
     client.subscribe(&["AAPL"]).await;
 }

@@ -92,7 +92,7 @@ async fn mistakes(redis: &Redis, tape: &mut String) {
         r#"{"action":"subscribe","symbols":[]}"#,
         r#"{"action":"subscribe","symbols":"AAPL"}"#,
         r#"{"action":"subscribe","symbols":["AAPL",1]}"#,
-        r#"{"action":"subscribe","symbols":["GOOD","b a d"]}"#,
+        r#"{"action":"subscribe","symbols":["GOOD","b,a,d"]}"#,
         r#"{"action":"unsubscribe","symbols":[""]}"#,
         r#"{"action":"ping","id":true}"#,
         r#"{"action":"ping","action":"ping"}"#,

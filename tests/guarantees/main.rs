@@ -69,6 +69,7 @@ mod slow_client_ladder;
 mod slow_clients_delay_nobody;
 mod snapshot;
 mod subscription_is_exact;
+mod symbols_of_all_markets;
 mod the_log_says_what_was_started;
 mod the_log_stops_nobody;
 mod truth_in_band;

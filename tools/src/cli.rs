@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde_json::Number;
 use tokio_tungstenite::tungstenite::http::Uri;
 use ws_gateway::market::event::SEQ_END;
-use ws_gateway::market::{EventType, EventTypes, Symbol};
+use ws_gateway::market::{EventType, EventTypes, Name, SYMBOL_RULE, Symbol, SymbolCase};
 
 /// A time: milliseconds as a plain number, or with a unit as in `250ms`, `30s`, `1.5m`, `2h`.
 ///
@@ -41,15 +41,13 @@ pub fn period(text: &str) -> Result<Duration, String> {
     }
 }
 
-/// What a symbol may look like, for error messages.
-const SYMBOL_RULE: &str = "a symbol has 1 to 64 characters of A-Z 0-9 . _ - / : = ^ + @ #";
-
 /// One symbol, upper-cased.
 ///
 /// # Errors
 /// The rule for symbols.
 pub fn symbol(text: &str) -> Result<Symbol, String> {
-    Symbol::parse(text.trim().as_bytes()).ok_or_else(|| SYMBOL_RULE.to_owned())
+    let symbol = Symbol::parse(text.trim().as_bytes(), SymbolCase::Upper);
+    symbol.ok_or_else(|| format!("a symbol is {SYMBOL_RULE}"))
 }
 
 /// A symbol to subscribe to, upper-cased; `*` and `BTC-*` (all, all that begin so) are patterns.
@@ -58,11 +56,8 @@ pub fn symbol(text: &str) -> Result<Symbol, String> {
 /// The rule for symbols.
 pub fn symbol_or_pattern(text: &str) -> Result<String, String> {
     let text = text.trim();
-    match text.strip_suffix('*') {
-        Some("") => Ok("*".to_owned()),
-        Some(prefix) => Ok(format!("{}*", symbol(prefix)?)),
-        None => Ok(symbol(text)?.to_string()),
-    }
+    let name = Name::parse(text.as_bytes(), SymbolCase::Upper).map(|name| name.to_string());
+    name.ok_or_else(|| format!("a symbol is {SYMBOL_RULE}; a pattern is what symbols begin with, and a *"))
 }
 
 /// A type of events.
@@ -179,7 +174,7 @@ mod tests {
         assert_eq!(symbol_or_pattern(" aapl ").as_deref(), Ok("AAPL"));
         assert_eq!(symbol_or_pattern("btc-*").as_deref(), Ok("BTC-*"));
         assert_eq!(symbol_or_pattern("*").as_deref(), Ok("*"));
-        for bad in ["", "A*B", "**", "Ä", "A B"] {
+        for bad in ["", "A*B", "**", "Ä", "A\"B"] {
             assert!(symbol_or_pattern(bad).is_err(), "{bad:?}");
         }
     }

@@ -230,7 +230,9 @@ mod tests {
 
     #[test]
     fn bad_values_are_named() {
-        for (flag, value) in [("--rate", "0"), ("--symbols", "A B"), ("--count", "-1"), ("--types", "tick")] {
+        for (flag, value) in
+            [("--rate", "0"), ("--symbols", "A\u{e4}B"), ("--count", "-1"), ("--types", "tick")]
+        {
             let error = Options::try_parse_from(["test-publisher", &format!("{flag}={value}")]).unwrap_err();
             let text = error.to_string();
             assert!(text.contains(flag) && text.contains(value), "{text}");

@@ -261,7 +261,7 @@ async fn a_reader_that_goes_away_ends_the_client_quietly() {
 async fn a_wrong_command_line_names_the_value_and_the_way_out() {
     let cases: [(&[&str], &str); 4] = [
         (&["--url", "http://localhost"], "ws://127.0.0.1:8080/ws"),
-        (&["--symbols", "A B"], "1 to 64 characters"),
+        (&["--symbols", "A\"B"], "1-64 printable ASCII characters"),
         (&["--swap", "MSFT"], "MSFT:TSLA"),
         (&["--duration", "soon"], "30s"),
     ];

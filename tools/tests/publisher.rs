@@ -9,7 +9,7 @@ use futures_util::StreamExt as _;
 use redis::aio::PubSub;
 use tokio::io::AsyncWriteExt as _;
 use ws_gateway::market::EventType;
-use ws_gateway::market::event::check;
+use ws_gateway::market::event::Checker;
 
 fn publisher(redis: &Redis, arguments: &[&str]) -> Tool {
     let url = redis.url();
@@ -36,7 +36,7 @@ async fn trades_of_every_symbol_arrive_and_are_counted() {
     let mut symbols = BTreeMap::new();
     for (channel, payload) in receive(&mut subscriber, 100).await {
         let symbol = channel.strip_prefix("channel:trade:").unwrap();
-        check(EventType::Trade, &payload, symbol.as_bytes(), 65_536).unwrap();
+        Checker::with_max_bytes(65_536).check(EventType::Trade, &payload, symbol.as_bytes()).unwrap();
         *symbols.entry(symbol.to_owned()).or_insert(0) += 1;
     }
     assert_eq!(symbols.keys().collect::<Vec<_>>(), ["AAPL", "AMZN", "GOOGL", "MSFT", "TSLA"]);
@@ -69,7 +69,11 @@ async fn all_types_arrive_on_their_channels_numbered_and_the_last_values_are_kep
         let topic = channel.strip_prefix("channel:").unwrap().to_owned();
         let (event_type, symbol) = topic.split_once(':').unwrap();
         let event_type = EventType::parse(event_type.as_bytes()).unwrap();
-        let seq = check(event_type, &payload, symbol.as_bytes(), 65_536).unwrap().seq.expect("a seq");
+        let seq = Checker::with_max_bytes(65_536)
+            .check(event_type, &payload, symbol.as_bytes())
+            .unwrap()
+            .seq
+            .expect("a seq");
         let before = last.insert(topic, (seq, payload)).map_or(9, |(seq, _)| seq);
         assert_eq!(seq, before + 1);
     }

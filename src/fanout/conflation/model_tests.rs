@@ -9,7 +9,7 @@ use slotmap::SlotMap;
 use super::super::batch::{BacklogBytes, Batch, EndedNames};
 use super::*;
 use crate::bus::{Entry, Frames};
-use crate::market::Subject;
+use crate::market::{Subject, SymbolCase};
 use crate::protocol::native::event::{self, Marker};
 use crate::websocket::header;
 
@@ -223,7 +223,8 @@ impl World {
         let still_wanted = |id| held[ids.iter().position(|known| *known == id).unwrap()];
         self.conflation.leave(&mut self.outbox, [ids[topic]].into_iter(), still_wanted);
         let reply = header::text(format!(r#"{{"left":{topic}}}"#).as_bytes());
-        let subject = Subject::parse(EventType::Trade, format!("T{topic}").as_bytes()).unwrap();
+        let subject =
+            Subject::parse(EventType::Trade, format!("T{topic}").as_bytes(), SymbolCase::Upper).unwrap();
         let mark = Batch::mark(&[(ids[topic], subject)], &EndedNames::default(), &self.backlog);
         self.outbox.push_mark(&mark);
         self.outbox.push_own(Batch::own(reply, &self.backlog));

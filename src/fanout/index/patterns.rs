@@ -139,15 +139,15 @@ mod tests {
     use slotmap::{DefaultKey, SlotMap};
 
     use super::*;
-    use crate::market::EventType;
+    use crate::market::{EventType, SymbolCase};
 
     #[test]
     fn a_pattern_lists_a_topic_once_however_often_subscribers_come_and_go() {
         let mut clients: SlotMap<DefaultKey, ()> = SlotMap::new();
         let mut ids: SlotMap<TopicId, ()> = SlotMap::with_key();
         let mut index = Index::default();
-        let [pattern, symbol] =
-            ["A*", "AAPL"].map(|name| Subject::parse(EventType::Trade, name.as_bytes()).unwrap());
+        let [pattern, symbol] = ["A*", "AAPL"]
+            .map(|name| Subject::parse(EventType::Trade, name.as_bytes(), SymbolCase::Upper).unwrap());
         let (faithful, fickle) = (clients.insert(()), clients.insert(()));
         assert!(index.hold(&pattern));
         index.grant(pattern.clone(), ids.insert(()));

@@ -145,7 +145,7 @@ mod tests {
     use slotmap::{DefaultKey, SlotMap};
 
     use super::*;
-    use crate::market::{EventType, Subject};
+    use crate::market::{EventType, Subject, SymbolCase};
 
     struct World {
         index: Index<DefaultKey>,
@@ -154,7 +154,7 @@ mod tests {
     }
 
     fn subject(name: &str) -> Subject {
-        Subject::parse(EventType::Trade, name.as_bytes()).unwrap()
+        Subject::parse(EventType::Trade, name.as_bytes(), SymbolCase::Upper).unwrap()
     }
 
     /// A client is subscribed to everything.

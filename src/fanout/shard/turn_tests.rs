@@ -18,7 +18,7 @@ use crate::admission::Admission;
 use crate::bus::{Arrival, Feed, Ticket, ToShard, Wish, WishSender};
 use crate::ingest::router::Router;
 use crate::limits;
-use crate::market::{EventType, EventTypes};
+use crate::market::{EventType, EventTypes, SymbolCase};
 use crate::protocol::Dialect;
 use crate::protocol::request::Offer;
 use crate::protocol::terms::SlowClientPolicy;
@@ -30,7 +30,7 @@ const ROOMY: usize = usize::MAX / 2;
 
 fn config() -> ShardConfig {
     ShardConfig {
-        offer: Offer { types: EventTypes::TRADE, allow_wildcard: true },
+        offer: Offer { types: EventTypes::TRADE, allow_wildcard: true, symbol_case: SymbolCase::Upper },
         max_clients: 16,
         max_symbols: 100,
         max_opened_topics: 1_000,

@@ -120,7 +120,7 @@ struct World {
 
 impl World {
     fn name(topic: usize) -> Symbol {
-        Symbol::parse(format!("S{topic}").as_bytes()).unwrap()
+        Symbol::parse(format!("S{topic}").as_bytes(), SymbolCase::Upper).unwrap()
     }
 
     fn apply(&mut self, op: &Op) {
@@ -190,7 +190,8 @@ impl World {
         match model.pinned {
             Some(slot) => {
                 let name = Self::name(topic);
-                let event = event::check(TRADE, payload.as_bytes(), name.as_bytes(), 10_000).ok();
+                let event =
+                    Checker::with_max_bytes(65_536).check(TRADE, payload.as_bytes(), name.as_bytes()).ok();
                 assert_eq!(event.map(|event| self.history.take(slot, &event, self.clock)), expected);
             }
             None => {

@@ -4,7 +4,7 @@ use super::log::Position;
 use super::topic::Topic;
 use super::{History, Slot, topic_at};
 use crate::bus::{Entry, TopicId};
-use crate::market::event;
+use crate::market::event::Checker;
 use crate::protocol::native::event::{Marker, write_event};
 
 /// How far a client that has seen a certain `seq` of a topic can be helped.
@@ -81,8 +81,7 @@ impl History {
         for _ in 0..self.config.events_per_topic {
             let entry = self.log.get(at)?;
             let (checked, seq, previous) = (entry.checked, entry.seq, entry.previous);
-            let seq =
-                if checked { Some(seq) } else { true_seq(topic, entry.payload, self.config.max_event_bytes) };
+            let seq = if checked { Some(seq) } else { true_seq(topic, entry.payload, &self.config.checker) };
             match seq {
                 Some(seq) if seq == expected => {
                     if !checked {
@@ -104,6 +103,6 @@ impl History {
 }
 
 /// The `seq` of an event that has not been looked into; `None` if it is bad or has none.
-fn true_seq(topic: &Topic, payload: &[u8], max_event_bytes: usize) -> Option<u64> {
-    event::check(topic.event_type, payload, topic.symbol.as_bytes(), max_event_bytes).ok()?.seq
+fn true_seq(topic: &Topic, payload: &[u8], checker: &Checker) -> Option<u64> {
+    checker.check(topic.event_type, payload, topic.symbol.as_bytes()).ok()?.seq
 }

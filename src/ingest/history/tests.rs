@@ -6,7 +6,7 @@ use crate::market::SYMBOL_BYTES_MAX;
 const TRADE: EventType = EventType::Trade;
 
 fn symbol(name: &str) -> Symbol {
-    Symbol::parse(name.as_bytes()).unwrap()
+    Symbol::parse(name.as_bytes(), SymbolCase::Upper).unwrap()
 }
 
 fn trade(name: &str, n: u64) -> String {
@@ -49,7 +49,7 @@ fn a_snapshot_is_built_once_until_the_next_event() {
     let mut history = History::new(HistoryConfig::default());
     let slot = history.pin(TRADE, &symbol("A"));
     let payload = trade("A", 1);
-    let event = event::check(TRADE, payload.as_bytes(), b"A", 1_000).unwrap();
+    let event = Checker::with_max_bytes(65_536).check(TRADE, payload.as_bytes(), b"A").unwrap();
     assert_eq!(history.take(slot, &event, 5), Verdict::Next);
     let (first, second) = (history.snapshot(slot).unwrap(), history.snapshot(slot).unwrap());
     assert_eq!(first.as_ptr(), second.as_ptr());
@@ -82,7 +82,11 @@ fn topics_beyond_the_bound_are_wanted_all_the_same() {
     let line = |seq: u64| format!(r#"{{"symbol":"B","price":1,"volume":1,"timestamp":1,"seq":{seq}}}"#);
     let take = |history: &mut History, seq: u64| {
         let payload = line(seq);
-        history.take(second, &event::check(TRADE, payload.as_bytes(), b"B", 1_000).unwrap(), 1)
+        history.take(
+            second,
+            &Checker::with_max_bytes(65_536).check(TRADE, payload.as_bytes(), b"B").unwrap(),
+            1,
+        )
     };
     assert_eq!(take(&mut history, 1), Verdict::Next);
     assert_eq!(take(&mut history, 3), Verdict::Gap { from: 2, to: 2 });
@@ -134,7 +138,11 @@ fn silent_topics_are_counted() {
     // The wall's clock jumps an hour, forwards and back: nothing is silent for longer or shorter because of it.
     for (unix_ms, asked_at_ms) in [(3_600_000, [200, 249, 250]), (1, [300, 349, 350])] {
         let payload = trade("A", unix_ms);
-        history.take(slot, &event::check(TRADE, payload.as_bytes(), b"A", 1_000).unwrap(), unix_ms);
+        history.take(
+            slot,
+            &Checker::with_max_bytes(65_536).check(TRADE, payload.as_bytes(), b"A").unwrap(),
+            unix_ms,
+        );
         assert_eq!(asked_at_ms.map(|at_ms| silent_at(&mut history, at_ms)), [0, 0, 1]);
     }
 }

@@ -9,7 +9,7 @@ use super::line::{Line, Timestamp, Verdict};
 use super::log::Position;
 use super::{Hint, hint};
 use crate::limits;
-use crate::market::event::{self, Event};
+use crate::market::event::{Checker, Event};
 use crate::market::{EventType, Symbol};
 use crate::protocol::native::event::{Marker, write_event};
 
@@ -158,28 +158,21 @@ impl Topic {
     }
 
     /// Sets an event aside that nobody has asked for.
-    pub(super) fn set_aside(
-        &mut self,
-        payload: &[u8],
-        now_ms: u64,
-        max_event_bytes: usize,
-        seq_key: &Finder<'_>,
-    ) {
+    pub(super) fn set_aside(&mut self, payload: &[u8], now_ms: u64, checker: &Checker, seq_key: &Finder<'_>) {
         self.pending.push(payload, now_ms);
         if self.pending.is_full() {
-            self.condense(max_event_bytes, seq_key);
+            self.condense(checker, seq_key);
         }
     }
 
     /// Makes room among the events set aside: the newest good one stands for all of them. That is one check in
     /// [`limits::PENDING_EVENTS`] events, unless events are bad or their `seq` isn't what it seems.
-    pub(super) fn condense(&mut self, max_event_bytes: usize, seq_key: &Finder<'_>) {
+    pub(super) fn condense(&mut self, checker: &Checker, seq_key: &Finder<'_>) {
         let mut pending = std::mem::take(&mut self.pending);
         let numbered = self.seems_at > self.line.last_seq();
         for index in (0..pending.ends.len()).rev() {
             let (payload, arrived_ms) = pending.get(index);
-            let Ok(event) = event::check(self.event_type, payload, self.symbol.as_bytes(), max_event_bytes)
-            else {
+            let Ok(event) = checker.check(self.event_type, payload, self.symbol.as_bytes()) else {
                 continue;
             };
             let as_it_seems = match event.seq {
@@ -194,16 +187,15 @@ impl Topic {
             break;
         }
         self.pending = pending;
-        self.settle(max_event_bytes);
+        self.settle(checker);
     }
 
     /// Looks into all events that are set aside, in order.
-    pub(super) fn settle(&mut self, max_event_bytes: usize) {
+    pub(super) fn settle(&mut self, checker: &Checker) {
         let mut pending = std::mem::take(&mut self.pending);
         for index in 0..pending.ends.len() {
             let (payload, arrived_ms) = pending.get(index);
-            let Ok(event) = event::check(self.event_type, payload, self.symbol.as_bytes(), max_event_bytes)
-            else {
+            let Ok(event) = checker.check(self.event_type, payload, self.symbol.as_bytes()) else {
                 continue;
             };
             if self.judge(&event) != Verdict::Repeat {
@@ -229,13 +221,13 @@ impl Topic {
         payload: Option<&[u8]>,
         failed: bool,
         now_ms: u64,
-        max_event_bytes: usize,
+        checker: &Checker,
     ) -> Option<u64> {
         self.looked_up = if failed { LookedUp::Not } else { LookedUp::Done };
         if self.value.is_some() || !self.pending.ends.is_empty() {
             return None;
         }
-        let event = event::check(self.event_type, payload?, self.symbol.as_bytes(), max_event_bytes).ok()?;
+        let event = checker.check(self.event_type, payload?, self.symbol.as_bytes()).ok()?;
         self.store(event.object.as_bytes(), now_ms);
         self.found = event.seq.map(|seq| (seq, Timestamp::parse(event.timestamp)));
         event.seq

@@ -33,7 +33,7 @@ enum Op {
 fn op() -> impl Strategy<Value = Op> {
     let subject = (0..6usize, 0..NAMES.len()).prop_map(|(event_type, name)| {
         // Mostly trades, so that subscriptions meet.
-        Subject::parse(TYPES[event_type / 5], NAMES[name].as_bytes()).unwrap()
+        Subject::parse(TYPES[event_type / 5], NAMES[name].as_bytes(), SymbolCase::Upper).unwrap()
     });
     let subjects =
         prop::collection::btree_set(subject, 1..3).prop_map(|set| set.into_iter().collect::<Vec<_>>());
@@ -279,7 +279,7 @@ impl World {
         let event = self.event;
         let payload =
             format!(r#"{{"symbol":"{symbol}","headline":"","price":1,"volume":1,"timestamp":{event}}}"#);
-        let topic = Subject::parse(event_type, symbol.as_bytes()).unwrap();
+        let topic = Subject::parse(event_type, symbol.as_bytes(), SymbolCase::Upper).unwrap();
         for shard in &mut self.shards {
             let clients = shard.clients.iter();
             let due = clients.flat_map(|(key, client)| client.rounds(&topic).map(move |round| (key, round)));

@@ -8,7 +8,7 @@ use super::read::Fields;
 use crate::market::event::SEQ_END;
 use crate::market::{Name, Symbol};
 use crate::protocol::refusal::{Refusal, invalid};
-use crate::protocol::request::{Resume, Selection};
+use crate::protocol::request::{Offer, Resume, Selection};
 use crate::protocol::terms::{Conflate, MaxRate, Options, SlowClientPolicy};
 
 pub(super) fn options(fields: &Fields<'_>) -> Result<Options, Refusal> {
@@ -61,7 +61,11 @@ fn on_slow(raw: &RawValue) -> Result<SlowClientPolicy, Refusal> {
 const ONES_OF_THE_REQUEST: &str = "of symbols that the request subscribes to, each once";
 
 /// The symbols to resume, in the order of the request: each is one that it names, once.
-pub(super) fn resume(raw: Option<&RawValue>, selection: &Selection) -> Result<Resume, Refusal> {
+pub(super) fn resume(
+    raw: Option<&RawValue>,
+    selection: &Selection,
+    offer: &Offer,
+) -> Result<Resume, Refusal> {
     let Some(raw) = raw else { return Ok(Resume::default()) };
     let bad = |allowed: &str| invalid("resume", raw.get(), allowed);
     let seen: serde_json::Map<String, serde_json::Value> = serde_json::from_str(raw.get())
@@ -73,7 +77,8 @@ pub(super) fn resume(raw: Option<&RawValue>, selection: &Selection) -> Result<Re
     let places: HashMap<_, _> = selection.names.iter().map(Name::symbol).zip(0..).collect();
     let mut resume = BTreeMap::new();
     for (name, seq) in seen {
-        let symbol = Symbol::parse(name.as_bytes()).ok_or_else(|| bad(ONES_OF_THE_REQUEST))?;
+        let symbol =
+            Symbol::parse(name.as_bytes(), offer.symbol_case).ok_or_else(|| bad(ONES_OF_THE_REQUEST))?;
         let place: usize = *places.get(&Some(&symbol)).ok_or_else(|| bad(ONES_OF_THE_REQUEST))?;
         let seq = seq.as_u64().filter(|seq| *seq < SEQ_END);
         let seq = seq.ok_or_else(|| bad("of integers from 0 to 2^53 - 1"))?;

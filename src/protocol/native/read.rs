@@ -11,7 +11,7 @@ use serde_json::value::RawValue;
 use smallvec::SmallVec;
 
 use super::options;
-use crate::market::{EventType, Name, SYMBOL_BYTES_MAX};
+use crate::market::{EventType, Name, SYMBOL_RULE};
 use crate::protocol::refusal::{ErrorCode, Refusal, invalid, missing, quoted};
 use crate::protocol::request::{Action, Id, Offer, Request, Resume, Selection, Subscribe};
 use crate::protocol::terms::Options;
@@ -69,6 +69,11 @@ pub fn parse(message: &str, offer: &Offer) -> Result<Request, Refusal> {
 /// # Errors
 /// A [`Refusal`] that names the first bad symbol.
 pub fn parse_query<S: AsRef<str>>(symbols: &[S], offer: &Offer) -> Result<Subscribe, Refusal> {
+    // Browsers' own encoders write a space as `+`, and so the two spaces of an option's symbol as two.
+    if let Some(spaced) = symbols.iter().map(AsRef::as_ref).find(|symbol| symbol.contains("++")) {
+        let allowed = "written with %20 for each space: in a query a + stays a +";
+        return Err(invalid("symbols", &json_string(spaced), allowed));
+    }
     let selection = Selection { types: types(None, offer)?, names: parse_names(symbols, offer)? };
     Ok(Subscribe { selection, options: Options::default(), resume: Resume::default() })
 }
@@ -101,7 +106,7 @@ fn action(fields: &Fields<'_>, offer: &Offer) -> Result<Action, Refusal> {
     match action.as_str() {
         "subscribe" => {
             let selection = selection(fields, offer)?;
-            let resume = options::resume(fields.resume, &selection)?;
+            let resume = options::resume(fields.resume, &selection, offer)?;
             Ok(Action::Subscribe(Subscribe { selection, options: options::options(fields)?, resume }))
         }
         // Leaving a pattern that one may not have is no offence.
@@ -130,15 +135,16 @@ fn parse_names<S: AsRef<str>>(names: &[S], offer: &Offer) -> Result<Vec<Name>, R
     if names.is_empty() {
         return Err(invalid("symbols", "[]", "at least one symbol"));
     }
-    let parsed = names.iter().map(AsRef::as_ref).map(|text| match Name::parse(text.as_bytes()) {
-        Some(Name::Pattern(_)) if !offer.allow_wildcard => Err(invalid(
-            "symbols",
-            &json_string(text),
-            "a symbol: this gateway has no wildcards (ALLOW_WILDCARD)",
-        )),
-        Some(name) => Ok(name),
-        None => Err(bad_symbol(text)),
-    });
+    let parsed =
+        names.iter().map(AsRef::as_ref).map(|text| match Name::parse(text.as_bytes(), offer.symbol_case) {
+            Some(Name::Pattern(_)) if !offer.allow_wildcard => Err(invalid(
+                "symbols",
+                &json_string(text),
+                "a symbol: this gateway has no wildcards (ALLOW_WILDCARD)",
+            )),
+            Some(name) => Ok(name),
+            None => Err(bad_symbol(text)),
+        });
     without_repeats(parsed)
 }
 
@@ -186,8 +192,7 @@ fn id(raw: &RawValue) -> Result<Id, Refusal> {
 }
 
 fn bad_symbol(name: &str) -> Refusal {
-    let allowed = format!("1-{SYMBOL_BYTES_MAX} characters of A-Z 0-9 . _ - / : = ^ + @ #");
-    invalid("symbols", &json_string(name), &allowed)
+    invalid("symbols", &json_string(name), SYMBOL_RULE)
 }
 
 fn json_string(text: &str) -> String {

@@ -1,17 +1,18 @@
 //! What is read, and what is refused with which words.
 
 use super::*;
-use crate::market::{EventTypes, Symbol};
+use crate::market::{EventTypes, Symbol, SymbolCase};
 use crate::protocol::terms::{Conflate, MaxRate, SlowClientPolicy};
 
-const TRADES: Offer = Offer { types: EventTypes::TRADE, allow_wildcard: true };
+const TRADES: Offer =
+    Offer { types: EventTypes::TRADE, allow_wildcard: true, symbol_case: SymbolCase::Upper };
 
 fn parse(message: &str) -> Result<Request, Refusal> {
     super::parse(message, &TRADES)
 }
 
 fn trades(names: &[&str]) -> Selection {
-    let names = names.iter().map(|name| Name::parse(name.as_bytes()).unwrap()).collect();
+    let names = names.iter().map(|name| Name::parse(name.as_bytes(), SymbolCase::Upper).unwrap()).collect();
     Selection { types: SmallVec::from_slice(&[EventType::Trade]), names }
 }
 
@@ -66,7 +67,7 @@ fn options_are_read_each_on_its_own() {
     assert_eq!(read.options.on_slow, Some(SlowClientPolicy::Conflate));
     assert_eq!(read.options.heartbeat, Some(false));
     let read = subscribe(r#"{"action":"subscribe","symbols":["b","A"],"resume":{"a":7,"B":9}}"#);
-    let symbol = |name: &str| Symbol::parse(name.as_bytes()).unwrap();
+    let symbol = |name: &str| Symbol::parse(name.as_bytes(), SymbolCase::Upper).unwrap();
     assert_eq!(read.resume, [(symbol("B"), 9), (symbol("A"), 7)], "in the request's order");
 }
 
@@ -131,7 +132,7 @@ fn refusals_name_field_and_value() {
         (r#"{"action":"subscribe","symbols":[]}"#, ErrorCode::InvalidInput, "symbols []"),
         (r#"{"action":"subscribe","symbols":"AAPL"}"#, ErrorCode::InvalidInput, "symbols \"AAPL\""),
         (r#"{"action":"subscribe","symbols":["A",1]}"#, ErrorCode::InvalidInput, "symbols [\"A\",1]"),
-        (r#"{"action":"subscribe","symbols":["A B"]}"#, ErrorCode::InvalidInput, "\"A B\""),
+        (r#"{"action":"subscribe","symbols":["A,B"]}"#, ErrorCode::InvalidInput, "\"A,B\""),
         (r#"{"action":"subscribe","symbols":["A"],"types":["quote"]}"#, ErrorCode::InvalidInput, "types"),
         (r#"{"action":"ping","id":true}"#, ErrorCode::InvalidInput, "id true"),
         (r#"{"action":"ping","action":"ping"}"#, ErrorCode::InvalidInput, "action"),
@@ -151,4 +152,32 @@ fn refusals_echo_the_id() {
     assert_eq!(refusal.id.unwrap().to_string(), "42");
     let too_long = format!(r#"{{"action":"ping","id":"{}"}}"#, "x".repeat(65));
     assert_eq!(parse(&too_long).unwrap_err().id, None);
+}
+
+#[test]
+fn symbols_are_normalised_and_judged_by_one_rule() {
+    let message =
+        r#"{"action":"subscribe","symbols":["m&m.ns","$SPX","AAPL  240119C00190000","AMpB","AMPB"]}"#;
+    let upper = ["M&M.NS", "$SPX", "AAPL  240119C00190000", "AMPB"];
+    assert_eq!(subscribe(message).selection, trades(&upper));
+    let exact = Offer { symbol_case: SymbolCase::Exact, ..TRADES };
+    let Action::Subscribe(read) = super::parse(message, &exact).unwrap().action else { panic!() };
+    let names: Vec<_> = read.selection.names.iter().map(Name::to_string).collect();
+    assert_eq!(names, ["m&m.ns", "$SPX", "AAPL  240119C00190000", "AMpB", "AMPB"]);
+    let rule = r#"must be 1-64 printable ASCII characters without " \ , * and without a space at either end"#;
+    for bad in ["", " A", "A ", "A,B", "*A", "A\\B", "A\"B", "Ä", "A\u{7f}"] {
+        let message = serde_json::json!({"action": "subscribe", "symbols": [bad]}).to_string();
+        let refusal = parse(&message).unwrap_err();
+        assert_eq!(refusal.message, format!("Invalid symbols {}: {rule}", serde_json::Value::from(bad)));
+    }
+}
+
+#[test]
+fn two_pluses_of_a_query_are_taken_for_spaces_that_were_encoded_wrongly() {
+    let read = |symbols: &[&str]| parse_query(symbols, &TRADES).map(|request| request.selection);
+    assert_eq!(read(&["A+B", "AAPL  240119C00190000"]), Ok(trades(&["A+B", "AAPL  240119C00190000"])));
+    let refusal = read(&["MSFT", "AAPL++240119C00190000"]).unwrap_err();
+    assert!(
+        refusal.message.starts_with(r#"Invalid symbols "AAPL++240119C00190000": must be written with %20"#)
+    );
 }

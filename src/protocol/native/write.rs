@@ -281,7 +281,7 @@ fn frame(message: &impl Serialize) -> Vec<u8> {
 mod tests {
     use super::super::read::parse;
     use super::*;
-    use crate::market::EventTypes;
+    use crate::market::{EventTypes, SymbolCase};
     use crate::protocol::refusal::ErrorCode;
     use crate::protocol::request::Offer;
 
@@ -294,7 +294,7 @@ mod tests {
     }
 
     fn subject(event_type: EventType, name: &str) -> Subject {
-        Subject::parse(event_type, name.as_bytes()).unwrap()
+        Subject::parse(event_type, name.as_bytes(), SymbolCase::Upper).unwrap()
     }
 
     #[test]
@@ -318,7 +318,7 @@ mod tests {
             text(&Reply::Refused(&Refusal::symbol_limit(5, None)), 1234567890),
             r#"{"type":"error","message":"Cannot subscribe: would exceed maximum of 5 symbols","code":"SYMBOL_LIMIT_EXCEEDED","timestamp":1234567890}"#
         );
-        let offer = Offer { types: EventTypes::TRADE, allow_wildcard: true };
+        let offer = Offer { types: EventTypes::TRADE, allow_wildcard: true, symbol_case: SymbolCase::Upper };
         let id = parse(r#"{"action":"ping","id":"x"}"#, &offer).unwrap().id;
         assert_eq!(
             text(&Reply::Pong { stats: None, id: id.as_ref() }, 1),
@@ -344,8 +344,8 @@ mod tests {
             subject(EventType::Quote, "MSFT"),
         ];
         let held: Vec<_> = held.iter().collect();
-        let aapl = Symbol::parse(b"AAPL").unwrap();
-        let msft = Symbol::parse(b"MSFT").unwrap();
+        let aapl = Symbol::parse(b"AAPL", SymbolCase::Upper).unwrap();
+        let msft = Symbol::parse(b"MSFT", SymbolCase::Upper).unwrap();
         assert_eq!(
             text(
                 &Reply::Subscribed {

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 use serde_json::Number;
 use ws_gateway::market::event::SEQ_END;
-use ws_gateway::market::{EventType, Symbol};
+use ws_gateway::market::{EventType, Symbol, SymbolCase};
 
 /// How events are to be delivered: fields of a subscribe that are left out where nothing was asked for.
 #[derive(Debug, Clone, Default, Serialize)]
@@ -106,7 +106,7 @@ impl Wanted {
     /// An event has come. It is remembered if its symbol was asked for by name: a pattern can't be resumed.
     pub fn saw(&mut self, event_type: &str, symbol: &str, seq: u64) {
         let Some(seen) = &mut self.resume else { return };
-        let symbol = Symbol::parse(symbol.as_bytes()).map(|symbol| symbol.to_string());
+        let symbol = Symbol::parse(symbol.as_bytes(), SymbolCase::Upper).map(|symbol| symbol.to_string());
         if let (Some(event_type), Some(symbol)) = (EventType::parse(event_type.as_bytes()), symbol)
             && seq < SEQ_END
             && self.symbols.contains(&symbol)

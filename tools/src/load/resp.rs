@@ -149,8 +149,8 @@ impl Replies {
 
 #[cfg(test)]
 mod tests {
-    use ws_gateway::market::event::check;
-    use ws_gateway::market::{EventType, Symbol};
+    use ws_gateway::market::event::Checker;
+    use ws_gateway::market::{EventType, Symbol, SymbolCase};
     use ws_gateway::protocol::native::event::{self, Marker};
     use ws_gateway::resp::{CommandLimits, Progress, parse_command};
 
@@ -170,10 +170,13 @@ mod tests {
                 panic!("{}", String::from_utf8_lossy(&out));
             };
             let args = value.args();
-            let symbol = Symbol::parse(symbol_name(trade.symbol).as_bytes()).unwrap();
+            let symbol = Symbol::parse(symbol_name(trade.symbol).as_bytes(), SymbolCase::Upper).unwrap();
             assert_eq!((used_bytes, args[0]), (out.len(), &b"PUBLISH"[..]));
             assert_eq!(args[1], format!("md:trade:{symbol}").as_bytes());
-            let object = check(EventType::Trade, args[2], symbol.as_bytes(), 65_536).unwrap().object;
+            let object = Checker::with_max_bytes(65_536)
+                .check(EventType::Trade, args[2], symbol.as_bytes())
+                .unwrap()
+                .object;
             let mut framed = Vec::new();
             event::write_event(&mut framed, EventType::Trade, object, 1_700_000_000_456, Marker::None);
             assert!((170..=190).contains(&framed.len()), "{} bytes", framed.len());

@@ -6,7 +6,7 @@ use std::io::{self, BufRead, BufReader, Read};
 
 use serde::Deserialize;
 use tokio::sync::mpsc;
-use ws_gateway::market::Symbol;
+use ws_gateway::market::{Symbol, SymbolCase};
 
 use crate::term::clean;
 
@@ -128,7 +128,8 @@ fn symbol_of(payload: &[u8]) -> Result<Symbol, String> {
     }
     let named: Named<'_> = serde_json::from_slice(payload)
         .map_err(|error| format!("not a JSON object with a \"symbol\" ({error})"))?;
-    Symbol::parse(named.symbol.as_bytes()).ok_or_else(|| format!("{:?} is no symbol", named.symbol))
+    Symbol::parse(named.symbol.as_bytes(), SymbolCase::Upper)
+        .ok_or_else(|| format!("{:?} is no symbol", named.symbol))
 }
 
 #[cfg(test)]
@@ -154,7 +155,7 @@ mod tests {
     #[tokio::test]
     async fn what_names_no_symbol_is_skipped_and_counted() {
         let (payloads, skipped) =
-            read("nonsense\n[1]\n{\"symbol\":7}\n{\"symbol\":\"A B\"}\n{\"symbol\":\"A\"}\n").await;
+            read("nonsense\n[1]\n{\"symbol\":7}\n{\"symbol\":\"A,B\"}\n{\"symbol\":\"A\"}\n").await;
         assert_eq!((payloads, skipped), (vec![r#"{"symbol":"A"}"#.to_owned()], 4));
     }
 

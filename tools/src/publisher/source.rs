@@ -195,7 +195,7 @@ fn unix_ms() -> u64 {
 
 #[cfg(test)]
 mod tests {
-    use ws_gateway::market::EventTypes;
+    use ws_gateway::market::{EventTypes, SymbolCase};
 
     use super::*;
 
@@ -231,7 +231,7 @@ mod tests {
 
     #[test]
     fn the_key_of_a_last_value_is_for_trades_unless_it_names_the_type() {
-        let aapl = Symbol::parse(b"AAPL").unwrap();
+        let aapl = Symbol::parse(b"AAPL", SymbolCase::Upper).unwrap();
         let of = |key, event_type| key_of(key, event_type, &aapl);
         assert_eq!(of("last:trade:", EventType::Trade).as_deref(), Some("last:trade:AAPL"));
         assert_eq!(of("last:trade:", EventType::Quote), None);
@@ -240,7 +240,7 @@ mod tests {
 
     #[tokio::test]
     async fn no_batch_exceeds_what_is_left() {
-        let symbols = vec![Symbol::parse(b"AAPL").unwrap()];
+        let symbols = vec![Symbol::parse(b"AAPL", SymbolCase::Upper).unwrap()];
         let events = Events::new(EventTypes::TRADE, None, 1);
         let messages = drain(Source::market(Market::steady(symbols, 1e7, 1), events), 1_000).await;
         assert_eq!(messages.len(), 1_000);
