@@ -27,12 +27,14 @@
 //! | what is remembered for those who come later | [`ingest::history`], [`ingest::recall`], [`fanout::backfill`] |
 //! | what happens to a slow client | [`fanout::slowness`] (when), [`fanout::outbox`] (what) |
 //! | conflation, rates | [`fanout::conflation`] |
-//! | reading Redis, coming back after a loss | [`ingest`], [`ingest::redis`] |
+//! | reading Redis | [`ingest`], [`ingest::link`] |
+//! | reaching Redis, its TLS, coming back after a loss | [`ingest::redis`] |
 //! | the embedded broker | [`broker`] |
 //! | the Redis protocol as bytes | [`resp`] |
 //! | HTTP, handshakes, `/metrics` | [`http`] |
 //! | settings and bounds | [`config`], [`limits`] |
 //! | which thread runs what | [`engine`] |
+//! | the log; text from outside in it | [`logging`], [`escape`] |
 //! | start and stop | [`gateway`] |
 //!
 //! # Threads

@@ -246,14 +246,14 @@ pub const LAST_VALUE_REDIRECTIONS_MAX: usize = 4;
 pub const LAST_VALUE_LOG_INTERVAL: Duration = Duration::from_secs(1);
 /// `STALE_AFTER`: a liquid symbol trades every few seconds, so a minute of silence is worth a look.
 pub const STALE_AFTER_DEFAULT_MS: u64 = 60_000;
-/// The ingest thread counts its silent topics at most so often: a million of them take some 10 ms.
+/// The ingest thread counts its silent topics once in this time: a million of them take some 10 ms.
 pub const GAUGE_INTERVAL: Duration = Duration::from_secs(1);
 
 // --- Upstream ---
 
 /// Bytes of a channel's name: prefix, type and the longest symbol fit several times over. Longer ones are discarded.
 pub const CHANNEL_BYTES_MAX: usize = 1024;
-/// How long each step of reaching the upstream may take: looking up the host, connecting, TLS, AUTH, PSUBSCRIBE.
+/// The longest that each step of reaching the upstream may take: looking up the host, connecting, TLS, AUTH, PSUBSCRIBE.
 pub const UPSTREAM_STEP_TIMEOUT: Duration = Duration::from_secs(3);
 /// An address that has not answered within this time gets the host's next one beside it (RFC 8305 recommends 250 ms).
 pub const UPSTREAM_CONNECT_STAGGER: Duration = Duration::from_millis(250);
@@ -264,15 +264,15 @@ pub const UPSTREAM_ADDRESSES_MAX: usize = 8;
 pub const LOGGED_ERROR_BYTES: usize = 1024;
 /// Kinds of error replies that are logged for one link.
 pub const LOGGED_REFUSALS: usize = 8;
-/// First wait after the upstream was lost or not reached; doubled up to [`UPSTREAM_BACKOFF_MAX`].
+/// The first pause after the upstream was lost or not reached; doubled up to [`UPSTREAM_BACKOFF_MAX`].
 pub const UPSTREAM_BACKOFF_MIN: Duration = Duration::from_millis(100);
-/// The longest wait between two attempts. With [`UPSTREAM_STEP_TIMEOUT`] a gateway is back at most 5 s after its upstream.
+/// The longest pause between two attempts. With [`UPSTREAM_STEP_TIMEOUT`] a gateway is back at most 5 s after its upstream.
 pub const UPSTREAM_BACKOFF_MAX: Duration = Duration::from_secs(2);
-/// A link that has said nothing for so long is asked (`PING`) ...
+/// A link that has been silent for this long is asked (`PING`) ...
 pub const UPSTREAM_QUIET: Duration = Duration::from_secs(5);
-/// ... and lost if it doesn't answer within this: a half-open link is found within 11 s.
+/// ... and is lost if it doesn't answer within this time: a half-open link is found within 11 s.
 pub const UPSTREAM_PONG_TIMEOUT: Duration = Duration::from_secs(5);
-/// The ingest thread turns its loop at least so often: to watch the link, and to show health that it lives.
+/// The longest that the ingest thread sleeps: it watches the link, and `/health` sees that it lives.
 pub const INGEST_SLEEP_MAX: Duration = Duration::from_secs(1);
 /// While a shard has no room for the news of its losses, ingest looks again after so long.
 pub const HANDOVER_RETRY: Duration = Duration::from_millis(5);

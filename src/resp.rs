@@ -7,13 +7,13 @@
 //! | [`parse_command`] | what a client sends to the embedded broker | `command` |
 //! | `write_*` | replies and commands | `write` |
 //!
-//! Invariants: nothing is copied and (inline commands aside) nothing is allocated; no announced length is
-//! believed before it is held against a limit, and none is used to reserve memory; nothing recurses.
+//! Invariants: parsing copies nothing and, inline commands aside, allocates nothing. Every announced length is checked
+//! against a limit before it is used, and none reserves memory. Nothing recurses.
 //!
-//! A parser starts at the front of its input every time, so a caller that asked again after every read would parse
-//! a frame of n bytes n times. [`Progress::Incomplete`] prevents that: it names the least length at which asking
-//! again can help, counting every announced byte and the least size of every announced element. With it the work
-//! is O(n log n) however the bytes trickle in.
+//! A parser starts at the front of its input every time, so a caller that parsed again after every read would parse a
+//! frame of n bytes n times. [`Progress::Incomplete`] prevents that: it gives the least length of input with which
+//! the parser can get further, counting every announced byte and the least size of every announced element. So the
+//! work is O(n log n), however small the pieces are in which a frame arrives.
 //!
 //! Source: <https://redis.io/docs/latest/develop/reference/protocol-spec/>, and redis-server 7.0.15 where that
 //! is silent.
@@ -34,34 +34,34 @@ pub use write::{
     write_null, write_push_header, write_simple, write_verbatim,
 };
 
-/// What parsing the front of a buffer gave.
+/// The result of parsing the front of a buffer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Progress<T> {
-    /// A whole frame.
+    /// The frame is whole.
     Done {
-        /// What it says.
+        /// Its content.
         value: T,
-        /// How many bytes of the input it took.
+        /// Its length in the input, in bytes.
         used_bytes: usize,
     },
-    /// The frame goes on. Asking again is useless until the input holds `needed_bytes` in all (always more than
-    /// it does now).
+    /// The frame is not whole yet. The parser can't get further before the input holds `needed_bytes` in all (always more
+    /// than it holds now).
     Incomplete {
         /// The least total length of input, from the frame's first byte on.
         needed_bytes: usize,
     },
 }
 
-/// Why bytes from a server are no reply. The stream cannot be trusted after any of these: the link must be dropped.
+/// Why bytes from a server are no reply. What follows them can't be understood either, so the caller drops the link.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum RespError {
     /// A reply begins with a byte that is no type of RESP2 or RESP3.
     #[error("a reply begins with byte 0x{0:02x}, which is no RESP type")]
     UnknownType(u8),
-    /// A length or number is not one.
+    /// A length or a number is malformed.
     #[error("a reply's length or number is malformed: {0:?}")]
     BadNumber(String),
-    /// A value of a fixed form (null, boolean, double, verbatim string) has another one.
+    /// A value that has a fixed form (null, boolean, double, verbatim string) is malformed.
     #[error("a reply of type {0:?} is malformed")]
     Malformed(char),
     /// CR without LF, or a bulk that doesn't end where it was announced to.
@@ -76,7 +76,7 @@ pub enum RespError {
     /// A bulk string is longer than the limit.
     #[error("a reply announces a string of {bytes} bytes; at most {max_bytes} are accepted")]
     BulkTooLong {
-        /// What was announced.
+        /// The announced length, in bytes.
         bytes: usize,
         /// The limit.
         max_bytes: usize,
@@ -84,7 +84,7 @@ pub enum RespError {
     /// An aggregate has more elements than the limit.
     #[error("a reply announces {elements} elements; at most {max} are accepted")]
     TooManyElements {
-        /// What was announced.
+        /// The announced count.
         elements: usize,
         /// The limit.
         max: usize,
@@ -105,11 +105,10 @@ pub enum RespError {
 /// How deep aggregates of a reply may be nested. Redis' own replies reach 4 (`COMMAND DOCS`).
 pub const DEPTH_MAX: usize = 8;
 
-/// What Redis accepts and therefore may send as one string (`proto-max-bulk-len`'s default): 512 MiB.
+/// The longest string that Redis accepts, and therefore may send (`proto-max-bulk-len`'s default): 512 MiB.
 pub const REDIS_BULK_BYTES_MAX: usize = 512 * 1024 * 1024;
 
-/// The line that starts at `start`: its content without CRLF, and where the next byte after it is. `None` if it is
-/// not whole yet.
+/// The content of the line at `start` without CRLF, and where the next line begins. `None` if the line is not whole yet.
 fn line(input: &[u8], start: usize, max_bytes: usize) -> Result<Option<(&[u8], usize)>, RespError> {
     let rest = input.get(start..).unwrap_or_default();
     let window = &rest[..rest.len().min(max_bytes + 1)];
@@ -144,7 +143,7 @@ pub(crate) fn decimal(text: &[u8]) -> Option<i64> {
     if negative { Some(value) } else { value.checked_neg() }
 }
 
-/// The error for a number that is none, quoting no more of it than a log line should carry.
+/// The error for a malformed number. It quotes 32 bytes at most.
 fn bad_number(text: &[u8]) -> RespError {
     RespError::BadNumber(String::from_utf8_lossy(&text[..text.len().min(32)]).into_owned())
 }

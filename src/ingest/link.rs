@@ -16,7 +16,7 @@ use super::redis::error::Words;
 use crate::limits;
 use crate::resp::{Feed, FeedLimits, FeedParser, Step, write_command};
 
-/// The bytes of an upstream connection, past its handshakes. Non-blocking.
+/// A non-blocking upstream connection, after its handshakes.
 #[derive(Debug)]
 pub enum Stream {
     /// `redis://`
@@ -44,7 +44,7 @@ impl Stream {
         }
     }
 
-    /// Whether it may hold bytes that the socket has given it already.
+    /// Whether it may hold bytes that were read from the socket before.
     fn buffers(&self) -> bool {
         matches!(self, Self::Tls(_))
     }
@@ -77,14 +77,14 @@ impl fmt::Display for Lost {
 /// What came over the link.
 #[derive(Debug)]
 pub enum Message<'m> {
-    /// Something a worker has published.
+    /// An event that a worker has published.
     Event {
         /// The whole channel.
         channel: &'m [u8],
         /// The worker's bytes.
         payload: &'m [u8],
     },
-    /// A payload beyond `MAX_EVENT_BYTES`; it is discarded as it comes in.
+    /// An event whose payload is beyond `MAX_EVENT_BYTES`, or whose channel is too long. Its bytes are discarded.
     TooLarge {
         /// The whole channel; empty if it was what is too long.
         channel: &'m [u8],
@@ -103,12 +103,12 @@ pub struct Link {
     address: String,
     parser: FeedParser,
     buffer: Vec<u8>,
-    /// Where the bytes that aren't parsed yet end in the buffer; they begin at 0.
+    /// How many bytes at the front of the buffer are not parsed yet.
     filled: usize,
-    /// With fewer bytes than that, parsing is useless.
+    /// The parser can't get further with fewer bytes.
     needed: usize,
     readable: bool,
-    /// The server has closed its side: there is an end to be read behind the data.
+    /// Redis has closed its side: behind the data the end of the stream can be read.
     ending: bool,
     /// When the last byte came.
     heard: Instant,
@@ -156,7 +156,7 @@ impl Link {
         self.heard
     }
 
-    /// Has `registry` report when there is something to read.
+    /// Makes `registry` report when there is something to read.
     ///
     /// # Errors
     /// As `epoll_ctl`.
@@ -175,7 +175,7 @@ impl Link {
         self.readable
     }
 
-    /// The poll has reported something; `ending`: also that the server has closed its side.
+    /// The poll has reported the socket; with `ending`, that Redis has closed its side as well.
     pub fn set_readable(&mut self, ending: bool) {
         self.readable = true;
         self.ending |= ending;
@@ -191,7 +191,7 @@ impl Link {
         let count = match self.stream.read(room) {
             Ok(0) => return Err(self.refusals.lost("closed by Redis", self.heard)),
             Ok(count) => {
-                // What comes after a short read is reported anew (epoll(7), Q9), so it saves asking again for nothing.
+                // After a short read epoll reports the next byte (epoll(7), Q9): another read now would find nothing.
                 self.readable = count == room_bytes || self.ending || self.stream.buffers();
                 count
             }
@@ -246,10 +246,10 @@ impl Link {
         Ok(())
     }
 
-    /// Asks a link that has been quiet for long whether it is still there.
+    /// Asks a link that has been silent for [`limits::UPSTREAM_QUIET`] whether it is still there.
     ///
     /// # Errors
-    /// It is not.
+    /// The link has not answered in time, or can't be asked.
     pub fn watch(&mut self, now: Instant) -> Result<(), Lost> {
         if let Some(asked) = self.asked {
             if now.duration_since(asked) < limits::UPSTREAM_PONG_TIMEOUT {

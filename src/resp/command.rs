@@ -24,14 +24,14 @@ pub type Args<'a> = SmallVec<[&'a [u8]; 4]>;
 /// A command, borrowed from the input where that is possible.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Command<'a> {
-    /// An array of bulk strings. It may be empty: that is nothing, and is answered with nothing.
+    /// An array of bulk strings. An empty one is no command and gets no answer.
     Array(Args<'a>),
-    /// A line. Quoted words are unescaped, so they are owned. It may be empty too.
+    /// A line. Quoted words are unescaped, so they are owned. An empty one is no command either.
     Inline(Vec<Cow<'a, [u8]>>),
 }
 
 impl Command<'_> {
-    /// The words, whichever way they came.
+    /// The command's words.
     pub fn args(&self) -> Args<'_> {
         match self {
             Self::Array(args) => args.iter().copied().collect(),
@@ -76,10 +76,10 @@ pub enum CommandError {
     /// An array's header without an end.
     #[error("too big mbulk count string")]
     ArrayHeaderTooLong,
-    /// The number of arguments is none, or is above the limit.
+    /// The number of arguments is malformed or above the limit.
     #[error("invalid multibulk length")]
     BadArrayLength,
-    /// More arguments than a client may send that has not given the password.
+    /// More arguments than a client may send before it has given the password.
     #[error("unauthenticated multibulk length")]
     UnauthenticatedArrayLength,
     /// A bulk's header without an end.
@@ -88,10 +88,10 @@ pub enum CommandError {
     /// An argument is no bulk string.
     #[error("expected '$', got '{}'", .0.escape_ascii())]
     NotABulk(u8),
-    /// An argument's length is none, or is above the limit.
+    /// An argument's length is malformed or above the limit.
     #[error("invalid bulk length")]
     BadBulkLength,
-    /// A longer argument than a client may send that has not given the password.
+    /// A longer argument than a client may send before it has given the password.
     #[error("unauthenticated bulk length")]
     UnauthenticatedBulkLength,
     /// The whole command is above the limit (Redis' `client-query-buffer-limit`).
@@ -102,7 +102,7 @@ pub enum CommandError {
 /// Parses the command at the front of `input`.
 ///
 /// # Errors
-/// The bytes are no command, or one beyond `limits`: tell the client and close.
+/// The bytes are no command, or a command beyond `limits`. The caller answers with the error and closes.
 pub fn parse_command<'a>(
     input: &'a [u8],
     limits: &CommandLimits,

@@ -1,12 +1,11 @@
-//! The hot path: published messages out of a subscribed connection's bytes.
+//! The hot path: takes published messages out of a subscribed connection's bytes.
 //!
-//! A published message always has the same few bytes in front, so they are compared as a whole, and what follows
-//! is three lengths and three slices. Everything else on such a connection is rare and goes through
-//! [`parse_reply`].
+//! Every published message begins with the same few bytes, so the parser compares them as a whole; three lengths and
+//! three slices follow. Everything else on such a connection is rare and goes through [`parse_reply`].
 //!
-//! Anyone may publish 512 MiB through Redis. Such a message must cost neither the link nor a buffer of that size,
-//! so a channel or payload beyond the limit is reported as soon as its length is read, and then discarded as it
-//! comes in.
+//! Anyone may publish 512 MiB through Redis. Such a message must cost neither the link nor a buffer of that size. So the
+//! parser reports a channel or payload beyond the limit as soon as it has read its length and an excerpt, and then
+//! discards it piece by piece.
 
 use super::{Progress, REDIS_BULK_BYTES_MAX, Reply, ReplyLimits, RespError, bad_number, parse_reply};
 
@@ -19,19 +18,19 @@ const BULK_HEADER_BYTES_MAX: usize = 12;
 /// The shortest bulk: `$0\r\n\r\n`.
 const BULK_BYTES_MIN: usize = 6;
 
-/// What is handed out of a feed; longer strings are discarded.
+/// How long the strings of a message may be; longer ones are discarded.
 #[derive(Debug, Clone, Copy)]
 pub struct FeedLimits {
     /// The longest channel or pattern, in bytes.
     pub name_bytes_max: usize,
     /// The longest payload, in bytes.
     pub payload_bytes_max: usize,
-    /// How much of a longer payload is handed out, in bytes: its beginning, for the log. Below `payload_bytes_max`.
+    /// The length of the excerpt from the beginning of a longer payload, for the log. Below `payload_bytes_max`.
     pub excerpt_bytes: usize,
 }
 
 impl FeedLimits {
-    /// How much of the input a caller must be able to hold for every message within the limits.
+    /// How many bytes of input a caller must be able to hold, so that every message within the limits fits.
     pub const fn input_bytes_max(&self) -> usize {
         let message = PMESSAGE.len()
             + 3 * (BULK_HEADER_BYTES_MAX + 2)
@@ -73,45 +72,45 @@ pub enum Feed<'a> {
     Unsubscribed(&'a [u8]),
     /// The answer to `PING`, in any of its three forms.
     Pong,
-    /// An error; its text begins with a code.
+    /// An error reply; its text begins with a code.
     Error(&'a [u8]),
     /// Another reply or push, such as the answers to `HELLO` and `AUTH`.
     Other(Reply<'a>),
 }
 
-/// What [`FeedParser::next`] made of the front of the input.
+/// What [`FeedParser::next`] found at the front of the input.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Step<'a> {
-    /// Something was said, in `used_bytes` of the input.
+    /// The server said something.
     Said {
-        /// What.
+        /// What it said.
         feed: Feed<'a>,
-        /// How many bytes of the input are done with.
+        /// How many bytes of input the caller drops.
         used_bytes: usize,
     },
-    /// `used_bytes` of the input belong to a message that is too large: drop them.
+    /// The input begins with bytes of a message that is too large.
     Discarded {
-        /// How many bytes of the input are done with.
+        /// How many bytes of input the caller drops.
         used_bytes: usize,
     },
     /// See [`Progress::Incomplete`].
     Incomplete {
-        /// The least total length of input at which it is worth while to ask again.
+        /// The least total length of input with which the parser can get further.
         needed_bytes: usize,
     },
 }
 
-/// Takes a feed apart. It keeps no input, only how much of it is to be discarded.
+/// Parses a feed. It keeps no input, only the count of bytes that are still to be discarded.
 #[derive(Debug)]
 pub struct FeedParser {
     limits: FeedLimits,
     /// Bytes still to be discarded.
     discard_bytes: usize,
-    /// Whether behind those a whole bulk is to be discarded too (the payload of a channel that was too long).
+    /// Whether one more bulk behind them is to be discarded: the payload of a channel that was too long.
     discard_bulk: bool,
 }
 
-/// Where a bulk's content lies.
+/// The place of a bulk's content in the input.
 struct Bulk {
     start: usize,
     len: usize,
@@ -130,11 +129,10 @@ impl FeedParser {
         Self { limits, discard_bytes: 0, discard_bulk: false }
     }
 
-    /// Takes the next thing off the front of `input`. The caller drops `used_bytes` and comes back with the rest.
+    /// Parses what is at the front of `input`. The caller drops `used_bytes` of it and calls again with the rest.
     ///
     /// # Errors
-    /// The stream is no RESP, or goes beyond [`ReplyLimits::DEFAULT`] elsewhere than in a message: the link must
-    /// be dropped.
+    /// The bytes are no RESP, or something else than a message is beyond [`ReplyLimits::DEFAULT`]. The caller drops the link.
     #[inline]
     pub fn next<'a>(&mut self, input: &'a [u8]) -> Result<Step<'a>, RespError> {
         if self.discard_bytes > 0 || self.discard_bulk {
@@ -160,7 +158,7 @@ impl FeedParser {
         if has_pattern {
             let Some(bulk) = bulk(input, at)? else { return Ok(incomplete(input, at + 3 * BULK_BYTES_MIN)) };
             if bulk.len > name_max {
-                // Patterns are those that we subscribed to ourselves.
+                // The gateway subscribed to no pattern of that length.
                 return Err(RespError::BulkTooLong { bytes: bulk.len, max_bytes: name_max });
             }
             let Some(bytes) = content(input, &bulk)? else {
@@ -195,7 +193,7 @@ impl FeedParser {
         Ok(Step::Said { feed, used_bytes: bulk_payload.end() })
     }
 
-    /// Reports a message and leaves the content of `bulk`, and what follows it, to be discarded.
+    /// Reports a message; the content of `bulk` and its CRLF are discarded by the next calls.
     #[cold]
     fn too_large<'a>(&mut self, channel: Option<&'a [u8]>, bulk: &Bulk, excerpt: &'a [u8]) -> Step<'a> {
         self.discard_bytes = bulk.len + 2;
@@ -221,7 +219,7 @@ impl FeedParser {
 
 /// The header of the bulk at `at`; `None` if it is not whole yet.
 ///
-/// Nearly all are `$`, one to five digits and CRLF with more behind them: those are read without a bound in sight.
+/// Nearly all are `$`, one to five digits and CRLF, with more input behind them: these are read with one bounds check.
 #[inline]
 fn bulk(input: &[u8], at: usize) -> Result<Option<Bulk>, RespError> {
     if let Some(&[b'$', ref digits @ ..]) = input.get(at..).and_then(<[u8]>::first_chunk::<8>) {
@@ -240,7 +238,7 @@ fn bulk(input: &[u8], at: usize) -> Result<Option<Bulk>, RespError> {
     any_bulk(input, at)
 }
 
-/// The same for every header: long, cut off, or wrong.
+/// As [`bulk`], for any header: a long one, one that is not whole yet, a malformed one.
 #[cold]
 fn any_bulk(input: &[u8], at: usize) -> Result<Option<Bulk>, RespError> {
     let header = input.get(at..).unwrap_or_default();
@@ -280,13 +278,13 @@ fn content<'a>(input: &'a [u8], bulk: &Bulk) -> Result<Option<&'a [u8]>, RespErr
     }
 }
 
-/// `needed_bytes` is what the caller knows of; at least one more byte is always needed.
+/// Asks for `needed_bytes`, and for one byte more than there is at least.
 #[cold]
 fn incomplete<'a>(input: &[u8], needed_bytes: usize) -> Step<'a> {
     Step::Incomplete { needed_bytes: needed_bytes.max(input.len() + 1) }
 }
 
-/// Whatever isn't a message as every server writes it.
+/// Parses everything but a published message.
 #[cold]
 fn other(input: &[u8]) -> Result<Step<'_>, RespError> {
     Ok(match parse_reply(input, &ReplyLimits::DEFAULT)? {

@@ -9,7 +9,7 @@ use super::{DEPTH_MAX, Progress, RespError, bad_number, decimal, line};
 /// The least bytes an element can have: a type and CRLF (`_\r\n`).
 const ELEMENT_BYTES_MIN: usize = 3;
 
-/// What a reply may announce before it is refused.
+/// The limits beyond which a reply is refused.
 #[derive(Debug, Clone, Copy)]
 pub struct ReplyLimits {
     /// The longest bulk string, in bytes.
@@ -23,7 +23,7 @@ pub struct ReplyLimits {
 }
 
 impl ReplyLimits {
-    /// Holds for everything that the gateway asks a server, with room for `INFO` and its like.
+    /// Enough for the reply to every command that the gateway sends, and to `INFO`.
     pub const DEFAULT: Self = Self {
         bulk_bytes_max: 1024 * 1024,
         line_bytes_max: 16 * 1024,
@@ -72,14 +72,14 @@ pub enum Reply<'a> {
     Set(Elements<'a>),
     /// `%`: keys and values in turn.
     Map(Elements<'a>),
-    /// `>`: not the answer to anything.
+    /// `>`: a push, which answers no command.
     Push(Elements<'a>),
 }
 
 /// The elements of an aggregate, parsed as they are asked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Elements<'a> {
-    /// The elements not handed out yet, whole and checked.
+    /// The elements that the iterator has not returned yet, whole and checked.
     bytes: &'a [u8],
     len: usize,
 }
@@ -107,7 +107,7 @@ impl ExactSizeIterator for Elements<'_> {}
 /// Parses the reply at the front of `input`. RESP3 attributes (`|`), which annotate a reply, are skipped.
 ///
 /// # Errors
-/// The bytes are no reply, or one beyond `limits`: see [`RespError`]. The link cannot be used any further.
+/// The bytes are no reply, or a reply beyond `limits`: see [`RespError`]. The caller drops the link.
 pub fn parse_reply<'a>(input: &'a [u8], limits: &ReplyLimits) -> Result<Progress<Reply<'a>>, RespError> {
     let mut walk = Walk::new(input, limits);
     loop {
@@ -285,7 +285,7 @@ fn check_scalar(kind: u8, text: &[u8]) -> Result<(), RespError> {
     if good { Ok(()) } else { Err(RespError::Malformed(char::from(kind))) }
 }
 
-/// The value of a frame that was walked over: whole, and without attributes before it.
+/// The value of a whole frame that was walked over, without the attributes before it.
 fn view(frame: &[u8]) -> Result<Reply<'_>, RespError> {
     let kind = frame.first().copied().unwrap_or_default();
     let (text, next) = line(frame, 1, ReplyLimits::CHECKED.line_bytes_max)?.unwrap_or_default();

@@ -1,4 +1,5 @@
-//! Writers: each appends one piece of RESP to a buffer. What an aggregate's header announces must follow it.
+//! Writers: each appends one piece of RESP to a buffer. Behind an aggregate's header the caller writes the elements that it
+//! announces.
 
 /// Which version of RESP a connection speaks. Connections begin with RESP2; `HELLO 3` switches.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -11,7 +12,7 @@ pub enum Protocol {
 }
 
 impl Protocol {
-    /// The number that `HELLO` knows it by.
+    /// Its number in `HELLO`.
     pub const fn number(self) -> i64 {
         match self {
             Self::Resp2 => 2,
@@ -100,7 +101,7 @@ fn write_line(out: &mut Vec<u8>, kind: u8, text: &[u8]) {
     out.extend_from_slice(b"\r\n");
 }
 
-/// Lengths come from memory that exists, so they are far below `i64::MAX`.
+/// The length of something in memory is far below `i64::MAX`.
 fn write_header(out: &mut Vec<u8>, kind: u8, len: usize) {
     write_number(out, kind, i64::try_from(len).unwrap_or(i64::MAX));
 }
