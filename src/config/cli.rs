@@ -146,7 +146,7 @@ fn command() -> Command {
         .about(env!("CARGO_PKG_DESCRIPTION"))
         .after_help(
             "A time is in milliseconds (500) or has a unit (500ms, 30s, 5m, 1h); a size is in bytes or has a unit\n\
-             (64KiB, 4MiB). Flags win over the environment, the environment over .env in the working directory.",
+             (64KiB, 4MiB); a rate is so many in so long (100/1m). Flags win over the environment, the environment over .env in the working directory.",
         )
         .next_line_help(true)
         .args(settings)

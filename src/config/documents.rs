@@ -47,7 +47,8 @@ fn row(setting: &Setting) -> String {
 pub fn env_example() -> String {
     let mut out = String::from(
         "# Settings of ws-gateway: copy to .env and uncomment what you change. Generated; see `ws-gateway --help`.\n\
-         # A time is in milliseconds (500) or has a unit (500ms, 30s, 5m, 1h); sizes are bytes or 64KiB, 4MiB.\n\
+         # A time is in milliseconds (500) or has a unit (500ms, 30s, 5m, 1h); sizes are bytes or 64KiB, 4MiB;\n\
+         # a rate is so many in so long (100/1m).\n\
          # The process' environment wins over .env, flags win over both.\n",
     );
     for setting in settings() {

@@ -2,21 +2,17 @@
 //! our own name wins.
 
 use std::collections::HashSet;
-use std::ffi::OsString;
 
-use ws_gateway::config::{Config, ConfigError, settings};
+use ws_gateway::config::{self, Config, ConfigError};
+
+use crate::support::settings;
 
 fn resolve(env: &[(&str, &str)]) -> Result<Config, ConfigError> {
-    resolve_with(&[], env)
-}
-
-fn resolve_with(args: &[&str], env: &[(&str, &str)]) -> Result<Config, ConfigError> {
-    let env = |name: &str| env.iter().find(|(key, _)| *key == name).map(|(_, value)| OsString::from(value));
-    Config::resolve([&["ws-gateway", "--server-id", "same"], args].concat(), env, None, 100_000)
+    settings::resolve(&["--server-id", "same"], env)
 }
 
 fn refusal(env: &[(&str, &str)]) -> String {
-    resolve(env).expect_err("a refusal").to_string()
+    settings::refusal(&[], env)
 }
 
 /// Alias, value; setting, value: the same, and another one.
@@ -44,7 +40,8 @@ fn each_means_its_setting_and_our_own_name_wins() {
         let both = resolve(&[(alias, value), (own, other)]).unwrap().show();
         assert_eq!(both, resolve(&[(own, other)]).unwrap().show(), "{own} wins");
     }
-    let known: Vec<_> = settings().flat_map(|setting| setting.aliases).map(|alias| alias.env).collect();
+    let known: Vec<_> =
+        config::settings().flat_map(|setting| setting.aliases).map(|alias| alias.env).collect();
     let tried: HashSet<_> = ALIASES.into_iter().map(|(alias, ..)| alias).collect();
     assert_eq!(known.iter().copied().collect::<HashSet<_>>(), tried);
     assert_eq!(known.len(), tried.len(), "no name means two settings");
@@ -115,7 +112,7 @@ fn redis_switched_off_is_the_embedded_broker() {
         config.warnings
     );
     assert!(!resolve(&[("REDIS_ENABLED", "true"), url]).unwrap().upstream.is_embedded());
-    let by_flag = resolve_with(&["--redis-url", "redis://flag"], &[("REDIS_ENABLED", "false")]).unwrap();
+    let by_flag = settings::resolve(&["--redis-url", "redis://flag"], &[("REDIS_ENABLED", "false")]).unwrap();
     assert_eq!(by_flag.upstream.to_string(), "redis://flag:6379/0", "a flag wins over every variable");
 
     let config = resolve(&[("REDIS_ENABLED", "true")]).unwrap();

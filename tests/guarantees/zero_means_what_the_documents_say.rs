@@ -1,14 +1,17 @@
 //! What a value of 0 means is in the row of each setting, and so in the documents: off, zero, any free port or refused. Every
 //! row is held to it.
 
-use std::ffi::OsString;
 use std::time::Duration;
 
 use ws_gateway::config::{Config, ConfigError, Setting, Unit, Zero, settings};
 
+use crate::support::process::Process;
+use crate::support::redis::Publisher;
+use crate::support::settings::resolve;
+use crate::support::{Client, trade, until};
+
 fn set(setting: &Setting, value: &str) -> Result<Config, ConfigError> {
-    let env = |name: &str| (name == setting.env).then(|| OsString::from(value));
-    Config::resolve(["ws-gateway"], env, None, 100_000)
+    resolve(&[], &[(setting.env, value)])
 }
 
 /// The setting in effect, as `--print-config` has it.
@@ -74,11 +77,7 @@ fn errors_say_what_0_would_mean() {
 /// What is off is `None`: no part of the gateway sees a number that it must not divide by, wait for or loop on.
 #[test]
 fn what_is_off_is_nothing_at_all() {
-    let all_off = |name: &str| {
-        let is_off = settings().any(|setting| setting.env == name && setting.zero == Zero::Off);
-        is_off.then(|| OsString::from("0"))
-    };
-    let config = Config::resolve(["ws-gateway"], all_off, None, 100_000).expect("a configuration");
+    let config = resolve(&all_off(), &[]).expect("a configuration");
     assert_eq!(config.delivery.flush_interval, None);
     assert_eq!(config.process.stats_interval, None);
     assert_eq!(config.events.stale_after, None);
@@ -87,4 +86,45 @@ fn what_is_off_is_nothing_at_all() {
     assert_eq!(config.history.replay_max_bytes, None);
     assert_eq!(config.clients.message_rate_limit, None);
     assert_eq!(config.process.drain_timeout, Duration::from_secs(10), "zero is no way to turn it off");
+}
+
+/// The flags that turn everything off that can be.
+fn all_off() -> Vec<&'static str> {
+    let flags = settings().filter(|setting| setting.zero == Zero::Off).map(|setting| setting.flag);
+    // Leaked, as a test's few bytes may be.
+    flags.map(|flag| &*format!("--{flag}=0").leak()).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_gateway_with_everything_off_serves_and_keeps_quiet() {
+    let mut gateway = Process::start(&[&["--embedded-redis-port", "0"], &all_off()[..]].concat()).await;
+    let mut client = Client::connect(&gateway.url()).await;
+    client.send(r#"{"action":"subscribe","symbols":["AAPL"],"snapshot":true,"resume":{"AAPL":1}}"#).await;
+    let reply = client.json().await;
+    assert_eq!(
+        (&reply["type"], &reply["data"]["recovered"]["AAPL"]),
+        (&"success".into(), &false.into()),
+        "{reply}"
+    );
+    let mut worker = Publisher::connect(&format!("redis://{}", gateway.broker_addr())).await;
+    let payload = trade("AAPL", "1", 1);
+    worker.trade("AAPL", &payload).await;
+    while !client.text().await.contains(&payload) {}
+
+    gateway.signal("TERM");
+    until("the end to be logged", async || gateway.has_logged("drained").then_some(())).await;
+    assert!(gateway.exit().await.success());
+    assert!(!gateway.has_logged("statistics"), "{:?}", gateway.log);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_drain_of_no_time_waits_for_nobody() {
+    let mut gateway = Process::start(&["--embedded-redis-port", "0", "--drain-timeout", "0"]).await;
+    let mut client = Client::connect(&gateway.url()).await;
+    client.subscribe(&["AAPL"]).await;
+    gateway.signal("TERM");
+    // The client reads nothing, and so doesn't answer the close frame.
+    assert!(gateway.exit().await.success());
+    until("the end to be logged", async || gateway.has_logged("drained").then_some(())).await;
+    drop(client);
 }

@@ -12,6 +12,7 @@ pub(crate) mod program;
 pub(crate) mod raw;
 pub(crate) mod redis;
 pub(crate) mod resp;
+pub(crate) mod settings;
 pub(crate) mod stats;
 
 use std::net::SocketAddr;

@@ -1,0 +1,55 @@
+//! A value that isn't allowed stops the start with one line that names the setting, the value and what is allowed. What is merely
+//! odd is taken with a warning.
+
+use std::time::Duration;
+
+use crate::support::settings::{refusal, resolve};
+
+#[test]
+fn a_bad_value_is_one_line_with_name_value_and_what_is_allowed() {
+    for (name, value, allowed) in [
+        ("WS_PORT", "65536", "from 1 to 65535, or 0 (any free port)"),
+        ("WS_PORT", "http", "a whole number"),
+        ("WS_HOST", "example.com", "IPv4 or IPv6"),
+        ("SERVER_ID", "a b", "1 to 64"),
+        ("MAX_SYMBOLS_PER_CLIENT", "0", "from 1 to"),
+        ("MAX_CONNECTIONS", "-1", "from 1 to"),
+        ("MAX_MESSAGE_SIZE", "1g", "from 512 to 16MiB"),
+        ("PING_INTERVAL", "soon", "30s"),
+        ("DRAIN_TIMEOUT", "1h", "to 10m"),
+        ("SLOW_CLIENT_POLICY", "drop", "skip or conflate or disconnect"),
+        ("MAX_EVENT_BYTES", "2MiB", "to 1MiB"),
+        ("CHANNEL_PREFIX", "chan*", "without *"),
+        ("LOG_FORMAT", "xml", "text or json"),
+        ("RUST_LOG", "ws=loud", "a level (error, warn, info, debug, trace, off)"),
+        ("RUST_LOG", "infos", "a level (error, warn, info, debug, trace, off)"),
+        ("ALLOWED_ORIGINS", "example.com", "https://app.example.com"),
+        ("PUBLIC_HOSTS", "https://prices.example.com", "prices.example.com"),
+        ("DEMO", "maybe", "true or false"),
+        ("SHARDS", "2\n3", "from 1 to"),
+        ("REDIS_URL", "http://h", "redis://"),
+        ("REDIS_URL", "redis://h/notadb", "rediss://"),
+    ] {
+        let line = refusal(&[], &[(name, value)]);
+        assert!(line.starts_with(&format!("{name}: {value:?} is not allowed")), "{line}");
+        assert!(line.contains(allowed), "{line}");
+    }
+    let line = refusal(&["--shards", "many"], &[("SHARDS", "2")]);
+    assert!(line.starts_with("--shards: \"many\""), "{line}");
+}
+
+#[test]
+fn settings_that_contradict_each_other_stop_the_start_or_warn() {
+    let line = refusal(&[], &[("MAX_OUTBOX_BYTES", "64k")]);
+    assert!(line.starts_with("MAX_OUTBOX_BYTES: 64KiB") && line.contains("MAX_EVENT_BYTES"), "{line}");
+    let line = refusal(&[], &[("MAX_BACKLOG_BYTES", "1m")]);
+    assert!(line.starts_with("MAX_BACKLOG_BYTES: 1MiB") && line.contains("MAX_OUTBOX_BYTES"), "{line}");
+
+    let config = resolve(&[], &[("PING_INTERVAL", "1000")]).unwrap();
+    assert_eq!(config.delivery.pong_timeout, Duration::from_secs(1));
+    assert!(config.warnings[0].contains("PONG_TIMEOUT"), "{:?}", config.warnings);
+    let config = resolve(&[], &[("MAX_CONNECTIONS", "200000")]).unwrap();
+    assert!(config.warnings[0].contains("open-file limit (100000)"), "{:?}", config.warnings);
+    let config = resolve(&[], &[("EMBEDDED_REDIS_HOST", "0.0.0.0")]).unwrap();
+    assert!(config.warnings[0].contains("EMBEDDED_REDIS_PASSWORD"), "{:?}", config.warnings);
+}
