@@ -83,7 +83,7 @@ fn invariants_name_what_is_there() {
             let is_bench = ["fan_out", "handover"].contains(&test.as_str())
                 || test.contains(": ")
                 || test.contains(", ");
-            assert!(is_bench || places.iter().any(|place| is_there(place)), "no test {test}");
+            assert!(is_bench || places.iter().any(is_there), "no test {test}");
         }
     }
 }
