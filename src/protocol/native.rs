@@ -3,7 +3,7 @@
 //! | part | what it is |
 //! |---|---|
 //! | [`read`] | what clients send |
-//! | [`write`] | replies and statuses |
+//! | [`mod@write`] | replies and statuses |
 //! | [`event`] | events |
 
 pub mod event;
