@@ -66,15 +66,13 @@ impl Engine {
         state: &Arc<State>,
         helpers: Helpers,
     ) -> io::Result<Self> {
-        let mut polls = (0..shards).map(|_| ThreadPoll::new()).collect::<io::Result<Vec<_>>>()?;
+        let polls = (0..shards).map(|_| ThreadPoll::new()).collect::<io::Result<Vec<_>>>()?;
         let (senders, inboxes): (Vec<_>, Vec<_>) = polls.iter().map(|own| own.alarm.inbox()).unzip();
         let ports: Vec<_> = senders.into_iter().map(ShardPort::new).collect();
         let fanout = Arc::new(Fanout::new(&ports));
-        if shards > 1 {
-            polls.push(ThreadPoll::new()?);
-        }
+        let apart = (shards > 1).then(ThreadPoll::new).transpose()?;
         // Ingest's own poll, or the one that it shares with the only shard.
-        let ingest_poll = &polls[polls.len() - 1];
+        let ingest_poll = apart.as_ref().unwrap_or(&polls[0]);
         let (to_ingest, ingest_inbox) = ingest_poll.alarm.inbox();
         let registry = ingest_poll.poll.registry().try_clone()?;
         let ingest = Ingest::new(registry, ingest_inbox, ingest, ports.clone(), Arc::clone(state), helpers);
@@ -86,16 +84,17 @@ impl Engine {
             load: fanout.load(id),
         };
         let mut threads = Threads { shards: Vec::new(), ingest: None, to_ingest: to_ingest.clone() };
-        let mut ingest = Some(ingest);
-        if shards > 1
-            && let (Some(own), Some(ingest)) = (polls.pop(), ingest.take())
-        {
-            let thread = Builder::new().name("ingest".to_owned());
-            threads.ingest = Some(thread.spawn(move || run_ingest(own, ingest))?);
+        let mut ingest_of_shard = None;
+        match apart {
+            Some(own) => {
+                let thread = Builder::new().name("ingest".to_owned());
+                threads.ingest = Some(thread.spawn(move || run_ingest(own, ingest))?);
+            }
+            None => ingest_of_shard = Some(ingest),
         }
         for (id, (own, inbox)) in polls.into_iter().zip(inboxes).enumerate() {
             let registry = own.poll.registry().try_clone()?;
-            let (config, links, ingest) = (shard.clone(), links(id), ingest.take());
+            let (config, links, ingest) = (shard.clone(), links(id), ingest_of_shard.take());
             // A shard can't be sent to another thread: it begins on its own.
             let run = move || {
                 let shard = Shard::start(registry, config, links);

@@ -95,20 +95,18 @@ impl Shard {
         let subjects = self.named(key, selection);
         let queued = self.queued_by_patterns(key, &subjects);
         let left = self.interest.index.unsubscribe(key, &subjects);
+        let Some(conn) = self.conns.get(key) else { return };
         let mut named = HashSet::new();
-        let names: Vec<_> = left
-            .iter()
-            .map(|left| left.subject.name.clone())
-            .filter(|name| named.insert(name.clone()))
-            .collect();
+        let names: Vec<_> =
+            left.iter().map(|left| &left.subject.name).filter(|name| named.insert(*name)).collect();
+        let held: Vec<_> = self.interest.index.subjects_of(key).collect();
+        let reply = Reply::Unsubscribed { left: &names, held: &held, id };
+        let reply = self.output.own_frame(conn.dialect.reply(&reply, self.clocks.now.unix_ms));
         let left = left.into_iter().map(|left| (left.topic, left.subject)).collect();
         let ended = self.leave(key, left, queued);
         let Some(conn) = self.conns.get_mut(key) else { return };
         self.output.mark_ended(conn, &ended);
-        let names: Vec<_> = names.iter().collect();
-        let held: Vec<_> = self.interest.index.subjects_of(key).collect();
-        let reply = Reply::Unsubscribed { left: &names, held: &held, id };
-        self.output.say(key, conn, &reply, self.clocks.now.unix_ms);
+        self.output.queue(key, conn, reply);
         self.trim_backfill(key);
         self.release_unwanted();
     }

@@ -34,12 +34,11 @@ pub fn reply(reply: &Reply<'_>, now_ms: u64) -> Vec<u8> {
             frame(&Pong { r#type: "pong", timestamp: now_ms, stats, id: id.and_then(raw) })
         }
         Reply::Refused(refusal) => error(refusal, now_ms),
-        Reply::Status(status) => self::status(status, now_ms),
+        Reply::Status(told) => status(told, now_ms),
     }
 }
 
-/// A status as a text frame.
-pub fn status(status: &Status<'_>, now_ms: u64) -> Vec<u8> {
+fn status(status: &Status<'_>, now_ms: u64) -> Vec<u8> {
     match *status {
         Status::FeedDown => tell("feed", FeedState { state: "down", gap_ms: None }, now_ms),
         Status::FeedUp { gap_ms } => tell("feed", FeedState { state: "up", gap_ms: Some(gap_ms) }, now_ms),
