@@ -364,16 +364,7 @@ impl Held {
     /// Takes over the trades of an older event of the topic, if the terms are with `aggregate`. `false`: they can't be added up, so this
     /// must not replace the older event.
     fn replace(&mut self, older: &Event) -> bool {
-        if !self.terms.aggregate {
-            return true;
-        }
-        match self.event.added_to(older) {
-            Some(both) => {
-                self.event = both;
-                true
-            }
-            None => false,
-        }
+        !self.terms.aggregate || self.event.take_over(older)
     }
 }
 

@@ -11,7 +11,7 @@ use super::aggregate::Aggregate;
 use crate::fanout::batch::Batch;
 
 /// An event: frame `index` of `batch`.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub(super) struct Event {
     pub(super) batch: Rc<Batch>,
     pub(super) index: u32,
@@ -20,11 +20,19 @@ pub(super) struct Event {
 }
 
 impl Event {
-    /// The event with the trades of `older` added to its own; `None` if they can't be added up exactly.
-    pub(super) fn added_to(&self, older: &Self) -> Option<Self> {
-        let [older_aggregate, aggregate] = [older, self].map(Self::aggregate);
-        let both = aggregate.added_to(self, &older_aggregate, older)?;
-        Some(Self { aggregate: Some(both), ..self.clone() })
+    /// Takes over the trades of an older event of the topic. `false`: they can't be added up exactly, and nothing has changed.
+    pub(super) fn take_over(&mut self, older: &Self) -> bool {
+        // The usual case first: another client has needed the same sum.
+        let known = match (&older.aggregate, &self.aggregate) {
+            (Some(older), Some(newer)) => older.known_sum(newer),
+            _ => None,
+        };
+        let both = known.or_else(|| older.aggregate().sum(older, &self.aggregate(), self));
+        let is_sum = both.is_some();
+        if is_sum {
+            self.aggregate = both;
+        }
+        is_sum
     }
 
     /// The frame to send: the shared one, or one with the totals if the event tells of several trades.
@@ -83,19 +91,18 @@ impl SharedAggregate {
         self.count
     }
 
-    /// These trades, which are those of `event`, behind `older`, which are those of `older_event`.
-    fn added_to(self: &Rc<Self>, event: &Event, older: &Rc<Self>, older_event: &Event) -> Option<Rc<Self>> {
-        let known = older.next.borrow();
-        if std::ptr::eq(known.newer.as_ptr(), Rc::as_ptr(self))
-            && let Some(both) = known.both.upgrade()
-        {
-            return Some(both);
-        }
-        drop(known);
-        let mut sums = older.sums(older_event)?.clone();
-        sums.add(self.sums(event)?);
+    /// The aggregate of these trades and newer ones, if it is there already.
+    fn known_sum(&self, newer: &Rc<Self>) -> Option<Rc<Self>> {
+        let next = self.next.borrow();
+        if std::ptr::eq(next.newer.as_ptr(), Rc::as_ptr(newer)) { next.both.upgrade() } else { None }
+    }
+
+    /// The aggregate of these trades and newer ones, which are those of the two events. `None` if they can't be added up exactly.
+    fn sum(&self, event: &Event, newer: &Rc<Self>, newer_event: &Event) -> Option<Rc<Self>> {
+        let mut sums = self.sums(event)?.clone();
+        sums.add(newer.sums(newer_event)?);
         let both = Self::of(Some(sums));
-        older.next.replace(Next { newer: Rc::downgrade(self), both: Rc::downgrade(&both) });
+        self.next.replace(Next { newer: Rc::downgrade(newer), both: Rc::downgrade(&both) });
         Some(both)
     }
 
