@@ -1,5 +1,5 @@
-//! Conflation: fewer events for a client that asks for them. At most one waiting event of a topic, at most so many a second, or the
-//! totals of several trades. Pure; time comes in as microseconds.
+//! Conflation: fewer events for a client that asks for them. At most one waiting event of a topic, a limited number of them a second, or
+//! the totals of several trades. Pure; time comes in as microseconds.
 //!
 //! # Words
 //!

@@ -43,7 +43,7 @@ impl<'b> TopicRun<'b> {
         Self { batch, topic, from, to, bytes, parts: OnceCell::new() }
     }
 
-    /// The newest event, which stands for nothing but itself.
+    /// The newest event, which tells of itself alone.
     pub(super) fn newest(&self) -> Event {
         Event { batch: Rc::clone(self.batch), index: self.to - 1, aggregate: None }
     }
