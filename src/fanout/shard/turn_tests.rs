@@ -309,6 +309,22 @@ fn a_peer_that_does_not_answer_pings_is_closed_1001() {
 }
 
 #[test]
+fn any_frame_counts_as_life() {
+    let mut world = World::new(1, &ShardConfig { max_missed_pongs: 1, ..config() });
+    let frames: [(u8, &[u8]); 3] = [(1, br#"{"action":"list"}"#), (9, b""), (10, b"unasked for")];
+    let clients = frames.map(|_| world.connect(0, ROOMY));
+    // None of them answers a ping, but each says something before a ping is judged.
+    for _ in 0..100 {
+        world.advance(Duration::from_secs(1));
+        for (client, (opcode, payload)) in clients.iter().zip(frames) {
+            world.send_frame(client, opcode, payload);
+        }
+    }
+    assert!(clients.iter().all(|client| !client.pipe.is_gone() && client.closed().is_none()));
+    assert_eq!(world.shards[0].metrics.pong_timeouts.get(), 0);
+}
+
+#[test]
 fn pings_of_many_clients_are_spread_over_the_interval() {
     let config = ShardConfig { max_clients: 100, ..config() };
     let mut world = World::new(1, &config);
