@@ -209,7 +209,7 @@ fn run_both(own: ThreadPoll, mut ingest: Ingest, inbox: &Inbox<ToShard>, mut sha
 /// Has a shard take a turn with all that its inbox has, `early` first.
 fn take_turn(shard: &mut Shard, inbox: &Inbox<ToShard>, early: Option<ToShard>, events: &Events) {
     let told = early.into_iter().chain(std::iter::from_fn(|| inbox.pop()));
-    let told = told.inspect(|command| inbox.consumed(command.event_bytes()));
+    let told = told.inspect(|command| inbox.consumed(command.queued_bytes()));
     let of_shard = events.iter().filter(|event| event.token() != WAKER && event.token() != LINK);
     shard.turn(told, of_shard.map(Into::into));
 }

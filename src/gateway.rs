@@ -86,7 +86,9 @@ impl Gateway {
         banner(&config, &patterns, local_addr, broker_addr);
 
         let state = Arc::new(State::new(config.server.server_id.clone(), config.process.shards));
+        // At most one link is lost at a time: the supervisor makes the next one.
         let (lost_tx, lost_rx) = mpsc::unbounded_channel();
+        // At most every topic that is remembered (`LAST_VALUE_MAX_TOPICS`): none is asked for again before it is answered.
         let (look_ups_tx, look_ups_rx) = mpsc::unbounded_channel();
         let helpers = Helpers { lost: lost_tx, look_ups: look_ups_tx };
         let Engine { fanout, ingest, threads } =

@@ -25,6 +25,7 @@ pub mod router;
 mod answer;
 mod events;
 mod handover;
+mod losses;
 
 use std::ops::ControlFlow;
 use std::sync::Arc;
@@ -41,7 +42,7 @@ use self::link::{Link, Lost};
 use self::publisher::EventBatch;
 use self::router::Router;
 use crate::bus::inbox::{Inbox, Sender};
-use crate::bus::{Feed, ShardPort, ToShard, Wish, WishSender};
+use crate::bus::{Feed, ShardPort, Wish, WishSender};
 use crate::limits;
 use crate::market::event::Reason;
 use crate::market::{EventType, EventTypes, Subject};
@@ -50,21 +51,21 @@ use crate::state::State;
 /// The link's token in its thread's poll.
 pub(crate) const LINK: Token = Token(0);
 
-/// What the ingest thread is told.
+/// What the ingest thread is told. Each variant says what bounds it.
 #[derive(Debug)]
 pub enum Command {
-    /// What a shard asks for.
+    /// What a shard asks for. Bounded as [`Wish`] says.
     Wish(Wish),
-    /// Events that come through the process itself. Bounded in bytes by [`publisher`].
+    /// Events that come through the process itself. Bounded in bytes ([`limits::INGEST_INBOX_BYTES`]) by [`publisher`].
     Publish(EventBatch),
-    /// What was found of the last values that were asked for.
+    /// What was found of the last values that were asked for. Each topic that is remembered is asked for once at a time.
     LookedUp {
         /// The topics and the bytes of their keys.
         found: Vec<Found>,
         /// Redis was not reached: somebody else may ask again.
         failed: bool,
     },
-    /// The upstream subscription stands.
+    /// The upstream subscription stands. The next one is made when this one is lost.
     Connected {
         /// Where events come from; `None` with the embedded broker.
         link: Option<Box<Link>>,
@@ -202,7 +203,7 @@ impl Ingest {
         if self.link.as_ref().is_some_and(|link| link.is_readable()) {
             return Duration::ZERO;
         }
-        if self.handover.owes() {
+        if self.router.is_any_behind() {
             return limits::HANDOVER_RETRY;
         }
         limits::INGEST_SLEEP_MAX
@@ -211,7 +212,7 @@ impl Ingest {
     /// Does what the inbox says; returns how many events of ours were published through it. `Break`: ingest is to end.
     fn take_commands(&mut self, early: Option<Command>) -> ControlFlow<(), usize> {
         let since = Instant::now();
-        let mut published = 0;
+        let (mut published, mut published_bytes) = (0, 0);
         let mut next = early;
         while let Some(command) = next.take().or_else(|| self.inbox.pop()) {
             match command {
@@ -242,6 +243,11 @@ impl Ingest {
                         if self.router.building_bytes() >= limits::INGEST_READ_BUDGET_BYTES {
                             self.hand_over();
                         }
+                    }
+                    // Where the shard runs on this thread, it takes what it has before there is more.
+                    published_bytes += events.bytes();
+                    if published_bytes >= limits::INGEST_READ_BUDGET_BYTES {
+                        break;
                     }
                 }
                 Command::Connected { link, told } => {
@@ -274,7 +280,7 @@ impl Ingest {
         self.state.set_redis_connected(true);
         self.state.set_feed_up(true);
         let gap_ms = self.down_since.elapsed().as_millis() as u64;
-        self.handover.tell_all(|| ToShard::Feed(Feed::Up { gap_ms }));
+        self.handover.tell_feed(&self.router, Feed::Up { gap_ms });
     }
 
     /// Reads and routes what the link has, within the budget of a turn; returns how many events of ours came.
@@ -322,7 +328,7 @@ impl Ingest {
         self.state.set_redis_connected(false);
         self.state.set_feed_up(false);
         self.state.metrics.ingest.upstream_losses.add(1);
-        self.handover.tell_all(|| ToShard::Feed(Feed::Down));
+        self.handover.tell_feed(&self.router, Feed::Down);
         // Without a supervisor the process is on its way out.
         let _ = self.helpers.lost.send(lost);
     }

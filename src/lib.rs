@@ -41,7 +41,7 @@
 //!
 //! | thread | owns | told through | when that is full | ends with |
 //! |---|---|---|---|---|
-//! | `shard-N` (`SHARDS`) | its connections, index, outboxes, timers | its inbox, [`limits::SHARD_INBOX_BYTES`] of events | the batch is dropped, counted, announced to its clients | the drain |
+//! | `shard-N` (`SHARDS`) | its connections, index, outboxes, timers | its inbox, [`limits::SHARD_INBOX_BYTES`] of events | events are dropped until it is half empty, counted, announced to its clients | the drain |
 //! | `ingest`; with `SHARDS=1` a part of `shard-0` | interest, the link to Redis | its inbox, [`limits::INGEST_INBOX_BYTES`] of published events | publishers wait; Redis holds back what we don't read | [`gateway::Gateway::drain`], after the shards |
 //! | `log` | standard error | its queue, [`limits::LOG_QUEUE_BYTES`] of lines | the line is lost and counted | the process |
 //! | `control` ([`limits::CONTROL_THREADS`], tokio) | accept, HTTP, handshakes, the supervisor, the broker, signals | – | new connections wait in the listen queue | the process |
@@ -52,6 +52,8 @@
 //!   gets frames that are built once for every set of trades that some client has waiting.
 //! * Nobody waits for a client: not ingest, not a shard, not another client. What a socket doesn't take stays in its outbox,
 //!   and what the outbox doesn't take is announced to that client, exactly.
+//! * Ingest waits for a shard once, for at most [`limits::HANDOVER_WAIT`], when the shard's inbox has no room. Until the shard has caught
+//!   up it costs the others nothing, and is owed a bounded number of counts.
 //! * A socket is written once a turn, however many frames are for it, unless it takes more than one write can offer.
 //! * A connection is its struct and nothing else: no task, no timer, no buffer of its own while idle.
 //! * Interest has one owner, ingest. A subscribe's answer travels in the same queue as the events, so its place among

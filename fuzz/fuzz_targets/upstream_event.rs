@@ -76,8 +76,8 @@ fn route(event_type: EventType, name: &[u8], payload: &[u8], checked: Result<Eve
     assert_eq!(router.want(SHARDS - 1, &subject), topic);
     let routed = router.route(event_type, name, payload, NOW_MS);
     assert_eq!(routed, checked.map_or_else(Routed::Rejected, |_| Routed::Framed));
-    assert!(router.take(1, 0).is_none());
-    let batches = (router.take(0, 0), router.take(SHARDS - 1, 0));
+    assert!(router.take(1, 0).frames.is_none());
+    let batches = (router.take(0, 0).frames, router.take(SHARDS - 1, 0).frames);
     let Ok(event) = checked else {
         assert!(batches.0.is_none() && batches.1.is_none(), "a bad event leaves a trace");
         return;

@@ -25,22 +25,31 @@ impl ShardPort {
     }
 }
 
-/// What a shard is told. Each variant says what bounds it.
+/// What a shard is told. Each variant says what bounds it; those that ingest bounds in bytes together say so as well
+/// ([`ToShard::queued_bytes`], [`limits::SHARD_INBOX_BYTES`](crate::limits::SHARD_INBOX_BYTES)). To a shard that is behind ingest sends
+/// nothing but answers.
 #[derive(Debug)]
 pub enum ToShard {
-    /// Events, in order. Bounded by ingest to [`limits::SHARD_INBOX_BYTES`](crate::limits::SHARD_INBOX_BYTES).
+    /// Events, in order. Bounded in bytes.
     Batch(Frames),
-    /// Events, and the changes of sequence numbers between them, in order. Bounded as [`ToShard::Batch`].
+    /// Events, and the changes of sequence numbers between them, in order. Bounded as [`ToShard::Batch`]: one change before each
+    /// event at most.
     BatchWithChanges(Frames, Vec<SeqNotice>),
-    /// Last values that clients wait for ([`HistoryReply::awaited`]) have been looked up. One for each topic that waits.
+    /// Last values that clients of this shard wait for ([`HistoryReply::awaited`]) have been looked up. One for each topic that waits.
     LookedUp(Vec<LookedUp>),
-    /// A change of sequence numbers between events that are among the [`ToShard::Lost`]. One for each topic and turn.
+    /// A change of sequence numbers among the [`ToShard::Lost`]: at most two for each of their topics.
     SeqChange(TopicId, SeqChange),
-    /// Events that ingest had to drop because this shard's inbox was full: counts by topic, each topic once.
+    /// Events that ingest had to drop because this shard was behind: counts by topic, each topic once. Told when the shard has caught
+    /// up, or before an answer that it waits for. Bounded in bytes and by the topics that the shard knows.
     Lost(Vec<(TopicId, u64)>),
+    /// Further events were dropped of topics that came up while the shard was behind, too many to count: clients
+    /// can't be told what they miss that are subscribed to these patterns. Bounded by the shard's patterns.
+    LostUncounted(Vec<TopicId>),
     /// Topics that a pattern of this shard matches: their events come under these ids from now on, until the shard releases them.
+    /// Bounded in bytes: an event of each follows, in a batch or among the lost ones.
     Opened(Vec<(Subject, TopicId)>),
     /// The answer to [`Wish::Retire`](super::Wish::Retire): no event comes under these ids any more, unless they are opened or granted again.
+    /// Bounded by the topics that the shard knows.
     Closed(Vec<TopicId>),
     /// The answer to a [`Wish::Want`](super::Wish::Want). At most one for each connection that waits.
     Granted {
@@ -48,22 +57,24 @@ pub enum ToShard {
         ticket: Ticket,
         /// What the shard wanted. Events of these topics come under these ids from now on.
         topics: Vec<(Subject, TopicId)>,
-        /// What the request asked of their history. Its replay is bounded by the shard's [`ReplayBudget`].
+        /// What the request asked of their history. Its replay is bounded by the shard's [`ReplayBudget`], its snapshots are shared.
         history: Option<Box<HistoryReply>>,
     },
-    /// The upstream was lost or is back.
+    /// The upstream was lost or is back. Two at most for each time that the shard was behind; else told as it happens.
     Feed(Feed),
     /// New clients. Bounded by `MAX_CONNECTIONS`: each has a seat.
     Adopt(Vec<Arrival>),
-    /// Tell every client to go elsewhere, and end with the last of them, at the latest after the time given.
+    /// Tell every client to go elsewhere, and end with the last of them, at the latest after the time given. Told once.
     Drain(Duration),
 }
 
 impl ToShard {
-    /// Bytes of events: what the inbox is bounded by.
-    pub fn event_bytes(&self) -> usize {
+    /// Bytes that it counts for in the inbox, as long as it waits there.
+    pub fn queued_bytes(&self) -> usize {
         match self {
             Self::Batch(frames) | Self::BatchWithChanges(frames, _) => frames.bytes.len(),
+            Self::Opened(topics) => size_of_val(topics.as_slice()),
+            Self::Lost(counts) => size_of_val(counts.as_slice()),
             _ => 0,
         }
     }

@@ -211,6 +211,7 @@ impl Shard {
             ToShard::LookedUp(values) => self.take_looked_up(&values),
             ToShard::SeqChange(topic, change) => self.tell_seq_change(topic, change),
             ToShard::Lost(counts) => self.note_lost(&counts),
+            ToShard::LostUncounted(patterns) => self.close_uncounted(&patterns),
             ToShard::Opened(topics) => self.open_topics(topics),
             ToShard::Closed(topics) => self.retire_topics(&topics),
             ToShard::Granted { ticket, topics, history } => self.take_grant(ticket, topics, history),

@@ -2,7 +2,7 @@
 
 use super::last_value::Found;
 use super::{Ingest, unix_ms};
-use crate::bus::{HistoryRequest, Ticket, ToShard};
+use crate::bus::{HistoryRequest, Ticket};
 use crate::market::Subject;
 
 impl Ingest {
@@ -56,6 +56,6 @@ impl Ingest {
     pub(super) fn looked_up(&mut self, found: &[Found], failed: bool) {
         self.hand_over();
         let values = self.router.looked_up(found, failed, unix_ms());
-        self.handover.tell_all(|| ToShard::LookedUp(values.clone()));
+        self.handover.tell_looked_up(&mut self.router, &values);
     }
 }

@@ -10,7 +10,7 @@ use crate::market::{Name, Subject};
 
 impl Router {
     /// Recalls what a request for `subjects`, all of which the shard wants, asks of the reply. Topics that a pattern among
-    /// them matches and that have a last value are opened: [`Router::take_opened`] has them. Of what was missed, at most
+    /// them matches and that have a last value are opened: [`Router::take`] has them. Of what was missed, at most
     /// `room_bytes` are replayed.
     pub fn recall(
         &mut self,

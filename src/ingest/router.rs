@@ -8,6 +8,8 @@
 //! A shard that wants a pattern is told the id of a matching topic (it is *opened* there) before the first event of
 //! it, and is from then on one of those that want the topic, until it releases the id, or gives it back because it has too many
 //! ([`Router::retire`]). So patterns cost an event nothing more than the comparison of an epoch.
+//!
+//! For a shard that is behind ([`Router::fall_behind`]) nothing is framed: its events are counted as lost, until it has caught up.
 
 use std::collections::HashMap;
 
@@ -16,6 +18,7 @@ use foldhash::quality::RandomState;
 use slotmap::SlotMap;
 
 use super::history::{History, HistoryConfig, Slot, Verdict};
+use super::losses::Losses;
 use crate::bus::{Entry, Frames, SeqChange, SeqNotice, Seqs, TopicId};
 use crate::limits;
 use crate::market::event::{Checker, Event, Reject};
@@ -47,6 +50,8 @@ struct Building {
     opened: Vec<(Subject, TopicId)>,
     /// Changes of sequence numbers between the frames.
     notices: Vec<SeqNotice>,
+    /// While the shard is behind: what it has lost, in place of all the others.
+    losses: Losses,
 }
 
 impl Building {
@@ -58,6 +63,30 @@ impl Building {
         }
         self.table.push(Entry { end: self.bytes.len() as u32, topic });
     }
+}
+
+/// What a shard is handed at the end of a turn, in the order in which it has to learn of it.
+#[derive(Debug, Default)]
+pub struct Handoff {
+    /// Topics that the shard's patterns match and whose events come from now on.
+    pub opened: Vec<(Subject, TopicId)>,
+    /// Events; `None` if there are none.
+    pub frames: Option<Frames>,
+    /// Changes of sequence numbers between the events.
+    pub notices: Vec<SeqNotice>,
+}
+
+/// What a shard that is behind has to be told, in this order.
+#[derive(Debug, Default)]
+pub struct Reported {
+    /// Topics that its patterns match and that came up meanwhile.
+    pub opened: Vec<(Subject, TopicId)>,
+    /// Events lost: counts by topic, each topic once.
+    pub counts: Vec<(TopicId, u64)>,
+    /// Changes of sequence numbers among the lost events.
+    pub changes: Vec<(TopicId, SeqChange)>,
+    /// Patterns by which further events would have come, of more topics than are counted.
+    pub uncounted: Vec<TopicId>,
 }
 
 /// What became of an event.
@@ -85,6 +114,12 @@ pub struct Router {
     /// Goes up when a shard begins to want a pattern: topics may have to be opened to it.
     epoch: u64,
     building: Vec<Building>,
+    /// The shards that are behind, one bit each.
+    behind: u64,
+    /// Topics that are opened to a shard while it is behind, at most: the losses of more couldn't be told to any client.
+    pub(super) opened_behind_max: usize,
+    /// Events lost by shards that are behind, since it was last asked.
+    lost_events: u64,
     checker: Checker,
     deduplicate: bool,
     pub(super) history: History,
@@ -107,6 +142,10 @@ impl Router {
             by_pattern: Patterns::default(),
             epoch: 0,
             building: (0..shards).map(|_| Building::default()).collect(),
+            behind: 0,
+            opened_behind_max: limits::SKIPPED_TOPICS_FACTOR
+                * limits::OPENED_TOPICS_MAX.max(history.max_topics),
+            lost_events: 0,
             checker: history.checker,
             deduplicate,
             history: History::new(history),
@@ -115,7 +154,7 @@ impl Router {
     }
 
     /// A shard wants a subject: its events come under the id returned from now on. Those that a pattern matches come under
-    /// their topics' ids, which [`Router::take_opened`] has.
+    /// their topics' ids, which [`Router::take`] has.
     pub fn want(&mut self, shard: usize, subject: &Subject) -> TopicId {
         let id = self.topic_or_new(subject);
         let Some(topic) = self.topics.get_mut(id) else { return id };
@@ -199,9 +238,15 @@ impl Router {
             return Routed::Rejected(Reject::BadSymbol);
         };
         let known = self.by_symbol[event_type as usize].get(symbol).copied();
-        if known.is_none() && self.matched_by(event_type, symbol) == 0 {
-            self.history.keep(event_type, symbol, payload, now_ms);
-            return Routed::Unwanted;
+        if known.is_none() {
+            let matched = self.matched_by(event_type, symbol);
+            if matched & !self.full() == 0 {
+                if matched != 0 && self.checker.check(event_type, payload, symbol).is_ok() {
+                    self.note_uncounted(matched, event_type, symbol);
+                }
+                self.history.keep(event_type, symbol, payload, now_ms);
+                return Routed::Unwanted;
+            }
         }
         match self.checker.check(event_type, payload, symbol) {
             Ok(event) => match known.or_else(|| self.add_symbol(event_type, symbol)) {
@@ -241,30 +286,49 @@ impl Router {
 
     /// Opens a topic to the shards whose patterns match it and that don't know it yet.
     pub(super) fn open(&mut self, id: TopicId) {
+        self.open_except(id, 0);
+    }
+
+    /// Opens a topic, but not to the shards of this mask, which has one bit each.
+    fn open_except(&mut self, id: TopicId, except: u64) {
         let Some(Topic { subject, wanted_by, .. }) = self.topics.get(id) else { return };
         let Some(symbol) = subject.name.symbol() else { return };
-        let new = self.matched_by(subject.event_type, symbol.as_bytes()) & !wanted_by;
+        let missing = self.matched_by(subject.event_type, symbol.as_bytes()) & !wanted_by;
+        let new = missing & !except;
         for shard in Shards(new) {
             self.building[shard].opened.push((subject.clone(), id));
         }
+        if missing & except != 0 {
+            // The epoch stays behind: the next event finds those shards again.
+            let (event_type, symbol) = (subject.event_type, symbol.clone());
+            self.note_uncounted(missing & except, event_type, symbol.as_bytes());
+        }
+        let epoch = if missing == new { self.epoch } else { self.epoch.wrapping_sub(1) };
         if let Some(topic) = self.topics.get_mut(id) {
             topic.wanted_by |= new;
-            topic.epoch = self.epoch;
+            topic.epoch = epoch;
         }
     }
 
     fn frame(&mut self, id: TopicId, event: &Event<'_>, now_ms: u64, change: Option<SeqChange>) {
         if self.topics.get(id).is_some_and(|topic| topic.epoch != self.epoch) {
-            self.open(id);
+            self.open_except(id, self.full());
         }
         let Some(topic) = self.topics.get(id) else { return };
+        for shard in Shards(topic.wanted_by & self.behind) {
+            let losses = &mut self.building[shard].losses;
+            change.into_iter().for_each(|change| losses.note_change(id, change));
+            losses.count(id);
+            self.lost_events += 1;
+        }
+        let wanted_by = topic.wanted_by & !self.behind;
         if let Some(change) = change {
-            for shard in Shards(topic.wanted_by) {
+            for shard in Shards(wanted_by) {
                 let Building { table, notices, .. } = &mut self.building[shard];
                 notices.push(SeqNotice { before: table.len() as u32, topic: id, change });
             }
         }
-        let mut shards = Shards(topic.wanted_by);
+        let mut shards = Shards(wanted_by);
         let Some(first) = shards.next() else { return };
         let building = &mut self.building[first];
         let start = building.bytes.len();
@@ -283,33 +347,86 @@ impl Router {
         self.building.iter().map(|building| building.bytes.len()).max().unwrap_or(0)
     }
 
-    /// Takes the topics that have been opened to a shard since the last time. It has to learn of them before it is told
-    /// anything that came after: the frames of [`Router::take`], and what it is answered by [`Router::want`].
+    /// Takes the topics that have been opened to a shard and that [`Router::take`] has not handed over yet. The shard has to learn of
+    /// them before it is answered a wish.
     pub fn take_opened(&mut self, shard: usize) -> Vec<(Subject, TopicId)> {
         self.building.get_mut(shard).map_or_else(Vec::new, |building| std::mem::take(&mut building.opened))
     }
 
-    /// Takes the changes of sequence numbers between the frames of [`Router::take`], which is to be called next.
-    pub fn take_notices(&mut self, shard: usize) -> Vec<SeqNotice> {
-        self.building.get_mut(shard).map_or_else(Vec::new, |building| std::mem::take(&mut building.notices))
-    }
-
-    /// Takes what has been framed for a shard since the last hand-over; `None` if that is nothing.
-    pub fn take(&mut self, shard: usize, arrived_us: u64) -> Option<Frames> {
-        let Building { bytes, table, seqs, .. } = self.building.get_mut(shard)?;
-        if table.is_empty() {
-            return None;
-        }
+    /// Takes what has come up for a shard since the last hand-over.
+    pub fn take(&mut self, shard: usize, arrived_us: u64) -> Handoff {
+        let Some(building) = self.building.get_mut(shard) else { return Handoff::default() };
+        let Building { bytes, table, seqs, .. } = building;
         // Exactly sized copies: what an outbox keeps alive for long has no slack, and the buffers here stay warm.
-        let frames = Frames {
+        let frames = (!table.is_empty()).then(|| Frames {
             bytes: Bytes::copy_from_slice(bytes),
             table: table.as_slice().into(),
             seqs: seqs.take(),
             arrived_us,
-        };
+        });
         bytes.clear();
         table.clear();
-        Some(frames)
+        let opened = std::mem::take(&mut building.opened);
+        Handoff { opened, frames, notices: std::mem::take(&mut building.notices) }
+    }
+
+    /// A shard has no room for these events: they are lost, and so is all that comes until [`Router::catch_up`].
+    pub fn fall_behind(&mut self, shard: usize, frames: &Frames, notices: Vec<SeqNotice>) {
+        self.behind |= 1 << shard;
+        self.lost_events += frames.table.len() as u64;
+        let Some(Building { losses, .. }) = self.building.get_mut(shard) else { return };
+        frames.table.iter().for_each(|entry| losses.count(entry.topic));
+        notices.into_iter().for_each(|notice| losses.note_change(notice.topic, notice.change));
+    }
+
+    /// Whether events for a shard are counted as lost.
+    pub fn is_behind(&self, shard: usize) -> bool {
+        self.behind & (1 << shard) != 0
+    }
+
+    /// Whether events for any shard are counted as lost.
+    pub fn is_any_behind(&self) -> bool {
+        self.behind != 0
+    }
+
+    /// Takes what a shard has lost and has not been told of. It stays behind.
+    pub fn report(&mut self, shard: usize) -> Reported {
+        let Some(Building { opened, losses, .. }) = self.building.get_mut(shard) else {
+            return Reported::default();
+        };
+        Reported {
+            opened: std::mem::take(opened),
+            counts: losses.take_counts(),
+            changes: losses.take_changes(),
+            uncounted: losses.take_uncounted(),
+        }
+    }
+
+    /// A shard has room again, and has been told of its losses: events are framed for it from now on.
+    pub fn catch_up(&mut self, shard: usize) {
+        self.behind &= !(1 << shard);
+    }
+
+    /// How many events were lost since this was last asked: each as often as shards have lost it.
+    pub fn take_lost_events(&mut self) -> u64 {
+        std::mem::take(&mut self.lost_events)
+    }
+
+    /// The shards that are behind and have no room for further topics, one bit each.
+    fn full(&self) -> u64 {
+        let is_full = |shard: &usize| self.building[*shard].opened.len() >= self.opened_behind_max;
+        Shards(self.behind).filter(is_full).fold(0, |full, shard| full | (1 << shard))
+    }
+
+    /// Shards without room for a topic miss an event of it.
+    fn note_uncounted(&mut self, shards: u64, event_type: EventType, symbol: &[u8]) {
+        self.lost_events += u64::from(shards.count_ones());
+        for id in self.by_pattern.matching(event_type, symbol) {
+            let wanted_by = self.topics.get(*id).map_or(0, |pattern| pattern.wanted_by);
+            for shard in Shards(wanted_by & shards) {
+                self.building[shard].losses.note_uncounted(*id);
+            }
+        }
     }
 }
 
@@ -356,12 +473,12 @@ mod tests {
         assert_eq!(router.want(2, &symbol("AAPL")), id);
         assert_eq!(route(&mut router, b"aapl", &trade("AAPL")), Routed::Framed);
         assert_eq!(route(&mut router, b"MSFT", b"not even JSON"), Routed::Unwanted);
-        let frames = router.take(0, 7).unwrap();
+        let frames = router.take(0, 7).frames.unwrap();
         assert_eq!((frames.table[0].end as usize, frames.table[0].topic), (frames.bytes.len(), id));
         assert_eq!(frames.arrived_us, 7);
-        assert!(router.take(1, 7).is_none());
-        assert_eq!(router.take(2, 7).unwrap().bytes, frames.bytes);
-        assert!(router.take(0, 7).is_none());
+        assert!(router.take(1, 7).frames.is_none());
+        assert_eq!(router.take(2, 7).frames.unwrap().bytes, frames.bytes);
+        assert!(router.take(0, 7).frames.is_none());
     }
 
     #[test]
@@ -374,10 +491,10 @@ mod tests {
         route(&mut router, b"MSFT", &trade("MSFT"));
         route(&mut router, b"AAPL", numbered(6).as_bytes());
         let seqs = |frames: &Frames| (0..4).map(|index| frames.seqs.get(index)).collect::<Vec<_>>();
-        assert_eq!(seqs(&router.take(0, 0).unwrap()), [Some(5), Some(6), None, None]);
-        assert_eq!(seqs(&router.take(1, 0).unwrap()), [Some(5), None, Some(6), None]);
+        assert_eq!(seqs(&router.take(0, 0).frames.unwrap()), [Some(5), Some(6), None, None]);
+        assert_eq!(seqs(&router.take(1, 0).frames.unwrap()), [Some(5), None, Some(6), None]);
         route(&mut router, b"MSFT", &trade("MSFT"));
-        assert_eq!(router.take(1, 0).unwrap().seqs, Seqs::default(), "none, and none left over");
+        assert_eq!(router.take(1, 0).frames.unwrap().seqs, Seqs::default(), "none, and none left over");
     }
 
     #[test]
@@ -387,7 +504,7 @@ mod tests {
         assert_eq!(route(&mut router, b"A,B", &trade("A,B")), Routed::Rejected(Reject::BadSymbol));
         assert_eq!(route(&mut router, b"AAPL", &trade("MSFT")), Routed::Rejected(Reject::WrongSymbol));
         assert_eq!(route(&mut router, b"AAPL", &[b' '; 101]), Routed::Rejected(Reject::TooLarge));
-        assert!(router.take(0, 0).is_none());
+        assert!(router.take(0, 0).frames.is_none());
     }
 
     #[test]
@@ -410,6 +527,6 @@ mod tests {
         assert_eq!(route(&mut router, b"AAPL", &trade("AAPL")), Routed::Unwanted);
         let payload = br#"{"symbol":"AAPL","bidPrice":1,"askPrice":2,"timestamp":3}"#;
         assert_eq!(router.route(EventType::Quote, b"AAPL", payload, 1), Routed::Framed);
-        assert_eq!(router.take(0, 0).unwrap().table[0].topic, id);
+        assert_eq!(router.take(0, 0).frames.unwrap().table[0].topic, id);
     }
 }

@@ -1,7 +1,10 @@
 //! What the shard does about clients that are too slow: for one whose outbox is full, and for all together.
 
+use std::collections::HashSet;
+
 use super::Shard;
 use super::conn::{Conn, ConnKey};
+use crate::bus::TopicId;
 use crate::fanout::outbox::Outbox;
 use crate::limits;
 use crate::protocol::refusal::{ErrorCode, Refusal};
@@ -106,6 +109,18 @@ impl Shard {
                 break;
             }
             self.close_slow(key);
+        }
+    }
+
+    /// While this shard was behind, events of more topics were lost than can be counted: no client of these patterns can be told what it
+    /// has missed, so it has to begin again.
+    pub(super) fn close_uncounted(&mut self, patterns: &[TopicId]) {
+        let of_pattern = |pattern: &TopicId| self.interest.index.subscribers(*pattern).to_vec();
+        let clients: HashSet<_> = patterns.iter().flat_map(of_pattern).collect();
+        for key in clients {
+            if self.conns.get(key).is_some_and(Conn::is_live) {
+                self.close_slow(key);
+            }
         }
     }
 

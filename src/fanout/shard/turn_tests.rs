@@ -15,10 +15,10 @@ use super::clock::Now;
 use super::conn::ConnKey;
 use super::{Links, Ready, Shard, ShardConfig};
 use crate::admission::Admission;
-use crate::bus::{Arrival, Feed, Ticket, ToShard, Wish, WishSender};
-use crate::ingest::router::Router;
+use crate::bus::{Arrival, Feed, Ticket, ToShard, TopicId, Wish, WishSender};
+use crate::ingest::router::{Handoff, Router};
 use crate::limits;
-use crate::market::{EventType, EventTypes, SymbolCase};
+use crate::market::{EventType, EventTypes, Subject, SymbolCase};
 use crate::protocol::Dialect;
 use crate::protocol::request::Offer;
 use crate::protocol::terms::SlowClientPolicy;
@@ -102,12 +102,11 @@ impl World {
     /// What ingest does in a turn: answers wishes, hands over what is framed.
     fn hand_over(&mut self) {
         for shard in 0..self.shards.len() {
-            let opened = self.router.take_opened(shard);
+            let Handoff { opened, frames, .. } = self.router.take(shard, self.now.get().us);
             if !opened.is_empty() {
                 self.told[shard].push_back(ToShard::Opened(opened));
             }
-            let _ = self.router.take_notices(shard);
-            self.told[shard].extend(self.router.take(shard, self.now.get().us).map(ToShard::Batch));
+            self.told[shard].extend(frames.map(ToShard::Batch));
         }
     }
 
@@ -188,6 +187,11 @@ impl World {
         assert_eq!(told.last().unwrap()["type"], "success", "{told:?}");
     }
 
+    /// The id by which shard 0 knows a topic, or is about to.
+    fn topic(&mut self, name: &str) -> TopicId {
+        self.router.want(0, &subject(name))
+    }
+
     fn publish(&mut self, symbol: &str, count: usize) {
         for _ in 0..count {
             self.published += 1;
@@ -229,6 +233,10 @@ impl Client {
         let reason = String::from_utf8(reason.to_vec()).unwrap();
         (opcode == 8).then_some((u16::from_be_bytes([code[0], code[1]]), reason))
     }
+}
+
+fn subject(name: &str) -> Subject {
+    Subject::parse(EventType::Trade, name.as_bytes(), SymbolCase::Upper).unwrap()
 }
 
 fn prices(messages: &[Value]) -> Vec<u64> {
@@ -396,6 +404,33 @@ fn too_large_a_backlog_of_all_is_relieved_at_those_furthest_behind() {
     assert!(skipped(&received) > 0);
     assert_eq!(prices(&received).len() as u64 + skipped(&received), 200);
     assert_eq!(prices(&later.received()), (201..=250).collect::<Vec<_>>(), "the other loses nothing");
+}
+
+/// A shard that was behind learns of new topics and of what it has lost of them, up to a number of topics.
+#[test]
+fn what_ingest_dropped_is_announced_or_ends_the_connection() {
+    let mut world = World::new(1, &config());
+    let [everything, of_a, one] = [(); 3].map(|()| world.connect(0, ROOMY));
+    world.subscribe(&everything, &["*"]);
+    world.subscribe(&of_a, &["A*"]);
+    world.subscribe(&one, &["AAPL"]);
+    let (aapl, new) = (world.topic("AAPL"), world.topic("AMZN"));
+    let opened = vec![(subject("AMZN"), new)];
+    let everything_id = world.topic("*");
+    for told in [
+        ToShard::Opened(opened),
+        ToShard::Lost(vec![(aapl, 3), (new, 4)]),
+        ToShard::LostUncounted(vec![everything_id]),
+    ] {
+        world.tell(0, told);
+    }
+    assert_eq!(skipped(&of_a.received()), 7);
+    assert_eq!(skipped(&one.received()), 3);
+    assert_eq!(everything.closed().map(|(code, _)| code), Some(1013));
+    world.publish("AAPL", 1);
+    for client in [&of_a, &one] {
+        assert_eq!(prices(&client.received()), [1], "whoever could be told goes on");
+    }
 }
 
 #[test]

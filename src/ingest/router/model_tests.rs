@@ -293,8 +293,9 @@ impl World {
     /// As `Handover::hand_over` does.
     fn hand_over(&mut self) {
         for (id, shard) in self.shards.iter_mut().enumerate() {
-            shard.inbox.push_back(ToShard::Opened(self.router.take_opened(id)));
-            shard.inbox.push_back(ToShard::Batch(self.router.take(id, 1)));
+            let Handoff { opened, frames, .. } = self.router.take(id, 1);
+            shard.inbox.push_back(ToShard::Opened(opened));
+            shard.inbox.push_back(ToShard::Batch(frames));
             shard.inbox.extend(self.published.iter().copied().map(ToShard::Published));
         }
         self.published.clear();

@@ -1,0 +1,106 @@
+//! What a shard that is behind has lost and has not been told of yet. Pure.
+//!
+//! A shard is *behind* from the first batch that its inbox had no room for, until the inbox is half empty again. Meanwhile
+//! nothing is framed for it: its events are counted here. It costs the other shards nothing, and what is kept for it is
+//! bounded: one entry for each topic that it knows, and of topics that its patterns match and that come up meanwhile at most
+//! so many as one client may be owed announcements of ([`limits::SKIPPED_TOPICS_FACTOR`](crate::limits::SKIPPED_TOPICS_FACTOR)).
+
+use std::collections::{HashMap, HashSet};
+
+use foldhash::fast::RandomState;
+
+use crate::bus::{SeqChange, TopicId};
+
+/// The losses of one shard.
+#[derive(Debug, Default)]
+pub(super) struct Losses {
+    /// Events lost of each topic.
+    counts: HashMap<TopicId, u64, RandomState>,
+    /// Changes of sequence numbers that were lost with them.
+    changes: HashMap<TopicId, LostChanges, RandomState>,
+    /// Patterns by which the shard would have learned of further topics: events of these are lost uncounted.
+    uncounted: HashSet<TopicId, RandomState>,
+}
+
+/// Changes of one topic's sequence numbers between lost events. Several gaps are told as one: nothing in between was delivered.
+#[derive(Debug, Default)]
+struct LostChanges {
+    gap: Option<(u64, u64)>,
+    restarted: bool,
+}
+
+impl Losses {
+    /// An event of a topic that the shard knows, or is about to be told of, is lost.
+    pub(super) fn count(&mut self, topic: TopicId) {
+        *self.counts.entry(topic).or_default() += 1;
+    }
+
+    /// A change of sequence numbers is lost, behind the events counted so far.
+    pub(super) fn note_change(&mut self, topic: TopicId, change: SeqChange) {
+        let lost = self.changes.entry(topic).or_default();
+        match change {
+            SeqChange::Gap { from, to } => {
+                lost.gap = Some((lost.gap.map_or(from, |(first, _)| first), to));
+            }
+            SeqChange::Restarted => *lost = LostChanges { gap: None, restarted: true },
+        }
+    }
+
+    /// An event that would have come by this pattern is lost, of a topic that there is no room for.
+    pub(super) fn note_uncounted(&mut self, pattern: TopicId) {
+        self.uncounted.insert(pattern);
+    }
+
+    /// Takes the counts by topic, each topic once.
+    pub(super) fn take_counts(&mut self) -> Vec<(TopicId, u64)> {
+        std::mem::take(&mut self.counts).into_iter().collect()
+    }
+
+    /// Takes the changes of sequence numbers, those of one topic in order.
+    pub(super) fn take_changes(&mut self) -> Vec<(TopicId, SeqChange)> {
+        let changes = std::mem::take(&mut self.changes).into_iter().flat_map(|(topic, lost)| {
+            let restarted = lost.restarted.then_some(SeqChange::Restarted);
+            let gap = lost.gap.map(|(from, to)| SeqChange::Gap { from, to });
+            restarted.into_iter().chain(gap).map(move |change| (topic, change))
+        });
+        changes.collect()
+    }
+
+    /// Takes the patterns by which events were lost uncounted, each once.
+    pub(super) fn take_uncounted(&mut self) -> Vec<TopicId> {
+        std::mem::take(&mut self.uncounted).into_iter().collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use slotmap::SlotMap;
+
+    use super::*;
+
+    #[test]
+    fn several_changes_are_told_as_one_gap_behind_the_last_restart() {
+        let mut ids: SlotMap<TopicId, ()> = SlotMap::with_key();
+        let (a, b, c) = (ids.insert(()), ids.insert(()), ids.insert(()));
+        let mut losses = Losses::default();
+        for (topic, change) in [
+            (a, SeqChange::Gap { from: 3, to: 4 }),
+            (a, SeqChange::Gap { from: 9, to: 9 }),
+            (b, SeqChange::Gap { from: 7, to: 7 }),
+            (b, SeqChange::Restarted),
+            (c, SeqChange::Restarted),
+            (c, SeqChange::Gap { from: 2, to: 5 }),
+        ] {
+            losses.note_change(topic, change);
+        }
+        let changes = losses.take_changes();
+        let of = |wanted| {
+            let of_topic = changes.iter().filter(|(topic, _)| *topic == wanted);
+            of_topic.map(|(_, change)| *change).collect::<Vec<_>>()
+        };
+        assert_eq!(of(a), [SeqChange::Gap { from: 3, to: 9 }]);
+        assert_eq!(of(b), [SeqChange::Restarted]);
+        assert_eq!(of(c), [SeqChange::Restarted, SeqChange::Gap { from: 2, to: 5 }]);
+        assert_eq!(losses.take_changes(), []);
+    }
+}
