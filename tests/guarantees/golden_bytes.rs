@@ -8,11 +8,13 @@
 //! 6.6.1).
 
 use std::fmt::Write as _;
+use std::time::Duration;
 
 use crate::support::{PATIENCE, Redis, TestGateway, http, raw, trade};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use ws_gateway::config::Config;
+use ws_gateway::limits::TIME_MAX_MS;
 use ws_gateway::rate::Rate;
 
 const RECORDED: &str = include_str!("golden_bytes.txt");
@@ -184,6 +186,8 @@ async fn outage(redis: &mut Redis, tape: &mut String) {
 async fn gateway(redis: &Redis, change: impl FnOnce(&mut Config)) -> TestGateway {
     TestGateway::on(redis, |config| {
         config.server.server_id = "golden".to_owned();
+        // A client's first ping comes at any time in the interval.
+        config.delivery.ping_interval = Duration::from_millis(TIME_MAX_MS);
         change(config);
     })
     .await
