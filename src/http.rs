@@ -37,6 +37,7 @@ pub use self::routes::Surface;
 use crate::admission::Admission;
 use crate::bus::Adopt;
 use crate::config::Config;
+use crate::identity::Rights;
 use crate::limits::*;
 use crate::origin::Origins;
 use crate::state::State;
@@ -49,6 +50,8 @@ pub struct Http {
     pub admission: Arc<Admission>,
     /// Where upgraded clients go.
     pub adopt: Arc<dyn Adopt>,
+    /// What clients may subscribe to.
+    pub rights: Arc<Rights>,
     /// Whose pages may connect.
     pub origins: Origins,
     /// Who reaches the port.
@@ -89,6 +92,10 @@ impl Http {
             state,
             admission,
             adopt,
+            rights: Arc::new(Rights {
+                allow_wildcard: config.clients.allow_wildcard,
+                max_symbols: config.clients.max_symbols_per_client,
+            }),
             origins: config.server.origins.clone(),
             surface: Surface::Both,
             embedded_broker: config.upstream.is_embedded(),

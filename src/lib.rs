@@ -20,7 +20,8 @@
 //! |---|---|
 //! | what is an acceptable event | [`market`] |
 //! | the bytes of an event or reply | [`protocol::native`] |
-//! | what a client may ask for | [`protocol::request`] |
+//! | what a client can ask for | [`protocol::request`] |
+//! | what of it a client may have | [`identity`] |
 //! | WebSocket frames, close codes | [`websocket`] |
 //! | what threads say to each other | [`bus`] |
 //! | who gets an event | [`ingest::router`] (which shards), [`fanout::index`] (which clients), [`market::patterns`] (`BTC-*`) |
@@ -77,6 +78,7 @@ pub mod fanout;
 pub mod gateway;
 pub mod healthcheck;
 pub mod http;
+pub mod identity;
 pub mod ingest;
 pub mod limits;
 pub mod logging;

@@ -16,7 +16,7 @@ pub mod terms;
 
 use self::refusal::Refusal;
 use self::reply::Reply;
-use self::request::{Offer, Request, Subscribe};
+use self::request::{Grammar, Request, Subscribe};
 
 /// How a connection's messages are written. A closed set, so that a connection keeps one byte of it and nothing is looked up
 /// where messages are read and written.
@@ -32,9 +32,9 @@ impl Dialect {
     ///
     /// # Errors
     /// A [`Refusal`] for the client; nothing has changed then.
-    pub fn read(self, message: &str, offer: &Offer) -> Result<Request, Refusal> {
+    pub fn read(self, message: &str, grammar: &Grammar) -> Result<Request, Refusal> {
         match self {
-            Self::Native => native::read::parse(message, offer),
+            Self::Native => native::read::parse(message, grammar),
         }
     }
 
@@ -42,9 +42,9 @@ impl Dialect {
     ///
     /// # Errors
     /// A [`Refusal`] that names the first bad symbol.
-    pub fn read_query<S: AsRef<str>>(self, symbols: &[S], offer: &Offer) -> Result<Subscribe, Refusal> {
+    pub fn read_query<S: AsRef<str>>(self, symbols: &[S], grammar: &Grammar) -> Result<Subscribe, Refusal> {
         match self {
-            Self::Native => native::read::parse_query(symbols, offer),
+            Self::Native => native::read::parse_query(symbols, grammar),
         }
     }
 

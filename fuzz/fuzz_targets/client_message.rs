@@ -10,7 +10,7 @@ use ws_gateway::protocol::native::read as session;
 use ws_gateway::protocol::native::write::reply;
 use ws_gateway::protocol::refusal::Refusal;
 use ws_gateway::protocol::reply::{ClientStats, Reply};
-use ws_gateway::protocol::request::{Action, Id, Offer, Request, Selection};
+use ws_gateway::protocol::request::{Action, Id, Grammar, Request, Selection};
 use ws_gateway::protocol::terms::{Conflate, Options};
 use ws_gateway::market::{EventType, EventTypes, Name, SymbolCase};
 use ws_gateway_fuzz::text_of_frame;
@@ -31,20 +31,20 @@ struct Answer<'r> {
 
 fuzz_target!(|message: &str| {
     let types = [EventType::Trade, EventType::Quote, EventType::Halt].into_iter().collect::<EventTypes>();
-    let rules = Offer { types, allow_wildcard: true, symbol_case: SymbolCase::Upper };
-    match session::parse(message, &rules) {
-        Ok(request) => accepted(message, &request, &rules),
+    let grammar = Grammar { types, symbol_case: SymbolCase::Upper };
+    match session::parse(message, &grammar) {
+        Ok(request) => accepted(message, &request, &grammar),
         Err(refusal) => refused(&refusal),
     }
 });
 
-fn accepted(message: &str, request: &Request, rules: &Offer) {
+fn accepted(message: &str, request: &Request, grammar: &Grammar) {
     assert!(serde_json::from_str::<IgnoredAny>(message).is_ok(), "accepted, but not JSON");
-    assert_eq!(session::parse(&write(request), rules).as_ref(), Ok(request));
+    assert_eq!(session::parse(&write(request), grammar).as_ref(), Ok(request));
     let id = request.id.as_ref();
     match &request.action {
         Action::Subscribe(subscribe) => {
-            check_names(&subscribe.selection, rules);
+            check_names(&subscribe.selection, grammar);
             let subjects = subscribe.selection.subjects();
             let held: Vec<_> = subjects.iter().collect();
             let recovered: Vec<_> =
@@ -53,7 +53,7 @@ fn accepted(message: &str, request: &Request, rules: &Offer) {
             check_reply(&frame, "success", id);
         }
         Action::Unsubscribe(selection) => {
-            check_names(selection, rules);
+            check_names(selection, grammar);
             let left: Vec<&Name> = selection.names.iter().collect();
             let subjects = selection.subjects();
             let held: Vec<_> = subjects.iter().collect();
@@ -126,14 +126,14 @@ fn write_options(options: &Options) -> String {
     text
 }
 
-fn check_names(selection: &Selection, rules: &Offer) {
+fn check_names(selection: &Selection, grammar: &Grammar) {
     assert!(!selection.names.is_empty() && !selection.types.is_empty());
     for (position, name) in selection.names.iter().enumerate() {
-        assert_eq!(Name::parse(name.to_string().as_bytes(), rules.symbol_case).as_ref(), Some(name), "not normalised");
+        assert_eq!(Name::parse(name.to_string().as_bytes(), grammar.symbol_case).as_ref(), Some(name), "not normalised");
         assert!(!selection.names[..position].contains(name), "{name} is there twice");
     }
     for (position, event_type) in selection.types.iter().enumerate() {
-        assert!(rules.types.contains(*event_type));
+        assert!(grammar.types.contains(*event_type));
         assert!(!selection.types[..position].contains(event_type), "{event_type} is there twice");
     }
 }

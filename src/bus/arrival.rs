@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use bytes::Bytes;
 
+use crate::identity::Rights;
 use crate::protocol::Dialect;
 use crate::transport::Transport;
 
@@ -15,6 +16,8 @@ pub struct Arrival {
     pub transport: Transport,
     /// How its messages are written.
     pub dialect: Dialect,
+    /// What the client may subscribe to.
+    pub rights: Arc<Rights>,
     /// Bytes that came behind the upgrade request: the first of the client's frames.
     pub early: Bytes,
     /// `?symbols=` of the URL, as the client wrote them.

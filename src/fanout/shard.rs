@@ -54,7 +54,7 @@ use self::interest::Interest;
 use self::output::Output;
 use crate::bus::{Feed, ReplayBudget, ToShard, WishSender};
 use crate::metrics::ShardMetrics;
-use crate::protocol::request::Offer;
+use crate::protocol::request::Grammar;
 use crate::protocol::terms::SlowClientPolicy;
 use crate::rate::Rate;
 use crate::state::State;
@@ -65,12 +65,10 @@ const SLEEP_MAX: Duration = Duration::from_secs(1);
 /// What a shard needs to know of the configuration.
 #[derive(Debug, Clone)]
 pub struct ShardConfig {
-    /// What clients may ask for.
-    pub offer: Offer,
+    /// How requests are read.
+    pub grammar: Grammar,
     /// Most clients that this shard will have at a time: its part of `MAX_CONNECTIONS`.
     pub max_clients: usize,
-    /// `MAX_SYMBOLS_PER_CLIENT`.
-    pub max_symbols: usize,
     /// Topics that live by patterns alone before idle ones are given back: [`OPENED_TOPICS_MAX`](crate::limits::OPENED_TOPICS_MAX), or more.
     pub max_opened_topics: usize,
     /// `MAX_MESSAGE_SIZE`.

@@ -19,7 +19,7 @@ use crate::ingest::redis::{RedisConfig, Server};
 use crate::limits;
 use crate::market::EventTypes;
 use crate::market::event::Checker;
-use crate::protocol::request::Offer;
+use crate::protocol::request::Grammar;
 
 /// The configuration, part by part.
 pub(super) struct Wiring {
@@ -110,14 +110,9 @@ fn replay(config: &Config) -> Option<(usize, usize)> {
 fn shard_config(config: &Config) -> ShardConfig {
     let last_value_topics = config.history.last_value_max_topics.map_or(0, NonZeroUsize::get);
     ShardConfig {
-        offer: Offer {
-            types: config.events.channel_types,
-            allow_wildcard: config.clients.allow_wildcard,
-            symbol_case: config.events.symbol_case,
-        },
+        grammar: Grammar { types: config.events.channel_types, symbol_case: config.events.symbol_case },
         // New clients go to the shard with the fewest.
         max_clients: config.server.max_connections.div_ceil(config.process.shards),
-        max_symbols: config.clients.max_symbols_per_client,
         max_opened_topics: limits::OPENED_TOPICS_MAX.max(last_value_topics),
         max_message_bytes: config.clients.max_message_bytes,
         message_rate: config.clients.message_rate_limit,

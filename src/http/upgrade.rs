@@ -1,6 +1,7 @@
 //! The server's side of the opening handshake (RFC 6455 section 4.2): who is let in, and the answer.
 
 use std::net::TcpStream;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use hyper::header::{
@@ -16,6 +17,7 @@ use super::Http;
 use super::answers::{Answer, refusal, wrong_method};
 use super::handshake::{Fault, Handshake, SUBPROTOCOL, VERSION};
 use crate::bus::{Arrival, Seat};
+use crate::identity::Rights;
 use crate::limits::RETRY_AFTER_S;
 use crate::protocol::Dialect;
 use crate::transport::Transport;
@@ -27,6 +29,8 @@ const X_SERVER_ID: HeaderName = HeaderName::from_static("x-server-id");
 pub(super) struct Accepted {
     /// The client's place.
     pub(super) seat: Seat,
+    /// What the client may subscribe to.
+    rights: Arc<Rights>,
     /// `?symbols=`.
     pub(super) symbols: Option<Vec<String>>,
     /// The answer's header fields.
@@ -104,14 +108,15 @@ pub(super) fn accept(handshake: Handshake<'_>, uri: &Uri, http: &Http) -> Result
     if handshake.offers_subprotocol {
         fields.push((SEC_WEBSOCKET_PROTOCOL, HeaderValue::from_static(SUBPROTOCOL)));
     }
-    Ok(Accepted { seat, symbols: symbols(uri.query()), fields })
+    Ok(Accepted { seat, rights: Arc::clone(&http.rights), symbols: symbols(uri.query()), fields })
 }
 
 impl Accepted {
     /// The client on its way to a shard: `stream` behind the answer, `early` what came behind the request.
     pub(super) fn arrival(self, stream: TcpStream, early: Bytes) -> Arrival {
         let transport = Transport::Plain(mio::net::TcpStream::from_std(stream));
-        Arrival { transport, dialect: Dialect::Native, early, symbols: self.symbols, seat: self.seat }
+        let Self { seat, rights, symbols, .. } = self;
+        Arrival { transport, dialect: Dialect::Native, rights, early, symbols, seat }
     }
 
     /// The 101 answer for hyper to send.

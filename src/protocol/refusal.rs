@@ -1,6 +1,7 @@
 //! Why a request changes nothing, and the words for it: they name the field, its value and what is allowed.
 
 use super::request::Id;
+use crate::market::Name;
 
 /// How much of a bad value an error message repeats.
 const QUOTED_BYTES_MAX: usize = 80;
@@ -62,6 +63,16 @@ impl Refusal {
     pub fn symbol_limit(max_symbols: usize, id: Option<Id>) -> Self {
         let message = format!("Cannot subscribe: would exceed maximum of {max_symbols} symbols");
         Self { id, ..Self::new(ErrorCode::SymbolLimitExceeded, message) }
+    }
+
+    /// A pattern where patterns aren't allowed.
+    pub fn no_wildcards(pattern: &Name) -> Self {
+        // None of a name's characters needs an escape.
+        invalid(
+            "symbols",
+            &format!("\"{pattern}\""),
+            "a symbol: this gateway has no wildcards (ALLOW_WILDCARD)",
+        )
     }
 
     /// A binary frame: the protocol is text only.

@@ -7,13 +7,12 @@ use smallvec::SmallVec;
 use super::terms::Options;
 use crate::market::{EventType, EventTypes, Name, Subject, Symbol, SymbolCase};
 
-/// What this gateway offers: what requests are judged by.
+/// How requests are read: which types there are, and when two names are the same. What a client may have of it is a matter of its
+/// rights.
 #[derive(Debug, Clone, Copy)]
-pub struct Offer {
+pub struct Grammar {
     /// `CHANNEL_TYPES`.
     pub types: EventTypes,
-    /// `ALLOW_WILDCARD`.
-    pub allow_wildcard: bool,
     /// `SYMBOL_CASE`.
     pub symbol_case: SymbolCase,
 }

@@ -20,10 +20,11 @@ words, pure parts and atomics, for both sides
     metrics: market
     state: metrics
     protocol: market websocket
-    bus: market protocol transport
+    identity: market protocol
+    bus: identity market protocol transport
 the data path, from Redis to a client's socket
     ingest: backoff bus escape limits market protocol resp state
-    fanout: bus limits market metrics protocol rate state transport websocket
+    fanout: bus identity limits market metrics protocol rate state transport websocket
     engine: bus fanout ingest state
 the control side, which starts, accepts, tells and stops
     admission: bus
@@ -32,7 +33,7 @@ the control side, which starts, accepts, tells and stops
     healthcheck: limits
     config: limits market origin protocol rate
     logging: config escape limits
-    http: accept admission backoff bus config limits logging market metrics origin protocol state transport
+    http: accept admission backoff bus config identity limits logging market metrics origin protocol state transport
     broker: accept backoff ingest limits resp
     demo: ingest market
     gateway: admission broker bus config demo engine fanout http ingest limits market protocol signals state stats

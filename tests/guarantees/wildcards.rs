@@ -145,6 +145,8 @@ async fn in_the_url_and_where_they_are_not_allowed() {
     assert!(refusal["message"].as_str().is_some_and(|text| text.contains("ALLOW_WILDCARD")), "{refusal}");
     let reply = client.subscribe(&["AAPL"]).await;
     assert_eq!(reply["data"]["currentSubscriptions"], json!(["AAPL"]), "the refused request changed nothing");
+    client.send(r#"{"action":"unsubscribe","symbols":["*"]}"#).await;
+    assert_eq!(client.json().await["data"]["unsubscribed"], json!(["AAPL"]), "leaving is no offence");
 }
 
 /// What is skipped of a pattern's symbols is announced for each symbol, and before the reply that ends the pattern.

@@ -14,10 +14,10 @@ use crate::websocket::close::{CloseCode, close_frame};
 impl Shard {
     /// Takes over a client for life.
     pub(super) fn adopt(&mut self, client: Arrival) {
-        let Arrival { transport, dialect, early, symbols, seat } = client;
+        let Arrival { transport, dialect, rights, early, symbols, seat } = client;
         // As if the last ping had fallen due at a random moment of the interval before: pings are spread over it.
         let since_ping = fastrand::u32(..ticks(self.config.ping_interval));
-        let conn = Conn::new(transport, dialect, seat, self.clocks.now.tick(), since_ping);
+        let conn = Conn::new(transport, dialect, rights, seat, self.clocks.now.tick(), since_ping);
         let key = self.conns.insert(conn);
         self.metrics.connections_opened.add(1);
         let Some(conn) = self.conns.get_mut(key) else { return };
@@ -25,7 +25,7 @@ impl Shard {
             return self.remove(key);
         }
         self.arm(key);
-        match symbols.map(|symbols| dialect.read_query(&symbols, &self.config.offer)) {
+        match symbols.map(|symbols| dialect.read_query(&symbols, &self.config.grammar)) {
             None => {}
             Some(Ok(request)) => self.subscribe(key, request, None),
             Some(Err(refusal)) => self.refuse(key, &refusal),

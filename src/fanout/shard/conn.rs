@@ -3,6 +3,8 @@
 //! Everything here is owned by the connection's shard. An idle connection is this struct and nothing else: no task,
 //! no buffer, no timer of its own.
 
+use std::sync::Arc;
+
 use slotmap::new_key_type;
 
 use super::clock::Tick;
@@ -11,6 +13,7 @@ use crate::fanout::backfill::Backfill;
 use crate::fanout::extras::Extras;
 use crate::fanout::outbox::Outbox;
 use crate::fanout::slowness::Slowness;
+use crate::identity::Rights;
 use crate::limits::CONTROL_RESERVE_BYTES;
 use crate::protocol::Dialect;
 use crate::rate::Allowance;
@@ -51,6 +54,8 @@ pub(super) struct Conn {
     pub(super) unread: Option<Box<[u8]>>,
     /// How its messages are written.
     pub(super) dialect: Dialect,
+    /// What the client may subscribe to.
+    pub(super) rights: Arc<Rights>,
     /// Where the connection stands.
     pub(super) phase: Phase,
     /// The socket may have more input than was read.
@@ -96,6 +101,7 @@ impl Conn {
     pub(super) fn new(
         transport: Transport,
         dialect: Dialect,
+        rights: Arc<Rights>,
         seat: Seat,
         now: Tick,
         since_ping: u32,
@@ -107,6 +113,7 @@ impl Conn {
             reader: Reader::default(),
             unread: None,
             dialect,
+            rights,
             phase: Phase::Open,
             readable: false,
             blocked: false,

@@ -119,7 +119,7 @@ impl Shard {
             let Some(incoming) = step.message else { continue };
             conn.received = self.clocks.now.tick();
             let step = match incoming {
-                Incoming::Text(text) => Step::Message(conn.dialect.read(text, &self.config.offer)),
+                Incoming::Text(text) => Step::Message(conn.dialect.read(text, &self.config.grammar)),
                 Incoming::Binary(_) => Step::Message(Err(Refusal::binary())),
                 Incoming::Ping(payload) => Step::Pong(pong_frame(payload)),
                 Incoming::Pong(_) => {

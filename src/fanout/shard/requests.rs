@@ -44,11 +44,15 @@ impl Shard {
         }
     }
 
-    /// All or nothing: either every subject fits, or nothing changes. Subjects that this shard has no interest in yet
+    /// All or nothing: either the client may have every subject, or nothing changes. Subjects that this shard has no interest in yet
     /// are asked of ingest; the reply waits for its answer, so that no event published after it is missed.
     pub(super) fn subscribe(&mut self, key: ConnKey, request: Subscribe, id: Option<Id>) {
-        let max_symbols = self.config.max_symbols;
-        let subjects = request.selection.subjects();
+        let Some(conn) = self.conns.get(key) else { return };
+        let max_symbols = conn.rights.max_symbols;
+        let subjects = match conn.rights.grant(&request.selection) {
+            Ok(subjects) => subjects,
+            Err(refusal) => return self.refuse(key, &Refusal { id, ..refusal }),
+        };
         if self.interest.index.count_with(key, &subjects) > max_symbols {
             return self.refuse(key, &Refusal::symbol_limit(max_symbols, id));
         }

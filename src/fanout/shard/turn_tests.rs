@@ -16,11 +16,12 @@ use super::conn::ConnKey;
 use super::{Links, Ready, Shard, ShardConfig};
 use crate::admission::Admission;
 use crate::bus::{Arrival, Feed, Ticket, ToShard, TopicId, Wish, WishSender};
+use crate::identity::Rights;
 use crate::ingest::router::{Handoff, Router};
 use crate::limits;
 use crate::market::{EventType, EventTypes, Subject, SymbolCase};
 use crate::protocol::Dialect;
-use crate::protocol::request::Offer;
+use crate::protocol::request::Grammar;
 use crate::protocol::terms::SlowClientPolicy;
 use crate::state::State;
 use crate::transport::{Transport, pipe};
@@ -30,9 +31,8 @@ const ROOMY: usize = usize::MAX / 2;
 
 fn config() -> ShardConfig {
     ShardConfig {
-        offer: Offer { types: EventTypes::TRADE, allow_wildcard: true, symbol_case: SymbolCase::Upper },
+        grammar: Grammar { types: EventTypes::TRADE, symbol_case: SymbolCase::Upper },
         max_clients: 16,
-        max_symbols: 100,
         max_opened_topics: 1_000,
         max_message_bytes: 4_096,
         message_rate: None,
@@ -157,8 +157,9 @@ impl World {
         let seat = self.admission.admit().unwrap();
         let transport = Transport::Pipe(end);
         let before: Vec<_> = self.shards[shard].conns.keys().collect();
-        let arrival =
-            Arrival { transport, dialect: Dialect::Native, early: Bytes::new(), symbols: None, seat };
+        let rights = Arc::new(Rights { allow_wildcard: true, max_symbols: 100 });
+        let (dialect, early) = (Dialect::Native, Bytes::new());
+        let arrival = Arrival { transport, dialect, rights, early, symbols: None, seat };
         self.tell(shard, ToShard::Adopt(vec![arrival]));
         let key = self.shards[shard].conns.keys().find(|key| !before.contains(key)).unwrap();
         Client { shard, key, pipe }

@@ -8,7 +8,7 @@ use super::read::Fields;
 use crate::market::event::SEQ_END;
 use crate::market::{Name, Symbol};
 use crate::protocol::refusal::{Refusal, invalid};
-use crate::protocol::request::{Offer, Resume, Selection};
+use crate::protocol::request::{Grammar, Resume, Selection};
 use crate::protocol::terms::{Conflate, MaxRate, Options, SlowClientPolicy};
 
 pub(super) fn options(fields: &Fields<'_>) -> Result<Options, Refusal> {
@@ -64,7 +64,7 @@ const ONES_OF_THE_REQUEST: &str = "of symbols that the request subscribes to, ea
 pub(super) fn resume(
     raw: Option<&RawValue>,
     selection: &Selection,
-    offer: &Offer,
+    grammar: &Grammar,
 ) -> Result<Resume, Refusal> {
     let Some(raw) = raw else { return Ok(Resume::default()) };
     let bad = |allowed: &str| invalid("resume", raw.get(), allowed);
@@ -78,7 +78,7 @@ pub(super) fn resume(
     let mut resume = BTreeMap::new();
     for (name, seq) in seen {
         let symbol =
-            Symbol::parse(name.as_bytes(), offer.symbol_case).ok_or_else(|| bad(ONES_OF_THE_REQUEST))?;
+            Symbol::parse(name.as_bytes(), grammar.symbol_case).ok_or_else(|| bad(ONES_OF_THE_REQUEST))?;
         let place: usize = *places.get(&Some(&symbol)).ok_or_else(|| bad(ONES_OF_THE_REQUEST))?;
         let seq = seq.as_u64().filter(|seq| *seq < SEQ_END);
         let seq = seq.ok_or_else(|| bad("of integers from 0 to 2^53 - 1"))?;

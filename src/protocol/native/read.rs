@@ -13,7 +13,7 @@ use smallvec::SmallVec;
 use super::options;
 use crate::market::{EventType, Name, SYMBOL_RULE};
 use crate::protocol::refusal::{ErrorCode, Refusal, invalid, missing, quoted};
-use crate::protocol::request::{Action, Id, Offer, Request, Resume, Selection, Subscribe};
+use crate::protocol::request::{Action, Grammar, Id, Request, Resume, Selection, Subscribe};
 use crate::protocol::terms::Options;
 
 #[cfg(test)]
@@ -55,10 +55,10 @@ pub(super) struct Fields<'m> {
 ///
 /// # Errors
 /// A [`Refusal`] for the client; nothing has changed then.
-pub fn parse(message: &str, offer: &Offer) -> Result<Request, Refusal> {
+pub fn parse(message: &str, grammar: &Grammar) -> Result<Request, Refusal> {
     let fields = fields(message)?;
     let id = fields.id.map(id).transpose()?;
-    match action(&fields, offer) {
+    match action(&fields, grammar) {
         Ok(action) => Ok(Request { action, id }),
         Err(refusal) => Err(Refusal { id, ..refusal }),
     }
@@ -68,13 +68,13 @@ pub fn parse(message: &str, offer: &Offer) -> Result<Request, Refusal> {
 ///
 /// # Errors
 /// A [`Refusal`] that names the first bad symbol.
-pub fn parse_query<S: AsRef<str>>(symbols: &[S], offer: &Offer) -> Result<Subscribe, Refusal> {
+pub fn parse_query<S: AsRef<str>>(symbols: &[S], grammar: &Grammar) -> Result<Subscribe, Refusal> {
     // Browsers' own encoders write a space as `+`, and so the two spaces of an option's symbol as two.
     if let Some(spaced) = symbols.iter().map(AsRef::as_ref).find(|symbol| symbol.contains("++")) {
         let allowed = "written with %20 for each space: in a query a + stays a +";
         return Err(invalid("symbols", &json_string(spaced), allowed));
     }
-    let selection = Selection { types: types(None, offer)?, names: parse_names(symbols, offer)? };
+    let selection = Selection { types: types(None, grammar)?, names: parse_names(symbols, grammar)? };
     Ok(Subscribe { selection, options: Options::default(), resume: Resume::default() })
 }
 
@@ -97,7 +97,7 @@ fn not_readable(message: &str, error: &serde_json::Error) -> Refusal {
     Refusal::new(ErrorCode::InvalidJson, message)
 }
 
-fn action(fields: &Fields<'_>, offer: &Offer) -> Result<Action, Refusal> {
+fn action(fields: &Fields<'_>, grammar: &Grammar) -> Result<Action, Refusal> {
     // As the base protocol has it to the byte: "list" is left to those who know of it.
     let allowed = "\"subscribe\", \"unsubscribe\" or \"ping\"";
     let raw = fields.action.ok_or_else(|| missing("action", allowed))?;
@@ -105,14 +105,11 @@ fn action(fields: &Fields<'_>, offer: &Offer) -> Result<Action, Refusal> {
         serde_json::from_str(raw.get()).map_err(|_| invalid("action", raw.get(), allowed))?;
     match action.as_str() {
         "subscribe" => {
-            let selection = selection(fields, offer)?;
-            let resume = options::resume(fields.resume, &selection, offer)?;
+            let selection = selection(fields, grammar)?;
+            let resume = options::resume(fields.resume, &selection, grammar)?;
             Ok(Action::Subscribe(Subscribe { selection, options: options::options(fields)?, resume }))
         }
-        // Leaving a pattern that one may not have is no offence.
-        "unsubscribe" => {
-            selection(fields, &Offer { allow_wildcard: true, ..*offer }).map(Action::Unsubscribe)
-        }
+        "unsubscribe" => selection(fields, grammar).map(Action::Unsubscribe),
         "list" => Ok(Action::List),
         "ping" => Ok(Action::Ping { stats: options::switch("stats", fields.stats)?.unwrap_or(false) }),
         _ => {
@@ -122,44 +119,38 @@ fn action(fields: &Fields<'_>, offer: &Offer) -> Result<Action, Refusal> {
     }
 }
 
-fn selection(fields: &Fields<'_>, offer: &Offer) -> Result<Selection, Refusal> {
-    let types = types(fields.types, offer)?;
+fn selection(fields: &Fields<'_>, grammar: &Grammar) -> Result<Selection, Refusal> {
+    let types = types(fields.types, grammar)?;
     let allowed = "a non-empty array of strings";
     let raw = fields.symbols.ok_or_else(|| missing("symbols", allowed))?;
     let names: Vec<String> =
         serde_json::from_str(raw.get()).map_err(|_| invalid("symbols", raw.get(), allowed))?;
-    Ok(Selection { types, names: parse_names(&names, offer)? })
+    Ok(Selection { types, names: parse_names(&names, grammar)? })
 }
 
-fn parse_names<S: AsRef<str>>(names: &[S], offer: &Offer) -> Result<Vec<Name>, Refusal> {
+fn parse_names<S: AsRef<str>>(names: &[S], grammar: &Grammar) -> Result<Vec<Name>, Refusal> {
     if names.is_empty() {
         return Err(invalid("symbols", "[]", "at least one symbol"));
     }
-    let parsed =
-        names.iter().map(AsRef::as_ref).map(|text| match Name::parse(text.as_bytes(), offer.symbol_case) {
-            Some(Name::Pattern(_)) if !offer.allow_wildcard => Err(invalid(
-                "symbols",
-                &json_string(text),
-                "a symbol: this gateway has no wildcards (ALLOW_WILDCARD)",
-            )),
-            Some(name) => Ok(name),
-            None => Err(bad_symbol(text)),
-        });
-    without_repeats(parsed)
+    let names = names.iter().map(AsRef::as_ref);
+    without_repeats(
+        names.map(|text| Name::parse(text.as_bytes(), grammar.symbol_case).ok_or_else(|| bad_symbol(text))),
+    )
 }
 
-fn types(raw: Option<&RawValue>, offer: &Offer) -> Result<SmallVec<[EventType; 2]>, Refusal> {
+fn types(raw: Option<&RawValue>, grammar: &Grammar) -> Result<SmallVec<[EventType; 2]>, Refusal> {
     let Some(raw) = raw else {
         // Trades are the default also where they aren't configured; then the request has to say what it wants.
-        return match offer.types.contains(EventType::Trade) {
+        return match grammar.types.contains(EventType::Trade) {
             true => Ok(SmallVec::from_slice(&[EventType::Trade])),
-            false => {
-                Err(missing("types", &format!("a non-empty array of types configured here: {}", offer.types)))
-            }
+            false => Err(missing(
+                "types",
+                &format!("a non-empty array of types configured here: {}", grammar.types),
+            )),
         };
     };
     let bad = || {
-        invalid("types", raw.get(), &format!("a non-empty array of types configured here: {}", offer.types))
+        invalid("types", raw.get(), &format!("a non-empty array of types configured here: {}", grammar.types))
     };
     let names: Vec<String> = serde_json::from_str(raw.get()).map_err(|_| bad())?;
     if names.is_empty() {
@@ -167,7 +158,7 @@ fn types(raw: Option<&RawValue>, offer: &Offer) -> Result<SmallVec<[EventType; 2
     }
     let parsed = names.iter().map(|name| {
         let event_type = EventType::parse(name.as_bytes());
-        event_type.filter(|event_type| offer.types.contains(*event_type)).ok_or_else(bad)
+        event_type.filter(|event_type| grammar.types.contains(*event_type)).ok_or_else(bad)
     });
     without_repeats(parsed)
 }

@@ -4,8 +4,7 @@ use super::*;
 use crate::market::{EventTypes, Symbol, SymbolCase};
 use crate::protocol::terms::{Conflate, MaxRate, SlowClientPolicy};
 
-const TRADES: Offer =
-    Offer { types: EventTypes::TRADE, allow_wildcard: true, symbol_case: SymbolCase::Upper };
+const TRADES: Grammar = Grammar { types: EventTypes::TRADE, symbol_case: SymbolCase::Upper };
 
 fn parse(message: &str) -> Result<Request, Refusal> {
     super::parse(message, &TRADES)
@@ -42,14 +41,14 @@ fn requests_are_read() {
 
 #[test]
 fn types_are_those_configured() {
-    let rules = Offer { types: [EventType::Trade, EventType::Quote].into_iter().collect(), ..TRADES };
+    let rules = Grammar { types: [EventType::Trade, EventType::Quote].into_iter().collect(), ..TRADES };
     let message = r#"{"action":"subscribe","symbols":["A","B"],"types":["quote","trade","quote"]}"#;
     let Action::Subscribe(both) = super::parse(message, &rules).unwrap().action else { panic!() };
     assert_eq!(both.selection.types.as_slice(), [EventType::Quote, EventType::Trade]);
     let subjects = both.selection.subjects();
     assert_eq!(subjects.len(), 4);
     assert_eq!((subjects[1].event_type, subjects[1].name.to_string()), (EventType::Trade, "A".to_owned()));
-    let quotes = Offer { types: [EventType::Quote].into_iter().collect(), ..TRADES };
+    let quotes = Grammar { types: [EventType::Quote].into_iter().collect(), ..TRADES };
     let unsaid = super::parse(r#"{"action":"subscribe","symbols":["A"]}"#, &quotes).unwrap_err();
     assert!(unsaid.message.contains("types") && unsaid.message.contains("quote"), "{}", unsaid.message);
 }
@@ -84,7 +83,7 @@ fn very_many_symbols_are_resumed_in_the_requests_order() {
 
 #[test]
 fn bad_options_are_refused() {
-    let rules = Offer { types: [EventType::Trade, EventType::Quote].into_iter().collect(), ..TRADES };
+    let rules = Grammar { types: [EventType::Trade, EventType::Quote].into_iter().collect(), ..TRADES };
     for (field, value) in [
         ("snapshot", "1"),
         ("heartbeat", "\"yes\""),
@@ -112,10 +111,6 @@ fn bad_options_are_refused() {
         let message = format!(r#"{{"action":"subscribe","symbols":["A"],{pair}}}"#);
         assert_eq!(super::parse(&message, &rules).unwrap_err().code, ErrorCode::InvalidInput, "{message}");
     }
-    let no_wildcard = Offer { allow_wildcard: false, ..TRADES };
-    let refused = super::parse(r#"{"action":"subscribe","symbols":["A*"]}"#, &no_wildcard).unwrap_err();
-    assert!(refused.message.contains("ALLOW_WILDCARD"));
-    assert!(super::parse(r#"{"action":"unsubscribe","symbols":["*"]}"#, &no_wildcard).is_ok());
 }
 
 #[test]
@@ -160,7 +155,7 @@ fn symbols_are_normalised_and_judged_by_one_rule() {
         r#"{"action":"subscribe","symbols":["m&m.ns","$SPX","AAPL  240119C00190000","AMpB","AMPB"]}"#;
     let upper = ["M&M.NS", "$SPX", "AAPL  240119C00190000", "AMPB"];
     assert_eq!(subscribe(message).selection, trades(&upper));
-    let exact = Offer { symbol_case: SymbolCase::Exact, ..TRADES };
+    let exact = Grammar { symbol_case: SymbolCase::Exact, ..TRADES };
     let Action::Subscribe(read) = super::parse(message, &exact).unwrap().action else { panic!() };
     let names: Vec<_> = read.selection.names.iter().map(Name::to_string).collect();
     assert_eq!(names, ["m&m.ns", "$SPX", "AAPL  240119C00190000", "AMpB", "AMPB"]);

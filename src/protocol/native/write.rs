@@ -282,7 +282,7 @@ mod tests {
     use super::*;
     use crate::market::{EventTypes, SymbolCase};
     use crate::protocol::refusal::ErrorCode;
-    use crate::protocol::request::Offer;
+    use crate::protocol::request::Grammar;
 
     fn text(reply: &Reply<'_>, now_ms: u64) -> String {
         String::from_utf8(header::payload(&super::reply(reply, now_ms)).to_vec()).unwrap()
@@ -317,8 +317,8 @@ mod tests {
             text(&Reply::Refused(&Refusal::symbol_limit(5, None)), 1234567890),
             r#"{"type":"error","message":"Cannot subscribe: would exceed maximum of 5 symbols","code":"SYMBOL_LIMIT_EXCEEDED","timestamp":1234567890}"#
         );
-        let offer = Offer { types: EventTypes::TRADE, allow_wildcard: true, symbol_case: SymbolCase::Upper };
-        let id = parse(r#"{"action":"ping","id":"x"}"#, &offer).unwrap().id;
+        let grammar = Grammar { types: EventTypes::TRADE, symbol_case: SymbolCase::Upper };
+        let id = parse(r#"{"action":"ping","id":"x"}"#, &grammar).unwrap().id;
         assert_eq!(
             text(&Reply::Pong { stats: None, id: id.as_ref() }, 1),
             r#"{"type":"pong","timestamp":1,"id":"x"}"#
