@@ -137,7 +137,7 @@ async fn ends(redis: &Redis, tape: &mut String) {
 async fn limits(redis: &Redis, tape: &mut String) {
     let low = gateway(redis, |config| {
         config.clients.max_message_bytes = 1_000;
-        config.clients.message_rate_limit = Rate::new(3, std::time::Duration::from_secs(1));
+        config.clients.message_rate_limit = Rate::new(3, Duration::from_secs(1));
         config.clients.max_symbols_per_client = 1;
     })
     .await;
