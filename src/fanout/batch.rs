@@ -122,41 +122,35 @@ impl Drop for Ended {
 #[derive(Debug)]
 pub struct Batch {
     frames: Frames,
-    kind: Kind,
+    /// How many events each frame tells of: more than 1 only in a frame with the totals of an aggregate, 0 in a frame that is no
+    /// event. A field rather than a variant: every write of every client asks for it.
+    event_count: u64,
+    /// Of a mark, whose one frame has 0 bytes and is never sent: the topics that end at its place in an outbox.
+    ended: Option<Ended>,
     backlog: BacklogBytes,
-}
-
-/// What the frames of a batch are.
-#[derive(Debug)]
-enum Kind {
-    /// Events. Each frame tells of `event_count` of them: more than 1 only in a frame with the totals of an aggregate.
-    Events { event_count: u64 },
-    /// One frame that is no event: a reply, a status, a close.
-    Own,
-    /// One frame of 0 bytes. It is never sent; its place in an outbox is the end of these topics.
-    Mark(Ended),
 }
 
 impl Batch {
     /// The events that ingest has framed.
     pub fn shared(frames: Frames, backlog: &BacklogBytes) -> Rc<Self> {
-        Self::new(frames, Kind::Events { event_count: 1 }, backlog)
+        Self::new(frames, 1, None, backlog)
     }
 
     /// One frame that is no event: a reply, a status, a close.
     pub fn own(frame: Vec<u8>, backlog: &BacklogBytes) -> Rc<Self> {
-        Self::new(frame_of(frame, TopicId::null(), 0), Kind::Own, backlog)
+        Self::new(frame_of(frame, TopicId::null(), 0), 0, None, backlog)
     }
 
     /// Marks the place in an outbox where topics end, for one client or for the whole shard. Events of them that are skipped in front of the
     /// mark are announced before it, by the names given here. One mark may be in any number of outboxes.
     pub fn mark(ended: &[(TopicId, Subject)], names: &EndedNames, backlog: &BacklogBytes) -> Rc<Self> {
-        Self::new(frame_of(Vec::new(), TopicId::null(), 0), Kind::Mark(Ended::new(ended, names)), backlog)
+        let ended = Some(Ended::new(ended, names));
+        Self::new(frame_of(Vec::new(), TopicId::null(), 0), 0, ended, backlog)
     }
 
-    fn new(frames: Frames, kind: Kind, backlog: &BacklogBytes) -> Rc<Self> {
+    fn new(frames: Frames, event_count: u64, ended: Option<Ended>, backlog: &BacklogBytes) -> Rc<Self> {
         backlog.0.set(backlog.0.get() + frames.bytes.len());
-        Rc::new(Self { frames, kind, backlog: backlog.clone() })
+        Rc::new(Self { frames, event_count, ended, backlog: backlog.clone() })
     }
 
     /// A batch of event `index` alone, copied: it lives on when the rest of this batch is dropped.
@@ -167,15 +161,12 @@ impl Batch {
     /// A batch of `frame` alone. It takes the place of event `index` and tells of `event_count` events.
     pub fn with_frame(&self, index: u32, frame: Vec<u8>, event_count: u64) -> Rc<Self> {
         let frames = frame_of(frame, self.topic(index), self.frames.arrived_us);
-        Self::new(frames, Kind::Events { event_count }, &self.backlog)
+        Self::new(frames, event_count, None, &self.backlog)
     }
 
-    /// How many events each frame tells of: more than 1 only in a frame with the totals of an aggregate.
+    /// How many events each frame tells of: more than 1 only in a frame with the totals of an aggregate, 0 if it is no event.
     pub fn event_count(&self) -> u64 {
-        match self.kind {
-            Kind::Events { event_count } => event_count,
-            Kind::Own | Kind::Mark(_) => 1,
-        }
+        self.event_count
     }
 
     /// The entries of the frames.
@@ -195,10 +186,7 @@ impl Batch {
 
     /// The topics that end here, if this is a mark.
     pub fn ended_topics(&self) -> &[TopicId] {
-        match &self.kind {
-            Kind::Mark(ended) => &ended.topics,
-            Kind::Events { .. } | Kind::Own => &[],
-        }
+        self.ended.as_ref().map_or(&[], |ended| &ended.topics)
     }
 
     /// Offset of the first byte of frame `index`; for `index` = number of frames, the length.
@@ -219,7 +207,7 @@ impl Batch {
     /// Whether this is no batch of events, but a frame that is none, or a mark.
     #[inline]
     pub fn is_own(&self) -> bool {
-        !matches!(self.kind, Kind::Events { .. })
+        self.event_count == 0
     }
 
     /// Frame `index`.

@@ -197,13 +197,18 @@ impl Outbox {
                 head.from += complete;
                 self.head_written_bytes = reached - head.batch.start(head.from);
             }
-            *self.account(own) -= taken_bytes;
+            if own {
+                self.own_bytes -= taken_bytes;
+            } else {
+                self.event_bytes -= taken_bytes;
+            }
         }
         self.pass_marks();
         progress
     }
 
     /// Takes marks off the front, up to one before which something has to be announced.
+    #[inline]
     fn pass_marks(&mut self) {
         while let Some(head) = &self.head
             && head.bytes() == 0

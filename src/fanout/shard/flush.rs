@@ -86,7 +86,7 @@ impl Shard {
         let Self { conns, interest, output, clocks, config, metrics, .. } = self;
         let Some(conn) = conns.get_mut(key) else { return Written::Gone };
         let Output { backlog, ended_names, gather_scratch, .. } = output;
-        let (now, dialect) = (clocks.now, conn.dialect);
+        let (now, dialect) = (&clocks.now, conn.dialect);
         let announce = |topic, count| {
             let subject = interest.index.subject(topic).cloned().or_else(|| ended_names.get(topic));
             let announcement = subject.map(|subject| {
