@@ -26,6 +26,7 @@ mod answer;
 mod events;
 mod handover;
 mod losses;
+mod pace;
 
 use std::ops::ControlFlow;
 use std::sync::Arc;
@@ -39,6 +40,7 @@ use self::handover::Handover;
 use self::history::HistoryConfig;
 use self::last_value::Found;
 use self::link::{Link, Lost};
+use self::pace::ReadPace;
 use self::publisher::EventBatch;
 use self::router::Router;
 use crate::bus::inbox::{Inbox, Sender};
@@ -135,6 +137,9 @@ pub(crate) struct Ingest {
     /// Bytes of replays ever sent to each shard: see [`ReplayBudget`](crate::bus::ReplayBudget).
     replay_bytes_sent: Vec<u64>,
     link: Option<Box<Link>>,
+    pace: ReadPace,
+    /// How long ingest pauses before it reads the link again.
+    pause: Duration,
     helpers: Helpers,
     /// Since when events may be missing, while there is no link: since the last byte of the last one.
     down_since: Instant,
@@ -163,6 +168,8 @@ impl Ingest {
             registry,
             inbox,
             link: None,
+            pace: ReadPace::default(),
+            pause: Duration::ZERO,
             helpers,
             down_since: Instant::now(),
             logged: [None; Reason::ALL.len()],
@@ -188,6 +195,7 @@ impl Ingest {
         self.state.metrics.ingest.tick_ms.set(self.state.metrics.uptime_ms());
         let published = self.take_commands(early)?;
         let read = self.read_link();
+        self.pause = self.pause_after(read);
         if published + read > 0 {
             // 0 would say that none has come yet.
             self.state.metrics.ingest.last_event_ms.set(self.state.metrics.uptime_ms().max(1));
@@ -196,6 +204,18 @@ impl Ingest {
         self.watch_link();
         self.publish_gauges();
         ControlFlow::Continue(())
+    }
+
+    /// Waits a moment for more events if they come fast, so that a read brings several; see [`pace`].
+    pub(crate) fn pause(&self) {
+        if !self.pause.is_zero() {
+            std::thread::sleep(self.pause);
+        }
+    }
+
+    fn pause_after(&mut self, events: usize) -> Duration {
+        let has_more = self.link.as_ref().is_some_and(|link| link.is_readable());
+        if events == 0 || has_more { Duration::ZERO } else { self.pace.after_read(self.arrived_us(), events) }
     }
 
     /// How long ingest may sleep.

@@ -168,6 +168,12 @@ pub const SHARD_INBOX_BYTES: usize = 16 * MIB;
 pub const INGEST_READ_BUDGET_BYTES: usize = 256 * KIB;
 /// … or after so long, whichever comes first.
 pub const INGEST_READ_BUDGET: Duration = Duration::from_millis(1);
+/// Reads of the link that end at most this far apart, in microseconds, are close.
+pub const READS_CLOSE_US: u64 = 50;
+/// After how many close reads in a row ingest begins to pause: a burst is over before that.
+pub const READS_CLOSE_UNTIL_PAUSE: u32 = 16;
+/// How long ingest pauses after each read of a fast feed. Linux adds its timer slack (50 µs), so reads follow each other every 100 µs.
+pub const READ_PAUSE: Duration = Duration::from_micros(40);
 /// How long ingest waits for room in a shard's inbox before that shard is behind: from then on its events are dropped,
 /// counted and announced, and nobody waits for it. At 100,000 events/s 5 ms are 500 events (90 kB), far below what the
 /// socket from Redis buffers meanwhile.
