@@ -35,6 +35,14 @@ impl Backoff {
     pub fn reset(&mut self) {
         self.failures = 0;
     }
+
+    /// It has worked for `time` and has failed since. What has worked for less than the longest pause only seems to work: then the
+    /// next pause is doubled as after a failure.
+    pub fn worked_for(&mut self, time: Duration) {
+        if time >= self.longest {
+            self.reset();
+        }
+    }
 }
 
 #[cfg(test)]
@@ -54,6 +62,16 @@ mod tests {
         assert_eq!(backoff.next_pause().as_millis(), 5000);
         backoff.reset();
         assert_eq!(backoff.next_pause().as_millis(), 100);
+    }
+
+    #[test]
+    fn what_works_for_a_moment_only_is_a_failure() {
+        let mut backoff = backoff();
+        let mut pause_ms_after = |time_ms| {
+            backoff.worked_for(Duration::from_millis(time_ms));
+            backoff.next_pause().as_millis()
+        };
+        assert_eq!([0, 1, 4999, 5000, 0].map(&mut pause_ms_after), [100, 200, 400, 100, 200]);
     }
 
     #[test]

@@ -5,6 +5,7 @@ use std::io::{Read, Write};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream};
 use std::time::Duration;
 
+use crate::escape::Escaped;
 use crate::limits::HEALTHCHECK_TIMEOUT_MS;
 
 /// The most of an answer that is read; `/health` is some 250 bytes.
@@ -38,13 +39,13 @@ fn reachable(listen: SocketAddr) -> SocketAddr {
     SocketAddr::new(ip, listen.port())
 }
 
-/// The body of a 200, or what came instead.
+/// The body of a 200, or what came instead, as printable text on one line: another program may listen there.
 fn judge(answer: &str) -> Result<String, String> {
     let (head, body) = answer.split_once("\r\n\r\n").ok_or("the answer is no HTTP")?;
     let status = head.split(' ').nth(1).unwrap_or_default();
     match status {
-        "200" => Ok(body.to_owned()),
-        _ => Err(format!("{status} {body}")),
+        "200" => Ok(Escaped::new(body, ANSWER_BYTES_MAX as usize).to_string()),
+        _ => Err(Escaped::new(&format!("{status} {body}"), ANSWER_BYTES_MAX as usize).to_string()),
     }
 }
 
@@ -56,6 +57,7 @@ mod tests {
     fn only_200_is_healthy() {
         assert_eq!(judge("HTTP/1.1 200 OK\r\nA: b\r\n\r\n{}"), Ok("{}".to_owned()));
         assert_eq!(judge("HTTP/1.1 503 Service Unavailable\r\n\r\nstuck"), Err("503 stuck".to_owned()));
+        assert_eq!(judge("HTTP/1.1 200\r\n\r\na\n\x1b[2J").unwrap(), r"a\n\u{1b}[2J");
         assert!(judge("200").is_err());
         assert!(judge("").is_err());
     }

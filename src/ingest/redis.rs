@@ -18,6 +18,7 @@ pub mod session;
 pub mod tls;
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use ::redis::ConnectionInfo;
 use rustls::ClientConfig;
@@ -105,7 +106,7 @@ pub async fn supervise(config: RedisConfig, links: Links, shutdown: Cancellation
         match outcome {
             Ok(link) => {
                 dialer.reached();
-                backoff.reset();
+                let connected = Instant::now();
                 if ingest.send(Command::Connected { link: Some(Box::new(link)), told }, 0).is_err() {
                     return;
                 }
@@ -114,6 +115,7 @@ pub async fn supervise(config: RedisConfig, links: Links, shutdown: Cancellation
                     reason = lost.recv() => reason,
                 };
                 let Some(reason) = reason else { return };
+                backoff.worked_for(connected.elapsed());
                 tracing::warn!(address, %reason, "upstream lost: reconnecting");
             }
             Err(error) => {

@@ -30,7 +30,7 @@ the control side, which starts, accepts, tells and stops
     admission: bus
     signals:
     stats: state
-    healthcheck: limits
+    healthcheck: escape limits
     config: limits market origin protocol rate
     logging: config escape limits
     http: accept admission backoff bus config identity limits logging market metrics origin protocol state transport
