@@ -1,24 +1,25 @@
 //! The embedded broker: the gateway's own listener for the Redis protocol, for when there is no Redis.
 //!
-//! It speaks as much of RESP2 and RESP3 as `redis-cli`, redis-py, ioredis, node-redis and redis-rs need to publish
-//! and subscribe, in redis-server's own words, and hands every event of the gateway's patterns to an [`EventSink`].
-//! Transactions (`MULTI` to `EXEC`) and shard channels (`SPUBLISH`, which the gateway doesn't hear) are part of it,
-//! and what operators and libraries ask of a server: `CLIENT`, `CONFIG GET`, `INFO`, `PUBSUB`. There are no keys.
+//! It speaks the part of RESP2 and RESP3 that `redis-cli`, redis-py, ioredis, node-redis and redis-rs need to publish
+//! and subscribe, and answers in redis-server's own words. It hands each event that matches one of the gateway's
+//! patterns to an [`EventSink`]. It also knows transactions (`MULTI` to `EXEC`), shard channels (`SPUBLISH`, which the
+//! gateway doesn't receive) and the commands that operators and libraries send to a server: `CLIENT`, `CONFIG GET`,
+//! `INFO`, `PUBSUB`. It stores no keys.
 //!
 //! | task | owns | waits for |
 //! |---|---|---|
 //! | [`EmbeddedBroker::run`] | the listener, the clients' tasks | connections; backs off when descriptors run out |
 //! | one per client (`client`) | its socket, input and session (`commands`) | its socket, its outbox, the sink |
 //!
-//! What clients share (`hub`) is behind one lock, held for the commands of one read, a whole transaction among them,
-//! and never across an await.
+//! The state that clients share (`hub`) is behind one lock. A client's task holds it for the commands of one read,
+//! which may include a whole transaction, and never across an await.
 //!
 //! Invariants:
 //! * A subscriber never delays a publisher or the gateway: publishing only appends to its bounded outbox.
-//! * A full gateway delays the publishers who fill it, and nobody else.
-//! * A `PUBLISH` is answered once the gateway has taken the event. Only if the client changes its subscriptions in
-//!   the same read, or hears its own message, may the answer come sooner: those go out in order, and before others'
-//!   messages.
+//! * A full gateway delays only the publishers that fill it.
+//! * A `PUBLISH` is answered once the gateway has taken the event. The answer may come sooner if the client changes
+//!   its subscriptions in the same read, or receives its own message: its replies keep their order, and go out before
+//!   the messages of other clients.
 //! * The events of a transaction reach the broker's subscribers and the gateway together, or not at all.
 //! * Everything that a client can make the broker remember is bounded.
 
@@ -50,31 +51,31 @@ use crate::resp::CommandLimits;
 
 pub use outbox::OutputLimits;
 
-/// The longest channel or payload. An event above `MAX_EVENT_BYTES` (64 KiB) but not above this one is counted
-/// as too large; a longer one costs its publisher the connection, as one above `proto-max-bulk-len` does in Redis.
+/// The longest channel or payload. The gateway counts an event between `MAX_EVENT_BYTES` (64 KiB) and this size as too
+/// large. A publisher that sends a longer one loses its connection, as it does in Redis above `proto-max-bulk-len`.
 pub const BULK_BYTES_MAX: usize = 1024 * 1024;
-/// The longest command: the longest `PUBLISH` twice over, or 50,000 channels to subscribe to.
+/// The longest command: twice the longest payload, or 50,000 channels to subscribe to.
 const COMMAND_BYTES_MAX: usize = 2 * BULK_BYTES_MAX + 1024;
-/// After how long a silent peer is asked whether it still exists (Redis' `tcp-keepalive`).
+/// The time without a packet after which TCP probes whether the peer still exists (Redis' `tcp-keepalive`).
 const KEEPALIVE: Duration = Duration::from_secs(300);
-/// The most words of a command; more don't fit the registry's bound for one client anyway.
+/// The most words of a command. The registry's bound for one client allows fewer subscriptions than this.
 const ARGS_MAX: usize = 64 * 1024;
 
 /// How the broker is set up.
 #[derive(Clone)]
 pub struct EmbeddedConfig {
-    /// Where it listens. Beyond loopback it should have a password.
+    /// The address to listen on. Set a password if it isn't loopback.
     pub host: IpAddr,
     /// The port; 0 lets the system choose.
     pub port: u16,
-    /// What clients must give before anything else.
+    /// The password that a client must give first; `None` asks for none.
     pub password: Option<String>,
-    /// The patterns that the gateway is subscribed to. Only their events go to the sink; they are counted
-    /// in the answers to `PUBLISH` and `PUBSUB NUMPAT`.
+    /// The patterns that the gateway is subscribed to. Only events that match one go to the sink. The answers to
+    /// `PUBLISH` and `PUBSUB NUMPAT` count them.
     pub gateway_patterns: Vec<String>,
     /// How many clients may be connected at once.
     pub clients_max: usize,
-    /// How far behind a subscriber may fall.
+    /// How many bytes may wait for a subscriber.
     pub output: OutputLimits,
 }
 
@@ -105,27 +106,27 @@ impl fmt::Debug for EmbeddedConfig {
     }
 }
 
-/// Why the broker cannot start. Only the operator can do something about it.
+/// Why the broker cannot start. Only the operator can mend it.
 #[derive(Debug, Error)]
 pub enum BrokerError {
-    /// Something else listens there: very likely a Redis.
+    /// Another process listens on this port, very likely a Redis.
     #[error(
         "the embedded broker cannot listen on {addr}: port {} is taken; set REDIS_URL (redis://{addr} if that is a \
          Redis) or set EMBEDDED_REDIS_PORT to a free port",
         addr.port()
     )]
     PortTaken {
-        /// Where it should have listened.
+        /// The address of `EMBEDDED_REDIS_HOST` and `EMBEDDED_REDIS_PORT`.
         addr: SocketAddr,
     },
-    /// The address cannot be listened on for another reason.
+    /// The system refuses this address for another reason.
     #[error(
         "the embedded broker cannot listen on {addr}: {reason}; set REDIS_URL, or another address for it"
     )]
     Listen {
-        /// Where it should have listened.
+        /// The address of `EMBEDDED_REDIS_HOST` and `EMBEDDED_REDIS_PORT`.
         addr: SocketAddr,
-        /// What the system says.
+        /// The system's error.
         reason: std::io::Error,
     },
 }
@@ -139,10 +140,10 @@ pub struct EmbeddedBroker {
 }
 
 impl EmbeddedBroker {
-    /// Takes the port.
+    /// Listens on the configured address.
     ///
     /// # Errors
-    /// The address cannot be listened on: see [`BrokerError`].
+    /// The system refuses the address: see [`BrokerError`].
     pub async fn bind(config: EmbeddedConfig) -> Result<Self, BrokerError> {
         let addr = SocketAddr::new(config.host, config.port);
         let bound = async {
@@ -155,17 +156,17 @@ impl EmbeddedBroker {
             _ => BrokerError::Listen { addr, reason },
         })?;
         if !config.host.is_loopback() && config.password.is_none() {
-            warn!(%local_addr, "the embedded broker has no password: whoever reaches this address can publish");
+            warn!(%local_addr, "the embedded broker has no password: anyone who reaches this address can publish");
         }
         Ok(Self { listener, local_addr, config })
     }
 
-    /// Where it listens.
+    /// The address that it listens on, with the port that the system chose if 0 was asked for.
     pub fn local_addr(&self) -> SocketAddr {
         self.local_addr
     }
 
-    /// Serves clients until `shutdown` is cancelled; then every connection is closed, and nothing is left running.
+    /// Serves clients until `shutdown` is cancelled. Then it closes every connection and waits for their tasks.
     pub async fn run(self, sink: impl EventSink, shutdown: CancellationToken) {
         let shared = Arc::new(Shared {
             hub: Mutex::new(Hub::new(&self.config.gateway_patterns, Instant::now())),
@@ -181,7 +182,7 @@ impl EmbeddedBroker {
     }
 }
 
-/// What all tasks of a broker share.
+/// The state that all clients' tasks share.
 struct Shared {
     hub: Mutex<Hub>,
     settings: Settings,
@@ -189,12 +190,12 @@ struct Shared {
 
 impl Shared {
     fn hub(&self) -> MutexGuard<'_, Hub> {
-        // A client's task that panicked has left the maps whole; at worst it is still counted.
+        // A task that panicked under the lock left the maps whole; at worst its client is still counted.
         self.hub.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// What an authenticated client may send.
+/// The bounds of an authenticated client's commands.
 const COMMAND_LIMITS: CommandLimits = CommandLimits {
     args_max: ARGS_MAX,
     bulk_bytes_max: BULK_BYTES_MAX,

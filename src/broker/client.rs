@@ -1,7 +1,7 @@
-//! The task of one client: reads and runs its commands, a turn at a time, and writes what waits in its outbox.
+//! One client's task: reads and runs its commands, the commands of one read in a turn, and writes its outbox.
 //!
-//! Reading, handing events over and writing are separate futures of one task, each safe to cancel, so a client
-//! that is a publisher and a subscriber at once keeps being written to while the gateway makes it wait.
+//! Reading, handing over events and writing are separate futures of one task, each safe to cancel. So a client that
+//! publishes and subscribes is still written to while the gateway makes it wait.
 
 use std::io;
 use std::net::SocketAddr;
@@ -26,25 +26,25 @@ use super::{COMMAND_LIMITS, Shared};
 use crate::ingest::publisher::EventSink;
 use crate::resp::{Command, CommandError, CommandLimits, Progress, parse_command, write_error};
 
-/// How much a first read takes; a client that fills it gets more.
+/// The size of a client's first read. It doubles with each read that the client fills.
 const READ_BYTES_MIN: usize = 4 * 1024;
-/// How much one read takes at most, and so about how long a turn may be.
+/// The largest read. It bounds a turn too.
 const READ_BYTES_MAX: usize = 64 * 1024;
-/// An empty input buffer larger than this is given back.
+/// An empty input buffer larger than this is freed.
 const KEPT_BYTES_MAX: usize = 2 * READ_BYTES_MAX;
-/// How long the last replies may take to leave before the connection is closed anyway.
+/// How long a closing connection waits for its last replies to be written.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Why a connection ends.
 #[derive(Debug)]
 enum End {
-    /// The client has gone, or its connection broke.
+    /// The client closed it, or it broke.
     Gone,
     /// The broker ends it.
     Cut(Cut),
 }
 
-/// Serves one client to its end.
+/// Serves one client until its connection ends.
 pub(super) async fn serve(
     stream: TcpStream,
     peer: SocketAddr,
@@ -56,21 +56,21 @@ pub(super) async fn serve(
     let Ok(local) = stream.local_addr() else { return };
     let endpoints = Endpoints { peer, local, descriptor: stream.as_raw_fd() };
     let id = shared.hub().attach(outbox.clone(), endpoints, Instant::now());
-    // Detaches also if the task ends in a panic.
+    // Its `drop` detaches the client even if the task panics.
     let attached = Attached { shared, id };
     let end = tokio::select! {
         () = shutdown.cancelled() => return,
         end = Client::new(&stream, &attached, &outbox).run(&sink) => end,
     };
     match end {
-        End::Gone => debug!(%peer, "a client of the embedded broker has gone"),
+        End::Gone => debug!(%peer, "a client of the embedded broker disconnected"),
         End::Cut(Cut::TooSlow { queued_bytes }) => {
-            warn!(%peer, queued_bytes, "the embedded broker cut a client that reads too slowly");
+            warn!(%peer, queued_bytes, "the embedded broker disconnected a client that reads too slowly");
         }
         End::Cut(Cut::Killed) => info!(%peer, "a client of the embedded broker was killed by another"),
     }
     let mut stream = stream;
-    // Whether the peer hears of the end is its own matter by now.
+    // The connection ends here whether or not the peer takes the FIN.
     let _ = timeout(CLOSE_TIMEOUT, stream.shutdown()).await;
 }
 
@@ -92,10 +92,11 @@ struct Client<'a> {
     outbox: &'a Arc<Outbox>,
     session: Session,
     input: BytesMut,
-    /// How much input makes it worth while to parse.
+    /// Less input than this holds no whole command.
     needed_bytes: usize,
+    /// The size of the next read.
     read_bytes: usize,
-    /// Replies of the turn.
+    /// The turn's replies that are not in the outbox yet.
     replies: Vec<u8>,
     writer: Writer<'a>,
 }
@@ -124,7 +125,7 @@ impl<'a> Client<'a> {
             };
             match read {
                 Ok(0) | Err(_) => return End::Gone,
-                Ok(bytes) => self.adapt(bytes),
+                Ok(bytes) => self.adapt_read_size(bytes),
             }
             if self.input.len() < self.needed_bytes {
                 continue;
@@ -150,18 +151,18 @@ impl<'a> Client<'a> {
         }
     }
 
-    /// Reads more at a time from a client that has more to say.
-    fn adapt(&mut self, bytes: usize) {
+    /// Doubles the read size after a read of `bytes` that filled it.
+    fn adapt_read_size(&mut self, bytes: usize) {
         if bytes >= self.read_bytes {
             self.read_bytes = (self.read_bytes * 2).min(READ_BYTES_MAX);
         }
     }
 
-    /// Runs every whole command of the input, under the lock.
+    /// Runs every whole command of the input under the lock.
     fn turn(&mut self, turn: &mut Turn) -> Flow {
         let mut hub = self.shared.hub();
         if hub.peer(self.session.id()).is_none() {
-            // Killed, and about to hear of it.
+            // Another client killed this one; its outbox says so to the writer.
             return Flow::Close;
         }
         let mut used = 0;
@@ -189,13 +190,13 @@ impl<'a> Client<'a> {
             used += used_bytes;
             match flow {
                 Flow::Continue if self.replies.len() <= self.shared.settings.output.hard_bytes => {}
-                // More would only be kept to be thrown away: the outbox finds it too much.
+                // The outbox will refuse these replies as too many, so more commands would run for nothing.
                 Flow::Continue => break Flow::Close,
                 Flow::Flush => drop(push(self.outbox, &mut self.replies, turn.now)),
                 Flow::Close => break Flow::Close,
             }
         };
-        self.session.was_active(&mut hub, turn.now);
+        self.session.note_activity(&mut hub, turn.now);
         drop(hub);
         self.input.advance(used);
         if self.input.is_empty() && self.input.capacity() > KEPT_BYTES_MAX {
@@ -204,8 +205,8 @@ impl<'a> Client<'a> {
         flow
     }
 
-    /// Hands the turn's events to the gateway, however long that takes; meanwhile the client is written to.
-    /// Returns the connection's end if it came meanwhile. The events are handed over even then.
+    /// Hands the turn's events to the gateway, however long that takes, and writes to the client meanwhile.
+    /// Returns the connection's end if it came meanwhile; the events are handed over even then.
     async fn hand_over(&mut self, sink: &impl EventSink, turn: Turn) -> Option<End> {
         let mut publish = pin!(sink.publish(turn.events));
         tokio::select! {
@@ -218,14 +219,14 @@ impl<'a> Client<'a> {
         }
     }
 
-    /// Queues the replies; the writer is run next, so nobody need be woken.
+    /// Moves the replies to the outbox. The writer runs next, so it needn't be woken.
     fn flush(&mut self) {
         if !self.replies.is_empty() {
             push(self.outbox, &mut self.replies, Instant::now());
         }
     }
 
-    /// Writes what is left.
+    /// Writes the rest of the outbox, for at most [`CLOSE_TIMEOUT`].
     async fn close(mut self) -> End {
         let outbox = self.outbox;
         let emptied = async {
@@ -252,7 +253,7 @@ fn push(outbox: &Outbox, replies: &mut Vec<u8>, now: Instant) -> bool {
     wake
 }
 
-/// The reply to bytes that are no command. For a command that is only too long Redis has no words.
+/// Appends the error for bytes that are no command. Redis has no text for a command that is too long; ours says so.
 fn refuse(replies: &mut Vec<u8>, error: CommandError) {
     write_error(replies, format!("ERR Protocol error: {error}").as_bytes());
 }
@@ -269,17 +270,18 @@ async fn read(stream: &TcpStream, input: &mut BytesMut, bytes: usize) -> io::Res
     }
 }
 
-/// Takes from the outbox and writes to the socket.
+/// Writes the outbox to the socket.
 struct Writer<'a> {
     stream: &'a TcpStream,
     outbox: &'a Arc<Outbox>,
-    /// Taken from the outbox.
+    /// Bytes taken from the outbox.
     bytes: Vec<u8>,
+    /// How many of `bytes` the socket has taken.
     written_bytes: usize,
 }
 
 impl Writer<'_> {
-    /// Writes whatever comes until the connection must end. Safe to cancel.
+    /// Writes all that enters the outbox until the connection must end. Safe to cancel.
     async fn run(&mut self) -> End {
         loop {
             if let Some(end) = self.step().await {
@@ -304,12 +306,12 @@ impl Writer<'_> {
             Ok(0) => Some(End::Gone),
             Ok(bytes) => {
                 self.written_bytes += bytes;
-                self.outbox.wrote(bytes, Instant::now());
+                self.outbox.note_written(bytes, Instant::now());
                 None
             }
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => tokio::select! {
                 writable = self.stream.writable() => writable.err().map(|_| End::Gone),
-                cut = self.outbox.cut() => Some(End::Cut(cut)),
+                cut = self.outbox.wait_for_cut() => Some(End::Cut(cut)),
             },
             Err(_) => Some(End::Gone),
         }

@@ -1,15 +1,15 @@
-//! A client's session: one command in; reply bytes, and changes of the [`Hub`], out.
+//! A client's session: takes one command, appends the reply's bytes and changes the [`Hub`].
 //!
-//! Replies and errors are worded as redis-server 7 words them, because clients match on them. What is checked
-//! before a command runs, and in which order, is `processCommand`'s: existence, number of arguments, the
-//! password, and what RESP2 allows a subscriber. Then it runs, or is queued for `EXEC`.
+//! Replies and errors have redis-server 7's words, because clients match on them. A command is checked as in its
+//! `processCommand`, in the same order: existence, number of arguments, password, and what RESP2 allows a subscriber.
+//! Then it runs, or is queued for `EXEC`.
 //!
 //! | file | what is in it |
 //! |---|---|
-//! | `table` | all of them by name: arguments, who may run them, and the function that does |
+//! | `table` | each command's name, number of arguments, access and function |
 //! | `subscription` | `PUBLISH`, `SUBSCRIBE` and their like, `PUBSUB`, `PING` |
 //! | `transaction` | `MULTI`, `EXEC`, `DISCARD`, `WATCH` |
-//! | `connection` | `HELLO`, `AUTH`, `RESET` and what else is about the client's own connection |
+//! | `connection` | commands about the client's own connection: `HELLO`, `AUTH`, `RESET` and others |
 //! | `clients` | `CLIENT` |
 //! | `server` | `INFO`, `CONFIG`, `COMMAND`, `TIME` |
 
@@ -29,63 +29,63 @@ use std::time::Instant;
 use self::table::{Access, Spec, find, wrong_arity};
 use self::transaction::Transaction;
 use super::OutputLimits;
-use super::hub::{Hub, Own, Publisher, Turn};
+use super::hub::{Hub, OwnMessages, Publisher, Turn};
 use super::peer::Peer;
 use super::pubsub::{ClientId, Kind};
 use crate::resp::{Protocol, write_error, write_integer};
 
-/// The version that is told to clients: the first with everything that is supported here (`CLIENT SETINFO`).
+/// The version that clients are told: the first that has all commands of the broker (`CLIENT SETINFO` is the newest).
 const REDIS_VERSION: &str = "7.2.0";
 
-/// How much of a foreign word an error repeats, in bytes.
+/// How many bytes of a client's word an error repeats.
 const ERROR_WORD_BYTES_MAX: usize = 128;
 
-/// What every session of a broker knows.
+/// The broker's settings, the same for every session.
 #[derive(Clone)]
 pub(super) struct Settings {
-    /// What `AUTH` must give; `None` lets everyone in.
+    /// The password that `AUTH` must give; `None` asks for none.
     pub(super) password: Option<String>,
-    /// Where the broker listens, for `INFO` and `CONFIG GET`.
+    /// The address that the broker listens on, for `CONFIG GET`.
     pub(super) host: IpAddr,
-    /// See `host`.
+    /// The port that the broker listens on, for `INFO` and `CONFIG GET`.
     pub(super) port: u16,
     /// How many clients may be connected at once, for `CONFIG GET`.
     pub(super) clients_max: usize,
-    /// How much output a client may leave unread. A transaction writes no more than that.
+    /// How many bytes may wait for a client. They bound the reply of a transaction too.
     pub(super) output: OutputLimits,
 }
 
-/// What is to happen after a command.
+/// How the turn goes on after a command.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Flow {
-    /// The next command.
+    /// Run the next command.
     Continue,
-    /// The replies so far must reach the outbox before anything is published: they say which messages may follow.
+    /// Move the replies to the outbox before anything else is published: they decide which messages may follow.
     Flush,
-    /// The connection is closed once everything is written.
+    /// Close the connection once everything is written.
     Close,
 }
 
-/// One client's state besides its subscriptions and what others see of it ([`Peer`]).
+/// One client's state. Its subscriptions and the part that other clients see ([`Peer`]) are in the hub.
 #[derive(Debug)]
 pub(super) struct Session {
     id: ClientId,
     protocol: Protocol,
     authenticated: bool,
-    /// What has been queued since `MULTI`.
+    /// The commands queued since `MULTI`; `None` outside a transaction.
     transaction: Option<Transaction>,
-    /// The name of the last command that exists.
+    /// The name of the last command; `None` if the broker doesn't know it.
     last_command: Option<&'static str>,
 }
 
-/// What a command works on.
+/// The state that a command works on.
 struct Context<'a> {
     settings: &'a Settings,
     hub: &'a mut Hub,
     turn: &'a mut Turn,
-    /// Where its reply goes.
+    /// Replies are appended here.
     out: &'a mut Vec<u8>,
-    /// While `EXEC` runs: the client's own messages, which go behind its reply.
+    /// While `EXEC` runs: messages that the client publishes to itself. They go behind the reply to `EXEC`.
     own_messages: Option<Vec<u8>>,
 }
 
@@ -100,7 +100,7 @@ impl Context<'_> {
         Flow::Continue
     }
 
-    /// Answers with an error; `text` begins with its code.
+    /// Answers with an error; `text` begins with the error's code.
     fn error(&mut self, text: impl AsRef<[u8]>) -> Flow {
         write_error(self.out, text.as_ref());
         Flow::Continue
@@ -111,11 +111,11 @@ impl Context<'_> {
         self.error(text_about(before, word, after))
     }
 
-    /// Publishes in the name of a client: to a channel, or to a shard channel.
+    /// Publishes a message of client `id`; `args` are the words of `PUBLISH` or `SPUBLISH`.
     fn publish(&mut self, id: ClientId, kind: Kind, args: &[&[u8]]) -> Flow {
         let own = match &mut self.own_messages {
-            Some(messages) => Own::Aside(messages),
-            None => Own::Behind(self.out),
+            Some(messages) => OwnMessages::AfterExec(messages),
+            None => OwnMessages::AfterReplies(self.out),
         };
         let publisher = &mut Publisher { id, own };
         let receivers = match kind {
@@ -133,17 +133,18 @@ fn text_about(before: &str, word: &[u8], after: &str) -> Vec<u8> {
     text
 }
 
-/// As much of a word as an error may repeat: Redis prints it as a C string.
+/// The part of a word that an error may repeat: at most `bytes_max`, and up to the first NUL, as Redis prints it as a
+/// C string.
 fn quotable(word: &[u8], bytes_max: usize) -> &[u8] {
     let printed = &word[..word.len().min(bytes_max)];
     printed.split(|&byte| byte == 0).next().unwrap_or_default()
 }
 
-/// What a browser's request to this port begins with.
+/// First words by which an HTTP request shows itself.
 const HTTP_WORDS: [&str; 2] = ["post", "host:"];
 
 impl Session {
-    /// A client's session as it begins.
+    /// The session of a client that has just connected.
     pub(super) fn new(id: ClientId, settings: &Settings) -> Self {
         Self {
             id,
@@ -154,26 +155,25 @@ impl Session {
         }
     }
 
-    /// What the hub knows the client by.
+    /// The client's id in the hub.
     pub(super) const fn id(&self) -> ClientId {
         self.id
     }
 
-    /// Whether the client has given the password, or none is asked for.
+    /// Whether the client has given the password, or the broker has none.
     pub(super) const fn authenticated(&self) -> bool {
         self.authenticated
     }
 
-    /// Notes for others what the client did last, and that it did so at `now`.
-    pub(super) fn was_active(&self, hub: &mut Hub, now: Instant) {
+    /// Notes the client's last command and its time in the hub.
+    pub(super) fn note_activity(&self, hub: &mut Hub, now: Instant) {
         if let Some(peer) = hub.peer_mut(self.id) {
             peer.last_command = self.last_command;
             peer.active = now;
         }
     }
 
-    /// Runs one command, or queues it for `EXEC`; `args` begins with its name. The reply, if any, is appended to
-    /// `out`.
+    /// Runs one command, or queues it for `EXEC`; `args` begins with its name. Appends the reply, if any, to `out`.
     pub(super) fn execute(
         &mut self,
         args: &[&[u8]],
@@ -185,7 +185,7 @@ impl Session {
         let Some(&name) = args.first() else { return Flow::Continue };
         let mut context = Context { settings, hub, turn, out, own_messages: None };
         if HTTP_WORDS.iter().any(|word| name.eq_ignore_ascii_case(word.as_bytes())) {
-            // A page can make a browser send POST requests whose body is commands: nothing of it may run.
+            // A web page can make a browser send a POST request with commands in its body. None of them may run.
             return Flow::Close;
         }
         let found = find(args);
@@ -200,15 +200,15 @@ impl Session {
         (spec.run)(self, &mut context, args)
     }
 
-    /// Whether a command that exists may run now; otherwise the error's text.
+    /// The command, if it may run now; otherwise the error's text.
     fn admit(&self, hub: &Hub, spec: &'static Spec, args: &[&[u8]]) -> Result<&'static Spec, Vec<u8>> {
         if !spec.arity.allows(args.len()) {
             return Err(wrong_arity(spec.name));
         }
-        if !self.authenticated && !matches!(spec.access, Access::Everyone | Access::Always) {
+        if !self.authenticated && !matches!(spec.access, Access::BeforeAuth | Access::Always) {
             return Err(b"NOAUTH Authentication required.".to_vec());
         }
-        if !matches!(spec.access, Access::Subscribers | Access::Always) && self.is_bound(hub) {
+        if !matches!(spec.access, Access::WhileSubscribed | Access::Always) && self.is_resp2_subscriber(hub) {
             let text = format!(
                 "ERR Can't execute '{}': only (P|S)SUBSCRIBE / (P|S)UNSUBSCRIBE / PING / QUIT / RESET are allowed \
                  in this context",
@@ -219,12 +219,12 @@ impl Session {
         Ok(spec)
     }
 
-    /// Whether the client is a RESP2 subscriber, for whom every array is a message.
-    fn is_bound(&self, hub: &Hub) -> bool {
+    /// Whether the client speaks RESP2 and has subscriptions. Such a client takes every array for a message.
+    fn is_resp2_subscriber(&self, hub: &Hub) -> bool {
         self.protocol == Protocol::Resp2 && hub.registry.is_subscribed(self.id)
     }
 
-    /// What others know of the client. Without an effect on a client that has just been killed.
+    /// Changes the part of the client that others see. Does nothing if the client has just been killed.
     fn edit_peer(&self, context: &mut Context<'_>, edit: impl FnOnce(&mut Peer)) {
         if let Some(peer) = context.hub.peer_mut(self.id) {
             edit(peer);

@@ -1,14 +1,14 @@
-//! Redis' glob patterns: `*`, `?`, `[a-z]`, `[^…]`, and `\` before a character that is meant as it is.
+//! Redis' glob patterns: `*`, `?`, `[a-z]`, `[^…]`, and `\` before a literal character.
 //!
-//! Held to `stringmatchlen` of redis-server 7.0 (`util.c`), its oddities included: `*` does not match the empty
-//! string if that is all there is, a class may lack its `]`, a range may be written backwards.
+//! They match as in `stringmatchlen` of redis-server 7.0 (`util.c`), including its oddities: `*` does not match an
+//! empty text, a class may lack its `]`, a range may be written backwards.
 //!
-//! Redis recurses at every star. Here the last star alone is remembered: if what follows it fails, it fails for
-//! every earlier star as well, because a star further left could only hand it less of the text. That makes the work
-//! O(pattern × text), and [`STEPS_MAX`] bounds it for those who choose both to be long.
+//! Redis recurses at every star. This matcher remembers only the last star: if the rest of the pattern fails behind
+//! it, it fails behind every earlier star as well, because an earlier star could only leave it less of the text. That
+//! makes the work O(pattern × text), and [`STEPS_MAX`] bounds it where both are long.
 
-/// How many comparisons a match may take. A sensible pattern needs about as many as the text has bytes; beyond
-/// this bound the answer is no.
+/// The most comparisons of one match. A sensible pattern needs about one for each byte of the text. A match that
+/// needs more fails.
 const STEPS_MAX: usize = 100_000;
 
 /// Whether the whole of `text` matches `pattern`.
@@ -17,11 +17,11 @@ pub(crate) fn matches(pattern: &[u8], text: &[u8]) -> bool {
         return pattern.is_empty();
     }
     let (mut pattern_left, mut text_left) = (pattern, text);
-    // What follows the last star, and the text from which it was last tried.
+    // The pattern behind the last star, and the text at which it was last tried.
     let mut star: Option<(&[u8], &[u8])> = None;
     for _ in 0..STEPS_MAX {
         let Some((&byte, text_rest)) = text_left.split_first() else {
-            // No shorter text can do better: all but stars take exactly one byte.
+            // An earlier star can't help: every element but a star takes exactly one byte.
             return pattern_left.iter().all(|&byte| byte == b'*');
         };
         if let Some(rest) = skip_stars(pattern_left) {
@@ -46,7 +46,7 @@ pub(crate) fn matches(pattern: &[u8], text: &[u8]) -> bool {
     false
 }
 
-/// What follows the stars at the front; `None` if there are none.
+/// The pattern behind the stars at its front; `None` if it doesn't begin with one.
 fn skip_stars(pattern: &[u8]) -> Option<&[u8]> {
     let stars = pattern.iter().take_while(|&&byte| byte == b'*').count();
     if stars == 0 { None } else { pattern.get(stars..) }
@@ -63,7 +63,7 @@ fn match_one(pattern: &[u8], byte: u8) -> Option<&[u8]> {
     }
 }
 
-/// The same for a class; `class` is what follows its `[`.
+/// As [`match_one`], for a class; `class` is the pattern behind its `[`.
 fn match_class(class: &[u8], byte: u8) -> Option<&[u8]> {
     let (negated, mut left) = match class {
         [b'^', rest @ ..] => (true, rest),
@@ -102,7 +102,7 @@ mod tests {
 
     use super::*;
 
-    /// `stringmatchlen` in its own words: recursion at each star, one element otherwise.
+    /// `stringmatchlen` in its simplest form: recursion at each star, one element otherwise.
     fn model(pattern: &[u8], text: &[u8]) -> bool {
         match (pattern, text) {
             ([b'*', rest @ ..], _) => (0..=text.len()).any(|skipped| model(rest, &text[skipped..])),

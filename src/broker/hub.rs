@@ -1,4 +1,4 @@
-//! What the clients of the broker share: the registry, everyone's outbox, and what goes to the gateway.
+//! The state that the broker's clients share: subscriptions, outboxes, and the patterns of the gateway.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -11,36 +11,36 @@ use super::pubsub::{ClientId, Registry};
 use crate::ingest::publisher::EventBatch;
 use crate::resp::{Protocol, write_bulk, write_push_header};
 
-/// How many bytes the commands may take that all clients have queued between `MULTI` and `EXEC`, until the gateway
-/// has the events that they publish.
+/// The bound for all commands that clients have queued between `MULTI` and `EXEC`. They count until the gateway has
+/// taken the events that they publish.
 const QUEUED_BYTES_MAX: usize = 64 * 1024 * 1024;
 
-/// Everything that is behind the broker's one lock, which is held for a turn: the commands of one read.
+/// The state behind the broker's one lock. A client's task holds the lock for a turn: the commands of one read.
 #[derive(Debug)]
 pub(super) struct Hub {
     pub(super) registry: Registry,
-    /// In the order in which they connected, as `CLIENT LIST` lists them.
+    /// The connected clients, the oldest first, as `CLIENT LIST` lists them.
     peers: BTreeMap<ClientId, Peer>,
     /// The sum of all [`Peer::queued_bytes`].
     queued_bytes: usize,
-    /// What the gateway itself is subscribed to, without repeats.
+    /// The patterns that the gateway itself is subscribed to, each once.
     gateway_patterns: Vec<Box<[u8]>>,
     last_id: u64,
     started: Instant,
 }
 
-/// What a turn leaves to be done once the lock is released.
+/// One turn of a client: its time, and the work that it leaves for after the lock.
 #[derive(Debug)]
 pub(super) struct Turn {
     /// When the turn began.
     pub(super) now: Instant,
-    /// The same by the wall clock, for `TIME`.
+    /// The same moment by the wall clock, for `TIME`.
     pub(super) wall: SystemTime,
     /// Events for the gateway.
     pub(super) events: EventBatch,
-    /// Clients that got something while their task may be asleep.
+    /// Outboxes whose clients' tasks must be woken.
     pub(super) wake: Vec<Arc<Outbox>>,
-    /// How much of the client's [`Peer::queued_bytes`] can be given back once the gateway has the events.
+    /// How much of the client's [`Peer::queued_bytes`] is released once the gateway has the events.
     pub(super) executed_bytes: usize,
 }
 
@@ -50,18 +50,18 @@ impl Turn {
     }
 }
 
-/// Who publishes.
+/// The client that publishes.
 pub(super) struct Publisher<'a> {
     pub(super) id: ClientId,
-    pub(super) own: Own<'a>,
+    pub(super) own: OwnMessages<'a>,
 }
 
-/// Where a publisher that is subscribed to its own channel gets its message.
-pub(super) enum Own<'a> {
-    /// At once, behind these replies, which it has yet to get.
-    Behind(&'a mut Vec<u8>),
-    /// Appended here, because the reply of an `EXEC` is being written: a message within it would break it.
-    Aside(&'a mut Vec<u8>),
+/// Where the messages of a publisher go that is subscribed to its own channel.
+pub(super) enum OwnMessages<'a> {
+    /// To its outbox, behind these replies of the same turn.
+    AfterReplies(&'a mut Vec<u8>),
+    /// Into this buffer, to be sent after the reply to `EXEC`: a message in the middle of that reply would break it.
+    AfterExec(&'a mut Vec<u8>),
 }
 
 impl Hub {
@@ -80,7 +80,7 @@ impl Hub {
         }
     }
 
-    /// Lets a client in, who speaks RESP2 to begin with.
+    /// Adds a client that has connected. It speaks RESP2 at first.
     pub(super) fn attach(&mut self, outbox: Arc<Outbox>, endpoints: Endpoints, now: Instant) -> ClientId {
         self.last_id += 1;
         let id = ClientId(self.last_id);
@@ -88,7 +88,7 @@ impl Hub {
         id
     }
 
-    /// Forgets a client.
+    /// Removes a client whose connection has ended.
     pub(super) fn detach(&mut self, client: ClientId) {
         self.registry.remove(client);
         if let Some(peer) = self.peers.remove(&client) {
@@ -96,8 +96,8 @@ impl Hub {
         }
     }
 
-    /// Ends a client's connection: nothing more is sent to it, and no command of it runs any more. Its task gives
-    /// up its place once it has noticed.
+    /// Ends a client's connection: nothing more is sent to it, and no further command of it runs. Its task detaches it
+    /// once it wakes.
     pub(super) fn kill(&mut self, client: ClientId, turn: &mut Turn) {
         self.registry.remove(client);
         if let Some(peer) = self.peers.get_mut(&client) {
@@ -107,12 +107,12 @@ impl Hub {
         }
     }
 
-    /// What is known of a client; `None` once it has been killed.
+    /// A client's entry; `None` once it has been killed.
     pub(super) fn peer(&self, client: ClientId) -> Option<&Peer> {
         self.peers.get(&client).filter(|peer| !peer.killed)
     }
 
-    /// The same, to be changed.
+    /// As [`Self::peer`], for changing it.
     pub(super) fn peer_mut(&mut self, client: ClientId) -> Option<&mut Peer> {
         self.peers.get_mut(&client).filter(|peer| !peer.killed)
     }
@@ -122,12 +122,12 @@ impl Hub {
         self.peers.iter().filter(|(_, peer)| !peer.killed).map(|(id, peer)| (*id, peer))
     }
 
-    /// What `CLIENT LIST` and `CLIENT KILL` take a client for.
+    /// The client's type in `CLIENT LIST TYPE` and `CLIENT KILL TYPE`.
     pub(super) fn type_of(&self, client: ClientId) -> ClientType {
         if self.registry.is_subscribed(client) { ClientType::PubSub } else { ClientType::Normal }
     }
 
-    /// Makes room for a queued command. `false` if all clients together would have queued too much.
+    /// Counts `bytes` for a command to be queued. `false` if all clients together would exceed the bound.
     pub(super) fn reserve_queued(&mut self, client: ClientId, bytes: usize) -> bool {
         if self.queued_bytes + bytes > QUEUED_BYTES_MAX {
             return false;
@@ -139,13 +139,13 @@ impl Hub {
         true
     }
 
-    /// How much is reserved by all clients together.
+    /// The bytes that all clients together have reserved.
     #[cfg(test)]
     pub(super) fn queued_bytes(&self) -> usize {
         self.queued_bytes
     }
 
-    /// Gives back room that was reserved.
+    /// Gives back bytes that [`Self::reserve_queued`] counted.
     pub(super) fn release_queued(&mut self, client: ClientId, bytes: usize) {
         if let Some(peer) = self.peers.get_mut(&client) {
             peer.queued_bytes -= bytes;
@@ -158,15 +158,15 @@ impl Hub {
         now.saturating_duration_since(self.started).as_secs()
     }
 
-    /// How many different patterns there are, the gateway's among them.
+    /// How many different patterns there are, including the gateway's.
     pub(super) fn pattern_count(&self) -> usize {
         let only_gateway =
             self.gateway_patterns.iter().filter(|name| !self.registry.has_pattern(name)).count();
         self.registry.pattern_count() + only_gateway
     }
 
-    /// Publishes: to the outbox of every subscriber and, if the gateway wants it, to the turn's events. Returns
-    /// how many subscriptions matched, the gateway's among them.
+    /// Publishes to the outbox of every subscriber and, if a gateway pattern matches, to the turn's events. Returns
+    /// how many subscriptions matched, including the gateway's.
     pub(super) fn publish(
         &self,
         publisher: &mut Publisher<'_>,
@@ -189,7 +189,7 @@ impl Hub {
         receivers
     }
 
-    /// Publishes to a shard channel: only `SSUBSCRIBE` hears of it, and so the gateway doesn't.
+    /// Publishes to a shard channel. Only clients that used `SSUBSCRIBE` receive it; the gateway doesn't.
     pub(super) fn publish_to_shard(
         &self,
         publisher: &mut Publisher<'_>,
@@ -206,6 +206,7 @@ impl Hub {
         receivers.len()
     }
 
+    /// Appends a message to a subscriber's outbox, or to the publisher's own buffer (see [`OwnMessages`]).
     fn send(
         &self,
         client: ClientId,
@@ -216,8 +217,8 @@ impl Hub {
         let Some(Peer { outbox, protocol, .. }) = self.peers.get(&client) else { return };
         let replies = match &mut publisher.own {
             _ if client != publisher.id => None,
-            Own::Aside(messages) => return write(messages, *protocol),
-            Own::Behind(replies) => Some(replies),
+            OwnMessages::AfterExec(messages) => return write(messages, *protocol),
+            OwnMessages::AfterReplies(replies) => Some(replies),
         };
         let must_wake = outbox.push(turn.now, |out| {
             if let Some(replies) = replies {
@@ -231,7 +232,7 @@ impl Hub {
     }
 }
 
-/// Appends a published message as a subscriber gets it.
+/// Appends a published message in a subscriber's protocol.
 fn write_message(out: &mut Vec<u8>, protocol: Protocol, words: &[&[u8]]) {
     write_push_header(out, protocol, words.len());
     words.iter().for_each(|word| write_bulk(out, word));

@@ -1,4 +1,4 @@
-//! Accepting the broker's clients.
+//! Accepts the broker's clients.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,7 +15,7 @@ use crate::backoff::Backoff;
 use crate::ingest::publisher::EventSink;
 use crate::limits::{ACCEPT_BACKOFF_MAX, ACCEPT_BACKOFF_MIN};
 
-/// How often the log may say that clients are not let in.
+/// The shortest time between two log lines about clients that were not accepted.
 const LOG_INTERVAL: Duration = Duration::from_secs(1);
 
 /// Accepts until `shutdown`, then waits for every client's task to end.
@@ -39,7 +39,7 @@ pub(super) async fn serve(
             Ok((stream, peer)) if clients.len() >= clients_max => {
                 refuse(&stream);
                 if log.allows() {
-                    warn!(%peer, clients_max, "the embedded broker is full: a client was refused");
+                    warn!(%peer, clients_max, "the embedded broker is full and refused a client");
                 }
             }
             Ok((stream, peer)) => {
@@ -63,19 +63,20 @@ pub(super) async fn serve(
     while clients.join_next().await.is_some() {}
 }
 
-/// Tells a client that there is no room. It is a line into an empty buffer; if it doesn't go, the close says it.
+/// Tells a client that there is no room. One line fits into an empty socket buffer; if the write fails, the client
+/// still sees the close.
 fn refuse(stream: &TcpStream) {
     let _ = stream.try_write(b"-ERR max number of clients reached\r\n");
 }
 
-/// Both options are for the better only: a connection without them works.
+/// Sets socket options. A connection works without them, so errors don't matter.
 fn prepare(stream: &TcpStream) {
     let _ = stream.set_nodelay(true);
     let keepalive = socket2::TcpKeepalive::new().with_time(KEEPALIVE);
     let _ = socket2::SockRef::from(stream).set_tcp_keepalive(&keepalive);
 }
 
-/// Lets something happen once per [`LOG_INTERVAL`].
+/// Allows a log line once per [`LOG_INTERVAL`].
 #[derive(Default)]
 struct Throttle(Option<Instant>);
 

@@ -1,22 +1,23 @@
-//! What waits to be written to one client of the broker: bounded as Redis' `client-output-buffer-limit pubsub`.
+//! The output that waits for one client of the broker, bounded as by Redis' `client-output-buffer-limit pubsub`.
 //!
-//! Publishers append under a short lock and never wait for the client; the client's own task takes everything that
-//! is there at once and writes it. A client over its limit is marked, its backlog freed, and its task woken to cut it.
+//! Publishers append under a short lock and never wait for the client. The client's own task takes all pending bytes at
+//! once and writes them. When a client exceeds its limit, the outbox frees the pending bytes and the client's task is
+//! woken to end the connection.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use tokio::sync::Notify;
 
-/// A written-out buffer larger than this is given back instead of kept for next time.
+/// A written buffer larger than this is freed instead of reused.
 const KEPT_BYTES_MAX: usize = 64 * 1024;
 
-/// How far behind a client may fall.
+/// How many bytes may wait for a client.
 #[derive(Debug, Clone, Copy)]
 pub struct OutputLimits {
-    /// Over this many bytes it is cut at once.
+    /// A client with more bytes waiting is disconnected at once.
     pub hard_bytes: usize,
-    /// Over this many bytes for `soft_for` it is cut too.
+    /// A client with more bytes waiting for as long as `soft_for` is disconnected too.
     pub soft_bytes: usize,
     /// See `soft_bytes`.
     pub soft_for: Duration,
@@ -28,15 +29,15 @@ impl OutputLimits {
         Self { hard_bytes: 32 * 1024 * 1024, soft_bytes: 8 * 1024 * 1024, soft_for: Duration::from_secs(60) };
 }
 
-/// Why a client's connection is ended without another byte.
+/// Why the broker ends a client's connection without another byte.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Cut {
-    /// It has fallen further behind than it may.
+    /// The client exceeded its [`OutputLimits`].
     TooSlow {
-        /// How many bytes waited when it did.
+        /// How many bytes waited at that moment.
         queued_bytes: usize,
     },
-    /// Another client said `CLIENT KILL` of it.
+    /// Another client sent `CLIENT KILL`.
     Killed,
 }
 
@@ -45,16 +46,16 @@ pub(super) enum Cut {
 pub(super) struct Outbox {
     limits: OutputLimits,
     state: Mutex<State>,
-    /// Signalled when there is something to write, or the client is to be cut.
+    /// Signalled when there are bytes to write, or the connection must end.
     ready: Notify,
 }
 
 #[derive(Debug, Default)]
 struct State {
     pending: Vec<u8>,
-    /// Taken by the client's task, but not written yet.
+    /// Bytes that the client's task has taken and not yet written.
     in_flight_bytes: usize,
-    /// Since when more than `soft_bytes` wait.
+    /// When more than `soft_bytes` began to wait; `None` while fewer do.
     soft_since: Option<Instant>,
     cut: Option<Cut>,
 }
@@ -64,7 +65,7 @@ impl State {
         self.pending.len() + self.in_flight_bytes
     }
 
-    /// Compares with the limits after a change.
+    /// Applies the limits after a change.
     fn judge(&mut self, limits: &OutputLimits, now: Instant) {
         if self.cut.is_some() {
             return;
@@ -81,7 +82,7 @@ impl State {
         }
     }
 
-    /// Nothing that waits is sent any more.
+    /// Ends the connection's output: frees the pending bytes and takes no more.
     fn cut(&mut self, cut: Cut) {
         self.cut = Some(cut);
         self.pending = Vec::new();
@@ -93,8 +94,8 @@ impl Outbox {
         Self { limits, state: Mutex::default(), ready: Notify::new() }
     }
 
-    /// Lets `write` append at `now`. Returns whether the client's task must be woken with [`Self::wake`]: that
-    /// is left to the caller, so that a batch wakes it once.
+    /// Lets `write` append at `now`. Returns whether the caller must wake the client's task with [`Self::wake`]; the
+    /// caller can do that once for many pushes.
     pub(super) fn push(&self, now: Instant, write: impl FnOnce(&mut Vec<u8>)) -> bool {
         let mut state = self.lock();
         if state.cut.is_some() {
@@ -103,16 +104,16 @@ impl Outbox {
         let (was_empty, was_within) = (state.pending.is_empty(), state.soft_since.is_none());
         write(&mut state.pending);
         state.judge(&self.limits, now);
-        // A task that waits for its socket must hear of the soft limit to begin to count the time.
+        // A task that waits for its socket must learn of the soft limit to start its timer.
         was_empty || (was_within && state.soft_since.is_some()) || state.cut.is_some()
     }
 
-    /// Ends the client's connection. Its task must be woken.
+    /// Ends the client's connection. The caller must wake its task.
     pub(super) fn kill(&self) {
         self.lock().cut(Cut::Killed);
     }
 
-    /// How many bytes wait, those that are being written among them.
+    /// How many bytes wait, including those being written.
     pub(super) fn queued_bytes(&self) -> usize {
         self.lock().queued_bytes()
     }
@@ -122,7 +123,7 @@ impl Outbox {
         self.ready.notify_one();
     }
 
-    /// Waits until something is to be written and swaps it into `empty`. Safe to cancel: nothing is lost.
+    /// Waits for pending bytes and swaps them into `empty`. Safe to cancel: nothing is lost.
     pub(super) async fn take(&self, empty: &mut Vec<u8>) -> Result<(), Cut> {
         loop {
             if self.try_take(empty)? {
@@ -132,6 +133,7 @@ impl Outbox {
         }
     }
 
+    /// As [`Self::take`] without waiting; `false` if nothing is pending.
     pub(super) fn try_take(&self, empty: &mut Vec<u8>) -> Result<bool, Cut> {
         let mut state = self.lock();
         if let Some(cut) = state.cut {
@@ -148,15 +150,15 @@ impl Outbox {
         Ok(true)
     }
 
-    /// Notes that `bytes` of what was taken are written.
-    pub(super) fn wrote(&self, bytes: usize, now: Instant) {
+    /// Notes that the socket took `bytes` of the bytes in flight.
+    pub(super) fn note_written(&self, bytes: usize, now: Instant) {
         let mut state = self.lock();
         state.in_flight_bytes = state.in_flight_bytes.saturating_sub(bytes);
         state.judge(&self.limits, now);
     }
 
-    /// Waits, while the client's socket takes nothing, until the client is to be cut. Safe to cancel.
-    pub(super) async fn cut(&self) -> Cut {
+    /// Waits until the connection must end. For use while the client's socket takes nothing. Safe to cancel.
+    pub(super) async fn wait_for_cut(&self) -> Cut {
         loop {
             let (cut, soft_since) = {
                 let mut state = self.lock();
@@ -169,7 +171,7 @@ impl Outbox {
             match soft_since {
                 Some(since) => {
                     let end = tokio::time::Instant::from_std(since + self.limits.soft_for);
-                    // Whichever comes first; the state is looked at again either way.
+                    // The loop looks at the state again, whichever of the two came first.
                     let _ = tokio::time::timeout_at(end, self.ready.notified()).await;
                 }
                 None => self.ready.notified().await,
@@ -177,14 +179,14 @@ impl Outbox {
         }
     }
 
-    /// Whether everything is written, and not cut off.
+    /// Whether everything is written. `false` for a client that was cut.
     pub(super) fn is_empty(&self) -> bool {
         let state = self.lock();
         state.cut.is_none() && state.queued_bytes() == 0
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
-        // Nothing panics while it holds the lock; if something did, the state would still be whole.
+        // Nothing panics under the lock; even then the state would be whole.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -209,7 +211,7 @@ mod tests {
         assert_eq!(outbox.try_take(&mut taken), Ok(true));
         assert_eq!(taken.len(), 2);
         assert!(!outbox.is_empty(), "taken is not yet written");
-        outbox.wrote(2, now);
+        outbox.note_written(2, now);
         assert!(outbox.is_empty());
         assert!(push(&outbox, 1, now));
     }
@@ -220,7 +222,7 @@ mod tests {
         push(&outbox, 60, now);
         let mut taken = Vec::new();
         assert_eq!(outbox.try_take(&mut taken), Ok(true));
-        assert!(push(&outbox, 41, now), "the task is woken to cut the client");
+        assert!(push(&outbox, 41, now), "the task is woken to end the connection");
         assert_eq!(outbox.try_take(&mut Vec::new()), Err(Cut::TooSlow { queued_bytes: 101 }));
         assert!(!push(&outbox, 1, now), "nothing more is kept for it");
     }
@@ -236,12 +238,12 @@ mod tests {
     }
 
     #[test]
-    fn the_soft_limit_takes_its_time_and_forgives_who_catches_up() {
+    fn the_soft_limit_ends_a_connection_only_if_it_is_exceeded_all_the_time() {
         let (outbox, start) = (Outbox::new(LIMITS), Instant::now());
         let mut taken = Vec::new();
         push(&outbox, 11, start);
         assert_eq!(outbox.try_take(&mut taken), Ok(true));
-        outbox.wrote(11, start + Duration::from_secs(59));
+        outbox.note_written(11, start + Duration::from_secs(59));
         push(&outbox, 11, start + Duration::from_secs(60));
         push(&outbox, 1, start + Duration::from_secs(119));
         assert_eq!(outbox.lock().cut, None);

@@ -1,4 +1,4 @@
-//! What the broker knows of a connected client besides its subscriptions, and how `CLIENT LIST` shows it.
+//! A connected client's entry in the hub (all but its subscriptions), and its line in `CLIENT LIST`.
 
 use std::net::SocketAddr;
 use std::os::fd::RawFd;
@@ -12,33 +12,33 @@ use crate::resp::Protocol;
 /// The only user.
 pub(super) const USER: &str = "default";
 
-/// A client as the others see it: their sessions read it, its own one writes it.
+/// A client as other clients see it. Its own session writes it; theirs read it.
 #[derive(Debug)]
 pub(super) struct Peer {
     pub(super) outbox: Arc<Outbox>,
     /// How its messages are written.
     pub(super) protocol: Protocol,
     pub(super) endpoints: Endpoints,
-    /// As `CLIENT SETNAME` set it; empty for none.
+    /// The name from `CLIENT SETNAME`; empty for none.
     pub(super) name: Vec<u8>,
-    /// As `CLIENT SETINFO` set it; empty for none.
+    /// The library from `CLIENT SETINFO`.
     pub(super) library: Library,
-    /// The database that it selected. Nothing is in any of them.
+    /// The database that it selected. All of them are empty.
     pub(super) database: u32,
-    /// How many commands it has queued, if it has begun a transaction.
+    /// How many commands it has queued since `MULTI`; `None` outside a transaction.
     pub(super) queued_commands: Option<usize>,
-    /// What these commands take, and those that were executed and whose events the gateway doesn't have yet.
+    /// Memory of its queued commands, and of executed ones until the gateway has taken their events.
     pub(super) queued_bytes: usize,
     /// The name of its last command; `None` before the first one.
     pub(super) last_command: Option<&'static str>,
-    /// When that came, or else the client.
+    /// When its last command came; before the first one, when it connected.
     pub(super) active: Instant,
-    /// `CLIENT KILL` has been said of it: it is only waited for.
+    /// Whether `CLIENT KILL` has ended it. Its task is still to notice.
     pub(super) killed: bool,
     connected: Instant,
 }
 
-/// What library a client uses.
+/// The library that a client says it uses; both are empty until it says so.
 #[derive(Debug, Default)]
 pub(super) struct Library {
     pub(super) name: Vec<u8>,
@@ -53,20 +53,20 @@ pub(super) struct Endpoints {
     pub(super) descriptor: RawFd,
 }
 
-/// What Redis tells clients apart by.
+/// The types of clients that Redis tells apart.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum ClientType {
     Normal,
-    /// Subscribed to something.
+    /// Has a subscription.
     PubSub,
-    /// Never the case here.
+    /// No client of this broker is one.
     Master,
-    /// Never the case here.
+    /// No client of this broker is one.
     Replica,
 }
 
 impl ClientType {
-    /// The type of a name in `CLIENT LIST TYPE` and `CLIENT KILL TYPE`.
+    /// Reads the name of a type as in `CLIENT LIST TYPE` and `CLIENT KILL TYPE`.
     pub(super) fn parse(name: &[u8]) -> Option<Self> {
         let names = [
             ("normal", Self::Normal),
@@ -97,8 +97,8 @@ impl Peer {
         }
     }
 
-    /// Appends the client's line of `CLIENT LIST`, as redis-server 7.2 writes it. What the broker doesn't measure
-    /// (buffers for input and replies) is 0.
+    /// Appends the client's line of `CLIENT LIST`, as redis-server 7.2 writes it. Fields that the broker doesn't
+    /// measure (buffers for input and replies) are 0.
     pub(super) fn write_line(&self, id: ClientId, registry: &Registry, now: Instant, out: &mut Vec<u8>) {
         let seconds = |since: Instant| now.saturating_duration_since(since).as_secs();
         let Endpoints { peer, local, descriptor } = self.endpoints;

@@ -1,30 +1,30 @@
-//! Who is subscribed to what: the pure registry of the embedded broker.
+//! The embedded broker's registry of subscriptions. It is pure.
 //!
-//! Publishing costs one look-up and one match per pattern; subscribing and unsubscribing cost what a client's own
-//! names cost; what a client may make the registry remember is bounded in bytes.
+//! A publish costs one look-up and one match for each pattern. Subscribing and unsubscribing cost a look-up for each
+//! name. The memory of each client's subscriptions is bounded in bytes, and so is the memory of all.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 use super::glob;
 
-/// What one subscription is taken to cost besides its name: entries in two maps, two references, the client's id.
+/// The assumed memory of a subscription besides its name: entries in two maps, two references, the client's id.
 const SUBSCRIPTION_BYTES: usize = 128;
-/// How much one client's subscriptions may take: about 7,000 channels of 20 bytes.
+/// The bound for one client's subscriptions: about 7,000 channels of 20 bytes.
 const CLIENT_BYTES_MAX: usize = 1024 * 1024;
-/// How much all subscriptions may take.
+/// The bound for all clients' subscriptions.
 const TOTAL_BYTES_MAX: usize = 64 * 1024 * 1024;
 
-/// A connected client; ids begin with 1 and are never used again.
+/// A connected client's id. Ids begin with 1 and are never reused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(super) struct ClientId(pub(super) u64);
 
-/// What a name stands for.
+/// The kind of a subscription.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Kind {
     Channel,
     Pattern,
-    /// A channel of `SSUBSCRIBE` and `SPUBLISH`: a namespace of its own, which no pattern sees.
+    /// A channel of `SSUBSCRIBE` and `SPUBLISH`. These have a namespace of their own, and patterns don't match them.
     ShardChannel,
 }
 
@@ -32,17 +32,17 @@ impl Kind {
     const ALL: [Self; 3] = [Self::Channel, Self::Pattern, Self::ShardChannel];
 }
 
-/// A subscription was refused: the client's, or all clients', would take too much memory.
+/// A subscription was refused: [`CLIENT_BYTES_MAX`] or [`TOTAL_BYTES_MAX`] would be exceeded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct TooManySubscriptions;
 
-/// A channel or pattern, shared by the maps that it is a key of.
+/// A channel or pattern. The maps that have it as a key share its bytes.
 type Name = Arc<[u8]>;
 
 /// Subscribers of each channel, in the order in which they came.
 type Channels = HashMap<Name, Vec<ClientId>, foldhash::fast::RandomState>;
 
-/// Clients and their channels and patterns, both ways.
+/// Subscriptions by name and by client.
 #[derive(Debug, Default)]
 pub(super) struct Registry {
     channels: Channels,
@@ -52,7 +52,7 @@ pub(super) struct Registry {
     bytes: usize,
 }
 
-/// What one client is subscribed to.
+/// One client's subscriptions.
 #[derive(Debug, Default)]
 struct Subscriptions {
     channels: BTreeSet<Name>,
@@ -62,7 +62,7 @@ struct Subscriptions {
 }
 
 impl Registry {
-    /// Subscribes `client`; doing so again changes nothing.
+    /// Subscribes `client` to `name`. A second time changes nothing.
     pub(super) fn subscribe(
         &mut self,
         client: ClientId,
@@ -97,7 +97,7 @@ impl Registry {
         Ok(())
     }
 
-    /// Ends a subscription; one that doesn't exist is nothing.
+    /// Ends a subscription, if the client has it.
     pub(super) fn unsubscribe(&mut self, client: ClientId, kind: Kind, name: &[u8]) {
         let Some(own) = self.clients.get_mut(&client) else { return };
         if !own.names_mut(kind).remove(name) {
@@ -134,7 +134,7 @@ impl Registry {
         }
     }
 
-    /// How many names of one kind a client is subscribed to.
+    /// How many subscriptions of one kind a client has.
     pub(super) fn count(&self, client: ClientId, kind: Kind) -> usize {
         self.clients.get(&client).map_or(0, |own| own.names(kind).len())
     }
@@ -144,7 +144,7 @@ impl Registry {
         self.clients.contains_key(&client)
     }
 
-    /// What a client's subscriptions are taken to cost, in bytes.
+    /// The assumed memory of a client's subscriptions, in bytes.
     pub(super) fn bytes_of(&self, client: ClientId) -> usize {
         self.clients.get(&client).map_or(0, |own| own.bytes)
     }
@@ -154,8 +154,8 @@ impl Registry {
         self.clients.get(&client).map(|own| own.names(kind).iter().cloned().collect()).unwrap_or_default()
     }
 
-    /// Names each receiver of an event on `channel`: first the channel's subscribers, then with their pattern those
-    /// of every pattern that matches. A client is named once for each of its subscriptions.
+    /// Calls `each` for every subscription that `channel` matches: first the channel's own subscribers, then, with the
+    /// pattern, the subscribers of each matching pattern. A client with several such subscriptions is named for each.
     pub(super) fn receivers(&self, channel: &[u8], mut each: impl FnMut(ClientId, Option<&[u8]>)) {
         for &client in self.channels.get(channel).into_iter().flatten() {
             each(client, None);
@@ -189,12 +189,12 @@ impl Registry {
         self.channels.get(channel).map_or(0, Vec::len)
     }
 
-    /// How many different patterns there are.
+    /// How many different patterns have subscribers.
     pub(super) fn pattern_count(&self) -> usize {
         self.patterns.len()
     }
 
-    /// Whether anyone is subscribed to `pattern`.
+    /// Whether any client is subscribed to `pattern`.
     pub(super) fn has_pattern(&self, pattern: &[u8]) -> bool {
         self.patterns.contains_key(pattern)
     }
@@ -323,7 +323,7 @@ mod tests {
     }
 
     #[test]
-    fn a_client_cannot_make_the_registry_remember_without_end() {
+    fn a_clients_subscriptions_are_bounded() {
         let mut registry = Registry::default();
         let fitting = CLIENT_BYTES_MAX / (SUBSCRIPTION_BYTES + 8);
         for i in 0..fitting {

@@ -1,4 +1,4 @@
-//! `CLIENT`: a client's own entry in the list of clients, the list, and ending others' connections.
+//! `CLIENT`: a client's own entry in the list of clients, the list itself, and ending connections.
 
 use std::collections::BTreeSet;
 
@@ -33,7 +33,6 @@ impl Session {
         context.ok()
     }
 
-    /// Libraries introduce themselves.
     pub(super) fn client_setinfo(&mut self, context: &mut Context<'_>, args: &[&[u8]]) -> Flow {
         let is_name = args[2].eq_ignore_ascii_case(b"lib-name");
         if !is_name && !args[2].eq_ignore_ascii_case(b"lib-ver") {
@@ -49,7 +48,7 @@ impl Session {
         context.ok()
     }
 
-    /// `NO-EVICT` and `NO-TOUCH`: without data there is nothing to switch.
+    /// `NO-EVICT` and `NO-TOUCH`. They have no effect, because the broker has no keys.
     pub(super) fn client_switch(&mut self, context: &mut Context<'_>, args: &[&[u8]]) -> Flow {
         if [&b"on"[..], b"off"].iter().any(|word| args[2].eq_ignore_ascii_case(word)) {
             return context.ok();
@@ -70,7 +69,7 @@ impl Session {
 
     /// Answers with a line for each of these clients that is connected.
     fn list(&self, context: &mut Context<'_>, ids: &[ClientId]) -> Flow {
-        self.was_active(context.hub, context.turn.now);
+        self.note_activity(context.hub, context.turn.now);
         let mut lines = Vec::new();
         for &id in ids {
             if let Some(peer) = context.hub.peer(id) {
@@ -95,12 +94,12 @@ impl Session {
         let hub = &*context.hub;
         let victims: Vec<_> = (hub.peers())
             .filter(|(id, peer)| {
-                let KillFilter { id: wanted, kind, address, local_address, skip } = &filter;
+                let KillFilter { id: wanted, kind, address, local_address, skip_self } = &filter;
                 wanted.is_none_or(|wanted| wanted == *id)
                     && kind.is_none_or(|kind| kind == hub.type_of(*id))
                     && (address.as_ref()).is_none_or(|addr| *addr == peer.endpoints.peer.to_string())
                     && (local_address.as_ref()).is_none_or(|addr| *addr == peer.endpoints.local.to_string())
-                    && !(*skip && *id == self.id)
+                    && !(*skip_self && *id == self.id)
             })
             .map(|(id, _)| id)
             .collect();
@@ -112,26 +111,26 @@ impl Session {
             (true, _) => context.ok(),
             (false, killed) => context.integer(killed),
         };
-        // Its own answer goes out first.
+        // A client that kills itself gets its answer first.
         if victims.contains(&self.id) { Flow::Close } else { Flow::Continue }
     }
 }
 
-/// Whom `CLIENT KILL` means: those for whom every condition that is given holds.
+/// The conditions of a `CLIENT KILL`. It ends the clients that meet every condition given.
 #[derive(Default)]
 struct KillFilter {
     id: Option<ClientId>,
     kind: Option<ClientType>,
     address: Option<String>,
     local_address: Option<String>,
-    /// Not the client that asks.
-    skip: bool,
+    /// Whether the client that sent the command is spared.
+    skip_self: bool,
 }
 
 impl KillFilter {
-    /// Reads pairs of an option and its value; otherwise the error's text.
+    /// Reads pairs of an option and its value. The error is the reply's text.
     fn parse(options: &[&[u8]]) -> Result<Self, Vec<u8>> {
-        let mut filter = Self { skip: true, ..Self::default() };
+        let mut filter = Self { skip_self: true, ..Self::default() };
         let (pairs, rest) = options.as_chunks::<2>();
         for [option, value] in pairs {
             let is = |name: &str| option.eq_ignore_ascii_case(name.as_bytes());
@@ -146,14 +145,14 @@ impl KillFilter {
             } else if is("laddr") {
                 filter.local_address = text();
             } else if is("user") {
-                // It is everyone's name.
+                // Every client is this user.
                 if *value != USER.as_bytes() {
                     return Err(text_about("ERR No such user '", value, "'"));
                 }
             } else if is("skipme") && value.eq_ignore_ascii_case(b"yes") {
-                filter.skip = true;
+                filter.skip_self = true;
             } else if is("skipme") && value.eq_ignore_ascii_case(b"no") {
-                filter.skip = false;
+                filter.skip_self = false;
             } else {
                 return Err(SYNTAX_ERROR.into());
             }
@@ -162,7 +161,7 @@ impl KillFilter {
     }
 }
 
-/// Whom a `CLIENT LIST` with these options lists; otherwise the error's text.
+/// The clients that a `CLIENT LIST` with these options lists. The error is the reply's text.
 fn listed(hub: &Hub, options: &[&[u8]]) -> Result<Vec<ClientId>, Vec<u8>> {
     let all = hub.peers().map(|(id, _)| id);
     match options {
@@ -176,8 +175,8 @@ fn listed(hub: &Hub, options: &[&[u8]]) -> Result<Vec<ClientId>, Vec<u8>> {
     }
 }
 
-/// Clients by their numbers, in this order, each once (in Redis: as often as it is named, which would make a short
-/// command's answer very long).
+/// Reads client ids, and keeps each once, in this order. Redis lists a client as often as it is named, which makes
+/// the answer to a short command very long.
 fn ids_of(words: &[&[u8]]) -> Result<Vec<ClientId>, Vec<u8>> {
     let mut seen = BTreeSet::new();
     let mut ids = Vec::new();

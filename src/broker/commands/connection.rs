@@ -4,7 +4,7 @@ use super::{Context, Flow, REDIS_VERSION, Session};
 use crate::broker::peer::USER;
 use crate::resp::{Protocol, decimal, write_array_header, write_bulk, write_integer, write_map_header};
 
-/// How many databases there are (Redis' default); all of them are empty.
+/// How many databases there are (Redis' default). All are empty.
 pub(super) const DATABASES: u32 = 16;
 /// The longest name that a client may give itself or its library: every `CLIENT LIST` repeats it.
 const NAME_BYTES_MAX: usize = 256;
@@ -53,12 +53,12 @@ impl Session {
         if let Some(name) = name {
             self.edit_peer(context, |peer| peer.name = name.to_vec());
         }
-        self.speak(context, protocol);
-        self.introduce(context);
+        self.set_protocol(context, protocol);
+        self.write_hello(context);
         Flow::Flush
     }
 
-    fn introduce(&self, context: &mut Context<'_>) {
+    fn write_hello(&self, context: &mut Context<'_>) {
         let out = &mut *context.out;
         write_map_header(out, self.protocol, 7);
         for (key, value) in [("server", "redis"), ("version", REDIS_VERSION)] {
@@ -77,7 +77,7 @@ impl Session {
         write_array_header(out, 0);
     }
 
-    fn speak(&mut self, context: &mut Context<'_>, protocol: Protocol) {
+    fn set_protocol(&mut self, context: &mut Context<'_>, protocol: Protocol) {
         self.protocol = protocol;
         self.edit_peer(context, |peer| peer.protocol = protocol);
     }
@@ -97,7 +97,8 @@ impl Session {
         if self.try_password(context, user, password) { context.ok() } else { context.error(WRONG_PASSWORD) }
     }
 
-    /// Whether these credentials are good; if so, the client is authenticated. A failure takes nothing from it.
+    /// Whether these credentials are right; if so, the client is authenticated. A client that was authenticated before
+    /// stays so if they are wrong.
     fn try_password(&mut self, context: &Context<'_>, user: &[u8], password: &[u8]) -> bool {
         let good = user == USER.as_bytes()
             && context
@@ -114,11 +115,11 @@ impl Session {
         Flow::Close
     }
 
-    /// Back to how the connection began.
+    /// Returns the session to the state of a new connection.
     pub(super) fn reset(&mut self, context: &mut Context<'_>, _args: &[&[u8]]) -> Flow {
         context.hub.registry.remove(self.id);
         self.end_transaction(context);
-        self.speak(context, Protocol::default());
+        self.set_protocol(context, Protocol::default());
         self.authenticated = context.settings.password.is_none();
         self.edit_peer(context, |peer| {
             peer.name = Vec::new();
@@ -133,7 +134,8 @@ impl Session {
         Flow::Continue
     }
 
-    /// Whichever it is, nothing is in it, and publishing knows no databases.
+    /// Notes the number for `CLIENT LIST`. Databases have no other effect: they have no keys, and channels belong to
+    /// none of them.
     pub(super) fn select(&mut self, context: &mut Context<'_>, args: &[&[u8]]) -> Flow {
         let Some(number) = decimal(args[1]) else {
             return context.error("ERR value is not an integer or out of range");
@@ -152,8 +154,8 @@ impl Session {
     }
 }
 
-/// Whether a client may call itself, or its library, this: visible ASCII only, so that lists of clients stay
-/// readable. Otherwise the error, which calls such names `what`.
+/// Checks a name of a client or its library: visible ASCII only, so that lists of clients stay readable. `what` says
+/// in the error's text which names are meant.
 pub(super) fn check_name(what: &str, name: &[u8]) -> Result<(), String> {
     if !name.iter().all(u8::is_ascii_graphic) {
         return Err(format!("ERR {what} cannot contain spaces, newlines or special characters."));
@@ -164,7 +166,7 @@ pub(super) fn check_name(what: &str, name: &[u8]) -> Result<(), String> {
     Ok(())
 }
 
-/// Compares without telling by its duration how much of a guess is right.
+/// Compares in a time that doesn't depend on how much of `given` is right.
 fn same_secret(expected: &[u8], given: &[u8]) -> bool {
     let differences = given.iter().enumerate().fold(0, |differences, (i, &byte)| {
         differences | (byte ^ expected.get(i).copied().unwrap_or_default())

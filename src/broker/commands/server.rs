@@ -9,7 +9,8 @@ use crate::broker::{BULK_BYTES_MAX, COMMAND_BYTES_MAX, KEEPALIVE, OutputLimits, 
 use crate::resp::{write_array_header, write_bulk, write_map_header, write_null, write_verbatim};
 
 impl Session {
-    /// Clients ask for the table of commands to know where keys stand; there are no keys here.
+    /// Clients read the table of commands to find the keys among the arguments. The broker has no keys, so the table
+    /// is empty.
     pub(super) fn command(&mut self, context: &mut Context<'_>, _args: &[&[u8]]) -> Flow {
         write_array_header(context.out, 0);
         Flow::Continue
@@ -50,7 +51,7 @@ impl Session {
         context.integer(0)
     }
 
-    /// The parameters that match any of the patterns, each once.
+    /// Answers with the parameters that match any of the patterns, each once.
     pub(super) fn config_get(&mut self, context: &mut Context<'_>, args: &[&[u8]]) -> Flow {
         let patterns: Vec<_> = args[2..].iter().map(|pattern| pattern.to_ascii_lowercase()).collect();
         let mut found = parameters(context.settings);
@@ -77,7 +78,7 @@ impl Session {
                 ),
             ),
             ("Clients", format!("connected_clients:{}\r\n", context.hub.peers().count())),
-            // Clients wait for `loading:0` before they send anything.
+            // Some clients send nothing before they have read `loading:0`.
             ("Persistence", "loading:0\r\n".to_owned()),
             ("Replication", "role:master\r\nconnected_slaves:0\r\n".to_owned()),
         ];
@@ -97,8 +98,8 @@ impl Session {
     }
 }
 
-/// What `CONFIG GET` has: how the broker is set up, and what libraries and dashboards ask for of a Redis without
-/// persistence, replicas and keys. The password is not among it.
+/// The parameters of `CONFIG GET`: the broker's own settings, and the values that libraries and dashboards ask for, as
+/// in a Redis without persistence, replicas and keys. The password is not among them.
 fn parameters(settings: &Settings) -> Vec<(&'static str, String)> {
     let OutputLimits { hard_bytes, soft_bytes, soft_for } = settings.output;
     let output = format!("{hard_bytes} {soft_bytes} {}", soft_for.as_secs());

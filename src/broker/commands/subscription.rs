@@ -32,7 +32,7 @@ impl Session {
         self.unsubscribe_from(context, Kind::Pattern, &args[1..])
     }
 
-    /// Redis refuses it within a transaction, and so does the broker.
+    /// The broker refuses it within a transaction, as Redis does.
     pub(super) fn ssubscribe(&mut self, context: &mut Context<'_>, args: &[&[u8]]) -> Flow {
         if context.own_messages.is_some() {
             return context.error("ERR SSUBSCRIBE isn't allowed for a DENY BLOCKING client");
@@ -44,7 +44,7 @@ impl Session {
         self.unsubscribe_from(context, Kind::ShardChannel, &args[1..])
     }
 
-    /// Every name is confirmed on its own.
+    /// Subscribes to each name, and confirms each on its own.
     fn subscribe_to(&mut self, context: &mut Context<'_>, kind: Kind, names: &[&[u8]]) -> Flow {
         let word: &[u8] = match kind {
             Kind::Channel => b"subscribe",
@@ -63,7 +63,8 @@ impl Session {
         Flow::Flush
     }
 
-    /// Without names all of the client's are meant; if it has none, that is confirmed too.
+    /// Ends these subscriptions, or without `names` all of the client's of this kind, and confirms each. A client that
+    /// has none gets one confirmation without a name.
     fn unsubscribe_from(&mut self, context: &mut Context<'_>, kind: Kind, names: &[&[u8]]) -> Flow {
         let word: &[u8] = match kind {
             Kind::Channel => b"unsubscribe",
@@ -88,7 +89,8 @@ impl Session {
         Flow::Flush
     }
 
-    /// Tells how many subscriptions there are now; those to shard channels are counted by themselves.
+    /// Confirms a change with the number of subscriptions that the client now has. Those to shard channels are counted
+    /// separately.
     fn confirm(&self, context: &mut Context<'_>, kind: Kind, word: &[u8], name: Option<&[u8]>) {
         let count_of = |kind| context.hub.registry.count(self.id, kind);
         let count = match kind {
@@ -148,7 +150,7 @@ impl Session {
             [_, text] => Some(*text),
             _ => return context.error(wrong_arity("ping")),
         };
-        if self.is_bound(context.hub) {
+        if self.is_resp2_subscriber(context.hub) {
             write_push_header(context.out, Protocol::Resp2, 2);
             write_bulk(context.out, b"pong");
             write_bulk(context.out, text.unwrap_or_default());
@@ -161,7 +163,7 @@ impl Session {
     }
 }
 
-/// What Redis 7 says to `PUBSUB HELP`.
+/// Redis 7's answer to `PUBSUB HELP`.
 const PUBSUB_HELP: [&str; 14] = [
     "PUBSUB <subcommand> [<arg> [value] [opt] ...]. Subcommands are:",
     "CHANNELS [<pattern>]",
@@ -179,7 +181,8 @@ const PUBSUB_HELP: [&str; 14] = [
     "    Prints this help.",
 ];
 
-/// Those of the names that match the pattern of a `PUBSUB CHANNELS` or `SHARDCHANNELS`; `None` if it has several.
+/// The names that match the pattern of `PUBSUB CHANNELS` or `SHARDCHANNELS`, or all if there is none. `None` for a
+/// command with several patterns.
 fn matching<'r>(names: impl Iterator<Item = &'r [u8]>, args: &[&[u8]]) -> Option<Vec<&'r [u8]>> {
     match args {
         [_, _] => Some(names.collect()),
@@ -199,7 +202,7 @@ fn wrong_subcommand(context: &mut Context<'_>, args: &[&[u8]]) -> Flow {
     context.error_about(before, args[1], "'. Try PUBSUB HELP.")
 }
 
-/// Answers each channel with how many clients are subscribed to it.
+/// Answers with each channel and its number of subscribers.
 fn numbers_of_subscribers(
     context: &mut Context<'_>,
     channels: &[&[u8]],

@@ -1,4 +1,4 @@
-//! The table of commands, and the errors for words that are in none of its rows.
+//! The table of commands, and the errors for commands that it doesn't have.
 
 use super::{Context, ERROR_WORD_BYTES_MAX, Flow, Session, quotable, text_about};
 
@@ -17,27 +17,27 @@ const fn spec(name: &'static str, arity: Arity, access: Access, run: Run) -> Spe
     Spec { name, arity, access, run }
 }
 
-/// Every command; the hot one first, since they are looked up in turn.
+/// Every command. The search is linear, so the frequent ones come first.
 pub(super) const COMMANDS: &[Spec] = &{
-    use Access::{Always, Everyone, Normal, Subscribers};
+    use Access::{Always, BeforeAuth, Normal, WhileSubscribed};
     use Arity::{AtLeast, Exactly};
     [
         spec("publish", Exactly(3), Normal, Session::publish),
         spec("multi", Exactly(1), Normal, Session::multi),
         spec("exec", Exactly(1), Normal, Session::exec),
-        spec("ping", AtLeast(1), Subscribers, Session::ping),
-        spec("subscribe", AtLeast(2), Subscribers, Session::subscribe),
-        spec("psubscribe", AtLeast(2), Subscribers, Session::psubscribe),
-        spec("unsubscribe", AtLeast(1), Subscribers, Session::unsubscribe),
-        spec("punsubscribe", AtLeast(1), Subscribers, Session::punsubscribe),
+        spec("ping", AtLeast(1), WhileSubscribed, Session::ping),
+        spec("subscribe", AtLeast(2), WhileSubscribed, Session::subscribe),
+        spec("psubscribe", AtLeast(2), WhileSubscribed, Session::psubscribe),
+        spec("unsubscribe", AtLeast(1), WhileSubscribed, Session::unsubscribe),
+        spec("punsubscribe", AtLeast(1), WhileSubscribed, Session::punsubscribe),
         spec("spublish", Exactly(3), Normal, Session::spublish),
-        spec("ssubscribe", AtLeast(2), Subscribers, Session::ssubscribe),
-        spec("sunsubscribe", AtLeast(1), Subscribers, Session::sunsubscribe),
+        spec("ssubscribe", AtLeast(2), WhileSubscribed, Session::ssubscribe),
+        spec("sunsubscribe", AtLeast(1), WhileSubscribed, Session::sunsubscribe),
         spec("discard", Exactly(1), Normal, Session::discard),
         spec("watch", AtLeast(2), Normal, Session::watch),
         spec("unwatch", Exactly(1), Normal, Session::unwatch),
-        spec("auth", AtLeast(2), Everyone, Session::auth),
-        spec("hello", AtLeast(1), Everyone, Session::hello),
+        spec("auth", AtLeast(2), BeforeAuth, Session::auth),
+        spec("hello", AtLeast(1), BeforeAuth, Session::hello),
         spec("quit", AtLeast(1), Always, Session::quit),
         spec("reset", Exactly(1), Always, Session::reset),
         spec("echo", Exactly(2), Normal, Session::echo),
@@ -68,10 +68,10 @@ pub(super) const COMMANDS: &[Spec] = &{
     ]
 };
 
-/// Commands that do nothing without a subcommand.
+/// Commands that need a subcommand.
 const CONTAINERS: [&str; 3] = ["client", "pubsub", "config"];
 
-/// How many words a command takes, its name and subcommand among them.
+/// How many words a command takes, including its name and subcommand.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Arity {
     Exactly(usize),
@@ -87,20 +87,20 @@ impl Arity {
     }
 }
 
-/// Who may run a command.
+/// When a client may run a command.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Access {
-    /// Also who has yet to give the password.
-    Everyone,
-    /// Also a RESP2 subscriber.
-    Subscribers,
-    /// Both.
+    /// Also before it has given the password.
+    BeforeAuth,
+    /// Also while it is a RESP2 subscriber.
+    WhileSubscribed,
+    /// In both cases.
     Always,
-    /// Neither.
+    /// In neither case.
     Normal,
 }
 
-/// The command that these words name; otherwise the error's text.
+/// The command that these words name. The error is the reply's text.
 pub(super) fn find(args: &[&[u8]]) -> Result<&'static Spec, Vec<u8>> {
     let is = |word: &&str| args[0].eq_ignore_ascii_case(word.as_bytes());
     let found = match CONTAINERS.iter().find(|&word| is(word)) {

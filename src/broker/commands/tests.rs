@@ -9,7 +9,7 @@ use crate::broker::peer::Endpoints;
 mod clients;
 mod transactions;
 
-/// A broker without sockets: sessions, and what each has been sent.
+/// A broker without sockets: sessions and their outboxes.
 struct Broker {
     settings: Settings,
     hub: Hub,
@@ -47,7 +47,7 @@ impl Broker {
         Peer { session: Session::new(id, &self.settings), outbox }
     }
 
-    /// The reply to a command of words without spaces.
+    /// Runs a command of words without spaces, and returns the reply.
     fn ask(&mut self, peer: &mut Peer, command: &str) -> String {
         self.run(peer, command).0
     }
@@ -56,7 +56,7 @@ impl Broker {
         self.turn(peer, &[command])
     }
 
-    /// The replies to commands of one turn, and what becomes of the connection after the last one.
+    /// Runs the commands in one turn. Returns their replies, and the last command's [`Flow`].
     fn turn(&mut self, peer: &mut Peer, commands: &[&str]) -> (String, Flow) {
         let wall = UNIX_EPOCH + Duration::from_micros(1_700_000_000_000_042);
         let (mut turn, mut out) = (Turn::new(Instant::now(), wall), Vec::new());
@@ -66,14 +66,14 @@ impl Broker {
             flow = peer.session.execute(&args, &self.settings, &mut self.hub, &mut turn, &mut out);
         }
         self.events.extend(turn.events.iter().map(|(channel, payload)| (channel.to_vec(), payload.to_vec())));
-        peer.session.was_active(&mut self.hub, turn.now);
+        peer.session.note_activity(&mut self.hub, turn.now);
         self.hub.release_queued(peer.session.id, turn.executed_bytes);
         (String::from_utf8(out).expect("replies are text here"), flow)
     }
 }
 
 impl Peer {
-    /// The messages that were published to it since it was last asked.
+    /// Takes the messages that this client has been sent since the last call.
     fn messages(&self) -> String {
         let mut bytes = Vec::new();
         self.outbox.push(Instant::now(), |out| std::mem::swap(out, &mut bytes));
@@ -152,7 +152,7 @@ fn nothing_runs_without_the_password() {
 }
 
 #[test]
-fn a_browsers_request_ends_the_connection_unanswered() {
+fn an_http_request_ends_the_connection_unanswered() {
     let mut broker = Broker::new(None);
     let mut peer = broker.connect();
     assert_eq!(broker.run(&mut peer, "POST / HTTP/1.1"), (String::new(), Flow::Close));
@@ -169,7 +169,7 @@ fn the_gateways_patterns_are_counted_once() {
 }
 
 #[test]
-fn clients_that_wait_for_a_server_to_load_are_not_kept_waiting() {
+fn info_says_that_nothing_is_loading() {
     let mut broker = Broker::new(None);
     let mut peer = broker.connect();
     let info = broker.ask(&mut peer, "INFO");
@@ -181,14 +181,14 @@ fn clients_that_wait_for_a_server_to_load_are_not_kept_waiting() {
 }
 
 #[test]
-fn the_servers_clock_is_told_in_seconds_and_microseconds() {
+fn time_answers_in_seconds_and_microseconds() {
     let mut broker = Broker::new(None);
     let mut peer = broker.connect();
     assert_eq!(broker.ask(&mut peer, "TIME"), "*2\r\n$10\r\n1700000000\r\n$2\r\n42\r\n");
 }
 
 #[test]
-fn the_password_is_no_parameter() {
+fn config_get_does_not_show_the_password() {
     let mut broker = Broker::new(Some("secret"));
     let mut peer = broker.connect();
     broker.ask(&mut peer, "AUTH secret");

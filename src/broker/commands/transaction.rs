@@ -1,7 +1,7 @@
-//! `MULTI` to `EXEC`: commands that are queued and then run together, with nobody else's between them.
+//! `MULTI` to `EXEC`: commands that are queued and then run together, without other clients' commands between them.
 //!
-//! They run under the broker's lock, so what they publish stays together for the broker's subscribers, and reaches
-//! the gateway as one batch. What a client may queue is bounded, and so is what the reply to `EXEC` may become.
+//! They run under the broker's lock. So the broker's subscribers get their messages together, and the gateway gets
+//! their events as one batch. The memory of the queued commands is bounded, and so is the reply to `EXEC`.
 
 use super::table::Spec;
 use super::{Context, Flow, Session};
@@ -10,18 +10,18 @@ use crate::resp::write_array_header;
 /// Commands that are never queued.
 pub(super) const AT_ONCE: [&str; 6] = ["exec", "discard", "multi", "watch", "quit", "reset"];
 
-/// Commands that do more than answer. They also run for a client whose own connection ends in the middle of its
-/// transaction: what it queued happens whole or not at all.
+/// Commands that affect other clients. They also run once the reply has grown too long and the client's connection is
+/// to end: a transaction takes effect whole or not at all.
 const ACT_ON_OTHERS: [&str; 3] = ["publish", "spublish", "client|kill"];
 
-/// How many bytes one client's queued commands may take: about 40,000 trades.
+/// The bound for one client's queued commands: about 40,000 trades.
 const QUEUED_BYTES_MAX: usize = 8 * 1024 * 1024;
-/// What a queued command is taken to cost besides its words.
+/// The memory of a queued command besides its words.
 const COMMAND_BYTES: usize = size_of::<Queued>();
-/// What a word is taken to cost besides its bytes.
+/// The memory of a word besides its bytes.
 const WORD_BYTES: usize = size_of::<usize>();
 
-/// What a client has queued since its `MULTI`.
+/// The commands that a client has queued since its `MULTI`.
 #[derive(Debug, Default)]
 pub(super) struct Transaction {
     /// The words of all commands, one behind the other.
@@ -29,7 +29,7 @@ pub(super) struct Transaction {
     /// Where each word ends in `bytes`.
     word_ends: Vec<usize>,
     commands: Vec<Queued>,
-    /// A command was refused, so `EXEC` will be.
+    /// Whether a command was refused. Then `EXEC` is refused too.
     refused: bool,
 }
 
@@ -84,7 +84,7 @@ impl Session {
         context.ok()
     }
 
-    /// There are no keys that could change.
+    /// Has no effect, because there are no keys that could change.
     pub(super) fn watch(&mut self, context: &mut Context<'_>, _args: &[&[u8]]) -> Flow {
         if self.transaction.is_some() {
             return context.error("ERR WATCH inside MULTI is not allowed");
@@ -96,12 +96,12 @@ impl Session {
         context.ok()
     }
 
-    /// Queues a command that was found good.
+    /// Queues a command that has been checked.
     pub(super) fn queue(&mut self, context: &mut Context<'_>, spec: &'static Spec, args: &[&[u8]]) -> Flow {
         let bytes = COMMAND_BYTES + args.iter().map(|arg| arg.len() + WORD_BYTES).sum::<usize>();
         let queued_bytes = self.queued_bytes(context);
         let Some(transaction) = &mut self.transaction else { return Flow::Continue };
-        // Once one is refused none will run, so none need be kept.
+        // After a refused command none will run, so the further ones aren't kept.
         if !transaction.refused {
             if queued_bytes + bytes > QUEUED_BYTES_MAX || !context.hub.reserve_queued(self.id, bytes) {
                 let text = format!(
@@ -117,8 +117,8 @@ impl Session {
         Flow::Continue
     }
 
-    /// Answers a command that may not run with an error. A transaction that it was to be a part of will not run
-    /// either; if it is the `EXEC` itself, the transaction ends.
+    /// Answers a command that may not run with an error. Within a transaction this also makes `EXEC` fail; a refused
+    /// `EXEC` ends the transaction.
     pub(super) fn refuse(&mut self, context: &mut Context<'_>, error: &[u8]) -> Flow {
         if self.last_command == Some("exec") {
             self.end_transaction(context);
@@ -134,7 +134,7 @@ impl Session {
         context.error(error)
     }
 
-    /// Runs what is queued.
+    /// Runs the queued commands.
     pub(super) fn exec(&mut self, context: &mut Context<'_>, _args: &[&[u8]]) -> Flow {
         let Some(transaction) = self.transaction.take() else {
             return context.error("ERR EXEC without MULTI");
@@ -158,7 +158,7 @@ impl Session {
         }
     }
 
-    /// Runs one command of a transaction; `flow` is what those before it have come to.
+    /// Runs one command of a transaction. `flow` is the result of the commands before it; returns that of all so far.
     fn run_queued(
         &mut self,
         context: &mut Context<'_>,
@@ -169,27 +169,27 @@ impl Session {
         if flow == Flow::Close && !ACT_ON_OTHERS.contains(&spec.name) {
             return flow;
         }
-        let written = context.out.len();
-        let own = (spec.run)(self, context, args);
+        let reply_start = context.out.len();
+        let own_flow = (spec.run)(self, context, args);
         let messages = context.own_messages.get_or_insert_default();
         if flow == Flow::Close {
-            // Nobody reads it.
-            context.out.truncate(written);
+            // The connection ends, so this reply would never be sent.
+            context.out.truncate(reply_start);
             messages.clear();
             return flow;
         }
         if context.out.len() + messages.len() > context.settings.output.hard_bytes {
-            // The client is about to be cut for it.
+            // The client's outbox will refuse so long a reply.
             return Flow::Close;
         }
-        match (flow, own) {
+        match (flow, own_flow) {
             (_, Flow::Close) => Flow::Close,
             (Flow::Flush, _) | (_, Flow::Flush) => Flow::Flush,
             _ => Flow::Continue,
         }
     }
 
-    /// Forgets what is queued.
+    /// Drops the queued commands and leaves the transaction.
     pub(super) fn end_transaction(&mut self, context: &mut Context<'_>) {
         self.transaction = None;
         let bytes = self.queued_bytes(context);
@@ -197,7 +197,7 @@ impl Session {
         self.edit_peer(context, |peer| peer.queued_commands = None);
     }
 
-    /// What this transaction takes; what those before it took is given back at the end of the turn.
+    /// Memory of this transaction's commands. That of earlier transactions of this turn is released at its end.
     fn queued_bytes(&self, context: &Context<'_>) -> usize {
         context.hub.peer(self.id).map_or(0, |peer| peer.queued_bytes - context.turn.executed_bytes)
     }

@@ -12,7 +12,7 @@ fn fields(line: &str, names: &[&str]) -> Vec<String> {
 }
 
 #[test]
-fn a_client_is_listed_with_what_it_said_and_does() {
+fn a_clients_line_shows_its_names_and_its_state() {
     let mut broker = Broker::new(None);
     let (mut busy, mut asking) = (broker.connect(), broker.connect());
     for command in [
@@ -70,7 +70,7 @@ fn a_client_is_listed_with_what_it_said_and_does() {
 }
 
 #[test]
-fn names_are_short_and_visible() {
+fn names_must_be_short_and_of_visible_characters() {
     let mut broker = Broker::new(None);
     let mut peer = broker.connect();
     for command in ["CLIENT SETNAME", "CLIENT SETINFO lib-name", "CLIENT SETINFO lib-ver", "HELLO 3 SETNAME"]
@@ -99,7 +99,7 @@ fn a_killed_client_is_gone_for_everyone() {
 }
 
 #[test]
-fn a_client_that_kills_itself_has_its_answer() {
+fn a_client_that_kills_itself_gets_its_answer() {
     let mut broker = Broker::new(None);
     let (mut killer, _other) = (broker.connect(), broker.connect());
     assert_eq!(broker.run(&mut killer, "CLIENT KILL USER default"), (":1\r\n".to_owned(), Flow::Continue));

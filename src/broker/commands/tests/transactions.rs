@@ -1,9 +1,9 @@
-//! `MULTI` to `EXEC`: what is queued happens together, and is bounded.
+//! `MULTI` to `EXEC`: queued commands take effect together, and their memory is bounded.
 
 use super::*;
 
 #[test]
-fn what_is_queued_happens_at_exec() {
+fn queued_commands_take_effect_at_exec() {
     let mut broker = Broker::new(None);
     let (mut peer, mut subscriber) = (broker.connect(), broker.connect());
     broker.ask(&mut subscriber, "SUBSCRIBE channel:trade:A");
@@ -22,9 +22,9 @@ fn what_is_queued_happens_at_exec() {
     assert_eq!(broker.ask(&mut peer, "PING"), "+PONG\r\n", "the transaction is over");
 }
 
-/// In RESP3 Redis up to 7.0 writes them between the elements, which breaks the reply for its reader.
+/// Redis up to 7.0 writes them between the elements of a RESP3 reply, which breaks it for its reader.
 #[test]
-fn own_messages_come_behind_the_whole_reply() {
+fn messages_to_oneself_come_behind_the_whole_reply_to_exec() {
     let mut broker = Broker::new(None);
     let mut peer = broker.connect();
     broker.ask(&mut peer, "HELLO 3");
@@ -38,7 +38,7 @@ fn own_messages_come_behind_the_whole_reply() {
 }
 
 #[test]
-fn a_client_may_queue_so_much_and_no_more() {
+fn the_bytes_that_a_client_queues_are_bounded() {
     let mut broker = Broker::new(None);
     let mut peer = broker.connect();
     let command = format!("PUBLISH channel:trade:A {}", "x".repeat(1_000_000));
@@ -46,7 +46,7 @@ fn a_client_may_queue_so_much_and_no_more() {
         ["MULTI"].into_iter().chain([&*command; 10]).map(|command| broker.ask(&mut peer, command)).collect();
     assert_eq!(answers.iter().filter(|answer| *answer == "+QUEUED\r\n").count(), 9, "8 fit");
     assert!(answers[9].starts_with("-OOM command not allowed"), "{}", answers[9]);
-    assert_eq!(broker.hub.queued_bytes(), 0, "what will not run is not kept");
+    assert_eq!(broker.hub.queued_bytes(), 0, "commands that will not run are not kept");
     assert!(broker.ask(&mut peer, "EXEC").starts_with("-EXECABORT "));
     assert!(broker.events.is_empty());
     // Transactions that end in one turn don't add up.
@@ -59,7 +59,7 @@ fn a_client_may_queue_so_much_and_no_more() {
 }
 
 #[test]
-fn many_small_commands_count_as_what_they_take() {
+fn many_small_commands_count_with_the_memory_that_they_take() {
     let mut broker = Broker::new(None);
     let mut peer = broker.connect();
     broker.ask(&mut peer, "MULTI");
@@ -72,7 +72,7 @@ fn many_small_commands_count_as_what_they_take() {
 }
 
 #[test]
-fn all_clients_together_may_queue_so_much() {
+fn the_bytes_that_all_clients_queue_are_bounded() {
     let mut broker = Broker::new(None);
     let command = format!("PUBLISH channel:trade:A {}", "x".repeat(1_000_000));
     let mut peers: Vec<_> = (0..10).map(|_| broker.connect()).collect();
@@ -89,7 +89,7 @@ fn all_clients_together_may_queue_so_much() {
     for peer in peers {
         broker.hub.detach(peer.session.id);
     }
-    assert_eq!(broker.hub.queued_bytes(), 0, "who goes takes nothing along");
+    assert_eq!(broker.hub.queued_bytes(), 0, "a client that disconnects releases its bytes");
 }
 
 #[test]
