@@ -12,8 +12,9 @@ FROM rust:1.95-bookworm AS manifests
 WORKDIR /build
 COPY Cargo.toml Cargo.lock ./
 COPY tools/Cargo.toml tools/
-RUN mkdir -p src tools/src/bin \
-    && touch src/lib.rs tools/src/lib.rs \
+COPY ws-load/Cargo.toml ws-load/
+RUN mkdir -p src tools/src/bin ws-load/src \
+    && touch src/lib.rs tools/src/lib.rs ws-load/src/lib.rs \
     && echo 'fn main() {}' | tee src/main.rs tools/src/bin/test-publisher.rs tools/src/bin/client-example.rs
 
 # --- The gateway ---

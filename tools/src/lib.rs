@@ -1,10 +1,9 @@
-//! What the tools are made of: the test publisher, the example client and the load generator.
+//! What the tools are made of: the test publisher and the example client.
 //!
 //! | module | what lives there |
 //! |---|---|
 //! | [`publisher`] | trades → Redis: made up or replayed, paced, pipelined |
 //! | [`client`] | WebSocket → terminal: subscribe, print, come back |
-//! | [`load`] | subscribers by the ten thousand, a publisher, and exact books in between |
 //! | [`trade`] | a trade's JSON as both tools show it, and the aligned columns |
 //! | [`event`] | the same for events of other types |
 //! | [`backoff`] | how long to wait before trying again |
@@ -17,7 +16,6 @@ pub mod backoff;
 pub mod cli;
 pub mod client;
 pub mod event;
-pub mod load;
 pub mod publisher;
 pub mod term;
 pub mod trade;

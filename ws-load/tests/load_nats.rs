@@ -1,5 +1,6 @@
 //! The load generator keeps the same books with a real nats-server: it speaks its protocol on both sides.
 
+#[path = "../../tools/tests/common/mod.rs"]
 mod common;
 
 use std::io::Write as _;

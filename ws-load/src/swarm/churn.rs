@@ -4,8 +4,8 @@ use std::io;
 
 use super::Swarm;
 use super::connection::Stage;
-use crate::load::clock::monotonic_ns;
-use crate::load::ledger::Holding;
+use crate::clock::monotonic_ns;
+use crate::ledger::Holding;
 
 /// Connections that are looked at for one that is free, with no reply outstanding.
 const CANDIDATES: usize = 8;

@@ -14,7 +14,7 @@ use super::feed::{FeedConfig, Login};
 use super::pace::Pace;
 use super::preset::{Preset, Scenario};
 use super::workers;
-use crate::cli;
+use tools::cli;
 
 const EXAMPLES: &str = "\
 Examples:

@@ -2,6 +2,7 @@
 //! doesn't. The real gateway runs in this process, on ports of its own; what is to be wrong is done by a relay in
 //! between.
 
+#[path = "../../tools/tests/common/mod.rs"]
 mod common;
 
 use std::net::SocketAddr;

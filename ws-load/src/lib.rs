@@ -50,7 +50,7 @@ use std::process::ExitCode;
 
 use anyhow::Context as _;
 
-use crate::term;
+use tools::term;
 
 pub use options::Options;
 

@@ -1,8 +1,8 @@
 //! What all workers have found, as one.
 
-use crate::load::latency::Latency;
-use crate::load::ledger::Counts;
-use crate::load::wire::{Outcome, Reasons};
+use crate::latency::Latency;
+use crate::ledger::Counts;
+use crate::wire::{Outcome, Reasons};
 
 /// All workers' outcomes as one.
 #[derive(Default)]

@@ -3,9 +3,9 @@
 
 use super::connection::Stage;
 use super::{SCRATCH_BYTES, Swarm, words};
-use crate::load::frames::{self, Header};
-use crate::load::ledger::Holding;
-use crate::load::nats::{Front, Op, PONG, front};
+use crate::frames::{self, Header};
+use crate::ledger::Holding;
+use crate::nats::{Front, Op, PONG, front};
 
 /// What of a connection's stream isn't complete.
 #[derive(Debug, Default)]
