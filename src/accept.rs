@@ -1,18 +1,19 @@
-//! What a failed `accept(2)` says, for everything that listens.
+//! Sorts errors of `accept(2)`, for every listener.
 
 use std::io;
 
-/// What is lost with a failed `accept`, and so when to try again.
+/// What a failed `accept` means, and so when to try again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Failure {
-    /// Only that connection: the next one may be fine, so try at once.
+    /// Only this connection is lost. Try again at once.
     Connection,
-    /// The process or the system ran out of something, or the cause is unknown: trying at once would take all of a core.
+    /// The process or the system ran out of something, or the cause is unknown. Wait before trying again: a loop without
+    /// a pause would use a whole core.
     Exhausted,
 }
 
-/// Sorts the errors of `accept(2)`. Linux passes errors that are already pending on the new socket to the caller, and the
-/// manual asks to treat those "like EAGAIN by retrying"; EPERM is a firewall's refusal.
+/// Sorts an error of `accept(2)`. Linux passes on errors that are already pending on the new socket, and the manual page
+/// says to treat these "like EAGAIN by retrying". EPERM is a firewall's refusal.
 pub fn classify(error: &io::Error) -> Failure {
     let Some(errno) = error.raw_os_error() else { return Failure::Exhausted };
     match errno {
@@ -44,7 +45,7 @@ mod tests {
     }
 
     #[test]
-    fn running_out_is_told_from_a_lost_connection() {
+    fn exhaustion_is_distinguished_from_a_lost_connection() {
         for errno in
             [libc::EMFILE, libc::ENFILE, libc::ENOBUFS, libc::ENOMEM, libc::EBADF, libc::ENOTSOCK, 4095]
         {

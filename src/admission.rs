@@ -1,4 +1,4 @@
-//! Who may come in: a bounded number of seats.
+//! Bounds the number of clients: each holds a seat.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -25,7 +25,7 @@ impl Admission {
         taken.is_ok().then(|| Seat::counted_by(Arc::clone(&self.taken)))
     }
 
-    /// How many seats are taken, those of handshakes under way included.
+    /// How many seats are taken, including those of handshakes under way.
     pub fn open(&self) -> usize {
         self.taken.load(Ordering::Relaxed)
     }
@@ -35,7 +35,7 @@ impl Admission {
         self.max
     }
 
-    /// Whether the next client would be turned away.
+    /// Whether the next client would be refused.
     pub fn is_full(&self) -> bool {
         self.open() >= self.max
     }

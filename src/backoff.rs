@@ -1,10 +1,10 @@
-//! Exponential back-off: how long to wait before something that has failed is tried again.
+//! Exponential back-off: the pause before a failed action is tried again. Pure.
 
 use std::time::Duration;
 
 use fastrand::Rng;
 
-/// Pauses between attempts: doubled from one failure to the next, and the shortest again after a success.
+/// The pauses between attempts. They double with each failure, and begin again with the shortest after a success.
 #[derive(Debug, Clone)]
 pub struct Backoff {
     shortest: Duration,
@@ -13,25 +13,25 @@ pub struct Backoff {
 }
 
 impl Backoff {
-    /// Nothing has failed yet.
+    /// Pauses from `shortest` to `longest`.
     pub const fn new(shortest: Duration, longest: Duration) -> Self {
         Self { shortest, longest, failures: 0 }
     }
 
-    /// It has failed once more: the pause before the next attempt.
+    /// Notes a failure. Returns the pause before the next attempt.
     pub fn next_pause(&mut self) -> Duration {
         let doubled = self.shortest.saturating_mul(2_u32.saturating_pow(self.failures));
         self.failures = self.failures.saturating_add(1);
         doubled.min(self.longest)
     }
 
-    /// As [`Backoff::next_pause`], drawn between `least` of that pause (0.0 to 1.0) and all of it, so that many who have lost
-    /// the same server don't come back at once.
+    /// As [`Backoff::next_pause`], but drawn at random between `least` (0.0 to 1.0) times that pause and all of it. So many
+    /// clients that lose a server at once don't return at once.
     pub fn next_pause_between(&mut self, least: f64, rng: &mut Rng) -> Duration {
         self.next_pause().mul_f64(least + (1.0 - least) * rng.f64())
     }
 
-    /// It has worked: the next failure is a first one again.
+    /// Notes a success: the next pause is the shortest again.
     pub fn reset(&mut self) {
         self.failures = 0;
     }

@@ -1,4 +1,4 @@
-//! Text from outside (channel names, payloads, what a server says), made fit for one line of a log. Pure.
+//! Escapes text from outside (channel names, payloads, a server's messages) to fit one line of a log. Pure.
 
 use std::fmt::{self, Display, Formatter, Write};
 
@@ -6,7 +6,7 @@ use std::fmt::{self, Display, Formatter, Write};
 ///
 /// Control characters, line separators and characters that reorder text are written as escapes (`\n`, `\u{1b}`), bytes
 /// that are no UTF-8 as `\xff`, and a backslash as `\\`. So text from outside can neither begin a line of its own nor
-/// move a terminal's cursor, and it reads back unambiguously. Text that is cut off ends with `…`.
+/// move a terminal's cursor, and different texts look different. Text that is cut off ends with `…`.
 #[derive(Debug, Clone, Copy)]
 pub struct Escaped<'t> {
     shown: &'t [u8],
@@ -35,7 +35,7 @@ impl Display for Escaped<'_> {
     }
 }
 
-/// Writes one character. Quotes stay as they are: a payload is full of them.
+/// Writes one character. Quotes stay as they are, because JSON payloads are full of them.
 fn write_escaped(out: &mut impl Write, character: char) -> fmt::Result {
     match character {
         '"' | '\'' => out.write_char(character),
@@ -43,8 +43,8 @@ fn write_escaped(out: &mut impl Write, character: char) -> fmt::Result {
     }
 }
 
-/// Writes what passes through as one printable line. Backslashes stay as they are, so what [`Escaped`] has written
-/// passes unchanged.
+/// A writer that keeps its text on one printable line. Backslashes stay as they are, so output of [`Escaped`] passes
+/// unchanged.
 #[derive(Debug)]
 pub struct OneLine<W>(pub W);
 
@@ -57,7 +57,7 @@ impl<W: Write> Write for OneLine<W> {
     }
 }
 
-/// Whether more bytes could make a character of these.
+/// Whether `bytes` are the beginning of a UTF-8 character.
 fn is_prefix_of_character(bytes: &[u8]) -> bool {
     std::str::from_utf8(bytes).is_err_and(|error| error.error_len().is_none())
 }
@@ -80,7 +80,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_terminal_would_act_on_is_written_as_an_escape() {
+    fn control_characters_are_written_as_escapes() {
         let cases: [(&[u8], &str); 8] = [
             (b"a\r\nWARN b", r"a\r\nWARN b"),
             (b"\x1b[2J\x07\x00\x7f", r"\u{1b}[2J\u{7}\0\u{7f}"),

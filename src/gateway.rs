@@ -1,4 +1,4 @@
-//! Assembles the process in the one right order, runs it, and drains it. A type rather than a `main`, so that tests and
+//! Builds the gateway's parts in order, runs them, and drains them. It is a type rather than a `main`, so that tests and
 //! other programs can embed it.
 
 mod wiring;
@@ -45,7 +45,7 @@ pub async fn serve(config: Config) -> anyhow::Result<()> {
     gateway.run(signals).await
 }
 
-/// A gateway that listens, reads its upstream and serves clients from [`Gateway::build`] on.
+/// A gateway. It listens, reads its upstream and serves clients as soon as [`Gateway::build`] returns.
 #[derive(Debug)]
 pub struct Gateway {
     local_addr: SocketAddr,
@@ -56,24 +56,25 @@ pub struct Gateway {
     threads: Threads,
     ingest: Sender<ingest::Command>,
     publisher: Publisher,
-    /// Ends whatever takes new clients.
+    /// Cancelled to stop accepting clients.
     accepting: CancellationToken,
-    /// Ends whatever feeds events.
+    /// Cancelled to end the tasks that bring or need events: supervisor, broker, look-ups, demo, statistics.
     feeding: CancellationToken,
-    /// The listener, and with it every handshake under way.
+    /// The listener's task, which ends after every handshake under way.
     http: TaskTracker,
+    /// All other tasks.
     tasks: TaskTracker,
 }
 
 impl Gateway {
-    /// Binds, starts every thread and task, and waits for the first attempt to reach the upstream, so that a gateway
-    /// that can have events has them before it takes clients.
+    /// Listens, starts every thread and task, and waits for the first attempt to reach the upstream. So if the upstream
+    /// can be reached, events flow before the first client is accepted.
     ///
     /// # Errors
-    /// When a port is taken, or the system gives no descriptor or thread. An upstream that can't be reached is no
-    /// error: it is tried for ever.
+    /// When a port is taken, a file of the configuration can't be used, or the system gives no descriptor or thread. An
+    /// upstream that can't be reached is no error: the gateway tries again until it can.
     pub async fn build(config: Config) -> anyhow::Result<Self> {
-        // One provider for the process; somebody who embeds the gateway may have installed one already.
+        // The process has one provider. It fails if an embedding program has installed one already, which is fine.
         let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
         let Wiring { ingest: ingest_config, shard, source, last_values, patterns } = Wiring::of(&config)?;
         let listener = http::bind(config.server.listen)?;
@@ -86,9 +87,9 @@ impl Gateway {
         banner(&config, &patterns, local_addr, broker_addr);
 
         let state = Arc::new(State::new(config.server.server_id.clone(), config.process.shards));
-        // At most one link is lost at a time: the supervisor makes the next one.
+        // Holds at most one lost link: only then does the supervisor make the next one.
         let (lost_tx, lost_rx) = mpsc::unbounded_channel();
-        // At most every topic that is remembered (`LAST_VALUE_MAX_TOPICS`): none is asked for again before it is answered.
+        // Holds at most `LAST_VALUE_MAX_TOPICS` look-ups: a topic isn't looked up again before its answer.
         let (look_ups_tx, look_ups_rx) = mpsc::unbounded_channel();
         let helpers = Helpers { lost: lost_tx, look_ups: look_ups_tx };
         let Engine { fanout, ingest, threads } =
@@ -118,22 +119,22 @@ impl Gateway {
         Ok(gateway)
     }
 
-    /// Where clients connect.
+    /// The address that clients connect to.
     pub fn local_addr(&self) -> SocketAddr {
         self.local_addr
     }
 
-    /// Where the embedded broker listens, if it does.
+    /// The address of the embedded broker, if there is one.
     pub fn broker_addr(&self) -> Option<SocketAddr> {
         self.broker_addr
     }
 
-    /// What the process knows of itself: counters, readiness.
+    /// The process' counters, and whether it is connected, ready or draining.
     pub fn state(&self) -> &Arc<State> {
         &self.state
     }
 
-    /// A way to publish events without a broker.
+    /// Publishes events from within this process, without a broker.
     pub fn publisher(&self) -> Publisher {
         self.publisher.clone()
     }
@@ -141,7 +142,7 @@ impl Gateway {
     /// Serves until a signal asks for the end, then drains.
     ///
     /// # Errors
-    /// When a second signal comes during the drain; the process is to end at once then.
+    /// When a second signal comes during the drain. The caller should then end the process at once.
     pub async fn run(self, mut signals: Signals) -> anyhow::Result<()> {
         let first = signals.end().await;
         tracing::info!(signal = first, timeout_ms = self.drain_timeout.as_millis() as u64, "draining");
@@ -154,12 +155,12 @@ impl Gateway {
         }
     }
 
-    /// Not ready, no new clients, everyone told to go elsewhere (status `shutdown`, close 1012); ends when they have
-    /// gone, at the latest after `DRAIN_TIMEOUT`. Returns how many had to be cut off.
+    /// Ends the gateway: `/ready` answers 503, no client is accepted, and every client gets status `shutdown` and close
+    /// 1012. Returns once all have disconnected, at the latest after `DRAIN_TIMEOUT`, with the number that were cut off.
     pub async fn drain(self) -> usize {
         self.state.start_draining();
         self.accepting.cancel();
-        // A handshake that is just being completed reaches its shard first, so that its client is told as well.
+        // Handshakes under way reach their shards before the shards drain, so that these clients are told as well.
         self.http.close();
         if tokio::time::timeout(limits::TASKS_END_TIMEOUT, self.http.wait()).await.is_err() {
             tracing::warn!("some HTTP requests did not end in time");
@@ -176,7 +177,7 @@ impl Gateway {
         cut_off
     }
 
-    /// Starts what brings events, and waits until it does or has failed once.
+    /// Starts the source of events, and waits until it is connected or has failed once.
     async fn start_feed(
         &self,
         config: &Config,
@@ -203,7 +204,7 @@ impl Gateway {
                 }
             }
         }
-        // Ends with the sender's drop, which is how the first attempt's end is told.
+        // Ends when the sender is dropped: the first attempt is over.
         let _ = attempted.await;
         if config.process.demo {
             self.tasks.spawn(demo::feed::run(
@@ -233,10 +234,10 @@ impl Gateway {
     }
 }
 
-/// What brings the events, before it is started.
+/// The source of events, before it is started.
 enum Bound {
     Redis(Box<RedisConfig>),
-    /// `None` if only the demo publishes.
+    /// `None` if its port was taken and only the demo publishes.
     Embedded(Option<EmbeddedBroker>),
 }
 
@@ -249,7 +250,7 @@ impl Bound {
     }
 }
 
-/// Binds the embedded broker. With `--demo` events come without it, so there a taken port is a warning.
+/// Binds the embedded broker. A taken port is only a warning with `--demo`, which publishes without the broker.
 async fn bind_broker(broker: EmbeddedConfig, demo: bool) -> anyhow::Result<Option<EmbeddedBroker>> {
     match EmbeddedBroker::bind(broker).await {
         Ok(broker) => Ok(Some(broker)),

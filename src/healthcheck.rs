@@ -1,5 +1,5 @@
-//! `--healthcheck`: asks the gateway that runs on this machine for its health, as a container's `HEALTHCHECK` does,
-//! without a runtime and without a tool in the image.
+//! `--healthcheck`: asks the gateway on this machine for its health. A container's `HEALTHCHECK` runs it, so the image needs
+//! no HTTP client.
 
 use std::io::{Read, Write};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream};
@@ -8,13 +8,13 @@ use std::time::Duration;
 use crate::escape::Escaped;
 use crate::limits::HEALTHCHECK_TIMEOUT_MS;
 
-/// The most of an answer that is read; `/health` is some 250 bytes.
+/// How much of an answer is read at most; that of `/health` has some 250 bytes.
 const ANSWER_BYTES_MAX: u64 = 16 * 1024;
 
-/// Asks `GET /health` at the address that the gateway listens on and returns the answer's body.
+/// Sends `GET /health` to the address that the gateway listens on, and returns the answer's body.
 ///
 /// # Errors
-/// What is wrong, in a line: nobody listens, no answer in time, or an answer that isn't 200 (with its body).
+/// What is wrong, in one line: no gateway listens, no answer came in time, or the answer isn't 200 (with its body).
 pub fn ask(listen: SocketAddr) -> Result<String, String> {
     let address = reachable(listen);
     let timeout = Duration::from_millis(HEALTHCHECK_TIMEOUT_MS);
@@ -29,7 +29,7 @@ pub fn ask(listen: SocketAddr) -> Result<String, String> {
     judge(&String::from_utf8_lossy(&answer)).map_err(|problem| format!("http://{address}/health: {problem}"))
 }
 
-/// Where a gateway that listens on `listen` is reached from this machine.
+/// The address at which this machine reaches a gateway that listens on `listen`.
 fn reachable(listen: SocketAddr) -> SocketAddr {
     let ip = match listen.ip() {
         IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
@@ -39,9 +39,10 @@ fn reachable(listen: SocketAddr) -> SocketAddr {
     SocketAddr::new(ip, listen.port())
 }
 
-/// The body of a 200, or what came instead, as printable text on one line: another program may listen there.
+/// The body of an answer with status 200. The error is the answer as printable text on one line: another program may listen
+/// there.
 fn judge(answer: &str) -> Result<String, String> {
-    let (head, body) = answer.split_once("\r\n\r\n").ok_or("the answer is no HTTP")?;
+    let (head, body) = answer.split_once("\r\n\r\n").ok_or("the answer is not HTTP")?;
     let status = head.split(' ').nth(1).unwrap_or_default();
     match status {
         "200" => Ok(Escaped::new(body, ANSWER_BYTES_MAX as usize).to_string()),

@@ -1,11 +1,11 @@
 //! The log: on standard error, as text for people or as one JSON object a line.
 //!
-//! No thread waits for the log. A thread that logs leaves its line in a bounded queue, and one thread, `log`, writes the
-//! lines. A line that the queue has no room for (nobody reads standard error) or that can't be written (the disk is full,
-//! the reader has gone) is lost and counted ([`lines_lost`]); nothing else happens because of it.
+//! No thread waits for the log. A thread that logs puts its line into a bounded queue, and one thread, `log`, writes the
+//! lines. A line is lost and counted ([`lines_lost`]) if the queue has no room (standard error isn't read) or the write
+//! fails (the disk is full, the reader has ended). Losing it has no other effect.
 //!
-//! The queue is ours rather than `tracing-appender`'s: that one doesn't count failed writes, is bounded in lines and not in
-//! bytes, and where nobody reads, it prints to standard output at the end, which then blocks or panics.
+//! The queue is our own. That of `tracing-appender` doesn't count failed writes, is bounded in lines instead of bytes, and
+//! prints to standard output at the end if the log isn't read, which then blocks or panics.
 
 mod queue;
 mod stderr;
@@ -28,21 +28,21 @@ use crate::config::{Config, LogFormat};
 use crate::escape::OneLine;
 use crate::limits::LOG_END_TIMEOUT;
 
-/// The process' one log.
+/// The queue of the process' only log.
 static QUEUE: Queue = Queue::new();
 
 /// The log of this process, once [`start`] has set it up.
 #[derive(Debug, Clone, Copy)]
 pub struct Log(());
 
-/// Starts logging as configured, and reports panics in the log. Call once; where an embedding program has set up its own
-/// log already, that one stays and nothing is changed.
+/// Starts logging as configured, and logs panics. Call it once. If an embedding program has set up a log already, that one
+/// stays and nothing changes.
 ///
 /// # Errors
 /// When the log's thread can't be started.
 pub fn start(config: &Config) -> io::Result<Log> {
     let filter = EnvFilter::new(&config.process.log_filter);
-    // What can't be formatted would be told on standard error directly, where a thread would wait.
+    // tracing would report a line that it can't format on standard error directly, and the thread would wait for that.
     let builder =
         tracing_subscriber::fmt().with_env_filter(filter).with_writer(Lines).log_internal_errors(false);
     let started = match config.process.log_format {
@@ -59,20 +59,20 @@ pub fn start(config: &Config) -> io::Result<Log> {
             .spawn(|| QUEUE.write_lines(StandardError::default(), report_lost))?;
         std::panic::set_hook(Box::new(|panic| {
             Log(()).tell(&describe(panic));
-            // An optimised build aborts right behind this.
+            // An optimised build aborts after this hook.
             Log(()).finish();
         }));
     }
     Ok(Log(()))
 }
 
-/// Lines that were lost so far, because there was no room for them or they could not be written.
+/// How many lines have been lost, for lack of room or because they could not be written.
 pub fn lines_lost() -> u64 {
     QUEUE.lost()
 }
 
 impl Log {
-    /// Logs why the process ends, a line of the log for each of `text`; also where the filter lets no errors through.
+    /// Logs why the process ends: a log line for each line of `text`, even if the filter suppresses errors.
     pub fn tell(self, text: &str) {
         for line in text.lines() {
             if tracing::enabled!(Level::ERROR) {
@@ -83,18 +83,18 @@ impl Log {
         }
     }
 
-    /// Waits until everything that was logged is written, at most [`LOG_END_TIMEOUT`]. For the end of the process.
+    /// Waits until all lines are written, at most [`LOG_END_TIMEOUT`]. Call it at the end of the process.
     pub fn finish(self) {
         QUEUE.wait_until_written(LOG_END_TIMEOUT);
     }
 }
 
-/// Tells the log's reader what is missing in it.
+/// Logs how many lines are missing.
 fn report_lost(lines: u64) {
     tracing::warn!(lines, "log lines were lost: standard error was not read, or could not be written");
 }
 
-/// A panic as the log has it; with `RUST_BACKTRACE=1` it says where it came from.
+/// A panic as text for the log, with a backtrace if `RUST_BACKTRACE=1`.
 fn describe(panic: &PanicHookInfo<'_>) -> String {
     let current = thread::current();
     let name = current.name().unwrap_or("unnamed");
@@ -107,11 +107,11 @@ fn describe(panic: &PanicHookInfo<'_>) -> String {
     }
 }
 
-/// Where `tracing` writes each line.
+/// The writer that `tracing` writes each line to.
 struct Lines;
 
 impl io::Write for Lines {
-    /// Takes one line, whole.
+    /// Takes one whole line.
     fn write(&mut self, line: &[u8]) -> io::Result<usize> {
         QUEUE.push(line);
         Ok(line.len())
@@ -130,8 +130,8 @@ impl MakeWriter<'_> for Lines {
     }
 }
 
-/// The message and `name=value` for each field, on one line whatever they contain: no text from outside can look like
-/// a line of the gateway's own. (JSON escapes by itself.)
+/// Formats the message and `name=value` for each field on one line, whatever they contain. So text from outside can't look
+/// like a log line of the gateway. (The JSON format escapes by itself.)
 fn one_line_fields() -> impl for<'w> FormatFields<'w> + Send + Sync + 'static {
     let fields = debug_fn(|writer, field, value| match field.name() {
         "message" => write!(OneLine(writer), "{value:?}"),

@@ -1,4 +1,4 @@
-//! The binary: configuration, logging, and the gateway; or what was asked for instead of it.
+//! The binary: reads the configuration, then runs the gateway or the other action of the command line.
 
 use std::fmt::Display;
 use std::io::{self, ErrorKind, Write};
@@ -11,7 +11,7 @@ use ws_gateway::{gateway, healthcheck, limits, logging};
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
-/// The exit code of a command line or a value that isn't allowed.
+/// The exit code for a command line or a setting that isn't allowed.
 const MISUSED: u8 = 2;
 
 fn main() -> ExitCode {
@@ -58,12 +58,12 @@ fn run(config: Config) -> anyhow::Result<()> {
         .build()
         .context("the control threads could not be started")?;
     let served = control.block_on(gateway::serve(config));
-    // What is left is not waited for: a start or a drain that a signal has ended.
+    // Tasks are left only if a signal ended the start or the drain; the process doesn't wait for them.
     control.shutdown_background();
     served
 }
 
-/// Help and version go to standard output, everything else is an error.
+/// Prints help and version on standard output, and everything else as an error.
 fn explain(error: &ConfigError) -> ExitCode {
     match error {
         ConfigError::CommandLine(answer) if !answer.use_stderr() => printed(answer.print()),
@@ -83,7 +83,7 @@ fn print(text: &str) -> ExitCode {
     printed(output.write_all(text.as_bytes()).and_then(|()| output.flush()))
 }
 
-/// A reader that has seen enough, such as `head`, is no error; a disk that is full is one.
+/// The exit code after printing. A reader that closed the pipe early, such as `head`, is no error; a full disk is one.
 fn printed(outcome: io::Result<()>) -> ExitCode {
     match outcome {
         Err(error) if error.kind() != ErrorKind::BrokenPipe => {
@@ -93,7 +93,7 @@ fn printed(outcome: io::Result<()>) -> ExitCode {
     }
 }
 
-/// Says on standard error why the process ends. Where nobody reads it, the exit code says so alone.
+/// Says on standard error why the process ends. If that can't be written, the exit code is all there is.
 fn fail(why: impl Display) -> ExitCode {
     let _ = writeln!(io::stderr(), "{why}");
     ExitCode::FAILURE

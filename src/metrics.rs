@@ -1,9 +1,8 @@
-//! Counters of the process: who writes them, and what they add up to.
+//! The process' counters.
 //!
-//! Every thread of the data path owns one cache-line-aligned block and is its only writer, so counting is a
-//! plain load and store ([`Counter::add`]), never a locked read-modify-write. Readers (`/stats`, `/metrics`, the
-//! log line) sum the blocks whenever they are asked. Gauges are differences of counters: open connections
-//! are those opened less those closed.
+//! Every thread of the data path owns one cache-line-aligned block and is its only writer. So counting is a plain load and
+//! store ([`Counter::add`]), not a locked read-modify-write. Readers (`/stats`, `/metrics`, the statistics in the log) sum the
+//! blocks when they are asked. Some gauges are differences of counters: open connections are those opened less those closed.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -41,11 +40,11 @@ impl Counter {
     }
 }
 
-/// How many power-of-two buckets a [`Histogram`] has: bucket `i` holds values up to 2^i µs, the last one the rest
-/// (2^25 µs = 33 s, longer than `STALL_TIMEOUT` lets anything wait).
+/// How many power-of-two buckets a [`Histogram`] has. Bucket `i` counts values up to 2^i µs, the last one the rest
+/// (2^25 µs = 33 s, longer than anything waits under the default `STALL_TIMEOUT`).
 pub const HISTOGRAM_BUCKETS: usize = 26;
 
-/// Microseconds in power-of-two buckets, single-writer as [`Counter`] is.
+/// Counts durations in power-of-two buckets of microseconds. One thread writes it, as a [`Counter`].
 #[derive(Debug, Default)]
 pub struct Histogram {
     buckets: [Counter; HISTOGRAM_BUCKETS],
@@ -67,13 +66,13 @@ impl Histogram {
     }
 }
 
-/// What one shard counts. Written by that shard's thread only.
+/// One shard's counters. Only the shard's thread writes them.
 #[derive(Debug, Default)]
 #[repr(align(128))]
 pub struct ShardMetrics {
-    /// Connections handed over to the shard, ever.
+    /// Connections handed over to the shard.
     pub connections_opened: Counter,
-    /// Connections the shard has let go of, ever.
+    /// Connections of the shard that have ended.
     pub connections_closed: Counter,
     /// Gauge: connections that have missed a pong and aren't dropped yet.
     pub connections_dead: Counter,
@@ -89,37 +88,37 @@ pub struct ShardMetrics {
     pub messages_received: Counter,
     /// Bytes read from sockets.
     pub bytes_received: Counter,
-    /// `write` calls on sockets: `messages_sent / writes` is how well frames coalesce.
+    /// `write` calls on sockets. `messages_sent / writes` is the mean number of frames in a write.
     pub writes: Counter,
     /// Writes that found a socket full, or took only a part.
     pub writes_blocked: Counter,
     /// Events skipped for slow clients, all causes.
     pub events_skipped: Counter,
-    /// Events replaced by newer ones for clients that asked for it, or that fell back to it.
+    /// Events replaced by newer ones, for clients that asked for conflation or fell back to it.
     pub events_conflated: Counter,
     /// Times a client was too slow for every event and fell back to the latest of each topic.
     pub slow_conflated: Counter,
     /// Error replies sent.
     pub errors_sent: Counter,
-    /// Gauge: bytes of batches kept alive by outboxes, and of what else waits for clients.
+    /// Gauge: bytes of batches that outboxes keep alive, and of everything else that waits for clients.
     pub backlog_bytes: Counter,
-    /// Connections closed by us because the client was too slow (1013, stalled).
+    /// Connections that the gateway closed because the client was too slow (1013, stalled).
     pub slow_closed: Counter,
     /// Connections dropped for missed pongs.
     pub pong_timeouts: Counter,
-    /// Pongs that answered a ping of ours, the first for each ping.
+    /// Pongs that answered a ping of the gateway, the first for each ping.
     pub pongs: Counter,
-    /// From a ping's being queued to its pong, all of `pongs` together, in microseconds.
+    /// The time from queueing a ping to its pong, the sum over all `pongs`, in microseconds.
     pub pong_rtt_us_sum: Counter,
     /// Connections closed for breaking the WebSocket protocol (1002, 1007, 1009).
     pub protocol_errors: Counter,
     /// When the shard's loop last turned, in milliseconds since [`Metrics::started`].
     pub tick_ms: Counter,
-    /// From an event's arrival at the ingest thread to its batch being written by this shard.
+    /// The time from an event's arrival at ingest until this shard has written its batch.
     pub delivery: Histogram,
 }
 
-/// What the ingest thread counts.
+/// The counters of ingest.
 #[derive(Debug, Default)]
 #[repr(align(128))]
 pub struct IngestMetrics {
@@ -127,19 +126,19 @@ pub struct IngestMetrics {
     pub events: Counter,
     /// Bytes of those events' payloads.
     pub event_bytes: Counter,
-    /// Events of topics that nobody wants: not looked into.
+    /// Events of topics that no client wants. They are not framed.
     pub events_unwanted: Counter,
-    /// Events checked, framed and handed on.
+    /// Events checked, framed and handed to shards.
     pub events_framed: Counter,
     /// Repeats of a `seq`, dropped.
     pub events_duplicate: Counter,
-    /// Times the `seq` of a wanted topic jumped.
+    /// Gaps in the `seq` of wanted topics.
     pub gaps: Counter,
-    /// Events that these jumps left out.
+    /// Events missing in these gaps.
     pub events_missing: Counter,
-    /// Topics that a client asked to resume and got all of.
+    /// Topics that a client asked to resume and got every missed event of.
     pub topics_recovered: Counter,
-    /// Topics that a client asked to resume and did not get.
+    /// Topics that a client asked to resume and that could not be resumed.
     pub topics_not_recovered: Counter,
     /// Gauge: topics with a history.
     pub topics_remembered: Counter,
@@ -149,22 +148,22 @@ pub struct IngestMetrics {
     pub rejected: [Counter; Reason::ALL.len()],
     /// Batches handed to shards.
     pub batches: Counter,
-    /// Events dropped because a shard's inbox had no room (each shard counted for itself).
+    /// Events dropped because a shard's inbox had no room, counted for each shard.
     pub events_dropped: Counter,
     /// Times the upstream was lost.
     pub upstream_losses: Counter,
-    /// When the last event came in, in milliseconds since [`Metrics::started`]; 0 = none yet.
+    /// When the last event came in, in milliseconds since [`Metrics::started`]; 0 before the first.
     pub last_event_ms: Counter,
     /// When the loop last turned, in milliseconds since [`Metrics::started`].
     pub tick_ms: Counter,
 }
 
-/// What the control side counts (several tasks: [`Counter::add_shared`]).
+/// The counters of the control side. Several tasks write them, with [`Counter::add_shared`].
 #[derive(Debug, Default)]
 pub struct ControlMetrics {
     /// Connections accepted from the listening socket.
     pub accepted: Counter,
-    /// `accept` calls that failed because of the one connection (reset before it was accepted).
+    /// `accept` calls that failed because of that connection alone (reset before it was accepted).
     pub accept_errors_connection: Counter,
     /// `accept` calls that failed because the process or the system ran out of something.
     pub accept_errors_exhausted: Counter,
@@ -172,9 +171,9 @@ pub struct ControlMetrics {
     pub upgrades: Counter,
     /// Requests refused before the upgrade (4xx, 503).
     pub upgrades_refused: Counter,
-    /// HTTP connections closed while they waited for their peer, because a newer one needed the place.
+    /// HTTP connections closed because a newer one needed their place.
     pub http_evicted: Counter,
-    /// HTTP requests answered that were no upgrade.
+    /// HTTP requests answered, other than upgrades.
     pub http_requests: Counter,
     /// Attempts to reach the upstream.
     pub upstream_connects: Counter,

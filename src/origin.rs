@@ -1,35 +1,36 @@
-//! Which web pages may connect: origins (RFC 6454) as browsers send them, and the rule that the gateway's own page may. Pure.
+//! Decides which web pages may connect, by the origin (RFC 6454) that the browser sends. Pure.
 
 use url::{Host, Url};
 
-/// Who may connect by `ALLOWED_ORIGINS` and `PUBLIC_HOSTS`.
+/// The pages that may connect.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Origins {
-    /// `ALLOWED_ORIGINS`, normalised; `None` = any.
+    /// `ALLOWED_ORIGINS`, normalised; `None` allows any.
     pub allowed: Option<Vec<String>>,
-    /// `PUBLIC_HOSTS`, normalised: the names under which the gateway's own page is served.
+    /// `PUBLIC_HOSTS`, normalised: the host names under which the gateway serves its own page.
     pub public_hosts: Vec<String>,
 }
 
-/// Where a request went, as the client named it.
+/// The scheme and host that a request was sent to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Target<'r> {
     /// `http` or `https`.
     pub scheme: &'r str,
-    /// `Host`: a name or an address, with a port unless it is the scheme's own.
+    /// The `Host` header: a name or an address, with a port unless it is the scheme's default.
     pub host: &'r str,
 }
 
 impl Origins {
-    /// Whether a page of `origin` may make that request. Only browsers send an origin, and only they are kept out: any other client
-    /// could send whatever it likes.
+    /// Whether a page of `origin` may send a request to `target`. This keeps out pages in browsers only: any other client can
+    /// send any origin, or none.
     pub fn allow(&self, origin: &str, target: Target<'_>) -> bool {
         let Some(allowed) = &self.allowed else { return true };
         normalise(origin).is_some_and(|origin| allowed.contains(&origin) || self.is_own_page(&origin, target))
     }
 
-    /// Whether the page comes from where it connects to. A name counts only if it is known to be the gateway's: an attacker's name
-    /// can be made to point here (DNS rebinding), and then the attacker's page would equal its target as well.
+    /// Whether the page was served by the host that it connects to. A host name counts only if it is `localhost` or in
+    /// `PUBLIC_HOSTS`: an attacker can point a name of its own to this gateway (DNS rebinding), and then that page's origin
+    /// equals its target too.
     fn is_own_page(&self, origin: &str, Target { scheme, host }: Target<'_>) -> bool {
         let own = format!("{scheme}://{host}");
         if normalise(&own).as_deref() != Some(origin) {
@@ -46,15 +47,15 @@ impl Origins {
     }
 }
 
-/// Normalises an origin to `scheme://host[:port]`: lower case, without the scheme's default port, names in ASCII. `None` if it is
-/// none (it has a path, say). `null`, the origin of files and sandboxes, is kept.
+/// Normalises an origin to `scheme://host[:port]`: lower case, without the scheme's default port, host names in ASCII. `None`
+/// if `text` is no origin (it has a path, say). `null`, the origin of files and sandboxed pages, stays as it is.
 pub fn normalise(text: &str) -> Option<String> {
     let text = text.to_lowercase();
     if text == "null" {
         return Some(text);
     }
     let (_, authority) = text.split_once("://")?;
-    // The URL parser would take these for other parts of a URL, or pass over them.
+    // The URL parser would take these characters for other parts of a URL, or skip them.
     let is_foreign = |c: char| "/\\?#@%".contains(c) || c.is_whitespace() || c.is_control();
     if authority.is_empty() || authority.chars().any(is_foreign) {
         return None;
@@ -64,12 +65,12 @@ pub fn normalise(text: &str) -> Option<String> {
     if origin.is_tuple() {
         return Some(origin.ascii_serialization());
     }
-    // `capacitor://localhost`, `chrome-extension://…`: URLs know no origin of them, browsers do.
+    // `capacitor://localhost`, `chrome-extension://…`: the URL standard gives these no origin, browsers do.
     let port = url.port().map(|port| format!(":{port}")).unwrap_or_default();
     url.host_str().map(|host| format!("{}://{host}{port}", url.scheme()))
 }
 
-/// Normalises the name of a host. A pattern is none, nor is an address.
+/// Normalises a host name. `None` for a pattern or an address.
 pub fn host_name(text: &str) -> Option<String> {
     match Host::parse(text) {
         Ok(Host::Domain(name)) if !name.contains('*') => Some(name),
@@ -118,7 +119,7 @@ mod tests {
     }
 
     #[test]
-    fn allowed_origins_are_compared_as_browsers_mean_them() {
+    fn allowed_origins_are_compared_in_their_normal_form() {
         let target = Target { scheme: "http", host: "gateway:8080" };
         let allowed = Some(vec!["https://app.example.com".to_owned()]);
         let some = Origins { allowed, ..Origins::default() };
@@ -132,7 +133,7 @@ mod tests {
     }
 
     #[test]
-    fn the_own_page_is_one_whose_host_nobody_else_can_have() {
+    fn the_own_page_may_connect_unless_its_host_name_could_be_an_attackers() {
         let origins = Origins {
             allowed: Some(vec!["https://app.example.com".to_owned()]),
             public_hosts: vec!["prices.example.com".to_owned()],

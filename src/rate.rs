@@ -1,10 +1,10 @@
-//! How often something may be done, and who has how much of it left. Pure; the clock comes in as microseconds.
+//! Rate limits: how often something may happen, and how much of that is left. Pure; time comes in as microseconds.
 
 use std::fmt;
 use std::num::NonZeroU32;
 use std::time::Duration;
 
-/// So many times in so long: `100/1m`.
+/// A number of times in a period, as in `100/1m`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Rate {
     count: NonZeroU32,
@@ -12,7 +12,7 @@ pub struct Rate {
 }
 
 impl Rate {
-    /// `None` if either is zero: that is no rate, but nothing or no limit at all.
+    /// `count` times in `per`; `None` if either is zero.
     pub const fn new(count: u32, per: Duration) -> Option<Self> {
         match NonZeroU32::new(count) {
             Some(count) if !per.is_zero() => Some(Self { count, per }),
@@ -20,17 +20,17 @@ impl Rate {
         }
     }
 
-    /// How many times; all of them may follow each other at once.
+    /// How many times. All of them may come at once.
     pub const fn count(self) -> u32 {
         self.count.get()
     }
 
-    /// In how long.
+    /// The period.
     pub const fn per(self) -> Duration {
         self.per
     }
 
-    /// After how many nanoseconds there is room for one more, at least 1.
+    /// The time in which one more is allowed, in nanoseconds, at least 1.
     fn one_ns(self) -> u64 {
         let per_ns = u64::try_from(self.per.as_nanos()).unwrap_or(u64::MAX);
         (per_ns / u64::from(self.count.get())).max(1)
@@ -53,17 +53,17 @@ impl fmt::Display for Rate {
     }
 }
 
-/// What somebody has left of a rate, as the generic cell rate algorithm keeps it: the time at which it would be whole again.
+/// How much of a rate is left, by the generic cell rate algorithm: it keeps only the time at which all of it is left.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Allowance {
     whole_at_ns: u64,
 }
 
 impl Allowance {
-    /// Takes one off. `Err` holds the whole seconds after which there is room again.
+    /// Takes one of `rate` at `now_us`.
     ///
     /// # Errors
-    /// When there is nothing left; what is refused takes nothing off.
+    /// When none is left: the number of whole seconds after which one is. A refusal takes nothing.
     pub fn take(&mut self, rate: Rate, now_us: u64) -> Result<(), u64> {
         let now_ns = now_us.saturating_mul(1_000);
         let one_ns = rate.one_ns();
@@ -102,7 +102,7 @@ mod tests {
     }
 
     #[test]
-    fn whoever_is_refused_is_told_when_to_come_back() {
+    fn a_refusal_says_when_to_try_again() {
         let rate = Rate::new(3, MINUTE).unwrap();
         let mut allowance = Allowance::default();
         for _ in 0..3 {

@@ -4,11 +4,10 @@ use std::io;
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-/// SIGTERM, SIGINT and SIGQUIT, which ask the gateway to end, and SIGHUP, which asks it to read files again and doesn't
-/// end it.
+/// SIGTERM, SIGINT and SIGQUIT, which end the gateway, and SIGHUP, which doesn't.
 ///
-/// They have to be installed before anything that can take time: until then a signal ends an ordinary process
-/// without a word, and is lost on the first process of a container.
+/// Install them before anything that can take time. Without a handler such a signal kills an ordinary process at once,
+/// and does nothing to the first process of a container.
 #[derive(Debug)]
 pub struct Signals {
     terminate: Signal,
@@ -18,7 +17,7 @@ pub struct Signals {
 }
 
 impl Signals {
-    /// Catches them from now on. Must be called within a runtime.
+    /// Installs the handlers. Must be called within a tokio runtime.
     ///
     /// # Errors
     /// When the system refuses a handler.
@@ -31,7 +30,7 @@ impl Signals {
         })
     }
 
-    /// The name of the next signal that asks the gateway to end.
+    /// Waits for the next signal that ends the gateway, and returns its name.
     pub async fn end(&mut self) -> &'static str {
         loop {
             tokio::select! {
@@ -39,7 +38,7 @@ impl Signals {
                 _ = self.interrupt.recv() => return "SIGINT",
                 _ = self.quit.recv() => return "SIGQUIT",
                 _ = self.hang_up.recv() => {
-                    tracing::info!("SIGHUP: nothing is reloaded, settings and files are read at the start only");
+                    tracing::info!("SIGHUP: nothing is reloaded; settings and files are read only at the start");
                 }
             }
         }

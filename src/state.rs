@@ -1,10 +1,10 @@
-//! What the whole process knows of itself: the few facts that health, readiness and the banner tell.
+//! The state of the whole process, as health and readiness report it.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::metrics::Metrics;
 
-/// A shard or the ingest thread that has not turned its loop for so long is stuck (`/health` answers 503).
+/// A shard or ingest whose loop has not turned for this long is stuck, and `/health` answers 503.
 pub const STUCK_AFTER_MS: u64 = 5_000;
 
 /// Shared by the control side and the threads of the data path; every field is an atomic or never changes.
@@ -20,7 +20,7 @@ pub struct State {
 }
 
 impl State {
-    /// A gateway that has just been built: no upstream yet, not draining.
+    /// The state of a new gateway: no upstream yet, not draining.
     pub fn new(server_id: String, shards: usize) -> Self {
         Self {
             server_id,
@@ -31,47 +31,47 @@ impl State {
         }
     }
 
-    /// Whether a connection to the upstream stands (and is authenticated).
+    /// Whether the gateway is connected to the upstream, and authenticated.
     pub fn redis_connected(&self) -> bool {
         self.redis_connected.load(Ordering::Relaxed)
     }
 
-    /// Says whether a connection to the upstream stands.
+    /// Notes whether the gateway is connected to the upstream.
     pub fn set_redis_connected(&self, connected: bool) {
         self.redis_connected.store(connected, Ordering::Relaxed);
     }
 
-    /// Whether the upstream subscription lives: events can arrive.
+    /// Whether the upstream subscription is active, so that events can arrive.
     pub fn feed_up(&self) -> bool {
         self.feed_up.load(Ordering::Relaxed)
     }
 
-    /// Says whether the upstream subscription lives.
+    /// Notes whether the upstream subscription is active.
     pub fn set_feed_up(&self, up: bool) {
         self.feed_up.store(up, Ordering::Relaxed);
     }
 
-    /// Distinct authenticated users: none, because no client can authenticate.
+    /// How many distinct users are authenticated: none, because no client can authenticate.
     pub const fn users_online(&self) -> u64 {
         0
     }
 
-    /// Rooms with members: none, because there are no rooms.
+    /// How many rooms have members: none, because there are no rooms.
     pub const fn rooms_open(&self) -> u64 {
         0
     }
 
-    /// Whether the gateway is on its way out.
+    /// Whether the gateway drains: it ends as soon as its clients have disconnected.
     pub fn draining(&self) -> bool {
         self.draining.load(Ordering::Relaxed)
     }
 
-    /// From now on the gateway is not ready and takes no new connections.
+    /// Notes that the gateway drains: it is not ready and accepts no connections any more.
     pub fn start_draining(&self) {
         self.draining.store(true, Ordering::Relaxed);
     }
 
-    /// The first thread of the data path whose loop has stood still for [`STUCK_AFTER_MS`], by name.
+    /// The name of the first thread of the data path whose loop has not turned for [`STUCK_AFTER_MS`].
     pub fn stuck_thread(&self) -> Option<String> {
         let now_ms = self.metrics.uptime_ms();
         let stuck = |tick_ms: u64| now_ms.saturating_sub(tick_ms) >= STUCK_AFTER_MS;

@@ -7,7 +7,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::state::State;
 
-/// Logs the gateway's statistics once each `interval`, under the names that `/stats` gives them.
+/// Logs the gateway's statistics every `interval`, under the names that `/stats` uses.
 pub async fn log(state: Arc<State>, interval: Duration, shutdown: CancellationToken) {
     while shutdown.run_until_cancelled(tokio::time::sleep(interval)).await.is_some() {
         let metrics = &state.metrics;

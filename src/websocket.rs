@@ -1,10 +1,10 @@
-//! WebSocket as RFC 6455 has it: frames in and out, and how a connection ends. Pure.
+//! WebSocket (RFC 6455): reads and writes frames. Pure.
 //!
-//! | part | what it is |
+//! | part | what it does |
 //! |---|---|
-//! | [`reader`] | bytes in, messages out |
-//! | [`header`] | text frames out |
-//! | [`close`] | close codes, and the frames that aren't messages |
+//! | [`reader`] | turns a client's bytes into messages |
+//! | [`header`] | writes text frames |
+//! | [`close`] | close codes, and writing control frames: close, ping, pong |
 
 pub mod close;
 pub mod header;

@@ -1,4 +1,4 @@
-//! What each part of the gateway needs to know of the configuration, worked out once.
+//! Turns the configuration into the settings of each part of the gateway.
 
 use std::num::NonZeroUsize;
 use std::path::Path;
@@ -27,9 +27,9 @@ pub(super) struct Wiring {
     pub(super) ingest: IngestConfig,
     /// For each shard.
     pub(super) shard: ShardConfig,
-    /// For whatever brings the events.
+    /// For the source of events.
     pub(super) source: Source,
-    /// For looking up workers' last values, if they keep any.
+    /// For looking up last values that workers keep in Redis, if they do.
     pub(super) last_values: Option<LastValueConfig>,
     /// The pattern subscriptions, one a type: `channel:trade:*`.
     pub(super) patterns: Vec<String>,
@@ -44,7 +44,7 @@ pub(super) enum Source {
 }
 
 impl Wiring {
-    /// Reads the files that the configuration names, so that a bad one stops the start.
+    /// Works out every part's settings. Reads the files that the configuration names, so that a bad one stops the start.
     ///
     /// # Errors
     /// When a file can't be read or used; the error names the setting and the file.
@@ -89,7 +89,7 @@ fn ingest_config(config: &Config) -> IngestConfig {
             max_topics: config.history.last_value_max_topics.map_or(0, NonZeroUsize::get),
             events_per_topic,
             max_bytes,
-            // Leaves room for the live events that come meanwhile.
+            // The other half is for the live events that come meanwhile.
             max_replay_bytes: config.delivery.max_outbox_bytes / 2,
             checker: Checker {
                 max_event_bytes: config.events.max_event_bytes,
@@ -102,7 +102,7 @@ fn ingest_config(config: &Config) -> IngestConfig {
     }
 }
 
-/// How many events of a topic, and how many bytes of all, can be resumed.
+/// How many events of a topic, and how many bytes of all topics, are kept for resuming; `None` if resuming is off.
 fn replay(config: &Config) -> Option<(usize, usize)> {
     Some((config.history.replay_events_per_topic?.get(), config.history.replay_max_bytes?.get()))
 }
@@ -111,7 +111,7 @@ fn shard_config(config: &Config) -> ShardConfig {
     let last_value_topics = config.history.last_value_max_topics.map_or(0, NonZeroUsize::get);
     ShardConfig {
         grammar: Grammar { types: config.events.channel_types, symbol_case: config.events.symbol_case },
-        // New clients go to the shard with the fewest.
+        // A new client goes to the shard with the fewest, so none gets more than this.
         max_clients: config.server.max_connections.div_ceil(config.process.shards),
         max_opened_topics: limits::OPENED_TOPICS_MAX.max(last_value_topics),
         max_message_bytes: config.clients.max_message_bytes,
@@ -124,7 +124,7 @@ fn shard_config(config: &Config) -> ShardConfig {
         pong_timeout: config.delivery.pong_timeout,
         max_missed_pongs: config.delivery.max_missed_pongs,
         stall_timeout: config.delivery.stall_timeout,
-        // Zero is what leaves no time between two writes.
+        // Zero means no time between two writes.
         flush_interval: config.delivery.flush_interval.map_or(Duration::ZERO, Period::get),
     }
 }
@@ -139,7 +139,7 @@ fn redis_server(config: &Config, url: &ConnectionInfo) -> anyhow::Result<Server>
         .with_context(|| format!("REDIS_URL: the gateway can't connect to an address such as {}", url.addr()))
 }
 
-/// The types whose last values workers keep; without Redis there is nowhere to keep them.
+/// The types whose last values workers keep in Redis; `None` without Redis or without `LAST_VALUE_KEY`.
 fn last_value_types(config: &Config) -> Option<EventTypes> {
     let prefix = config.history.last_value_key.as_ref().filter(|_| !config.upstream.is_embedded())?;
     Some(last_value::types_kept(prefix, config.events.channel_types))

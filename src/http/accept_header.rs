@@ -1,14 +1,14 @@
-//! Which of several media types a client prefers (`Accept`, RFC 9110 section 12.5.1). Pure.
+//! Finds the media type that a client prefers (`Accept`, RFC 9110 section 12.5.1). Pure.
 
 use super::handshake::{Fields, tokens};
 use hyper::header::ACCEPT;
 
-/// The index of the media type, of those that we have, that the client likes best; of equals the first. Parameters other than `q`
-/// are not looked at. A client that accepts none of them gets the first, as the RFC allows.
+/// The index in `ours` of the media type that the client prefers, the first of equals. Ignores parameters other than `q`. For a
+/// client that accepts none of them it is the first, as the RFC allows.
 pub(super) fn preferred<F: Fields + ?Sized>(request: &F, ours: &[&str]) -> usize {
     let quality = |media_type: &&str| {
         let ranges = tokens(request, &ACCEPT).filter_map(|range| matching(range, media_type));
-        // The most specific range that matches says it.
+        // The most specific range that matches decides.
         ranges.max_by_key(|(specificity, _)| *specificity).map_or(0, |(_, quality)| quality)
     };
     let qualities = ours.iter().map(quality).enumerate();
@@ -16,7 +16,7 @@ pub(super) fn preferred<F: Fields + ?Sized>(request: &F, ours: &[&str]) -> usize
     qualities.rev().max_by_key(|(_, quality)| *quality).map_or(0, |(index, _)| index)
 }
 
-/// How specific a range such as `text/*;q=0.5` is and its quality in thousandths, if it matches.
+/// How specific a range such as `text/*;q=0.5` is, and its quality in thousandths; `None` if it doesn't match.
 fn matching(range: &str, media_type: &str) -> Option<(u8, u32)> {
     let mut parts = range.split(';').map(str::trim);
     let pattern = parts.next()?;
@@ -51,7 +51,7 @@ mod tests {
     }
 
     #[test]
-    fn the_client_says_which() {
+    fn the_client_gets_the_type_that_it_prefers() {
         for accept in [
             "",
             "*/*",

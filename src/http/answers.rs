@@ -1,4 +1,4 @@
-//! What every HTTP answer is made of.
+//! Builds HTTP answers: their headers, JSON bodies and errors.
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -8,7 +8,7 @@ use hyper::Response;
 use hyper::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, HeaderValue, X_CONTENT_TYPE_OPTIONS};
 use hyper::http::StatusCode;
 
-/// An answer: short, and known when it is begun.
+/// An answer with its whole body.
 pub(super) type Answer = Response<Full<Bytes>>;
 
 /// An answer that is never cached.
@@ -30,7 +30,7 @@ pub(super) fn json(status: StatusCode, body: &impl serde::Serialize) -> Answer {
     }
 }
 
-/// An error, in the shape that WebSocket errors have.
+/// The body of an error, in the shape of WebSocket errors.
 #[derive(serde::Serialize)]
 struct ErrorBody<'a> {
     r#type: &'static str,
@@ -39,13 +39,13 @@ struct ErrorBody<'a> {
     timestamp: u64,
 }
 
-/// A refusal with its JSON body.
+/// An error answer with its JSON body.
 pub(super) fn refusal(status: StatusCode, code: &'static str, message: &str) -> Answer {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     json(status, &ErrorBody { r#type: "error", message, code, timestamp: now.as_millis() as u64 })
 }
 
-/// 405, which must say what is allowed (RFC 9110 section 15.5.6).
+/// 405, which must name the allowed methods (RFC 9110 section 15.5.6).
 pub(super) fn wrong_method(allowed: &'static str) -> Answer {
     let mut answer = refusal(
         StatusCode::METHOD_NOT_ALLOWED,

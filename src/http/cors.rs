@@ -1,4 +1,4 @@
-//! What `OPTIONS` is answered: the methods of a path, and to a browser whether its page may use them (CORS).
+//! Answers `OPTIONS`: with the methods of a path and, to a browser, whether the page may use them (CORS).
 
 use bytes::Bytes;
 use http_body_util::Full;
@@ -15,7 +15,7 @@ use super::handshake;
 use crate::limits::CORS_MAX_AGE_S;
 use crate::origin::Origins;
 
-/// 204 with `Allow`; with the CORS headers where the request names one origin, and that is allowed.
+/// 204 with `Allow`, and with the CORS headers if the request names one origin and that is allowed.
 pub(super) fn options(methods: &'static str, request: &HeaderMap, origins: &Origins) -> Answer {
     let mut answer = Response::new(Full::new(Bytes::new()));
     *answer.status_mut() = StatusCode::NO_CONTENT;
@@ -30,7 +30,7 @@ pub(super) fn options(methods: &'static str, request: &HeaderMap, origins: &Orig
         headers.insert(ACCESS_CONTROL_ALLOW_ORIGIN, origin);
         headers.insert(ACCESS_CONTROL_ALLOW_METHODS, methods);
         headers.insert(ACCESS_CONTROL_MAX_AGE, HeaderValue::from(CORS_MAX_AGE_S));
-        // No header changes what is answered, so any may be sent; credentials are not allowed.
+        // No request header changes an answer, so any may be sent. Credentials are not allowed.
         if let Some(asked) = request.get(ACCESS_CONTROL_REQUEST_HEADERS) {
             headers.insert(ACCESS_CONTROL_ALLOW_HEADERS, asked.clone());
         }

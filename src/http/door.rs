@@ -1,8 +1,8 @@
-//! The short way in: a plain handshake that has arrived whole is answered right behind `accept`, without a task, without
-//! hyper and without tokio ever knowing the socket.
+//! The fast path for handshakes: one that is plain and has arrived whole is answered right after `accept`, without a task,
+//! without hyper and without registering the socket with tokio.
 //!
-//! It takes four system calls (peek, read, write, and the shard's registration), which is nearly all that it
-//! costs. The request is only looked at until it is sure to be ours, so whatever is not goes on to hyper as it came.
+//! It takes four system calls (peek, read, write, and the shard's registration), which are nearly all of its cost. The
+//! request is only peeked at until it is known to be such a handshake. Every other connection goes to hyper untouched.
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::TcpStream;
@@ -13,22 +13,22 @@ use super::handshake::recognise;
 use super::{Http, upgrade};
 use crate::bus::Arrival;
 
-/// So much of a request is looked at: several times what browsers send. A longer one is hyper's.
+/// How many bytes of a request are looked at: several times what browsers send. A longer request goes to hyper.
 const LOOK_BYTES: usize = 4 * 1024;
 
-/// What a look at a connection says.
+/// The result of looking at a connection.
 pub(super) enum Look {
-    /// It was a handshake, and is answered.
+    /// It was a handshake, and has been answered.
     Upgraded(Arrival),
-    /// Nothing has come yet.
+    /// No byte has come yet.
     Silent(TcpStream),
-    /// Anything else, untouched.
+    /// Anything else. Nothing was read from it.
     Other(TcpStream),
-    /// The peer has gone while it was being answered.
+    /// The peer disconnected while it was being answered.
     Gone,
 }
 
-/// Looks at what a peer has sent, and answers it if that is a handshake. The socket is non-blocking.
+/// Looks at the bytes that a peer has sent, and answers them if they are a handshake. The socket must be non-blocking.
 pub(super) fn look(stream: TcpStream, http: &Http) -> Look {
     let mut buffer = [0; LOOK_BYTES];
     let seen = match stream.peek(&mut buffer) {
@@ -37,12 +37,12 @@ pub(super) fn look(stream: TcpStream, http: &Http) -> Look {
         Err(_) => return Look::Other(stream),
     };
     let accepted = recognise(&buffer[..seen], |handshake, uri, length| {
-        // A refusal has a body and keeps the connection: hyper comes to the same conclusion, and says so.
+        // A refusal needs a body: hyper gets the request, applies the same rules and sends it.
         upgrade::accept(handshake, uri, http).ok().map(|accepted| (accepted, length))
     });
     let Some((accepted, length)) = accepted.flatten() else { return Look::Other(stream) };
     let answer = accepted.answer_bytes();
-    // Nothing has been written to this socket before: either it takes a hundred bytes at once, or it is gone.
+    // Nothing has been written to this socket before, so it takes the few hundred bytes at once, unless the peer has gone.
     match ((&stream).read(&mut buffer[..seen]), (&stream).write(&answer)) {
         (Ok(read), Ok(written)) if read == seen && written == answer.len() => {
             http.state.metrics.control.upgrades.add_shared(1);

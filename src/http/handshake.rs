@@ -1,7 +1,6 @@
-//! What a WebSocket handshake has to be (RFC 6455 section 4.2.1), whoever has parsed the request. Pure.
+//! The rules for a WebSocket handshake (RFC 6455 section 4.2.1). Pure.
 //!
-//! Requests reach these rules in two ways: as hyper has parsed them, and through [`recognise`], which takes the plain
-//! ones straight from their bytes.
+//! They apply to requests that hyper has parsed, and to plain ones that [`recognise`] reads directly from their bytes.
 
 use httparse::{EMPTY_HEADER, Header, Status};
 use hyper::header::{
@@ -14,43 +13,43 @@ use hyper::{Request, Uri};
 use super::routes::is_endpoint;
 use crate::origin::Target;
 
-/// Our subprotocol: JSON text frames as the contract has them.
+/// The gateway's subprotocol: JSON text frames (docs/protocol.md).
 pub const SUBPROTOCOL: &str = "md.v1.json";
 /// The only version there is (RFC 6455 section 4.1).
 pub const VERSION: &str = "13";
 
 const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 
-/// Header fields in a plain request: a browser sends about 15, proxies add a handful. One with more is not plain.
+/// The most header fields of a plain request: a browser sends about 15, proxies add a handful.
 const PLAIN_FIELDS_MAX: usize = 32;
 
-/// A request that asks for a WebSocket and is as the RFC wants it.
+/// A valid WebSocket handshake.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Handshake<'r> {
     /// `Sec-WebSocket-Key`.
     pub key: &'r str,
     /// `Origin`: `None` without one, empty if there are several or it isn't ASCII.
     pub origin: Option<&'r str>,
-    /// Where it goes.
+    /// The scheme and host that it was sent to.
     pub target: Target<'r>,
     /// Whether [`SUBPROTOCOL`] is among those that the client offers.
     pub offers_subprotocol: bool,
 }
 
-/// Why a request is no handshake.
+/// Why a request is no valid handshake.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Fault {
-    /// Not a GET.
+    /// It is not a GET.
     Method,
-    /// Not an upgrade to WebSocket, or to another version of it.
+    /// It asks for no upgrade to WebSocket, or for another version of it.
     NotWebSocket,
-    /// It breaks the RFC, as said.
+    /// It breaks the RFC; the text says how.
     Malformed(&'static str),
 }
 
-/// The header fields of a request, as a parser keeps them.
+/// The header fields of a request, as hyper or httparse keeps them.
 pub trait Fields {
-    /// The values of all lines with that name.
+    /// The values of all lines with this name.
     fn values<'f>(&'f self, name: &HeaderName) -> impl Iterator<Item = &'f [u8]>;
 }
 
@@ -69,7 +68,7 @@ impl Fields for [Header<'_>] {
 }
 
 impl<'r> Handshake<'r> {
-    /// Holds a request that hyper has parsed to the rules.
+    /// Checks a request that hyper has parsed.
     ///
     /// # Errors
     /// The first rule that it breaks.
@@ -93,7 +92,7 @@ impl<'r> Handshake<'r> {
         if only(fields, &HOST).is_none() {
             return Err(Fault::Malformed("A WebSocket handshake needs one Host header"));
         }
-        // Bytes behind the header are the client's first frames: a body would make that ambiguous.
+        // Bytes behind the header are the client's first frames, so there can't be a body.
         if has(fields, &TRANSFER_ENCODING)
             || fields.values(&CONTENT_LENGTH).next().is_some_and(|length| length != b"0")
         {
@@ -111,7 +110,7 @@ impl<'r> Handshake<'r> {
     }
 }
 
-/// Whether a request asks for a WebSocket; other upgrades (`h2c`) are ignored, as RFC 9110 section 7.8 allows.
+/// Whether a request asks for a WebSocket. Other upgrades (`h2c`) are ignored, as RFC 9110 section 7.8 allows.
 pub fn is_asked<F: Fields + ?Sized>(fields: &F) -> bool {
     has_token(fields, &UPGRADE, "websocket")
 }
@@ -121,8 +120,8 @@ pub(super) fn origin<F: Fields + ?Sized>(fields: &F) -> Option<&str> {
     has(fields, &ORIGIN).then(|| only(fields, &ORIGIN).unwrap_or_default())
 }
 
-/// Where a request goes, as its client named it. A proxy that ends TLS says `https` in `X-Forwarded-Proto`. It need not be a
-/// trusted one: only browsers are kept out by their origin, and no page can set this header of a browser's handshake.
+/// The scheme and host that a request was sent to. A proxy that ends TLS says `https` in `X-Forwarded-Proto`. That needn't come
+/// from a trusted proxy: origins keep out only pages in browsers, and no page can set this header of a handshake.
 pub(super) fn target<F: Fields + ?Sized>(fields: &F) -> Target<'_> {
     let outermost = tokens(fields, &X_FORWARDED_PROTO).next();
     let scheme =
@@ -130,10 +129,10 @@ pub(super) fn target<F: Fields + ?Sized>(fields: &F) -> Target<'_> {
     Target { scheme, host: only(fields, &HOST).unwrap_or_default() }
 }
 
-/// Takes a handshake straight from its bytes and hands it, with its target and its length in bytes, to `accept`.
+/// Reads a plain handshake directly from its bytes, and calls `accept` with it, its URI and its length in bytes.
 ///
-/// Only plain ones are recognised: whole, to a path at which clients connect, with nothing out of the ordinary and nothing wrong. `None`
-/// says nothing about any other request; hyper knows what to make of it.
+/// A handshake is plain if it is complete, valid, to a path at which clients connect, and has no unusual header. `None` says only that
+/// the bytes are no plain handshake: hyper has to parse them.
 pub fn recognise<T>(bytes: &[u8], accept: impl FnOnce(Handshake<'_>, &Uri, usize) -> T) -> Option<T> {
     let mut fields = [EMPTY_HEADER; PLAIN_FIELDS_MAX];
     let mut request = httparse::Request::new(&mut fields);
@@ -141,7 +140,7 @@ pub fn recognise<T>(bytes: &[u8], accept: impl FnOnce(Handshake<'_>, &Uri, usize
     if request.method != Some("GET") || request.version != Some(1) {
         return None;
     }
-    // In origin form; what a proxy is asked for, or a CONNECT, is not for us.
+    // Only the origin form: requests to a proxy and CONNECT have other forms.
     let uri: Uri = request.path.filter(|target| target.starts_with('/'))?.parse().ok()?;
     if !is_endpoint(uri.path()) {
         return None;
@@ -160,7 +159,7 @@ fn has<F: Fields + ?Sized>(fields: &F, name: &HeaderName) -> bool {
     fields.values(name).next().is_some()
 }
 
-/// The field's value if it occurs once and is visible ASCII.
+/// The field's value, if it occurs once and is visible ASCII.
 fn only<'f, F: Fields + ?Sized>(fields: &'f F, name: &HeaderName) -> Option<&'f str> {
     let mut values = fields.values(name);
     match (values.next(), values.next()) {
@@ -169,7 +168,7 @@ fn only<'f, F: Fields + ?Sized>(fields: &'f F, name: &HeaderName) -> Option<&'f 
     }
 }
 
-/// The parts of a field that is a comma-separated list, over all its lines.
+/// The elements of a comma-separated field, over all its lines.
 pub(super) fn tokens<'f, F: Fields + ?Sized>(
     fields: &'f F,
     name: &HeaderName,
@@ -181,13 +180,13 @@ fn has_token<F: Fields + ?Sized>(fields: &F, name: &HeaderName, token: &str) -> 
     tokens(fields, name).any(|found| found.eq_ignore_ascii_case(token))
 }
 
-/// A value as text if it is visible ASCII, blanks and tabs.
+/// A value as text, if it consists of visible ASCII, blanks and tabs.
 fn visible(value: &[u8]) -> Option<&str> {
     let is_visible = |byte: &u8| matches!(byte, b'\t' | b' '..=b'~');
     value.iter().all(is_visible).then(|| str::from_utf8(value).ok()).flatten()
 }
 
-/// Whether it is base64 of 16 bytes: 22 characters and two of padding.
+/// Whether `key` is base64 of 16 bytes: 22 characters and two of padding.
 fn is_key(key: &str) -> bool {
     let in_alphabet = |b: u8| b.is_ascii_alphanumeric() || b == b'+' || b == b'/';
     key.len() == 24 && key.strip_suffix("==").is_some_and(|digits| digits.bytes().all(in_alphabet))

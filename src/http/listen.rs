@@ -1,7 +1,7 @@
-//! The listening socket: bind, accept, and what to do when `accept` fails.
+//! The listening socket: binds it, accepts connections, and pauses when `accept` fails.
 //!
-//! It is non-blocking and taken from in turns, so that handshakes that arrive together are answered together and
-//! reach their shards with one wake-up. Accepted sockets inherit its options.
+//! A turn accepts all connections that wait, up to a bound. So handshakes that arrive together are answered together and
+//! reach their shards with one wake-up. Accepted sockets inherit the listening socket's options.
 
 use std::io;
 use std::iter;
@@ -25,20 +25,20 @@ use crate::backoff::Backoff;
 use crate::bus::Arrival;
 use crate::limits::{ACCEPT_BACKOFF_MAX, ACCEPT_BACKOFF_MIN, LISTEN_BACKLOG, NOTSENT_LOWAT_BYTES};
 
-/// Connections taken in one turn; then those who were upgraded are handed over.
+/// The most connections accepted in one turn, before the upgraded ones are handed over.
 const ACCEPTS_PER_TURN: usize = 32;
 
-/// A socket that listens, within a runtime.
+/// A listening socket.
 #[derive(Debug)]
 pub struct Listener {
-    /// Waits for a connection, and takes it.
+    /// Waits for a turn's first connection and accepts it.
     first: TcpListener,
-    /// Takes those behind it from the same queue. tokio would add each to its poll, only for us to take it off again.
+    /// Accepts the turn's other connections from the same queue. tokio would register each with its poll for nothing.
     others: mio::net::TcpListener,
 }
 
 impl Listener {
-    /// Where it listens.
+    /// The address that it listens on.
     ///
     /// # Errors
     /// As `getsockname(2)`.
@@ -61,13 +61,13 @@ impl Listener {
 pub struct BindError {
     /// `WS_HOST` and `WS_PORT`.
     pub address: SocketAddr,
-    /// The system's reason.
+    /// The system's error.
     pub reason: io::Error,
-    /// What to do about it.
+    /// Advice on how to mend it.
     hint: &'static str,
 }
 
-/// Listens on that address; an unspecified IPv6 address takes IPv4 too. Must be called within a runtime.
+/// Listens on `address`; an unspecified IPv6 address accepts IPv4 too. Must be called within a tokio runtime.
 ///
 /// # Errors
 /// The port is taken, not allowed, or the address isn't this machine's.
@@ -94,8 +94,8 @@ fn listening_socket(address: SocketAddr) -> io::Result<Listener> {
         socket.set_only_v6(!address.ip().is_unspecified())?;
     }
     socket.set_tcp_nodelay(true)?;
-    // Without it the kernel would take megabytes for a client that doesn't read, beyond the reach of any policy.
-    // A kernel that doesn't know the option only makes slowness show later.
+    // Without this option the kernel would buffer megabytes for a client that doesn't read, which no policy could skip.
+    // Under a kernel that doesn't know it, a slow client is only noticed later.
     let _ = socket.set_tcp_notsent_lowat(NOTSENT_LOWAT_BYTES);
     socket.bind(&address.into())?;
     socket.listen(LISTEN_BACKLOG)?;
@@ -104,8 +104,8 @@ fn listening_socket(address: SocketAddr) -> io::Result<Listener> {
     Ok(Listener { first: TcpListener::from_std(socket.into())?, others })
 }
 
-/// Accepts and serves until `stop` is cancelled, then lets requests under way finish (`HTTP_DRAIN_TIMEOUT_MS`) and returns.
-/// Clients that were upgraded are not this function's any more.
+/// Accepts and serves until `stop` is cancelled, then waits until requests under way are answered (`HTTP_DRAIN_TIMEOUT_MS`) and
+/// returns. It doesn't wait for upgraded clients, which belong to their shards.
 pub async fn serve(listener: Listener, http: Arc<Http>, stop: CancellationToken) {
     let mut acceptor = Acceptor {
         places: Places::new(http.bounds.in_flight_max),
@@ -140,7 +140,7 @@ pub async fn serve(listener: Listener, http: Arc<Http>, stop: CancellationToken)
     acceptor.connections.wait().await;
 }
 
-/// What connections are accepted with.
+/// Accepts connections, and serves those that are no plain handshakes in tasks.
 struct Acceptor {
     http: Arc<Http>,
     places: Places,
@@ -149,18 +149,18 @@ struct Acceptor {
     backoff: Backoff,
 }
 
-/// What is left to do behind a turn.
+/// What to do after a turn.
 enum TurnEnd {
     /// Nothing.
     Idle,
-    /// Somebody has to make room for this connection.
+    /// There is no place for this connection: another one has to give up its place.
     NoPlace(Look),
-    /// `accept` has failed: wait for so long.
+    /// `accept` has failed: pause this long.
     Pause(Duration),
 }
 
 impl Acceptor {
-    /// Goes on with the first connection and those behind it, and hands over those who could be upgraded at once.
+    /// Admits the first connection and the others that wait, and hands over the clients that were upgraded at once.
     fn turn(&mut self, first: io::Result<TcpStream>, listener: &Listener) -> TurnEnd {
         let mut upgraded = Vec::new();
         let mut end = TurnEnd::Idle;
@@ -169,7 +169,7 @@ impl Acceptor {
             end = match accepted {
                 Ok(stream) => self.admit(stream, &mut upgraded),
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
-                Err(error) => self.failed(&error),
+                Err(error) => self.note_failure(&error),
             };
             if !matches!(end, TurnEnd::Idle) {
                 break;
@@ -181,7 +181,7 @@ impl Acceptor {
         end
     }
 
-    /// Upgrades the client at once, or leaves it to a task of its own as far as there are places.
+    /// Upgrades the client at once, or serves its connection in a task if there is a place.
     fn admit(&mut self, stream: TcpStream, upgraded: &mut Vec<Arrival>) -> TurnEnd {
         self.backoff.reset();
         self.http.state.metrics.control.accepted.add_shared(1);
@@ -197,7 +197,7 @@ impl Acceptor {
         TurnEnd::Idle
     }
 
-    /// Serves a connection until its end, or until its place is needed.
+    /// Starts a task that serves a connection until it ends, or until another one needs its place.
     fn spawn(&self, look: Look, place: Place) {
         let http = Arc::clone(&self.http);
         let needed = place.needed();
@@ -210,8 +210,8 @@ impl Acceptor {
         });
     }
 
-    /// Counts a failed `accept`, and says how long to wait before the next.
-    fn failed(&mut self, error: &io::Error) -> TurnEnd {
+    /// Counts a failed `accept`, and returns the pause before the next.
+    fn note_failure(&mut self, error: &io::Error) -> TurnEnd {
         let control = &self.http.state.metrics.control;
         match accept::classify(error) {
             accept::Failure::Connection => {
@@ -221,7 +221,7 @@ impl Acceptor {
             accept::Failure::Exhausted => {
                 control.accept_errors_exhausted.add_shared(1);
                 let pause = self.backoff.next_pause();
-                // At most ten lines a second: the back-off is the rate limit.
+                // The back-off limits these to ten lines a second.
                 warn!(%error, pause_ms = pause.as_millis() as u64, "cannot accept connections");
                 TurnEnd::Pause(pause)
             }

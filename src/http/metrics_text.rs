@@ -1,7 +1,6 @@
-//! `/metrics`: the counters as OpenMetrics, or as the text that Prometheus read before it. Names, units and help are one table,
-//! [`FAMILIES`].
+//! `/metrics`: the counters as OpenMetrics, or as Prometheus' older text format. The table [`FAMILIES`] has names and help.
 //!
-//! Nothing is counted here: at a scrape the blocks of [`crate::metrics`] are read. Counters get `_total` from the encoder.
+//! This module counts nothing: each scrape reads the blocks of [`crate::metrics`]. The encoder adds `_total` to counters.
 
 mod families;
 
@@ -27,8 +26,9 @@ use crate::market::event::Reason;
 use crate::metrics::HISTOGRAM_BUCKETS;
 use crate::state::State;
 
-/// The media types of the formats, the one for clients that don't say which first, and what the answer says of each.
+/// The formats' media types; the first is the one for clients that don't ask for any.
 const MEDIA_TYPES: [&str; 2] = ["application/openmetrics-text", "text/plain"];
+/// `Content-Type` of each format.
 const CONTENT_TYPES: [&str; 2] = [
     "application/openmetrics-text; version=1.0.0; charset=utf-8",
     "text/plain; version=0.0.4; charset=utf-8",
@@ -52,8 +52,8 @@ pub(super) fn answer(http: &Http, request: &HeaderMap) -> Answer {
     }
 }
 
-/// OpenMetrics rewritten as Prometheus' text format 0.0.4: there a counter's name ends in `_total` in the comments as well, an
-/// info is a gauge, and there is no end mark.
+/// Rewrites OpenMetrics as Prometheus' text format 0.0.4. There a counter's name ends in `_total` in the comments too, an info
+/// is a gauge, and there is no `# EOF`.
 fn as_prometheus_text(openmetrics: &str) -> String {
     let mut text = String::with_capacity(openmetrics.len() + openmetrics.len() / 16);
     for line in openmetrics.lines().filter(|line| *line != "# EOF") {
@@ -76,7 +76,7 @@ fn as_prometheus_text(openmetrics: &str) -> String {
     text
 }
 
-/// What a scrape reads.
+/// The state that a scrape reads.
 #[derive(Debug)]
 struct Scrape {
     state: Arc<State>,
@@ -159,7 +159,7 @@ impl Scrape {
         Ok(())
     }
 
-    /// Sums the shards' histograms; bucket `i` holds up to 2^i µs.
+    /// Writes the sum of the shards' histograms. Bucket `i` counts values up to 2^i µs.
     fn encode_delivery(&self, mut metric: MetricEncoder<'_>) -> fmt::Result {
         let mut counts = [0; HISTOGRAM_BUCKETS];
         let mut sum_us = 0;

@@ -1,4 +1,4 @@
-//! The live page: one file, in the binary, that loads nothing from elsewhere.
+//! The live page: one file, part of the binary, that loads nothing from elsewhere.
 
 use bytes::Bytes;
 use hyper::header::{CACHE_CONTROL, CONTENT_SECURITY_POLICY, HeaderValue, REFERRER_POLICY};
@@ -11,12 +11,12 @@ const PAGE: &str = include_str!("../../web/index.html");
 const STYLE: &str = include_str!("../../web/live.css");
 const SCRIPT: &str = include_str!("../../web/live.js");
 
-/// Nothing but the page's own style and script, and connections to where it came from. Inline code is allowed because the
-/// page has nobody's text in it but ours; what arrives over the socket is set as text, never as markup.
+/// Allows only the page's own style and script, and connections to the gateway. Inline code is safe because the page contains no
+/// text from outside: its script sets text from the socket as text, never as markup.
 const POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; connect-src 'self'; \
                       img-src data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 
-/// The page of a gateway that carries these types.
+/// The page of a gateway with these settings.
 pub(super) fn compose(types: EventTypes, symbol_case: SymbolCase) -> Bytes {
     let page = PAGE
         .replace("<style></style>", &format!("<style>\n{STYLE}</style>"))
@@ -38,7 +38,7 @@ pub(super) fn live(page: &Bytes) -> Answer {
     let headers = page.headers_mut();
     headers.insert(CONTENT_SECURITY_POLICY, HeaderValue::from_static(POLICY));
     headers.insert(REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
-    // The page may be kept, but belongs to this version of the gateway: ask each time.
+    // A browser may cache the page but must revalidate it each time, because it belongs to this version of the gateway.
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-cache"));
     page
 }
@@ -49,7 +49,7 @@ mod tests {
     use crate::market::EventType;
 
     #[test]
-    fn the_page_has_its_style_its_script_and_what_it_has_to_know() {
+    fn the_page_has_its_style_its_script_and_its_settings() {
         let types = [EventType::Trade, EventType::News].into_iter().collect();
         let page = String::from_utf8(compose(types, SymbolCase::Exact).to_vec()).unwrap();
         for part in [

@@ -1,8 +1,7 @@
-//! Places for the HTTP connections that aren't upgraded (yet).
+//! Bounds the number of HTTP connections that aren't upgraded: each holds a place.
 //!
-//! Their number is bounded. A new connection that finds no place free gets the place of one that waits for its peer; every
-//! connection waits for its peer, because answers never wait. So neither silent peers nor refused clients that stay keep
-//! anybody out.
+//! If no place is free, a new connection gets the place of one that waits for its peer. Every connection waits only for its
+//! peer, because answers are ready at once. So neither silent peers nor refused clients that stay connected keep others out.
 
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -10,14 +9,14 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use slotmap::{SlotMap, new_key_type};
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 
-/// What a connection waits for. Connections make room in this order, and the oldest of each stage first.
+/// What a connection waits for. Connections are evicted in this order, the oldest of each stage first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Stage {
-    /// The last answer is written; the peer is to close.
+    /// For the peer's close, after its last answer.
     Ending,
-    /// The peer has not made a request.
+    /// For the peer's first request.
     Silent,
-    /// The peer was answered and may ask again.
+    /// For the peer's next request.
     Answered,
 }
 
@@ -29,12 +28,12 @@ pub(super) struct Places {
     taken: Arc<Mutex<Taken>>,
 }
 
-/// One place, free again when dropped.
+/// One place. Dropping it makes the place free.
 #[derive(Debug)]
 pub(super) struct Place {
     places: Places,
     key: Key,
-    /// Told when the place is needed for somebody else.
+    /// Notified when another connection needs the place.
     needed: Arc<Notify>,
     _permit: OwnedSemaphorePermit,
 }
@@ -50,8 +49,8 @@ impl Places {
         Arc::clone(&self.free).try_acquire_owned().ok().map(|permit| self.occupy(permit))
     }
 
-    /// Takes a place, if need be from the connection that is the next to make room. `None` never happens: the semaphore is not
-    /// closed.
+    /// Takes a place. If none is free, evicts the next connection and waits for its place. Never returns `None`, because the
+    /// semaphore is never closed.
     pub(super) async fn make_room(&self) -> Option<Place> {
         if let Some(place) = self.take() {
             return Some(place);
@@ -63,12 +62,12 @@ impl Places {
         Some(self.occupy(permit))
     }
 
-    /// How many are free.
+    /// How many places are free.
     pub(super) fn free(&self) -> usize {
         self.free.available_permits()
     }
 
-    /// How many there are.
+    /// How many places there are.
     pub(super) fn max(&self) -> usize {
         self.max
     }
@@ -79,25 +78,25 @@ impl Places {
         Place { places: self.clone(), key, needed, _permit: permit }
     }
 
-    /// Nothing panics under the lock, so it is never poisoned in earnest.
+    /// Nothing panics under the lock, so poisoning means nothing.
     fn lock(&self) -> MutexGuard<'_, Taken> {
         self.taken.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Place {
-    /// The connection is at that stage, from now on.
+    /// Notes that the connection has reached this stage.
     pub(super) fn enter(&self, stage: Stage) {
         self.places.lock().move_to(self.key, stage);
     }
 
-    /// Ends when somebody else needs the place.
+    /// Completes when another connection needs the place.
     pub(super) fn needed(&self) -> impl Future<Output = ()> + use<> {
         let needed = Arc::clone(&self.needed);
         async move { needed.notified().await }
     }
 
-    /// The places that it is one of.
+    /// All places, of which this is one.
     pub(super) fn places(&self) -> &Places {
         &self.places
     }
@@ -111,19 +110,20 @@ impl Drop for Place {
 
 new_key_type! { struct Key; }
 
-/// Who is at which stage, and since when.
+/// The connections that hold places.
 #[derive(Debug, Default)]
 struct Taken {
     connections: SlotMap<Key, Connection>,
-    /// All connections but the evicted ones, the next to go first.
+    /// All connections but the evicted ones, in the order of their eviction.
     order: BTreeSet<(Stage, u64, Key)>,
-    /// Counts changes of stage: their time, as far as it matters.
+    /// Counts changes of stage, as a logical clock.
     now: u64,
 }
 
 #[derive(Debug)]
 struct Connection {
     stage: Stage,
+    /// The time at which it reached the stage, by [`Taken::now`].
     since: u64,
     needed: Arc<Notify>,
 }
@@ -137,7 +137,7 @@ impl Taken {
         key
     }
 
-    /// An evicted connection stays evicted.
+    /// Moves a connection to another stage. An evicted one stays evicted.
     fn move_to(&mut self, key: Key, stage: Stage) {
         let Some(connection) = self.connections.get_mut(key) else { return };
         if self.order.remove(&(connection.stage, connection.since, key)) {
@@ -153,7 +153,7 @@ impl Taken {
         }
     }
 
-    /// Picks the connection that has to go, each at most once.
+    /// Evicts the next connection in the order. Each is evicted at most once.
     fn evict(&mut self) -> Option<Arc<Notify>> {
         let (.., key) = self.order.pop_first()?;
         self.connections.get(key).map(|connection| Arc::clone(&connection.needed))
@@ -164,14 +164,14 @@ impl Taken {
 mod tests {
     use super::*;
 
-    /// Which of `places` would have to go first.
+    /// The index in `places` of the next to be evicted.
     fn next_to_go(places: &[&Place]) -> Option<usize> {
         let (_, _, key) = *places.first()?.places.lock().order.first()?;
         places.iter().position(|place| place.key == key)
     }
 
     #[test]
-    fn who_ends_goes_first_then_the_silent_then_the_answered_and_of_each_the_oldest() {
+    fn ending_connections_are_evicted_first_then_silent_then_answered_ones_the_oldest_first() {
         let places = Places::new(5);
         let [a, b, c, d, e] = std::array::from_fn(|_| places.take().unwrap());
         assert!(places.take().is_none());
@@ -201,8 +201,8 @@ mod tests {
         });
         tokio::select! {
             biased;
-            () = second.needed() => panic!("the second has to go"),
-            () = third.needed() => panic!("the third has to go"),
+            () = second.needed() => panic!("the second was evicted"),
+            () = third.needed() => panic!("the third was evicted"),
             () = first.needed() => drop(first),
         }
         newcomer.await.unwrap();

@@ -1,4 +1,4 @@
-//! `/health`, `/ready` and `/stats`: what the gateway says of itself, as JSON.
+//! `/health`, `/ws/health`, `/ready` and `/stats`: the gateway's state as JSON.
 
 use hyper::http::StatusCode;
 use serde::{Serialize, Serializer};
@@ -14,7 +14,7 @@ use crate::state::State;
 #[derive(Serialize)]
 struct Health<'a> {
     status: &'static str,
-    /// The thread that has stood still.
+    /// The thread that is stuck.
     #[serde(skip_serializing_if = "Option::is_none")]
     thread: Option<String>,
     connections: u64,
@@ -26,7 +26,7 @@ struct Health<'a> {
     uptime_seconds: u64,
 }
 
-/// Liveness: 503 only if a restart would help, which is when a thread of the data path stands still.
+/// `/health`: 503 only if a restart would help, that is, if a thread of the data path is stuck.
 pub(super) fn health(state: &State) -> Answer {
     let stuck = state.stuck_thread();
     let (code, status) = match stuck {
@@ -52,7 +52,7 @@ struct HealthOfConnections {
     redis: Redis,
 }
 
-/// `total` is the fleet's, which is this gateway's as long as gateways don't know of each other.
+/// Numbers of connections. `total` equals `local`, because gateways don't know of each other.
 #[derive(Serialize)]
 struct Connections {
     total: u64,
@@ -67,7 +67,7 @@ struct Redis {
     pubsub_connected: bool,
 }
 
-/// The same liveness in three grades, with the connections by their pongs.
+/// `/ws/health`: the same state in three grades, with the connections that answer pings (`alive`) and those that don't (`dead`).
 pub(super) fn health_of_connections(state: &State) -> Answer {
     let open = state.metrics.connections_open();
     let dead = state.metrics.sum(|shard| &shard.connections_dead).min(open);
@@ -91,7 +91,7 @@ struct Ready {
     reason: Option<&'static str>,
 }
 
-/// Readiness: whether a load balancer should send clients here.
+/// `/ready`: 200 if a load balancer should send clients here.
 pub(super) fn ready(state: &State, admission: &Admission) -> Answer {
     let reason = if state.draining() {
         Some("draining")
@@ -108,7 +108,7 @@ pub(super) fn ready(state: &State, admission: &Admission) -> Answer {
     }
 }
 
-/// The first five fields are the contract's, in its order.
+/// The body of `/stats`. Names, and the order of the first five fields, are fixed.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 struct Stats<'a> {
@@ -217,12 +217,11 @@ struct Log {
     lines_lost: u64,
 }
 
-/// Statistics for people and dashboards; `/metrics` is for Prometheus.
+/// `/stats`: statistics for people and dashboards. `/metrics` is for Prometheus.
 pub(super) fn stats(http: &Http) -> Answer {
     let state = &http.state;
     let metrics = &state.metrics;
     let ingest = &metrics.ingest;
-    let last_event_ms = ingest.last_event_ms.get();
     let stats = Stats {
         active_connections: metrics.connections_open(),
         total_symbol_subscriptions: metrics.sum(|s| &s.subscriptions),
@@ -239,7 +238,7 @@ pub(super) fn stats(http: &Http) -> Answer {
             connected: state.redis_connected(),
             feed_up: state.feed_up(),
             losses: ingest.upstream_losses.get(),
-            last_event_age_ms: (last_event_ms > 0).then(|| metrics.uptime_ms().saturating_sub(last_event_ms)),
+            last_event_age_ms: metrics.last_event_age_ms(),
         },
         events: Events {
             received: ingest.events.get(),

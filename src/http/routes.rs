@@ -1,4 +1,4 @@
-//! Which request gets which answer.
+//! The table of routes: chooses the answer to a request.
 
 use hyper::Request;
 use hyper::http::{Method, StatusCode};
@@ -8,29 +8,29 @@ use super::handshake::{self, Handshake};
 use super::upgrade::{self, Accepted, Refused};
 use super::{Http, cors, metrics_text, pages, reports};
 
-/// What comes of a request.
+/// The answer to a request.
 pub(super) enum Outcome {
-    /// An answer.
+    /// To a request that is no handshake.
     Plain(Answer),
-    /// A handshake that failed: 4xx or 503.
+    /// To a handshake that is refused: 4xx or 503.
     Refused(Answer),
-    /// 101, and what the connection becomes.
+    /// To a handshake that is accepted: 101.
     Upgrade(Answer, Accepted),
 }
 
-/// Who is meant to reach a route, or a port.
+/// Whom a route or a port is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Surface {
     /// Clients and browsers.
     Public,
-    /// Those who operate the gateway: what tells of it as a whole.
+    /// Operators: routes that report on the gateway as a whole.
     Operator,
-    /// Both. The one port that there is serves every route.
+    /// Both. The gateway's only port serves every route.
     Both,
 }
 
 impl Surface {
-    /// Whether a route for these is served on a port for those.
+    /// Whether a port for `port` serves a route for `self`.
     fn is_served_on(self, port: Self) -> bool {
         self == port || self == Self::Both || port == Self::Both
     }
@@ -40,12 +40,12 @@ impl Surface {
 struct Route {
     path: &'static str,
     surface: Surface,
-    /// As `Allow` has them.
+    /// The methods, as in `Allow`.
     methods: &'static str,
     content: Content,
 }
 
-/// What a route is answered with.
+/// The content of a route's answer.
 #[derive(Clone, Copy)]
 enum Content {
     Home,
@@ -60,7 +60,7 @@ enum Content {
 const READ: &str = "GET, HEAD, OPTIONS";
 const UPGRADE: &str = "GET, OPTIONS";
 
-/// Every path.
+/// Every route.
 const ROUTES: [Route; 8] = [
     route("/", Surface::Public, READ, Content::Home),
     route("/ws", Surface::Public, UPGRADE, Content::WebSocket),
@@ -76,7 +76,7 @@ const fn route(path: &'static str, surface: Surface, methods: &'static str, cont
     Route { path, surface, methods, content }
 }
 
-/// Whether a path is one at which clients connect.
+/// Whether clients connect at this path.
 pub(super) fn is_endpoint(path: &str) -> bool {
     find(path, Surface::Public)
         .is_some_and(|route| matches!(route.content, Content::Home | Content::WebSocket))
@@ -86,7 +86,7 @@ fn find(path: &str, port: Surface) -> Option<&'static Route> {
     ROUTES.iter().find(|route| route.path == path && route.surface.is_served_on(port))
 }
 
-/// Answers a request; its body, if it has one, isn't looked at.
+/// Answers a request. Ignores its body, if it has one.
 pub(super) fn answer<B>(request: &Request<B>, http: &Http) -> Outcome {
     let Some(route) = find(request.uri().path(), http.surface) else {
         let message = "Not found; there are /, /ws, /health, /ready, /stats and /metrics";
@@ -123,7 +123,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn each_port_serves_what_is_meant_for_those_who_reach_it() {
+    fn each_port_serves_the_routes_for_its_surface() {
         let served = |port| {
             let paths = ROUTES.iter().map(|route| route.path);
             paths.filter(|path| find(path, port).is_some()).collect::<Vec<_>>()

@@ -1,4 +1,4 @@
-//! The server's side of the opening handshake (RFC 6455 section 4.2): who is let in, and the answer.
+//! The server's side of the opening handshake (RFC 6455 section 4.2): accepts or refuses it, and writes the answer.
 
 use std::net::TcpStream;
 use std::sync::Arc;
@@ -22,16 +22,16 @@ use crate::limits::RETRY_AFTER_S;
 use crate::protocol::Dialect;
 use crate::transport::Transport;
 
-/// Tells a client which gateway it has reached.
+/// The header that names the gateway (`SERVER_ID`).
 const X_SERVER_ID: HeaderName = HeaderName::from_static("x-server-id");
 
-/// A handshake to be answered 101.
+/// An accepted handshake, to be answered 101.
 pub(super) struct Accepted {
-    /// The client's place.
+    /// The client's seat.
     pub(super) seat: Seat,
     /// What the client may subscribe to.
     rights: Arc<Rights>,
-    /// `?symbols=`.
+    /// The symbols of `?symbols=`.
     pub(super) symbols: Option<Vec<String>>,
     /// The answer's header fields.
     fields: Vec<(HeaderName, HeaderValue)>,
@@ -40,11 +40,11 @@ pub(super) struct Accepted {
 /// Why a handshake is refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Refused {
-    /// 400, 405 or 426: the request is no handshake.
+    /// 400, 405 or 426: the request is no valid handshake.
     Fault(Fault),
-    /// 403.
+    /// 403: `ALLOWED_ORIGINS` doesn't allow the page's origin.
     Origin,
-    /// 503: the gateway is on its way out.
+    /// 503: the gateway drains.
     Draining,
     /// 503: all seats are taken.
     Full,
@@ -85,7 +85,7 @@ impl Refused {
     }
 }
 
-/// Decides on a handshake to that target, and takes a seat for it.
+/// Accepts a handshake to `uri` and takes a seat for it, or refuses it.
 pub(super) fn accept(handshake: Handshake<'_>, uri: &Uri, http: &Http) -> Result<Accepted, Refused> {
     if handshake.origin.is_some_and(|origin| !http.origins.allow(origin, handshake.target)) {
         return Err(Refused::Origin);
@@ -104,7 +104,7 @@ pub(super) fn accept(handshake: Handshake<'_>, uri: &Uri, http: &Http) -> Result
     if let Ok(server_id) = HeaderValue::from_str(&http.state.server_id) {
         fields.push((X_SERVER_ID, server_id));
     }
-    // Without ours among the client's, none is answered: a server must not name what wasn't offered (section 4.2.2).
+    // A server must not name a subprotocol that the client hasn't offered (section 4.2.2).
     if handshake.offers_subprotocol {
         fields.push((SEC_WEBSOCKET_PROTOCOL, HeaderValue::from_static(SUBPROTOCOL)));
     }
@@ -112,7 +112,7 @@ pub(super) fn accept(handshake: Handshake<'_>, uri: &Uri, http: &Http) -> Result
 }
 
 impl Accepted {
-    /// The client on its way to a shard: `stream` behind the answer, `early` what came behind the request.
+    /// The client, to be handed to a shard. `stream` has sent the answer; `early` are the bytes that came behind the request.
     pub(super) fn arrival(self, stream: TcpStream, early: Bytes) -> Arrival {
         let transport = Transport::Plain(mio::net::TcpStream::from_std(stream));
         let Self { seat, rights, symbols, .. } = self;
@@ -141,8 +141,8 @@ impl Accepted {
     }
 }
 
-/// The symbols of `?symbols=AAPL,GOOGL`, decoded but not judged; `None` if there are none. A `+` stays one, as symbols
-/// have it, and `%20` is a space. What isn't UTF-8 becomes U+FFFD, which no symbol has.
+/// The symbols of `?symbols=AAPL,GOOGL`, decoded but not checked; `None` if there are none. A `+` stays a `+`, because symbols
+/// may have one, and `%20` is a space. Bytes that aren't UTF-8 become U+FFFD, which no symbol may have.
 fn symbols(query: Option<&str>) -> Option<Vec<String>> {
     let lists = query?.split('&').filter_map(|pair| pair.strip_prefix("symbols="));
     let mut symbols = Vec::new();

@@ -1,4 +1,4 @@
-//! Lines on their way from the threads that log to the one that writes.
+//! The queue of log lines between the threads that log and the thread that writes.
 //!
 //! The lock is held while a line is put in or taken out, never while one is written.
 
@@ -10,11 +10,11 @@ use std::time::Duration;
 
 use crate::limits::LOG_QUEUE_BYTES;
 
-/// Lines that wait, at most [`LOG_QUEUE_BYTES`] of them, and how many found no room or could not be written.
+/// At most [`LOG_QUEUE_BYTES`] of lines, and the number of lost ones: those without room and those that could not be written.
 #[derive(Debug)]
 pub(super) struct Queue {
     pending: Mutex<Pending>,
-    /// Told when a line comes and when one is done with.
+    /// Notified when a line is put in, and when one has been written or lost.
     changed: Condvar,
     lost: AtomicU64,
 }
@@ -35,7 +35,7 @@ impl Queue {
         Self { pending: Mutex::new(pending), changed: Condvar::new(), lost: AtomicU64::new(0) }
     }
 
-    /// Leaves a line to be written; without room for it, it is lost.
+    /// Queues a line. It is lost if there is no room.
     pub(super) fn push(&self, line: &[u8]) {
         let mut pending = self.lock();
         if pending.bytes + line.len() > LOG_QUEUE_BYTES {
@@ -49,7 +49,7 @@ impl Queue {
         self.changed.notify_all();
     }
 
-    /// Lines lost so far.
+    /// How many lines have been lost.
     pub(super) fn lost(&self) -> u64 {
         self.lost.load(Ordering::Relaxed)
     }
@@ -60,7 +60,8 @@ impl Queue {
         let _ = self.changed.wait_timeout_while(self.lock(), timeout, unfinished);
     }
 
-    /// Writes lines to `sink` for ever. Once all are written after some were lost, `report_lost` gets the number of these.
+    /// Writes lines to `sink` for ever. When some were lost and the queue is empty again, calls `report_lost` with the number
+    /// of lines lost since its last call.
     pub(super) fn write_lines(&self, mut sink: impl Write, report_lost: impl Fn(u64)) {
         let mut reported = 0;
         loop {
@@ -78,7 +79,7 @@ impl Queue {
         }
     }
 
-    /// The next line; waits for one.
+    /// Waits for the next line and takes it.
     fn take(&self) -> Box<[u8]> {
         let mut pending = self.lock();
         loop {
@@ -91,7 +92,7 @@ impl Queue {
         }
     }
 
-    /// The line that was taken is done with. Returns whether it was the last.
+    /// Notes that the line taken is written or lost. Returns whether the queue is empty.
     fn finish_line(&self) -> bool {
         let mut pending = self.lock();
         pending.writing = false;
@@ -105,7 +106,7 @@ impl Queue {
         self.lost.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// Nothing panics under the lock, so it is never poisoned in earnest.
+    /// Nothing panics under the lock, so poisoning means nothing.
     fn lock(&self) -> MutexGuard<'_, Pending> {
         self.pending.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -147,7 +148,7 @@ mod tests {
         written: mpsc::Receiver<String>,
     }
 
-    /// A queue whose thread writes only what the test permits, and logs what was lost in the queue itself.
+    /// A queue whose thread writes only the lines that the test permits, and logs the number of lost ones to the same queue.
     fn fixture() -> Fixture {
         let queue: &'static Queue = Box::leak(Box::new(Queue::new()));
         let (permit, permissions) = mpsc::channel();
@@ -170,7 +171,7 @@ mod tests {
     }
 
     #[test]
-    fn a_sink_that_takes_nothing_costs_lines_and_bounded_memory_and_no_time() {
+    fn a_sink_that_blocks_costs_lines_and_bounded_memory_but_no_time() {
         let Fixture { queue, permit, written } = fixture();
         let line = [b'x'; 1024];
         let room = LOG_QUEUE_BYTES / line.len();
@@ -178,14 +179,14 @@ mod tests {
         for _ in 0..pushed {
             queue.push(&line);
         }
-        // One more may be in the hands of the thread that writes.
+        // The thread that writes may have taken one more.
         let kept = pushed - queue.lost();
         assert!((room as u64..=room as u64 + 1).contains(&kept), "{kept}");
         assert!(queue.lock().bytes <= LOG_QUEUE_BYTES);
         queue.wait_until_written(Duration::ZERO);
         assert_eq!(written.try_recv(), Err(mpsc::TryRecvError::Empty), "the wait was given up");
 
-        // All of the others come once they are taken, then the number of those that are missing.
+        // Once the sink takes lines, all the kept ones come, then the number of lost ones.
         for _ in 0..=kept {
             permit.send(Ok(())).unwrap();
         }

@@ -1,15 +1,15 @@
-//! Standard error as the log's thread writes to it.
+//! Standard error, as the log's thread writes to it.
 
 use std::io::{self, Write};
 
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::Errno;
 
-/// Standard error without the lock of `std::io::stderr`: while nobody reads, the log's thread stays in `write(2)`, and
-/// whoever else writes to standard error must not have to wait for it.
+/// Standard error without the lock of `std::io::stderr`. While standard error isn't read, the log's thread blocks in
+/// `write(2)`, and other threads that write to standard error must not wait for that.
 #[derive(Debug, Default)]
 pub(super) struct StandardError {
-    /// Whether a line was cut short by an error, so that the next one needs a line break before it.
+    /// Whether an error cut a line short. The next line then needs a line break before it.
     torn: bool,
 }
 

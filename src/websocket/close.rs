@@ -1,9 +1,9 @@
-//! How connections end, and the frames that aren't messages: close, ping, pong.
+//! Close codes, and writing control frames: close, ping, pong.
 
-/// The close codes that the gateway sends (RFC 6455 section 7.4.1), and with them what a client should make of it.
+/// The close codes that the gateway sends (RFC 6455 section 7.4.1), and how a client should react to each.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum CloseCode {
-    /// The answer to the client's own close, which repeats its code; 1000 if it sent none. Whether to reconnect is its choice.
+    /// The answer to the client's close: the client's own code, or 1000 if it sent none. Reconnecting is up to the client.
     Echo(u16),
     /// 1001: the peer did not answer pings. Reconnect with back-off.
     GoingAway,
@@ -11,18 +11,18 @@ pub enum CloseCode {
     Protocol,
     /// 1007: text that is not UTF-8. Reconnecting unchanged is useless.
     InvalidData,
-    /// 1008: a rule was broken again and again. Reconnecting unchanged is useless.
+    /// 1008: the client broke a rule again and again. Reconnecting unchanged is useless.
     Policy,
     /// 1009: a message longer than `MAX_MESSAGE_SIZE`. Reconnecting unchanged is useless.
     TooLarge,
     /// 1012: the gateway restarts or drains. The status before it says when to reconnect.
     ServiceRestart,
-    /// 1013: the client is too slow, or the gateway overloaded. Reconnect with back-off.
+    /// 1013: the client is too slow, or the gateway is overloaded. Reconnect with back-off.
     TryAgainLater,
 }
 
 impl CloseCode {
-    /// The answer to a close with this code, which has been checked to be one that may be sent.
+    /// The answer to a client's close with this code. The reader has checked that the code may be sent.
     pub fn echo(code: Option<u16>) -> Self {
         Self::Echo(code.unwrap_or(1000))
     }
@@ -50,7 +50,7 @@ const PONG: u8 = 0xa;
 /// The longest payload of a control frame (RFC 6455 section 5.5).
 const PAYLOAD_BYTES_MAX: usize = 125;
 
-/// A close frame; a reason that doesn't fit is cut.
+/// A close frame. A reason that doesn't fit is cut short.
 pub fn close_frame(code: CloseCode, reason: &str) -> Vec<u8> {
     let reason = &reason[..reason.floor_char_boundary(PAYLOAD_BYTES_MAX - 2)];
     let mut payload = code.number().to_be_bytes().to_vec();

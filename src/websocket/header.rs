@@ -1,6 +1,6 @@
-//! Complete text frames of the server, header and payload, as they go over the wire (RFC 6455 section 5.2).
+//! Writes a server's text frames, header and payload (RFC 6455 section 5.2).
 //!
-//! A server's frames carry no mask (section 5.1), so one frame's bytes are the same for every client.
+//! A server's frames carry no mask (section 5.1), so a frame's bytes are the same for every client.
 
 /// FIN and opcode 1 (text): the first byte of every frame built here.
 const FIN_TEXT: u8 = 0x81;
@@ -13,7 +13,7 @@ pub fn text(payload: &[u8]) -> Vec<u8> {
     out
 }
 
-/// The payload of a complete frame as it is built here.
+/// The payload of a frame that this module has written.
 pub fn payload(frame: &[u8]) -> &[u8] {
     let header_bytes = match frame.get(1) {
         Some(126) => 4,

@@ -1,12 +1,12 @@
-//! The WebSocket frame reader: bytes in, messages out (RFC 6455 section 5). Pure.
+//! The WebSocket frame reader: turns a client's bytes into messages (RFC 6455 section 5). Pure.
 //!
-//! All connections of a shard share one scratch buffer, so what a read brings is taken apart where it lies: a whole,
-//! unfragmented frame is unmasked in place and handed out as a slice, with no copy and no allocation. Only what is cut
-//! off at the end of a read, or comes in fragments, is kept, in a box that goes away with the message. It grows
-//! with bytes received, never with a length announced.
+//! All connections of a shard share one read buffer, so the reader parses input where it lies. A whole, unfragmented
+//! frame is unmasked in place and handed out as a slice, without a copy or an allocation. Only a frame that is cut off at
+//! the end of a read, or a message that comes in fragments, is kept, in a box that is freed with the message. The box
+//! grows with the bytes received, never with a length that a header announces.
 //!
-//! Frame headers are parsed by tungstenite, and the whole is held to tungstenite by the fuzz target `frame_reader` and to
-//! the Autobahn suite by `tests/autobahn/run`.
+//! tungstenite parses the frame headers. The fuzz target `frame_reader` compares the whole reader with tungstenite, and
+//! `tests/autobahn/run` runs the Autobahn suite against it.
 
 use std::io::Cursor;
 
@@ -29,7 +29,7 @@ const HEADER_BYTES_MAX: usize = 14;
 /// The longest payload of a control frame (RFC 6455 section 5.5).
 const CONTROL_BYTES_MAX: u64 = 125;
 
-/// Where one connection's input stands. While nothing is cut off it is a null pointer.
+/// The state of one connection's input: a null pointer while no message is incomplete.
 #[derive(Debug, Default)]
 pub struct Reader {
     partial: Option<Box<Partial>>,
@@ -44,27 +44,27 @@ pub enum Incoming<'a> {
     Text(&'a str),
     /// A binary message.
     Binary(&'a [u8]),
-    /// A ping and what its pong has to repeat.
+    /// A ping and its payload, which the pong has to repeat.
     Ping(&'a [u8]),
-    /// A pong.
+    /// A pong and its payload.
     Pong(&'a [u8]),
-    /// The peer closes: code and reason, if it gave them.
+    /// A close frame: code and reason, if it has them.
     Close(Option<(u16, &'a str)>),
 }
 
-/// What [`Reader::next`] made of the front of the input.
+/// The result of [`Reader::next`].
 #[derive(Debug, PartialEq, Eq)]
 pub struct Step<'a> {
-    /// How many bytes of the input are done with.
+    /// How many bytes of the input were read.
     pub consumed: usize,
-    /// What they completed, if anything.
+    /// The message or control frame that they completed, if any.
     pub message: Option<Incoming<'a>>,
 }
 
-/// Why the input is not WebSocket, or more than is allowed. Nothing can be read after it.
+/// Why the input can't be read. Nothing can be read after it.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum ReadError {
-    /// A frame against RFC 6455.
+    /// A frame that breaks RFC 6455.
     #[error("protocol error: {0}")]
     Protocol(&'static str),
     /// A text message or close reason that is not UTF-8.
@@ -73,7 +73,7 @@ pub enum ReadError {
     /// A message longer than `MAX_MESSAGE_SIZE`.
     #[error("message of at least {bytes} bytes exceeds the maximum of {max_bytes} bytes")]
     TooLarge {
-        /// What has been announced so far.
+        /// The message's length, as far as its headers have announced it.
         bytes: u64,
         /// The limit.
         max_bytes: usize,
@@ -116,30 +116,30 @@ impl Kind {
     }
 }
 
-/// What has been received of something that is not complete.
+/// The received part of an incomplete header, frame or message.
 #[derive(Debug, Default)]
 struct Partial {
-    /// The beginning of a header.
+    /// The beginning of an incomplete header.
     header: [u8; HEADER_BYTES_MAX],
     header_bytes: usize,
-    /// The frame whose payload is being received, and how much of it has been.
+    /// The frame whose payload is incomplete, and how many bytes of that have been received.
     frame: Option<(Frame, u64)>,
     /// Payload of the control frame being received, or of the last one.
     control: Vec<u8>,
-    /// Whether the message under way is text; `None` if none is.
+    /// Whether the incomplete message is text; `None` if there is none.
     is_text: Option<bool>,
-    /// Payload of the message under way.
+    /// Payload of the incomplete message.
     data: Vec<u8>,
-    /// How much of a text's `data` is known to be UTF-8.
+    /// How many bytes of a text's `data` are known to be UTF-8.
     valid_bytes: usize,
 }
 
 impl Reader {
-    /// Takes the next message off the front of `input`. The caller goes on with what isn't consumed, and calls
-    /// [`Reader::release_buffer`] once all is. `input` is changed: its payload is unmasked in place.
+    /// Reads the next message from the front of `input`. The caller calls again with the bytes that weren't consumed, and
+    /// calls [`Reader::release_buffer`] once there are none. Changes `input`: payload is unmasked in place.
     ///
     /// # Errors
-    /// See [`ReadError`]; the connection has to be closed.
+    /// See [`ReadError`]. The caller has to close the connection.
     pub fn next<'a>(&'a mut self, input: &'a mut [u8], max_bytes: usize) -> Result<Step<'a>, ReadError> {
         self.release_buffer();
         if self.partial.is_none() {
@@ -161,14 +161,14 @@ impl Reader {
         }
     }
 
-    /// Gives the memory of a message that has been handed out back.
+    /// Frees the memory of a message that has been handed out.
     pub fn release_buffer(&mut self) {
         if self.partial.as_ref().is_some_and(|partial| partial.is_idle()) {
             self.partial = None;
         }
     }
 
-    /// How much payload is kept.
+    /// How many bytes of payload are kept.
     #[cfg(any(test, fuzzing))]
     fn held_bytes(&self) -> usize {
         self.partial.as_ref().map_or(0, |partial| partial.data.len() + partial.control.len())
@@ -176,7 +176,7 @@ impl Reader {
 }
 
 impl Partial {
-    /// Whether nothing is under way: what is still in here has been handed out.
+    /// Whether nothing is incomplete: the payload still in here has been handed out.
     fn is_idle(&self) -> bool {
         self.is_text.is_none() && self.frame.is_none() && self.header_bytes == 0
     }
@@ -218,7 +218,7 @@ impl Partial {
         Ok(Step { consumed, message: Some(self.finish()?) })
     }
 
-    /// Completes the header begun with bytes of `input`.
+    /// Completes the incomplete header with bytes of `input`; `None` if they don't suffice.
     fn read_header(&mut self, input: &[u8], consumed: &mut usize) -> Result<Option<Frame>, ReadError> {
         let had = self.header_bytes;
         let more = input.len().min(HEADER_BYTES_MAX - had);
@@ -233,14 +233,14 @@ impl Partial {
         Ok(Some(frame))
     }
 
-    /// Adds payload to the message under way; bad UTF-8 is found with its first byte.
+    /// Adds payload to the incomplete message. The first byte that can't be UTF-8 is an error.
     fn extend(&mut self, kind: Kind, payload: &[u8]) -> Result<(), ReadError> {
         let is_text = *self.is_text.get_or_insert(kind == Kind::Text);
         self.data.extend_from_slice(payload);
         if is_text {
             match std::str::from_utf8(&self.data[self.valid_bytes..]) {
                 Ok(_) => self.valid_bytes = self.data.len(),
-                // A character cut off at the end is not bad yet.
+                // The last character is cut off; the next payload may complete it.
                 Err(error) if error.error_len().is_none() => self.valid_bytes += error.valid_up_to(),
                 Err(_) => return Err(ReadError::Utf8),
             }
@@ -257,7 +257,7 @@ impl Partial {
 }
 
 impl Frame {
-    /// The rules that a header is held to. `under_way`: bytes of the fragmented message that has begun.
+    /// Checks a header. `under_way` is the number of bytes received of a fragmented message, if one has begun.
     fn check(&self, under_way: Option<u64>, max_bytes: usize) -> Result<(), ReadError> {
         if self.kind.is_control() {
             return match (self.is_final, self.payload_bytes) {
@@ -280,7 +280,7 @@ impl Frame {
         Ok(())
     }
 
-    /// A frame that is whole, with its payload.
+    /// The message of a complete frame.
     fn incoming<'a>(&self, payload: &'a [u8]) -> Result<Incoming<'a>, ReadError> {
         Ok(match self.kind {
             Kind::Text => Incoming::Text(std::str::from_utf8(payload).map_err(|_| ReadError::Utf8)?),
@@ -292,7 +292,7 @@ impl Frame {
     }
 }
 
-/// RFC 6455 section 7.4: which codes may be on the wire.
+/// Reads a close frame's payload, and checks that its code may be sent (RFC 6455 section 7.4).
 fn close_reason(payload: &[u8]) -> Result<Option<(u16, &str)>, ReadError> {
     match payload {
         [] => Ok(None),
@@ -307,13 +307,13 @@ fn close_reason(payload: &[u8]) -> Result<Option<(u16, &str)>, ReadError> {
     }
 }
 
-/// The header at the front of `input` and its length; `None` if it is not whole. A payload length in more bytes than it
-/// needs is taken, as by tungstenite: RFC 6455 forbids clients to send it but has servers do nothing about it.
+/// The header at the front of `input` and its length; `None` if it is incomplete. A payload length in more bytes than it
+/// needs is accepted, as tungstenite does: RFC 6455 forbids clients to send it, but asks nothing of servers.
 fn parse_header(input: &[u8]) -> Result<Option<(Frame, usize)>, ReadError> {
     let mut cursor = Cursor::new(input);
     let parsed = FrameHeader::parse(&mut cursor).map_err(|_| ReadError::Protocol("unknown opcode"))?;
     let Some((header, payload_bytes)) = parsed else { return Ok(None) };
-    // No extension is negotiated. One that is (compression) would claim RSV1 here.
+    // No extension is negotiated, so none gives these bits a meaning.
     if header.rsv1 || header.rsv2 || header.rsv3 {
         return Err(ReadError::Protocol("reserved bits set"));
     }
@@ -336,7 +336,7 @@ fn parse_header(input: &[u8]) -> Result<Option<(Frame, usize)>, ReadError> {
     Ok(Some((frame, cursor.position() as usize)))
 }
 
-/// XORs `payload` with the mask, of which `offset` bytes have been used (RFC 6455 section 5.3); a word at a time.
+/// XORs `payload` with the mask (RFC 6455 section 5.3), 8 bytes at a time. `offset` bytes of the frame's payload came before.
 fn unmask(payload: &mut [u8], mut mask: [u8; 4], offset: u64) {
     mask.rotate_left((offset % 4) as usize);
     let [a, b, c, d] = mask;

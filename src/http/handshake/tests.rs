@@ -42,7 +42,7 @@ fn a_browsers_handshake_is_good() {
 }
 
 #[test]
-fn each_broken_rule_is_refused_as_itself() {
+fn each_broken_rule_has_its_status() {
     let status = |request: &Request<()>| match key(request).unwrap_err() {
         Fault::Method => 405,
         Fault::NotWebSocket => 426,
@@ -85,12 +85,12 @@ fn parts(handshake: Handshake<'_>, uri: &Uri, length: usize) -> Parts {
     (key.to_owned(), origin.map(str::to_owned), goes_to, offers_subprotocol, uri.to_string(), length)
 }
 
-/// What [`recognise`] makes of a request.
+/// The handshake that [`recognise`] finds in a request.
 fn recognised(bytes: &[u8]) -> Option<Parts> {
     recognise(bytes, parts)
 }
 
-/// The same by another way: tungstenite parses, and the rules are applied to what it has put together.
+/// The same in another way: tungstenite parses the bytes, and [`Handshake::of`] checks its request.
 fn expected(bytes: &[u8]) -> Option<Parts> {
     let (length, request) = server::Request::try_parse(bytes).ok()??;
     let handshake = Handshake::of(&request).ok()?;
@@ -105,7 +105,7 @@ fn expected(bytes: &[u8]) -> Option<Parts> {
     plain.then(|| parts(handshake, request.uri(), length))
 }
 
-/// Lines of which requests are put together: what a handshake needs comes often, what spoils it now and then.
+/// Header lines for requests: often one that a handshake needs, sometimes one that makes it invalid.
 fn line() -> impl Strategy<Value = &'static str> {
     prop::sample::select(vec![
         "Host: h",
@@ -178,14 +178,14 @@ fn request_bytes() -> impl Strategy<Value = Vec<u8>> {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(2_000))]
 
-    /// Plain handshakes are recognised, all of them and nothing else; and tungstenite's server takes them.
+    /// All plain handshakes are recognised and nothing else, and tungstenite's server accepts them.
     #[test]
     fn what_is_recognised_is_what_tungstenite_accepts(bytes in request_bytes()) {
         let recognised = recognised(&bytes);
         prop_assert_eq!(&recognised, &expected(&bytes));
         if let Some((key, ..)) = recognised {
             let (_, request) = server::Request::try_parse(&bytes).unwrap().unwrap();
-            // The last digit of 16 bytes has two bits only; RFC 4648 section 3.5 leaves it open whether to mind the rest.
+            // The last digit of 16 bytes carries only two bits; RFC 4648 section 3.5 doesn't say whether the others must be zero.
             let is_canonical = b"AQgw".contains(&key.as_bytes()[21]);
             // Tabs may stand in a list as blanks do (RFC 9110 section 5.6.1); tungstenite takes them for part of a word.
             let has_tab = request.headers()[CONNECTION].as_bytes().contains(&b'\t');
@@ -206,7 +206,7 @@ proptest! {
 }
 
 #[test]
-fn requests_of_browsers_and_libraries_are_plain() {
+fn handshakes_of_browsers_and_libraries_are_plain() {
     for more in [
         "",
         "Origin: http://h\r\nSec-WebSocket-Extensions: permessage-deflate; client_max_window_bits\r\nCache-Control: no-cache\r\n",
@@ -224,7 +224,7 @@ fn requests_of_browsers_and_libraries_are_plain() {
 }
 
 #[test]
-fn a_request_with_many_fields_is_left() {
+fn a_request_with_many_fields_is_not_plain() {
     let request = |fields| {
         let more = "X: y\r\n".repeat(fields);
         format!(

@@ -1,4 +1,4 @@
-//! The metrics: names, help, and where the values are.
+//! The table of metrics: their names, their help and the sources of their values.
 
 use prometheus_client::metrics::MetricType;
 
@@ -6,14 +6,14 @@ use super::{Scrape, seconds};
 use crate::logging;
 use crate::metrics::{ControlMetrics, IngestMetrics, ShardMetrics};
 
-/// One metric: its name (a counter's without `_total`), its help, and where its value is.
+/// One metric. The name of a counter is without `_total`.
 pub(super) struct Family {
     pub(super) name: &'static str,
     pub(super) help: &'static str,
     pub(super) source: Source,
 }
 
-/// Where a metric's value is, and so its type and labels.
+/// The source of a metric's value. It also decides the metric's type and labels.
 pub(super) enum Source {
     /// A counter of every shard, labelled `shard`.
     ShardCounter(fn(&ShardMetrics) -> u64),
@@ -27,7 +27,7 @@ pub(super) enum Source {
     Control(fn(&ControlMetrics) -> u64),
     /// A counter of the log.
     Log(fn() -> u64),
-    /// A gauge of the process; `None` while there is nothing to tell.
+    /// A gauge of the process; `None` while it has no value.
     Process(fn(&Scrape) -> Option<f64>),
     /// Rejected events, labelled `reason`.
     Rejected,
@@ -37,7 +37,7 @@ pub(super) enum Source {
     TickAge,
     /// The histogram of all shards.
     Delivery,
-    /// 1, labelled with what the process is.
+    /// 1, labelled `version` and `server_id`.
     Build,
 }
 
@@ -52,18 +52,14 @@ const fn family(name: &'static str, help: &'static str, source: Source) -> Famil
 
 /// All metrics.
 pub(super) const FAMILIES: &[Family] = &[
-    family("ws_build", "What this process is, as labels", Build),
+    family("ws_build", "The process' version and server id, as labels", Build),
     family("ws_uptime_seconds", "Time since the gateway was built", Process(|s| Some(seconds(s.now_ms())))),
     family(
         "ws_upstream_up",
-        "1 while the upstream subscription lives",
+        "1 while the upstream subscription is active",
         Process(|s| Some(flag(s.state.feed_up()))),
     ),
-    family(
-        "ws_draining",
-        "1 once the gateway is on its way out",
-        Process(|s| Some(flag(s.state.draining()))),
-    ),
+    family("ws_draining", "1 once the gateway drains", Process(|s| Some(flag(s.state.draining())))),
     family("ws_connections_max", "MAX_CONNECTIONS", Process(|s| Some(s.admission.max() as f64))),
     family(
         "ws_seats_taken",
@@ -99,7 +95,7 @@ pub(super) const FAMILIES: &[Family] = &[
     family("ws_pongs", "Pongs that answered a ping", ShardCounter(|s| s.pongs.get())),
     family(
         "ws_pong_seconds",
-        "From a ping to its pong, all pongs together",
+        "Time from a ping to its pong, summed over all pongs",
         ShardSeconds(|s| s.pong_rtt_us_sum.get()),
     ),
     family(
@@ -113,7 +109,7 @@ pub(super) const FAMILIES: &[Family] = &[
         "Topics that clients of the shard want, by symbol or by pattern, and the patterns",
         ShardGauge(|s| s.topics.get()),
     ),
-    // What goes over their sockets.
+    // Their sockets.
     family(
         "ws_messages_sent",
         "Events, replies and status written completely",
@@ -155,18 +151,26 @@ pub(super) const FAMILIES: &[Family] = &[
         "Bytes of batches that outboxes keep alive",
         ShardGauge(|s| s.backlog_bytes.get()),
     ),
-    family("ws_delivery_seconds", "From an event's arrival to its being written", Delivery),
+    family("ws_delivery_seconds", "Time from an event's arrival until it is written to sockets", Delivery),
     // Upstream.
     family("ws_events_received", "Events that came in", Ingest(|i| i.events.get())),
     family("ws_event_bytes", "Bytes of payloads that came in", Ingest(|i| i.event_bytes.get())),
-    family("ws_events_unwanted", "Events of topics that nobody wants", Ingest(|i| i.events_unwanted.get())),
-    family("ws_events_framed", "Events checked, framed and handed on", Ingest(|i| i.events_framed.get())),
+    family(
+        "ws_events_unwanted",
+        "Events of topics that no client wants",
+        Ingest(|i| i.events_unwanted.get()),
+    ),
+    family(
+        "ws_events_framed",
+        "Events checked, framed and handed to shards",
+        Ingest(|i| i.events_framed.get()),
+    ),
     family("ws_events_duplicate", "Repeats of a seq, dropped", Ingest(|i| i.events_duplicate.get())),
-    family("ws_upstream_gaps", "Times the seq of a wanted topic jumped", Ingest(|i| i.gaps.get())),
-    family("ws_events_missing", "Events that these jumps left out", Ingest(|i| i.events_missing.get())),
+    family("ws_upstream_gaps", "Gaps in the seq of wanted topics", Ingest(|i| i.gaps.get())),
+    family("ws_events_missing", "Events missing in these gaps", Ingest(|i| i.events_missing.get())),
     family(
         "ws_topics_recovered",
-        "Topics that clients resumed and got all of",
+        "Topics that clients resumed without a loss",
         Ingest(|i| i.topics_recovered.get()),
     ),
     family(
@@ -200,7 +204,7 @@ pub(super) const FAMILIES: &[Family] = &[
     family("ws_upstream_connects", "Attempts to reach the upstream", Control(|c| c.upstream_connects.get())),
     family(
         "ws_upstream_connect_failures",
-        "Attempts that failed",
+        "Attempts to reach the upstream that failed",
         Control(|c| c.upstream_connect_failures.get()),
     ),
     // Control side.
@@ -210,24 +214,24 @@ pub(super) const FAMILIES: &[Family] = &[
     family("ws_upgrades_refused", "WebSocket handshakes refused", Control(|c| c.upgrades_refused.get())),
     family(
         "ws_http_requests",
-        "Requests answered that were no handshake",
+        "HTTP requests answered, other than handshakes",
         Control(|c| c.http_requests.get()),
     ),
     family(
         "ws_http_evicted",
-        "HTTP connections closed while they waited for their peer, to make room for newer ones",
+        "HTTP connections closed because newer ones needed their place",
         Control(|c| c.http_evicted.get()),
     ),
     family(
         "ws_log_lines_lost",
-        "Log lines that nobody read or that could not be written",
+        "Log lines lost because standard error was not read or could not be written",
         Log(logging::lines_lost),
     ),
     family("ws_tick_age_seconds", "Time since a thread's loop last turned", TickAge),
 ];
 
 impl Source {
-    /// How the metric is exposed.
+    /// The metric's type in the exposition.
     pub(super) fn metric_type(&self) -> MetricType {
         match self {
             ShardCounter(_) | ShardSeconds(_) | Ingest(_) | Control(_) | Log(_) | Rejected | AcceptErrors => {

@@ -1,16 +1,17 @@
-//! The same bytes into [`Reader`] and into tungstenite: the same messages in the same order, then either both go on or
-//! both have failed. Shared by the property tests and the fuzz target `frame_reader`.
+//! Compares [`Reader`] with tungstenite: from the same bytes both must read the same messages in the same order, and
+//! then both must go on or both must fail. The property tests and the fuzz target `frame_reader` share it.
 //!
-//! Three differences are meant:
+//! Three differences are intended:
 //!
-//! * **Ours fails earlier.** It judges a header as soon as it is there (masking, reserved bits, the length of control frames
-//!   and of the whole message) and text as far as it has come; tungstenite judges a frame once it is whole. So where
-//!   ours has failed and tungstenite waits for the rest of a frame, it is given that rest, and must fail then.
-//! * **A close code that may not be sent** fails the connection with ours. tungstenite hands out a close with code 1002
-//!   and a reason of its own instead.
-//! * **Code 1014** (bad gateway, registered with IANA after the RFC) is one of those for tungstenite, but not for us.
+//! * **Ours fails earlier.** It checks a header as soon as that is complete (mask, reserved bits, the length of control
+//!   frames and of the whole message), and text as it is received; tungstenite checks a frame once that is complete. So
+//!   where ours has failed and tungstenite waits for the rest of a frame, it is given that rest, and must then fail.
+//! * **A close code that may not be sent** is an error with ours. tungstenite hands out a close with code 1002 and a
+//!   reason of its own instead.
+//! * **Code 1014** (bad gateway, registered with IANA after the RFC) may not be sent according to tungstenite. Ours
+//!   accepts it.
 //!
-//! Which of several mistakes in one frame is named first is not compared.
+//! If a frame breaks several rules, the two may report different ones.
 
 use std::io::{self, Cursor, ErrorKind, Read, Write};
 
@@ -20,7 +21,7 @@ use tokio_tungstenite::tungstenite::protocol::{Message as TheirMessage, Role, We
 
 use super::{CONTROL_BYTES_MAX, Incoming, ReadError, Reader};
 
-/// A message with memory of its own.
+/// An [`Incoming`] that owns its payload.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Message {
     /// See [`Incoming::Text`].
@@ -47,10 +48,10 @@ impl From<Incoming<'_>> for Message {
     }
 }
 
-/// What a stream has brought, and whether it failed after that. It ends with its first close frame.
+/// The messages of a stream, and whether it failed after them. It ends with its first close frame.
 pub type Outcome<E> = (Vec<Message>, Result<(), E>);
 
-/// What ours makes of a stream that comes in chunks of these sizes, and then the rest in one.
+/// Reads a stream with [`Reader`], in chunks of these sizes and then the rest in one.
 pub fn ours(stream: &[u8], chunks: &[usize], max_bytes: usize) -> Outcome<ReadError> {
     let mut reader = Reader::default();
     let mut messages = Vec::new();
@@ -80,11 +81,11 @@ pub fn ours(stream: &[u8], chunks: &[usize], max_bytes: usize) -> Outcome<ReadEr
     (messages, Ok(()))
 }
 
-/// What tungstenite makes of it.
+/// Reads a stream with tungstenite.
 pub fn theirs(stream: &[u8], max_bytes: usize) -> Outcome<Error> {
     let mut config = WebSocketConfig::default();
     config.max_message_size = Some(max_bytes);
-    // To us the limit is one of messages; control frames have their own.
+    // Our limit is for messages; control frames have their own.
     config.max_frame_size = Some(max_bytes.max(CONTROL_BYTES_MAX as usize));
     config.accept_unmasked_frames = false;
     // It is allocated and zero-filled for every stream; the default is 128 KiB.
@@ -103,7 +104,7 @@ pub fn theirs(stream: &[u8], max_bytes: usize) -> Outcome<Error> {
     }
 }
 
-/// Compares the two, and the stream in chunks with the stream as a whole.
+/// Compares both readers, and ours reading in chunks with ours reading the whole stream at once.
 ///
 /// # Panics
 /// When they disagree other than as described above.
@@ -132,13 +133,13 @@ pub fn compare(stream: &[u8], chunks: &[usize], max_bytes: usize) {
     }
 }
 
-/// Where tungstenite has put a close of its own in the place of one with a bad code; or the peer has sent just that.
+/// The index of a close that tungstenite may have put in place of one with a bad code.
 fn bad_code_replaced(their_messages: &[Message]) -> Option<usize> {
     let replaced = Message::Close(Some((1002, "Protocol violation".to_owned())));
     their_messages.iter().position(|message| *message == replaced)
 }
 
-/// How much of the last frame's payload is not there yet.
+/// How many bytes of the last frame's payload are missing.
 fn missing_bytes(mut stream: &[u8]) -> usize {
     loop {
         let mut cursor = Cursor::new(stream);
@@ -164,7 +165,7 @@ fn message_of(message: TheirMessage) -> Message {
     }
 }
 
-/// A stream that has nothing more to read at its end, for now, and forgets what is written.
+/// A stream that blocks at its end, and drops all that is written to it.
 struct Memory<'a>(Cursor<&'a [u8]>);
 
 impl Read for Memory<'_> {

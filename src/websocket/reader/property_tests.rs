@@ -1,4 +1,4 @@
-//! Streams of frames, right and wrong, in chunks of any size, held to tungstenite.
+//! Streams of valid and invalid frames, in chunks of any size, compared with tungstenite.
 
 use proptest::prelude::*;
 use proptest::sample::Index;
@@ -20,7 +20,7 @@ struct Sent {
     mask: [u8; 4],
 }
 
-/// What is done to a stream of valid frames.
+/// A change that may make a stream of valid frames invalid.
 #[derive(Debug, Clone)]
 enum Damage {
     Flip(Index, u8),
@@ -124,7 +124,7 @@ impl Sent {
         out.extend(payload.iter().zip(self.mask.iter().cycle()).map(|(byte, mask)| byte ^ mask));
     }
 
-    /// What a reader makes of it: the pings between the fragments, then the message.
+    /// The messages that a reader must find: the pings between the fragments, then the message.
     fn messages(&self) -> Vec<Message> {
         let mut messages = match (&self.message, &self.ping) {
             (Message::Text(_) | Message::Binary(_), Some(ping)) => {

@@ -1,4 +1,4 @@
-//! The rules one by one. What they add up to is in [`super::property_tests`].
+//! The reader's rules one by one. [`super::property_tests`] tests them together.
 
 use super::*;
 
@@ -87,7 +87,7 @@ fn the_frames_of_rfc_6455_section_5_7_are_read() {
 }
 
 #[test]
-fn what_is_cut_off_is_kept_only_as_long_as_needed() {
+fn a_cut_off_frame_is_kept_only_until_it_is_complete() {
     let mut input = frame(FIN | TEXT, b"hello");
     let (head, tail) = input.split_at_mut(8);
     let mut reader = Reader::default();
@@ -101,7 +101,7 @@ fn what_is_cut_off_is_kept_only_as_long_as_needed() {
 }
 
 #[test]
-fn a_message_is_let_go_with_the_next_one_at_the_latest() {
+fn the_next_read_frees_the_last_message() {
     let mut input = [frame(TEXT, b"a"), frame(FIN | CONTINUATION, b"b"), frame(FIN | TEXT, b"c")].concat();
     let mut reader = Reader::default();
     assert_eq!(reader.next(&mut input, MAX_BYTES), Ok(Step { consumed: 7, message: None }));
@@ -113,7 +113,7 @@ fn a_message_is_let_go_with_the_next_one_at_the_latest() {
 }
 
 #[test]
-fn memory_grows_with_what_has_come_not_with_what_is_announced() {
+fn memory_grows_with_bytes_received_not_with_lengths_announced() {
     let mut input = [header(FIN | BINARY, 1 << 40), vec![1; 10]].concat();
     let mut reader = Reader::default();
     assert_eq!(reader.next(&mut input, usize::MAX).unwrap().message, None);
