@@ -219,6 +219,9 @@ pub const PENDING_BYTES: usize = 4 * KIB;
 /// How many topics are looked at to find one to forget, for each event of an unknown topic (in ingest's history, and on a shard
 /// with patterns): 16 × ~10 ns.
 pub const FORGET_STEPS: usize = 16;
+/// The last sequence numbers of a topic of which it is known which have come: one bit each in a `u64`, so that an event that others have
+/// overtaken is told from a repeat.
+pub const SEQ_WINDOW: u64 = u64::BITS as u64;
 /// `REPLAY_EVENTS_PER_TOPIC`: 100 s of ten trades a second.
 pub const REPLAY_EVENTS_DEFAULT: u64 = 1_000;
 /// Most that `REPLAY_EVENTS_PER_TOPIC` may be; 0 is off. When a client resumes a topic, ingest walks over this many entries at

@@ -87,6 +87,26 @@ impl fmt::Display for EventTypes {
     }
 }
 
+/// `SEQ`: how workers number events.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Numbering {
+    /// By one a topic: a jump is a gap.
+    #[default]
+    Contiguous,
+    /// In any steps upwards: nanoseconds, or one counter for many topics.
+    Monotonic,
+}
+
+impl Numbering {
+    /// The way of numbering as settings name it.
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Contiguous => "contiguous",
+            Self::Monotonic => "monotonic",
+        }
+    }
+}
+
 /// What a client subscribes to: a name within a type of events. `MAX_SYMBOLS_PER_CLIENT` counts these.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Subject {

@@ -132,6 +132,10 @@ pub struct IngestMetrics {
     pub events_framed: Counter,
     /// Repeats of a `seq`, dropped.
     pub events_duplicate: Counter,
+    /// Events whose `seq` had been missing when newer ones came.
+    pub events_late: Counter,
+    /// Events with a `seq` that is no integer below 2^53, delivered without regard to it.
+    pub events_odd_seq: Counter,
     /// Gaps in the `seq` of wanted topics.
     pub gaps: Counter,
     /// Events missing in these gaps.

@@ -75,7 +75,8 @@ fn route(event_type: EventType, name: &[u8], payload: &[u8], checked: Result<Eve
     let topic = router.want(0, &subject);
     assert_eq!(router.want(SHARDS - 1, &subject), topic);
     let routed = router.route(event_type, name, payload, NOW_MS);
-    assert_eq!(routed, checked.map_or_else(Routed::Rejected, |_| Routed::Framed));
+    let framed = |event: Event<'_>| if event.has_odd_seq { Routed::FramedWithOddSeq } else { Routed::Framed };
+    assert_eq!(routed, checked.map_or_else(Routed::Rejected, framed));
     assert!(router.take(1, 0).frames.is_none());
     let batches = (router.take(0, 0).frames, router.take(SHARDS - 1, 0).frames);
     let Ok(event) = checked else {

@@ -31,32 +31,55 @@ pub struct Frames {
     pub arrived_us: u64,
 }
 
-/// The sequence numbers of a batch's events, as ingest has read them from the workers' objects. Owns no memory while no event of the
-/// batch has one.
+/// The sequence numbers of a batch's events, as ingest has read them from the workers' objects, and which of the events are late. Owns
+/// no memory while no event of the batch has a number.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
-pub struct Seqs(Vec<u64>);
+pub struct Seqs {
+    /// By event: its number, with [`Seqs::LATE`] if it is late.
+    numbers: Vec<u64>,
+    has_late: bool,
+}
 
 impl Seqs {
     /// Stands for an event without a number: numbers are below 2^53.
     const NONE: u64 = u64::MAX;
+    /// Set in the number of a late event.
+    const LATE: u64 = 1 << 62;
 
-    /// Notes the number of event `index`, which is behind all those noted before. The events between have none.
+    /// Notes the number of event `index`, which is behind all those noted before. The events between have none. A late event is
+    /// older than one of its topic that came before it.
     #[inline]
-    pub fn set(&mut self, index: u32, seq: u64) {
-        self.0.resize(index as usize, Self::NONE);
-        self.0.push(seq);
+    pub fn set(&mut self, index: u32, seq: u64, is_late: bool) {
+        self.numbers.resize(index as usize, Self::NONE);
+        self.numbers.push(if is_late { seq | Self::LATE } else { seq });
+        self.has_late |= is_late;
     }
 
     /// The number of event `index`, if it has one.
     pub fn get(&self, index: u32) -> Option<u64> {
-        self.0.get(index as usize).copied().filter(|seq| *seq != Self::NONE)
+        let seq = self.numbers.get(index as usize).copied().filter(|seq| *seq != Self::NONE)?;
+        Some(seq & !Self::LATE)
+    }
+
+    /// Whether event `index` is late.
+    #[inline]
+    pub fn is_late(&self, index: u32) -> bool {
+        self.has_late
+            && self.numbers.get(index as usize).is_some_and(|seq| *seq != Self::NONE && seq & Self::LATE != 0)
+    }
+
+    /// Whether any event is late.
+    #[inline]
+    pub fn has_late(&self) -> bool {
+        self.has_late
     }
 
     /// An exactly sized copy; this is empty afterwards and keeps its memory.
     #[must_use]
     pub fn take(&mut self) -> Self {
-        let copy = Self(self.0.as_slice().into());
-        self.0.clear();
+        let copy =
+            Self { numbers: self.numbers.as_slice().into(), has_late: std::mem::take(&mut self.has_late) };
+        self.numbers.clear();
         copy
     }
 }

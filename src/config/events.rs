@@ -7,7 +7,7 @@ use crate::limits::{
     CHANNEL_PREFIX_DEFAULT, MAX_EVENT_DEFAULT_BYTES, MAX_EVENT_MAX_BYTES, MAX_EVENT_MIN_BYTES,
     STALE_AFTER_DEFAULT_MS, TIME_MAX_MS,
 };
-use crate::market::{EventTypes, SymbolCase};
+use crate::market::{EventTypes, Numbering, SymbolCase};
 
 /// What workers publish.
 #[derive(Debug, Clone)]
@@ -20,6 +20,8 @@ pub struct Events {
     pub symbol_case: SymbolCase,
     /// `MAX_EVENT_BYTES`.
     pub max_event_bytes: usize,
+    /// `SEQ`.
+    pub numbering: Numbering,
     /// `DEDUPLICATE`.
     pub deduplicate: bool,
     /// `STALE_AFTER`; `None` = no topic is ever stale.
@@ -33,6 +35,7 @@ impl Default for Events {
             channel_types: EventTypes::TRADE,
             symbol_case: SymbolCase::Upper,
             max_event_bytes: MAX_EVENT_DEFAULT_BYTES,
+            numbering: Numbering::Contiguous,
             deduplicate: true,
             stale_after: Period::from_ms(STALE_AFTER_DEFAULT_MS),
         }
@@ -91,14 +94,26 @@ pub(super) const GROUP: Group = Group {
             show: |config, unit| config.events.max_event_bytes.show(unit),
         },
         Setting {
+            env: "SEQ",
+            flag: "seq",
+            aliases: &[],
+            unit: Unit::Choice(&["contiguous", "monotonic"]),
+            zero: Zero::Refused,
+            preset: Preset::Fixed,
+            help: "How workers number events in `seq`: contiguous rises by one a topic, so a jump is a gap; monotonic only rises, \
+                   as nanoseconds or one counter for a whole exchange do, so there are no gaps.",
+            set: |config, given| given.store(&mut config.events.numbering),
+            show: |config, unit| config.events.numbering.show(unit),
+        },
+        Setting {
             env: "DEDUPLICATE",
             flag: "deduplicate",
             aliases: &[],
             unit: Unit::Switch,
             zero: Zero::False,
             preset: Preset::Fixed,
-            help: "Whether an event whose `seq` is not above the topic's last one is dropped as a repeat; one with a \
-                   newer `timestamp` never is: its worker counts anew.",
+            help: "Whether an event whose `seq` has come before is dropped as a repeat. One with a newer `timestamp` never is: its \
+                   worker has restarted its numbers.",
             set: |config, given| given.store(&mut config.events.deduplicate),
             show: |config, unit| config.events.deduplicate.show(unit),
         },
@@ -129,6 +144,16 @@ impl Value for EventTypes {
 impl Value for SymbolCase {
     fn read(given: &Given<'_>) -> Option<Self> {
         [Self::Upper, Self::Exact].into_iter().find(|case| case.word() == given.text)
+    }
+
+    fn show(&self, _: &Unit) -> String {
+        self.word().to_owned()
+    }
+}
+
+impl Value for Numbering {
+    fn read(given: &Given<'_>) -> Option<Self> {
+        [Self::Contiguous, Self::Monotonic].into_iter().find(|numbering| numbering.word() == given.text)
     }
 
     fn show(&self, _: &Unit) -> String {

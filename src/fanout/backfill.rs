@@ -5,7 +5,7 @@
 //! clients that wait for it; the memory for the order of snapshots is each client's own, and counted in the shard's [`BacklogBytes`].
 //!
 //! A *floor* is the highest `seq` of a topic that the client has seen on another gateway, where this gateway has not seen it yet. Live
-//! events up to the floor are not delivered again.
+//! events up to the floor are not delivered again. It stays until none of them can come any more, not even late.
 
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::rc::Rc;
@@ -16,6 +16,7 @@ use foldhash::fast::RandomState;
 use super::batch::{BacklogBytes, BacklogShare, Batch};
 use super::outbox::Outbox;
 use crate::bus::{Entry, Frames, LookedUp, TopicId};
+use crate::limits;
 
 /// One client's backfill.
 #[derive(Debug)]
@@ -53,7 +54,12 @@ impl Backfill {
 
     /// Whether nothing waits and there is no floor: the backfill may be dropped.
     pub fn is_done(&self) -> bool {
-        self.steps.is_empty() && self.floors.is_empty()
+        !self.is_waiting() && self.floors.is_empty()
+    }
+
+    /// Whether snapshots or statuses wait for room.
+    pub fn is_waiting(&self) -> bool {
+        !self.steps.is_empty()
     }
 
     /// Adds what one request asks for: snapshots, then those of the topics in `awaited`, which are being looked up, and then the statuses
@@ -133,22 +139,20 @@ impl Backfill {
         self.floors.remove(&topic);
     }
 
-    /// Whether the client may have seen some of the topic's events already: then [`Backfill::is_new`] has to be asked of each.
-    pub fn has_floor(&self, topic: TopicId) -> bool {
-        self.floors.contains_key(&topic)
+    /// The highest `seq` of a topic that the client may have seen already: while there is one, [`Backfill::is_new`] has to be asked of
+    /// each event.
+    pub fn floor(&self, topic: TopicId) -> Option<u64> {
+        self.floors.get(&topic).copied()
     }
 
-    /// Whether the client has not seen an event of a topic, by the event's `seq`. The first new one removes the floor.
+    /// Whether the client has not seen an event of a topic, by the event's `seq`. The floor is removed once it is so far behind that
+    /// ingest takes no event up to it for a late one.
     pub fn is_new(&mut self, topic: TopicId, seq: Option<u64>) -> bool {
-        let Some(floor) = self.floors.get(&topic) else { return true };
-        match seq {
-            Some(seq) if seq <= *floor => false,
-            Some(_) => {
-                self.floors.remove(&topic);
-                true
-            }
-            None => true,
+        let (Some(floor), Some(seq)) = (self.floor(topic), seq) else { return true };
+        if seq >= floor + limits::SEQ_WINDOW {
+            self.floors.remove(&topic);
         }
+        seq > floor
     }
 
     /// Queues snapshots and statuses as long as less than `room_bytes` wait in the outbox.
@@ -253,7 +257,7 @@ mod tests {
     }
 
     #[test]
-    fn events_up_to_the_floor_are_not_new_until_one_above_it_comes() {
+    fn events_up_to_the_floor_are_not_new_as_long_as_they_may_come() {
         let mut ids: SlotMap<TopicId, ()> = SlotMap::with_key();
         let topic = ids.insert(());
         let mut backfill = Backfill::new(&BacklogBytes::default());
@@ -261,9 +265,12 @@ mod tests {
         assert!(!backfill.is_new(topic, Some(6)));
         assert!(!backfill.is_new(topic, Some(7)));
         assert!(backfill.is_new(topic, None), "an event without a number can't be told");
-        assert!(backfill.has_floor(topic));
         assert!(backfill.is_new(topic, Some(9)));
-        assert!(!backfill.has_floor(topic) && backfill.is_done());
+        assert!(!backfill.is_new(topic, Some(6)), "late");
+        assert!(backfill.is_new(topic, Some(70)));
+        assert_eq!((backfill.floor(topic), backfill.is_waiting()), (Some(7), false));
+        assert!(backfill.is_new(topic, Some(71)));
+        assert!(backfill.floor(topic).is_none() && backfill.is_done());
         backfill.set_floor(topic, 7);
         backfill.clear_floor(topic);
         assert!(backfill.is_new(topic, Some(1)));

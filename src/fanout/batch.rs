@@ -184,6 +184,22 @@ impl Batch {
         self.frames.seqs.get(index)
     }
 
+    /// Whether event `index` is late: older than one of its topic that came before it. An event that was copied out of its batch isn't.
+    #[inline]
+    pub fn is_late(&self, index: u32) -> bool {
+        self.frames.seqs.is_late(index)
+    }
+
+    /// Where the run of events that begins with `from` ends, at most at `to`: a late event is a run of its own.
+    #[inline]
+    pub fn end_of_run(&self, from: u32, to: u32) -> u32 {
+        if !self.frames.seqs.has_late() {
+            return to;
+        }
+        let next_late = (from + 1..to).find(|index| self.is_late(*index));
+        if self.is_late(from) { from + 1 } else { next_late.unwrap_or(to) }
+    }
+
     /// The topics that end here, if this is a mark.
     pub fn ended_topics(&self) -> &[TopicId] {
         self.ended.as_ref().map_or(&[], |ended| &ended.topics)

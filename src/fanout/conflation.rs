@@ -25,11 +25,15 @@
 //! So the events of a topic leave at least a period apart, none waits longer than a period, and the last event of a burst always
 //! arrives.
 //!
+//! A **late** event is older than one of its topic that came before it. It replaces nothing and isn't delivered by itself: it counts as
+//! replaced, and with `aggregate` it is added to the event that waits, or else to the next one (see `late.rs`).
+//!
 //! With [`Conflate::Aggregate`] an event that replaces another carries the totals of both (see `event.rs` and `aggregate.rs`), so no trade
 //! is missing from the sums. A trade that can't be added up exactly neither replaces another nor is replaced: it is queued by itself.
 
 mod aggregate;
 mod event;
+mod late;
 mod run;
 mod slow;
 
@@ -40,6 +44,7 @@ use std::rc::Rc;
 use foldhash::fast::RandomState;
 
 use self::event::{Event, SharedAggregate};
+use self::late::LateTrades;
 pub use self::run::TopicRun;
 use super::outbox::{Outbox, Position};
 use crate::bus::TopicId;
@@ -116,6 +121,8 @@ pub struct Conflation {
     pending_max: usize,
     /// By topic.
     held: HashMap<TopicId, Held, RandomState>,
+    /// Late trades that wait for the next event, by topic.
+    late: HashMap<TopicId, LateTrades, RandomState>,
     /// By period in microseconds.
     phases: HashMap<u32, Phase, RandomState>,
     /// The periods of phases that have begun since [`Conflation::take_phases_begun`].
@@ -138,7 +145,7 @@ impl Conflation {
         self.is_fallback
     }
 
-    /// How many events newer ones have replaced since the client connected.
+    /// How many events newer ones have replaced since the client connected, and late ones that were not delivered by themselves.
     pub fn replaced(&self) -> u64 {
         self.replaced
     }
@@ -165,7 +172,9 @@ impl Conflation {
             outbox.push_apart(batch, from, to);
             return;
         };
-        if terms.aggregate {
+        if run.is_late {
+            self.take_late(outbox, run, subscription, terms);
+        } else if terms.aggregate {
             for (event, count) in run.aggregated() {
                 self.replaced += count - 1;
                 self.offer(outbox, topic, Held { event, subscription, terms });
@@ -210,6 +219,7 @@ impl Conflation {
             .filter(|(subscription, event_type)| self.set_terms(*subscription, *event_type, change))
             .map(|(subscription, _)| subscription)
             .collect();
+        self.forget_late();
         for topic in self.topics_held_by(&changed) {
             let Some(held) = self.held.remove(&topic) else { continue };
             match self.terms(held.subscription) {
@@ -239,6 +249,7 @@ impl Conflation {
                 self.held.remove(&topic);
             }
         }
+        self.forget_late();
         // An event that comes after the client has subscribed again must not be put in front of the reply to that.
         self.pending.retain(|topic, _| is_still_wanted(*topic));
     }
@@ -254,8 +265,10 @@ impl Conflation {
         self.pending.remove(&topic);
     }
 
-    /// Queues what is held of a topic. Later events of the topic are queued behind it and replace nothing.
+    /// Queues what is held of a topic. Later events of the topic are queued behind it and replace nothing. Late trades that wait for the
+    /// next event are dropped.
     pub fn flush_held(&mut self, outbox: &mut Outbox, topic: TopicId) {
+        self.late.remove(&topic);
         if let Some(held) = self.held.remove(&topic) {
             self.enqueue(outbox, topic, held);
         }
@@ -296,6 +309,7 @@ impl Conflation {
 
     /// Takes an event under terms: it is held if they have a period, else queued. It replaces the held event of its topic.
     fn offer(&mut self, outbox: &mut Outbox, topic: TopicId, mut new: Held) {
+        self.add_waiting_late(topic, &mut new);
         let period_us = new.terms.period_us;
         let mut is_in_phase = false;
         if let Some(older) = self.held.get_mut(&topic) {

@@ -59,19 +59,24 @@ impl Extras {
         self.conflation.flush_held(outbox, topic);
     }
 
-    /// Takes the events of a run. The client gets them by `subscription`: their topic itself, or a pattern that matches it.
+    /// Takes the events of a run. The client gets them by `subscription`: their topic itself, or a pattern that matches it. A late event
+    /// is older than a snapshot that waits, which stays.
     pub fn queue(&mut self, outbox: &mut Outbox, run: &TopicRun<'_>, subscription: TopicId) {
-        let &TopicRun { batch, topic, from, to, .. } = run;
+        let &TopicRun { batch, topic, from, to, is_late, .. } = run;
         let Some(backfill) = &mut self.backfill else {
             return self.conflation.queue(outbox, run, subscription);
         };
-        if !backfill.has_floor(topic) {
-            backfill.forget(topic);
+        if backfill.floor(topic).is_none() {
+            if !is_late {
+                backfill.forget(topic);
+            }
             return self.conflation.queue(outbox, run, subscription);
         }
         for index in from..to {
             if backfill.is_new(topic, batch.seq(index)) {
-                backfill.forget(topic);
+                if !is_late {
+                    backfill.forget(topic);
+                }
                 let event = TopicRun::new(batch, topic, index, index + 1);
                 self.conflation.queue(outbox, &event, subscription);
             }
@@ -91,7 +96,7 @@ mod tests {
     use slotmap::SlotMap;
 
     use super::*;
-    use crate::bus::{Entry, Frames};
+    use crate::bus::{Entry, Frames, Seqs};
     use crate::fanout::batch::Batch;
     use crate::fanout::conflation::Change;
     use crate::market::EventType;
@@ -128,5 +133,28 @@ mod tests {
             let written = outbox.chunk(&mut scratch, &|_, _| panic!("nothing is skipped"));
             assert_eq!(std::str::from_utf8(written), Ok("value,2,3,"));
         }
+    }
+
+    /// A late event is older than the last value: it comes before a snapshot that waits, and doesn't take its place.
+    #[test]
+    fn a_late_event_leaves_a_waiting_snapshot_in_its_place() {
+        let mut ids: SlotMap<TopicId, ()> = SlotMap::with_key();
+        let topic = ids.insert(());
+        let backlog = BacklogBytes::default();
+        let (mut extras, mut outbox) = (Extras::default(), Outbox::default());
+        let backfill = extras.backfill.insert(Box::new(Backfill::new(&backlog)));
+        backfill.push(vec![(topic, Bytes::from_static(b"value,"))], Vec::new(), Vec::new());
+        let table = vec![Entry { end: 5, topic }];
+        let mut seqs = Seqs::default();
+        seqs.set(0, 7, true);
+        let batch = Batch::shared(
+            Frames { bytes: Bytes::from_static(b"late,"), table, seqs, arrived_us: 1 },
+            &backlog,
+        );
+        extras.queue(&mut outbox, &TopicRun::new(&batch, topic, 0, 1), topic);
+        extras.refill(&mut outbox, 1_000, &backlog, 1);
+        let mut scratch = Vec::with_capacity(100);
+        let written = outbox.chunk(&mut scratch, &|_, _| panic!("nothing is skipped"));
+        assert_eq!(std::str::from_utf8(written), Ok("late,value,"));
     }
 }

@@ -95,6 +95,7 @@ fn ingest_config(config: &Config) -> IngestConfig {
                 max_event_bytes: config.events.max_event_bytes,
                 symbol_case: config.events.symbol_case,
             },
+            numbering: config.events.numbering,
             look_up: last_value_types(config),
         },
         stale_after: config.events.stale_after.map(Period::get),

@@ -152,12 +152,15 @@ struct Upstream {
 }
 
 #[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
 struct Events<'a> {
     received: u64,
     bytes: u64,
     unwanted: u64,
     framed: u64,
     duplicate: u64,
+    late: u64,
+    odd_seq: u64,
     gaps: u64,
     missing: u64,
     rejected: Rejected<'a>,
@@ -246,6 +249,8 @@ pub(super) fn stats(http: &Http) -> Answer {
             unwanted: ingest.events_unwanted.get(),
             framed: ingest.events_framed.get(),
             duplicate: ingest.events_duplicate.get(),
+            late: ingest.events_late.get(),
+            odd_seq: ingest.events_odd_seq.get(),
             gaps: ingest.gaps.get(),
             missing: ingest.events_missing.get(),
             rejected: Rejected(ingest),

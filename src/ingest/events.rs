@@ -22,6 +22,14 @@ impl Ingest {
                 metrics.gaps.add(1);
                 metrics.events_missing.add(missing);
             }
+            Routed::FramedLate => {
+                metrics.events_framed.add(1);
+                metrics.events_late.add(1);
+            }
+            Routed::FramedWithOddSeq => {
+                metrics.events_framed.add(1);
+                metrics.events_odd_seq.add(1);
+            }
             Routed::Duplicate => metrics.events_duplicate.add(1),
             Routed::Unwanted => metrics.events_unwanted.add(1),
             Routed::Rejected(reject) => self.reject(reject, name, payload.len(), payload),

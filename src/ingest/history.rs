@@ -1,10 +1,14 @@
-//! What has been: the last value of each topic and the recent events of those that count, for clients that come (back) later.
+//! The last value of each topic, and the recent events of topics whose workers send `seq`, for clients that come later or come back.
 //! Pure; the clock comes in as Unix milliseconds.
 //!
 //! Topics are remembered whether anybody wants them or not, so an event that nobody wants has to cost next to nothing:
 //! its bytes are set aside (a handful for each topic) and looked into only when these are full, and
 //! then only the newest of them, or when somebody asks. An invalid event is passed over then, so it never
 //! displaces a valid one. Events with a `seq` also go into a circular log that all topics share.
+//!
+//! An event that is set aside seems to have the `seq` that a search for the key finds. That is enough as long as numbers rise. A number
+//! at or below the last one has to be judged exactly: was it missing, or has it come? So before it is judged, the events of the topic
+//! that have not been looked into are read from the log.
 //!
 //! | bound | what happens at it |
 //! |---|---|
@@ -13,9 +17,10 @@
 //! | [`HistoryConfig::events_per_topic`] | older events of the topic are out of reach |
 //! | [`limits::PENDING_EVENTS`], [`limits::PENDING_BYTES`] | the newest of the bytes set aside is checked, the rest dropped |
 
-mod line;
 mod log;
+mod reader;
 mod resume;
+mod sequence;
 mod topic;
 
 use std::collections::HashMap;
@@ -23,15 +28,16 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use foldhash::fast::RandomState;
-use memchr::memmem::Finder;
 
-pub use self::line::{Timestamp, Verdict};
 use self::log::{Entry, Log, Position};
+use self::reader::{Hint, Reader};
 pub use self::resume::{Replay, Resumed};
+pub use self::sequence::Verdict;
+pub use self::topic::LookUp;
 use self::topic::Topic;
 use crate::limits;
-use crate::market::event::{Checker, Event, SEQ_END};
-use crate::market::{EventType, EventTypes, Symbol, SymbolCase};
+use crate::market::event::{Checker, Event};
+use crate::market::{EventType, EventTypes, Numbering, Symbol, SymbolCase};
 
 /// How much is remembered.
 #[derive(Debug, Clone)]
@@ -46,6 +52,8 @@ pub struct HistoryConfig {
     pub max_replay_bytes: usize,
     /// Holds events to their contract.
     pub checker: Checker,
+    /// `SEQ`.
+    pub numbering: Numbering,
     /// The types whose last values workers keep in Redis; `None` without `LAST_VALUE_KEY`.
     pub look_up: Option<EventTypes>,
 }
@@ -58,10 +66,14 @@ impl Default for HistoryConfig {
             max_bytes: limits::REPLAY_DEFAULT_BYTES,
             max_replay_bytes: limits::MAX_OUTBOX_DEFAULT_BYTES / 2,
             checker: Checker::with_max_bytes(limits::MAX_EVENT_DEFAULT_BYTES),
+            numbering: Numbering::default(),
             look_up: None,
         }
     }
 }
+
+/// How many entries [`read_claims`] looks at: more than a window of numbers has, also where some events are bad or late.
+const CLAIMS_READ_MAX: usize = 4 * limits::SEQ_WINDOW as usize;
 
 /// A topic's place in the history, as long as it is pinned.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -79,19 +91,7 @@ pub struct History {
     /// Where the search for a topic to forget goes on.
     hand: usize,
     log: Log,
-    /// Finds a `seq` without a look at the rest of the event.
-    seq_key: Finder<'static>,
-}
-
-/// What a search for `"seq"` says of an event that is not looked into.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Hint {
-    /// It has no `seq`, unless one that is written with escapes.
-    None,
-    /// It seems to have this one.
-    Seq(u64),
-    /// Only a look can tell.
-    Unsure,
+    reader: Reader,
 }
 
 impl History {
@@ -99,6 +99,7 @@ impl History {
     pub fn new(config: HistoryConfig) -> Self {
         let log_bytes = if config.events_per_topic == 0 { 0 } else { config.max_bytes };
         Self {
+            reader: Reader::new(config.checker, config.numbering),
             config,
             topics: Vec::new(),
             free: Vec::new(),
@@ -106,7 +107,6 @@ impl History {
             kept: 0,
             hand: 0,
             log: Log::new(log_bytes),
-            seq_key: Finder::new(b"\"seq\""),
         }
     }
 
@@ -122,21 +122,21 @@ impl History {
                 None => return,
             },
         };
-        let hint = hint(&self.seq_key, payload);
+        let hint = self.reader.hint(payload);
         let Some(topic) = topic_at(&mut self.topics, slot) else { return };
         topic.heard();
-        match hint {
-            Hint::None => {}
+        let claimed_seq = match hint {
+            Hint::None => None,
             Hint::Seq(seq) if topic.seems_to_follow(seq) => {
                 let previous = topic.newest;
                 let entry = Entry { previous, arrived_ms: now_ms, seq, checked: false, payload };
                 topic.newest = self.log.append(&entry);
-                topic.seems_at = Some(seq);
+                Some(seq)
             }
-            // A repeat, a worker that counts anew, or something odd: rare, so it is looked into at once.
+            // A late one, a repeat, a worker that has restarted its numbers, or something odd: rare, so it is looked into at once.
             Hint::Seq(_) | Hint::Unsure => return self.look_into(slot, payload, now_ms),
-        }
-        topic.set_aside(payload, now_ms, &self.config.checker, &self.seq_key);
+        };
+        topic.set_aside(payload, claimed_seq, now_ms, &self.reader);
     }
 
     /// Takes an event of a pinned topic that is known to keep the contract. A repeat leaves no trace.
@@ -149,15 +149,16 @@ impl History {
         }
         let Some(topic) = topic_at(&mut self.topics, slot) else { return Verdict::Next };
         topic.heard();
-        let verdict = topic.judge(event);
-        if verdict != Verdict::Repeat && topic.kept {
-            topic.store(event.object.as_bytes(), now_ms);
-            if let Some(seq) = event.seq {
-                let previous = if verdict == Verdict::Restart { Position::NONE } else { topic.newest };
-                let payload = event.object.as_bytes();
-                let entry = Entry { previous, arrived_ms: now_ms, seq, checked: true, payload };
-                topic.newest = self.log.append(&entry);
-            }
+        if topic.has_claims && event.seq.is_some() && event.seq <= topic.sequence.last_seq() {
+            read_claims(topic, &mut self.log, &self.reader);
+        }
+        let verdict = topic.take(event, now_ms, &self.reader);
+        if let Some(seq) = event.seq.filter(|_| verdict != Verdict::Repeat && topic.kept) {
+            let previous = if verdict == Verdict::Restart { Position::NONE } else { topic.newest };
+            let payload = event.object.as_bytes();
+            let entry = Entry { previous, arrived_ms: now_ms, seq, checked: true, payload };
+            topic.newest = self.log.append(&entry);
+            topic.has_claims &= verdict != Verdict::Restart;
         }
         verdict
     }
@@ -173,7 +174,7 @@ impl History {
         };
         if let Some(topic) = topic_at(&mut self.topics, slot) {
             topic.pinned = true;
-            topic.condense(&self.config.checker, &self.seq_key);
+            topic.condense(&self.reader);
         }
         slot
     }
@@ -192,12 +193,13 @@ impl History {
         topic_at(&mut self.topics, slot)?.snapshot()
     }
 
-    /// Begins to look up the last value of a pinned topic that has none: `Some` while that is under way, and whether it had been
-    /// already. `None` where workers keep none, or it has been looked up.
-    pub fn look_up(&mut self, slot: Slot) -> Option<bool> {
-        let types = self.config.look_up?;
-        let topic = topic_at(&mut self.topics, slot).filter(|topic| types.contains(topic.event_type))?;
-        topic.kept.then(|| topic.begin_look_up())?
+    /// Begins to look up the last value of a pinned topic that has none.
+    pub fn look_up(&mut self, slot: Slot) -> LookUp {
+        let Some(types) = self.config.look_up else { return LookUp::Unavailable };
+        match topic_at(&mut self.topics, slot) {
+            Some(topic) if topic.kept && types.contains(topic.event_type) => topic.begin_look_up(),
+            _ => LookUp::Unavailable,
+        }
     }
 
     /// Takes what was looked up, unless an event came first; returns the `seq` of what is now the last value.
@@ -210,17 +212,15 @@ impl History {
         now_ms: u64,
     ) -> Option<u64> {
         let slot = *self.by_symbol[event_type as usize].get(symbol)?;
-        let checker = self.config.checker;
-        topic_at(&mut self.topics, slot)?.end_look_up(payload, failed, now_ms, &checker)
+        topic_at(&mut self.topics, slot)?.end_look_up(payload, failed, now_ms, &self.reader)
     }
 
     /// The symbols that begin with `prefix` and have a last value, in order.
     pub fn known(&mut self, event_type: EventType, prefix: &[u8]) -> Vec<Symbol> {
-        let checker = self.config.checker;
         let of_type = self.topics.iter_mut().flatten().filter(|topic| topic.event_type == event_type);
         let matching = of_type.filter(|topic| topic.symbol.as_bytes().starts_with(prefix));
         let known = matching.filter_map(|topic| {
-            topic.condense(&checker, &self.seq_key);
+            topic.condense(&self.reader);
             topic.has_value().then(|| topic.symbol.clone())
         });
         let mut known: Vec<_> = known.collect();
@@ -242,11 +242,9 @@ impl History {
 
     /// Checks an event at once, and takes it if it is good and no repeat.
     fn look_into(&mut self, slot: Slot, payload: &[u8], now_ms: u64) {
-        let checker = self.config.checker;
         let Some(topic) = topic_at(&mut self.topics, slot) else { return };
-        topic.settle(&checker);
-        let (event_type, symbol) = (topic.event_type, topic.symbol.clone());
-        if let Ok(event) = checker.check(event_type, payload, symbol.as_bytes()) {
+        topic.read_pending(&self.reader);
+        if let Some(event) = topic.read(payload, &self.reader) {
             self.take(slot, &event, now_ms);
         }
     }
@@ -304,23 +302,27 @@ fn topic_at(topics: &mut [Option<Topic>], slot: Slot) -> Option<&mut Topic> {
     topics.get_mut(slot.0 as usize)?.as_mut()
 }
 
-/// A quote inside a JSON string has a backslash before it, so `"seq"` is a whole string: nearly always the key.
-fn hint(seq_key: &Finder<'_>, payload: &[u8]) -> Hint {
-    let Some(at) = seq_key.find(payload) else { return Hint::None };
-    let rest = payload[at + seq_key.needle().len()..].trim_ascii_start();
-    let Some(rest) = rest.strip_prefix(b":") else { return Hint::Unsure };
-    let rest = rest.trim_ascii_start();
-    let mut seq: u64 = 0;
-    for (place, byte) in rest.iter().enumerate() {
-        match byte {
-            b'0'..=b'9' if seq < SEQ_END => seq = seq * 10 + u64::from(byte - b'0'),
-            b',' | b'}' | b' ' | b'\t' | b'\n' | b'\r' if place > 0 && seq < SEQ_END => {
-                return Hint::Seq(seq);
-            }
-            _ => return Hint::Unsure,
+/// Looks into the events of a topic that have only been seen from outside, so that its sequence knows exactly which numbers have
+/// come. What the log has lost counts as what it seemed to be.
+fn read_claims(topic: &mut Topic, log: &mut Log, reader: &Reader) {
+    topic.has_claims = false;
+    let read_up_to = std::mem::replace(&mut topic.read_up_to, topic.newest);
+    let mut at = topic.newest;
+    for _ in 0..CLAIMS_READ_MAX {
+        if at == Position::NONE || at == read_up_to {
+            return topic.sequence.end_claims(false);
         }
+        let Some(entry) = log.get(at) else { break };
+        let previous = entry.previous;
+        if !entry.checked
+            && let Some(Event { seq: Some(seq), timestamp, .. }) = topic.read(entry.payload, reader)
+        {
+            topic.sequence.confirm(seq, timestamp);
+            log.set_checked(at, seq);
+        }
+        at = previous;
     }
-    Hint::Unsure
+    topic.sequence.end_claims(true);
 }
 
 #[cfg(test)]

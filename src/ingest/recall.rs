@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 
-use super::history::{Replay, Resumed};
+use super::history::{LookUp, Replay, Resumed};
 use super::last_value::Found;
 use super::router::Router;
 use crate::bus::{Frames, HistoryReply, HistoryRequest, LookedUp, TopicId};
@@ -58,11 +58,11 @@ impl Router {
     /// Has a topic's last value looked up where workers keep it; `false` if they don't, or it has been.
     fn look_up(&mut self, subject: &Subject) -> bool {
         let Some((_, slot)) = self.topic_of(subject) else { return false };
-        let under_way = self.history.look_up(slot);
-        if under_way == Some(false) {
+        let look_up = self.history.look_up(slot);
+        if look_up == LookUp::Begin {
             self.look_ups.push(subject.clone());
         }
-        under_way.is_some()
+        look_up != LookUp::Unavailable
     }
 
     /// What is to be looked up and was not asked for before.

@@ -57,9 +57,9 @@ struct Building {
 impl Building {
     /// The bytes behind the last frame are one of a topic.
     #[inline]
-    fn end_frame(&mut self, topic: TopicId, seq: Option<u64>) {
+    fn end_frame(&mut self, topic: TopicId, seq: Option<u64>, verdict: Verdict) {
         if let Some(seq) = seq {
-            self.seqs.set(self.table.len() as u32, seq);
+            self.seqs.set(self.table.len() as u32, seq, !verdict.is_newest());
         }
         self.table.push(Entry { end: self.bytes.len() as u32, topic });
     }
@@ -94,8 +94,12 @@ pub struct Reported {
 pub enum Routed {
     /// Framed for the shards that want it.
     Framed,
-    /// Framed as well, and so many events of its topic are missing before it.
+    /// Framed, and so many events of its topic are missing before it.
     FramedBehindGap(u64),
+    /// Framed, and its number was missing: newer ones have come.
+    FramedLate,
+    /// Framed without a look at its `seq`, which is no integer below [`SEQ_END`](crate::market::event::SEQ_END).
+    FramedWithOddSeq,
     /// Its topic's `seq` has been there already: dropped.
     Duplicate,
     /// Nobody wants its topic.
@@ -261,16 +265,16 @@ impl Router {
     fn deliver(&mut self, id: TopicId, event: &Event<'_>, now_ms: u64) -> Routed {
         let slot = self.topics.get(id).and_then(|topic| topic.history);
         let verdict = slot.map_or(Verdict::Next, |slot| self.history.take(slot, event, now_ms));
-        let (routed, change) = match verdict {
-            Verdict::Repeat if self.deduplicate => return Routed::Duplicate,
-            Verdict::Next | Verdict::Repeat => (Routed::Framed, None),
-            Verdict::Gap { from, to } => {
-                (Routed::FramedBehindGap(to - from + 1), Some(SeqChange::Gap { from, to }))
-            }
-            Verdict::Restart => (Routed::Framed, Some(SeqChange::Restarted)),
-        };
-        self.frame(id, event, now_ms, change);
-        routed
+        if verdict == Verdict::Repeat && self.deduplicate {
+            return Routed::Duplicate;
+        }
+        self.frame(id, event, now_ms, verdict);
+        match verdict {
+            Verdict::Next if event.has_odd_seq => Routed::FramedWithOddSeq,
+            Verdict::Next | Verdict::Restart | Verdict::Repeat => Routed::Framed,
+            Verdict::Late => Routed::FramedLate,
+            Verdict::Gap { from, to } => Routed::FramedBehindGap(to - from + 1),
+        }
     }
 
     fn add_symbol(&mut self, event_type: EventType, symbol: &[u8]) -> Option<TopicId> {
@@ -310,7 +314,8 @@ impl Router {
         }
     }
 
-    fn frame(&mut self, id: TopicId, event: &Event<'_>, now_ms: u64, change: Option<SeqChange>) {
+    fn frame(&mut self, id: TopicId, event: &Event<'_>, now_ms: u64, verdict: Verdict) {
+        let change = change_of(verdict);
         if self.topics.get(id).is_some_and(|topic| topic.epoch != self.epoch) {
             self.open_except(id, self.full());
         }
@@ -333,12 +338,12 @@ impl Router {
         let building = &mut self.building[first];
         let start = building.bytes.len();
         write_event(&mut building.bytes, topic.subject.event_type, event.object, now_ms, Marker::None);
-        building.end_frame(id, event.seq);
+        building.end_frame(id, event.seq, verdict);
         for shard in shards {
             let [from, to] =
                 self.building.get_disjoint_mut([first, shard]).unwrap_or_else(|_| unreachable!());
             to.bytes.extend_from_slice(&from.bytes[start..]);
-            to.end_frame(id, event.seq);
+            to.end_frame(id, event.seq, verdict);
         }
     }
 
@@ -430,6 +435,15 @@ impl Router {
     }
 }
 
+/// What shards have to be told before an event.
+fn change_of(verdict: Verdict) -> Option<SeqChange> {
+    match verdict {
+        Verdict::Gap { from, to } => Some(SeqChange::Gap { from, to }),
+        Verdict::Restart => Some(SeqChange::Restarted),
+        Verdict::Next | Verdict::Late | Verdict::Repeat => None,
+    }
+}
+
 /// The set bits of an interest mask.
 struct Shards(u64);
 
@@ -495,6 +509,34 @@ mod tests {
         assert_eq!(seqs(&router.take(1, 0).frames.unwrap()), [Some(5), None, Some(6), None]);
         route(&mut router, b"MSFT", &trade("MSFT"));
         assert_eq!(router.take(1, 0).frames.unwrap().seqs, Seqs::default(), "none, and none left over");
+    }
+
+    #[test]
+    fn a_late_event_is_marked_and_lost_like_any_other() {
+        let mut router = Router::new(2, 1_000);
+        let id = router.want(0, &symbol("AAPL"));
+        router.want(1, &symbol("AAPL"));
+        let numbered = |router: &mut Router, seq: u64| {
+            let event = format!(r#"{{"symbol":"AAPL","seq":{seq},"price":1,"volume":2,"timestamp":3}}"#);
+            route(router, b"AAPL", event.as_bytes())
+        };
+        assert_eq!(numbered(&mut router, 5), Routed::Framed);
+        assert_eq!(numbered(&mut router, 7), Routed::FramedBehindGap(1));
+        assert_eq!(numbered(&mut router, 6), Routed::FramedLate);
+        assert_eq!(numbered(&mut router, 6), Routed::Duplicate);
+        let Handoff { frames, notices, .. } = router.take(0, 0);
+        let seqs = frames.as_ref().unwrap().seqs.clone();
+        let told = |index| (seqs.get(index), seqs.is_late(index));
+        assert_eq!([0, 1, 2].map(told), [(Some(5), false), (Some(7), false), (Some(6), true)]);
+        assert_eq!(notices.len(), 1, "the gap");
+        router.fall_behind(0, &frames.unwrap(), notices);
+        assert_eq!(numbered(&mut router, 9), Routed::FramedBehindGap(1));
+        assert_eq!(numbered(&mut router, 8), Routed::FramedLate);
+        let Reported { counts, changes, .. } = router.report(0);
+        assert_eq!((counts, changes), (vec![(id, 5)], vec![(id, SeqChange::Gap { from: 6, to: 8 })]));
+        router.take(1, 0);
+        assert_eq!(numbered(&mut router, 10), Routed::Framed);
+        assert!(!router.take(1, 0).frames.unwrap().seqs.is_late(0), "nothing is left over");
     }
 
     #[test]

@@ -25,6 +25,8 @@ pub struct Event<'p> {
     pub timestamp: &'p str,
     /// Its `seq`, where it has one that is an integer below [`SEQ_END`].
     pub seq: Option<u64>,
+    /// It has something else by that name.
+    pub has_odd_seq: bool,
 }
 
 /// Holds events to the contract of their type.
@@ -82,7 +84,11 @@ impl Checker {
         }
         match required(event_type).iter().find(|field| fields.found & field.bit == 0) {
             Some(field) => Err(Reject::Missing(field.name)),
-            None => Ok(Event { object, timestamp: fields.timestamp, seq: fields.seq }),
+            None => {
+                let Fields { timestamp, seq, found, .. } = fields;
+                let has_odd_seq = seq.is_none() && found & Field::SEQ.bit != 0;
+                Ok(Event { object, timestamp, seq, has_odd_seq })
+            }
         }
     }
 }
@@ -412,12 +418,14 @@ mod tests {
     fn a_sequence_number_is_a_small_integer() {
         let seq = |text: &str| {
             let payload = GOOD.replace("\"price\"", &format!("\"seq\":{text},\"price\""));
-            CHECKER.check(EventType::Trade, payload.as_bytes(), b"AAPL").map(|event| event.seq)
+            let event = CHECKER.check(EventType::Trade, payload.as_bytes(), b"AAPL");
+            event.map(|event| (event.seq, event.has_odd_seq))
         };
-        assert_eq!(seq("0"), Ok(Some(0)));
-        assert_eq!(seq("9007199254740991"), Ok(Some(SEQ_END - 1)));
+        assert_eq!(seq("0"), Ok((Some(0), false)));
+        assert_eq!(seq("9007199254740991"), Ok((Some(SEQ_END - 1), false)));
+        assert!(!CHECKER.check(EventType::Trade, GOOD.as_bytes(), b"AAPL").unwrap().has_odd_seq);
         for other in ["9007199254740992", "-1", "1.0", "1e3", "\"7\"", "null"] {
-            assert_eq!(seq(other), Ok(None), "{other}");
+            assert_eq!(seq(other), Ok((None, true)), "{other}");
         }
     }
 }

@@ -43,6 +43,7 @@ mod interop_wscat;
 mod kubernetes_links_are_ignored;
 mod last_value_key;
 mod last_value_key_in_a_cluster;
+mod late_events;
 mod log_lines_cannot_be_forged;
 mod max_rate;
 mod memory_is_bounded;

@@ -1,5 +1,5 @@
-//! The workers' `seq`: a jump is told in its place and counted, a repeat is dropped and counted, a worker that counts anew is
-//! neither.
+//! The workers' `seq`: a jump is told in its place and counted, a repeat is dropped and counted, a worker that restarts its numbers
+//! is neither.
 
 use crate::support::{Client, Redis, TestGateway};
 use serde_json::{Value, json};
@@ -27,15 +27,15 @@ async fn gaps_are_told_and_repeats_are_dropped() {
     let mut worker = redis.publisher().await;
     let mut clients = [gateway.subscriber(&["AAPL"]).await, gateway.subscriber(&["*", "AAPL"]).await];
     // (seq, timestamp): a jump, a repeat, one that comes late, a restart, its repeat.
-    let line = [(7, 1), (8, 1), (12, 2), (12, 2), (9, 2), (13, 3), (1, 4), (1, 4), (2, 4)];
-    let events = line.map(|(seq, timestamp)| ("AAPL".to_owned(), numbered("AAPL", seq, timestamp)));
+    let numbers = [(1, 1), (2, 1), (6, 2), (6, 2), (3, 2), (7, 3), (1, 4), (1, 4), (2, 4)];
+    let events = numbers.map(|(seq, timestamp)| ("AAPL".to_owned(), numbered("AAPL", seq, timestamp)));
     worker.trades(events).await;
     for client in &mut clients {
         let mut got = Vec::new();
-        for _ in 0..7 {
+        for _ in 0..8 {
             got.push(next(client).await);
         }
-        let expected = json!([7, 8, ["AAPL", 9, 11], 12, 13, 1, 2]);
+        let expected = json!([1, 2, ["AAPL", 3, 5], 6, 3, 7, 1, 2]);
         assert_eq!(Value::from(got), expected);
     }
     let mut quiet = gateway.subscriber(&["MSFT"]).await;
@@ -48,7 +48,8 @@ async fn gaps_are_told_and_repeats_are_dropped() {
     assert_eq!(quiet.json().await["type"], "pong", "others aren't told");
     assert_eq!(gateway.stat("events/gaps").await, 2);
     assert_eq!(gateway.stat("events/missing").await, 5);
-    assert_eq!(gateway.stat("events/duplicate").await, 3);
+    assert_eq!(gateway.stat("events/duplicate").await, 2);
+    assert_eq!(gateway.stat("events/late").await, 1);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -90,6 +90,15 @@ impl Aggregate {
         }
     }
 
+    /// Adds trades that came later and are older than some of these: the first timestamp may be theirs.
+    pub(super) fn add_late(&mut self, late: &Self) {
+        self.add(late);
+        let timestamps = decimal(&late.first_timestamp).zip(decimal(&self.first_timestamp));
+        if timestamps.is_some_and(|(late, first)| late < first) {
+            self.first_timestamp = Rc::clone(&late.first_timestamp);
+        }
+    }
+
     /// How many trades they are.
     pub(super) fn count(&self) -> u64 {
         self.count

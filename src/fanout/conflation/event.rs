@@ -28,11 +28,28 @@ impl Event {
             _ => None,
         };
         let both = known.or_else(|| older.aggregate().sum(older, &self.aggregate(), self));
-        let is_sum = both.is_some();
+        self.become_sum(both)
+    }
+
+    /// Adds late trades of the topic, which are older than this event. `false`: they can't be added up exactly, and nothing has changed.
+    pub(super) fn add_late(&mut self, late: &Rc<SharedAggregate>) -> bool {
+        let aggregate = self.aggregate();
+        let both = aggregate.sums(self).and_then(|_| aggregate.with_late(late));
+        self.become_sum(both)
+    }
+
+    fn become_sum(&mut self, sum: Option<Rc<SharedAggregate>>) -> bool {
+        let is_sum = sum.is_some();
         if is_sum {
-            self.aggregate = both;
+            self.aggregate = sum;
         }
         is_sum
+    }
+
+    /// The trades that the event tells of, parsed; `None` if they can't be added up exactly.
+    pub(super) fn trades(&self) -> Option<Rc<SharedAggregate>> {
+        let aggregate = self.aggregate();
+        aggregate.sums(self).is_some().then_some(aggregate)
     }
 
     /// The frame to send: the shared one, or one with the totals if the event tells of several trades.
@@ -99,11 +116,32 @@ impl SharedAggregate {
 
     /// The aggregate of these trades and newer ones, which are those of the two events. `None` if they can't be added up exactly.
     fn sum(&self, event: &Event, newer: &Rc<Self>, newer_event: &Event) -> Option<Rc<Self>> {
-        let mut sums = self.sums(event)?.clone();
-        sums.add(newer.sums(newer_event)?);
+        Some(self.add_up(newer, [self.sums(event)?, newer.sums(newer_event)?], Aggregate::add))
+    }
+
+    /// The aggregate of these trades and late ones, which came after them. `None` if either are not parsed yet, or can't be added up
+    /// exactly.
+    pub(super) fn with_late(&self, late: &Rc<Self>) -> Option<Rc<Self>> {
+        self.known_sum(late)
+            .or_else(|| Some(self.add_up(late, [self.parsed()?, late.parsed()?], Aggregate::add_late)))
+    }
+
+    fn parsed(&self) -> Option<&Aggregate> {
+        self.sums.get()?.as_ref()
+    }
+
+    /// Works out the aggregate of these trades and others that came after them, from the sums of both, and remembers it.
+    fn add_up(
+        &self,
+        newer: &Rc<Self>,
+        [sums, newer_sums]: [&Aggregate; 2],
+        add: fn(&mut Aggregate, &Aggregate),
+    ) -> Rc<Self> {
+        let mut sums = sums.clone();
+        add(&mut sums, newer_sums);
         let both = Self::of(Some(sums));
         self.next.replace(Next { newer: Rc::downgrade(newer), both: Rc::downgrade(&both) });
-        Some(both)
+        both
     }
 
     fn sums(&self, event: &Event) -> Option<&Aggregate> {

@@ -8,7 +8,7 @@ use slotmap::SlotMap;
 
 use super::super::batch::{BacklogBytes, Batch, EndedNames};
 use super::*;
-use crate::bus::{Entry, Frames};
+use crate::bus::{Entry, Frames, Seqs};
 use crate::market::{Subject, SymbolCase};
 use crate::protocol::native::event::{self, Marker};
 use crate::websocket::header;
@@ -31,7 +31,12 @@ enum Op {
     Change(usize, Option<Conflate>, Option<f64>),
     Leave(usize),
     Join(usize),
+    /// A late event of a topic.
+    Late(usize),
 }
+
+/// The numbers of late events begin here, so that they are told from the others.
+const LATE: u64 = 1_000_000;
 
 fn events() -> impl Strategy<Value = Op> {
     prop::collection::vec((0..TOPICS, prop::bool::weighted(0.9)), 1..8).prop_map(Op::Events)
@@ -48,6 +53,17 @@ fn conflate() -> impl Strategy<Value = Option<Conflate>> {
 
 fn rate() -> impl Strategy<Value = Option<f64>> {
     prop_oneof![Just(None), Just(Some(1_000.0)), Just(Some(250.0))]
+}
+
+/// Events that can all be added up, some of them late, turns and writes.
+fn op_with_late() -> impl Strategy<Value = Op> {
+    let addable = prop::collection::vec((0..TOPICS, Just(true)), 1..6).prop_map(Op::Events);
+    prop_oneof![
+        4 => addable,
+        2 => (0..TOPICS).prop_map(Op::Late),
+        3 => (1u64..6_000).prop_map(Op::Turn),
+        3 => (0usize..900).prop_map(Op::Write),
+    ]
 }
 
 /// What happens under terms that stay as they are.
@@ -94,6 +110,8 @@ struct World {
     held: Vec<bool>,
     /// For each topic, the price and time of each event published while the client was subscribed.
     published: Vec<Vec<(String, u64)>>,
+    /// For each topic, the late events among them, which are not in `published`.
+    late: Vec<u64>,
     dropped: u64,
 }
 
@@ -111,6 +129,7 @@ impl World {
             seen: Vec::new(),
             held: vec![true; TOPICS],
             published: vec![Vec::new(); TOPICS],
+            late: vec![0; TOPICS],
             dropped: 0,
         }
     }
@@ -134,6 +153,7 @@ impl World {
             }
             Op::Change(topic, conflate, rate) => self.change(*topic, *conflate, *rate),
             Op::Leave(topic) => self.leave(*topic),
+            Op::Late(topic) => self.late(*topic),
             Op::Join(topic) => {
                 self.held[*topic] = true;
                 let reply = self.own(&format!(r#"{{"joined":{topic}}}"#));
@@ -173,6 +193,21 @@ impl World {
             self.conflation.queue(&mut self.outbox, &run, entry.topic);
             from += same;
         }
+    }
+
+    fn late(&mut self, topic: usize) {
+        let number = LATE + self.late[topic];
+        self.late[topic] += 1;
+        let object = format!(r#"{{"topic":{topic},"price":9.5,"volume":1,"timestamp":{number}}}"#);
+        let mut bytes = Vec::new();
+        event::write_event(&mut bytes, EventType::Trade, &object, 7, Marker::None);
+        let table = vec![Entry { end: bytes.len() as u32, topic: self.ids[topic] }];
+        let mut seqs = Seqs::default();
+        seqs.set(0, 1, true);
+        let frames = Frames { bytes: bytes.into(), table, seqs, arrived_us: self.now_us };
+        let batch = Batch::shared(frames, &self.backlog);
+        let run = TopicRun::new(&batch, self.ids[topic], 0, 1);
+        self.conflation.queue(&mut self.outbox, &run, self.ids[topic]);
     }
 
     /// The turn ends, and the next one is `us` later.
@@ -296,6 +331,7 @@ impl World {
             self.write(usize::MAX);
         }
         assert!(self.outbox.is_empty() && self.wire.is_empty());
+        self.conflation.late.clear();
         assert!(self.conflation.held.is_empty() && self.conflation.pending.is_empty());
         assert!(self.conflation.phases.is_empty() && self.timers.is_empty(), "idle phases end");
         assert_eq!((self.outbox.event_bytes(), self.outbox.own_bytes()), (0, 0));
@@ -381,6 +417,65 @@ proptest! {
             let last = world.published[topic].len().checked_sub(1).map(|last| last as u64);
             prop_assert!(skipped || numbers.last().copied() == last, "the last value arrives");
         }
+    }
+
+    /// Topic 0 lossless, 1 conflated, 2 with a rate, 3 aggregated, 4 aggregated with a rate.
+    #[test]
+    fn a_late_event_counts_and_takes_no_place(ops in prop::collection::vec(op_with_late(), 1..80)) {
+        let mut world = World::new();
+        world.change(1, Some(Conflate::Latest), None);
+        world.change(2, None, Some(1_000.0));
+        world.change(3, Some(Conflate::Aggregate), None);
+        world.change(4, Some(Conflate::Aggregate), Some(250.0));
+        ops.iter().for_each(|op| world.apply(op));
+        // What no event has taken up yet is in the totals of the next one.
+        world.events(&[0, 1, 2, 3, 4].map(|topic| (topic, true)));
+        world.finish();
+        let delivered = world.numbers(0).len() as u64;
+        prop_assert_eq!(delivered, world.published[0].len() as u64 + world.late[0], "all of what is not conflated");
+        for topic in 1..TOPICS {
+            let numbers = world.numbers(topic);
+            prop_assert!(numbers.iter().all(|number| *number < LATE) && ascending(&numbers), "{:?}", numbers);
+            prop_assert_eq!(numbers.last().copied(), Some(world.published[topic].len() as u64 - 1));
+        }
+        for topic in [3, 4] {
+            let (mut count, mut volume) = (0, 0);
+            for seen in &world.seen {
+                if let Seen::Event { topic: of, number, conflated, .. } = seen && *of == topic {
+                    let totals = conflated.as_ref().map(|totals| (&totals["count"], &totals["volume"]));
+                    let (of_count, of_volume) = totals.map_or((1, number + 1), |(count, volume)| {
+                        (count.as_u64().unwrap(), volume.as_u64().unwrap())
+                    });
+                    count += of_count;
+                    volume += of_volume;
+                }
+            }
+            let published = world.published[topic].len() as u64;
+            prop_assert_eq!(count, published + world.late[topic], "topic {}", topic);
+            prop_assert_eq!(volume, published * (published + 1) / 2 + world.late[topic], "topic {}", topic);
+        }
+        let delivered: u64 = (0..TOPICS).map(|topic| world.numbers(topic).len() as u64).sum();
+        let published: u64 = world.published.iter().map(|prices| prices.len() as u64).sum();
+        prop_assert_eq!(delivered + world.conflation.replaced(), published + world.late.iter().sum::<u64>());
+    }
+
+    /// Every topic lossless, until the client has fallen back.
+    #[test]
+    fn a_slow_client_keeps_the_newest_event_and_no_late_one_instead(
+        ops in prop::collection::vec(prop_oneof![9 => op_with_late(), 1 => Just(Op::FallBack)], 1..80),
+    ) {
+        let mut world = World::new();
+        ops.iter().for_each(|op| world.apply(op));
+        world.finish();
+        for topic in 0..TOPICS {
+            let numbers = world.numbers(topic);
+            let newest: Vec<_> = numbers.iter().copied().filter(|number| *number < LATE).collect();
+            prop_assert!(ascending(&newest), "{:?}", newest);
+            prop_assert_eq!(newest.last().copied(), world.published[topic].len().checked_sub(1).map(|last| last as u64));
+        }
+        let delivered: u64 = (0..TOPICS).map(|topic| world.numbers(topic).len() as u64).sum();
+        let published: u64 = world.published.iter().map(|prices| prices.len() as u64).sum();
+        prop_assert_eq!(delivered + world.conflation.replaced(), published + world.late.iter().sum::<u64>());
     }
 
     /// Everything is written at the end of each turn, so that what is seen is when it was queued.

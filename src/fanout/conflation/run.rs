@@ -24,6 +24,8 @@ pub struct TopicRun<'b> {
     pub to: u32,
     /// The size of its frames.
     pub bytes: u32,
+    /// Whether its event, which is the only one then, is older than one of the topic that came before it.
+    pub is_late: bool,
     parts: OnceCell<SmallVec<[Part; 1]>>,
 }
 
@@ -36,11 +38,11 @@ pub(super) struct Part {
 }
 
 impl<'b> TopicRun<'b> {
-    /// Frames `from..to` of a batch, at least one, all of `topic`.
+    /// Frames `from..to` of a batch, at least one, all of `topic`; a late event is a run of its own.
     #[inline]
     pub fn new(batch: &'b Rc<Batch>, topic: TopicId, from: u32, to: u32) -> Self {
         let bytes = batch.start(to) - batch.start(from);
-        Self { batch, topic, from, to, bytes, parts: OnceCell::new() }
+        Self { batch, topic, from, to, bytes, is_late: batch.is_late(from), parts: OnceCell::new() }
     }
 
     /// The newest event, which tells of itself alone.

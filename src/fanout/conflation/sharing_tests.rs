@@ -5,7 +5,7 @@ use proptest::prelude::*;
 use slotmap::SlotMap;
 
 use super::*;
-use crate::bus::Frames;
+use crate::bus::{Frames, Seqs};
 use crate::fanout::batch::{BacklogBytes, Batch};
 use crate::protocol::native::event::{Marker, write_event};
 
@@ -14,7 +14,10 @@ const CLIENTS: usize = 4;
 #[derive(Debug, Clone)]
 enum Op {
     /// The events of one batch, all of one topic: whether each can be added up.
-    Events(Vec<bool>),
+    Events {
+        can_be_added: Vec<bool>,
+        is_late: bool,
+    },
     /// A boundary of the client's phase, if it has one.
     Boundary(usize),
     Write(usize, usize),
@@ -23,8 +26,11 @@ enum Op {
 }
 
 fn op() -> impl Strategy<Value = Op> {
+    let addable = prop::bool::weighted(0.9);
     prop_oneof![
-        6 => prop::collection::vec(prop::bool::weighted(0.9), 1..5).prop_map(Op::Events),
+        6 => prop::collection::vec(addable, 1..5)
+            .prop_map(|can_be_added| Op::Events { can_be_added, is_late: false }),
+        2 => addable.prop_map(|can_be_added| Op::Events { can_be_added: vec![can_be_added], is_late: true }),
         2 => (0..CLIENTS).prop_map(Op::Boundary),
         3 => (0..CLIENTS, 0usize..1_500).prop_map(|(client, room)| Op::Write(client, room)),
         1 => (0..CLIENTS).prop_map(Op::Change),
@@ -75,17 +81,19 @@ fn wires(ops: &[Op], is_shared: bool) -> Vec<Vec<u8>> {
     for op in ops {
         now_us += 1_000;
         match op {
-            Op::Events(events) => {
+            Op::Events { can_be_added, is_late } => {
                 let (mut bytes, mut table) = (Vec::new(), Vec::new());
-                for can_be_added in events {
+                for is_addable in can_be_added {
                     number += 1;
-                    let price = if *can_be_added { format!("{}.5", number % 7) } else { "1e99".to_owned() };
+                    let price = if *is_addable { format!("{}.5", number % 7) } else { "1e99".to_owned() };
                     let object = format!(r#"{{"price":{price},"volume":{number},"timestamp":{number}}}"#);
                     write_event(&mut bytes, EventType::Trade, &object, 7, Marker::None);
                     table.push(crate::bus::Entry { end: bytes.len() as u32, topic });
                 }
-                let to = events.len() as u32;
-                let frames = Frames { bytes: Bytes::from(bytes), table, ..Frames::default() };
+                let to = can_be_added.len() as u32;
+                let mut seqs = Seqs::default();
+                seqs.set(0, 1, *is_late);
+                let frames = Frames { bytes: Bytes::from(bytes), table, seqs, ..Frames::default() };
                 let batch = |frames: &Frames| Batch::shared(frames.clone(), &backlog);
                 if is_shared {
                     let batch = batch(&frames);

@@ -1,6 +1,7 @@
 //! The tools of the policies for slow clients and of conflation: dropping events from the queue, and replacing one by a newer one.
 
-use std::collections::{HashSet, VecDeque};
+use std::collections::hash_map::Entry;
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::rc::Rc;
 
 use foldhash::fast::RandomState;
@@ -46,41 +47,34 @@ impl Outbox {
 
     /// The positions of the newest queued event of each topic, where that is [`Outbox::pending`].
     pub fn newest(&self) -> Vec<(TopicId, Position)> {
-        let mut seen = HashSet::<TopicId, RandomState>::default();
-        let mut newest = Vec::new();
-        for (from_back, run) in
-            (1..).zip(self.tail.iter().flat_map(|tail| tail.iter().rev()).chain(&self.head))
-        {
-            let position = Position(self.pushed.wrapping_sub(from_back));
-            for index in (run.from..run.to).rev().filter(|_| !run.batch.is_own()) {
-                let topic = run.batch.topic(index);
-                if seen.insert(topic) && self.pending(position, topic).is_some() {
-                    newest.push((topic, position));
-                }
-            }
-        }
-        newest
+        let runs = usize::from(self.head.is_some()) + self.tail.as_ref().map_or(0, |tail| tail.len());
+        let newest = newest_events(self.runs()).into_iter().map(|(topic, newest)| {
+            let from_back = (runs - newest.run.0) as u32;
+            (topic, Position(self.pushed.wrapping_sub(from_back)))
+        });
+        newest.filter(|(topic, position)| self.pending(*position, *topic).is_some()).collect()
     }
 
-    /// Drops each event behind which a newer one of its topic is queued, but neither a partly written one nor any of the topics in
+    /// Drops each event than which a newer one of its topic is queued, but neither a partly written one nor any of the topics in
     /// `spared`. Returns how many were dropped. `status` is queued before the first event that is not partly written. The events
     /// that stay are copied out of their batches, which then don't live on for them. Positions change.
     pub fn reduce_to_latest(&mut self, spared: &HashSet<TopicId, RandomState>, status: Rc<Batch>) -> u64 {
         let partly_written = self.head_written_bytes > 0;
         let runs = self.take_runs();
+        let newest = newest_events(runs.iter());
         let mut kept = VecDeque::with_capacity(runs.len());
-        let mut seen = HashSet::<TopicId, RandomState>::default();
         let mut dropped = 0;
-        for (at, run) in runs.into_iter().enumerate().rev() {
+        for (at, run) in runs.into_iter().enumerate() {
             if run.batch.is_own() {
-                kept.push_front(run);
+                kept.push_back(run);
                 continue;
             }
-            for index in (run.from..run.to).rev() {
+            for index in run.from..run.to {
                 let topic = run.batch.topic(index);
                 let is_partly_written = partly_written && at == 0 && index == run.from;
-                if is_partly_written || seen.insert(topic) || spared.contains(&topic) {
-                    kept.push_front(run.alone(index));
+                let is_newest = newest.get(&topic).is_some_and(|newest| newest.is_at(at, index));
+                if is_partly_written || is_newest || spared.contains(&topic) {
+                    kept.push_back(run.alone(index));
                 } else {
                     self.event_bytes -= run.batch.start(index + 1) - run.batch.start(index);
                     dropped += 1;
@@ -155,6 +149,36 @@ impl Outbox {
             self.head = Some(rest);
         }
     }
+}
+
+/// Where the newest queued event of a topic is.
+struct Newest {
+    run: FromFront,
+    index: u32,
+    is_late: bool,
+}
+
+impl Newest {
+    fn is_at(&self, run: usize, index: u32) -> bool {
+        (self.run.0, self.index) == (run, index)
+    }
+}
+
+/// The newest event of each topic. That is the last one that isn't late; if all are late, the last one.
+fn newest_events<'r>(runs: impl Iterator<Item = &'r Run>) -> HashMap<TopicId, Newest, RandomState> {
+    let mut newest = HashMap::<_, Newest, _>::default();
+    for (at, run) in runs.enumerate().filter(|(_, run)| !run.batch.is_own()) {
+        for index in run.from..run.to {
+            let is_late = run.batch.is_late(index);
+            let event = Newest { run: FromFront(at), index, is_late };
+            match newest.entry(run.batch.topic(index)) {
+                Entry::Vacant(first) => _ = first.insert(event),
+                Entry::Occupied(older) if is_late && !older.get().is_late => {}
+                Entry::Occupied(mut older) => *older.get_mut() = event,
+            }
+        }
+    }
+    newest
 }
 
 impl Run {

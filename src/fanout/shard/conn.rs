@@ -152,9 +152,10 @@ impl Conn {
         !self.outbox.is_empty() || self.has_backfill()
     }
 
-    /// Whether something of its topics' history is on its way to the client.
+    /// Whether something of its topics' history waits for room in the client's outbox.
     pub(super) fn has_backfill(&self) -> bool {
-        self.extras.as_ref().is_some_and(|extras| extras.backfill.is_some())
+        let backfill = self.extras.as_ref().and_then(|extras| extras.backfill.as_ref());
+        backfill.is_some_and(|backfill| backfill.is_waiting())
     }
 
     /// What is on its way to the client of its topics' history, if it asked for any.

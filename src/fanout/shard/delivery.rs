@@ -12,8 +12,8 @@ use crate::bus::{Feed, Frames, SeqNotice, TopicId};
 use crate::protocol::reply::{Reply, Status};
 
 impl Shard {
-    /// Queues a batch to the outboxes of the subscribers. Adjacent frames of one topic are queued as one run.
-    /// A change of sequence numbers is told in its place between them.
+    /// Queues a batch to the outboxes of the subscribers. Adjacent frames of one topic are queued as one run, but a late event by
+    /// itself. A change of sequence numbers is told in its place between them.
     pub(super) fn apply(&mut self, frames: Frames, changes: &[SeqNotice]) {
         let batch = Batch::shared(frames, &self.output.backlog);
         let table = batch.table();
@@ -25,8 +25,9 @@ impl Shard {
             }
             let until = changes.peek().map_or(table.len(), |notice| notice.before as usize);
             let same = table[from..until].iter().take_while(|next| next.topic == entry.topic).count();
-            self.queue_run(&batch, entry.topic, from as u32, (from + same) as u32);
-            from += same;
+            let to = batch.end_of_run(from as u32, (from + same) as u32);
+            self.queue_run(&batch, entry.topic, from as u32, to);
+            from = to as usize;
         }
     }
 

@@ -89,10 +89,19 @@ impl Shard {
             }),
             SeqChange::Gap { from, to } => {
                 let Some(subject) = self.interest.index.subject(topic).cloned() else { return };
-                let mut subscribers = Vec::new();
-                self.for_each_subscriber(topic, |key, _, _| subscribers.push(key));
-                let status = Status::Gap { subject: &subject, from, to };
-                self.say_to_all(&subscribers, &Reply::Status(status));
+                let (mut subscribers, mut ahead) = (Vec::new(), Vec::new());
+                self.for_each_subscriber(topic, |key, conn, _| {
+                    match conn.backfill().and_then(|backfill| backfill.floor(topic)) {
+                        Some(floor) if floor >= from => ahead.push((key, floor)),
+                        _ => subscribers.push(key),
+                    }
+                });
+                let gap = |from| Reply::Status(Status::Gap { subject: &subject, from, to });
+                self.say_to_all(&subscribers, &gap(from));
+                // Another gateway has delivered what this client has seen.
+                for (key, floor) in ahead.into_iter().filter(|(_, floor)| *floor < to) {
+                    self.say_to_all(&[key], &gap(floor + 1));
+                }
             }
         }
     }

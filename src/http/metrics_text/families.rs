@@ -166,6 +166,16 @@ pub(super) const FAMILIES: &[Family] = &[
         Ingest(|i| i.events_framed.get()),
     ),
     family("ws_events_duplicate", "Repeats of a seq, dropped", Ingest(|i| i.events_duplicate.get())),
+    family(
+        "ws_events_late",
+        "Events whose seq had been missing when newer ones came",
+        Ingest(|i| i.events_late.get()),
+    ),
+    family(
+        "ws_events_odd_seq",
+        "Events with a seq that is no integer below 2^53, delivered without regard to it",
+        Ingest(|i| i.events_odd_seq.get()),
+    ),
     family("ws_upstream_gaps", "Gaps in the seq of wanted topics", Ingest(|i| i.gaps.get())),
     family("ws_events_missing", "Events missing in these gaps", Ingest(|i| i.events_missing.get())),
     family(

@@ -8,8 +8,10 @@
 pub(super) struct Position(u64);
 
 impl Position {
-    /// No entry: the end of a chain.
+    /// No entry: the beginning of a chain.
     pub(super) const NONE: Self = Self(u64::MAX);
+    /// An entry that was too large to be kept.
+    pub(super) const LOST: Self = Self(u64::MAX - 1);
 }
 
 /// The previous entry of the topic, the arrival, the sequence number with [`CHECKED`], the payload's length.
@@ -48,11 +50,11 @@ impl Log {
         Self { bytes: Vec::new(), capacity_bytes, end: 0 }
     }
 
-    /// Writes an entry behind `entry.previous` of its chain; [`Position::NONE`] if it is larger than the whole log.
+    /// Writes an entry behind `entry.previous` of its chain; [`Position::LOST`] if it is larger than the whole log.
     pub(super) fn append(&mut self, entry: &Entry<'_>) -> Position {
         let len = HEADER_BYTES + entry.payload.len();
         if len > self.capacity_bytes {
-            return Position::NONE;
+            return Position::LOST;
         }
         if self.bytes.is_empty() {
             self.bytes = vec![0; self.capacity_bytes];
@@ -132,7 +134,7 @@ mod tests {
             for (n, size) in sizes.into_iter().enumerate() {
                 let payload = vec![n as u8; size];
                 let at = log.append(&entry(previous, n as u64, &payload));
-                if at != Position::NONE {
+                if at != Position::LOST {
                     written.push((at, previous, payload));
                     previous = at;
                 }
@@ -170,7 +172,8 @@ mod tests {
 
     #[test]
     fn an_entry_beyond_the_log_is_not_kept() {
-        assert_eq!(Log::new(10).append(&entry(Position::NONE, 1, b"")), Position::NONE);
+        assert_eq!(Log::new(10).append(&entry(Position::NONE, 1, b"")), Position::LOST);
+        assert_eq!(Log::new(10).get(Position::LOST), None);
         assert_eq!(Log::new(0).get(Position(0)), None);
     }
 }

@@ -25,6 +25,8 @@ enum Shape {
     Gap,
     Repeat(u64),
     Restart(u64),
+    /// So far from the last `seq`, with a `timestamp` that is the clock's, the newest one, or so much older.
+    At(i64, Option<u64>),
     /// Good, but without a `seq`.
     Unnumbered,
     /// Good, and its `seq` isn't the first thing that looks like one.
@@ -40,6 +42,7 @@ fn shape() -> impl Strategy<Value = Shape> {
         1 => Just(Shape::Gap),
         2 => (0_u64..5).prop_map(Shape::Repeat),
         1 => (0_u64..5).prop_map(Shape::Restart),
+        6 => (prop_oneof![4 => -8_i64..5, 1 => -80_i64..5], prop::option::of(0_u64..3)).prop_map(|(by, older)| Shape::At(by, older)),
         1 => Just(Shape::Unnumbered),
         1 => Just(Shape::Misleading),
         1 => (0_u64..4).prop_map(Shape::Bad),
@@ -58,54 +61,98 @@ fn op() -> impl Strategy<Value = Op> {
     ]
 }
 
-/// A topic as the contract has it: every good event in order.
+/// A topic as the contract has it: every good event of this worker's numbers, in the order of arrival.
 #[derive(Default)]
 struct Model {
-    /// `seq`, `timestamp`, `data`, arrival: of this worker's counting.
-    line: Vec<(u64, u64, String, u64)>,
+    events: Vec<Arrived>,
     ended: Option<u64>,
     last: Option<(String, u64)>,
     pinned: Option<Slot>,
 }
 
+struct Arrived {
+    seq: u64,
+    timestamp: u64,
+    data: String,
+    at_ms: u64,
+}
+
 impl Model {
     fn last_seq(&self) -> Option<u64> {
-        self.line.last().map(|(seq, ..)| *seq)
+        self.events.iter().map(|event| event.seq).max()
+    }
+
+    fn newest(&self) -> Option<u64> {
+        self.events.iter().map(|event| event.timestamp).max()
+    }
+
+    fn judge(&self, seq: Option<u64>, timestamp: u64, numbering: Numbering) -> Verdict {
+        let (Some(seq), Some(last), Some(newest)) = (seq, self.last_seq(), self.newest()) else {
+            return Verdict::Next;
+        };
+        let has_come = self.events.iter().any(|event| event.seq == seq);
+        let is_in_window = seq + 63 >= last;
+        match () {
+            () if seq > last + 1 && numbering == Numbering::Contiguous => {
+                Verdict::Gap { from: last + 1, to: seq - 1 }
+            }
+            () if seq > last => Verdict::Next,
+            () if is_in_window && !has_come => Verdict::Late,
+            () if timestamp > newest || timestamp == newest && !is_in_window => Verdict::Restart,
+            () => Verdict::Repeat,
+        }
     }
 
     /// What should become of a good event.
-    fn take(&mut self, seq: Option<u64>, timestamp: u64, data: &str, now_ms: u64) -> Verdict {
-        let verdict = match (seq, self.line.last()) {
-            (None, _) | (_, None) => Verdict::Next,
-            (Some(seq), Some((last, ..))) if seq == last + 1 => Verdict::Next,
-            (Some(seq), Some((last, ..))) if seq > *last => Verdict::Gap { from: last + 1, to: seq - 1 },
-            (Some(_), Some((_, then, ..))) if timestamp > *then => Verdict::Restart,
-            _ => return Verdict::Repeat,
-        };
+    fn take(
+        &mut self,
+        seq: Option<u64>,
+        timestamp: u64,
+        data: &str,
+        at_ms: u64,
+        numbering: Numbering,
+    ) -> Verdict {
+        let verdict = self.judge(seq, timestamp, numbering);
+        if verdict == Verdict::Repeat {
+            return verdict;
+        }
         if verdict == Verdict::Restart {
             self.ended = self.ended.max(self.last_seq());
-            self.line.clear();
+            self.events.clear();
         }
         if let Some(seq) = seq {
-            self.line.push((seq, timestamp, data.to_owned(), now_ms));
+            self.events.push(Arrived { seq, timestamp, data: data.to_owned(), at_ms });
         }
-        self.last = Some((data.to_owned(), now_ms));
+        if verdict != Verdict::Late {
+            self.last = Some((data.to_owned(), at_ms));
+        }
         verdict
     }
 
-    /// What a client has missed; `None` if that can't be known.
-    fn missed(&self, seen: u64) -> Option<Vec<String>> {
+    /// What a client has missed, in the order of the numbers; `None` if that can't be known.
+    fn missed(&self, seen: u64, numbering: Numbering) -> Option<Vec<String>> {
         let last = self.last_seq()?;
         if self.ended.is_some_and(|ended| seen <= ended) {
             return None;
         }
-        let missed: Vec<_> = self.line.iter().filter(|(seq, ..)| *seq > seen).collect();
-        let whole = missed.len() as u64 == last.saturating_sub(seen);
-        whole.then(|| {
-            let frame = |(_, _, data, at): &&(u64, u64, String, u64)| {
-                format!(r#"{{"type":"trade","data":{data},"timestamp":{at},"replay":true}}"#)
+        let mut missed: Vec<_> = self.events.iter().filter(|event| event.seq > seen).collect();
+        let is_whole = match numbering {
+            Numbering::Contiguous => missed.len() as u64 == last.saturating_sub(seen),
+            Numbering::Monotonic if seen >= last => true,
+            Numbering::Monotonic => match self.events.iter().position(|event| event.seq == seen) {
+                Some(place) => {
+                    missed = self.events[place..].iter().filter(|event| event.seq > seen).collect();
+                    true
+                }
+                None => false,
+            },
+        };
+        missed.sort_by_key(|event| event.seq);
+        is_whole.then(|| {
+            let frame = |Arrived { data, at_ms, .. }: &Arrived| {
+                format!(r#"{{"type":"trade","data":{data},"timestamp":{at_ms},"replay":true}}"#)
             };
-            missed.iter().map(frame).collect()
+            missed.into_iter().map(frame).collect()
         })
     }
 }
@@ -116,6 +163,7 @@ struct World {
     clock: u64,
     /// The log holds everything that the model does.
     roomy: bool,
+    numbering: Numbering,
 }
 
 impl World {
@@ -162,15 +210,26 @@ impl World {
     }
 
     fn event(&mut self, topic: usize, shape: &Shape) {
+        // What a log that is too small has lost counts as what it seemed to be: these are not.
+        let shape = match shape {
+            Shape::Bad(_) | Shape::Misleading if !self.roomy => &Shape::Nonsense,
+            shape => shape,
+        };
         let model = &mut self.models[topic];
         let last = model.last_seq();
         let next = last.map_or(1, |last| last + 1);
-        let then = model.line.last().map_or(self.clock, |(_, then, ..)| *then);
+        let newest = model.newest().unwrap_or(self.clock);
         let (seq, timestamp) = match shape {
             Shape::Next | Shape::Misleading => (Some(next), self.clock),
             Shape::Gap => (Some(next + 2), self.clock),
-            Shape::Repeat(behind) => (Some(last.unwrap_or(1).saturating_sub(*behind)), then),
+            Shape::Repeat(behind) => (Some(last.unwrap_or(1).saturating_sub(*behind)), newest),
             Shape::Restart(to) => (Some(*to), self.clock),
+            // And neither is the time of what it has lost.
+            Shape::At(by, _) if *by > 0 && !self.roomy => (Some(next + *by as u64), self.clock),
+            Shape::At(by, older) => {
+                let seq = last.unwrap_or(100).saturating_add_signed(*by);
+                (Some(seq), older.map_or(self.clock, |older| newest - older))
+            }
             Shape::Bad(ahead) => (Some(next + ahead), self.clock),
             Shape::Unnumbered | Shape::Nonsense => (None, self.clock),
         };
@@ -186,7 +245,7 @@ impl World {
             ),
         };
         let good = !matches!(shape, Shape::Bad(_) | Shape::Nonsense);
-        let expected = good.then(|| model.take(seq, timestamp, &payload, self.clock));
+        let expected = good.then(|| model.take(seq, timestamp, &payload, self.clock, self.numbering));
         match model.pinned {
             Some(slot) => {
                 let name = Self::name(topic);
@@ -213,7 +272,7 @@ impl World {
             })
             .collect();
         let model = &self.models[topic];
-        let missed = model.missed(seen);
+        let missed = model.missed(seen, self.numbering);
         match resumed {
             Resumed::Ahead => assert!(missed.is_some() && model.last_seq() < Some(seen) && frames.is_empty()),
             Resumed::Whole => assert_eq!(Some(frames), missed, "never a part, never anything else"),
@@ -235,13 +294,15 @@ proptest! {
     fn what_is_told_later_is_what_was(
         ops in proptest::collection::vec(op(), 0..300),
         small in proptest::option::of((1_usize..6, 150_usize..2_000)),
+        numbering in prop::sample::select(vec![Numbering::Contiguous, Numbering::Monotonic]),
     ) {
         let config = match small {
-            None => HistoryConfig::default(),
+            None => HistoryConfig { numbering, ..HistoryConfig::default() },
             Some((events, bytes)) => HistoryConfig {
                 events_per_topic: events,
                 max_bytes: bytes,
                 max_replay_bytes: 400,
+                numbering,
                 ..HistoryConfig::default()
             },
         };
@@ -250,6 +311,7 @@ proptest! {
             models: Default::default(),
             clock: 1_000,
             roomy: small.is_none(),
+            numbering,
         };
         for op in &ops {
             world.apply(op);

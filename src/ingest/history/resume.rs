@@ -1,10 +1,10 @@
 //! What a client has missed, from the log.
 
 use super::log::Position;
-use super::topic::Topic;
-use super::{History, Slot, topic_at};
+use super::{History, Slot, read_claims, topic_at};
 use crate::bus::{Entry, TopicId};
-use crate::market::event::Checker;
+use crate::limits::SEQ_WINDOW;
+use crate::market::Numbering;
 use crate::protocol::native::event::{Marker, write_event};
 
 /// How far a client that has seen a certain `seq` of a topic can be helped.
@@ -14,7 +14,7 @@ pub enum Resumed {
     Whole,
     /// The client has seen more than this gateway: it is not to be sent what it has seen.
     Ahead,
-    /// The log doesn't reach back, or has a hole, or the worker has counted anew, or there is no room: nothing is replayed.
+    /// The log doesn't reach back, or has a hole, or the worker has restarted its numbers, or there is no room: nothing is replayed.
     Lost,
 }
 
@@ -40,8 +40,11 @@ impl History {
     /// Appends every event of a pinned topic behind `seen` to `replay`, under `id`: all of them or none.
     pub fn resume(&mut self, slot: Slot, seen: u64, id: TopicId, replay: &mut Replay) -> Resumed {
         let Some(topic) = topic_at(&mut self.topics, slot) else { return Resumed::Lost };
-        let Some(last) = topic.line.last_seq() else { return Resumed::Lost };
-        if topic.line.is_ambiguous(seen) {
+        if topic.has_claims {
+            read_claims(topic, &mut self.log, &self.reader);
+        }
+        let Some(last) = topic.sequence.last_seq() else { return Resumed::Lost };
+        if topic.sequence.is_ambiguous(seen) {
             return Resumed::Lost;
         }
         let event_type = topic.event_type;
@@ -51,7 +54,7 @@ impl History {
         let Some(missed) = self.missed(slot, seen, last) else { return Resumed::Lost };
         let room_bytes = replay.room_bytes.min(self.config.max_replay_bytes);
         let (bytes_before, frames_before) = (replay.bytes.len(), replay.table.len());
-        for position in missed.into_iter().rev() {
+        for position in missed {
             let entry = self.log.get(position);
             let object = entry.and_then(|entry| std::str::from_utf8(entry.payload.trim_ascii()).ok());
             if let (Some(entry), Some(object)) = (entry, object) {
@@ -67,42 +70,46 @@ impl History {
         Resumed::Whole
     }
 
-    /// The entries of `seen + 1 ..= last`, newest first; `None` if one is missing.
+    /// The entries behind `seen`, in the order of their numbers; `None` if one is missing, or may be.
     fn missed(&mut self, slot: Slot, seen: u64, last: u64) -> Option<Vec<Position>> {
         let topic = topic_at(&mut self.topics, slot)?;
+        let is_contiguous = self.reader.numbering == Numbering::Contiguous;
         let count = usize::try_from(last - seen).ok()?;
-        if count > self.config.events_per_topic {
+        if is_contiguous && count > self.config.events_per_topic {
             return None;
         }
-        let mut missed = Vec::with_capacity(count);
-        let mut expected = last;
+        let mut missed: Vec<(u64, Position)> = Vec::new();
         let mut at = topic.newest;
         // Entries that turn out to be bad are passed over; they count as well, so that the way has an end.
         for _ in 0..self.config.events_per_topic {
             let entry = self.log.get(at)?;
-            let (checked, seq, previous) = (entry.checked, entry.seq, entry.previous);
-            let seq = if checked { Some(seq) } else { true_seq(topic, entry.payload, &self.config.checker) };
-            match seq {
-                Some(seq) if seq == expected => {
-                    if !checked {
-                        self.log.set_checked(at, seq);
-                    }
-                    missed.push(at);
-                    if missed.len() == count {
-                        return Some(missed);
-                    }
-                    expected -= 1;
+            let (checked, previous) = (entry.checked, entry.previous);
+            let seq = match checked {
+                true => Some(entry.seq),
+                false => topic.read(entry.payload, &self.reader).and_then(|event| event.seq),
+            };
+            if let Some(seq) = seq {
+                if !checked {
+                    self.log.set_checked(at, seq);
                 }
-                Some(seq) if seq < expected => return None,
-                _ => {}
+                if seq > seen {
+                    missed.push((seq, at));
+                }
+                let is_whole = if is_contiguous { missed.len() == count } else { seq == seen };
+                if is_whole {
+                    // Late ones lie behind newer ones.
+                    missed.sort_unstable_by_key(|(seq, _)| *seq);
+                    missed.dedup_by_key(|(seq, _)| *seq);
+                    let is_whole = !is_contiguous || missed.len() == count;
+                    return is_whole.then(|| missed.into_iter().map(|(_, position)| position).collect());
+                }
+                // Before an event so far below no higher one has come: it would have been below the window.
+                if seq + SEQ_WINDOW <= seen {
+                    return None;
+                }
             }
             at = previous;
         }
         None
     }
-}
-
-/// The `seq` of an event that has not been looked into; `None` if it is bad or has none.
-fn true_seq(topic: &Topic, payload: &[u8], checker: &Checker) -> Option<u64> {
-    checker.check(topic.event_type, payload, topic.symbol.as_bytes()).ok()?.seq
 }

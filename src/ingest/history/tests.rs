@@ -110,22 +110,6 @@ fn nothing_is_remembered_where_it_is_off() {
 }
 
 #[test]
-fn a_seq_is_seen_without_a_look() {
-    let finder = Finder::new(b"\"seq\"");
-    let hint = |text: &str| hint(&finder, text.as_bytes());
-    assert_eq!(hint(r#"{"a":1}"#), Hint::None);
-    assert_eq!(hint(r#"{"seq":17}"#), Hint::Seq(17));
-    assert_eq!(hint("{\"seq\" :\t17 ,"), Hint::Seq(17));
-    assert_eq!(hint(r#"{"x":"\"seq\":5","seq":6}"#), Hint::Seq(6));
-    assert_eq!(hint(r#"{"seq":9007199254740991}"#), Hint::Seq(SEQ_END - 1));
-    for odd in ["9007199254740992", "99999999999999999999999", "1.5", "-1", "\"1\"", "1e3", "", "1"] {
-        let end = if odd == "1" { "" } else { "}" };
-        assert_eq!(hint(&format!(r#"{{"seq":{odd}{end}"#)), Hint::Unsure, "{odd}");
-    }
-    assert_eq!(hint(r#"{"a":"seq","seq":1}"#), Hint::Unsure);
-}
-
-#[test]
 fn silent_topics_are_counted() {
     let mut history = History::new(HistoryConfig::default());
     keep(&mut history, "UNWANTED", &trade("UNWANTED", 1), 1);

@@ -1,17 +1,20 @@
 //! One topic's part of the history.
 
+mod pending;
+mod value;
+
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use memchr::memmem::Finder;
 
-use super::line::{Line, Timestamp, Verdict};
+use self::pending::{Pending, PendingEvent};
+pub use self::value::LookUp;
+use self::value::{BesideFound, LastValue};
 use super::log::Position;
-use super::{Hint, hint};
-use crate::limits;
-use crate::market::event::{Checker, Event};
+use super::reader::Reader;
+use super::sequence::{Sequence, Verdict};
+use crate::market::event::Event;
 use crate::market::{EventType, Symbol};
-use crate::protocol::native::event::{Marker, write_event};
 
 /// What is remembered of one topic.
 #[derive(Debug)]
@@ -20,7 +23,7 @@ pub(super) struct Topic {
     pub(super) symbol: Symbol,
     /// Somebody wants it.
     pub(super) pinned: bool,
-    /// It counts towards the bound; only a pinned topic may not, and then nothing but its line is remembered.
+    /// It counts towards the bound; only a pinned topic may not, and then nothing but its sequence is remembered.
     pub(super) kept: bool,
     /// Heard of since the search for a topic to forget last came by.
     pub(super) recent: bool,
@@ -30,64 +33,16 @@ pub(super) struct Topic {
     silent_since: Option<Instant>,
     /// Its newest entry in the log.
     pub(super) newest: Position,
-    /// The highest `seq` that the events set aside seem to have; the line's last one while there are none.
-    pub(super) seems_at: Option<u64>,
-    pub(super) line: Line,
-    value: Option<Value>,
-    looked_up: LookedUp,
-    /// The `seq` and `timestamp` of a value that was looked up, until the first event.
-    found: Option<(u64, Timestamp)>,
-    /// The value's frame, once somebody has asked for it.
-    frame: Option<Bytes>,
+    /// The newest entry in the log that has been looked into with all before it.
+    pub(super) read_up_to: Position,
+    /// Some events are in the log alone and have not been looked into: what they seem to be is claimed in the sequence.
+    pub(super) has_claims: bool,
+    /// The highest `seq` that the events set aside seem to have; the sequence's last one while there are none.
+    claimed_seq: Option<u64>,
+    pub(super) sequence: Sequence,
+    value: LastValue,
     /// Events that arrived since and have not been looked into.
     pending: Pending,
-}
-
-/// Events as they came, back to back.
-#[derive(Debug, Default)]
-struct Pending {
-    bytes: Vec<u8>,
-    /// For each where it ends and when it arrived, in Unix milliseconds.
-    ends: Vec<(u32, u64)>,
-}
-
-impl Pending {
-    fn push(&mut self, payload: &[u8], now_ms: u64) {
-        self.bytes.extend_from_slice(payload);
-        self.ends.push((self.bytes.len() as u32, now_ms));
-    }
-
-    fn get(&self, index: usize) -> (&[u8], u64) {
-        let start = index.checked_sub(1).map_or(0, |previous| self.ends[previous].0 as usize);
-        let (end, arrived_ms) = self.ends[index];
-        (&self.bytes[start..end as usize], arrived_ms)
-    }
-
-    fn is_full(&self) -> bool {
-        self.ends.len() >= limits::PENDING_EVENTS || self.bytes.len() >= limits::PENDING_BYTES
-    }
-
-    fn clear(&mut self) {
-        self.ends.clear();
-        self.bytes.clear();
-        // One large event must not keep its memory for ever.
-        self.bytes.shrink_to(limits::PENDING_BYTES);
-    }
-}
-
-/// Whether the last value was looked up where workers keep it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum LookedUp {
-    Not,
-    UnderWay,
-    Done,
-}
-
-/// The newest valid event.
-#[derive(Debug)]
-struct Value {
-    object: Vec<u8>,
-    arrived_ms: u64,
 }
 
 impl Topic {
@@ -101,12 +56,11 @@ impl Topic {
             heard: false,
             silent_since: None,
             newest: Position::NONE,
-            seems_at: None,
-            line: Line::default(),
-            value: None,
-            looked_up: LookedUp::Not,
-            found: None,
-            frame: None,
+            read_up_to: Position::NONE,
+            has_claims: false,
+            claimed_seq: None,
+            sequence: Sequence::default(),
+            value: LastValue::default(),
             pending: Pending::default(),
         }
     }
@@ -125,94 +79,88 @@ impl Topic {
         now.saturating_duration_since(*self.silent_since.get_or_insert(now))
     }
 
-    /// Whether an event with that `seq` needs no look: it is above all others.
+    /// Whether an event with that `seq` needs no look: it seems to be above all others.
     pub(super) fn seems_to_follow(&self, seq: u64) -> bool {
-        self.seems_at.is_none_or(|last| seq > last)
+        self.claimed_seq.is_none_or(|last| seq > last)
     }
 
-    /// Judges a good event, and counts it in the line unless it is a repeat.
-    pub(super) fn judge(&mut self, event: &Event<'_>) -> Verdict {
-        let found = self.found.take();
-        let verdict = event.seq.map_or(Verdict::Next, |seq| self.line.judge(seq, event.timestamp));
-        self.seems_at = self.line.last_seq();
-        match (found, event.seq) {
-            // What was found is from before a restart: whoever has it has not seen this.
-            (Some((before, then)), Some(seq))
-                if seq <= before && Timestamp::parse(event.timestamp) > then =>
-            {
-                Verdict::Restart
-            }
-            _ => verdict,
+    /// Judges a good event, counts it in the sequence unless it is a repeat, and makes it the last value if it is the newest and
+    /// the topic is kept.
+    pub(super) fn take(&mut self, event: &Event<'_>, arrived_ms: u64, reader: &Reader) -> Verdict {
+        let is_first = self.sequence.last_seq().is_none();
+        let judge = |seq| self.sequence.judge(seq, event.timestamp, reader.numbering);
+        let verdict = event.seq.map_or(Verdict::Next, judge);
+        self.claimed_seq = self.sequence.last_seq();
+        let beside = self.value.compare_found(event);
+        if verdict.is_newest() && beside != BesideFound::Older && self.kept {
+            self.value.store(event.object.as_bytes(), arrived_ms);
         }
+        if is_first && beside == BesideFound::Restarted { Verdict::Restart } else { verdict }
     }
 
-    /// A good event becomes the last value.
-    pub(super) fn store(&mut self, object: &[u8], arrived_ms: u64) {
-        self.frame = None;
-        let value = self.value.get_or_insert_with(|| Value { object: Vec::new(), arrived_ms });
-        value.arrived_ms = arrived_ms;
-        value.object.clear();
-        // One large event must not keep its memory for ever.
-        value.object.shrink_to(limits::PENDING_BYTES.max(object.len()));
-        value.object.extend_from_slice(object);
-    }
-
-    /// Sets an event aside that nobody has asked for.
-    pub(super) fn set_aside(&mut self, payload: &[u8], now_ms: u64, checker: &Checker, seq_key: &Finder<'_>) {
-        self.pending.push(payload, now_ms);
+    /// Sets an event aside that nobody has asked for. Its `seq` seems to be `claimed_seq`, which is above all others.
+    pub(super) fn set_aside(
+        &mut self,
+        payload: &[u8],
+        claimed_seq: Option<u64>,
+        arrived_ms: u64,
+        reader: &Reader,
+    ) {
+        self.claimed_seq = claimed_seq.or(self.claimed_seq);
+        self.pending.push(PendingEvent { payload, arrived_ms, claimed_seq });
         if self.pending.is_full() {
-            self.condense(checker, seq_key);
+            self.condense(reader);
         }
     }
 
     /// Makes room among the events set aside: the newest good one stands for all of them. That is one check in
-    /// [`limits::PENDING_EVENTS`] events, unless events are bad or their `seq` isn't what it seems.
-    pub(super) fn condense(&mut self, checker: &Checker, seq_key: &Finder<'_>) {
+    /// [`PENDING_EVENTS`](crate::limits::PENDING_EVENTS) events, unless events are bad or their `seq` isn't what it seems.
+    pub(super) fn condense(&mut self, reader: &Reader) {
         let mut pending = std::mem::take(&mut self.pending);
-        let numbered = self.seems_at > self.line.last_seq();
-        for index in (0..pending.ends.len()).rev() {
-            let (payload, arrived_ms) = pending.get(index);
-            let Ok(event) = checker.check(self.event_type, payload, self.symbol.as_bytes()) else {
-                continue;
+        let is_numbered = self.claimed_seq > self.sequence.last_seq();
+        for index in (0..pending.len()).rev() {
+            let PendingEvent { payload, arrived_ms, claimed_seq } = pending.get(index);
+            let Some(event) = self.read(payload, reader) else { continue };
+            let is_as_it_seems = match event.seq {
+                Some(seq) => claimed_seq == Some(seq) && self.sequence.last_seq() < Some(seq),
+                None => !is_numbered,
             };
-            let as_it_seems = match event.seq {
-                Some(seq) => hint(seq_key, payload) == Hint::Seq(seq) && self.line.last_seq() < Some(seq),
-                None => !numbered,
-            };
-            if as_it_seems {
-                self.judge(&event);
-                self.store(event.object.as_bytes(), arrived_ms);
+            if is_as_it_seems {
+                self.take(&event, arrived_ms, reader);
+                for claimed_seq in (0..index).filter_map(|older| pending.get(older).claimed_seq) {
+                    self.sequence.claim(claimed_seq);
+                    self.has_claims = true;
+                }
                 pending.clear();
             }
             break;
         }
         self.pending = pending;
-        self.settle(checker);
+        self.read_pending(reader);
     }
 
     /// Looks into all events that are set aside, in order.
-    pub(super) fn settle(&mut self, checker: &Checker) {
+    pub(super) fn read_pending(&mut self, reader: &Reader) {
         let mut pending = std::mem::take(&mut self.pending);
-        for index in 0..pending.ends.len() {
-            let (payload, arrived_ms) = pending.get(index);
-            let Ok(event) = checker.check(self.event_type, payload, self.symbol.as_bytes()) else {
-                continue;
-            };
-            if self.judge(&event) != Verdict::Repeat {
-                self.store(event.object.as_bytes(), arrived_ms);
+        for index in 0..pending.len() {
+            let PendingEvent { payload, arrived_ms, .. } = pending.get(index);
+            if let Some(event) = self.read(payload, reader) {
+                self.take(&event, arrived_ms, reader);
             }
         }
-        self.seems_at = self.line.last_seq();
+        self.claimed_seq = self.sequence.last_seq();
         pending.clear();
         self.pending = pending;
     }
 
+    /// The event that a payload is, if it is a good one.
+    pub(super) fn read<'p>(&self, payload: &'p [u8], reader: &Reader) -> Option<Event<'p>> {
+        reader.checker.check(self.event_type, payload, self.symbol.as_bytes()).ok()
+    }
+
     /// See [`super::History::look_up`].
-    pub(super) fn begin_look_up(&mut self) -> Option<bool> {
-        if self.looked_up == LookedUp::Done {
-            return None;
-        }
-        Some(std::mem::replace(&mut self.looked_up, LookedUp::UnderWay) == LookedUp::UnderWay)
+    pub(super) fn begin_look_up(&mut self) -> LookUp {
+        self.value.begin_look_up()
     }
 
     /// See [`super::History::looked_up`].
@@ -221,15 +169,14 @@ impl Topic {
         payload: Option<&[u8]>,
         failed: bool,
         now_ms: u64,
-        checker: &Checker,
+        reader: &Reader,
     ) -> Option<u64> {
-        self.looked_up = if failed { LookedUp::Not } else { LookedUp::Done };
-        if self.value.is_some() || !self.pending.ends.is_empty() {
+        self.value.end_look_up(failed);
+        if self.value.is_some() || !self.pending.is_empty() {
             return None;
         }
-        let event = checker.check(self.event_type, payload?, self.symbol.as_bytes()).ok()?;
-        self.store(event.object.as_bytes(), now_ms);
-        self.found = event.seq.map(|seq| (seq, Timestamp::parse(event.timestamp)));
+        let event = self.read(payload?, reader)?;
+        self.value.store_found(&event, now_ms);
         event.seq
     }
 
@@ -239,14 +186,6 @@ impl Topic {
 
     /// The last value's frame, marked as a snapshot.
     pub(super) fn snapshot(&mut self) -> Option<Bytes> {
-        if self.frame.is_none() {
-            let Value { object, arrived_ms } = self.value.as_ref()?;
-            let object = std::str::from_utf8(object).ok()?;
-            let mut out = Vec::with_capacity(object.len() + limits::FRAME_OVERHEAD_MAX_BYTES);
-            write_event(&mut out, self.event_type, object, *arrived_ms, Marker::Snapshot);
-            out.shrink_to_fit();
-            self.frame = Some(out.into());
-        }
-        self.frame.clone()
+        self.value.snapshot(self.event_type)
     }
 }
