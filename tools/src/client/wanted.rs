@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 use serde_json::Number;
+use ws_gateway::limits::SEQ_WINDOW;
 use ws_gateway::market::event::SEQ_END;
 use ws_gateway::market::{EventType, Symbol, SymbolCase};
 
@@ -39,11 +40,11 @@ pub struct Wanted {
     pub types: Vec<EventType>,
     /// Of all symbols.
     pub terms: Terms,
-    /// The last `seq` seen of each symbol, where the client resumes.
+    /// The highest `seq` seen of each symbol since its worker restarted its numbers, where the client resumes.
     pub resume: Option<Seen>,
 }
 
-/// The last `seq` seen by type and symbol.
+/// The highest `seq` seen by type and symbol.
 pub type Seen = BTreeMap<(EventType, String), u64>;
 
 #[derive(Serialize)]
@@ -111,7 +112,11 @@ impl Wanted {
             && seq < SEQ_END
             && self.symbols.contains(&symbol)
         {
-            seen.insert((event_type, symbol), seq);
+            let last = seen.entry((event_type, symbol)).or_insert(seq);
+            // A late event is a little below what was seen; far below it the worker has restarted its numbers.
+            if seq > *last || *last - seq >= SEQ_WINDOW {
+                *last = seq;
+            }
         }
     }
 
@@ -189,6 +194,7 @@ mod tests {
 
         wanted.resume = Some(Seen::new());
         wanted.saw("trade", "aapl", 1041);
+        wanted.saw("trade", "aapl", 1040);
         wanted.saw("trade", "MSFT", 7);
         wanted.saw("trade", "B-1", 3);
         wanted.saw("trade", "AAPL", SEQ_END);
@@ -197,7 +203,7 @@ mod tests {
             wanted.subscribe(),
             [r#"{"action":"subscribe","symbols":["AAPL","MSFT","B-*"],"resume":{"AAPL":1041,"MSFT":7}}"#]
         );
-        // A worker that has started anew counts from one again.
+        // The worker has restarted its numbers.
         wanted.saw("trade", "AAPL", 1);
         wanted.types = vec![EventType::Trade, EventType::Quote];
         wanted.saw("quote", "MSFT", 5);
