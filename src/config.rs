@@ -45,6 +45,7 @@ use self::sources::Sources;
 pub use self::upstream::{Embedded, Upstream};
 use crate::limits::{FRAME_OVERHEAD_MAX_BYTES, connections_for};
 pub use crate::protocol::terms::SlowClientPolicy;
+use crate::tls::{self, Role};
 
 /// Everything that can be set, checked and in its own type.
 #[derive(Debug, Clone, Default)]
@@ -87,6 +88,9 @@ pub fn settings() -> impl Iterator<Item = &'static Setting> {
 
 const PORT: Unit = Unit::Number { min: 1, max: u16::MAX as u64 };
 const ADDRESS: Unit = Unit::Text("an IPv4 or IPv6 address, or localhost");
+const PEM_CHAIN: &str =
+    "the path of a PEM file with the certificate and, behind it, those that lead to its authority";
+const PEM_KEY: &str = "the path of a PEM file with the certificate's private key, which is not encrypted";
 const CHANNEL_TEXT: Unit = Unit::Text("1 to 128 visible ASCII characters without * ? [ ] and \\, but not 0");
 
 impl Config {
@@ -141,6 +145,7 @@ impl Config {
         upstream::take_parts(&mut config.upstream, &mut sources)?;
         config.warnings = sources.warnings;
         config.relate()?;
+        config.relate_certificates()?;
         Ok(config)
     }
 
@@ -155,6 +160,21 @@ impl Config {
     pub fn descriptors(&self) -> Descriptors {
         let Server { open_files, max_connections, .. } = self.server;
         Descriptors::divide(open_files, self.process.shards, max_connections, self.upstream.is_embedded())
+    }
+
+    /// Checks that the certificate stands with its key. What the files hold is read only where it is used or asked about: a gateway
+    /// that goes on with the pair it has is healthy, whatever has become of the files.
+    fn relate_certificates(&self) -> Result<(), ConfigError> {
+        let (certificate_setting, key_setting) = (Role::Port.certificate_setting(), Role::Port.key_setting());
+        match (&self.server.tls_cert_file, &self.server.tls_key_file) {
+            (Some(path), None) => return Err(ConfigError::alone(certificate_setting, path, key_setting)),
+            (None, Some(path)) => return Err(ConfigError::alone(key_setting, path, certificate_setting)),
+            _ => {}
+        }
+        if matches!(self.action, Action::Run | Action::CheckConfig) {
+            self.server.tls().as_ref().map(tls::Server::read).transpose()?;
+        }
+        Ok(())
     }
 
     /// Checks what settings say together.

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -20,11 +20,12 @@ use crate::bus::inbox::Sender;
 use crate::config::Config;
 use crate::engine::{Engine, Threads};
 use crate::fanout::Fanout;
-use crate::http::{self, Http};
+use crate::http::{self, Certificate, Http};
 use crate::ingest::publisher::Publisher;
 use crate::ingest::redis::{self, RedisConfig};
 use crate::ingest::{self, Helpers, last_value};
-use crate::signals::Signals;
+use crate::reload::Watched;
+use crate::signals::{Asked, Signals};
 use crate::state::State;
 use crate::{demo, limits, stats};
 
@@ -56,6 +57,8 @@ pub struct Gateway {
     threads: Threads,
     ingest: Sender<ingest::Command>,
     publisher: Publisher,
+    /// Has files read again.
+    reloading: watch::Sender<()>,
     /// Cancelled to stop accepting clients.
     accepting: CancellationToken,
     /// Cancelled to end the tasks that bring or need events: supervisor, broker, look-ups, demo, statistics.
@@ -84,9 +87,13 @@ impl Gateway {
             Source::Embedded(broker) => Bound::Embedded(bind_broker(broker, config.process.demo).await?),
         };
         let broker_addr = source.broker_addr();
+        let state = Arc::new(State::new(config.server.server_id.clone(), config.process.shards));
+        // Looked at before they are read, so that no change falls in between.
+        let watched = config.server.tls().map(|files| Watched::now(files.paths()));
+        let certificate = config.server.tls().map(|files| Certificate::read(files, Arc::clone(&state)));
+        let certificate = certificate.transpose()?.map(Arc::new);
         banner(&config, &patterns, local_addr, broker_addr);
 
-        let state = Arc::new(State::new(config.server.server_id.clone(), config.process.shards));
         // Holds at most one lost link: only then does the supervisor make the next one.
         let (lost_tx, lost_rx) = mpsc::unbounded_channel();
         // Holds at most `LAST_VALUE_MAX_TOPICS` look-ups: a topic isn't looked up again before its answer.
@@ -105,6 +112,7 @@ impl Gateway {
             fanout,
             threads,
             ingest,
+            reloading: watch::Sender::new(()),
             accepting: CancellationToken::new(),
             feeding: CancellationToken::new(),
             http: TaskTracker::new(),
@@ -114,8 +122,12 @@ impl Gateway {
             let (ingest, ending) = (gateway.ingest.clone(), gateway.feeding.clone());
             gateway.tasks.spawn(last_value::run(last_values, look_ups_rx, ingest, ending));
         }
+        if let (Some(watched), Some(certificate)) = (watched, certificate.clone()) {
+            let (asked, ending) = (gateway.reloading.subscribe(), gateway.accepting.clone());
+            gateway.tasks.spawn(watched.reload(move || certificate.reload(), asked, ending));
+        }
         gateway.start_feed(&config, source, lost_rx).await;
-        gateway.start_serving(&config, listener);
+        gateway.start_serving(&config, listener, certificate);
         Ok(gateway)
     }
 
@@ -139,12 +151,27 @@ impl Gateway {
         self.publisher.clone()
     }
 
+    /// Has the files read again that may be replaced while the gateway runs. One that can't be used changes nothing.
+    pub fn reload(&self) {
+        if self.reloading.receiver_count() == 0 {
+            tracing::info!(
+                "SIGHUP: nothing is read again: no setting names a file that may be replaced meanwhile"
+            );
+        }
+        self.reloading.send_replace(());
+    }
+
     /// Serves until a signal asks for the end, then drains.
     ///
     /// # Errors
     /// When a second signal comes during the drain. The caller should then end the process at once.
     pub async fn run(self, mut signals: Signals) -> anyhow::Result<()> {
-        let first = signals.end().await;
+        let first = loop {
+            match signals.next().await {
+                Asked::End(signal) => break signal,
+                Asked::Reload => self.reload(),
+            }
+        };
         tracing::info!(signal = first, timeout_ms = self.drain_timeout.as_millis() as u64, "draining");
         tokio::select! {
             cut_off = self.drain() => {
@@ -216,10 +243,17 @@ impl Gateway {
         }
     }
 
-    fn start_serving(&self, config: &Config, listener: http::Listener) {
+    fn start_serving(
+        &self,
+        config: &Config,
+        listener: http::Listener,
+        certificate: Option<Arc<Certificate>>,
+    ) {
         let admission = Admission::new(config.server.max_connections);
         let adopt = Arc::clone(&self.fanout) as Arc<dyn Adopt>;
-        let http = Http::new(config, Arc::clone(&self.state), admission, adopt);
+        let mut http = Http::new(config, Arc::clone(&self.state), admission, adopt);
+        let scheme = if certificate.is_some() { "https" } else { "http" };
+        http.certificate = certificate;
         self.http.spawn(http::serve(listener, Arc::new(http), self.accepting.clone()));
         tracing::info!("WebSocket server listening on port {}", self.local_addr.port());
         let interval_ms = config.delivery.ping_interval.as_millis();
@@ -227,9 +261,12 @@ impl Gateway {
         if let Some(interval) = config.process.stats_interval {
             self.tasks.spawn(stats::log(Arc::clone(&self.state), interval.get(), self.feeding.clone()));
         }
+        if let Some(file) = &config.server.tls_cert_file {
+            tracing::info!(certificate = %file.display(), "the port speaks TLS: wss:// and https://");
+        }
         tracing::info!("WebSocket Gateway initialized and ready");
         if config.process.demo {
-            tracing::info!("Demo: open http://localhost:{}/", self.local_addr.port());
+            tracing::info!("Demo: open {scheme}://localhost:{}/", self.local_addr.port());
         }
     }
 }

@@ -7,7 +7,8 @@
 //!            └────────────────────► upgrade ─► 101 ─► Adopt::adopt(NewClient)   (leaves HTTP for good)
 //! ```
 //!
-//! A plain handshake leaves at the `door`, everything else is hyper's; the rules (`handshake`, `upgrade`) are the same.
+//! A plain handshake leaves at the `door`, everything else is hyper's; the rules (`handshake`, `upgrade`) are the same. With a
+//! certificate the port speaks TLS alone (`secure`), and then everything is hyper's.
 //!
 //! HTTP/1.1 only. Everything is answered from atomics and constants, so no request ever waits for anything but its peer, and
 //! what a peer may hold is bounded: connections in flight, header bytes and count, and the time for each step
@@ -25,6 +26,7 @@ mod pages;
 mod places;
 mod reports;
 mod routes;
+mod secure;
 mod upgrade;
 
 use std::sync::Arc;
@@ -34,12 +36,13 @@ use bytes::Bytes;
 
 pub use self::listen::{BindError, Listener, bind, serve};
 pub use self::routes::Surface;
+pub use self::secure::Certificate;
 use crate::admission::Admission;
 use crate::bus::Adopt;
 use crate::config::Config;
 use crate::identity::Rights;
 use crate::limits::*;
-use crate::origin::Origins;
+use crate::origin::{Origins, Target};
 use crate::state::State;
 
 /// What the HTTP side needs of the gateway.
@@ -56,6 +59,8 @@ pub struct Http {
     pub origins: Origins,
     /// Who reaches the port.
     pub surface: Surface,
+    /// With what the port speaks TLS; `None` = it doesn't.
+    pub certificate: Option<Arc<Certificate>>,
     /// Whether the upstream is the embedded broker, for `/stats`.
     pub embedded_broker: bool,
     /// The live page.
@@ -86,7 +91,13 @@ impl Default for Bounds {
 }
 
 impl Http {
-    /// The HTTP side of a gateway of that configuration.
+    /// Whether a page of `origin` may make that request. Under the port's own TLS it has gone to `https`, whatever its header says.
+    fn allows(&self, origin: &str, target: Target<'_>) -> bool {
+        let scheme = if self.certificate.is_some() { "https" } else { target.scheme };
+        self.origins.allow(origin, Target { scheme, ..target })
+    }
+
+    /// The HTTP side of a gateway of that configuration, without TLS.
     pub fn new(config: &Config, state: Arc<State>, admission: Arc<Admission>, adopt: Arc<dyn Adopt>) -> Self {
         Self {
             state,
@@ -98,6 +109,7 @@ impl Http {
             }),
             origins: config.server.origins.clone(),
             surface: Surface::Both,
+            certificate: None,
             embedded_broker: config.upstream.is_embedded(),
             page: pages::compose(config.events.channel_types, config.events.symbol_case),
             bounds: Bounds { in_flight_max: config.descriptors().http, ..Bounds::default() },

@@ -36,6 +36,7 @@
 //! | settings and bounds | [`config`], [`limits`] |
 //! | which thread runs what | [`engine`] |
 //! | the log; text from outside in it | [`logging`], [`escape`] |
+//! | certificates and keys, TLS | [`tls`], [`transport`] |
 //! | start and stop | [`gateway`] |
 //!
 //! # Threads
@@ -87,9 +88,11 @@ pub mod metrics;
 pub mod origin;
 pub mod protocol;
 pub mod rate;
+pub mod reload;
 pub mod resp;
 pub mod signals;
 pub mod state;
 pub mod stats;
+pub mod tls;
 pub mod transport;
 pub mod websocket;

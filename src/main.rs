@@ -21,7 +21,7 @@ fn main() -> ExitCode {
     };
     match config.action {
         Action::Run => serve(config),
-        Action::Healthcheck => match healthcheck::ask(config.server.listen) {
+        Action::Healthcheck => match healthcheck::ask(config.server.listen, config.server.tls().is_some()) {
             Ok(body) => print(&format!("{body}\n")),
             Err(problem) => fail(format_args!("unhealthy: {problem}")),
         },

@@ -179,10 +179,58 @@ pub struct ControlMetrics {
     pub http_evicted: Counter,
     /// HTTP requests answered, other than upgrades.
     pub http_requests: Counter,
+    /// TLS handshakes completed.
+    pub tls_handshakes: Counter,
+    /// TLS handshakes that failed, by [`TlsFailure`].
+    pub tls_handshakes_failed: [Counter; TlsFailure::ALL.len()],
+    /// Times the port's certificate was read again and taken into use.
+    pub tls_reloads: Counter,
+    /// Times what was read again could not be used.
+    pub tls_reloads_refused: Counter,
+    /// Gauge: when the port's certificate ends, in seconds since 1970; 0 = it has none.
+    pub tls_not_after_s: Counter,
     /// Attempts to reach the upstream.
     pub upstream_connects: Counter,
     /// Attempts to reach the upstream that failed.
     pub upstream_connect_failures: Counter,
+}
+
+impl ControlMetrics {
+    /// The counter of TLS handshakes that failed for that reason.
+    pub fn tls_failed(&self, failure: TlsFailure) -> &Counter {
+        &self.tls_handshakes_failed[failure as usize]
+    }
+}
+
+/// Why a TLS handshake failed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TlsFailure {
+    /// The peer did not complete it in time.
+    Timeout,
+    /// The peer closed or reset the connection.
+    Closed,
+    /// One side refused what the other offered: no version or cipher in common, an alert, bytes that break TLS.
+    Refused,
+    /// The peer speaks plain HTTP.
+    PlainHttp,
+    /// The peer speaks neither.
+    NotTls,
+}
+
+impl TlsFailure {
+    /// All of them, in the order of their numbers.
+    pub const ALL: [Self; 5] = [Self::Timeout, Self::Closed, Self::Refused, Self::PlainHttp, Self::NotTls];
+
+    /// As a metric's label has it.
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Timeout => "timeout",
+            Self::Closed => "closed",
+            Self::Refused => "refused",
+            Self::PlainHttp => "plain_http",
+            Self::NotTls => "not_tls",
+        }
+    }
 }
 
 /// All counters of one gateway.

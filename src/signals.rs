@@ -4,7 +4,7 @@ use std::io;
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-/// SIGTERM, SIGINT and SIGQUIT, which end the gateway, and SIGHUP, which doesn't.
+/// SIGTERM, SIGINT and SIGQUIT, which end the gateway, and SIGHUP, which has it read files again and never ends it.
 ///
 /// Install them before anything that can take time. Without a handler such a signal kills an ordinary process at once,
 /// and does nothing to the first process of a container.
@@ -30,17 +30,34 @@ impl Signals {
         })
     }
 
+    /// Waits for the next signal.
+    pub async fn next(&mut self) -> Asked {
+        tokio::select! {
+            _ = self.terminate.recv() => Asked::End("SIGTERM"),
+            _ = self.interrupt.recv() => Asked::End("SIGINT"),
+            _ = self.quit.recv() => Asked::End("SIGQUIT"),
+            _ = self.hang_up.recv() => Asked::Reload,
+        }
+    }
+
     /// Waits for the next signal that ends the gateway, and returns its name.
     pub async fn end(&mut self) -> &'static str {
         loop {
-            tokio::select! {
-                _ = self.terminate.recv() => return "SIGTERM",
-                _ = self.interrupt.recv() => return "SIGINT",
-                _ = self.quit.recv() => return "SIGQUIT",
-                _ = self.hang_up.recv() => {
-                    tracing::info!("SIGHUP: nothing is reloaded; settings and files are read only at the start");
+            match self.next().await {
+                Asked::End(signal) => return signal,
+                Asked::Reload => {
+                    tracing::info!("SIGHUP: nothing is read again while the gateway starts or ends");
                 }
             }
         }
     }
+}
+
+/// What a signal asks for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Asked {
+    /// That the gateway ends; the signal's name.
+    End(&'static str),
+    /// That files are read again.
+    Reload,
 }

@@ -1,12 +1,14 @@
 //! The command line, and how what is wrong with a value is said.
 
 use std::ffi::OsString;
+use std::path::Path;
 
 use clap::{Arg, ArgAction, ArgGroup, ArgMatches, Command};
 
 use super::sources::{Found, NOT_SHOWN};
 use super::units::show_size;
 use super::{GROUPS, Setting, Unit, redact_url};
+use crate::tls::FileError;
 
 /// What the process was asked to do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -63,6 +65,9 @@ pub enum ConfigError {
         /// What is wrong with it.
         reason: &'static str,
     },
+    /// A file that a setting names can't be used.
+    #[error("{0}")]
+    File(#[from] FileError),
 }
 
 impl ConfigError {
@@ -86,6 +91,12 @@ impl ConfigError {
     /// A value that is no text, or half of one.
     pub(super) fn unreadable(source: &str, reason: &'static str) -> Self {
         Self::Unreadable { source_name: source.to_owned(), reason }
+    }
+
+    /// A file that is of no use without another one.
+    pub(super) fn alone(name: &str, path: &Path, other: &str) -> Self {
+        let allowed = format!("together with {other}");
+        Self::BadValue { source_name: name.to_owned(), value: format!("{path:?}"), allowed }
     }
 
     /// A size that doesn't go together with another.

@@ -1,12 +1,14 @@
 //! Where clients connect, and how many.
 
 use std::net::{Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
 
 use super::open_files::open_file_limit;
 use super::setting::{Alias, Group, Preset, Setting, Unit, Value, Zero};
-use super::{ADDRESS, PORT, values};
+use super::{ADDRESS, PEM_CHAIN, PEM_KEY, PORT, values};
 use crate::limits::{MAX_CONNECTIONS_MAX, PORT_DEFAULT, connections_for};
 use crate::origin::Origins;
+use crate::tls::{PairFiles, Role};
 
 /// Where clients connect, and how many.
 #[derive(Debug, Clone)]
@@ -21,6 +23,18 @@ pub struct Server {
     pub open_files: u64,
     /// `ALLOWED_ORIGINS` and `PUBLIC_HOSTS`.
     pub origins: Origins,
+    /// `TLS_CERT_FILE`.
+    pub tls_cert_file: Option<PathBuf>,
+    /// `TLS_KEY_FILE`, set if `tls_cert_file` is.
+    pub tls_key_file: Option<PathBuf>,
+}
+
+impl Server {
+    /// Where the port's certificate and key are; `None` = the port doesn't speak TLS.
+    pub fn tls(&self) -> Option<PairFiles> {
+        let certificate = self.tls_cert_file.clone()?;
+        Some(PairFiles { role: Role::Port, certificate, key: self.tls_key_file.clone()? })
+    }
 }
 
 impl Default for Server {
@@ -32,6 +46,8 @@ impl Default for Server {
             max_connections: connections_for(open_file_limit()),
             open_files: open_file_limit(),
             origins: Origins::default(),
+            tls_cert_file: None,
+            tls_key_file: None,
         }
     }
 }
@@ -125,6 +141,36 @@ pub(super) const GROUP: Group = Group {
                 Some(())
             },
             show: |config, _| config.server.origins.public_hosts.join(","),
+        },
+        Setting {
+            env: "TLS_CERT_FILE",
+            flag: "tls-cert-file",
+            aliases: &[],
+            unit: Unit::Text(PEM_CHAIN),
+            zero: Zero::Refused,
+            preset: Preset::Computed("none: the port speaks no TLS"),
+            help: "Certificate with which WS_PORT speaks TLS 1.2 and 1.3 (`wss://`, `https://`), and nothing else. Needs \
+                   TLS_KEY_FILE. Both files are read again when they change and on SIGHUP; a pair that can't be used is \
+                   refused, and the one in use stays.",
+            set: |config, given| {
+                config.server.tls_cert_file = Some(values::path(given.text)?);
+                Some(())
+            },
+            show: |config, _| values::show_path(config.server.tls_cert_file.as_ref()),
+        },
+        Setting {
+            env: "TLS_KEY_FILE",
+            flag: "tls-key-file",
+            aliases: &[],
+            unit: Unit::Text(PEM_KEY),
+            zero: Zero::Refused,
+            preset: Preset::Computed("none: the port speaks no TLS"),
+            help: "Private key of the certificate in TLS_CERT_FILE.",
+            set: |config, given| {
+                config.server.tls_key_file = Some(values::path(given.text)?);
+                Some(())
+            },
+            show: |config, _| values::show_path(config.server.tls_key_file.as_ref()),
         },
     ],
 };

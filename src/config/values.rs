@@ -19,6 +19,16 @@ pub(super) fn pem_file(path: &str) -> Option<PathBuf> {
     Some(path)
 }
 
+/// The path of a file, which is looked into once all settings are known. A 0 was meant to turn something off.
+pub(super) fn path(text: &str) -> Option<PathBuf> {
+    (text != "0").then(|| PathBuf::from(text))
+}
+
+/// A path as it was written, empty if there is none.
+pub(super) fn show_path(path: Option<&PathBuf>) -> String {
+    path.map_or_else(String::new, |path| path.display().to_string())
+}
+
 /// On or off.
 pub(super) fn switch(text: &str) -> Option<bool> {
     match text.to_ascii_lowercase().as_str() {

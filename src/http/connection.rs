@@ -3,6 +3,7 @@
 use std::cell::Cell;
 use std::convert::Infallible;
 use std::future::{Ready, ready};
+use std::io;
 use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -11,21 +12,25 @@ use std::time::Duration;
 use hyper::Request;
 use hyper::body::Incoming;
 use hyper::header::{CONNECTION, HeaderValue};
+use hyper::http::StatusCode;
 use hyper::server::conn::http1;
 use hyper::service::Service;
 use hyper_util::rt::TokioIo;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::{Instant, sleep_until, timeout};
+use tokio_rustls::server::TlsStream;
 use tokio_util::sync::CancellationToken;
 
 use super::Http;
-use super::answers::Answer;
+use super::answers::{Answer, refusal};
 use super::door::{self, Look};
 use super::places::{Place, Stage};
 use super::routes::{self, Outcome};
+use super::secure::{self, Certificate, Spoken};
 use super::upgrade::Accepted;
 use crate::limits::*;
+use crate::transport::Transport;
 
 /// Answers requests in the order in which hyper reads them. It is called by one task only, hence the `Cell`.
 struct Requests {
@@ -35,6 +40,16 @@ struct Requests {
     begun: Arc<AtomicU64>,
     /// Set by the request that was answered 101, which is the connection's last.
     accepted: Cell<Option<Accepted>>,
+    expected: Expected,
+}
+
+/// What the port speaks, and whether the peer does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Expected {
+    /// The peer speaks what the port speaks.
+    Spoken,
+    /// The peer speaks plain HTTP to a port that speaks TLS.
+    Tls,
 }
 
 impl Service<Request<Incoming>> for Requests {
@@ -46,7 +61,14 @@ impl Service<Request<Incoming>> for Requests {
         self.begun.fetch_add(1, Ordering::Relaxed);
         let control = &self.http.state.metrics.control;
         self.place.enter(Stage::Answered);
-        let (mut answer, is_last) = match routes::answer(&request, &self.http) {
+        let outcome = match self.expected {
+            Expected::Spoken => routes::answer(&request, &self.http),
+            Expected::Tls => {
+                let message = "This port speaks TLS: use https:// or wss://";
+                Outcome::Refused(refusal(StatusCode::BAD_REQUEST, "INVALID_INPUT", message))
+            }
+        };
+        let (mut answer, is_last) = match outcome {
             Outcome::Plain(answer) => {
                 control.http_requests.add_shared(1);
                 (answer, self.is_crowded())
@@ -95,8 +117,12 @@ impl Connection {
             Look::Other(stream) => {
                 // hyper allocates its buffer with its first look at the socket, and from here on there is something to see.
                 if let Ok(stream) = TcpStream::from_std(stream) {
-                    self.serve_http(stream, started).await;
+                    self.serve_http(stream, started, Expected::Spoken).await;
                 }
+            }
+            // Boxed, so that a session isn't part of every connection's task.
+            Look::Encrypted(stream, certificate) => {
+                Box::pin(self.serve_encrypted(stream, &certificate, started)).await;
             }
             Look::Upgraded(client) => self.http.adopt.adopt(vec![client]),
             Look::Silent(_) | Look::Gone => {}
@@ -119,13 +145,30 @@ impl Connection {
         }
     }
 
+    /// Shakes hands under TLS, within the first request's time.
+    async fn serve_encrypted(self, stream: std::net::TcpStream, certificate: &Certificate, started: Instant) {
+        let Ok(stream) = TcpStream::from_std(stream) else { return };
+        let deadline = started + self.http.bounds.handshake_timeout;
+        let shaken = secure::shake_hands(stream, certificate, deadline);
+        match self.stop.run_until_cancelled(shaken).await.flatten() {
+            Some(Spoken::Tls(stream)) => self.serve_http(stream, started, Expected::Spoken).await,
+            Some(Spoken::Http(stream)) => self.serve_http(stream, started, Expected::Tls).await,
+            None => {}
+        }
+    }
+
     /// There is one timer: the first request has the handshake's time since `started`, and afterwards each idle period must
     /// see a new request. That also ends peers that trickle a header or don't read their answers.
-    async fn serve_http(self, stream: TcpStream, started: Instant) {
+    async fn serve_http<S: ClientStream>(self, stream: S, started: Instant, expected: Expected) {
         let Self { http, place, stop } = self;
         let begun = Arc::new(AtomicU64::new(0));
-        let requests =
-            Requests { http: Arc::clone(&http), place, begun: Arc::clone(&begun), accepted: Cell::new(None) };
+        let requests = Requests {
+            http: Arc::clone(&http),
+            place,
+            begun: Arc::clone(&begun),
+            accepted: Cell::new(None),
+            expected,
+        };
         let mut connection = http1::Builder::new()
             .header_read_timeout(None)
             .max_headers(HTTP_HEADERS_MAX)
@@ -170,17 +213,39 @@ impl Connection {
     }
 }
 
-/// Gives an upgraded client to the data path. What the peer sent behind its request goes along; when `into_std` fails the
-/// socket is gone, and the seat is free again.
-fn hand_over(stream: TcpStream, early: bytes::Bytes, accepted: Accepted, http: &Http) {
-    let Ok(stream) = stream.into_std() else { return };
+/// A connection in the runtime that may become a client's.
+trait ClientStream: AsyncRead + AsyncWrite + Send + Unpin {
+    /// The same connection for a shard's poll.
+    ///
+    /// # Errors
+    /// When the socket can't be taken out of the runtime: it is gone.
+    fn into_transport(self) -> io::Result<Transport>;
+}
+
+impl ClientStream for TcpStream {
+    fn into_transport(self) -> io::Result<Transport> {
+        Ok(Transport::Plain(mio::net::TcpStream::from_std(self.into_std()?)))
+    }
+}
+
+impl ClientStream for Box<TlsStream<TcpStream>> {
+    fn into_transport(self) -> io::Result<Transport> {
+        let (stream, session) = self.into_inner();
+        Ok(Transport::tls(mio::net::TcpStream::from_std(stream.into_std()?), session))
+    }
+}
+
+/// Gives an upgraded client to the data path. What the peer sent behind its request goes along; when the socket is gone, the seat
+/// is free again.
+fn hand_over(stream: impl ClientStream, early: bytes::Bytes, accepted: Accepted, http: &Http) {
+    let Ok(transport) = stream.into_transport() else { return };
     http.state.metrics.control.upgrades.add_shared(1);
-    http.adopt.adopt(vec![accepted.arrival(stream, early)]);
+    http.adopt.adopt(vec![accepted.arrival(transport, early)]);
 }
 
 /// Closes our side (hyper leaves it open where an upgrade was asked for) and throws away what the peer still sends, so that
 /// closing doesn't reset the connection before the peer has read its answer.
-async fn linger(mut stream: TcpStream) {
+async fn linger(mut stream: impl ClientStream) {
     let discard = async {
         let _ = stream.shutdown().await;
         let mut buffer = [0; 4096];

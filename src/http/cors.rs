@@ -11,12 +11,11 @@ use hyper::header::{
 use hyper::http::StatusCode;
 
 use super::answers::Answer;
-use super::handshake;
+use super::{Http, handshake};
 use crate::limits::CORS_MAX_AGE_S;
-use crate::origin::Origins;
 
 /// 204 with `Allow`, and with the CORS headers if the request names one origin and that is allowed.
-pub(super) fn options(methods: &'static str, request: &HeaderMap, origins: &Origins) -> Answer {
+pub(super) fn options(methods: &'static str, request: &HeaderMap, http: &Http) -> Answer {
     let mut answer = Response::new(Full::new(Bytes::new()));
     *answer.status_mut() = StatusCode::NO_CONTENT;
     let methods = HeaderValue::from_static(methods);
@@ -24,8 +23,7 @@ pub(super) fn options(methods: &'static str, request: &HeaderMap, origins: &Orig
     headers.insert(ALLOW, methods.clone());
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
     headers.insert(VARY, HeaderValue::from_static("Origin"));
-    let origin =
-        handshake::origin(request).filter(|origin| origins.allow(origin, handshake::target(request)));
+    let origin = handshake::origin(request).filter(|origin| http.allows(origin, handshake::target(request)));
     if let Some(origin) = origin.and_then(|origin| HeaderValue::from_str(origin).ok()) {
         headers.insert(ACCESS_CONTROL_ALLOW_ORIGIN, origin);
         headers.insert(ACCESS_CONTROL_ALLOW_METHODS, methods);

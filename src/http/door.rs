@@ -6,12 +6,15 @@
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::TcpStream;
+use std::sync::Arc;
 
 use bytes::Bytes;
 
 use super::handshake::recognise;
+use super::secure::Certificate;
 use super::{Http, upgrade};
 use crate::bus::Arrival;
+use crate::transport::Transport;
 
 /// How many bytes of a request are looked at: several times what browsers send. A longer request goes to hyper.
 const LOOK_BYTES: usize = 4 * 1024;
@@ -22,6 +25,8 @@ pub(super) enum Look {
     Upgraded(Arrival),
     /// No byte has come yet.
     Silent(TcpStream),
+    /// The port speaks TLS. Nothing was read from it.
+    Encrypted(TcpStream, Arc<Certificate>),
     /// Anything else. Nothing was read from it.
     Other(TcpStream),
     /// The peer disconnected while it was being answered.
@@ -30,6 +35,9 @@ pub(super) enum Look {
 
 /// Looks at the bytes that a peer has sent, and answers them if they are a handshake. The socket must be non-blocking.
 pub(super) fn look(stream: TcpStream, http: &Http) -> Look {
+    if let Some(certificate) = &http.certificate {
+        return Look::Encrypted(stream, Arc::clone(certificate));
+    }
     let mut buffer = [0; LOOK_BYTES];
     let seen = match stream.peek(&mut buffer) {
         Ok(seen) => seen,
@@ -47,7 +55,8 @@ pub(super) fn look(stream: TcpStream, http: &Http) -> Look {
         (Ok(read), Ok(written)) if read == seen && written == answer.len() => {
             http.state.metrics.control.upgrades.add_shared(1);
             let early = Bytes::copy_from_slice(&buffer[length..seen]);
-            Look::Upgraded(accepted.arrival(stream, early))
+            let transport = Transport::Plain(mio::net::TcpStream::from_std(stream));
+            Look::Upgraded(accepted.arrival(transport, early))
         }
         _ => Look::Gone,
     }

@@ -23,7 +23,7 @@ use super::answers::{Answer, answer as http_answer};
 use super::{Http, accept_header};
 use crate::admission::Admission;
 use crate::market::event::Reason;
-use crate::metrics::HISTOGRAM_BUCKETS;
+use crate::metrics::{HISTOGRAM_BUCKETS, TlsFailure};
 use crate::state::State;
 
 /// The formats' media types; the first is the one for clients that don't ask for any.
@@ -103,6 +103,11 @@ impl Scrape {
         self.state.metrics.last_event_age_ms().map(seconds)
     }
 
+    fn certificate_end(&self) -> Option<f64> {
+        let end_s = self.state.metrics.control.tls_not_after_s.get();
+        (end_s > 0).then_some(end_s as f64)
+    }
+
     fn encode_family(&self, source: &Source, mut metric: MetricEncoder<'_>) -> fmt::Result {
         let metrics = &self.state.metrics;
         match source {
@@ -141,6 +146,15 @@ impl Scrape {
                 let control = &metrics.control;
                 counter(&mut metric, &[("cause", "connection")], control.accept_errors_connection.get())?;
                 counter(&mut metric, &[("cause", "exhausted")], control.accept_errors_exhausted.get())
+            }
+            Source::TlsFailed => TlsFailure::ALL.into_iter().try_for_each(|failure| {
+                let failed = metrics.control.tls_failed(failure);
+                counter(&mut metric, &[("reason", failure.word())], failed.get())
+            }),
+            Source::TlsReloads => {
+                let control = &metrics.control;
+                counter(&mut metric, &[("outcome", "loaded")], control.tls_reloads.get())?;
+                counter(&mut metric, &[("outcome", "refused")], control.tls_reloads_refused.get())
             }
             Source::TickAge => self.encode_tick_ages(&mut metric),
             Source::Delivery => self.encode_delivery(metric),

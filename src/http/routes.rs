@@ -93,7 +93,7 @@ pub(super) fn answer<B>(request: &Request<B>, http: &Http) -> Outcome {
         return Outcome::Plain(refusal(StatusCode::NOT_FOUND, "INVALID_INPUT", message));
     };
     if request.method() == Method::OPTIONS {
-        return Outcome::Plain(cors::options(route.methods, request.headers(), &http.origins));
+        return Outcome::Plain(cors::options(route.methods, request.headers(), http));
     }
     if !route.methods.split(", ").any(|method| method == request.method().as_str()) {
         return Outcome::Plain(wrong_method(route.methods));

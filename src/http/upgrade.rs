@@ -1,6 +1,5 @@
 //! The server's side of the opening handshake (RFC 6455 section 4.2): accepts or refuses it, and writes the answer.
 
-use std::net::TcpStream;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -87,7 +86,7 @@ impl Refused {
 
 /// Accepts a handshake to `uri` and takes a seat for it, or refuses it.
 pub(super) fn accept(handshake: Handshake<'_>, uri: &Uri, http: &Http) -> Result<Accepted, Refused> {
-    if handshake.origin.is_some_and(|origin| !http.origins.allow(origin, handshake.target)) {
+    if handshake.origin.is_some_and(|origin| !http.allows(origin, handshake.target)) {
         return Err(Refused::Origin);
     }
     if http.state.draining() {
@@ -112,9 +111,8 @@ pub(super) fn accept(handshake: Handshake<'_>, uri: &Uri, http: &Http) -> Result
 }
 
 impl Accepted {
-    /// The client, to be handed to a shard. `stream` has sent the answer; `early` are the bytes that came behind the request.
-    pub(super) fn arrival(self, stream: TcpStream, early: Bytes) -> Arrival {
-        let transport = Transport::Plain(mio::net::TcpStream::from_std(stream));
+    /// The client, to be handed to a shard. `transport` has sent the answer; `early` are the bytes that came behind the request.
+    pub(super) fn arrival(self, transport: Transport, early: Bytes) -> Arrival {
         let Self { seat, rights, symbols, .. } = self;
         Arrival { transport, dialect: Dialect::Native, rights, early, symbols, seat }
     }

@@ -1,9 +1,11 @@
 //! A value that isn't allowed stops the start with one line that names the setting, the value and what is allowed. What is merely
 //! odd is taken with a warning.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::support::settings::{refusal, resolve};
+use crate::support::tls::Identity;
 
 #[test]
 fn a_bad_value_is_one_line_with_name_value_and_what_is_allowed() {
@@ -52,4 +54,42 @@ fn settings_that_contradict_each_other_stop_the_start_or_warn() {
     assert!(config.warnings[0].contains("open-file limit (100000)"), "{:?}", config.warnings);
     let config = resolve(&[], &[("EMBEDDED_REDIS_HOST", "0.0.0.0")]).unwrap();
     assert!(config.warnings[0].contains("EMBEDDED_REDIS_PASSWORD"), "{:?}", config.warnings);
+}
+
+#[test]
+fn certificates_and_keys_that_are_of_no_use_stop_the_start() {
+    let (identity, other) = (Identity::new(), Identity::new());
+    let path = |path: PathBuf| path.display().to_string();
+    let (certificate, key, other_key) =
+        (path(identity.certificate()), path(identity.key()), path(other.key()));
+    let judge = |certificate_setting: &str, key_setting: &str| {
+        let line = refusal(&[], &[(certificate_setting, &certificate)]);
+        assert_eq!(
+            line,
+            format!(
+                "{certificate_setting}: {certificate:?} is not allowed; allowed: together with {key_setting}"
+            )
+        );
+        let line = refusal(&[], &[(key_setting, &key)]);
+        assert_eq!(
+            line,
+            format!("{key_setting}: {key:?} is not allowed; allowed: together with {certificate_setting}")
+        );
+        let line = refusal(&[], &[(certificate_setting, &certificate), (key_setting, &other_key)]);
+        assert_eq!(
+            line,
+            format!(
+                "{key_setting}: {other_key:?}: it is not the key of the certificate in {certificate_setting}, which is {certificate:?}"
+            )
+        );
+        let line = refusal(&[], &[(certificate_setting, "/nowhere.pem"), (key_setting, &key)]);
+        assert!(
+            line.starts_with(&format!("{certificate_setting}: \"/nowhere.pem\": it can't be read")),
+            "{line}"
+        );
+        // Whoever only asks for health needs neither.
+        resolve(&["--healthcheck"], &[(certificate_setting, "/nowhere.pem"), (key_setting, &key)]).unwrap();
+        resolve(&[], &[(certificate_setting, &certificate), (key_setting, &key)]).unwrap();
+    };
+    judge("TLS_CERT_FILE", "TLS_KEY_FILE");
 }

@@ -14,29 +14,31 @@ words, pure parts and atomics, for both sides
     origin:
     rate:
     resp:
-    transport:
     websocket:
     limits: market
+    tls: limits
+    transport: limits
     metrics: market
     state: metrics
     protocol: market websocket
     identity: market protocol
     bus: identity market protocol transport
 the data path, from Redis to a client's socket
-    ingest: backoff bus escape limits market protocol resp state
+    ingest: backoff bus escape limits market protocol resp state tls
     fanout: bus identity limits market metrics protocol rate state transport websocket
     engine: bus fanout ingest state
 the control side, which starts, accepts, tells and stops
     admission: bus
     signals:
     stats: state
-    healthcheck: escape limits
-    config: limits market origin protocol rate
+    reload: limits
+    healthcheck: escape limits tls
+    config: limits market origin protocol rate tls
     logging: config escape limits
-    http: accept admission backoff bus config identity limits logging market metrics origin protocol state transport
+    http: accept admission backoff bus config identity limits logging market metrics origin protocol state tls transport
     broker: accept backoff ingest limits resp
     demo: ingest market
-    gateway: admission broker bus config demo engine fanout http ingest limits market protocol signals state stats
+    gateway: admission broker bus config demo engine fanout http ingest limits market protocol reload signals state stats
 ";
 
 /// A room of the list.

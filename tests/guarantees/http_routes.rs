@@ -75,7 +75,7 @@ async fn a_thread_that_stands_still_is_told() {
     let reply = server.get("/ws/health").await;
     assert_eq!((reply.status, &reply.json()["status"]), (503, &json!("unhealthy")));
     let address = server.address;
-    let asked = tokio::task::spawn_blocking(move || ws_gateway::healthcheck::ask(address));
+    let asked = tokio::task::spawn_blocking(move || ws_gateway::healthcheck::ask(address, false));
     let problem = asked.await.unwrap().unwrap_err();
     assert!(problem.contains("503") && problem.contains("shard-1"), "{problem}");
 }
@@ -242,7 +242,7 @@ async fn a_connection_serves_many_requests() {
 #[tokio::test]
 async fn the_healthcheck_asks_and_believes() {
     let server = Server::start();
-    let ask = |address| tokio::task::spawn_blocking(move || ws_gateway::healthcheck::ask(address));
+    let ask = |address| tokio::task::spawn_blocking(move || ws_gateway::healthcheck::ask(address, false));
     let body = ask(server.address).await.unwrap().unwrap();
     assert!(body.starts_with("{\"status\":\"ok\""), "{body}");
     server.stop.cancel();

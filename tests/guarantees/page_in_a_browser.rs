@@ -6,6 +6,7 @@
 
 use crate::support::process::Process;
 use crate::support::program::{Program, node};
+use crate::support::tls::Identity;
 use crate::support::{Redis, trade, until};
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -20,11 +21,15 @@ struct Browser {
 impl Browser {
     /// Opens the page of a gateway, as somebody who has never been there.
     async fn open(gateway: &Process) -> Self {
+        Self::open_at(&format!("http://{}/", gateway.addr())).await
+    }
+
+    async fn open_at(url: &str) -> Self {
         let dir = TempDir::new().expect("a temporary directory");
         let mut script = node("browser.js").await;
         script.arg(dir.path().join("profile")).env("TMPDIR", dir.path());
         let mut browser = Self { program: Program::start(script), _dir: dir };
-        browser.act(json!({"do": "goto", "at": format!("http://{}/", gateway.addr())})).await;
+        browser.act(json!({"do": "goto", "at": url})).await;
         browser
     }
 
@@ -119,6 +124,19 @@ async fn the_demo_is_watched() {
     until("a trade after the restart", async || (page.trades(7).await > before).then_some(())).await;
     assert_eq!(page.symbols().await, ["AAPL", "TSLA"]);
     page.picture("back-again").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_gateways_own_tls_carries_it() {
+    let identity = Identity::new();
+    let flags = identity.flags();
+    let args =
+        [&["--embedded-redis-port", "0", "--demo"], &flags.each_ref().map(String::as_str)[..]].concat();
+    let gateway = Process::start(&args).await;
+    gateway.logs("Demo: open https://localhost:").await;
+    let mut page = Browser::open_at(&format!("https://localhost:{}/", gateway.port)).await;
+    page.until("#connection", "connected").await;
+    page.until_traded("AAPL").await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -60,7 +60,15 @@ fn what_print_config_prints_is_a_configuration() {
         pairs.iter().filter(|(_, value)| value.is_empty()).map(|(name, _)| *name).collect();
     assert_eq!(
         empty,
-        ["REDIS_URL", "REDIS_CA_FILE", "EMBEDDED_REDIS_PASSWORD", "PUBLIC_HOSTS", "LAST_VALUE_KEY"],
+        [
+            "REDIS_URL",
+            "REDIS_CA_FILE",
+            "EMBEDDED_REDIS_PASSWORD",
+            "PUBLIC_HOSTS",
+            "TLS_CERT_FILE",
+            "TLS_KEY_FILE",
+            "LAST_VALUE_KEY"
+        ],
         "only what is unset is shown empty"
     );
     assert_eq!(resolve(&[], &pairs).unwrap().show(), shown);

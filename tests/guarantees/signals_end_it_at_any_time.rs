@@ -84,7 +84,8 @@ async fn a_hang_up_never_ends_it() {
     let mut starting = Process::spawn(&["--redis-url", &silent.url()]);
     silent.is_tried().await;
     starting.signal("HUP");
-    until("the log to tell", async || starting.has_logged("SIGHUP: nothing is reloaded").then_some(())).await;
+    until("the log to tell", async || starting.has_logged("SIGHUP: nothing is read again").then_some(()))
+        .await;
     assert_eq!(starting.try_exit(), None);
 
     let redis = Redis::start().await;
@@ -92,7 +93,8 @@ async fn a_hang_up_never_ends_it() {
     let mut client = Client::connect(&gateway.url()).await;
     client.subscribe(&["AAPL"]).await;
     gateway.signal("HUP");
-    until("the log to tell", async || gateway.has_logged("SIGHUP: nothing is reloaded").then_some(())).await;
+    until("the log to tell", async || gateway.has_logged("SIGHUP: nothing is read again").then_some(()))
+        .await;
     redis.publisher().await.trade("AAPL", &trade("AAPL", "1", 1)).await;
     client.gets("AAPL", 1).await;
 

@@ -35,6 +35,15 @@ impl Shard {
             self.send_away(key);
         }
         self.take_input(key, &mut early.to_vec());
+        self.take_up_session(key);
+    }
+
+    /// Looks at what the handshake has left in a TLS session, of which no poll tells: bytes of the client's, ciphertext for it.
+    fn take_up_session(&mut self, key: ConnKey) {
+        if let Some(conn) = self.conns.get_mut(key).filter(|conn| conn.transport.buffers()) {
+            self.output.mark_dirty(key, conn);
+            self.input.unfinished.push(key);
+        }
     }
 
     /// Tells a new client that the upstream is down, if it is. While the reply to `?symbols=` is awaited this does nothing: that is

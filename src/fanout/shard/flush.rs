@@ -4,9 +4,11 @@ use std::io::ErrorKind;
 
 use super::super::batch::Batch;
 use super::Shard;
-use super::conn::{ConnKey, Phase};
+use super::clock::Tick;
+use super::conn::{Conn, ConnKey, Phase};
 use super::output::Output;
 use crate::limits;
+use crate::metrics::ShardMetrics;
 use crate::protocol::reply::{Reply, Status};
 
 /// Sockets written in one turn; then inbox, reads and timers get their turn.
@@ -104,7 +106,7 @@ impl Shard {
                 extras.refill(&mut conn.outbox, room_bytes, backlog, now.us);
             }
             if conn.outbox.is_empty() {
-                return Written::All;
+                return Self::written_out(conn, now.tick(), metrics);
             }
             let arrived_us = conn.outbox.head_arrival_us();
             let chunk = conn.outbox.chunk(gather_scratch, &announce);
@@ -124,6 +126,8 @@ impl Shard {
             if taken > 0 {
                 conn.progressed = now.tick();
                 conn.slowness.took(taken as u32, conn.outbox.limited_bytes());
+            } else if conn.transport.take_moved() {
+                conn.progressed = now.tick();
             }
             if taken < offered {
                 metrics.writes_blocked.add(1);
@@ -134,6 +138,22 @@ impl Shard {
             if budget_bytes == 0 {
                 return Written::Budget;
             }
+        }
+    }
+
+    /// The outbox is empty: whether everything is in the socket as well, which under TLS it may not be.
+    fn written_out(conn: &mut Conn, now: Tick, metrics: &ShardMetrics) -> Written {
+        match conn.transport.flush() {
+            Ok(()) => Written::All,
+            Err(error) if error.kind() == ErrorKind::WouldBlock => {
+                if conn.transport.take_moved() {
+                    conn.progressed = now;
+                }
+                metrics.writes_blocked.add(1);
+                conn.blocked = true;
+                Written::Blocked
+            }
+            Err(_) => Written::Gone,
         }
     }
 

@@ -81,7 +81,7 @@ impl Shard {
                 Ok(0) => self.remove(key),
                 Ok(count) => {
                     // What comes after a short read is reported again (epoll(7), Q9); an end that was reported is not.
-                    conn.readable = count == scratch.len() || conn.read_closed;
+                    conn.readable = count == scratch.len() || conn.read_closed || conn.transport.buffers();
                     let exhausted = !conn.readable;
                     self.metrics.bytes_received.add(count as u64);
                     self.take_input(key, &mut scratch[..count]);
@@ -93,6 +93,8 @@ impl Shard {
                     conn.readable = false;
                     break;
                 }
+                // What came was TLS' own, or a part of a record. It counts as a read.
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
                 Err(_) => self.remove(key),
             }
         }

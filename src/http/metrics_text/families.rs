@@ -33,6 +33,10 @@ pub(super) enum Source {
     Rejected,
     /// Failed `accept` calls, labelled `cause`.
     AcceptErrors,
+    /// TLS handshakes that failed, labelled `reason`.
+    TlsFailed,
+    /// Times the certificate was read again, labelled `outcome`.
+    TlsReloads,
     /// How long ago each thread's loop last turned, labelled `thread`.
     TickAge,
     /// The histogram of all shards.
@@ -43,7 +47,7 @@ pub(super) enum Source {
 
 use Source::{
     AcceptErrors, Build, Control, Delivery, Ingest, Log, Process, Rejected, ShardCounter, ShardGauge,
-    ShardSeconds, TickAge,
+    ShardSeconds, TickAge, TlsFailed, TlsReloads,
 };
 
 const fn family(name: &'static str, help: &'static str, source: Source) -> Family {
@@ -232,6 +236,14 @@ pub(super) const FAMILIES: &[Family] = &[
         "HTTP connections closed because newer ones needed their place",
         Control(|c| c.http_evicted.get()),
     ),
+    family("ws_tls_handshakes", "TLS handshakes completed", Control(|c| c.tls_handshakes.get())),
+    family("ws_tls_handshakes_failed", "TLS handshakes that failed, by reason", TlsFailed),
+    family("ws_tls_reloads", "Times the certificate was read again, by outcome", TlsReloads),
+    family(
+        "ws_tls_certificate_end_seconds",
+        "When the certificate ends, as Unix time; absent without TLS",
+        Process(Scrape::certificate_end),
+    ),
     family(
         "ws_log_lines_lost",
         "Log lines lost because standard error was not read or could not be written",
@@ -244,9 +256,8 @@ impl Source {
     /// The metric's type in the exposition.
     pub(super) fn metric_type(&self) -> MetricType {
         match self {
-            ShardCounter(_) | ShardSeconds(_) | Ingest(_) | Control(_) | Log(_) | Rejected | AcceptErrors => {
-                MetricType::Counter
-            }
+            ShardCounter(_) | ShardSeconds(_) | Ingest(_) | Control(_) | Log(_) => MetricType::Counter,
+            Rejected | AcceptErrors | TlsFailed | TlsReloads => MetricType::Counter,
             ShardGauge(_) | Process(_) | TickAge => MetricType::Gauge,
             Delivery => MetricType::Histogram,
             Build => MetricType::Info,

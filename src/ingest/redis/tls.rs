@@ -12,12 +12,14 @@ use std::sync::Arc;
 use anyhow::{Context, ensure};
 use rustls::client::WebPkiServerVerifier;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
-use rustls::crypto::{CryptoProvider, aws_lc_rs, verify_tls12_signature, verify_tls13_signature};
+use rustls::crypto::CryptoProvider;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::{
     CertificateError, ClientConfig, DigitallySignedStruct, Error, OtherError, RootCertStore, SignatureScheme,
 };
+
+use crate::tls::{Unchecked, provider};
 
 /// How the server of a `rediss://` URL is checked. With `insecure` it isn't, and `ca_file` is not read.
 ///
@@ -28,7 +30,7 @@ pub fn client_config(insecure: bool, ca_file: Option<&Path>) -> anyhow::Result<A
     let builder =
         ClientConfig::builder_with_provider(Arc::clone(&provider)).with_safe_default_protocol_versions()?;
     let verifier: Arc<dyn ServerCertVerifier> = if insecure {
-        Arc::new(AcceptAny(provider))
+        Arc::new(Unchecked::new(provider))
     } else {
         let certificates = match ca_file {
             Some(path) => {
@@ -40,11 +42,6 @@ pub fn client_config(insecure: bool, ca_file: Option<&Path>) -> anyhow::Result<A
         Arc::new(Believed::new(certificates, provider)?)
     };
     Ok(Arc::new(builder.dangerous().with_custom_certificate_verifier(verifier).with_no_client_auth()))
-}
-
-/// The process' cryptography; a program that embeds the gateway may have installed its own.
-fn provider() -> Arc<CryptoProvider> {
-    CryptoProvider::get_default().cloned().unwrap_or_else(|| Arc::new(aws_lc_rs::default_provider()))
 }
 
 /// Believes authorities, and self-signed certificates that the operator has named.
@@ -138,45 +135,6 @@ impl ServerCertVerifier for Believed {
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
         self.authorities.supported_verify_schemes()
-    }
-}
-
-/// `rediss://…#insecure`: the operator asks for encryption without a check of who is there.
-#[derive(Debug)]
-struct AcceptAny(Arc<CryptoProvider>);
-
-impl ServerCertVerifier for AcceptAny {
-    fn verify_server_cert(
-        &self,
-        _end_entity: &CertificateDer<'_>,
-        _intermediates: &[CertificateDer<'_>],
-        _server_name: &ServerName<'_>,
-        _ocsp_response: &[u8],
-        _now: UnixTime,
-    ) -> Result<ServerCertVerified, Error> {
-        Ok(ServerCertVerified::assertion())
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        message: &[u8],
-        cert: &CertificateDer<'_>,
-        dss: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        verify_tls12_signature(message, cert, dss, &self.0.signature_verification_algorithms)
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        cert: &CertificateDer<'_>,
-        dss: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        verify_tls13_signature(message, cert, dss, &self.0.signature_verification_algorithms)
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.0.signature_verification_algorithms.supported_schemes()
     }
 }
 

@@ -2,17 +2,20 @@
 
 use futures_util::{SinkExt, StreamExt};
 use serde_json::{Value, json};
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 use tokio_tungstenite::tungstenite::Message;
-use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
-use tokio_tungstenite::{MaybeTlsStream, WebSocketStream, connect_async_with_config};
+use tokio_tungstenite::tungstenite::protocol::{Role, WebSocketConfig};
+use tokio_tungstenite::{
+    MaybeTlsStream, WebSocketStream, client_async_with_config, connect_async_with_config,
+};
 
 use super::PATIENCE;
 
 /// A connected client.
-pub(crate) struct Client {
-    pub(crate) ws: WebSocketStream<MaybeTlsStream<TcpStream>>,
+pub(crate) struct Client<S = MaybeTlsStream<TcpStream>> {
+    pub(crate) ws: WebSocketStream<S>,
 }
 
 /// How a connection ended: code and reason, `None` without a close frame.
@@ -30,8 +33,22 @@ impl Client {
 
     /// Takes over a socket whose handshake is done (see [`super::raw`]).
     pub(crate) async fn from_raw(stream: TcpStream) -> Self {
-        let role = tokio_tungstenite::tungstenite::protocol::Role::Client;
-        Self { ws: WebSocketStream::from_raw_socket(MaybeTlsStream::Plain(stream), role, None).await }
+        Self::on_upgraded(MaybeTlsStream::Plain(stream)).await
+    }
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> Client<S> {
+    /// Takes over a stream whose handshake is done.
+    pub(crate) async fn on_upgraded(stream: S) -> Self {
+        Self { ws: WebSocketStream::from_raw_socket(stream, Role::Client, None).await }
+    }
+
+    /// Shakes hands on a stream.
+    pub(crate) async fn on(stream: S, url: &str) -> Self {
+        let config = WebSocketConfig::default().read_buffer_size(16 * 1024);
+        let shaking = client_async_with_config(url, stream, Some(config));
+        let (ws, _) = timeout(PATIENCE, shaking).await.expect("a handshake in time").expect("a handshake");
+        Self { ws }
     }
 
     /// Sends a text message.

@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 
 use serde_json::Value;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
@@ -42,7 +42,7 @@ pub(crate) struct Reply {
 }
 
 impl Reply {
-    fn parse(text: &str) -> Self {
+    pub(crate) fn parse(text: &str) -> Self {
         let (head, body) = text.split_once("\r\n\r\n").unwrap_or_else(|| panic!("no answer: {text:?}"));
         let status = head.split(' ').nth(1).unwrap().parse().unwrap();
         Self { status, head: head.to_owned(), body: body.to_owned() }
@@ -82,7 +82,7 @@ pub(crate) async fn read_to_end(stream: &mut TcpStream) -> Reply {
 }
 
 /// Reads a head byte by byte, so that nothing behind it is taken.
-pub(crate) async fn read_head(stream: &mut TcpStream) -> Reply {
+pub(crate) async fn read_head(stream: &mut (impl AsyncRead + Unpin)) -> Reply {
     let mut text = Vec::new();
     while !text.ends_with(b"\r\n\r\n") {
         let byte = timeout(PATIENCE, stream.read_u8()).await.expect("an answer in time");

@@ -90,6 +90,6 @@ impl Server {
 
 /// A second descriptor of an adopted client's socket.
 pub(crate) fn socket_of(client: &Arrival) -> std::net::TcpStream {
-    let Transport::Plain(socket) = &client.transport;
+    let Transport::Plain(socket) = &client.transport else { panic!("an encrypted client: {client:?}") };
     socket.as_fd().try_clone_to_owned().expect("a descriptor is free").into()
 }

@@ -14,6 +14,7 @@ pub(crate) mod redis;
 pub(crate) mod resp;
 pub(crate) mod settings;
 pub(crate) mod stats;
+pub(crate) mod tls;
 
 use std::net::SocketAddr;
 use std::time::Duration;

@@ -1,0 +1,148 @@
+//! A certificate and its key, as files hold them.
+
+use std::fs::File;
+use std::io::{self, Read};
+use std::path::{Path, PathBuf};
+
+use rustls::pki_types::pem::{self, PemObject};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::sign::CertifiedKey;
+use rustls::{Error, InconsistentKeys};
+
+use super::provider;
+use crate::limits::PEM_BYTES_MAX;
+
+/// Whose certificate it is, and so which settings name the files.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Role {
+    /// The gateway's, towards its clients.
+    Port,
+    /// The gateway's, towards Redis.
+    RedisClient,
+}
+
+impl Role {
+    /// The setting that names the certificate's file.
+    pub const fn certificate_setting(self) -> &'static str {
+        match self {
+            Self::Port => "TLS_CERT_FILE",
+            Self::RedisClient => "REDIS_CERT_FILE",
+        }
+    }
+
+    /// The setting that names the key's file.
+    pub const fn key_setting(self) -> &'static str {
+        match self {
+            Self::Port => "TLS_KEY_FILE",
+            Self::RedisClient => "REDIS_KEY_FILE",
+        }
+    }
+}
+
+/// Where a certificate and its key are.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PairFiles {
+    /// Whose they are.
+    pub role: Role,
+    /// PEM: the certificate, and behind it those that lead to its authority.
+    pub certificate: PathBuf,
+    /// PEM: the certificate's private key, not encrypted.
+    pub key: PathBuf,
+}
+
+/// A certificate and its key.
+#[derive(Debug)]
+pub struct Pair {
+    /// The certificate, then those that lead to its authority.
+    pub chain: Vec<CertificateDer<'static>>,
+    /// The certificate's key.
+    pub key: PrivateKeyDer<'static>,
+}
+
+/// Why a file can't be used, and the way out.
+#[derive(Debug, thiserror::Error)]
+#[error("{setting}: {path:?}: {reason}")]
+pub struct FileError {
+    /// The setting that names the file.
+    setting: &'static str,
+    /// The file.
+    path: PathBuf,
+    /// What is wrong with it, and what would be right.
+    reason: String,
+}
+
+impl PairFiles {
+    /// Both files.
+    pub fn paths(&self) -> Vec<PathBuf> {
+        vec![self.certificate.clone(), self.key.clone()]
+    }
+
+    /// Reads both files.
+    ///
+    /// # Errors
+    /// When one can't be read, holds nothing of use, or they don't belong to each other.
+    pub fn read(&self) -> Result<Pair, FileError> {
+        let wrong_certificate = |reason| self.wrong_certificate(reason);
+        let certificates = bounded(&self.certificate).map_err(wrong_certificate)?;
+        let chain: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&certificates).collect();
+        let chain = chain.map_err(|error| wrong_certificate(format!("it is no PEM: {error}")))?;
+        if chain.is_empty() {
+            return Err(wrong_certificate("it holds no certificate in PEM (BEGIN CERTIFICATE)".to_owned()));
+        }
+        let wrong_key = |reason| self.wrong_key(reason);
+        let keys = bounded(&self.key).map_err(wrong_key)?;
+        let key = PrivateKeyDer::from_pem_slice(&keys).map_err(|error| wrong_key(no_key(&error, &keys)))?;
+        // Checks that the certificate's key is this one.
+        CertifiedKey::from_der(chain.clone(), key.clone_key(), &provider())
+            .map_err(|error| self.unusable(&error))?;
+        Ok(Pair { chain, key })
+    }
+
+    /// What rustls has against the pair, as the file at fault has it.
+    pub(super) fn unusable(&self, error: &Error) -> FileError {
+        match error {
+            Error::InconsistentKeys(InconsistentKeys::KeyMismatch) => self.wrong_key(format!(
+                "it is not the key of the certificate in {}, which is {:?}",
+                self.role.certificate_setting(),
+                self.certificate
+            )),
+            Error::InvalidCertificate(_) => {
+                self.wrong_certificate(format!("its certificate can't be used: {error}"))
+            }
+            _ => self.wrong_key(format!("its key can't be used, RSA, ECDSA and Ed25519 can: {error}")),
+        }
+    }
+
+    fn wrong_certificate(&self, reason: String) -> FileError {
+        FileError { setting: self.role.certificate_setting(), path: self.certificate.clone(), reason }
+    }
+
+    fn wrong_key(&self, reason: String) -> FileError {
+        FileError { setting: self.role.key_setting(), path: self.key.clone(), reason }
+    }
+}
+
+/// Why a file holds no private key. It says nothing of what the file does hold.
+fn no_key(error: &pem::Error, file: &[u8]) -> String {
+    const ENCRYPTED: &[u8] = b"ENCRYPTED";
+    if file.windows(ENCRYPTED.len()).any(|part| part == ENCRYPTED) {
+        return "its key is encrypted, and nobody is there to be asked for the password; openssl pkey decrypts it"
+            .to_owned();
+    }
+    match error {
+        pem::Error::NoItemsFound => "it holds no private key in PEM (BEGIN PRIVATE KEY)".to_owned(),
+        _ => "it is no PEM".to_owned(),
+    }
+}
+
+/// A file's bytes, at most [`PEM_BYTES_MAX`] of them.
+fn bounded(path: &Path) -> Result<Vec<u8>, String> {
+    let unreadable = |error: io::Error| format!("it can't be read: {error}");
+    let mut bytes = Vec::new();
+    let file = File::open(path).map_err(unreadable)?;
+    file.take(PEM_BYTES_MAX + 1).read_to_end(&mut bytes).map_err(unreadable)?;
+    if bytes.len() as u64 > PEM_BYTES_MAX {
+        return Err(format!("it is larger than {PEM_BYTES_MAX} bytes"));
+    }
+    Ok(bytes)
+}
