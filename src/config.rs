@@ -45,7 +45,7 @@ use self::sources::Sources;
 pub use self::upstream::{Embedded, Upstream};
 use crate::limits::{FRAME_OVERHEAD_MAX_BYTES, connections_for};
 pub use crate::protocol::terms::SlowClientPolicy;
-use crate::tls::{self, Role};
+use crate::tls::{self, PairFiles, Role};
 
 /// Everything that can be set, checked and in its own type.
 #[derive(Debug, Clone, Default)]
@@ -162,17 +162,31 @@ impl Config {
         Descriptors::divide(open_files, self.process.shards, max_connections, self.upstream.is_embedded())
     }
 
-    /// Checks that the certificate stands with its key. What the files hold is read only where it is used or asked about: a gateway
+    /// Checks that certificates stand with their keys. What the files hold is read only where it is used or asked about: a gateway
     /// that goes on with the pair it has is healthy, whatever has become of the files.
-    fn relate_certificates(&self) -> Result<(), ConfigError> {
-        let (certificate_setting, key_setting) = (Role::Port.certificate_setting(), Role::Port.key_setting());
-        match (&self.server.tls_cert_file, &self.server.tls_key_file) {
-            (Some(path), None) => return Err(ConfigError::alone(certificate_setting, path, key_setting)),
-            (None, Some(path)) => return Err(ConfigError::alone(key_setting, path, certificate_setting)),
-            _ => {}
+    fn relate_certificates(&mut self) -> Result<(), ConfigError> {
+        let Self { upstream, server, .. } = &self;
+        let pairs = [
+            (Role::Port, &server.tls_cert_file, &server.tls_key_file),
+            (Role::RedisClient, &upstream.redis_cert_file, &upstream.redis_key_file),
+        ];
+        for (role, certificate, key) in pairs {
+            let (certificate_setting, key_setting) = (role.certificate_setting(), role.key_setting());
+            match (certificate, key) {
+                (Some(path), None) => return Err(ConfigError::alone(certificate_setting, path, key_setting)),
+                (None, Some(path)) => return Err(ConfigError::alone(key_setting, path, certificate_setting)),
+                _ => {}
+            }
         }
+        let redis_pair = upstream.redis_pair();
+        let is_unused = redis_pair.is_some() && !upstream.is_encrypted();
         if matches!(self.action, Action::Run | Action::CheckConfig) {
-            self.server.tls().as_ref().map(tls::Server::read).transpose()?;
+            server.tls().as_ref().map(tls::Server::read).transpose()?;
+            redis_pair.as_ref().map(PairFiles::read).transpose()?;
+        }
+        if is_unused {
+            let warning = "REDIS_CERT_FILE is not used: only a rediss:// server is shown a certificate";
+            self.warnings.push(warning.to_owned());
         }
         Ok(())
     }

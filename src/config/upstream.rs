@@ -8,8 +8,9 @@ use redis::{ConnectionAddr, ConnectionInfo, IntoConnectionInfo, RedisResult};
 
 use super::setting::{Group, Preset, Setting, Unit, Value, Zero};
 use super::sources::{Found, Sources};
-use super::{ADDRESS, ConfigError, PORT, units, values};
+use super::{ADDRESS, ConfigError, PEM_CHAIN, PEM_KEY, PORT, units, values};
 use crate::limits::EMBEDDED_REDIS_PORT_DEFAULT;
+use crate::tls::{PairFiles, Role};
 
 /// Where `REDIS_HOST` listens if no `REDIS_PORT` says so.
 const REDIS_PORT_DEFAULT: u16 = 6379;
@@ -21,6 +22,10 @@ pub struct Upstream {
     pub redis: Option<ConnectionInfo>,
     /// `REDIS_CA_FILE`; `None` = the public authorities.
     pub redis_ca_file: Option<PathBuf>,
+    /// `REDIS_CERT_FILE`.
+    pub redis_cert_file: Option<PathBuf>,
+    /// `REDIS_KEY_FILE`, set if `redis_cert_file` is.
+    pub redis_key_file: Option<PathBuf>,
     /// The gateway's own broker, for when there is no `redis`.
     pub embedded: Embedded,
 }
@@ -75,10 +80,36 @@ pub(super) const GROUP: Group = Group {
                 config.upstream.redis_ca_file = Some(values::pem_file(given.text)?);
                 Some(())
             },
-            show: |config, _| {
-                let file = config.upstream.redis_ca_file.as_ref();
-                file.map_or_else(String::new, |path| path.display().to_string())
+            show: |config, _| values::show_path(config.upstream.redis_ca_file.as_ref()),
+        },
+        Setting {
+            env: "REDIS_CERT_FILE",
+            flag: "redis-cert-file",
+            aliases: &[],
+            unit: Unit::Text(PEM_CHAIN),
+            zero: Zero::Refused,
+            preset: Preset::Computed("none"),
+            help: "Certificate that the gateway shows a rediss:// server that asks for one (mutual TLS: Redis' \
+                   `tls-auth-clients`, which is on by default). Needs REDIS_KEY_FILE.",
+            set: |config, given| {
+                config.upstream.redis_cert_file = Some(values::path(given.text)?);
+                Some(())
             },
+            show: |config, _| values::show_path(config.upstream.redis_cert_file.as_ref()),
+        },
+        Setting {
+            env: "REDIS_KEY_FILE",
+            flag: "redis-key-file",
+            aliases: &[],
+            unit: Unit::Text(PEM_KEY),
+            zero: Zero::Refused,
+            preset: Preset::Computed("none"),
+            help: "Private key of the certificate in REDIS_CERT_FILE.",
+            set: |config, given| {
+                config.upstream.redis_key_file = Some(values::path(given.text)?);
+                Some(())
+            },
+            show: |config, _| values::show_path(config.upstream.redis_key_file.as_ref()),
         },
         Setting {
             env: "EMBEDDED_REDIS_HOST",
@@ -133,6 +164,17 @@ impl Upstream {
     /// What the redis crate says of the URL.
     pub fn from_url(url: &str) -> RedisResult<Self> {
         Ok(Self { redis: Some(url.into_connection_info()?), ..Self::default() })
+    }
+
+    /// The gateway's certificate towards Redis; `None` = it has none.
+    pub fn redis_pair(&self) -> Option<PairFiles> {
+        let certificate = self.redis_cert_file.clone()?;
+        Some(PairFiles { role: Role::RedisClient, certificate, key: self.redis_key_file.clone()? })
+    }
+
+    /// Whether the connection to Redis is encrypted.
+    pub fn is_encrypted(&self) -> bool {
+        self.redis.as_ref().is_some_and(|redis| matches!(redis.addr(), ConnectionAddr::TcpTls { .. }))
     }
 
     /// Whether it is the gateway's own broker.
@@ -235,6 +277,8 @@ impl fmt::Debug for Upstream {
         f.debug_struct("Upstream")
             .field("redis", &self.redis.as_ref().map(show_redis))
             .field("redis_ca_file", &self.redis_ca_file)
+            .field("redis_cert_file", &self.redis_cert_file)
+            .field("redis_key_file", &self.redis_key_file)
             .field("embedded", &self.embedded)
             .finish()
     }

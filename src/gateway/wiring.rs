@@ -134,7 +134,8 @@ fn shard_config(config: &Config) -> ShardConfig {
 fn redis_server(config: &Config, url: &ConnectionInfo) -> anyhow::Result<Server> {
     let insecure = matches!(url.addr(), ConnectionAddr::TcpTls { insecure: true, .. });
     let file = config.upstream.redis_ca_file.as_deref();
-    let tls = client_config(insecure, file)
+    let own = config.upstream.redis_pair().map(|files| files.read()).transpose()?;
+    let tls = client_config(insecure, file, own)
         .with_context(|| format!("REDIS_CA_FILE {}", file.unwrap_or_else(|| Path::new("")).display()))?;
     Server::from_url(url, tls, config.server.server_id.clone())
         .with_context(|| format!("REDIS_URL: the gateway can't connect to an address such as {}", url.addr()))

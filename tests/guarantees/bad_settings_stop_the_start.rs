@@ -92,4 +92,11 @@ fn certificates_and_keys_that_are_of_no_use_stop_the_start() {
         resolve(&[], &[(certificate_setting, &certificate), (key_setting, &key)]).unwrap();
     };
     judge("TLS_CERT_FILE", "TLS_KEY_FILE");
+    judge("REDIS_CERT_FILE", "REDIS_KEY_FILE");
+
+    let redis = [("REDIS_CERT_FILE", &certificate[..]), ("REDIS_KEY_FILE", &key)];
+    let unused = resolve(&[], &redis).unwrap();
+    assert!(unused.warnings[0].contains("REDIS_CERT_FILE is not used"), "{:?}", unused.warnings);
+    let used = resolve(&["--redis-url", "rediss://redis"], &redis).unwrap();
+    assert!(used.warnings.is_empty(), "{:?}", used.warnings);
 }

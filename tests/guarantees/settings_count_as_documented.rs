@@ -63,6 +63,8 @@ fn what_print_config_prints_is_a_configuration() {
         [
             "REDIS_URL",
             "REDIS_CA_FILE",
+            "REDIS_CERT_FILE",
+            "REDIS_KEY_FILE",
             "EMBEDDED_REDIS_PASSWORD",
             "PUBLIC_HOSTS",
             "TLS_CERT_FILE",

@@ -6,10 +6,11 @@ use std::net::TcpListener;
 use std::path::PathBuf;
 use std::process::Command;
 
-use rcgen::{BasicConstraints, Certificate, CertificateParams, IsCa, Issuer, KeyPair};
+use rcgen::{BasicConstraints, Certificate, CertificateParams, DnType, IsCa, Issuer, KeyPair};
 use serde_json::json;
 use tempfile::TempDir;
 
+use crate::support::process::Process;
 use crate::support::redis::Publisher;
 use crate::support::{Redis, TestGateway, trade};
 
@@ -56,6 +57,16 @@ struct TlsRedis {
 impl TlsRedis {
     /// `authority` is what its certificate is checked against: `ca.pem`.
     async fn start(certificate: &Certificate, key: &KeyPair, authority: &Certificate) -> Self {
+        Self::start_with(certificate, key, authority, "no").await
+    }
+
+    /// The same, and whether it asks clients for a certificate that `authority` has signed.
+    async fn start_with(
+        certificate: &Certificate,
+        key: &KeyPair,
+        authority: &Certificate,
+        auth_clients: &str,
+    ) -> Self {
         let files = TempDir::new().unwrap();
         let tls_port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
         let file = |name: &str, content: String| {
@@ -67,7 +78,7 @@ impl TlsRedis {
             "--tls-port",
             &tls_port.to_string(),
             "--tls-auth-clients",
-            "no",
+            auth_clients,
             "--tls-cert-file",
             &file("cert.pem", certificate.pem()),
             "--tls-key-file",
@@ -156,4 +167,53 @@ async fn tls_with_another_self_signed_certificate_of_the_same_subject() {
     assert!(!server.is_believed_by_redis_cli());
     let url = format!("rediss://localhost:{}", server.tls_port);
     assert_eq!(server.gateway(&url).await.get("/ready").await.status, 503);
+}
+
+/// Redis asks for a certificate (`tls-auth-clients yes`, its default): the feed and look-ups show one.
+#[tokio::test(flavor = "multi_thread")]
+async fn mutual_tls() {
+    let authority_key = KeyPair::generate().unwrap();
+    let mut params = CertificateParams::default();
+    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    let authority = params.self_signed(&authority_key).unwrap();
+    let issuer = Issuer::new(params, &authority_key);
+    let signed = |name: &str| {
+        let key = KeyPair::generate().unwrap();
+        let mut names = CertificateParams::new([name.to_owned()]).unwrap();
+        // OpenSSL takes a certificate of its authority's name for one that has signed itself.
+        names.distinguished_name.push(DnType::CommonName, name);
+        (names.signed_by(&key, &issuer).unwrap(), key)
+    };
+    let (certificate, key) = signed("localhost");
+    let server = TlsRedis::start_with(&certificate, &key, &authority, "yes").await;
+    let mut worker = server.redis.publisher().await;
+    let url = format!("rediss://localhost:{}", server.tls_port);
+    let pair = |name: &str, (certificate, key): (Certificate, KeyPair)| {
+        let [certificate_file, key_file] =
+            ["cert", "key"].map(|kind| server.files.path().join(format!("{name}-{kind}.pem")));
+        fs::write(&certificate_file, certificate.pem()).unwrap();
+        fs::write(&key_file, key.serialize_pem()).unwrap();
+        (certificate_file, key_file)
+    };
+
+    let own = pair("own", signed("gateway"));
+    let gateway = TestGateway::with_url(&url, |config| {
+        config.upstream.redis_ca_file = Some(server.ca_file());
+        config.upstream.redis_cert_file = Some(own.0.clone());
+        config.upstream.redis_key_file = Some(own.1.clone());
+        config.history.last_value_key = Some("last:trade:".to_owned());
+    })
+    .await;
+    delivers_both(&gateway, &mut worker).await;
+
+    let foreign = pair("foreign", self_signed());
+    let ca_file = server.ca_file().display().to_string();
+    let (certificate, key) = (foreign.0.display().to_string(), foreign.1.display().to_string());
+    let shown = ["--redis-cert-file", &certificate, "--redis-key-file", &key];
+    for args in [&[][..], &shown] {
+        let gateway =
+            Process::start(&[&["--redis-url", &url, "--redis-ca-file", &ca_file], args].concat()).await;
+        gateway.logs("REDIS_CERT_FILE and REDIS_KEY_FILE name it").await;
+        assert_eq!(gateway.get("/ready").await.status, 503);
+    }
 }

@@ -5,6 +5,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use rustls::AlertDescription;
 use rustls::pki_types::InvalidDnsNameError;
 use thiserror::Error;
 use tokio::time::timeout;
@@ -125,7 +126,25 @@ fn shown_advice(advice: &Option<String>) -> String {
 }
 
 fn shown_end(source: &Option<io::Error>) -> String {
-    source.as_ref().map_or_else(|| "closed by Redis".to_owned(), ToString::to_string)
+    let Some(error) = source else { return "closed by Redis".to_owned() };
+    format!("{error}{}", if refuses_certificate(error) { CERTIFICATE_ADVICE } else { "" })
+}
+
+/// What the operator can do where Redis wants another certificate than the gateway has shown, or one at all.
+const CERTIFICATE_ADVICE: &str =
+    " (Redis refuses the gateway's certificate, or asks for one: REDIS_CERT_FILE and REDIS_KEY_FILE name it)";
+
+/// Whether Redis has said so. With TLS 1.3 it does behind the handshake.
+fn refuses_certificate(error: &io::Error) -> bool {
+    use AlertDescription::{
+        BadCertificate, CertificateExpired, CertificateRequired, CertificateUnknown, UnknownCA,
+    };
+    let error = error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>());
+    let Some(rustls::Error::AlertReceived(alert)) = error else { return false };
+    matches!(
+        alert,
+        BadCertificate | CertificateExpired | CertificateRequired | CertificateUnknown | UnknownCA
+    )
 }
 
 fn shown_words(said: &Option<Words>) -> String {
@@ -134,6 +153,9 @@ fn shown_words(said: &Option<Words>) -> String {
 
 /// What the operator can do about a handshake that failed.
 fn tls_advice(error: &io::Error) -> &'static str {
+    if refuses_certificate(error) {
+        return CERTIFICATE_ADVICE;
+    }
     match error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>()) {
         Some(rustls::Error::InvalidCertificate(_)) => {
             " (REDIS_CA_FILE names the authority to trust, or the server's own certificate if it is self-signed)"

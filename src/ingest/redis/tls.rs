@@ -1,4 +1,4 @@
-//! TLS towards a `rediss://` server: which certificates are believed.
+//! TLS towards a `rediss://` server: which certificates are believed, and which one is shown (`REDIS_CERT_FILE`).
 //!
 //! | configured | believed |
 //! |---|---|
@@ -19,13 +19,18 @@ use rustls::{
     CertificateError, ClientConfig, DigitallySignedStruct, Error, OtherError, RootCertStore, SignatureScheme,
 };
 
-use crate::tls::{Unchecked, provider};
+use crate::tls::{Pair, Unchecked, provider};
 
-/// How the server of a `rediss://` URL is checked. With `insecure` it isn't, and `ca_file` is not read.
+/// How the server of a `rediss://` URL is checked, and with which certificate the gateway answers where the server asks for one. With
+/// `insecure` the server isn't checked, and `ca_file` is not read.
 ///
 /// # Errors
-/// When `ca_file` can't be read, holds no certificate, or holds something that can't be used as one.
-pub fn client_config(insecure: bool, ca_file: Option<&Path>) -> anyhow::Result<Arc<ClientConfig>> {
+/// When `ca_file` can't be read, holds no certificate, or holds something that can't be used as one; or when `own` can't be used.
+pub fn client_config(
+    insecure: bool,
+    ca_file: Option<&Path>,
+    own: Option<Pair>,
+) -> anyhow::Result<Arc<ClientConfig>> {
     let provider = provider();
     let builder =
         ClientConfig::builder_with_provider(Arc::clone(&provider)).with_safe_default_protocol_versions()?;
@@ -41,7 +46,11 @@ pub fn client_config(insecure: bool, ca_file: Option<&Path>) -> anyhow::Result<A
         ensure!(ca_file.is_none() || !certificates.is_empty(), "it holds no certificate in PEM");
         Arc::new(Believed::new(certificates, provider)?)
     };
-    Ok(Arc::new(builder.dangerous().with_custom_certificate_verifier(verifier).with_no_client_auth()))
+    let builder = builder.dangerous().with_custom_certificate_verifier(verifier);
+    Ok(Arc::new(match own {
+        Some(Pair { chain, key }) => builder.with_client_auth_cert(chain, key)?,
+        None => builder.with_no_client_auth(),
+    }))
 }
 
 /// Believes authorities, and self-signed certificates that the operator has named.
@@ -228,7 +237,7 @@ mod tests {
     #[test]
     fn a_file_without_a_certificate_is_no_configuration() {
         let file = tempfile::NamedTempFile::new().unwrap();
-        let error = client_config(false, Some(file.path())).unwrap_err();
+        let error = client_config(false, Some(file.path()), None).unwrap_err();
         assert_eq!(error.to_string(), "it holds no certificate in PEM");
     }
 }

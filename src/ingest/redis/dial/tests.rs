@@ -16,7 +16,7 @@ fn addresses(names: &[&str]) -> Vec<SocketAddr> {
 fn dialer(addresses: Vec<SocketAddr>) -> Dialer {
     let address = Address::Tcp { host: "redis.test".to_owned(), port: 6379, tls: false };
     let resolver = Resolver::new(move |_, _| Ok(addresses.clone()));
-    Dialer::new(address, client_config(true, None).unwrap(), resolver)
+    Dialer::new(address, client_config(true, None, None).unwrap(), resolver)
 }
 
 /// An address that swallows packets: its listen queue is full, so the kernel drops every SYN. Keep what comes with it.
@@ -117,7 +117,7 @@ async fn a_resolution_that_takes_longer_than_an_attempt_serves_the_next() {
         Ok(vec![there])
     });
     let address = Address::Tcp { host: "redis.test".to_owned(), port: 6379, tls: false };
-    let mut dialer = Dialer::new(address, client_config(true, None).unwrap(), resolver);
+    let mut dialer = Dialer::new(address, client_config(true, None, None).unwrap(), resolver);
     let error = dialer.dial().await.unwrap_err();
     assert_eq!(error.to_string(), "look up the host: no answer within 3 s");
     answer.send(()).unwrap();
