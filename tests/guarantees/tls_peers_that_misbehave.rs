@@ -87,7 +87,7 @@ async fn garbage_truncation_and_a_sudden_end() {
 /// A client that stops within a record waits as one that is idle; it is pinged, and goes if it doesn't answer.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_stall_within_a_record_costs_nothing() {
-    let patience = ["--ping-interval", "1s", "--pong-timeout", "500ms", "--max-missed-pongs", "2"];
+    let patience = ["--ping-interval", "1s", "--pong-timeout", "1s", "--max-missed-pongs", "4"];
     let mut stage = Stage::set(&patience).await;
     // It answers pings, as all that a connected honest client needs.
     let mut stalled = Vec::new();
