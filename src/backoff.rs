@@ -36,8 +36,8 @@ impl Backoff {
         self.failures = 0;
     }
 
-    /// It has worked for `time` and has failed since. What has worked for less than the longest pause only seems to work: then the
-    /// next pause is doubled as after a failure.
+    /// Notes that the action worked for `time` before it failed. Only if that is at least the longest pause, the pauses begin again
+    /// with the shortest. So an action that fails soon after each success is repeated less and less often.
     pub fn worked_for(&mut self, time: Duration) {
         if time >= self.longest {
             self.reset();

@@ -1,6 +1,6 @@
-//! Configuration: flags and environment in, one validated [`Config`] out.
+//! Configuration: reads flags, environment and `.env` into one validated [`Config`].
 //!
-//! A flag wins over the environment, the process' environment over `.env`, and an empty variable is no variable.
+//! A flag wins over the process' environment, and that over `.env`. An empty variable counts as not set.
 //!
 //! To add a setting, add a row to its group ([`upstream`], [`server`], [`clients`], [`delivery`], [`events`], [`history`],
 //! [`process`]) and the field that the row writes and shows. The command line, `--print-config`, `docs/configuration.md` and
@@ -47,10 +47,10 @@ use crate::limits::{FRAME_OVERHEAD_MAX_BYTES, connections_for};
 pub use crate::protocol::terms::SlowClientPolicy;
 use crate::tls::{self, PairFiles, Role};
 
-/// Everything that can be set, checked and in its own type.
+/// All settings, checked.
 #[derive(Debug, Clone, Default)]
 pub struct Config {
-    /// What the process was asked to do.
+    /// What the process has to do.
     pub action: Action,
     /// Where events come from.
     pub upstream: Upstream,
@@ -58,19 +58,19 @@ pub struct Config {
     pub server: Server,
     /// What one client may do.
     pub clients: Clients,
-    /// How events reach clients, and what becomes of clients that don't take them.
+    /// How events reach clients, and what happens to clients that are slow or dead.
     pub delivery: Delivery,
     /// What workers publish.
     pub events: Events,
-    /// What is remembered for clients that come later.
+    /// The events that are kept for snapshots and resuming.
     pub history: History,
     /// The process: its threads, its end, its log.
     pub process: Process,
-    /// What was accepted but is probably not meant; a line each, for the log.
+    /// Values that were ignored, or that probably have another effect than intended: a line each, for the log.
     pub warnings: Vec<String>,
 }
 
-/// All settings, in the order in which people meet them.
+/// All settings, in the order of the documents.
 pub const GROUPS: [Group; 7] = [
     upstream::GROUP,
     server::GROUP,
@@ -94,7 +94,7 @@ const PEM_KEY: &str = "the path of a PEM file with the certificate's private key
 const CHANNEL_TEXT: Unit = Unit::Text("1 to 128 visible ASCII characters without * ? [ ] and \\, but not 0");
 
 impl Config {
-    /// The defaults, but on loopback and any free ports: for tests and for a gateway inside another program.
+    /// The defaults, but with loopback addresses and any free ports: for tests and for a gateway inside another program.
     pub fn for_tests() -> Self {
         let any_port = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
         let mut config = Self::default();
@@ -116,10 +116,10 @@ impl Config {
         Self::resolve(args, |name| std::env::var_os(name), file, raise_open_file_limit())
     }
 
-    /// As [`Config::from_args_and_env`], with the environment, the file (`None` = none) and the open-file limit given.
+    /// As [`Config::from_args_and_env`], with a given environment, file and open-file limit.
     ///
     /// # Errors
-    /// The same.
+    /// As [`Config::from_args_and_env`].
     pub fn resolve<A>(
         args: impl IntoIterator<Item = A>,
         env: impl Fn(&str) -> Option<OsString>,
@@ -149,7 +149,7 @@ impl Config {
         Ok(config)
     }
 
-    /// One `NAME=value` line a setting, as they are in effect, secrets hidden.
+    /// One line `NAME=value` for each setting, with the value in effect. Secrets are hidden.
     pub fn show(&self) -> String {
         let lines =
             settings().map(|setting| format!("{}={}\n", setting.env, (setting.show)(self, &setting.unit)));
@@ -191,7 +191,7 @@ impl Config {
         Ok(())
     }
 
-    /// Checks what settings say together.
+    /// Checks settings that depend on each other.
     fn relate(&mut self) -> Result<(), ConfigError> {
         let fitting = self.descriptors().clients;
         let Self { upstream, server, delivery, events, history, warnings, .. } = self;
@@ -207,17 +207,17 @@ impl Config {
         }
         if delivery.pong_timeout > delivery.ping_interval {
             warnings.push(format!(
-                "PONG_TIMEOUT ({} ms) is longer than PING_INTERVAL ({} ms) and is taken as that",
+                "PONG_TIMEOUT ({} ms) is longer than PING_INTERVAL ({} ms), which is used instead",
                 delivery.pong_timeout.as_millis(),
                 delivery.ping_interval.as_millis()
             ));
             delivery.pong_timeout = delivery.ping_interval;
         }
         if server.max_connections > fitting {
-            // The default is no promise that somebody relies on.
+            // Nobody has asked for the default, so it can be lowered without a warning.
             if server.max_connections != connections_for(server.open_files) {
                 warnings.push(format!(
-                    "MAX_CONNECTIONS ({}) is more than the open-file limit ({}) allows and is taken as {fitting}: raise that (ulimit -n)",
+                    "MAX_CONNECTIONS ({}) is more than the open-file limit ({}) allows; {fitting} is used: raise the limit (ulimit -n)",
                     server.max_connections, server.open_files
                 ));
             }
@@ -229,7 +229,7 @@ impl Config {
         let Embedded { listen, password } = &upstream.embedded;
         if upstream.is_embedded() && password.is_none() && !listen.ip().is_loopback() {
             warnings.push(format!(
-                "the embedded broker listens on {listen} and lets everyone publish: set EMBEDDED_REDIS_PASSWORD"
+                "the embedded broker listens on {listen} without a password: set EMBEDDED_REDIS_PASSWORD"
             ));
         }
         Ok(())

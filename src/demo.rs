@@ -1,8 +1,15 @@
-//! A made-up market: what `--demo` and the test publisher show when no worker is there.
+//! A simulated market, which `--demo` and the test publisher publish instead of a worker.
 //!
-//! Pure: [`walk`] makes the trades, [`pace`] says when, [`Market`] joins the two, and [`events`] makes quotes and the rest of
-//! some of them. Whoever drives it ([`feed`] for
-//! `--demo`) brings the clock and the seed, so the same seed and the same clock give the same trades, byte for byte.
+//! | part | what it does |
+//! |---|---|
+//! | [`walk`] | makes a symbol's trades |
+//! | [`pace`] | decides when symbols trade |
+//! | [`Market`] | joins these two |
+//! | [`events`] | turns some of the trades into quotes, candles, news and halts |
+//! | [`feed`] | publishes them inside the process, for `--demo` |
+//!
+//! All but [`feed`] is pure. The caller brings the clock and the seed: the same clock and seed give the same trades, byte for
+//! byte.
 
 pub mod events;
 pub mod feed;
@@ -15,10 +22,10 @@ use crate::market::Symbol;
 use pace::Schedule;
 use walk::{Trade, Walk};
 
-/// The symbols that trade when nobody names others.
+/// The symbols that trade by default.
 pub const SYMBOLS: [&str; 5] = ["AAPL", "GOOGL", "MSFT", "TSLA", "AMZN"];
 
-/// Some symbols, each on a walk of its own, and the times at which they trade.
+/// Symbols with their prices, and the times at which they trade.
 #[derive(Debug, Clone)]
 pub struct Market {
     walks: Vec<Walk>,
@@ -26,14 +33,14 @@ pub struct Market {
 }
 
 impl Market {
-    /// Every symbol trades at random intervals of [`pace::INTERVAL_US`]. Without symbols nothing ever trades.
+    /// A market in which every symbol trades at random intervals of [`pace::INTERVAL_US`]. Without symbols it never trades.
     pub fn random(symbols: Vec<Symbol>, seed: u64) -> Self {
         let symbols = distinct(symbols);
         let schedule = Schedule::random(symbols.len(), seed);
         Self::new(symbols, schedule, seed)
     }
 
-    /// All symbols together trade `per_second` times a second, evenly spaced; which one is drawn by lot.
+    /// A market that trades `per_second` times a second, evenly spaced, each time a symbol drawn at random.
     pub fn steady(symbols: Vec<Symbol>, per_second: f64, seed: u64) -> Self {
         let symbols = distinct(symbols);
         let schedule = Schedule::steady(symbols.len(), per_second, seed);
@@ -56,13 +63,14 @@ impl Market {
         Some(self.walks.get_mut(symbol)?.step(now_ms))
     }
 
-    /// Nothing could be published until `elapsed_us`: what was due meanwhile is put off, not made up for in a burst.
+    /// Postpones all trades that are due before `elapsed_us`, after a time in which none could be published. So they don't come
+    /// in a burst.
     pub fn resume(&mut self, elapsed_us: u64) {
         self.schedule.resume(elapsed_us);
     }
 }
 
-/// Without repeats: one symbol on two walks would trade at two prices.
+/// Removes repeats: a symbol that is named twice would trade at two prices.
 fn distinct(mut symbols: Vec<Symbol>) -> Vec<Symbol> {
     let mut seen = HashSet::new();
     symbols.retain(|symbol| seen.insert(symbol.clone()));
@@ -74,7 +82,7 @@ mod tests {
     use super::*;
     use crate::market::SymbolCase;
 
-    /// Everything that trades in the first `for_ms` milliseconds.
+    /// The JSON of every trade in the first `for_ms` milliseconds.
     fn tape(mut market: Market, for_ms: u64) -> Vec<String> {
         let mut trades = Vec::new();
         for ms in 0..for_ms {

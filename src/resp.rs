@@ -1,10 +1,10 @@
-//! The Redis serialization protocol, sans-IO: bytes in, borrowed values out; values in, bytes out.
+//! The Redis serialization protocol (RESP): parses bytes into borrowed values, and writes values. Pure.
 //!
-//! | half | for | module |
+//! | function | reads or writes | module |
 //! |---|---|---|
-//! | [`FeedParser`] | what a subscribed server sends us; the hot path | `feed` |
+//! | [`FeedParser`] | the messages of a subscribed server; on the hot path | `feed` |
 //! | [`parse_reply`] | any RESP2 or RESP3 reply | `reply` |
-//! | [`parse_command`] | what a client sends to the embedded broker | `command` |
+//! | [`parse_command`] | the commands of the embedded broker's clients | `command` |
 //! | `write_*` | replies and commands | `write` |
 //!
 //! Invariants: parsing copies nothing and, inline commands aside, allocates nothing. Every announced length is checked

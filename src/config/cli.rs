@@ -1,4 +1,4 @@
-//! The command line, and how what is wrong with a value is said.
+//! The command line, and the errors of configuration.
 
 use std::ffi::OsString;
 use std::path::Path;
@@ -10,7 +10,7 @@ use super::units::show_size;
 use super::{GROUPS, Setting, Unit, redact_url};
 use crate::tls::FileError;
 
-/// What the process was asked to do.
+/// What the process has to do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Action {
     /// Serve.
@@ -18,7 +18,7 @@ pub enum Action {
     Run,
     /// `--healthcheck`: ask the running gateway.
     Healthcheck,
-    /// `--check-config`: stop after the configuration was found good.
+    /// `--check-config`: check the configuration and end.
     CheckConfig,
     /// `--print-config`: print the settings in effect.
     PrintConfig,
@@ -28,7 +28,7 @@ pub enum Action {
     PrintEnvExample,
 }
 
-/// The flags that aren't settings: flag, action, help (`None` hides it).
+/// The flags that aren't settings: flag, action, help (`None` hides the flag).
 const ACTIONS: [(&str, Action, Option<&str>); 5] = [
     (
         "healthcheck",
@@ -44,7 +44,7 @@ const ACTIONS: [(&str, Action, Option<&str>); 5] = [
 /// Why there is no configuration.
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigError {
-    /// The command line asked for help or the version, or isn't understood.
+    /// The command line asks for help or the version, or has an error.
     #[error("{0}")]
     CommandLine(#[from] clap::Error),
     /// A value isn't allowed.
@@ -58,7 +58,7 @@ pub enum ConfigError {
         allowed: String,
     },
     /// A value can't be read at all.
-    #[error("{source_name}: the value can't be taken: {reason}")]
+    #[error("{source_name}: the value can't be read: {reason}")]
     Unreadable {
         /// The flag or the variable.
         source_name: String,
@@ -71,7 +71,7 @@ pub enum ConfigError {
 }
 
 impl ConfigError {
-    /// A value outside of what `setting` allows.
+    /// A value that `setting` doesn't allow.
     pub(super) fn bad_value(found: &Found, setting: &Setting) -> Self {
         let value = match setting.unit {
             _ if setting.env == "REDIS_URL" => format!("{:?}", redact_url(&found.text)),
@@ -82,13 +82,13 @@ impl ConfigError {
         Self::BadValue { source_name: found.source.clone(), value, allowed }
     }
 
-    /// A value of a variable that is no setting.
+    /// A value that isn't allowed, of a variable that is no setting.
     pub(super) fn not_allowed(found: &Found, allowed: &str) -> Self {
         let value = format!("{:?}", found.text);
         Self::BadValue { source_name: found.source.clone(), value, allowed: allowed.to_owned() }
     }
 
-    /// A value that is no text, or half of one.
+    /// A value that is no text, or whose quote is not closed.
     pub(super) fn unreadable(source: &str, reason: &'static str) -> Self {
         Self::Unreadable { source_name: source.to_owned(), reason }
     }
@@ -99,7 +99,7 @@ impl ConfigError {
         Self::BadValue { source_name: name.to_owned(), value: format!("{path:?}"), allowed }
     }
 
-    /// A size that doesn't go together with another.
+    /// A size that doesn't fit that of another setting.
     pub(super) fn relation(name: &str, bytes: usize, allowed: String) -> Self {
         Self::BadValue { source_name: name.to_owned(), value: show_size(bytes as u64), allowed }
     }
@@ -157,7 +157,7 @@ fn command() -> Command {
         .about(env!("CARGO_PKG_DESCRIPTION"))
         .after_help(
             "A time is in milliseconds (500) or has a unit (500ms, 30s, 5m, 1h); a size is in bytes or has a unit\n\
-             (64KiB, 4MiB); a rate is so many in so long (100/1m). Flags win over the environment, the environment over .env in the working directory.",
+             (64KiB, 4MiB); a rate is a number in a time (100/1m). Flags win over the environment, the environment over .env in the working directory.",
         )
         .next_line_help(true)
         .args(settings)

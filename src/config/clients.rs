@@ -18,7 +18,7 @@ pub struct Clients {
     pub allow_wildcard: bool,
     /// `MAX_MESSAGE_SIZE`.
     pub max_message_bytes: usize,
-    /// `MESSAGE_RATE_LIMIT`; `None` = no limit.
+    /// `MESSAGE_RATE_LIMIT`; `None` for no limit.
     pub message_rate_limit: Option<Rate>,
 }
 
@@ -43,7 +43,7 @@ pub(super) const GROUP: Group = Group {
             unit: Unit::Number { min: 1, max: MAX_SYMBOLS_MAX },
             zero: Zero::Refused,
             preset: Preset::Fixed,
-            help: "Subscriptions that one client may have.",
+            help: "How many subscriptions one client may have.",
             set: |config, given| given.store(&mut config.clients.max_symbols_per_client),
             show: |config, unit| config.clients.max_symbols_per_client.show(unit),
         },
@@ -54,7 +54,7 @@ pub(super) const GROUP: Group = Group {
             unit: Unit::Switch,
             zero: Zero::False,
             preset: Preset::Fixed,
-            help: "Whether clients may subscribe to `*`, every symbol, and to `BTC-*`, every symbol that begins so.",
+            help: "Whether clients may subscribe to `*`, every symbol, and to prefixes such as `BTC-*`.",
             set: |config, given| given.store(&mut config.clients.allow_wildcard),
             show: |config, unit| config.clients.allow_wildcard.show(unit),
         },
@@ -79,9 +79,9 @@ pub(super) const GROUP: Group = Group {
             unit: Unit::Rate { bare_per: Duration::from_secs(60) },
             zero: Zero::Off,
             preset: Preset::Fixed,
-            help: "Messages that one client may send, such as `100/1m` (a bare number is for a minute); all of them may \
-                   come at once. More are answered RATE_LIMIT_EXCEEDED, and a hundred such answers in a row end the \
-                   connection with 1008.",
+            help: "How many messages one client may send, such as `100/1m` (a number alone is for a minute); all of them \
+                   may come at once. Further ones are answered RATE_LIMIT_EXCEEDED, and a hundred such answers in a row \
+                   end the connection with 1008.",
             set: |config, given| given.store(&mut config.clients.message_rate_limit),
             show: |config, unit| config.clients.message_rate_limit.show(unit),
         },

@@ -1,4 +1,4 @@
-//! How events reach clients, and what becomes of clients that don't take them.
+//! Settings of how events reach clients, and of slow and dead clients.
 
 use std::time::Duration;
 
@@ -11,7 +11,7 @@ use crate::limits::{
     PONG_TIMEOUT_DEFAULT_MS, STALL_TIMEOUT_DEFAULT_MS, TIME_MAX_MS,
 };
 
-/// How events reach clients, and what becomes of clients that don't take them.
+/// How events reach clients, and what happens to clients that are slow or dead.
 #[derive(Debug, Clone)]
 pub struct Delivery {
     /// `SLOW_CLIENT_POLICY`.
@@ -22,7 +22,7 @@ pub struct Delivery {
     pub max_backlog_bytes: usize,
     /// `STALL_TIMEOUT`.
     pub stall_timeout: Duration,
-    /// `FLUSH_INTERVAL`; `None` = frames leave at once.
+    /// `FLUSH_INTERVAL`; `None` if frames are sent at once.
     pub flush_interval: Option<Period>,
     /// `PING_INTERVAL`.
     pub ping_interval: Duration,
@@ -47,11 +47,11 @@ impl Default for Delivery {
     }
 }
 
-/// A time that a shard's timing wheel can keep.
-const PATIENCE: Unit = Unit::Time { min_ms: HEARTBEAT_MIN_MS, max_ms: TIME_MAX_MS };
+/// A timeout within the resolution of a shard's timing wheel.
+const TIMEOUT: Unit = Unit::Time { min_ms: HEARTBEAT_MIN_MS, max_ms: TIME_MAX_MS };
 
 pub(super) const GROUP: Group = Group {
-    title: "Slow clients and dead ones",
+    title: "Slow and dead clients",
     settings: &[
         Setting {
             env: "SLOW_CLIENT_POLICY",
@@ -60,8 +60,8 @@ pub(super) const GROUP: Group = Group {
             unit: Unit::Choice(&["skip", "conflate", "disconnect"]),
             zero: Zero::Refused,
             preset: Preset::Fixed,
-            help: "What happens to a client whose outbox is full, unless it has said itself (onSlow): skip its oldest \
-                   events and tell it how many, conflate to the latest event of each topic until it has caught up, or \
+            help: "What happens to a client whose outbox is full, unless it chose itself (onSlow): skip its oldest events \
+                   and tell it how many, conflate to the latest event of each topic until it has caught up, or \
                    disconnect it with 1013.",
             set: |config, given| given.store(&mut config.delivery.slow_client_policy),
             show: |config, unit| config.delivery.slow_client_policy.show(unit),
@@ -73,7 +73,8 @@ pub(super) const GROUP: Group = Group {
             unit: Unit::Bytes { min: 1024, max: MAX_OUTBOX_MAX_BYTES },
             zero: Zero::Refused,
             preset: Preset::Fixed,
-            help: "Frames that may wait for one client; they are shared, so most of it is no memory of its own.",
+            help: "Bytes of frames that may wait for one client. Clients share frames, so this bounds how far behind a client \
+                   may be more than its memory.",
             set: |config, given| given.store(&mut config.delivery.max_outbox_bytes),
             show: |config, unit| config.delivery.max_outbox_bytes.show(unit),
         },
@@ -84,7 +85,7 @@ pub(super) const GROUP: Group = Group {
             unit: Unit::Bytes { min: 1024, max: MAX_BACKLOG_MAX_BYTES },
             zero: Zero::Refused,
             preset: Preset::Fixed,
-            help: "Memory of frames that wait, all clients together.",
+            help: "Memory of the frames that wait for all clients together.",
             set: |config, given| given.store(&mut config.delivery.max_backlog_bytes),
             show: |config, unit| config.delivery.max_backlog_bytes.show(unit),
         },
@@ -92,10 +93,10 @@ pub(super) const GROUP: Group = Group {
             env: "STALL_TIMEOUT",
             flag: "stall-timeout",
             aliases: &[],
-            unit: PATIENCE,
+            unit: TIMEOUT,
             zero: Zero::Refused,
             preset: Preset::Fixed,
-            help: "A client that takes not one byte for so long while data waits is cut off.",
+            help: "How long a client may take no byte while data waits for it; then its connection is closed.",
             set: |config, given| given.store(&mut config.delivery.stall_timeout),
             show: |config, unit| config.delivery.stall_timeout.show(unit),
         },
@@ -106,7 +107,8 @@ pub(super) const GROUP: Group = Group {
             unit: Unit::Time { min_ms: 1, max_ms: FLUSH_INTERVAL_MAX_MS },
             zero: Zero::Off,
             preset: Preset::Fixed,
-            help: "Collects frames for so long before writing: fewer writes for more latency. Off, frames leave at once.",
+            help: "How long frames are collected before they are written: fewer writes for more latency. Off, frames are sent \
+                   at once.",
             set: |config, given| given.store(&mut config.delivery.flush_interval),
             show: |config, unit| config.delivery.flush_interval.show(unit),
         },
@@ -114,7 +116,7 @@ pub(super) const GROUP: Group = Group {
             env: "PING_INTERVAL",
             flag: "ping-interval",
             aliases: &[],
-            unit: PATIENCE,
+            unit: TIMEOUT,
             zero: Zero::Refused,
             preset: Preset::Fixed,
             help: "Time between two WebSocket pings to a client.",
@@ -125,10 +127,10 @@ pub(super) const GROUP: Group = Group {
             env: "PONG_TIMEOUT",
             flag: "pong-timeout",
             aliases: &[],
-            unit: PATIENCE,
+            unit: TIMEOUT,
             zero: Zero::Refused,
             preset: Preset::Fixed,
-            help: "Silence after a ping that counts as a miss; at most PING_INTERVAL.",
+            help: "How long a client may take to answer a ping before that counts as a missed pong; at most PING_INTERVAL.",
             set: |config, given| given.store(&mut config.delivery.pong_timeout),
             show: |config, unit| config.delivery.pong_timeout.show(unit),
         },
@@ -139,7 +141,7 @@ pub(super) const GROUP: Group = Group {
             unit: Unit::Number { min: 1, max: 1000 },
             zero: Zero::Refused,
             preset: Preset::Fixed,
-            help: "Misses in a row after which a client is dropped.",
+            help: "Missed pongs in a row after which a client's connection is closed.",
             set: |config, given| given.store(&mut config.delivery.max_missed_pongs),
             show: |config, unit| config.delivery.max_missed_pongs.show(unit),
         },

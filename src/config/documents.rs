@@ -1,11 +1,11 @@
-//! The settings as the documents have them: `docs/configuration.md` and `.env.example`.
+//! Writes the settings' documents: the tables of `docs/configuration.md`, and `.env.example`.
 
 use std::fmt::Write as _;
 
 use super::setting::{Preset, Setting, Unit};
 use super::{GROUPS, settings};
 
-/// The tables of `docs/configuration.md` (GitHub Markdown), one a group, each under its heading.
+/// The tables of `docs/configuration.md` (GitHub Markdown): one for each group, under its heading.
 pub fn settings_markdown() -> String {
     let mut out = String::new();
     for group in GROUPS {
@@ -43,12 +43,12 @@ fn row(setting: &Setting) -> String {
     )
 }
 
-/// `.env.example`: every variable, commented out, with its default and what it does.
+/// `.env.example`: every variable, commented out, with its help and its default.
 pub fn env_example() -> String {
     let mut out = String::from(
         "# Settings of ws-gateway: copy to .env and uncomment what you change. Generated; see `ws-gateway --help`.\n\
          # A time is in milliseconds (500) or has a unit (500ms, 30s, 5m, 1h); sizes are bytes or 64KiB, 4MiB;\n\
-         # a rate is so many in so long (100/1m).\n\
+         # a rate is a number in a time (100/1m).\n\
          # The process' environment wins over .env, flags win over both.\n",
     );
     for setting in settings() {

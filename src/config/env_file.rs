@@ -1,28 +1,28 @@
-//! The file `.env`: lines of `NAME=value`, as other programs share it. Nothing in it stops the start, but a secret that can't be
-//! read. Pure, but for [`EnvFile::read`].
+//! Reads the file `.env`: lines of `NAME=value`. Other programs may share it, so lines with faults are ignored with a warning;
+//! only a secret that can't be read stops the start. Pure, but for [`EnvFile::read`].
 //!
-//! Values are literal: no `$` stands for a variable and no backslash for anything. Between quotes, single or double, stands the
-//! whole value; the closing quote is the one behind which only a comment follows, if need be lines later. Without quotes the
-//! value ends with the line, or with a blank and `#`.
+//! Values are literal: `$` and backslash have no meaning. A value may be enclosed in quotes, single or double. The closing quote
+//! is the first one that only a comment follows on its line; it may be lines later. Without quotes the value ends with the line,
+//! or with a blank and `#`.
 
 use std::fs::File;
 use std::io::{ErrorKind, Read};
 use std::path::Path;
 
-/// The file is read so far; one with forty settings has 2 KiB.
+/// The longest file that is read; one with forty settings has 2 KiB.
 const BYTES_MAX: u64 = 256 * 1024;
 
-/// Lines of one value in quotes: a key with its chain of certificates.
+/// The most lines of one value in quotes: a key with its chain of certificates.
 const VALUE_LINES_MAX: usize = 100;
 
-/// Lines that are passed over are told of up to this number; beyond it they are only counted.
+/// The most ignored lines that have a warning each. Further ones are only counted.
 const WARNINGS_MAX: usize = 10;
 
 /// The file's variables.
 #[derive(Debug, Default)]
 pub(super) struct EnvFile {
     variables: Vec<Variable>,
-    /// What was passed over, a line each.
+    /// A warning for each line that was ignored.
     pub(super) warnings: Vec<String>,
 }
 
@@ -30,9 +30,10 @@ pub(super) struct EnvFile {
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Variable {
     pub(super) name: String,
-    /// Where it stands, from 1.
+    /// The number of its line, from 1.
     pub(super) line: usize,
-    /// `Err` says what is wrong with a secret; without it the gateway would be less safe than whoever wrote it believes.
+    /// `Err` says why a secret can't be read. The start has to stop then: without the secret the gateway would be less safe than
+    /// its operator believes.
     pub(super) value: Result<String, &'static str>,
 }
 
@@ -41,9 +42,9 @@ pub(super) struct Variable {
 pub(super) enum Owner {
     /// The gateway's.
     Gateway,
-    /// The gateway's, and never to be shown.
+    /// The gateway's, and never shown.
     Secret,
-    /// Some other program's.
+    /// Another program's.
     Other,
 }
 
@@ -52,43 +53,43 @@ const NOT_UTF8: &str = "it is not UTF-8";
 const NOT_CLOSED: &str = "its quote is not closed";
 
 impl EnvFile {
-    /// Reads the file; one that doesn't exist is empty, and one that can't be read is told of.
+    /// Reads the file. One that doesn't exist counts as empty; one that can't be read is ignored with a warning.
     pub(super) fn read(path: &Path, owner: impl Fn(&str) -> Owner) -> Self {
         let mut bytes = Vec::new();
         let read = File::open(path).and_then(|file| file.take(BYTES_MAX + 1).read_to_end(&mut bytes));
         let shown = path.display();
         match read {
             Ok(_) if bytes.len() as u64 > BYTES_MAX => {
-                Self::passed_over(format!("{shown} is passed over: it is larger than {BYTES_MAX} bytes"))
+                Self::ignored(format!("{shown} is ignored: it is larger than {BYTES_MAX} bytes"))
             }
             Ok(_) => Self::parse(&bytes, &shown.to_string(), owner),
             Err(error) if error.kind() == ErrorKind::NotFound => Self::default(),
-            Err(error) => Self::passed_over(format!("{shown} is passed over: {error}")),
+            Err(error) => Self::ignored(format!("{shown} is ignored: {error}")),
         }
     }
 
-    /// The first variable of that name with a value.
+    /// The first variable of this name that has a value.
     pub(super) fn get(&self, name: &str) -> Option<&Variable> {
         self.variables.iter().find(|variable| variable.name == name)
     }
 
-    fn passed_over(warning: String) -> Self {
+    fn ignored(warning: String) -> Self {
         Self { variables: Vec::new(), warnings: vec![warning] }
     }
 
-    /// Takes the file apart; `file` is its name in warnings.
+    /// Parses the file's bytes; `file` is its name in warnings.
     fn parse(bytes: &[u8], file: &str, owner: impl Fn(&str) -> Owner) -> Self {
         let mut parsed = Self::default();
         if bytes.starts_with(b"\xff\xfe") || bytes.starts_with(b"\xfe\xff") {
-            return Self::passed_over(format!("{file} is passed over: it is UTF-16, save it as UTF-8"));
+            return Self::ignored(format!("{file} is ignored: it is UTF-16, save it as UTF-8"));
         }
         let text = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
         if text.len() < bytes.len() {
-            let warning = "begins with a byte order mark, which is passed over: save it as UTF-8 without one";
+            let warning = "begins with a byte order mark, which is ignored: save it as UTF-8 without one";
             parsed.warnings.push(format!("{file} line 1 {warning}"));
         }
         let lines: Vec<&[u8]> = text.split(|byte| *byte == b'\n').collect();
-        let (mut at, mut untold) = (0, 0);
+        let (mut at, mut unreported) = (0, 0);
         while let Some(line) = lines.get(at) {
             let number = at + 1;
             at += 1;
@@ -105,11 +106,11 @@ impl EnvFile {
             if let Err(reason) = value
                 && owner != Owner::Secret
             {
-                untold += usize::from(parsed.warnings.len() >= WARNINGS_MAX);
+                unreported += usize::from(parsed.warnings.len() >= WARNINGS_MAX);
                 if parsed.warnings.len() < WARNINGS_MAX {
                     let name = name.filter(|_| owner == Owner::Gateway);
                     let name = name.map(|name| format!(" ({name})")).unwrap_or_default();
-                    parsed.warnings.push(format!("{file} line {number}{name} is passed over: {reason}"));
+                    parsed.warnings.push(format!("{file} line {number}{name} is ignored: {reason}"));
                 }
             } else if let Some(name) = name
                 && owner != Owner::Other
@@ -118,14 +119,14 @@ impl EnvFile {
                 parsed.variables.push(Variable { name: name.to_owned(), line: number, value });
             }
         }
-        if untold > 0 {
-            parsed.warnings.push(format!("{file}: {untold} more lines are passed over"));
+        if unreported > 0 {
+            parsed.warnings.push(format!("{file}: {unreported} more lines are ignored"));
         }
         parsed
     }
 }
 
-/// Takes `NAME=…` apart, with or without `export` before it.
+/// Splits `NAME=…`, with or without `export` before it, into the name and the rest.
 fn name_and_rest(line: &[u8]) -> Option<(&str, &[u8])> {
     let equals = line.iter().position(|byte| *byte == b'=')?;
     let name = str::from_utf8(&line[..equals]).ok()?.trim();
@@ -159,7 +160,7 @@ fn value(
         value.push_str(line);
         value.push('\n');
         let next = following.get(more_lines).ok_or(NOT_CLOSED)?;
-        // A quote that somebody forgot to close doesn't swallow a setting.
+        // The next line is a setting, so the closing quote was forgotten.
         if name_and_rest(next).is_some_and(|(name, _)| owner(name) != Owner::Other) {
             break;
         }
@@ -168,14 +169,14 @@ fn value(
     Err(NOT_CLOSED)
 }
 
-/// What stands before a blank and `#`, without blanks around it.
+/// The text before a blank and `#`, without blanks around it.
 fn without_comment(text: &str) -> &str {
     let is_comment = |(at, _): &(usize, &str)| text[..*at].ends_with(char::is_whitespace);
     let comment = text.match_indices('#').find(is_comment);
     text[..comment.map_or(text.len(), |(at, _)| at)].trim()
 }
 
-/// Where the quote is behind which nothing follows but a comment.
+/// The index of the first quote that nothing but a comment follows.
 fn closing(line: &str, quote: char) -> Option<usize> {
     let mut quotes = line.match_indices(quote);
     quotes.find(|(at, _)| without_comment(&line[at + 1..]).is_empty()).map(|(at, _)| at)

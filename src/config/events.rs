@@ -1,4 +1,4 @@
-//! What workers publish.
+//! Settings of the events that workers publish.
 
 use super::setting::{Given, Group, Preset, Setting, Unit, Value, Zero};
 use super::units::Period;
@@ -9,7 +9,7 @@ use crate::limits::{
 };
 use crate::market::{EventTypes, Numbering, SymbolCase};
 
-/// What workers publish.
+/// The events that workers publish.
 #[derive(Debug, Clone)]
 pub struct Events {
     /// `CHANNEL_PREFIX`.
@@ -24,7 +24,7 @@ pub struct Events {
     pub numbering: Numbering,
     /// `DEDUPLICATE`.
     pub deduplicate: bool,
-    /// `STALE_AFTER`; `None` = no topic is ever stale.
+    /// `STALE_AFTER`; `None` if no topic is ever stale.
     pub stale_after: Option<Period>,
 }
 
@@ -52,7 +52,7 @@ pub(super) const GROUP: Group = Group {
             unit: CHANNEL_TEXT,
             zero: Zero::Refused,
             preset: Preset::Fixed,
-            help: "What the workers' channels begin with, before `trade:AAPL`.",
+            help: "The beginning of the workers' channels, before `trade:AAPL`.",
             set: |config, given| {
                 config.events.channel_prefix = values::channel_prefix(given.text)?;
                 Some(())
@@ -66,7 +66,7 @@ pub(super) const GROUP: Group = Group {
             unit: Unit::Text("a comma-separated list of trade, quote, candle, news, halt"),
             zero: Zero::Refused,
             preset: Preset::Fixed,
-            help: "Types of events to carry: one pattern each is subscribed to, and clients may ask for them.",
+            help: "Types of events: the gateway subscribes to one pattern for each, and clients may ask for them.",
             set: |config, given| given.store(&mut config.events.channel_types),
             show: |config, unit| config.events.channel_types.show(unit),
         },
@@ -77,8 +77,8 @@ pub(super) const GROUP: Group = Group {
             unit: Unit::Choice(&["upper", "exact"]),
             zero: Zero::Refused,
             preset: Preset::Fixed,
-            help: "Whether symbols of channels and clients are upper-cased, so that `aapl` is `AAPL`, or stay as they are: `AMpB` and \
-                   `AMPB` are different shares.",
+            help: "Whether the symbols of channels and clients are upper-cased, so that `aapl` is `AAPL`, or stay as they are, \
+                   because `AMpB` and `AMPB` are different shares.",
             set: |config, given| given.store(&mut config.events.symbol_case),
             show: |config, unit| config.events.symbol_case.show(unit),
         },
@@ -124,7 +124,7 @@ pub(super) const GROUP: Group = Group {
             unit: Unit::Time { min_ms: 1, max_ms: TIME_MAX_MS },
             zero: Zero::Off,
             preset: Preset::Fixed,
-            help: "Silence after which a topic with subscribers counts as stale in /stats and metrics.",
+            help: "The time without an event after which a topic with subscribers counts as stale in /stats and metrics.",
             set: |config, given| given.store(&mut config.events.stale_after),
             show: |config, unit| config.events.stale_after.show(unit),
         },

@@ -1,4 +1,4 @@
-//! What is remembered for clients that come later.
+//! Settings of the history: the events that are kept for snapshots and resuming.
 
 use std::num::NonZeroUsize;
 
@@ -9,16 +9,16 @@ use crate::limits::{
     REPLAY_EVENTS_MAX, REPLAY_MAX_MAX_BYTES,
 };
 
-/// What is remembered for clients that come later.
+/// The events that are kept for snapshots and resuming.
 #[derive(Debug, Clone)]
 pub struct History {
-    /// `LAST_VALUE_MAX_TOPICS`; `None` = only topics with subscribers are remembered.
+    /// `LAST_VALUE_MAX_TOPICS`; `None` if only topics with subscribers have a history.
     pub last_value_max_topics: Option<NonZeroUsize>,
     /// `LAST_VALUE_KEY`.
     pub last_value_key: Option<String>,
-    /// `REPLAY_EVENTS_PER_TOPIC`; `None` = nothing can be resumed.
+    /// `REPLAY_EVENTS_PER_TOPIC`; `None` if clients can't resume.
     pub replay_events_per_topic: Option<NonZeroUsize>,
-    /// `REPLAY_MAX_BYTES`; `None` = nothing can be resumed.
+    /// `REPLAY_MAX_BYTES`; `None` if clients can't resume.
     pub replay_max_bytes: Option<NonZeroUsize>,
 }
 
@@ -34,7 +34,7 @@ impl Default for History {
 }
 
 pub(super) const GROUP: Group = Group {
-    title: "What is remembered",
+    title: "Snapshots and resuming",
     settings: &[
         Setting {
             env: "LAST_VALUE_MAX_TOPICS",
@@ -43,8 +43,8 @@ pub(super) const GROUP: Group = Group {
             unit: Unit::Number { min: 1, max: LAST_VALUE_TOPICS_MAX },
             zero: Zero::Off,
             preset: Preset::Fixed,
-            help: "Topics (a type and a symbol each) whose last and recent events are remembered for snapshots and \
-                   resuming, wanted or not.",
+            help: "How many topics (a type and a symbol each) have their last and recent events kept for snapshots and resuming, \
+                   whether clients want them or not.",
             set: |config, given| given.store(&mut config.history.last_value_max_topics),
             show: |config, unit| config.history.last_value_max_topics.show(unit),
         },
@@ -55,9 +55,9 @@ pub(super) const GROUP: Group = Group {
             unit: CHANNEL_TEXT,
             zero: Zero::Refused,
             preset: Preset::Computed("none"),
-            help: "What the Redis keys begin with in which workers keep each symbol's last event, such as `last:trade:`; \
-                   looked up for the snapshot of a symbol of which no event has come yet. Trades only, unless it has \
-                   `{type}` in it.",
+            help: "The beginning of the Redis keys in which workers keep each symbol's last event, such as `last:trade:`. A key is \
+                   looked up for the snapshot of a symbol of which no event has come yet. For trades only, unless it has `{type}` \
+                   in it.",
             set: |config, given| {
                 config.history.last_value_key = Some(values::channel_prefix(given.text)?);
                 Some(())
@@ -71,7 +71,8 @@ pub(super) const GROUP: Group = Group {
             unit: Unit::Number { min: 1, max: REPLAY_EVENTS_MAX },
             zero: Zero::Off,
             preset: Preset::Fixed,
-            help: "Events with a `seq` that a client which resumes a topic can be behind at most. Off, no client can resume.",
+            help: "How many events with a `seq` are kept of a topic, so that a client that missed no more can resume. Off, no client \
+                   can resume.",
             set: |config, given| given.store(&mut config.history.replay_events_per_topic),
             show: |config, unit| config.history.replay_events_per_topic.show(unit),
         },
@@ -82,8 +83,8 @@ pub(super) const GROUP: Group = Group {
             unit: Unit::Bytes { min: 1, max: REPLAY_MAX_MAX_BYTES },
             zero: Zero::Off,
             preset: Preset::Fixed,
-            help: "Memory of the events that can be resumed, all topics together, taken as it fills. Off, no client can \
-                   resume.",
+            help: "Memory of the events that are kept for resuming, for all topics together; it is allocated as it fills. Off, no \
+                   client can resume.",
             set: |config, given| given.store(&mut config.history.replay_max_bytes),
             show: |config, unit| config.history.replay_max_bytes.show(unit),
         },

@@ -1,21 +1,21 @@
-//! The limit on open files, which is the limit on clients.
+//! The limit on open files, and how it is divided between kinds of connections.
 
 use crate::limits::*;
 
-/// How the descriptors of a process are divided between those who come from outside, so that nobody takes what others need.
+/// How the process' descriptors are divided, so that no kind of connection can take those of another.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Descriptors {
     /// For WebSocket clients.
     pub clients: usize,
-    /// For HTTP connections that aren't upgraded (yet).
+    /// For HTTP connections that aren't upgraded.
     pub http: usize,
     /// For workers connected to the embedded broker.
     pub workers: usize,
 }
 
 impl Descriptors {
-    /// Divides a limit: clients get what they want of what the process itself and a few HTTP connections and workers leave,
-    /// the others get the rest, as far as they may be that many.
+    /// Divides a limit. The process itself and a few HTTP connections and workers come first. Clients get `clients_wanted` of
+    /// the rest, if there are that many, and then HTTP connections and workers get what is left, up to their own bounds.
     pub fn divide(open_files: u64, shards: usize, clients_wanted: usize, has_broker: bool) -> Self {
         let all = usize::try_from(open_files).unwrap_or(usize::MAX);
         let free = all.saturating_sub(FD_PROCESS + FD_SHARD * shards);
@@ -28,13 +28,13 @@ impl Descriptors {
     }
 }
 
-/// The soft limit as it is now.
+/// The current soft limit.
 pub(super) fn open_file_limit() -> u64 {
     rlimit::Resource::NOFILE.get_soft().unwrap_or(OPEN_FILES_UNKNOWN)
 }
 
-/// Raises the soft limit to the hard one, and returns what it is then. The soft limit is low (1024) for the sake of programs
-/// that use `select`, which cannot take larger descriptors; we use epoll.
+/// Raises the soft limit to the hard one, and returns it. The soft limit is usually low (1024) because programs that use
+/// `select` can't handle larger descriptors; the gateway uses epoll.
 pub fn raise_open_file_limit() -> u64 {
     rlimit::increase_nofile_limit(u64::MAX).unwrap_or_else(|_| open_file_limit())
 }
@@ -46,7 +46,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn nobody_has_to_go_without() {
+    fn each_kind_of_connection_gets_descriptors() {
         let divide = |open_files, wanted, broker| {
             let Descriptors { clients, http, workers } = Descriptors::divide(open_files, 2, wanted, broker);
             [clients, http, workers]
@@ -62,7 +62,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn together_they_never_take_more_than_there_is(
+        fn the_parts_never_exceed_the_limit(
             open_files in 100_u64..200_000,
             shards in 1_usize..=SHARDS_MAX,
             wanted in 1_usize..=MAX_CONNECTIONS_MAX,

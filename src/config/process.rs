@@ -1,4 +1,4 @@
-//! The process: its threads, its end, its log.
+//! Settings of the process: its threads, its end, its log.
 
 use std::time::Duration;
 
@@ -14,11 +14,11 @@ use crate::limits::{
 pub struct Process {
     /// `SHARDS`.
     pub shards: usize,
-    /// `DRAIN_TIMEOUT`; zero = no client gets any time.
+    /// `DRAIN_TIMEOUT`; with zero, clients get no time.
     pub drain_timeout: Duration,
     /// `DEMO`.
     pub demo: bool,
-    /// `STATS_INTERVAL`; `None` = no lines.
+    /// `STATS_INTERVAL`; `None` if no statistics are logged.
     pub stats_interval: Option<Period>,
     /// `LOG_FORMAT`.
     pub log_format: LogFormat,
@@ -26,7 +26,7 @@ pub struct Process {
     pub log_filter: String,
 }
 
-/// How log lines look.
+/// The format of log lines.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum LogFormat {
     /// For people.
@@ -69,7 +69,7 @@ pub(super) const GROUP: Group = Group {
             unit: Unit::Time { min_ms: 1, max_ms: DRAIN_TIMEOUT_MAX_MS },
             zero: Zero::Zero,
             preset: Preset::Fixed,
-            help: "What clients get to take what is queued when the gateway stops.",
+            help: "How long clients may take to read their queued data when the gateway stops.",
             set: |config, given| given.store(&mut config.process.drain_timeout),
             show: |config, unit| config.process.drain_timeout.show(unit),
         },
@@ -80,7 +80,7 @@ pub(super) const GROUP: Group = Group {
             unit: Unit::Switch,
             zero: Zero::False,
             preset: Preset::Fixed,
-            help: "Publish invented events of CHANNEL_TYPES, to see the gateway work.",
+            help: "Publish simulated events of CHANNEL_TYPES, to see the gateway work.",
             set: |config, given| given.store(&mut config.process.demo),
             show: |config, unit| config.process.demo.show(unit),
         },
@@ -102,7 +102,7 @@ pub(super) const GROUP: Group = Group {
             unit: Unit::Choice(&["text", "json"]),
             zero: Zero::Refused,
             preset: Preset::Fixed,
-            help: "How log lines look.",
+            help: "The format of log lines: for people, or one JSON object a line.",
             set: |config, given| given.store(&mut config.process.log_format),
             show: |config, unit| config.process.log_format.show(unit),
         },
@@ -113,7 +113,7 @@ pub(super) const GROUP: Group = Group {
             unit: Unit::Text("a level (error, warn, info, debug, trace, off) or target=level,…"),
             zero: Zero::Refused,
             preset: Preset::Fixed,
-            help: "What is logged.",
+            help: "Which lines are logged, by level and target.",
             set: |config, given| {
                 config.process.log_filter = values::log_filter(given.text)?;
                 Some(())

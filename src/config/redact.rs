@@ -1,7 +1,7 @@
-//! URLs that may be printed. Pure; the tools print theirs so as well.
+//! Hides secrets in URLs. Pure; the tools use it too.
 
-/// A Redis URL that may be printed: whatever stands before the last `@` and every query parameter that isn't known to be
-/// harmless is replaced. Works on text that is no URL too, because that is what error messages show.
+/// A Redis URL that may be printed: the text before the last `@`, and every query parameter that isn't known to be harmless, is
+/// replaced by `***`. Accepts text that is no URL too, because error messages show such text.
 pub fn redact_url(url: &str) -> String {
     let (scheme, rest) = match url.find("://") {
         Some(at) => url.split_at(at + 3),
@@ -12,7 +12,7 @@ pub fn redact_url(url: &str) -> String {
         None => (rest, None),
     };
     if query.is_some_and(|query| query.contains('@')) {
-        // A password with a `?` in it, or a parameter with an `@`: too odd to tell what is secret.
+        // Either a password has a `?` in it, or a parameter an `@`. Which part is secret can't be known.
         return format!("{scheme}***");
     }
     let place = match place.rfind('@') {

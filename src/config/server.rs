@@ -1,4 +1,4 @@
-//! Where clients connect, and how many.
+//! Settings of where clients connect, and of how many there may be.
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
@@ -76,7 +76,7 @@ pub(super) const GROUP: Group = Group {
             unit: ADDRESS,
             zero: Zero::Refused,
             preset: Preset::Fixed,
-            help: "Address to listen on; `::` takes IPv6 and IPv4.",
+            help: "Address to listen on; `::` accepts IPv6 and IPv4.",
             set: |config, given| {
                 config.server.listen.set_ip(values::address(given.text)?);
                 Some(())
@@ -104,8 +104,8 @@ pub(super) const GROUP: Group = Group {
             unit: Unit::Number { min: 1, max: MAX_CONNECTIONS_MAX as u64 },
             zero: Zero::Refused,
             preset: Preset::Computed("the open-file limit less a reserve"),
-            help: "WebSocket clients at a time; one more is answered 503. The soft open-file limit is raised to the hard \
-                   one at the start.",
+            help: "How many WebSocket clients may be connected at a time; a further one is answered 503. The soft open-file limit \
+                   is raised to the hard one at the start.",
             set: |config, given| given.store(&mut config.server.max_connections),
             show: |config, unit| config.server.max_connections.show(unit),
         },
@@ -116,8 +116,8 @@ pub(super) const GROUP: Group = Group {
             unit: Unit::Text("origins such as https://app.example.com, separated by commas, or *"),
             zero: Zero::Refused,
             preset: Preset::Computed("any"),
-            help: "Web pages that may connect, by their Origin; others are answered 403. Clients that send no Origin \
-                   aren't browsers and are let in.",
+            help: "Web pages that may connect, by their Origin; others are answered 403. Clients that send no Origin aren't \
+                   browsers and may connect.",
             set: |config, given| {
                 config.server.origins.allowed = values::origins(given.text)?;
                 Some(())
@@ -134,8 +134,8 @@ pub(super) const GROUP: Group = Group {
             unit: Unit::Text("names such as prices.example.com, separated by commas, without a port"),
             zero: Zero::Refused,
             preset: Preset::Computed("none"),
-            help: "Names under which browsers reach this gateway: its own page may connect there whatever ALLOWED_ORIGINS \
-                   says. Addresses and localhost are always among them.",
+            help: "Host names under which browsers reach this gateway. Its own page may connect to these names, and to addresses \
+                   and localhost, whatever ALLOWED_ORIGINS says.",
             set: |config, given| {
                 config.server.origins.public_hosts = values::host_names(given.text)?;
                 Some(())

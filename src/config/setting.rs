@@ -1,4 +1,4 @@
-//! What a setting is: a row that knows its names, its values, and its place in the [`Config`].
+//! A setting's row: its names, its allowed values, and its field in the [`Config`].
 
 use std::num::NonZeroUsize;
 use std::time::Duration;
@@ -15,19 +15,19 @@ pub struct Setting {
     pub env: &'static str,
     /// The flag, without its dashes.
     pub flag: &'static str,
-    /// The names that the variable has in guides to other gateways; `env` wins over them.
+    /// The variable's names in guides to other gateways; `env` wins over them.
     pub aliases: &'static [Alias],
-    /// What its values are, and which are allowed.
+    /// The kind of its values, and which are allowed.
     pub unit: Unit,
     /// What a value of 0 means.
     pub zero: Zero,
-    /// What it is when it isn't set.
+    /// Its default.
     pub preset: Preset,
     /// What it does, in a sentence or two.
     pub help: &'static str,
-    /// Takes a value over; `None` if it isn't allowed.
+    /// Writes a value into its field; `None` if it isn't allowed.
     pub(super) set: fn(&mut Config, &Given<'_>) -> Option<()>,
-    /// The value in effect, as text that may be printed and, unless it is a secret, be set again.
+    /// The value in effect, as text that may be printed and, unless it is a secret, be read again.
     pub(super) show: fn(&Config, &Unit) -> String,
 }
 
@@ -36,20 +36,20 @@ pub struct Setting {
 pub struct Alias {
     /// The environment variable.
     pub env: &'static str,
-    /// For a rate whose time is in the name: its values are whole numbers, and the rate is so many in this time.
+    /// For a rate whose period is part of the name: the period. The variable's values are whole numbers then.
     pub per: Option<&'static str>,
 }
 
-/// Settings that belong together: a field of [`Config`].
+/// Settings that belong together: those of one field of [`Config`].
 #[derive(Debug)]
 pub struct Group {
-    /// What they are about, as a heading.
+    /// Their heading in the documents.
     pub title: &'static str,
-    /// The settings, in the order in which people meet them.
+    /// The settings, in the order of the documents.
     pub settings: &'static [Setting],
 }
 
-/// What the values of a setting are, and which are allowed; [`Zero`] says whether 0 is.
+/// The kind of a setting's values, and which are allowed; [`Zero`] says whether 0 is.
 #[derive(Debug, Clone, Copy)]
 pub enum Unit {
     /// A whole number.
@@ -73,16 +73,16 @@ pub enum Unit {
         /// Most, in milliseconds.
         max_ms: u64,
     },
-    /// So many times in so long: `100/1m`.
+    /// A number of times in a period: `100/1m`.
     Rate {
-        /// What a bare number is for.
+        /// The period of a number alone.
         bare_per: Duration,
     },
     /// One of a few words.
     Choice(&'static [&'static str]),
-    /// Text; says what is allowed.
+    /// Text, with a phrase that says what is allowed.
     Text(&'static str),
-    /// Text that is never printed.
+    /// Text that is never printed, with a phrase that says what is allowed.
     Secret(&'static str),
     /// On or off; as a flag it needs no value.
     Switch,
@@ -91,9 +91,9 @@ pub enum Unit {
 /// What a value of 0 means.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Zero {
-    /// What the setting is about doesn't happen at all. Such a setting's field is an `Option` of something above zero.
+    /// The setting's feature is off. Its field is an `Option` of a value above zero.
     Off,
-    /// Itself: no time, no bytes.
+    /// Zero: no time, no bytes.
     Zero,
     /// Any port that is free.
     AnyFreePort,
@@ -105,33 +105,33 @@ pub enum Zero {
     Text,
 }
 
-/// What a setting is when it isn't set.
+/// A setting's default.
 #[derive(Debug, Clone, Copy)]
 pub enum Preset {
-    /// What `Config::default()` has.
+    /// The value in `Config::default()`.
     Fixed,
-    /// Found out at the start; says how.
+    /// Determined at the start; the phrase says how.
     Computed(&'static str),
 }
 
-/// A setting's value as it was written.
+/// A setting's value as the operator wrote it.
 #[derive(Debug)]
 pub(super) struct Given<'a> {
     pub(super) setting: &'a Setting,
     pub(super) text: &'a str,
 }
 
-/// A type that settings have.
+/// A type of settings' values.
 pub(super) trait Value: Sized {
-    /// Reads it; `None` if it isn't allowed.
+    /// Reads a value; `None` if it isn't allowed.
     fn read(given: &Given<'_>) -> Option<Self>;
 
-    /// Shows it so that it can be read again.
+    /// Writes the value so that it can be read again.
     fn show(&self, unit: &Unit) -> String;
 }
 
 impl Setting {
-    /// The default as text: a value that may be written back, or how it is found out.
+    /// The default as text: a value that can be read again, or the phrase of [`Preset::Computed`].
     pub fn default_text(&self) -> String {
         match self.preset {
             Preset::Fixed => (self.show)(&Config::default(), &self.unit),
@@ -139,7 +139,7 @@ impl Setting {
         }
     }
 
-    /// What is allowed by that name, as a phrase for error messages.
+    /// What is allowed under the setting's own name or `alias`, as a phrase for error messages.
     pub(super) fn allowed_by(&self, alias: Option<&Alias>) -> String {
         match alias {
             Some(Alias { per: Some(_), .. }) => {
@@ -149,7 +149,7 @@ impl Setting {
         }
     }
 
-    /// What is allowed, as a phrase for error messages.
+    /// What is allowed under the setting's own name, as a phrase for error messages.
     pub fn allowed(&self) -> String {
         match self.zero {
             Zero::Off => format!("{}, or 0 (off)", self.unit.allowed()),
@@ -161,17 +161,17 @@ impl Setting {
 }
 
 impl Alias {
-    /// A name with the same values.
+    /// A name whose values are those of the setting.
     pub(super) const fn same(env: &'static str) -> Self {
         Self { env, per: None }
     }
 
-    /// A name of a rate whose values are numbers.
+    /// A name of a rate whose values are numbers of times in `per`.
     pub(super) const fn count_per(env: &'static str, per: &'static str) -> Self {
         Self { env, per: Some(per) }
     }
 
-    /// The value as the setting takes it.
+    /// Turns the alias' value into one of the setting.
     pub(super) fn value(&self, text: &str) -> String {
         self.per.map_or_else(|| text.to_owned(), |per| format!("{text}/{per}"))
     }
@@ -223,7 +223,7 @@ impl Unit {
 }
 
 impl Zero {
-    /// As the documents have it.
+    /// The word in the documents.
     pub const fn word(self) -> &'static str {
         match self {
             Self::Off => "off",
@@ -243,12 +243,12 @@ impl Given<'_> {
         Some(())
     }
 
-    /// A number within the bounds, in the setting's smallest unit, where 0 is a number like any other.
+    /// A number within the bounds, in the setting's smallest unit, or 0 if that means zero or any port.
     fn number(&self) -> Option<u64> {
         self.bounded(|zero| matches!(zero, Zero::Zero | Zero::AnyFreePort))
     }
 
-    /// A number within the bounds, in the setting's smallest unit, or 0 for off.
+    /// A number within the bounds, in the setting's smallest unit, or 0 if that means off.
     fn number_or_off(&self) -> Option<u64> {
         self.bounded(|zero| zero == Zero::Off)
     }
@@ -270,7 +270,7 @@ impl Given<'_> {
     }
 }
 
-/// Numbers that may be 0 only where that is a number like any other.
+/// Implements [`Value`] for types of numbers.
 macro_rules! numbers {
     ($($number:ty),*) => {$(
         impl Value for $number {

@@ -1,4 +1,4 @@
-//! Where values come from: the command line, the environment, `.env`; and which of several names wins.
+//! Finds the settings' values: on the command line, in the environment, in `.env`. Decides which of several names wins.
 
 use std::collections::HashMap;
 use std::ffi::OsString;
@@ -10,25 +10,25 @@ use super::setting::{Alias, Setting, Unit};
 use super::upstream::{REDIS_ENABLED, REDIS_HOST, REDIS_PASSWORD, REDIS_PORT};
 use super::{ConfigError, settings};
 
-/// What is said of secrets instead of their value.
+/// Stands for a secret's value in messages.
 pub(super) const NOT_SHOWN: &str = "the value (not shown)";
 
-/// Where values come from.
+/// The sources of values.
 pub(super) struct Sources<'e> {
     line: CommandLine,
     env: &'e dyn Fn(&str) -> Option<OsString>,
     file: EnvFile,
-    /// What was passed over, a line each.
+    /// A warning for each value or line that was ignored.
     pub(super) warnings: Vec<String>,
 }
 
 /// A value that was found.
 #[derive(Debug)]
 pub(super) struct Found {
-    /// The flag or variable, and where in `.env` it stands.
+    /// The flag or variable, and its line in `.env`.
     pub(super) source: String,
     pub(super) text: String,
-    /// By which of the setting's other names.
+    /// The alias under which it was found, if it was.
     pub(super) alias: Option<&'static Alias>,
 }
 
@@ -45,8 +45,8 @@ impl<'e> Sources<'e> {
         Self { line, env, file, warnings }
     }
 
-    /// A setting's value, if it is set. A flag wins over every variable, and one that is given empty asks for the default;
-    /// our own variable wins over its aliases.
+    /// A setting's value, if it is set. A flag wins over every variable, and an empty flag asks for the default. The setting's
+    /// own variable wins over its aliases.
     pub(super) fn setting(&mut self, setting: &'static Setting) -> Result<Option<Found>, ConfigError> {
         if let Some(flag) = self.line.flag(setting) {
             let source = format!("--{}", setting.flag);
@@ -64,7 +64,7 @@ impl<'e> Sources<'e> {
         Ok(None)
     }
 
-    /// A variable's value, if it is set: the environment's, or else the file's.
+    /// A variable's value, if it is set: from the environment, or else from the file.
     pub(super) fn variable(&mut self, name: &str) -> Result<Option<Found>, ConfigError> {
         if let Some(value) = (self.env)(name).filter(|value| !value.is_empty()) {
             let text = value.into_string().map_err(|_| not_utf8(name))?;
@@ -83,19 +83,19 @@ impl<'e> Sources<'e> {
         Ok(Some(found).filter(|found| !self.is_service_link(name, found)))
     }
 
-    /// Whether the flag of that name is given.
+    /// Whether the setting's flag has a value.
     pub(super) fn has_flag(&self, setting: &Setting) -> bool {
         self.line.flag(setting).is_some_and(|flag| !flag.is_empty())
     }
 
-    /// Whether it is what Kubernetes tells every container of a service: of one named `ws` that `WS_PORT` is
-    /// `tcp://10.0.0.1:80`.
+    /// Whether Kubernetes has set the variable: for a service named `ws` it sets `WS_PORT=tcp://10.0.0.1:80` in every container.
+    /// Adds a warning then.
     fn is_service_link(&mut self, name: &str, found: &Found) -> bool {
         let is_link = name.ends_with("_PORT") && is_address_with_protocol(&found.text);
         if is_link {
             let Found { source, text, .. } = found;
             self.warnings.push(format!(
-                "{source}={text} is ignored: it is Kubernetes' link to a service, not a port (enableServiceLinks: false ends them)"
+                "{source}={text} is ignored: it is Kubernetes' link to a service, not a port (enableServiceLinks: false in the pod's spec removes such variables)"
             ));
         }
         is_link
@@ -106,7 +106,7 @@ fn not_utf8(source: &str) -> ConfigError {
     ConfigError::unreadable(source, "it is not UTF-8")
 }
 
-/// `tcp://10.0.0.1:80`, or with `udp` or `sctp`.
+/// Whether `text` is an address such as `tcp://10.0.0.1:80`, or one with `udp` or `sctp`.
 fn is_address_with_protocol(text: &str) -> bool {
     let Some((protocol, address)) = text.split_once("://") else { return false };
     let Some((host, port)) = address.rsplit_once(':') else { return false };
@@ -131,7 +131,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn links_to_services_are_told_from_ports_and_mistakes() {
+    fn links_to_services_are_distinguished_from_ports_and_mistakes() {
         for link in
             ["tcp://10.0.0.1:80", "udp://10.0.0.1:53", "sctp://[fd00::1]:9", "tcp://redis.default:6379"]
         {

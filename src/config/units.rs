@@ -1,7 +1,7 @@
-//! How people write numbers, sizes, times and rates, and how they are shown. Pure; the tools take the same units.
+//! Reads and writes numbers, sizes, times and rates with units. Pure; the tools use it too.
 //!
-//! The number may have a fraction where the result is whole: `1.5m` is 90 seconds, `1.5ms` is nothing that can be set. Blanks
-//! around number and unit don't count, nor does the case of a unit.
+//! A number may have a fraction if the result is whole: `1.5m` is 90 seconds, but `1.5ms` isn't allowed. Blanks around number
+//! and unit are ignored, and so is the case of a unit.
 
 use std::time::Duration;
 
@@ -26,24 +26,24 @@ const SIZES: [(&str, u64); 11] = [
 /// The units of a time, each in milliseconds.
 const TIMES: [(&str, u64); 5] = [("", 1), ("ms", 1), ("s", 1_000), ("m", 60_000), ("h", 3_600_000)];
 
-/// A whole number; signs and anything but digits are refused.
+/// A whole number; anything but digits is refused, signs too.
 pub fn number(text: &str) -> Option<u64> {
     let text = text.trim();
     let is_plain = text.bytes().all(|byte| byte.is_ascii_digit());
     is_plain.then(|| text.parse().ok())?
 }
 
-/// A size in bytes: a plain number, or with a unit (`k`, `KB`, `KiB`, `m`, …, `GiB`; powers of 1024).
+/// A size in bytes: a number alone, or with a unit (`k`, `KB`, `KiB`, `m`, …, `GiB`; powers of 1024).
 pub fn size(text: &str) -> Option<u64> {
     quantity(text, &SIZES)
 }
 
-/// A time in whole milliseconds: a plain number is milliseconds already, the units are `ms`, `s`, `m` and `h`.
+/// A time in whole milliseconds: a number alone is in milliseconds; the units are `ms`, `s`, `m` and `h`.
 pub fn time(text: &str) -> Option<Duration> {
     quantity(text, &TIMES).map(Duration::from_millis)
 }
 
-/// How many times in how long: `100/1m`. A bare number is for `bare_per`.
+/// A rate as a number of times and a period: `100/1m`. A number alone is for `bare_per`.
 pub fn rate(text: &str, bare_per: Duration) -> Option<(u64, Duration)> {
     match text.split_once('/') {
         Some((count, per)) => Some((number(count)?, time(per)?)),
@@ -51,21 +51,21 @@ pub fn rate(text: &str, bare_per: Duration) -> Option<(u64, Duration)> {
     }
 }
 
-/// Shows a size in the largest unit that leaves a whole number, as [`size`] takes it.
+/// Writes a size in the largest unit that leaves a whole number, as [`size`] reads it.
 pub fn show_size(bytes: u64) -> String {
     let units = [("GiB", 1024 * MIB as u64), ("MiB", MIB as u64), ("KiB", KIB as u64)];
     show(bytes, &units, "")
 }
 
-/// Shows a time in the largest unit that leaves a whole number, as [`time`] takes it. A minute stays `60s`, which reads
-/// better.
+/// Writes a time in the largest unit that leaves a whole number, as [`time`] reads it. A minute stays `60s`, which is easier to
+/// compare with other times.
 pub fn show_time(time: Duration) -> String {
     let ms = u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
     let units = [("h", 3_600_000), ("m", 60_000), ("s", 1_000)];
     show(ms, if ms == 60_000 { &units[2..] } else { &units }, "ms")
 }
 
-/// Shows a rate as [`rate`] takes it.
+/// Writes a rate as [`rate`] reads it.
 pub fn show_rate(rate: Rate) -> String {
     let per = match rate.per().as_millis() {
         60_000 => "1m".to_owned(),
@@ -92,7 +92,7 @@ fn quantity(text: &str, units: &[(&str, u64)]) -> Option<u64> {
     let Some((whole, fraction)) = number.split_once('.') else {
         return number.parse::<u64>().ok()?.checked_mul(*factor);
     };
-    // `.5s` and `5.s` are taken for mistakes.
+    // `.5s` and `5.s` are refused as mistakes.
     let parts_of_one = 10u64.checked_pow(fraction.len().try_into().ok()?)?;
     let (whole, fraction): (u64, u64) = (whole.parse().ok()?, fraction.parse().ok()?);
     let parts = fraction.checked_mul(*factor)?;
@@ -105,17 +105,17 @@ fn quantity(text: &str, units: &[(&str, u64)]) -> Option<u64> {
 pub struct Period(Duration);
 
 impl Period {
-    /// `None` if the time is less than a millisecond.
+    /// The time in whole milliseconds; `None` if it is shorter than one.
     pub const fn new(time: Duration) -> Option<Self> {
         Self::from_ms(time.as_millis() as u64)
     }
 
-    /// `None` if there are no milliseconds.
+    /// `ms` milliseconds; `None` if it is 0.
     pub const fn from_ms(ms: u64) -> Option<Self> {
         if ms == 0 { None } else { Some(Self(Duration::from_millis(ms))) }
     }
 
-    /// As a plain time.
+    /// The time, above zero.
     pub const fn get(self) -> Duration {
         self.0
     }
@@ -162,7 +162,7 @@ mod tests {
     }
 
     #[test]
-    fn whatever_is_unclear_is_refused() {
+    fn ambiguous_values_are_refused() {
         let neither = ["", " ", "s", "k", "-1", "+1", "1_000", "0x10", "5d", "1t", "1e3", "inf", "nan", "５"];
         let not_whole = ["1.5", "1.5ms", "0.0001s", "0.3333333m", "1.5b", "0.0001k"];
         let half_written = ["1.", ".5s", "1..2s", "1.2.3s", ".", "1s2", "1 000"];
@@ -178,7 +178,7 @@ mod tests {
     }
 
     #[test]
-    fn they_are_shown_in_the_largest_unit_that_fits() {
+    fn values_are_written_in_the_largest_unit_that_fits() {
         let times = [0, 999, 1_000, 60_000, 90_000, 120_000, 3_600_000, 86_400_000];
         let shown = times.map(|ms| show_time(Duration::from_millis(ms)));
         assert_eq!(shown, ["0", "999ms", "1s", "60s", "90s", "2m", "1h", "24h"]);
@@ -187,7 +187,7 @@ mod tests {
     }
 
     #[test]
-    fn rates_are_so_many_in_so_long() {
+    fn rates_are_a_number_in_a_period() {
         let minute = Duration::from_secs(60);
         let read = |text| rate(text, minute).map(|(count, per)| (count, per.as_secs()));
         for (text, expected) in [
@@ -212,7 +212,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn what_is_shown_is_read_as_the_same(number in 0u64..1 << 50) {
+        fn a_written_value_is_read_as_the_same(number in 0u64..1 << 50) {
             prop_assert_eq!(size(&show_size(number)), Some(number));
             prop_assert_eq!(ms(&show_time(Duration::from_millis(number))), Some(number));
         }

@@ -1,4 +1,4 @@
-//! Where events come from.
+//! Settings of where events come from.
 
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -12,30 +12,30 @@ use super::{ADDRESS, ConfigError, PEM_CHAIN, PEM_KEY, PORT, units, values};
 use crate::limits::EMBEDDED_REDIS_PORT_DEFAULT;
 use crate::tls::{PairFiles, Role};
 
-/// Where `REDIS_HOST` listens if no `REDIS_PORT` says so.
+/// The port of `REDIS_HOST` without `REDIS_PORT`.
 const REDIS_PORT_DEFAULT: u16 = 6379;
 
 /// Where events come from.
 #[derive(Clone, Default)]
 pub struct Upstream {
-    /// `REDIS_URL`: a Redis (or Valkey) server; `None` = the embedded broker.
+    /// `REDIS_URL`: a Redis or Valkey server; `None` for the embedded broker.
     pub redis: Option<ConnectionInfo>,
-    /// `REDIS_CA_FILE`; `None` = the public authorities.
+    /// `REDIS_CA_FILE`; `None` for the public authorities.
     pub redis_ca_file: Option<PathBuf>,
     /// `REDIS_CERT_FILE`.
     pub redis_cert_file: Option<PathBuf>,
     /// `REDIS_KEY_FILE`, set if `redis_cert_file` is.
     pub redis_key_file: Option<PathBuf>,
-    /// The gateway's own broker, for when there is no `redis`.
+    /// The embedded broker, which is used if `redis` is `None`.
     pub embedded: Embedded,
 }
 
 /// The embedded broker: `EMBEDDED_REDIS_*`.
 #[derive(Clone)]
 pub struct Embedded {
-    /// Address and port it listens on.
+    /// The address and port to listen on.
     pub listen: SocketAddr,
-    /// Password asked of workers.
+    /// The password that workers must give; `None` for none.
     pub password: Option<String>,
 }
 
@@ -57,9 +57,9 @@ pub(super) const GROUP: Group = Group {
             ),
             zero: Zero::Refused,
             preset: Preset::Computed("the embedded broker"),
-            help: "Redis or Valkey that the workers publish to. Unset, the gateway is its own broker: it listens on \
-                   EMBEDDED_REDIS_PORT and any Redis client can publish to it. REDIS_HOST, with REDIS_PORT and \
-                   REDIS_PASSWORD, is taken where this isn't set; REDIS_ENABLED=false asks for the embedded broker.",
+            help: "Redis or Valkey that the workers publish to. Without it the gateway is its own broker: it listens on \
+                   EMBEDDED_REDIS_PORT, and any Redis client can publish to it. REDIS_HOST, with REDIS_PORT and REDIS_PASSWORD, is \
+                   used if this isn't set; REDIS_ENABLED=false asks for the embedded broker.",
             set: |config, given| {
                 config.upstream.redis = Some(given.text.into_connection_info().ok()?);
                 Some(())
@@ -146,8 +146,8 @@ pub(super) const GROUP: Group = Group {
             unit: Unit::Secret("any text"),
             zero: Zero::Text,
             preset: Preset::Computed("none"),
-            help: "Password that the embedded broker asks of workers. Prefer the variable: flags are seen by everyone on \
-                   the machine.",
+            help: "Password that workers must give to the embedded broker. Prefer the variable: every user of the machine can see \
+                   flags.",
             set: |config, given| {
                 config.upstream.embedded.password = Some(given.text.to_owned());
                 Some(())
@@ -158,10 +158,10 @@ pub(super) const GROUP: Group = Group {
 };
 
 impl Upstream {
-    /// The server of a Redis URL, as `REDIS_URL` takes it.
+    /// The server of a Redis URL, as in `REDIS_URL`.
     ///
     /// # Errors
-    /// What the redis crate says of the URL.
+    /// The redis crate's, if it can't read the URL.
     pub fn from_url(url: &str) -> RedisResult<Self> {
         Ok(Self { redis: Some(url.into_connection_info()?), ..Self::default() })
     }
@@ -177,22 +177,22 @@ impl Upstream {
         self.redis.as_ref().is_some_and(|redis| matches!(redis.addr(), ConnectionAddr::TcpTls { .. }))
     }
 
-    /// Whether it is the gateway's own broker.
+    /// Whether events come from the embedded broker.
     pub const fn is_embedded(&self) -> bool {
         self.redis.is_none()
     }
 }
 
-/// Variables of other programs that say in parts where Redis is.
+/// Variables of other programs that describe a Redis server in parts.
 pub(super) const REDIS_ENABLED: &str = "REDIS_ENABLED";
 pub(super) const REDIS_HOST: &str = "REDIS_HOST";
 pub(super) const REDIS_PORT: &str = "REDIS_PORT";
 pub(super) const REDIS_PASSWORD: &str = "REDIS_PASSWORD";
 
-/// Takes over what [`REDIS_ENABLED`] and [`REDIS_HOST`] say, behind the settings.
+/// Applies [`REDIS_ENABLED`] and [`REDIS_HOST`], after the settings.
 pub(super) fn take_parts(upstream: &mut Upstream, sources: &mut Sources<'_>) -> Result<(), ConfigError> {
     let is_enabled = enabled(sources)?;
-    // Looked at in any case, so that a link to a service is told of.
+    // Always looked up, so that there is a warning if it is Kubernetes' link to a service.
     let port = sources.variable(REDIS_PORT)?;
     if is_enabled == Some(false) {
         let by_flag =
@@ -209,7 +209,8 @@ pub(super) fn take_parts(upstream: &mut Upstream, sources: &mut Sources<'_>) -> 
         upstream.redis = Some(from_parts(&host, port.as_ref(), sources.variable(REDIS_PASSWORD)?)?);
     }
     if upstream.redis.is_none() && is_enabled == Some(true) {
-        let warning = "REDIS_ENABLED=true says not where: without REDIS_URL or REDIS_HOST the gateway is its own broker";
+        let warning =
+            "REDIS_ENABLED=true has no effect: without REDIS_URL or REDIS_HOST the gateway is its own broker";
         sources.warnings.push(warning.to_owned());
     }
     Ok(())
@@ -221,7 +222,7 @@ fn enabled(sources: &mut Sources<'_>) -> Result<Option<bool>, ConfigError> {
     values::switch(&found.text).ok_or_else(refused).map(Some)
 }
 
-/// Redis on a host, by a port or the customary one.
+/// The Redis server at a host, on `port` or [`REDIS_PORT_DEFAULT`].
 fn from_parts(
     host: &Found,
     port: Option<&Found>,
@@ -261,7 +262,7 @@ fn show_redis(info: &ConnectionInfo) -> String {
     }
 }
 
-/// For people, without user and password.
+/// Without user and password.
 impl fmt::Display for Upstream {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.redis {
@@ -271,7 +272,7 @@ impl fmt::Display for Upstream {
     }
 }
 
-/// A configuration that is logged shows no secret.
+/// Without user and password.
 impl fmt::Debug for Upstream {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Upstream")

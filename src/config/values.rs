@@ -1,4 +1,4 @@
-//! Values of settings that are text. Pure, but for looking whether a file is there.
+//! Reads settings whose values are text. Pure, but for reading certificate files.
 
 use std::net::{IpAddr, Ipv4Addr};
 use std::path::PathBuf;
@@ -11,7 +11,7 @@ use crate::limits::{CHANNEL_PREFIX_BYTES_MAX, SERVER_ID_BYTES_MAX};
 use crate::market::{EventType, EventTypes};
 use crate::origin;
 
-/// A file with at least one certificate in PEM.
+/// The path of a file with at least one certificate in PEM.
 pub(super) fn pem_file(path: &str) -> Option<PathBuf> {
     let path = PathBuf::from(path);
     let mut certificates = CertificateDer::pem_file_iter(&path).ok()?;
@@ -38,7 +38,7 @@ pub(super) fn switch(text: &str) -> Option<bool> {
     }
 }
 
-/// A host to connect to: a name or an address, in brackets or not, without port.
+/// A host to connect to: a name or an address, with or without brackets, without a port.
 pub(super) fn host(text: &str) -> Option<&str> {
     let bare = text.strip_prefix('[').and_then(|rest| rest.strip_suffix(']'));
     let is_address = bare.unwrap_or(text).parse::<IpAddr>().is_ok();
@@ -46,7 +46,7 @@ pub(super) fn host(text: &str) -> Option<&str> {
     (is_address || is_name && text != "0").then_some(bare.unwrap_or(text))
 }
 
-/// An address to listen on; brackets around IPv6 are taken as URLs have them.
+/// An address to listen on. An IPv6 address may be in brackets, as in URLs.
 pub(super) fn address(text: &str) -> Option<IpAddr> {
     if text.eq_ignore_ascii_case("localhost") {
         return Some(Ipv4Addr::LOCALHOST.into());
@@ -58,15 +58,15 @@ pub(super) fn address(text: &str) -> Option<IpAddr> {
     }
 }
 
-/// A name that may go into a header, JSON and a label as it is.
+/// A name that needs no escapes in a header, in JSON and in a label.
 pub(super) fn server_id(text: &str) -> Option<String> {
     let fits = (1..=SERVER_ID_BYTES_MAX).contains(&text.len());
     let plain = text.bytes().all(|b| b.is_ascii_alphanumeric() || b"._:-".contains(&b));
     (fits && plain).then(|| text.to_owned())
 }
 
-/// A prefix of channels or keys: what Redis would take as part of a pattern isn't allowed, because the subscription is a
-/// pattern. A 0 was meant to turn something off.
+/// A prefix of channels or keys. Characters with a meaning in Redis' patterns aren't allowed, because the subscription is a
+/// pattern. A 0 isn't either: it was probably meant to turn something off.
 pub(super) fn channel_prefix(text: &str) -> Option<String> {
     let fits = (1..=CHANNEL_PREFIX_BYTES_MAX).contains(&text.len());
     let plain = text.bytes().all(|b| b.is_ascii_graphic() && !b"*?[]\\".contains(&b));
@@ -80,8 +80,8 @@ pub(super) fn channel_types(text: &str) -> Option<EventTypes> {
     (!types.is_empty()).then(|| types.into_iter().collect())
 }
 
-/// A filter of log lines, as `tracing_subscriber` takes it. A word that stands alone has to be a level: `tracing_subscriber`
-/// takes any other for the name of a target, so that `infos` would log nothing.
+/// A filter of log lines, as `tracing_subscriber` reads it. A word alone has to be a level: `tracing_subscriber` takes any other
+/// word for the name of a target, so `infos` would log nothing.
 pub(super) fn log_filter(text: &str) -> Option<String> {
     const LEVELS: [&str; 6] = ["off", "error", "warn", "info", "debug", "trace"];
     let directives: Vec<_> = text.split(',').map(str::trim).filter(|part| !part.is_empty()).collect();
@@ -94,7 +94,7 @@ pub(super) fn log_filter(text: &str) -> Option<String> {
     is_filter.then_some(filter)
 }
 
-/// A comma-separated list of origins, each as browsers write it; `*` among them means any (`Some(None)`).
+/// A comma-separated list of origins as browsers write them, at least one. `Some(None)` means any: `*` is among them.
 pub(super) fn origins(text: &str) -> Option<Option<Vec<String>>> {
     let mut list = Vec::new();
     for part in text.split(',').map(str::trim).filter(|part| !part.is_empty()) {
@@ -106,7 +106,7 @@ pub(super) fn origins(text: &str) -> Option<Option<Vec<String>>> {
     (!list.is_empty()).then_some(Some(list))
 }
 
-/// A comma-separated list of hosts' names without ports, at least one.
+/// A comma-separated list of host names without ports, at least one.
 pub(super) fn host_names(text: &str) -> Option<Vec<String>> {
     let names = text.split(',').map(str::trim).filter(|part| !part.is_empty());
     let list = names.map(origin::host_name).collect::<Option<Vec<_>>>()?;

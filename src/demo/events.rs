@@ -1,5 +1,5 @@
-//! What else happens where shares are traded: each trade of the made-up market may come as a quote, a candle, a headline
-//! or a halt instead. Pure; the JSON is section 1 of the protocol.
+//! The simulated market's other types of events: a trade may become a quote, a candle, a headline or a halt instead. Pure; the
+//! JSON is that of docs/protocol.md.
 
 use std::collections::HashMap;
 use std::io::Write as _;
@@ -9,10 +9,10 @@ use fastrand::Rng;
 use super::walk::{Dollars, Trade};
 use crate::market::{EventType, EventTypes, Symbol};
 
-/// A candle covers so long.
+/// The interval of a candle.
 const CANDLE_MS: u64 = 60_000;
 
-/// How often each type is drawn, in the order of their discriminants: where there are trades there are as many quotes.
+/// How often each type is drawn, in the order of their discriminants. Trades and quotes are equally frequent.
 const WEIGHTS: [u32; 5] = [40, 40, 12, 5, 3];
 
 const HEADLINES: [&str; 6] = [
@@ -29,13 +29,13 @@ const HEADLINES: [&str; 6] = [
 pub struct Events {
     types: EventTypes,
     rng: Rng,
-    /// The first `seq` of a topic; `None` = events have none.
+    /// The first `seq` of a topic; `None` if events have none.
     seq_first: Option<u64>,
     topics: HashMap<(EventType, Symbol), u64>,
     states: HashMap<Symbol, State>,
 }
 
-/// What a symbol's next event depends on.
+/// The state of a symbol that its next event depends on.
 #[derive(Debug, Clone, Copy, Default)]
 struct State {
     candle: Option<Candle>,
@@ -54,7 +54,7 @@ struct Candle {
 }
 
 impl Candle {
-    /// The candle with one more trade, a new one if its time is over.
+    /// Adds a trade to the candle, or begins a new one if its interval is over.
     fn with(candle: Option<Self>, trade: &Trade<'_>) -> Self {
         let (start_ms, price) = (trade.timestamp_ms / CANDLE_MS * CANDLE_MS, trade.price_cents);
         let new = Self { start_ms, open: price, high: price, low: price, close: price, volume: 0 };
@@ -70,14 +70,14 @@ impl Candle {
 }
 
 impl Events {
-    /// Events of `types`; with `seq_first` each topic's are numbered from there in a field `seq`.
+    /// Makes events of `types`. With `seq_first` each topic's events have a field `seq` that counts from there.
     pub fn new(types: EventTypes, seq_first: Option<u64>, seed: u64) -> Self {
         let (topics, states) = (HashMap::new(), HashMap::new());
         Self { types, rng: Rng::with_seed(seed), seq_first, topics, states }
     }
 
-    /// What happens instead of the trade, its JSON appended to `out`. The candle is that of the trades that came as such;
-    /// between a halt and its end a symbol doesn't trade.
+    /// Turns a trade into an event, appends its JSON to `out` and returns its type. A candle sums up the trades that stayed
+    /// trades. Between a halt and its end a symbol doesn't trade.
     pub fn next(&mut self, trade: &Trade<'_>, out: &mut Vec<u8>) -> EventType {
         let mut state = self.states.get(trade.symbol).copied().unwrap_or_default();
         let drawn = if state.is_halted { EventType::Halt } else { self.draw() };

@@ -1,4 +1,4 @@
-//! `--demo`: the made-up market, published inside the process.
+//! `--demo`: publishes the simulated market inside the process.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -10,11 +10,10 @@ use super::{Market, SYMBOLS};
 use crate::ingest::publisher::Publisher;
 use crate::market::{EventTypes, Symbol, SymbolCase};
 
-/// Events a second, all symbols together: one a second each, on average.
+/// Events a second of all symbols together: on average one a second for each symbol.
 const EVENTS_PER_SECOND: f64 = 5.0;
 
-/// Publishes events of [`SYMBOLS`], numbered so that clients can resume, until `shutdown`. `prefix` is what channels start
-/// with, up to the type.
+/// Publishes events of [`SYMBOLS`] until `shutdown`. They have a `seq`, so clients can resume. `prefix` is `CHANNEL_PREFIX`.
 pub async fn run(publisher: Publisher, prefix: String, types: EventTypes, shutdown: CancellationToken) {
     let symbols =
         SYMBOLS.iter().filter_map(|name| Symbol::parse(name.as_bytes(), SymbolCase::Upper)).collect();

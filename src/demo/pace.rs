@@ -1,7 +1,7 @@
-//! When made-up trades happen: times in µs since a start, computed, never measured.
+//! Decides when the simulated market trades: computes times in µs since its start. Pure.
 //!
-//! A steady schedule computes the time of its n-th trade from n, so whoever is late once is not late for ever: the
-//! next ones are due at their own times, and the average rate holds.
+//! A steady schedule computes the time of its n-th trade from n. So a caller that is late once doesn't delay later trades, and
+//! the average rate holds.
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
@@ -9,24 +9,24 @@ use std::ops::RangeInclusive;
 
 use fastrand::Rng;
 
-/// How long a symbol of a random schedule waits between two trades: 1–3 s.
+/// The time between two trades of a symbol in a random schedule: 1–3 s.
 pub const INTERVAL_US: RangeInclusive<u64> = 1_000_000..=3_000_000;
 
-/// The first trade of each symbol falls into the first second, so that there is something to see at once.
+/// The time of a symbol's first trade in a random schedule: within the first second, so that there is something to see.
 const FIRST_US: RangeInclusive<u64> = 0..=1_000_000;
 
-/// Says which of n symbols trades when.
+/// The times at which symbols trade. Symbols are numbered from 0.
 #[derive(Debug, Clone)]
 pub struct Schedule {
     kind: Kind,
     rng: Rng,
-    /// What all times have been put off by.
+    /// How much all times are postponed.
     delay_us: u64,
 }
 
 #[derive(Debug, Clone)]
 enum Kind {
-    /// One entry per symbol: (due, symbol), the earliest on top.
+    /// One entry for each symbol: (due, symbol), the earliest on top.
     Random(BinaryHeap<Reverse<(u64, usize)>>),
     Steady {
         symbols: usize,
@@ -36,21 +36,20 @@ enum Kind {
 }
 
 impl Schedule {
-    /// Each of `symbols` symbols at random intervals of [`INTERVAL_US`].
+    /// Each of `symbols` symbols trades at random intervals of [`INTERVAL_US`].
     pub fn random(symbols: usize, seed: u64) -> Self {
         let mut rng = Rng::with_seed(seed);
         let heap = (0..symbols).map(|symbol| Reverse((rng.u64(FIRST_US), symbol))).collect();
         Self { kind: Kind::Random(heap), rng, delay_us: 0 }
     }
 
-    /// `per_second` trades a second in all, evenly spaced, each of a symbol drawn by lot.
-    ///
-    /// A rate that isn't a positive number never trades.
+    /// There are `per_second` trades a second, evenly spaced, each of a symbol drawn at random. With a rate that isn't a
+    /// positive number there are none.
     pub fn steady(symbols: usize, per_second: f64, seed: u64) -> Self {
         Self { kind: Kind::Steady { symbols, per_second, taken: 0 }, rng: Rng::with_seed(seed), delay_us: 0 }
     }
 
-    /// When the next trade is due, in µs since the start.
+    /// When the next trade is due, in µs since the start; `None` if there never is one.
     pub fn due_us(&self) -> Option<u64> {
         let due_us = match &self.kind {
             Kind::Random(heap) => heap.peek()?.0.0,
@@ -64,7 +63,7 @@ impl Schedule {
         Some(due_us.saturating_add(self.delay_us))
     }
 
-    /// The symbol (0-based) of the next trade, if that is due at `elapsed_us`; the schedule moves on.
+    /// Takes the next trade, if it is due at `elapsed_us`, and returns its symbol's number.
     pub fn take(&mut self, elapsed_us: u64) -> Option<usize> {
         if self.due_us()? > elapsed_us {
             return None;
@@ -82,7 +81,7 @@ impl Schedule {
         }
     }
 
-    /// Puts everything off so that the next trade is due at `elapsed_us` at the earliest.
+    /// Postpones all trades so that the next one is due at `elapsed_us` at the earliest.
     pub fn resume(&mut self, elapsed_us: u64) {
         if let Some(due_us) = self.due_us() {
             self.delay_us = self.delay_us.saturating_add(elapsed_us.saturating_sub(due_us));
@@ -129,7 +128,7 @@ mod tests {
     }
 
     #[test]
-    fn an_outage_puts_trades_off_instead_of_bunching_them() {
+    fn trades_of_an_outage_are_postponed_and_come_in_no_burst() {
         let mut schedule = Schedule::steady(1, 10.0, 1);
         assert_eq!(schedule.take(0), Some(0));
         schedule.resume(5_000_000);

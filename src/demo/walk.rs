@@ -11,26 +11,26 @@ use fastrand::Rng;
 
 use crate::market::Symbol;
 
-/// Standard deviation of the price after one second, as a fraction of it. Lively: an ordinary share has a third.
+/// Standard deviation of the price after one second, as a fraction of it. An ordinary share has a third of that.
 pub const VOLATILITY: f64 = 0.000_3;
 
-/// A pause counts as at most so long, or the first trade after a night would leap.
+/// A longer pause counts as this long, so that the first trade after a night doesn't leap.
 pub const PAUSE_MS_MAX: u64 = 60_000;
 
 /// No trade moves the unrounded price by more than this fraction: `VOLATILITY` × √60 s × `Z_MAX` = 0.0081.
 pub const STEP_MAX: f64 = 0.008_1;
 
-/// The bound of [`normal`].
+/// The largest value of [`normal`].
 const Z_MAX: f64 = 3.464_101_615_137_754_6;
 
-/// The price in dollars never leaves this range: one tick, and what is still exact in cents as an `f64`.
+/// The range of the price in dollars: from one tick to a price that an `f64` still holds exactly in cents.
 const PRICE_MIN: f64 = 0.01;
 const PRICE_MAX: f64 = 1e9;
 
-/// Where trades are reported from, the first two being listings.
+/// The exchanges of trades. Symbols are listed at one of the first two.
 const EXCHANGES: [&str; 6] = ["NASDAQ", "NYSE", "ARCA", "BATS", "IEX", "EDGX"];
 
-/// Where the well-known symbols begin, in dollars. All are listed at NASDAQ.
+/// The first prices of well-known symbols, in dollars. All are listed at NASDAQ.
 const KNOWN: [(&str, f64); 8] = [
     ("AAPL", 189.50),
     ("GOOGL", 141.80),
@@ -42,18 +42,18 @@ const KNOWN: [(&str, f64); 8] = [
     ("NFLX", 479.10),
 ];
 
-/// A trade of the walk. Its JSON is section 1 of the protocol.
+/// A simulated trade.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Trade<'w> {
-    /// What was traded.
+    /// The symbol that was traded.
     pub symbol: &'w Symbol,
     /// The price in ticks of one cent, at least 1.
     pub price_cents: u64,
-    /// Shares, at least 1.
+    /// The number of shares, at least 1.
     pub volume: u32,
-    /// Unix milliseconds, as the driver's clock said.
+    /// Unix milliseconds by the caller's clock.
     pub timestamp_ms: u64,
-    /// Where.
+    /// The exchange that reports the trade.
     pub exchange: &'static str,
 }
 
@@ -81,20 +81,19 @@ impl fmt::Display for Dollars {
     }
 }
 
-/// One symbol on its way.
+/// A symbol and its current price.
 #[derive(Debug, Clone)]
 pub struct Walk {
     symbol: Symbol,
     listing: &'static str,
-    /// In dollars, not rounded: at high rates a step is far below a tick, and rounding would swallow it.
+    /// In dollars, not rounded: at high rates a step is far below a tick and would be lost by rounding.
     price: f64,
     last_ms: Option<u64>,
     rng: Rng,
 }
 
 impl Walk {
-    /// Begins near the symbol's usual price. Walks of different symbols are independent under the same seed, and one
-    /// doesn't depend on which others there are.
+    /// Begins near the symbol's usual price. Under the same seed the walks of different symbols are independent of each other.
     pub fn new(symbol: Symbol, seed: u64) -> Self {
         let hash = fnv1a(symbol.as_bytes());
         let known = KNOWN.iter().find(|(name, _)| *name == symbol.as_str());
@@ -105,7 +104,7 @@ impl Walk {
         Self { symbol, listing, price, last_ms: None, rng: Rng::with_seed(seed ^ hash) }
     }
 
-    /// The next trade, at `now_ms` (Unix milliseconds). A clock that stands still or goes back leaves the price as it is.
+    /// The next trade, at `now_ms` (Unix milliseconds). If the clock stands still or goes back, the price stays the same.
     pub fn step(&mut self, now_ms: u64) -> Trade<'_> {
         let pause_ms = match self.last_ms {
             Some(last_ms) => now_ms.saturating_sub(last_ms).min(PAUSE_MS_MAX),
@@ -120,19 +119,19 @@ impl Walk {
         Trade { symbol: &self.symbol, price_cents, volume, timestamp_ms: now_ms, exchange }
     }
 
-    /// Most trades are reported from where the symbol is listed.
+    /// Draws the exchange that reports a trade: mostly the one where the symbol is listed.
     fn exchange(&mut self) -> &'static str {
         if self.rng.u32(0..10) < 6 { self.listing } else { EXCHANGES[self.rng.usize(0..EXCHANGES.len())] }
     }
 }
 
-/// Close to a standard normal number, and bounded: four uniform ones added up, scaled to a variance of 1.
+/// Draws a bounded and nearly standard normal number: the sum of four uniform ones, scaled to a variance of 1.
 fn normal(rng: &mut Rng) -> f64 {
     let sum: f64 = (0..4).map(|_| rng.f64() - 0.5).sum();
     sum * Z_MAX / 2.0
 }
 
-/// Shares: an odd lot, some round lots (each further one half as likely), or now and then a block.
+/// Draws a number of shares: an odd lot, some round lots (each further one half as likely), or sometimes a block.
 fn volume(rng: &mut Rng) -> u32 {
     match rng.u32(0..400) {
         0 => 100 * rng.u32(50..=500),
@@ -141,7 +140,7 @@ fn volume(rng: &mut Rng) -> u32 {
     }
 }
 
-/// FNV-1a: small, and the same for ever.
+/// The hash FNV-1a, which gives the same values on every machine and in every version.
 fn fnv1a(bytes: &[u8]) -> u64 {
     bytes.iter().fold(0xcbf2_9ce4_8422_2325, |hash, &byte| {
         (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3)
@@ -181,7 +180,7 @@ mod tests {
     }
 
     #[test]
-    fn a_price_at_the_floor_stays_a_price() {
+    fn a_price_at_its_least_stays_positive() {
         let mut walk = Walk::new(symbol("PENNY"), 5);
         walk.price = PRICE_MIN;
         assert!((0..10_000).all(|i| walk.step(START_MS + i * PAUSE_MS_MAX).price_cents >= 1));
@@ -243,7 +242,7 @@ mod tests {
     }
 
     #[test]
-    fn every_trade_is_one_the_gateway_takes() {
+    fn the_gateway_accepts_every_trade() {
         let mut walk = Walk::new(symbol("A/B:C=^+@#._-9"), 3);
         for i in 0..1_000 {
             let mut json = Vec::new();

@@ -1,10 +1,10 @@
-//! Last values that workers keep in Redis (`LAST_VALUE_KEY`), for topics of which this gateway has seen no event yet.
+//! Looks up last values that workers keep in Redis (`LAST_VALUE_KEY`), for topics of which this gateway has seen no event yet.
 //!
-//! One task on the control side with connections of its own: neither the feed nor a client's reply waits for it. A topic whose
-//! look-up fails counts as having no value; the next client that asks causes another look-up.
+//! A task on the control side does this on connections of its own, so neither the feed nor a client's reply waits for it. If a
+//! look-up fails, the topic has no value for now, and the next client that asks causes another look-up.
 //!
-//! Each key is asked for with a `GET` of its own, all of them pipelined: a Redis Cluster refuses an `MGET` whose keys
-//! belong to different nodes. A node that has not got a key says which one has (`MOVED`, `ASK`), and that one is asked.
+//! Each key has its own `GET`, and these are pipelined: a Redis Cluster refuses an `MGET` whose keys belong to different nodes.
+//! A node without a key names the node that has it (`MOVED`, `ASK`), and that one is asked.
 
 use std::collections::{BTreeMap, HashMap};
 use std::time::Instant;
@@ -22,30 +22,30 @@ use crate::limits;
 use crate::market::{EventType, EventTypes, Subject};
 use crate::resp::{Reply, ReplyLimits, RespError, write_command};
 
-/// What stands for the type in `LAST_VALUE_KEY`.
+/// The placeholder for the type in `LAST_VALUE_KEY`.
 const TYPE: &str = "{type}";
 
-/// The types whose last values workers keep: with `{type}` in `LAST_VALUE_KEY` all, otherwise trades.
+/// The types whose last values workers keep: all configured ones if `LAST_VALUE_KEY` has `{type}` in it, otherwise trades.
 pub fn types_kept(prefix: &str, configured: EventTypes) -> EventTypes {
     let kept = |event_type: &EventType| prefix.contains(TYPE) || *event_type == EventType::Trade;
     configured.iter().filter(kept).collect()
 }
 
-/// A value that was looked up; `None` = there is none.
+/// The result of a look-up; `None` if there is no value.
 pub type Found = (Subject, Option<Vec<u8>>);
 
-/// What the task needs to know of the configuration.
+/// The task's configuration.
 #[derive(Debug, Clone)]
 pub struct LastValueConfig {
     /// `REDIS_URL`.
     pub server: Server,
     /// `LAST_VALUE_KEY`.
     pub key_prefix: String,
-    /// `MAX_EVENT_BYTES`: a longer value is no event.
+    /// `MAX_EVENT_BYTES`; a longer value counts as none.
     pub max_event_bytes: usize,
 }
 
-/// Looks up what ingest asks for, until `shutdown`.
+/// Looks up the topics that ingest asks for, until `shutdown`.
 pub async fn run(
     config: LastValueConfig,
     mut asked: UnboundedReceiver<Vec<Subject>>,
@@ -73,7 +73,7 @@ pub async fn run(
             }
             for (found, failed) in [(found, false), (failed, true)] {
                 if !found.is_empty() {
-                    // The ingest thread may have ended; then nobody waits for a value.
+                    // The send fails only if ingest has ended.
                     let _ = ingest.send(Command::LookedUp { found, failed }, 0);
                 }
             }
@@ -85,7 +85,7 @@ pub async fn run(
 #[derive(Debug, Clone, Copy)]
 struct Unanswered;
 
-/// The server, or the nodes of its cluster that have been asked so far.
+/// Connections to the server, or to the nodes of its cluster that have been asked so far.
 #[derive(Debug)]
 struct Nodes {
     config: LastValueConfig,
@@ -101,14 +101,14 @@ struct Node {
     session: Option<Session>,
 }
 
-/// What a node says of a key.
+/// A node's answer about a key.
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Answer {
-    /// The bytes under the key; `None` where there are none, or none that could be an event.
+    /// The bytes under the key; `None` if there are none, or none that could be an event.
     Value(Option<Vec<u8>>),
-    /// Another node has the key. With `asking` only for this once: the key is being moved there.
+    /// Another node has the key. With `asking` this is true only for now (`ASK`): the key is being moved there.
     Elsewhere { address: Address, asking: bool },
-    /// The key could not be looked up, and why.
+    /// The key could not be looked up; the text says why.
     Failed(String),
 }
 
@@ -140,11 +140,11 @@ impl Nodes {
         answers.into_iter().map(value).collect()
     }
 
-    /// What one node says of each key.
+    /// One node's answer about each key.
     async fn ask(&mut self, address: &Address, asking: bool, keys: &[&str]) -> Vec<Answer> {
         let node = node(&mut self.nodes, &self.config.server, address);
         let mut answers = Vec::with_capacity(keys.len());
-        // Only a connection that has been idle may fail without a reason to give up: the server has closed it meanwhile.
+        // The server may have closed an idle connection meanwhile. So a failure on one is followed by a second try.
         let mut may_be_closed = node.session.is_some();
         while answers.len() < keys.len() {
             let before = answers.len();
@@ -165,12 +165,12 @@ impl Nodes {
         answers
     }
 
-    /// One line for all that failed, and not too often.
+    /// Logs one line for all failed look-ups, at most once in [`limits::LAST_VALUE_LOG_INTERVAL`].
     fn log_failures(&mut self, keys: &[String], answers: &[Answer]) {
         let failures = answers.iter().zip(keys).filter_map(|(answer, key)| match answer {
             Answer::Value(_) => None,
             Answer::Elsewhere { address, .. } => {
-                Some((key, format!("the nodes name one another, at last {address}")))
+                Some((key, format!("the nodes redirect to each other, last to {address}")))
             }
             Answer::Failed(reason) => Some((key, reason.clone())),
         });
@@ -183,7 +183,7 @@ impl Nodes {
     }
 }
 
-/// The keys that another node has, by that node: their places among `answers`.
+/// The indices in `answers` of the keys that another node has, by that node.
 fn by_node(answers: &[Answer]) -> BTreeMap<(Address, bool), Vec<usize>> {
     let mut by_node: BTreeMap<_, Vec<usize>> = BTreeMap::new();
     for (place, answer) in answers.iter().enumerate() {
@@ -194,7 +194,7 @@ fn by_node(answers: &[Answer]) -> BTreeMap<(Address, bool), Vec<usize>> {
     by_node
 }
 
-/// The node at an address. There are never more than [`limits::LAST_VALUE_NODES_MAX`].
+/// The node at an address. Drops all others if there are [`limits::LAST_VALUE_NODES_MAX`] already.
 fn node<'n>(nodes: &'n mut HashMap<Address, Node>, server: &Server, address: &Address) -> &'n mut Node {
     if nodes.len() >= limits::LAST_VALUE_NODES_MAX && !nodes.contains_key(address) {
         nodes.clear();
@@ -204,19 +204,20 @@ fn node<'n>(nodes: &'n mut HashMap<Address, Node>, server: &Server, address: &Ad
 }
 
 impl Node {
+    /// The open connection to the node, or a new one.
     async fn open(&mut self, server: &Server) -> Result<&mut Session, RedisError> {
         match &mut self.session {
             Some(session) => Ok(session),
             none => {
                 let session = Session::open(&mut self.dialer, &server.login, &server.client_name).await?;
-                self.dialer.reached();
+                self.dialer.note_success();
                 Ok(none.insert(session))
             }
         }
     }
 }
 
-/// Asks for keys with pipelined GETs and appends the answers, as many as have come if the connection breaks.
+/// Sends pipelined GETs for `keys` and appends the answers. If the connection breaks, those before that have been appended.
 async fn get(
     session: &mut Session,
     node: &Address,
@@ -251,14 +252,14 @@ fn answer(reply: Reply<'_>, node: &Address) -> Answer {
     }
 }
 
-/// What an error reply to `GET` means.
+/// The answer that an error reply to `GET` amounts to.
 fn refusal(words: &Words, node: &Address) -> Answer {
     match words.code() {
-        // A list or a hash: nothing that a worker keeps as a last value.
+        // The key holds a list or a hash, which is no last value.
         "WRONGTYPE" => Answer::Value(None),
         code @ ("MOVED" | "ASK") => match redirection(words.rest(), node) {
             Some(address) => Answer::Elsewhere { address, asking: code == "ASK" },
-            None => Answer::Failed(format!("{node} names no node that could be asked: {words}")),
+            None => Answer::Failed(format!("{node} redirects to an address that can't be read: {words}")),
         },
         "NOPERM" => Answer::Failed(format!(
             "{words} (LAST_VALUE_KEY needs ACL SETUSER <user> +get and ~ with its keys)"
@@ -267,7 +268,7 @@ fn refusal(words: &Words, node: &Address) -> Answer {
     }
 }
 
-/// The address in `3999 10.0.0.2:6381`, what follows `MOVED` or `ASK`. Without a host it is the node's own that says so.
+/// The address in `3999 10.0.0.2:6381`, the text behind `MOVED` or `ASK`. Without a host, it is on the host of `node`.
 fn redirection(rest: &str, node: &Address) -> Option<Address> {
     let (_slot, place) = rest.split_once(' ')?;
     let (host, port) = place.rsplit_once(':')?;

@@ -1,8 +1,8 @@
-//! An established subscription, as the ingest thread has it: a socket, a buffer, and a watch over its silence.
+//! Ingest's link to Redis: reads an established subscription, and notices when it is lost.
 //!
-//! A half-open link looks like a quiet market. So a link that has said nothing for [`limits::UPSTREAM_QUIET`] is
-//! asked (`PING`), and one that doesn't answer within [`limits::UPSTREAM_PONG_TIMEOUT`] is lost. Any answer will do: a Redis
-//! that refuses `PING`, because the user may not send it or a script runs, is there.
+//! A half-open link looks like a quiet market. So ingest sends `PING` on a link without a byte for [`limits::UPSTREAM_QUIET`],
+//! and the link is lost if nothing comes within [`limits::UPSTREAM_PONG_TIMEOUT`]. Any answer will do: a Redis that refuses
+//! `PING`, because the user lacks the permission or a script runs, is connected too.
 
 use std::fmt;
 use std::io::{self, ErrorKind, Read, Write};
@@ -44,7 +44,7 @@ impl Stream {
         }
     }
 
-    /// Whether it may hold bytes that were read from the socket before.
+    /// Whether it may hold bytes that it has read from the socket already.
     fn buffers(&self) -> bool {
         matches!(self, Self::Tls(_))
     }
@@ -58,7 +58,7 @@ impl Stream {
     }
 }
 
-/// Why a link ended, in words for the log.
+/// Why a link was lost, as text for the log.
 #[derive(Debug)]
 pub struct Lost(String);
 
@@ -74,7 +74,7 @@ impl fmt::Display for Lost {
     }
 }
 
-/// What came over the link.
+/// An event that came over the link.
 #[derive(Debug)]
 pub enum Message<'m> {
     /// An event that a worker has published.
@@ -84,22 +84,22 @@ pub enum Message<'m> {
         /// The worker's bytes.
         payload: &'m [u8],
     },
-    /// An event whose payload is beyond `MAX_EVENT_BYTES`, or whose channel is too long. Its bytes are discarded.
+    /// An event whose payload is longer than `MAX_EVENT_BYTES`, or whose channel is too long. Its bytes are discarded.
     TooLarge {
-        /// The whole channel; empty if it was what is too long.
+        /// The whole channel; empty if the channel is too long.
         channel: &'m [u8],
-        /// The payload's length; the channel's if that is what is too long.
+        /// The payload's length, or the channel's if the channel is too long.
         payload_bytes: usize,
-        /// The payload's beginning, more of it than is logged; empty if the channel is what is too long.
+        /// The beginning of the payload, one byte more than is logged; empty if the channel is too long.
         excerpt: &'m [u8],
     },
 }
 
-/// A subscription that stands.
+/// An established subscription.
 #[derive(Debug)]
 pub struct Link {
     stream: Stream,
-    /// Where the server listens, for the log.
+    /// The server's address, for the log.
     address: String,
     parser: FeedParser,
     buffer: Vec<u8>,
@@ -107,19 +107,19 @@ pub struct Link {
     filled: usize,
     /// The parser can't get further with fewer bytes.
     needed: usize,
+    /// Whether there may be more to read.
     readable: bool,
-    /// Redis has closed its side: behind the data the end of the stream can be read.
+    /// Redis has closed its side: the end of the stream can be read behind the data.
     ending: bool,
     /// When the last byte came.
     heard: Instant,
-    /// When the link was asked whether it is still there, if no byte has come since.
-    asked: Option<Instant>,
+    /// When `PING` was sent, if no byte has come since.
+    pinged: Option<Instant>,
     refusals: Refusals,
 }
 
 impl Link {
-    /// A link whose subscription is confirmed; `early` are the bytes that came behind the confirmation. `address` is for
-    /// the log.
+    /// A link whose subscription is confirmed. `early` are the bytes that came behind the confirmation; `address` is for the log.
     pub fn new(stream: Stream, early: Vec<u8>, max_event_bytes: usize, address: String) -> Self {
         let feed_limits = FeedLimits {
             name_bytes_max: limits::CHANNEL_BYTES_MAX,
@@ -141,17 +141,17 @@ impl Link {
             readable: true,
             ending: false,
             heard: Instant::now(),
-            asked: None,
+            pinged: None,
             refusals: Refusals::default(),
         }
     }
 
-    /// Where the server listens.
+    /// The server's address, for the log.
     pub fn address(&self) -> &str {
         &self.address
     }
 
-    /// When the last byte came: from then on events may be missing if the link turns out to be lost.
+    /// When the last byte came. If the link is lost, events may be missing from then on.
     pub fn heard(&self) -> Instant {
         self.heard
     }
@@ -175,13 +175,13 @@ impl Link {
         self.readable
     }
 
-    /// The poll has reported the socket; with `ending`, that Redis has closed its side as well.
+    /// Notes that the poll has reported the socket as readable and, with `ending`, that Redis has closed its side.
     pub fn set_readable(&mut self, ending: bool) {
         self.readable = true;
         self.ending |= ending;
     }
 
-    /// Reads once, as much as the buffer holds, and hands out every whole message; returns how many bytes came in.
+    /// Reads once, as much as fits into the buffer, and calls `take` with every whole message. Returns the number of bytes read.
     ///
     /// # Errors
     /// The link is lost.
@@ -191,7 +191,7 @@ impl Link {
         let count = match self.stream.read(room) {
             Ok(0) => return Err(self.refusals.lost("closed by Redis", self.heard)),
             Ok(count) => {
-                // After a short read epoll reports the next byte (epoll(7), Q9): another read now would find nothing.
+                // After a short read epoll reports the next byte (epoll(7), Q9), so another read now isn't needed.
                 self.readable = count == room_bytes || self.ending || self.stream.buffers();
                 count
             }
@@ -204,7 +204,7 @@ impl Link {
         };
         if count > 0 {
             self.heard = Instant::now();
-            self.asked = None;
+            self.pinged = None;
         }
         self.filled += count;
         self.parse(&mut take)?;
@@ -246,20 +246,20 @@ impl Link {
         Ok(())
     }
 
-    /// Asks a link that has been silent for [`limits::UPSTREAM_QUIET`] whether it is still there.
+    /// Sends `PING` if the link has been silent for [`limits::UPSTREAM_QUIET`].
     ///
     /// # Errors
-    /// The link has not answered in time, or can't be asked.
+    /// Nothing came in time after the last `PING`, or it can't be written.
     pub fn watch(&mut self, now: Instant) -> Result<(), Lost> {
-        if let Some(asked) = self.asked {
-            if now.duration_since(asked) < limits::UPSTREAM_PONG_TIMEOUT {
+        if let Some(pinged) = self.pinged {
+            if now.duration_since(pinged) < limits::UPSTREAM_PONG_TIMEOUT {
                 return Ok(());
             }
             let waited_s = limits::UPSTREAM_PONG_TIMEOUT.as_secs();
             return Err(Lost::new(format!("no answer to PING within {waited_s} s")));
         }
         if now.duration_since(self.heard) >= limits::UPSTREAM_QUIET {
-            self.asked = Some(now);
+            self.pinged = Some(now);
             let mut ping = Vec::new();
             write_command(&mut ping, &[b"PING"]);
             let written = self.stream.write(&ping);
@@ -271,17 +271,17 @@ impl Link {
     }
 }
 
-/// What Redis has refused on an established link: `PING`, the only command that the link sends.
+/// Error replies on an established link. They answer `PING`, the only command that the link sends.
 #[derive(Debug, Default)]
 struct Refusals {
     /// The last one, and when it came.
     last: Option<(Words, Instant)>,
-    /// The codes that are in the log already.
+    /// The codes that have been logged.
     logged: Vec<String>,
 }
 
 impl Refusals {
-    /// Notes a refusal, and logs the first of each kind.
+    /// Notes an error reply, and logs the first of each code.
     #[cold]
     fn take(&mut self, words: Words, heard: Instant, address: &str) {
         let is_new = !self.logged.iter().any(|code| code == words.code());
@@ -294,14 +294,14 @@ impl Refusals {
             tracing::warn!(
                 address,
                 said = %words,
-                "Redis refuses PING, and thereby shows that the quiet link lives{advice}"
+                "Redis refuses PING; as it answers, the quiet link is kept{advice}"
             );
         }
         self.last = Some((words, heard));
     }
 
-    /// Why the link ended, with what Redis said if nothing has come since: it says why it closes a connection before it
-    /// does.
+    /// Why the link was lost, with Redis' last error reply if nothing has come since: Redis sends the reason before it closes a
+    /// connection.
     fn lost(&self, how: &str, heard: Instant) -> Lost {
         match &self.last {
             Some((words, at)) if *at == heard => Lost::new(format!("{how}; before that Redis said: {words}")),

@@ -1,4 +1,4 @@
-//! How events enter the gateway without a Redis link: from the embedded broker, `--demo`, and programs that embed the gateway.
+//! Publishes events to ingest without Redis: from the embedded broker, `--demo`, and programs that embed the gateway.
 
 use std::time::Duration;
 
@@ -9,18 +9,18 @@ use crate::limits;
 /// How long a publisher waits before it looks for room again.
 const ROOM_POLL: Duration = Duration::from_millis(1);
 
-/// Where the embedded broker hands published events to: the gateway, or what stands for it in a test.
+/// Takes the embedded broker's events: the gateway, or a test's stand-in.
 pub trait EventSink: Clone + Send + Sync + 'static {
-    /// Hands over events in the order in which they were published. Waits while the gateway's inbox is full: until then
-    /// the broker answers the publisher nothing and reads nothing more of it.
+    /// Hands over events in the order in which they were published. Waits while the gateway's inbox is full. Until it returns,
+    /// the broker neither answers the publisher nor reads from it.
     fn publish(&self, events: EventBatch) -> impl Future<Output = ()> + Send;
 }
 
-/// Events in one buffer, in the order in which they were published: those of one client's read.
+/// Events in one buffer, in the order in which they were published. The broker makes one from each read of a client.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct EventBatch {
     bytes: Vec<u8>,
-    /// For each event where its channel and its payload end.
+    /// For each event the ends of its channel and its payload in `bytes`.
     ends: Vec<(usize, usize)>,
 }
 
@@ -46,18 +46,18 @@ impl EventBatch {
         self.ends.len()
     }
 
-    /// Whether there is none.
+    /// Whether there are none.
     pub fn is_empty(&self) -> bool {
         self.ends.is_empty()
     }
 
-    /// What the events take, in bytes: for inboxes that are bounded by it.
+    /// The length of all channels and payloads, in bytes. It counts towards [`limits::INGEST_INBOX_BYTES`].
     pub fn bytes(&self) -> usize {
         self.bytes.len()
     }
 }
 
-/// Publishes events straight into the gateway, by the same rules as those from Redis: see `docs/protocol.md`.
+/// Publishes events to the gateway. The same rules apply to them as to events from Redis: see `docs/protocol.md`.
 #[derive(Debug, Clone)]
 pub struct Publisher {
     ingest: Sender<Command>,
@@ -81,7 +81,7 @@ impl Publisher {
             tokio::time::sleep(ROOM_POLL).await;
         }
         let bytes = events.bytes();
-        // A gateway that has ended has nobody left to publish to.
+        // The send fails only if the gateway has ended.
         let _ = self.ingest.send(Command::Publish(events), bytes);
     }
 }

@@ -1,16 +1,16 @@
-//! The link to Redis, on the control side: reaching the server, subscribing, coming back after a loss.
+//! The control side's part of the link to Redis: connects, subscribes, and connects again after a loss.
 //!
-//! | part | what it is |
+//! | part | what it does |
 //! |---|---|
-//! | this file | the supervisor: connects, subscribes, hands the link to the ingest thread, and does so again after a loss, for ever |
-//! | [`dial`] | from an address to an open connection |
-//! | [`tls`] | which certificates are believed |
-//! | [`session`] | logging in, commands and replies |
+//! | this file | the supervisor: connects, subscribes, hands the link to ingest, and repeats this whenever ingest loses the link |
+//! | [`dial`] | opens a connection to an address |
+//! | [`tls`] | checks the server's certificate |
+//! | [`session`] | logs in, sends commands and reads replies |
 //! | [`error`] | why any of it failed |
 //!
-//! The supervisor is one task. Each step of an attempt has a time limit, so a server that accepts and then says nothing
-//! costs a few seconds. The pause between attempts grows and is drawn by lot, so many gateways that lose the same
-//! Redis don't come back in step.
+//! The supervisor is one task. Each step of an attempt has a time limit, so a server that accepts and doesn't answer costs
+//! a few seconds. The pause between attempts grows and is drawn at random, so that many gateways that lose the same Redis
+//! don't reconnect at once.
 
 pub mod dial;
 pub mod error;
@@ -36,18 +36,18 @@ use crate::bus::inbox::Sender;
 use crate::limits;
 use crate::state::State;
 
-/// A Redis server, and who the gateway is to it.
+/// A Redis server, and how to log in to it.
 #[derive(Debug, Clone)]
 pub struct Server {
-    /// Where it listens.
+    /// The address that it listens on.
     pub address: Address,
     /// User, password, database.
     pub login: Login,
-    /// How a `rediss://` server is checked.
+    /// How the certificate of a `rediss://` server is checked.
     pub tls: Arc<ClientConfig>,
     /// Finds the host's addresses.
     pub resolver: Resolver,
-    /// What the connection calls itself (`CLIENT SETNAME`): the gateway's `SERVER_ID`.
+    /// The connection's name (`CLIENT SETNAME`): the gateway's `SERVER_ID`.
     pub client_name: String,
 }
 
@@ -59,13 +59,13 @@ impl Server {
         Some(Self { address, login, tls, resolver: Resolver::default(), client_name })
     }
 
-    /// Opens connections to the server, or with its login to another address.
+    /// Opens connections to `address`: the server's own, or that of another node of its cluster.
     pub(super) fn dialer(&self, address: Address) -> Dialer {
         Dialer::new(address, Arc::clone(&self.tls), self.resolver.clone())
     }
 }
 
-/// What the supervisor needs to know of the configuration.
+/// The supervisor's configuration.
 #[derive(Debug, Clone)]
 pub struct RedisConfig {
     /// `REDIS_URL`.
@@ -76,20 +76,20 @@ pub struct RedisConfig {
     pub max_event_bytes: usize,
 }
 
-/// What ties the supervisor to the rest of the process.
+/// The supervisor's connections to the rest of the process.
 #[derive(Debug)]
 pub struct Links {
-    /// Takes the links over.
+    /// Ingest, which takes the links.
     pub ingest: Sender<Command>,
-    /// Tells that the ingest thread has lost the link it was given.
+    /// Receives a message when ingest has lost its link.
     pub lost: UnboundedReceiver<Lost>,
     /// Counts attempts.
     pub state: Arc<State>,
-    /// Dropped once the first attempt is over, however it ended.
+    /// Dropped once the first attempt has succeeded or failed.
     pub attempted: Option<oneshot::Sender<()>>,
 }
 
-/// Keeps a subscription alive until `shutdown`.
+/// Connects and subscribes, again after each loss, until `shutdown`.
 pub async fn supervise(config: RedisConfig, links: Links, shutdown: CancellationToken) {
     let Links { ingest, mut lost, state, mut attempted } = links;
     let mut dialer = config.server.dialer(config.server.address.clone());
@@ -105,7 +105,7 @@ pub async fn supervise(config: RedisConfig, links: Links, shutdown: Cancellation
         let told = attempted.take();
         match outcome {
             Ok(link) => {
-                dialer.reached();
+                dialer.note_success();
                 let connected = Instant::now();
                 if ingest.send(Command::Connected { link: Some(Box::new(link)), told }, 0).is_err() {
                     return;
@@ -120,7 +120,7 @@ pub async fn supervise(config: RedisConfig, links: Links, shutdown: Cancellation
             }
             Err(error) => {
                 state.metrics.control.upstream_connect_failures.add_shared(1);
-                tracing::warn!(address, %error, "upstream not reached: trying again");
+                tracing::warn!(address, %error, "upstream could not be reached: trying again");
             }
         }
         tokio::select! {
@@ -137,8 +137,8 @@ pub async fn supervise(config: RedisConfig, links: Links, shutdown: Cancellation
 async fn subscribe(config: &RedisConfig, dialer: &mut Dialer) -> Result<Link, RedisError> {
     let Server { login, client_name, .. } = &config.server;
     let mut session = Session::open(dialer, login, client_name).await?;
-    // One command for all patterns: with one each, events of the first might come before the second's answer. The link
-    // takes the answers that follow the first.
+    // One command for all patterns: otherwise events of the first pattern could come before the second one's reply. The session
+    // reads only the first pattern's reply; the link skips the others.
     let patterns = config.patterns.iter().map(String::as_bytes);
     let command: Vec<&[u8]> = std::iter::once(&b"PSUBSCRIBE"[..]).chain(patterns).collect();
     session.call("PSUBSCRIBE", &command).await.map_err(|error| {
@@ -150,7 +150,7 @@ async fn subscribe(config: &RedisConfig, dialer: &mut Dialer) -> Result<Link, Re
     Ok(Link::new(stream, early, config.max_event_bytes, dialer.address().to_string()))
 }
 
-/// The command that gives a user what the subscription needs. Redis compares a pattern with those of the ACL letter by
+/// The command that gives a user the permissions for the subscription. Redis compares a pattern with those of the ACL letter by
 /// letter, so each has to be named.
 fn permissions(user: &str, patterns: &[String]) -> String {
     let channels: String = patterns.iter().map(|pattern| format!(" &{pattern}")).collect();

@@ -40,7 +40,7 @@ impl Command<'_> {
     }
 }
 
-/// What a client may send.
+/// The bounds of a client's commands.
 #[derive(Debug, Clone, Copy)]
 pub struct CommandLimits {
     /// The most arguments of a command.
@@ -54,7 +54,7 @@ pub struct CommandLimits {
 }
 
 impl CommandLimits {
-    /// What Redis allows before `AUTH`: enough for `AUTH` and `HELLO`, too little to fill memory with.
+    /// Redis' bounds before `AUTH`: enough for `AUTH` and `HELLO`, too little to fill the memory.
     pub const UNAUTHENTICATED: Self = Self {
         args_max: 10,
         bulk_bytes_max: 16 * 1024,
@@ -255,7 +255,7 @@ fn quoted_word(text: &[u8]) -> Option<(Vec<u8>, usize)> {
     }
 }
 
-/// What an escape in double quotes stands for, and its length.
+/// The byte that an escape in double quotes stands for, and the escape's length.
 fn escape(text: &[u8]) -> (u8, usize) {
     let hex = |byte: u8| char::from(byte).to_digit(16).and_then(|digit| u8::try_from(digit).ok());
     if let [b'\\', b'x', high, low, ..] = *text

@@ -1,4 +1,4 @@
-//! The hot path: takes published messages out of a subscribed connection's bytes.
+//! Reads published messages from a subscribed connection's bytes. This is on the hot path.
 //!
 //! Every published message begins with the same few bytes, so the parser compares them as a whole; three lengths and
 //! three slices follow. Everything else on such a connection is rare and goes through [`parse_reply`].
@@ -48,18 +48,18 @@ pub struct Message<'a> {
     pub pattern: Option<&'a [u8]>,
     /// The channel it was published to.
     pub channel: &'a [u8],
-    /// What was published.
+    /// The published bytes.
     pub payload: &'a [u8],
 }
 
-/// One thing that a subscribed server said.
+/// A published message, or another reply or push of a subscribed server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Feed<'a> {
     /// A message.
     Message(Message<'a>),
     /// A message beyond the limits, which is being discarded.
     TooLarge {
-        /// Its channel; `None` if that is what is too long.
+        /// Its channel; `None` if the channel is too long.
         channel: Option<&'a [u8]>,
         /// The length of the string beyond the limits: the payload's, or the channel's if there is no `channel`.
         bytes: usize,
@@ -68,7 +68,7 @@ pub enum Feed<'a> {
     },
     /// A channel or pattern is subscribed to.
     Subscribed(&'a [u8]),
-    /// A channel or pattern is not subscribed to any more. Unasked for, it means that the server took it away.
+    /// A channel or pattern is not subscribed to any more. If the gateway didn't ask for that, the server ended the subscription.
     Unsubscribed(&'a [u8]),
     /// The answer to `PING`, in any of its three forms.
     Pong,
@@ -78,12 +78,12 @@ pub enum Feed<'a> {
     Other(Reply<'a>),
 }
 
-/// What [`FeedParser::next`] found at the front of the input.
+/// The result of [`FeedParser::next`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Step<'a> {
-    /// The server said something.
+    /// A whole message, reply or push.
     Said {
-        /// What it said.
+        /// Its content.
         feed: Feed<'a>,
         /// How many bytes of input the caller drops.
         used_bytes: usize,
@@ -106,7 +106,7 @@ pub struct FeedParser {
     limits: FeedLimits,
     /// Bytes still to be discarded.
     discard_bytes: usize,
-    /// Whether one more bulk behind them is to be discarded: the payload of a channel that was too long.
+    /// Whether to discard one more bulk behind these bytes: the payload of a message whose channel was too long.
     discard_bulk: bool,
 }
 
@@ -129,7 +129,7 @@ impl FeedParser {
         Self { limits, discard_bytes: 0, discard_bulk: false }
     }
 
-    /// Parses what is at the front of `input`. The caller drops `used_bytes` of it and calls again with the rest.
+    /// Parses the front of `input`. The caller drops `used_bytes` of it and calls again with the rest.
     ///
     /// # Errors
     /// The bytes are no RESP, or something else than a message is beyond [`ReplyLimits::DEFAULT`]. The caller drops the link.

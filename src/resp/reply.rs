@@ -1,7 +1,7 @@
 //! Replies of a Redis server, in RESP2 and RESP3.
 //!
 //! [`parse_reply`] first walks the frame to its end without recursion, checking every length, and then hands out
-//! a borrowed view. Aggregates are not taken apart until somebody iterates over their [`Elements`], so a reply
+//! a borrowed view. The elements of an aggregate are parsed as the caller iterates over its [`Elements`], so a reply
 //! of any shape costs no allocation.
 
 use super::{DEPTH_MAX, Progress, RespError, bad_number, decimal, line};
@@ -156,8 +156,8 @@ struct Walk<'a> {
     value_at: usize,
     open: [Open; DEPTH_MAX],
     depth: usize,
-    /// Elements not begun yet, on all levels together.
-    owed: usize,
+    /// How many elements on all levels haven't been begun.
+    elements_left: usize,
 }
 
 enum Walked {
@@ -168,17 +168,19 @@ enum Walked {
 
 impl<'a> Walk<'a> {
     fn new(input: &'a [u8], limits: &'a ReplyLimits) -> Self {
-        Self { input, limits, at: 0, value_at: 0, open: Default::default(), depth: 0, owed: 1 }
+        Self { input, limits, at: 0, value_at: 0, open: Default::default(), depth: 0, elements_left: 1 }
     }
 
     /// Walks over one scalar or over one aggregate's header.
     fn element(&mut self) -> Result<Walked, RespError> {
-        let Some(&kind) = self.input.get(self.at) else { return Ok(self.incomplete(self.at, self.owed)) };
+        let Some(&kind) = self.input.get(self.at) else {
+            return Ok(self.incomplete(self.at, self.elements_left));
+        };
         if !b"+-:$*_#,(=!%~>|".contains(&kind) {
             return Err(RespError::UnknownType(kind));
         }
         let Some((text, next)) = line(self.input, self.at + 1, self.limits.line_bytes_max)? else {
-            return Ok(self.incomplete(self.at, self.owed));
+            return Ok(self.incomplete(self.at, self.elements_left));
         };
         match kind {
             b'$' | b'=' | b'!' => {
@@ -188,7 +190,7 @@ impl<'a> Walk<'a> {
                     }
                     let end = next + bytes;
                     match self.input.get(end..end + 2) {
-                        None => return Ok(self.incomplete(end + 2, self.owed - 1)),
+                        None => return Ok(self.incomplete(end + 2, self.elements_left - 1)),
                         Some(b"\r\n") => {}
                         Some(_) => return Err(RespError::MissingCrlf),
                     }
@@ -238,13 +240,13 @@ impl<'a> Walk<'a> {
         let Some(open) = self.open.get_mut(self.depth) else { return Err(RespError::TooDeep) };
         *open = Open { left: elements, attribute };
         self.depth += 1;
-        self.owed = (self.owed - usize::from(!attribute)).saturating_add(elements);
+        self.elements_left = (self.elements_left - usize::from(!attribute)).saturating_add(elements);
         Ok(Walked::More)
     }
 
     /// Counts one whole element, and every aggregate that is whole with it.
     fn close(&mut self) -> Walked {
-        self.owed -= 1;
+        self.elements_left -= 1;
         while let Some(level) = self.depth.checked_sub(1) {
             let open = &mut self.open[level];
             open.left -= 1;
@@ -285,7 +287,7 @@ fn check_scalar(kind: u8, text: &[u8]) -> Result<(), RespError> {
     if good { Ok(()) } else { Err(RespError::Malformed(char::from(kind))) }
 }
 
-/// The value of a whole frame that was walked over, without the attributes before it.
+/// The value of a whole frame that has been checked; `frame` begins behind its attributes.
 fn view(frame: &[u8]) -> Result<Reply<'_>, RespError> {
     let kind = frame.first().copied().unwrap_or_default();
     let (text, next) = line(frame, 1, ReplyLimits::CHECKED.line_bytes_max)?.unwrap_or_default();

@@ -1,5 +1,5 @@
-//! Whatever else stands in `.env`, the start goes on: what can't be taken is passed over, and told with its line and the reason.
-//! Only a secret that can't be read stops it, as the gateway would be open without it.
+//! Faults in `.env` don't stop the start: a line that can't be read is ignored, and a warning names the line and the reason. Only a
+//! secret that can't be read stops the start, because the gateway would be open without it.
 
 use std::path::Path;
 
@@ -23,9 +23,9 @@ fn lines_that_are_not_ours_are_passed_over() {
     assert_eq!(config.server.listen.port(), 9000);
     let told: Vec<_> = config.warnings.iter().map(|warning| warning.split(".env ").nth(1).unwrap()).collect();
     let expected = [
-        "line 1 is passed over: it is not NAME=value",
-        "line 2 is passed over: it is not NAME=value",
-        "line 4 is passed over: it is not UTF-8",
+        "line 1 is ignored: it is not NAME=value",
+        "line 2 is ignored: it is not NAME=value",
+        "line 4 is ignored: it is not UTF-8",
     ];
     assert_eq!(told, expected);
 }
@@ -45,7 +45,7 @@ fn a_byte_order_mark_hides_no_setting() {
 fn a_setting_that_cannot_be_read_is_told_by_name() {
     let config = with(b"SERVER_ID=caf\xe9\nWS_PORT=9000\n").expect("a configuration");
     assert_eq!(config.server.listen.port(), 9000);
-    assert!(config.warnings[0].ends_with(".env line 1 (SERVER_ID) is passed over: it is not UTF-8"));
+    assert!(config.warnings[0].ends_with(".env line 1 (SERVER_ID) is ignored: it is not UTF-8"));
 }
 
 #[test]
@@ -53,7 +53,7 @@ fn a_file_that_cannot_be_read_is_told() {
     let directory = tempfile::tempdir().expect("a directory");
     let config = resolve(directory.path()).expect("a configuration");
     let [warning] = &config.warnings[..] else { panic!("{:?}", config.warnings) };
-    assert!(warning.contains("is passed over: Is a directory"), "{warning}");
+    assert!(warning.contains("is ignored: Is a directory"), "{warning}");
 }
 
 #[test]
@@ -66,7 +66,7 @@ fn a_bad_value_of_a_setting_stops_the_start_and_names_the_line() {
 fn a_secret_that_cannot_be_read_stops_the_start_and_is_not_shown() {
     for file in [b"EMBEDDED_REDIS_PASSWORD=g\xe9heim\n".as_slice(), b"EMBEDDED_REDIS_PASSWORD='geheim\n"] {
         let error = with(file).expect_err("a refusal").to_string();
-        let start = "EMBEDDED_REDIS_PASSWORD (line 1 of .env): the value can't be taken: ";
+        let start = "EMBEDDED_REDIS_PASSWORD (line 1 of .env): the value can't be read: ";
         assert!(error.starts_with(start) && !error.contains("heim"), "{error}");
     }
 }

@@ -117,6 +117,6 @@ fn redis_switched_off_is_the_embedded_broker() {
 
     let config = resolve(&[("REDIS_ENABLED", "true")]).unwrap();
     assert!(config.upstream.is_embedded());
-    assert!(config.warnings[0].starts_with("REDIS_ENABLED=true says not where"), "{:?}", config.warnings);
+    assert!(config.warnings[0].starts_with("REDIS_ENABLED=true has no effect"), "{:?}", config.warnings);
     assert!(refusal(&[("REDIS_ENABLED", "maybe")]).contains("allowed: true or false"));
 }

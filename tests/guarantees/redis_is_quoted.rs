@@ -18,7 +18,7 @@ const DENIED: &str = "DENIED Redis is running in protected mode because protecte
 
 /// The line about the first attempt to reach `url`.
 async fn refusal(url: &str) -> String {
-    Process::spawn(&["--redis-url", url]).logs("upstream not reached").await
+    Process::spawn(&["--redis-url", url]).logs("upstream could not be reached").await
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -49,7 +49,7 @@ async fn without_a_permission_the_log_names_the_command_that_gives_it() {
     let () = admin.command(&["ACL", "SETUSER", "gw", "on", ">pw", "-@all", "resetchannels"]).await;
     let url = format!("redis://gw:pw@127.0.0.1:{}", redis.port);
     let gateway = Process::spawn(&["--redis-url", &url, "--channel-types", "trade,quote"]);
-    let line = gateway.logs("upstream not reached").await;
+    let line = gateway.logs("upstream could not be reached").await;
     assert!(line.contains("PSUBSCRIBE refused: NOPERM"), "{line}");
     let (_, rest) = line.split_once("(ACL ").unwrap_or_else(|| panic!("no command in {line}"));
     let (command, _) = rest.split_once(')').unwrap();

@@ -75,7 +75,7 @@ fn lines_of_other_programs_are_passed_over_and_told_of_if_they_are_none() {
 
     let parsed =
         parse(b"export PATH\nname: value\n=x\nA B=1\nL=G\xe9rard\nA=1\n# Ger\xe4t\nKEY='x\n".as_slice());
-    let told = |line, reason| format!(".env line {line} is passed over: {reason}");
+    let told = |line, reason| format!(".env line {line} is ignored: {reason}");
     let not = |line| told(line, "it is not NAME=value");
     let expected =
         [not(1), not(2), not(3), not(4), told(5, "it is not UTF-8"), told(8, "its quote is not closed")];
@@ -87,8 +87,8 @@ fn lines_of_other_programs_are_passed_over_and_told_of_if_they_are_none() {
 fn a_fault_in_a_line_of_the_gateway_names_its_variable_and_never_its_value() {
     let parsed = parse(b"PORT=\xe9\nB=\"b\nA=1".as_slice());
     let expected = [
-        ".env line 1 (PORT) is passed over: it is not UTF-8",
-        ".env line 2 (B) is passed over: its quote is not closed",
+        ".env line 1 (PORT) is ignored: it is not UTF-8",
+        ".env line 2 (B) is ignored: its quote is not closed",
     ];
     assert_eq!(parsed.warnings, expected);
     assert!(parsed.get("A").is_some(), "the open quote swallows no setting");
@@ -110,7 +110,7 @@ fn other_encodings() {
     assert!(parsed.warnings[0].starts_with(".env line 1 begins with a byte order mark"), "{parsed:?}");
     for file in [b"\xff\xfeA\0=\0".as_slice(), b"\xfe\xff\0A\0="] {
         let parsed = parse(file);
-        assert_eq!(parsed.warnings, [".env is passed over: it is UTF-16, save it as UTF-8"]);
+        assert_eq!(parsed.warnings, [".env is ignored: it is UTF-16, save it as UTF-8"]);
     }
 }
 
@@ -118,7 +118,7 @@ fn other_encodings() {
 fn a_file_that_is_something_else_does_not_fill_the_log() {
     let parsed = parse("nonsense\n".repeat(1_000));
     assert_eq!(parsed.warnings.len(), WARNINGS_MAX + 1);
-    assert_eq!(parsed.warnings[WARNINGS_MAX], ".env: 990 more lines are passed over");
+    assert_eq!(parsed.warnings[WARNINGS_MAX], ".env: 990 more lines are ignored");
 }
 
 #[test]
@@ -128,7 +128,7 @@ fn files_that_cannot_be_read() {
     assert_eq!(read("none"), [""; 0]);
     std::fs::create_dir(directory.path().join("folder")).expect("a directory");
     let [warning] = &read("folder")[..] else { panic!("one warning") };
-    assert!(warning.ends_with("folder is passed over: Is a directory (os error 21)"), "{warning}");
+    assert!(warning.ends_with("folder is ignored: Is a directory (os error 21)"), "{warning}");
     std::fs::write(directory.path().join("large"), "A=1\n".repeat(100_000)).expect("a file");
     let [warning] = &read("large")[..] else { panic!("one warning") };
     assert!(warning.ends_with("larger than 262144 bytes"), "{warning}");

@@ -1,8 +1,8 @@
-//! From an address to an open connection: name resolution, TCP or unix socket, TLS.
+//! Opens a connection to an address: name resolution, TCP or unix socket, TLS.
 //!
-//! A host name may have several addresses, and the first may belong to a machine that swallows packets. So the
-//! attempts are staggered (RFC 8305, "happy eyeballs"): an address that has not answered within
-//! [`limits::UPSTREAM_CONNECT_STAGGER`] gets the next one beside it, and the first to connect is taken.
+//! A host name may have several addresses, and the first may belong to a machine that drops packets. So the attempts are
+//! staggered (RFC 8305, "happy eyeballs"): if an address has not answered within [`limits::UPSTREAM_CONNECT_STAGGER`], the
+//! next one is tried beside it, and the first to connect is used.
 
 use std::fmt;
 use std::io;
@@ -25,7 +25,7 @@ use super::error::{RedisError, within};
 use crate::ingest::link;
 use crate::limits;
 
-/// Where a Redis server listens.
+/// The address of a Redis server.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Address {
     /// `redis://`, or with `tls` `rediss://`.
@@ -67,7 +67,7 @@ impl fmt::Display for Address {
     }
 }
 
-/// Finds the addresses of a host: the system's resolver, unless a test brings its own. Blocking.
+/// Finds the addresses of a host: the system's resolver, or a test's own. Blocking.
 #[derive(Clone)]
 pub struct Resolver(Arc<dyn Resolve>);
 
@@ -96,7 +96,7 @@ impl fmt::Debug for Resolver {
     }
 }
 
-/// An open connection, before the server has been spoken to.
+/// An open connection, on which nothing has been sent yet.
 #[derive(Debug)]
 pub enum Stream {
     /// `redis://`
@@ -107,7 +107,7 @@ pub enum Stream {
     Unix(UnixStream),
 }
 
-/// What all kinds of [`Stream`] can do.
+/// Reading and writing, as every kind of [`Stream`] can.
 pub(super) trait ReadWrite: AsyncRead + AsyncWrite + Unpin + Send {}
 
 impl<S: AsyncRead + AsyncWrite + Unpin + Send> ReadWrite for S {}
@@ -121,10 +121,10 @@ impl Stream {
         }
     }
 
-    /// The same connection for the ingest thread's poll.
+    /// Turns the connection into one for ingest's poll.
     ///
     /// # Errors
-    /// When the socket can't be taken out of the runtime.
+    /// When the socket can't be deregistered from tokio.
     pub fn into_link(self) -> io::Result<link::Stream> {
         Ok(match self {
             Self::Tcp(stream) => link::Stream::Tcp(mio::net::TcpStream::from_std(stream.into_std()?)),
@@ -138,36 +138,36 @@ impl Stream {
     }
 }
 
-/// Opens connections to one address. It keeps what an attempt has found out for the next one.
+/// Opens connections to one address. An attempt can use the results of the attempts before it.
 #[derive(Debug)]
 pub struct Dialer {
     address: Address,
     tls: Arc<ClientConfig>,
     resolver: Resolver,
-    /// A resolution that has not ended: one that takes longer than an attempt may is of use to the next attempt.
+    /// A resolution under way. If it takes longer than an attempt, the next attempt uses its result.
     resolution: Option<oneshot::Receiver<io::Result<Vec<SocketAddr>>>>,
-    /// Connections opened since the last one that was of use; see [`Dialer::reached`].
+    /// Attempts since the last [`Dialer::note_success`].
     attempts: usize,
 }
 
 impl Dialer {
-    /// A dialer that has tried nothing yet. `tls` is used where the address asks for it.
+    /// A dialer for `address`. `tls` is used if the address says so.
     pub fn new(address: Address, tls: Arc<ClientConfig>, resolver: Resolver) -> Self {
         Self { address, tls, resolver, resolution: None, attempts: 0 }
     }
 
-    /// Where it connects to.
+    /// The address that it connects to.
     pub fn address(&self) -> &Address {
         &self.address
     }
 
-    /// The last connection was of use: the next one prefers the same address again.
-    pub fn reached(&mut self) {
+    /// Notes that the server answered on the last connection. The next attempt begins with the first address again.
+    pub fn note_success(&mut self) {
         self.attempts = 0;
     }
 
-    /// Opens a connection. Each attempt in a row prefers another of the host's addresses, since the last one may have
-    /// connected to a server that doesn't answer.
+    /// Opens a connection. Each attempt without a success before it begins with another of the host's addresses, because the
+    /// last attempt may have connected to a server that doesn't answer.
     ///
     /// # Errors
     /// See [`RedisError`].
@@ -219,18 +219,18 @@ impl Dialer {
     }
 }
 
-/// Resolves on a thread of its own, which nobody waits for: the system's resolver can take 30 s, and neither a further
-/// attempt nor the process' end should.
+/// Resolves a host on a thread of its own, which neither an attempt nor the process' end waits for: the system's resolver can
+/// take 30 s.
 fn start_resolution(
     resolver: Resolver,
     host: &str,
     port: u16,
 ) -> io::Result<oneshot::Receiver<io::Result<Vec<SocketAddr>>>> {
-    let (told, resolution) = oneshot::channel();
+    let (answer, resolution) = oneshot::channel();
     let host = host.to_owned();
     std::thread::Builder::new().name("resolve".to_owned()).spawn(move || {
-        // Whoever asked may have given up.
-        let _ = told.send((resolver.0)(&host, port));
+        // The dialer may have been dropped meanwhile.
+        let _ = answer.send((resolver.0)(&host, port));
     })?;
     Ok(resolution)
 }
@@ -260,11 +260,11 @@ fn in_order(addresses: Vec<SocketAddr>, attempts: usize) -> Vec<SocketAddr> {
     ordered
 }
 
-/// Tries addresses in their order: the next one as soon as one has failed, or has not answered for a while. The first
-/// to connect is taken, the others are given up.
+/// Tries addresses in their order, the next one as soon as one has failed or has not answered within
+/// [`limits::UPSTREAM_CONNECT_STAGGER`]. Returns the first connection and drops the others.
 ///
 /// # Errors
-/// Each address and why it failed, if all did.
+/// If all addresses failed: each of them, and why.
 async fn first_to_connect<S, F>(
     addresses: Vec<SocketAddr>,
     connect: impl Fn(SocketAddr) -> F,

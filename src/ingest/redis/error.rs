@@ -1,4 +1,4 @@
-//! Why Redis could not be reached, or what it refused, in words for the log.
+//! Errors of reaching Redis and of its replies, as text for the log.
 
 use std::fmt;
 use std::io;
@@ -14,22 +14,22 @@ use crate::escape::Escaped;
 use crate::limits;
 use crate::resp::RespError;
 
-/// Why Redis could not be reached or asked. Everyone who meets one tries again; most go away by themselves, the others
-/// need the operator.
+/// Why Redis could not be reached or asked. Every caller tries again: most causes pass by themselves, the others need the
+/// operator.
 #[derive(Debug, Error)]
 pub enum RedisError {
-    /// The system refused a step.
+    /// The system reported an error in a step.
     #[error("{step}: {source}")]
     Io {
-        /// What was being done.
+        /// The step.
         step: &'static str,
-        /// What the system said.
+        /// The system's error.
         source: io::Error,
     },
     /// A step took longer than its limit.
     #[error("{step}: no answer within {} s", .limit.as_secs())]
     Timeout {
-        /// What was being done.
+        /// The step.
         step: &'static str,
         /// The limit.
         limit: Duration,
@@ -37,7 +37,7 @@ pub enum RedisError {
     /// No address of the host could be connected to.
     #[error("connect: {}", Each(.0))]
     Unreachable(Vec<(SocketAddr, io::Error)>),
-    /// The host of a `rediss://` URL can't be in a certificate.
+    /// The host of a `rediss://` URL is no name that a certificate can have.
     #[error("bad host name for TLS: {0}")]
     TlsName(#[from] InvalidDnsNameError),
     /// The TLS handshake failed.
@@ -48,28 +48,28 @@ pub enum RedisError {
     Refused {
         /// The command.
         command: &'static str,
-        /// The server's words.
+        /// The server's error reply.
         words: Words,
-        /// What the operator can do about it, if the server's words don't say it.
+        /// What the operator can do, if the reply doesn't say it.
         advice: Option<String>,
     },
     /// The connection ended.
-    #[error("{step}: {}{}", shown_end(.source), shown_words(.said))]
+    #[error("{step}: {}{}", shown_end(.source), shown_words(.last_error))]
     Closed {
-        /// What was being done.
+        /// The step.
         step: &'static str,
-        /// What the system said; nothing if the server closed in an orderly way.
+        /// The system's error; `None` if the server closed the connection.
         source: Option<io::Error>,
-        /// The last error that the server answered with before.
-        said: Option<Words>,
+        /// The last error reply before that.
+        last_error: Option<Words>,
     },
-    /// What came back is not RESP.
+    /// The server's bytes are no RESP.
     #[error("not a Redis server: {0}")]
     NotRedis(#[from] RespError),
 }
 
 impl RedisError {
-    /// Adds what the operator can do to a refusal of this kind.
+    /// Adds advice for the operator, if this is a refusal with error code `code`.
     #[must_use]
     pub fn advise(mut self, code: &str, advise: impl FnOnce() -> String) -> Self {
         if let Self::Refused { words, advice, .. } = &mut self
@@ -81,7 +81,7 @@ impl RedisError {
     }
 }
 
-/// What a server said, without its control characters.
+/// A server's error reply, escaped for the log.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Words(String);
 
@@ -91,12 +91,12 @@ impl Words {
         Self(Escaped::new(reply, limits::LOGGED_ERROR_BYTES).to_string())
     }
 
-    /// The word in front, by which Redis tells kinds of errors apart: `NOPERM`, `LOADING`.
+    /// The first word, which is the error's code in Redis: `NOPERM`, `LOADING`.
     pub fn code(&self) -> &str {
         self.0.split(' ').next().unwrap_or_default()
     }
 
-    /// What follows the code.
+    /// The text behind the code.
     pub fn rest(&self) -> &str {
         self.0.split_once(' ').map_or("", |(_, rest)| rest)
     }
@@ -147,11 +147,11 @@ fn refuses_certificate(error: &io::Error) -> bool {
     )
 }
 
-fn shown_words(said: &Option<Words>) -> String {
-    said.as_ref().map_or_else(String::new, |words| format!("; before that Redis said: {words}"))
+fn shown_words(last_error: &Option<Words>) -> String {
+    last_error.as_ref().map_or_else(String::new, |words| format!("; before that Redis said: {words}"))
 }
 
-/// What the operator can do about a handshake that failed.
+/// Advice for the operator about a failed TLS handshake.
 fn tls_advice(error: &io::Error) -> &'static str {
     if refuses_certificate(error) {
         return CERTIFICATE_ADVICE;
@@ -160,9 +160,9 @@ fn tls_advice(error: &io::Error) -> &'static str {
         Some(rustls::Error::InvalidCertificate(_)) => {
             " (REDIS_CA_FILE names the authority to trust, or the server's own certificate if it is self-signed)"
         }
-        // Not TLS, or nothing at all.
+        // The server sent something other than TLS, or nothing at all.
         Some(rustls::Error::InvalidMessage(_)) | None => {
-            " (does this port speak TLS? redis:// is without; at maxclients Redis closes a TLS connection without a word)"
+            " (does this port speak TLS? redis:// connects without it; at maxclients Redis closes a TLS connection without an error)"
         }
         Some(_) => "",
     }

@@ -1,4 +1,4 @@
-//! A connection to Redis that is logged in: commands and their replies, each with a time limit.
+//! A connection to Redis that is logged in: sends commands and reads replies, each within a time limit.
 
 use std::fmt;
 use std::io;
@@ -10,12 +10,12 @@ use super::dial::{Dialer, Stream};
 use super::error::{RedisError, Words, within};
 use crate::resp::{Progress, Reply, ReplyLimits, parse_reply, write_command};
 
-/// Room made for each read from the server, in bytes.
+/// The size of a read from the server, in bytes.
 const READ_BYTES: usize = 16 * 1024;
-/// How much is read of what a server has sent before it closed, in bytes.
-const LAST_WORDS_BYTES: usize = 64 * 1024;
+/// How many bytes are read at most of a server's last replies before it closed.
+const LAST_REPLIES_BYTES: usize = 64 * 1024;
 
-/// Who the gateway is to Redis.
+/// The user that the gateway logs in as.
 #[derive(Clone, Default)]
 pub struct Login {
     /// The ACL user; `None` is Redis' `default`.
@@ -27,7 +27,7 @@ pub struct Login {
 }
 
 impl Login {
-    /// What a parsed `REDIS_URL` says.
+    /// The login of a parsed `REDIS_URL`.
     pub fn from_url(settings: &RedisConnectionInfo) -> Self {
         Self {
             user: settings.username().map(str::to_owned),
@@ -53,25 +53,26 @@ impl fmt::Debug for Login {
     }
 }
 
-/// A connection that is logged in. After an error other than [`RedisError::Refused`] it is of no use any more.
+/// A connection that is logged in. After an error other than [`RedisError::Refused`] it can't be used any more.
 #[derive(Debug)]
 pub struct Session {
     stream: Stream,
+    /// Bytes from the server.
     buffer: Vec<u8>,
-    /// Where the bytes begin that no reply has taken yet.
-    taken: usize,
-    /// The last error reply: what Redis says before it closes a connection is why.
-    said: Option<Words>,
+    /// How many bytes at the front of `buffer` have been read as replies.
+    consumed: usize,
+    /// The last error reply. If Redis closes the connection behind it, it says why.
+    last_error: Option<Words>,
 }
 
 impl Session {
-    /// Connects, then AUTH, SELECT and CLIENT SETNAME.
+    /// Connects, and sends AUTH, SELECT and CLIENT SETNAME.
     ///
     /// # Errors
     /// See [`RedisError`].
     pub async fn open(dialer: &mut Dialer, login: &Login, client_name: &str) -> Result<Self, RedisError> {
         let stream = dialer.dial().await?;
-        let mut session = Self { stream, buffer: Vec::new(), taken: 0, said: None };
+        let mut session = Self { stream, buffer: Vec::new(), consumed: 0, last_error: None };
         match (&login.user, &login.password) {
             (Some(user), Some(password)) => {
                 session.call("AUTH", &[b"AUTH", user.as_bytes(), password.as_bytes()]).await?;
@@ -80,7 +81,7 @@ impl Session {
             (_, None) => {}
         }
         if login.db != 0 {
-            // Pub/Sub knows no databases, but a URL that names one which doesn't exist should fail.
+            // Pub/Sub doesn't depend on the database, but a URL with one that doesn't exist should fail.
             let selected = session.call("SELECT", &[b"SELECT", login.db.to_string().as_bytes()]).await;
             let permission =
                 || format!("ACL SETUSER {} +select, or REDIS_URL without a database", login.user_name());
@@ -88,16 +89,16 @@ impl Session {
         }
         let named = session.call("CLIENT SETNAME", &[b"CLIENT", b"SETNAME", client_name.as_bytes()]).await;
         match named {
-            // The name only serves those who read CLIENT LIST; an ACL may forbid it.
+            // The name is only for people who read CLIENT LIST, and an ACL may forbid setting it.
             Ok(()) | Err(RedisError::Refused { .. }) => Ok(session),
             Err(error) => Err(error),
         }
     }
 
-    /// Sends a command and waits for the first reply, of which only matters that it is no error.
+    /// Sends a command and waits for its first reply. Drops the reply unless it is an error.
     ///
     /// # Errors
-    /// [`RedisError::Refused`] with the server's words, or the connection is of no use any more.
+    /// [`RedisError::Refused`] with the error reply; otherwise the connection can't be used any more.
     pub async fn call(&mut self, command: &'static str, args: &[&[u8]]) -> Result<(), RedisError> {
         let mut request = Vec::new();
         write_command(&mut request, args);
@@ -115,7 +116,7 @@ impl Session {
     /// Sends one or more commands.
     ///
     /// # Errors
-    /// The connection is of no use any more.
+    /// The connection can't be used any more.
     pub async fn send(&mut self, step: &'static str, request: &[u8]) -> Result<(), RedisError> {
         let io = self.stream.io();
         let written = async {
@@ -128,10 +129,10 @@ impl Session {
         }
     }
 
-    /// Waits for the next reply, and returns what `take` makes of it.
+    /// Waits for the next reply, and returns the result of `take` for it.
     ///
     /// # Errors
-    /// The connection is of no use any more.
+    /// The connection can't be used any more.
     pub async fn reply<T>(
         &mut self,
         step: &'static str,
@@ -139,13 +140,13 @@ impl Session {
         take: impl FnOnce(Reply<'_>) -> T,
     ) -> Result<T, RedisError> {
         loop {
-            match parse_reply(&self.buffer[self.taken..], limits)? {
+            match parse_reply(&self.buffer[self.consumed..], limits)? {
                 Progress::Done { value, used_bytes } => {
                     if let Reply::Error(text) = value {
-                        self.said = Some(Words::new(text));
+                        self.last_error = Some(Words::new(text));
                     }
                     let taken = take(value);
-                    self.taken += used_bytes;
+                    self.consumed += used_bytes;
                     return Ok(taken);
                 }
                 Progress::Incomplete { needed_bytes } => self.fill(step, needed_bytes).await?,
@@ -155,14 +156,14 @@ impl Session {
 
     /// The connection, and the bytes that have come behind the last reply.
     pub fn into_parts(mut self) -> (Stream, Vec<u8>) {
-        self.buffer.drain(..self.taken);
+        self.buffer.drain(..self.consumed);
         (self.stream, self.buffer)
     }
 
-    /// Reads until `needed_bytes` are there that no reply has taken.
+    /// Reads until the buffer holds `needed_bytes` behind the last reply.
     async fn fill(&mut self, step: &'static str, needed_bytes: usize) -> Result<(), RedisError> {
-        self.buffer.drain(..self.taken);
-        self.taken = 0;
+        self.buffer.drain(..self.consumed);
+        self.consumed = 0;
         while self.buffer.len() < needed_bytes {
             self.buffer.reserve(READ_BYTES);
             match within(step, self.stream.io().read_buf(&mut self.buffer)).await {
@@ -175,25 +176,25 @@ impl Session {
         Ok(())
     }
 
-    /// Why the connection ended, in Redis' own words if it has said any. It says them before it closes, so they may
-    /// have come while we wrote, and then it is the write that has failed.
+    /// Why the connection ended, with Redis' last error reply if there was one. Redis sends it before it closes. If that
+    /// happens while the gateway writes, the write fails, and the reply has yet to be read.
     async fn closed(&mut self, step: &'static str, source: Option<io::Error>) -> RedisError {
         let io = self.stream.io();
         let buffer = &mut self.buffer;
-        let last_words = async {
-            while buffer.len() < LAST_WORDS_BYTES && io.read_buf(buffer).await? > 0 {}
+        let last_replies = async {
+            while buffer.len() < LAST_REPLIES_BYTES && io.read_buf(buffer).await? > 0 {}
             Ok(())
         };
-        // It ends with an error as often as not; what came before counts.
-        let _ = within(step, last_words).await;
+        // This read may well end with an error; the bytes before that count.
+        let _ = within(step, last_replies).await;
         while let Ok(Progress::Done { value, used_bytes }) =
-            parse_reply(&self.buffer[self.taken..], &ReplyLimits::DEFAULT)
+            parse_reply(&self.buffer[self.consumed..], &ReplyLimits::DEFAULT)
         {
             if let Reply::Error(text) = value {
-                self.said = Some(Words::new(text));
+                self.last_error = Some(Words::new(text));
             }
-            self.taken += used_bytes;
+            self.consumed += used_bytes;
         }
-        RedisError::Closed { step, source, said: self.said.take() }
+        RedisError::Closed { step, source, last_error: self.last_error.take() }
     }
 }

@@ -25,7 +25,7 @@ fn inline(line: &[u8]) -> Option<Vec<Vec<u8>>> {
 
 proptest! {
     #[test]
-    fn what_is_written_is_read_back_from_any_chunks(
+    fn a_written_command_is_read_back_from_any_chunks(
         args in proptest::collection::vec(proptest::collection::vec(any::<u8>(), 0..20), 0..8),
         behind in proptest::collection::vec(any::<u8>(), 0..4),
     ) {
@@ -126,7 +126,7 @@ fn errors_are_those_of_redis() {
 }
 
 #[test]
-fn who_has_not_given_the_password_may_send_little() {
+fn a_client_may_send_little_before_it_has_given_the_password() {
     let parse = |bytes| parse_command(bytes, &CommandLimits::UNAUTHENTICATED);
     assert_eq!(parse(b"*11\r\n"), Err(CommandError::UnauthenticatedArrayLength));
     assert_eq!(parse(b"*1\r\n$16385\r\n"), Err(CommandError::UnauthenticatedBulkLength));

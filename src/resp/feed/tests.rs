@@ -23,7 +23,7 @@ fn message(protocol: Protocol, pattern: Option<&[u8]>, channel: &[u8], payload: 
     out
 }
 
-/// What a feed says, as text, when it arrives in chunks of these sizes (over and over).
+/// Everything that the parser reports, as text, if the bytes arrive in chunks of these sizes (repeated).
 fn said(bytes: &[u8], chunks: &[usize]) -> Result<Vec<String>, RespError> {
     let mut parser = FeedParser::new(LIMITS);
     let (mut held, mut said) = (Vec::new(), Vec::new());
@@ -114,7 +114,7 @@ fn a_message_is_handed_out_as_it_lies_in_the_input() {
 }
 
 #[test]
-fn a_payload_or_channel_beyond_the_limit_costs_only_itself() {
+fn a_message_with_too_long_a_payload_or_channel_is_lost_alone() {
     let mut bytes = message(Protocol::Resp2, Some(b"*"), b"big", &b"0123456789".repeat(11)[..101]);
     bytes.extend(message(Protocol::Resp3, None, &[b'c'; 33], b"small"));
     bytes.extend(message(Protocol::Resp3, None, &[b'c'; 33], &[b'x'; 5_000]));
@@ -132,7 +132,7 @@ fn a_payload_or_channel_beyond_the_limit_costs_only_itself() {
 }
 
 #[test]
-fn it_is_reported_before_it_has_arrived() {
+fn a_message_that_is_too_large_is_reported_before_all_of_it_has_arrived() {
     let mut parser = FeedParser::new(LIMITS);
     let header = b"*3\r\n$7\r\nmessage\r\n$3\r\nbig\r\n$536870912\r\n";
     let needed_bytes = header.len() + LIMITS.excerpt_bytes;
@@ -146,7 +146,7 @@ fn it_is_reported_before_it_has_arrived() {
 }
 
 #[test]
-fn what_else_a_server_says_is_told_apart() {
+fn other_replies_and_pushes_are_recognised() {
     for (bytes, expected) in [
         (&b"+PONG\r\n"[..], Feed::Pong),
         (b"*2\r\n$4\r\npong\r\n$0\r\n\r\n", Feed::Pong),

@@ -6,7 +6,7 @@ use crate::resp::{
     write_push_header, write_simple, write_verbatim,
 };
 
-/// A reply that owns what it says, to be written and read back.
+/// A reply that owns its content, to be written and read back.
 #[derive(Debug, Clone, PartialEq)]
 enum Value {
     Simple(Vec<u8>),
@@ -104,7 +104,7 @@ fn whole(input: &[u8]) -> Reply<'_> {
 
 proptest! {
     #[test]
-    fn what_is_written_is_read_back_from_any_chunks(value in value(), behind in proptest::collection::vec(any::<u8>(), 0..4)) {
+    fn a_written_reply_is_read_back_from_any_chunks(value in value(), behind in proptest::collection::vec(any::<u8>(), 0..4)) {
         let mut bytes = Vec::new();
         value.write(&mut bytes);
         let len = bytes.len();

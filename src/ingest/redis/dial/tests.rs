@@ -68,11 +68,11 @@ async fn an_address_that_accepts_and_then_fails_is_not_the_first_again() {
         (TcpListener::bind("127.0.0.1:0").await.unwrap(), TcpListener::bind("127.0.0.1:0").await.unwrap());
     let mut dialer = dialer(vec![first.local_addr().unwrap(), second.local_addr().unwrap()]);
     let mut peers = Vec::new();
-    for reached in [false, false, false, true, false] {
+    for answered in [false, false, false, true, false] {
         let Stream::Tcp(stream) = dialer.dial().await.unwrap() else { panic!("not TCP") };
         peers.push(stream.peer_addr().unwrap());
-        if reached {
-            dialer.reached();
+        if answered {
+            dialer.note_success();
         }
     }
     let [first, second] = [first, second].map(|listener| listener.local_addr().unwrap());
