@@ -15,7 +15,7 @@ COPY tools/Cargo.toml tools/
 COPY ws-load/Cargo.toml ws-load/
 RUN mkdir -p src tools/src/bin ws-load/src \
     && touch src/lib.rs tools/src/lib.rs ws-load/src/lib.rs \
-    && echo 'fn main() {}' | tee src/main.rs tools/src/bin/test-publisher.rs tools/src/bin/client-example.rs
+    && echo 'fn main() {}' | tee src/main.rs tools/src/bin/test-publisher.rs tools/src/bin/ws-client.rs
 
 # --- The gateway ---
 # What was built of our own empty sources is cleaned away: COPY keeps files' times, and cargo would take them for built.

@@ -16,7 +16,7 @@ fn read(path: &Path) -> String {
 fn pages() -> Vec<PathBuf> {
     let docs = std::fs::read_dir(root().join("docs")).expect("docs/");
     let docs = docs.map(|entry| entry.expect("an entry").path());
-    let top = ["README.md", "CONTRIBUTING.md", "SECURITY.md", "CHANGELOG.md", "tools/README.md"];
+    let top = ["README.md", "CONTRIBUTING.md", "SECURITY.md", "CHANGELOG.md"];
     let pages = docs.chain(top.map(|page| root().join(page)));
     pages.filter(|page| page.extension().is_some_and(|extension| extension == "md")).collect()
 }

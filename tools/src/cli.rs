@@ -4,28 +4,20 @@ use std::time::Duration;
 
 use serde_json::Number;
 use tokio_tungstenite::tungstenite::http::Uri;
+use ws_gateway::config::units;
 use ws_gateway::market::event::SEQ_END;
-use ws_gateway::market::{EventType, EventTypes, Name, SYMBOL_RULE, Symbol, SymbolCase};
+use ws_gateway::market::{Name, SYMBOL_RULE, Symbol, SymbolCase};
 
-/// A time: milliseconds as a plain number, or with a unit as in `250ms`, `30s`, `1.5m`, `2h`.
+/// No tool waits longer than a year.
+const DURATION_MAX: Duration = Duration::from_secs(366 * 86_400);
+
+/// A time, as the gateway's settings have it: `1500` (milliseconds), `250ms`, `30s`, `1.5m`, `2h`.
 ///
 /// # Errors
 /// What is allowed, if the text is something else or longer than a year.
 pub fn duration(text: &str) -> Result<Duration, String> {
-    let rule = || "a time is milliseconds (1500) or has a unit (250ms, 30s, 5m, 2h)".to_owned();
-    let text = text.trim();
-    let split = text.find(|c: char| c.is_ascii_alphabetic()).unwrap_or(text.len());
-    let (number, unit) = text.split_at(split);
-    let unit_seconds = match unit {
-        "" | "ms" => 1e-3,
-        "s" => 1.0,
-        "m" => 60.0,
-        "h" => 3600.0,
-        _ => return Err(rule()),
-    };
-    let plain = !number.is_empty() && number.bytes().all(|b| b.is_ascii_digit() || b == b'.');
-    let seconds = number.parse::<f64>().ok().filter(|_| plain).map(|n| n * unit_seconds);
-    seconds.filter(|&s| s <= 366.0 * 86_400.0).map(Duration::from_secs_f64).ok_or_else(rule)
+    let time = units::time(text).filter(|time| *time <= DURATION_MAX);
+    time.ok_or_else(|| "a time is milliseconds (1500) or has a unit (250ms, 30s, 5m, 2h)".to_owned())
 }
 
 /// A time above zero: something happens again and again after it.
@@ -41,34 +33,37 @@ pub fn period(text: &str) -> Result<Duration, String> {
     }
 }
 
-/// One symbol, upper-cased.
+/// One symbol, as it is written: the gateway folds it where it folds symbols.
 ///
 /// # Errors
 /// The rule for symbols.
 pub fn symbol(text: &str) -> Result<Symbol, String> {
-    let symbol = Symbol::parse(text.trim().as_bytes(), SymbolCase::Upper);
+    let symbol = Symbol::parse(text.trim().as_bytes(), SymbolCase::Exact);
     symbol.ok_or_else(|| format!("a symbol is {SYMBOL_RULE}"))
 }
 
-/// A symbol to subscribe to, upper-cased; `*` and `BTC-*` (all, all that begin so) are patterns.
+/// A symbol to subscribe to, as it is written; `*` and `BTC-*` (all, all that begin so) are patterns.
 ///
 /// # Errors
 /// The rule for symbols.
 pub fn symbol_or_pattern(text: &str) -> Result<String, String> {
     let text = text.trim();
-    let name = Name::parse(text.as_bytes(), SymbolCase::Upper).map(|name| name.to_string());
+    let name = Name::parse(text.as_bytes(), SymbolCase::Exact).map(|name| name.to_string());
     name.ok_or_else(|| format!("a symbol is {SYMBOL_RULE}; a pattern is what symbols begin with, and a *"))
 }
 
-/// A type of events.
+/// The name of a type of events. Which types there are is the gateway's affair (`CHANNEL_TYPES`).
 ///
 /// # Errors
-/// The types there are.
-pub fn event_type(text: &str) -> Result<EventType, String> {
-    EventType::parse(text.trim().as_bytes()).ok_or_else(|| {
-        let all: EventTypes = EventType::ALL.into_iter().collect();
-        format!("a type is one of {all}")
-    })
+/// The rule for names of types.
+pub fn type_name(text: &str) -> Result<String, String> {
+    let name = text.trim();
+    let is_plain = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_';
+    let begins_well = name.bytes().next().is_some_and(|byte| byte.is_ascii_lowercase());
+    if begins_well && name.len() <= 32 && name.bytes().all(is_plain) {
+        return Ok(name.to_owned());
+    }
+    Err("a type is 1-32 of a-z, 0-9 and _, with a letter first, such as trade or quote".to_owned())
 }
 
 /// Updates a second of each symbol, as it will stand in the request.
@@ -137,30 +132,15 @@ pub fn ws_url(text: &str) -> Result<String, String> {
     }
 }
 
-/// The address without what may be secret (user and password, the query with its token), to show it.
-pub fn without_secrets(url: &str) -> String {
-    let url = url.split(['?', '#']).next().unwrap_or_default();
-    let Some((scheme, rest)) = url.split_once("://") else { return url.to_owned() };
-    let (authority, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
-    let host = authority.rsplit_once('@').map_or(authority, |(_, host)| host);
-    format!("{scheme}://{host}{path}")
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn times_are_milliseconds_or_have_a_unit() {
+    fn times_are_those_of_the_gateway_up_to_a_year() {
         let ms = |text| duration(text).map(|time| time.as_millis());
-        assert_eq!(ms("1500"), Ok(1500));
-        assert_eq!(ms("250ms"), Ok(250));
-        assert_eq!(ms("30s"), Ok(30_000));
-        assert_eq!(ms("1.5m"), Ok(90_000));
-        assert_eq!(ms("2h"), Ok(7_200_000));
-        for bad in ["", "s", "-1s", "1d", "1 s", "inf", "1e9h", "99999h", "1..2s"] {
-            assert!(ms(bad).is_err(), "{bad:?}");
-        }
+        assert_eq!((ms("1500"), ms("1.5m"), ms("8784h")), (Ok(1500), Ok(90_000), Ok(366 * 86_400_000)));
+        assert!(duration("8785h").is_err() && duration("soon").is_err());
     }
 
     #[test]
@@ -170,9 +150,9 @@ mod tests {
     }
 
     #[test]
-    fn symbols_are_upper_cased_and_patterns_keep_their_star() {
-        assert_eq!(symbol_or_pattern(" aapl ").as_deref(), Ok("AAPL"));
-        assert_eq!(symbol_or_pattern("btc-*").as_deref(), Ok("BTC-*"));
+    fn symbols_stay_as_they_are_written() {
+        assert_eq!(symbol_or_pattern(" AMpB ").as_deref(), Ok("AMpB"));
+        assert_eq!(symbol_or_pattern("btc-*").as_deref(), Ok("btc-*"));
         assert_eq!(symbol_or_pattern("*").as_deref(), Ok("*"));
         for bad in ["", "A*B", "**", "Ä", "A\"B"] {
             assert!(symbol_or_pattern(bad).is_err(), "{bad:?}");
@@ -181,7 +161,7 @@ mod tests {
 
     #[test]
     fn a_swap_is_exactly_two_symbols() {
-        assert_eq!(swap("msft:TSLA"), Ok(("MSFT".to_owned(), "TSLA".to_owned())));
+        assert_eq!(swap("msft:TSLA"), Ok(("msft".to_owned(), "TSLA".to_owned())));
         for bad in ["MSFT", "MSFT:", ":TSLA", "A:B:C"] {
             assert!(swap(bad).is_err(), "{bad:?}");
         }
@@ -198,8 +178,10 @@ mod tests {
 
     #[test]
     fn terms_of_a_subscription_are_checked_before_they_are_sent() {
-        assert_eq!(event_type(" quote "), Ok(EventType::Quote));
-        assert_eq!(event_type("Quote"), Err("a type is one of trade,quote,candle,news,halt".to_owned()));
+        assert_eq!(type_name(" order_book2 ").as_deref(), Ok("order_book2"));
+        for bad in ["", "Quote", "2nd", "_x", "a-b", &"x".repeat(33)] {
+            assert!(type_name(bad).is_err(), "{bad:?}");
+        }
         assert_eq!(max_rate("4").map(|rate| rate.to_string()).as_deref(), Ok("4"));
         assert_eq!(max_rate("0.5").map(|rate| rate.to_string()).as_deref(), Ok("0.5"));
         for bad in ["0", "0.09", "1001", "-1", "nan", "1/2", ""] {
@@ -207,7 +189,7 @@ mod tests {
         }
         let seen = last_seen("aapl=1041, X=Y=7").unwrap().0;
         let seen: Vec<_> = seen.iter().map(|(symbol, seq)| (symbol.as_str(), *seq)).collect();
-        assert_eq!(seen, [("AAPL", 1041), ("X=Y", 7)], "a symbol may have an equals sign itself");
+        assert_eq!(seen, [("aapl", 1041), ("X=Y", 7)], "a symbol may have an equals sign itself");
         assert_eq!(last_seen(""), Ok(LastSeen::default()));
         for bad in ["AAPL", "AAPL=", "=1", "A=-1", "A=9007199254740992", "A*=1"] {
             assert!(last_seen(bad).is_err(), "{bad:?}");
@@ -221,13 +203,5 @@ mod tests {
         for bad in ["http://127.0.0.1/", "127.0.0.1:8080", "ws://", "/ws", "ws://a b/"] {
             assert!(ws_url(bad).is_err(), "{bad:?}");
         }
-    }
-
-    #[test]
-    fn secrets_are_not_shown() {
-        assert_eq!(without_secrets("redis://me:se@cret@db:6379/0"), "redis://db:6379/0");
-        assert_eq!(without_secrets("ws://h:1/ws?token=abc"), "ws://h:1/ws");
-        assert_eq!(without_secrets("unix:///run/redis.sock"), "unix:///run/redis.sock");
-        assert_eq!(without_secrets("nonsense"), "nonsense");
     }
 }

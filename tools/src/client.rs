@@ -1,4 +1,4 @@
-//! The example client: subscribes, prints what the gateway says, and comes back when the connection ends.
+//! The client for the command line: subscribes, prints what the gateway says, and comes back when the connection ends.
 //!
 //! [`frame`] understands the protocol, [`view`] makes lines of it, [`wanted`] knows what to subscribe to, [`reconnect`]
 //! decides whether and when to come back; all of these are pure. [`session`] is the loop that does it.
@@ -14,7 +14,6 @@ use std::time::Duration;
 use clap::Parser;
 use clap::builder::FalseyValueParser;
 use serde_json::{Number, Value};
-use ws_gateway::market::EventType;
 
 use crate::cli::{self, LastSeen};
 use wanted::{Seen, Terms, Wanted};
@@ -28,14 +27,14 @@ const SWAP_AFTER: Duration = Duration::from_secs(10);
 
 const EXAMPLES: &str = "\
 Examples:
-  client-example                                  three symbols; after 10 s TSLA instead of MSFT
-  client-example --symbols BTC-USD,ETH-USD        others, without a swap
-  client-example --swap GOOGL:AMZN --swap-after 3s
-  client-example --json | jq .data.price          every frame as it came, one a line
-  client-example --count 100 --duration 30s       fails unless 100 events come within 30 s
-  client-example --symbols 'BTC-*' --types trade,quote --snapshot
-  client-example --symbols '*' --max-rate 2 --conflate aggregate --stats
-  client-example --symbols AAPL --resume AAPL=1041  what came after trade 1041, then live ones
+  ws-client                                       three symbols; after 10 s TSLA instead of MSFT
+  ws-client --symbols BTC-USD,ETH-USD        others, without a swap
+  ws-client --swap GOOGL:AMZN --swap-after 3s
+  ws-client --json | jq .data.price          every frame as it came, one a line
+  ws-client --count 100 --duration 30s       fails unless 100 events come within 30 s
+  ws-client --symbols 'BTC-*' --types trade,quote --snapshot
+  ws-client --symbols '*' --max-rate 2 --conflate aggregate --stats
+  ws-client --symbols AAPL --resume AAPL=1041  what came after trade 1041, then live ones
 
 Events and the gateway's messages go to standard output, what the client itself has to say to
 standard error. Exit code: 0 when done or stopped, 1 when the gateway refuses us for good or
@@ -43,7 +42,7 @@ standard error. Exit code: 0 when done or stopped, 1 when the gateway refuses us
 
 /// Subscribes to events and prints them.
 #[derive(Debug, Clone, Parser)]
-#[command(name = "client-example", version, after_help = EXAMPLES)]
+#[command(name = "ws-client", version, after_help = EXAMPLES)]
 pub struct Options {
     /// Address of the gateway: ws:// or wss://
     #[arg(
@@ -66,7 +65,7 @@ pub struct Options {
     )]
     pub symbols: Vec<String>,
 
-    /// Print every frame as it came, byte for byte, one a line
+    /// Print every frame as it came, byte for byte, one a line (a blank for each line break in it)
     #[arg(long, env = "CLIENT_JSON", value_parser = FalseyValueParser::new())]
     pub json: bool,
 
@@ -102,9 +101,9 @@ pub struct Options {
         env = "CLIENT_TYPES",
         value_name = "LIST",
         value_delimiter = ',',
-        value_parser = cli::event_type
+        value_parser = cli::type_name
     )]
-    pub types: Vec<EventType>,
+    pub types: Vec<String>,
 
     /// Ask for the last known event of each symbol first
     #[arg(long, env = "CLIENT_SNAPSHOT", value_parser = FalseyValueParser::new())]
@@ -188,7 +187,8 @@ impl Options {
         }
         let after = swap.is_some().then(|| self.swap_after.unwrap_or(SWAP_AFTER));
         let resume = self.resume.as_ref().map(|seen| self.seen(seen, &symbols)).transpose()?;
-        Ok((Wanted { symbols, swap, types: self.types.clone(), terms: self.terms(), resume }, after))
+        let types = self.types.clone();
+        Ok((Wanted { symbols, swap, types, terms: self.terms(), resume, ..Wanted::default() }, after))
     }
 
     fn terms(&self) -> Terms {
@@ -204,9 +204,9 @@ impl Options {
     fn seen(&self, LastSeen(seen): &LastSeen, symbols: &[String]) -> anyhow::Result<Seen> {
         let mut known = Seen::new();
         for (symbol, seq) in seen {
-            let event_type = match self.types[..] {
-                [] => EventType::Trade,
-                [event_type] => event_type,
+            let type_name = match &self.types[..] {
+                [] => "trade",
+                [type_name] => type_name,
                 _ => anyhow::bail!("--resume {symbol}={seq} would mean each of --types; name one type"),
             };
             if !symbols.iter().any(|name| name == symbol.as_str()) {
@@ -215,7 +215,7 @@ impl Options {
                     symbols.join(",")
                 );
             }
-            known.insert((event_type, symbol.to_string()), *seq);
+            known.insert((type_name.to_owned(), symbol.to_string()), *seq);
         }
         Ok(known)
     }
@@ -228,7 +228,7 @@ mod tests {
     use super::*;
 
     fn swap_of(arguments: &[&str]) -> anyhow::Result<(String, Option<Duration>)> {
-        let options = Options::try_parse_from([&["client-example"], arguments].concat())?;
+        let options = Options::try_parse_from([&["ws-client"], arguments].concat())?;
         let (mut wanted, after) = options.wanted()?;
         Ok((wanted.swap().join(" "), after))
     }
@@ -260,11 +260,11 @@ mod tests {
     #[test]
     fn terms_are_those_of_the_flags() {
         let subscribe = |arguments: &[&str]| -> anyhow::Result<String> {
-            let options = Options::try_parse_from([&["client-example"], arguments].concat())?;
+            let options = Options::try_parse_from([&["ws-client"], arguments].concat())?;
             Ok(options.wanted()?.0.subscribe().join("\n"))
         };
         let all = subscribe(&[
-            "--symbols=aapl,BTC-*",
+            "--symbols=AMpB,BTC-*",
             "--types=trade,quote",
             "--snapshot",
             "--heartbeat",
@@ -276,9 +276,9 @@ mod tests {
         ]);
         assert_eq!(
             all.unwrap(),
-            r#"{"action":"subscribe","symbols":["AAPL","BTC-*"],"types":["trade","quote"],"snapshot":true,"heartbeat":true,"conflate":true,"maxRate":0.5,"onSlow":"conflate"}"#
+            r#"{"action":"subscribe","symbols":["AMpB","BTC-*"],"types":["trade","quote"],"snapshot":true,"heartbeat":true,"conflate":true,"maxRate":0.5,"onSlow":"conflate"}"#
         );
-        let one = subscribe(&["--symbols", "X", "--conflate", "aggregate", "--types=quote", "--resume=x=7"]);
+        let one = subscribe(&["--symbols", "X", "--conflate", "aggregate", "--types=quote", "--resume=X=7"]);
         assert_eq!(
             one.unwrap(),
             r#"{"action":"subscribe","symbols":["X"],"types":["quote"],"resume":{"X":7},"conflate":"aggregate"}"#
@@ -287,7 +287,7 @@ mod tests {
             (&["--conflate=sum"][..], "aggregate"),
             (&["--max-rate=0"], "0.1 to 1000"),
             (&["--on-slow=wait"], "disconnect"),
-            (&["--types=tick"], "candle"),
+            (&["--types=Tick"], "such as trade"),
             (&["--resume=TSLA=1"], "--symbols"),
             (&["--resume=AAPL=1", "--types=trade,quote"], "one type"),
         ] {

@@ -1,4 +1,4 @@
-//! What the tools are made of: the test publisher and the example client.
+//! What the tools are made of: the test publisher and the client for the command line.
 //!
 //! | module | what lives there |
 //! |---|---|
@@ -6,13 +6,11 @@
 //! | [`client`] | WebSocket → terminal: subscribe, print, come back |
 //! | [`trade`] | a trade's JSON as both tools show it, and the aligned columns |
 //! | [`event`] | the same for events of other types |
-//! | [`backoff`] | how long to wait before trying again |
-//! | [`cli`] | values of flags: times, symbols, addresses |
-//! | [`term`] | standard output, colours, signals |
+//! | [`cli`] | values of flags and environment variables |
+//! | [`term`] | the terminal: output, colours, foreign text, signals |
 //!
-//! The made-up market itself is [`ws_gateway::demo`]: the gateway's `--demo` shows the same one.
+//! What the gateway knows is taken from it: what a symbol is, the made-up market, units, back-off, escaping.
 
-pub mod backoff;
 pub mod cli;
 pub mod client;
 pub mod event;
@@ -20,4 +18,11 @@ pub mod publisher;
 pub mod term;
 pub mod trade;
 
-pub use ws_gateway::demo::walk;
+use std::time::Duration;
+
+/// The longest pause after a first failure to reach Redis or a gateway. Pauses are drawn from zero up, so that a crowd that lost the
+/// same server spreads; their longest doubles with each failure.
+pub const PAUSE_MIN: Duration = Duration::from_millis(250);
+
+/// The longest pause there is.
+pub const PAUSE_MAX: Duration = Duration::from_secs(30);

@@ -22,7 +22,7 @@ use ws_gateway::market::event::SEQ_END;
 use ws_gateway::market::{EventType, EventTypes, Symbol};
 
 use crate::cli;
-use crate::term::Stop;
+use crate::term::{Stop, tell};
 use link::Link;
 use report::Report;
 use source::{Batch, Source};
@@ -95,9 +95,9 @@ pub struct Options {
         value_name = "LIST",
         value_delimiter = ',',
         default_value = "trade",
-        value_parser = cli::event_type
+        value_parser = cli::type_name
     )]
-    pub types: Vec<EventType>,
+    pub types: Vec<String>,
 
     /// Number the made-up events of each type and symbol in a field "seq", from 1
     #[arg(long, env = "PUBLISH_SEQ", value_parser = FalseyValueParser::new(), conflicts_with_all = ["file", "stdin"])]
@@ -123,23 +123,23 @@ impl Options {
     /// Where the events come from, and what that is called.
     fn source(&self) -> anyhow::Result<(Source, String)> {
         if (self.file.is_some() || self.stdin) && self.types.len() > 1 {
-            let types: EventTypes = self.types.iter().copied().collect();
+            let types = self.types.join(",");
             bail!("--types {types}: recorded events are all of one type; name that one");
         }
-        let event_type = self.types.first().copied().unwrap_or(EventType::Trade);
+        let type_name = self.types.first().map_or("trade", String::as_str);
         if let Some(path) = &self.file {
             let file = std::fs::File::open(path).with_context(|| {
                 format!("cannot open --file {}; name a file of JSON lines", path.display())
             })?;
             return Ok((
-                Source::lines(file, event_type, self.rate),
-                format!("recorded {event_type} events from {}", path.display()),
+                Source::lines(file, type_name, self.rate),
+                format!("recorded {type_name} events from {}", path.display()),
             ));
         }
         if self.stdin {
             return Ok((
-                Source::lines(std::io::stdin(), event_type, self.rate),
-                format!("recorded {event_type} events from standard input"),
+                Source::lines(std::io::stdin(), type_name, self.rate),
+                format!("recorded {type_name} events from standard input"),
             ));
         }
         let seed = self.seed.unwrap_or_else(|| fastrand::u64(..=u64::from(u32::MAX)));
@@ -150,7 +150,8 @@ impl Options {
             None => Market::random(symbols, seed),
         };
         let seq_first = self.seq_start.or_else(|| self.seq.then_some(1));
-        let events = Events::new(self.types.iter().copied().collect(), seq_first, seed);
+        let types: EventTypes = self.types.iter().map(|name| made_up(name)).collect::<anyhow::Result<_>>()?;
+        let events = Events::new(types, seq_first, seed);
         Ok((Source::market(market, events), format!("a market of {names} (seed {seed})")))
     }
 
@@ -159,6 +160,16 @@ impl Options {
         let recorded = self.file.is_some() || self.stdin;
         self.rate.or_else(|| (!recorded).then_some(self.symbols.len() as f64 / 2.0))
     }
+}
+
+/// The type of events that the market is made up of.
+fn made_up(name: &str) -> anyhow::Result<EventType> {
+    EventType::parse(name.as_bytes()).with_context(|| {
+        let all: EventTypes = EventType::ALL.into_iter().collect();
+        format!(
+            "--types {name}: made-up events are of the types {all}; {name} events are published from a --file"
+        )
+    })
 }
 
 /// Publishes until the events end, `--count` is reached, or `stop` says so. Fails (exit code 1) if lines of a file had
@@ -170,9 +181,9 @@ pub async fn run(options: &Options, mut stop: Stop) -> anyhow::Result<ExitCode> 
     let mut link = Link::open(&options.redis_url)?;
     let (mut source, what) = options.source()?;
     let mut report = Report::new(options.expected_rate());
-    let channels = options.types.iter().map(|event_type| format!("{}{event_type}:*", options.channel_prefix));
+    let channels = options.types.iter().map(|name| format!("{}{name}:*", options.channel_prefix));
     let channels = channels.collect::<Vec<_>>().join(", ");
-    eprintln!("publishing {what} to {}, channels {channels}", link.address());
+    tell(format_args!("publishing {what} to {}, channels {channels}", link.address()));
 
     let mut batch =
         Batch::new(&options.channel_prefix, options.last_value_key.clone().filter(|key| !key.is_empty()));
@@ -231,7 +242,7 @@ mod tests {
     #[test]
     fn bad_values_are_named() {
         for (flag, value) in
-            [("--rate", "0"), ("--symbols", "A\u{e4}B"), ("--count", "-1"), ("--types", "tick")]
+            [("--rate", "0"), ("--symbols", "A\u{e4}B"), ("--count", "-1"), ("--types", "Tick")]
         {
             let error = Options::try_parse_from(["test-publisher", &format!("{flag}={value}")]).unwrap_err();
             let text = error.to_string();
@@ -240,6 +251,9 @@ mod tests {
         for wrong in [&["--file", "x", "--stdin"][..], &["--stdin", "--seq"]] {
             assert!(Options::try_parse_from([&["test-publisher"], wrong].concat()).is_err(), "{wrong:?}");
         }
+        let custom = Options::try_parse_from(["test-publisher", "--types=trade,order_book"]).unwrap();
+        let error = format!("{:#}", custom.source().unwrap_err());
+        assert!(error.contains("--types order_book") && error.contains("trade,quote,candle"), "{error}");
         let two = Options::try_parse_from(["test-publisher", "--stdin", "--types=trade,quote"]).unwrap();
         assert!(two.source().unwrap_err().to_string().contains("trade,quote"));
     }

@@ -1,10 +1,13 @@
 //! The terminal: lines out, colours, foreign text made harmless, and the signals that stop a tool.
 
-use std::fmt::Write as _;
-use std::io::{self, IsTerminal as _, Write as _};
+use std::borrow::Cow;
+use std::fmt::{self, Display, Formatter};
+use std::io::{self, ErrorKind, IsTerminal as _, Write as _};
+use std::process::ExitCode;
 
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
+use ws_gateway::escape::{Escaped, OneLine};
 
 /// Escape sequences, or nothing where colours are off.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -38,38 +41,66 @@ impl Palette {
     }
 }
 
+/// Standard output can't be written.
+#[derive(Debug)]
+pub struct Unprinted(io::Error);
+
+impl Unprinted {
+    /// Whether nobody reads standard output any more, as with `| head`: a reason to end, not to complain.
+    pub fn reader_is_gone(&self) -> bool {
+        self.0.kind() == ErrorKind::BrokenPipe
+    }
+}
+
+impl Display for Unprinted {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        write!(f, "standard output: {}", self.0)
+    }
+}
+
+impl std::error::Error for Unprinted {}
+
 /// Writes one line to standard output at once.
 ///
 /// # Errors
-/// As the write fails; see [`reader_is_gone`] for the usual reason.
-pub fn print(line: &str) -> io::Result<()> {
+/// If it can't be written, for instance because its reader has gone.
+pub fn print(line: &str) -> Result<(), Unprinted> {
     let mut stdout = io::stdout().lock();
-    stdout.write_all(line.as_bytes())?;
-    stdout.write_all(b"\n")?;
-    stdout.flush()
+    let written = stdout.write_all(line.as_bytes()).and_then(|()| stdout.write_all(b"\n"));
+    written.and_then(|()| stdout.flush()).map_err(Unprinted)
 }
 
-/// Whether an error means that nobody reads standard output any more, as with `| head`: a reason to end, not to complain.
-pub fn reader_is_gone(error: &anyhow::Error) -> bool {
-    error.downcast_ref::<io::Error>().is_some_and(|error| error.kind() == io::ErrorKind::BrokenPipe)
+/// Writes one line to standard error. Where nobody reads it, the line is lost and nothing else.
+pub fn tell(line: impl Display) {
+    let _ = writeln!(io::stderr(), "{line}");
 }
 
-/// Foreign text for the terminal: control characters escaped, so that it can't move the cursor or change the title,
-/// and at most `chars_max` characters.
-pub fn clean(text: &str, chars_max: usize) -> String {
-    let mut out = String::new();
-    for (n, c) in text.chars().enumerate() {
-        if n == chars_max {
-            out.push('…');
-            break;
-        }
-        if c.is_control() {
-            let _ = write!(out, "{}", c.escape_default());
-        } else {
-            out.push(c);
+/// How a tool ends: with its exit code, quietly where nobody reads its output any more, or with one line that says what went
+/// wrong.
+pub fn end(name: &str, outcome: anyhow::Result<ExitCode>) -> ExitCode {
+    match outcome {
+        Ok(code) => code,
+        Err(error) if error.downcast_ref().is_some_and(Unprinted::reader_is_gone) => ExitCode::SUCCESS,
+        Err(error) => {
+            let mut line = String::new();
+            // What a server said may be a part of it. Writing into a string can't fail.
+            let _ = fmt::Write::write_fmt(&mut OneLine(&mut line), format_args!("{name}: {error:#}"));
+            tell(line);
+            ExitCode::FAILURE
         }
     }
-    out
+}
+
+/// Foreign text for the terminal: control characters escaped, so that it can't move the cursor or begin a line, and at most
+/// `bytes_max` bytes of it.
+pub fn clean(text: &str, bytes_max: usize) -> String {
+    Escaped::new(text, bytes_max).to_string()
+}
+
+/// JSON text as one line, otherwise byte for byte. Between its values JSON may have line breaks, which mean no more than a
+/// blank there; inside a string it has none.
+pub fn on_one_line(json: &str) -> Cow<'_, str> {
+    if json.contains(['\n', '\r']) { json.replace(['\n', '\r'], " ").into() } else { json.into() }
 }
 
 /// Ctrl-C and SIGTERM, once they have come.
@@ -113,17 +144,21 @@ mod tests {
     use super::*;
 
     #[test]
-    fn foreign_text_cannot_drive_the_terminal() {
-        assert_eq!(clean("a\x1b]0;x\x07b\n", 100), r"a\u{1b}]0;x\u{7}b\n");
-        assert_eq!(clean("grüße", 100), "grüße");
-        assert_eq!(clean("abcdef", 3), "abc…");
-        assert_eq!(clean("abc", 3), "abc");
+    fn only_a_reader_that_has_gone_is_no_failure() {
+        let broken = || io::Error::from(ErrorKind::BrokenPipe);
+        let full = io::Error::from(ErrorKind::StorageFull);
+        let succeeds = |error: anyhow::Error| end("test", Err(error)) == ExitCode::SUCCESS;
+        assert!(succeeds(Unprinted(broken()).into()));
+        assert!(!succeeds(Unprinted(full).into()));
+        assert!(!succeeds(broken().into()), "a pipe to somebody else");
     }
 
     #[test]
-    fn only_a_broken_pipe_means_that_the_reader_is_gone() {
-        assert!(reader_is_gone(&io::Error::from(io::ErrorKind::BrokenPipe).into()));
-        assert!(!reader_is_gone(&io::Error::from(io::ErrorKind::NotFound).into()));
-        assert!(!reader_is_gone(&anyhow::anyhow!("broken pipe")));
+    fn json_on_one_line_means_the_same() {
+        let pretty = "{\r\n  \"a\": [1,\n 2],\n\t\"b\": \"x\\ny\"\n}\n";
+        let line = on_one_line(pretty);
+        let value = |text: &str| serde_json::from_str::<serde_json::Value>(text).unwrap();
+        assert!(!line.contains(['\n', '\r']) && value(&line) == value(pretty), "{line}");
+        assert!(matches!(on_one_line("{\"a\" :\t1.50}"), Cow::Borrowed("{\"a\" :\t1.50}")));
     }
 }

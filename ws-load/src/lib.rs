@@ -50,7 +50,7 @@ use std::process::ExitCode;
 
 use anyhow::Context as _;
 
-use tools::term;
+use tools::term::{print, tell};
 
 pub use options::Options;
 
@@ -68,11 +68,13 @@ pub fn main(options: &Options) -> anyhow::Result<ExitCode> {
     let plan = options.plan(descriptors)?;
     let report = run::run(&plan)?;
     let table = table::render(&report);
-    if options.json {
-        eprint!("{table}");
-        term::print(&serde_json::to_string(&report)?)?;
+    let printed = if options.json {
+        tell(table.trim_end());
+        print(&serde_json::to_string(&report)?)
     } else {
-        term::print(table.trim_end())?;
-    }
+        print(table.trim_end())
+    };
+    // Whoever no longer reads the report still has the exit code.
+    printed.or_else(|error| if error.reader_is_gone() { Ok(()) } else { Err(error) })?;
     Ok(if report.ok { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }

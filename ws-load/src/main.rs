@@ -3,16 +3,9 @@
 use std::process::ExitCode;
 
 use clap::Parser as _;
-use tools::term::reader_is_gone;
+use tools::term::end;
 use ws_load::Options;
 
 fn main() -> ExitCode {
-    match ws_load::main(&Options::parse()) {
-        Ok(code) => code,
-        Err(error) if reader_is_gone(&error) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("ws-load: {error:#}");
-            ExitCode::FAILURE
-        }
-    }
+    end("ws-load", ws_load::main(&Options::parse()))
 }

@@ -14,6 +14,7 @@ use super::report::{Facts, Measured, Opening, Report, Sample};
 use super::server::{Processes, run_queue_ns};
 use super::wire::{Command, Progress, Window};
 use super::workers::Workers;
+use tools::term::tell;
 
 /// Between two lines of progress.
 const PROGRESS_NS: u64 = 1_000_000_000;
@@ -237,7 +238,7 @@ impl Lines {
                 line += &format!(", {figure} {name}");
             }
         }
-        eprintln!("{line}");
+        tell(line);
         self.told_ns = now_ns;
         self.delivered = counts.delivered;
     }

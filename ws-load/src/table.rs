@@ -6,6 +6,7 @@ use super::latency::Quantiles;
 use super::pace::Pace;
 use super::report::Report;
 use super::wire::Reasons;
+use tools::term::clean;
 
 /// A report as text, with a line break at the end.
 pub fn render(report: &Report) -> String {
@@ -73,7 +74,7 @@ impl Table {
 
     fn reasons(&mut self, name: &str, reasons: &Reasons) {
         for (reason, count) in &reasons.0 {
-            self.row(name, &format!("{count} × {reason}"));
+            self.row(name, &format!("{count} × {}", clean(reason, 400)));
         }
     }
 

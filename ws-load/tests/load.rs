@@ -2,7 +2,8 @@
 //! doesn't. The real gateway runs in this process, on ports of its own; what is to be wrong is done by a relay in
 //! between.
 
-#[path = "../../tools/tests/common/mod.rs"]
+#[path = "../../tools/tests/programs/common.rs"]
+#[allow(dead_code, reason = "not all of it is needed here")]
 mod common;
 
 use std::net::SocketAddr;
@@ -12,13 +13,14 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use futures_util::{SinkExt as _, StreamExt as _};
 use serde_json::Value;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_tungstenite::tungstenite::{Message, Utf8Bytes};
 use tokio_tungstenite::{accept_async, connect_async};
 use ws_gateway::config::Config;
 use ws_gateway::gateway::Gateway;
 
-use common::{Redis, Tool};
+use common::{Redis, Tool, assert_documented, soon};
 
 /// A gateway and where to publish to it.
 struct Server {
@@ -230,6 +232,51 @@ async fn without_redis_nothing_is_measured() {
     let (status, stdout, stderr) = Tool::start(env!("CARGO_BIN_EXE_ws-load"), &arguments).end().await;
     assert_eq!((status.code(), stdout.len()), (Some(1), 0));
     assert!(stderr.iter().any(|line| line.contains("Redis at 127.0.0.1")), "{stderr:?}");
+}
+
+#[tokio::test]
+async fn a_redis_that_hangs_up_is_a_failure() {
+    let server = Server::start().await;
+    let redis = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let redis_url = format!("redis://{}", redis.local_addr().unwrap());
+    tokio::spawn(async move {
+        let (mut stream, _) = redis.accept().await.unwrap();
+        stream.write_all(b"+PONG\r\n").await.unwrap();
+        // Half a PUBLISH, and away: what is written next breaks the pipe.
+        stream.read_exact(&mut [0; 64]).await.unwrap();
+    });
+    let url = format!("ws://{}/ws", server.clients);
+    let arguments = ["--url", &url, "--redis", &redis_url, "--connections=1", "--rate=max"];
+    let (status, stdout, stderr) = Tool::start(env!("CARGO_BIN_EXE_ws-load"), &arguments).end().await;
+    assert_eq!((status.code(), stdout.len()), (Some(1), 0), "{stderr:?}");
+    assert!(stderr.iter().any(|line| line.starts_with("ws-load: publishing: Redis")), "{stderr:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_exit_code_is_the_verdict_whoever_reads_the_report() {
+    let server = Server::start().await;
+    let url = format!("ws://{}/ws", server.clients);
+    for (subscribe, code) in [("1", 0), ("6", 1)] {
+        let mut command = tokio::process::Command::new(env!("CARGO_BIN_EXE_ws-load"));
+        command.args([
+            "--url",
+            &url,
+            "--connections=2",
+            "--symbols=10",
+            "--rate=0",
+            "--warmup=0",
+            "--duration=1ms",
+        ]);
+        let unread = || std::io::pipe().unwrap().1;
+        command.args(["--subscribe", subscribe]).stdout(unread()).stderr(unread()).kill_on_drop(true);
+        let status = soon("the end", command.spawn().unwrap().wait()).await.unwrap();
+        assert_eq!(status.code(), Some(code), "--subscribe {subscribe}");
+    }
+}
+
+#[test]
+fn the_documents_tell_every_option_and_every_example_is_taken() {
+    assert_documented(&<ws_load::Options as clap::CommandFactory>::command());
 }
 
 /// Connections of the runs through a relay.

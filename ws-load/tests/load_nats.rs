@@ -1,6 +1,7 @@
 //! The load generator keeps the same books with a real nats-server: it speaks its protocol on both sides.
 
-#[path = "../../tools/tests/common/mod.rs"]
+#[path = "../../tools/tests/programs/common.rs"]
+#[allow(dead_code, reason = "not all of it is needed here")]
 mod common;
 
 use std::io::Write as _;
@@ -38,7 +39,7 @@ impl Nats {
             .stderr(Stdio::piped())
             .kill_on_drop(true)
             .spawn()
-            .expect("nats-server is installed (see README: Tests)");
+            .expect("nats-server is installed: scripts/setup");
         let mut log = BufReader::new(server.stderr.take().unwrap()).lines();
         line_with(&mut log, "Server is ready").await;
         // The log goes on being read, or a full pipe would block the server.

@@ -4,11 +4,9 @@ use std::time::Duration;
 
 use fastrand::Rng;
 
-use crate::backoff::{Backoff, CEILING_MAX};
+use ws_gateway::backoff::Backoff;
 
-/// A connection that held for so long was a good one: the next failure is a first one again. Shorter ones count on, or
-/// a gateway that takes us and throws us out at once would be hammered.
-pub const GOOD_AFTER: Duration = CEILING_MAX;
+use crate::{PAUSE_MAX, PAUSE_MIN};
 
 /// The longest delay that we let a gateway impose.
 pub const DELAY_MAX: Duration = Duration::from_secs(300);
@@ -53,13 +51,14 @@ pub enum Next {
 #[derive(Debug)]
 pub struct Reconnect {
     backoff: Backoff,
+    rng: Rng,
     announced: Option<Duration>,
 }
 
 impl Reconnect {
     /// Nothing has happened yet.
     pub fn new(rng: Rng) -> Self {
-        Self { backoff: Backoff::new(rng), announced: None }
+        Self { backoff: Backoff::new(PAUSE_MIN, PAUSE_MAX), rng, announced: None }
     }
 
     /// The gateway has announced its shutdown and when to come back. It has drawn the delay by lot for each client, so
@@ -68,11 +67,14 @@ impl Reconnect {
         self.announced = Some(delay.min(DELAY_MAX));
     }
 
+    fn pause(&mut self) -> Duration {
+        self.backoff.next_pause_between(0.0, &mut self.rng)
+    }
+
     /// A connection has ended, `held` after it was established (zero if it never was).
     pub fn after(&mut self, ended: &Ended, held: Duration) -> Next {
-        if held >= GOOD_AFTER {
-            self.backoff.reset();
-        }
+        // A gateway that takes us and throws us out at once must not be hammered.
+        self.backoff.worked_for(held);
         let announced = self.announced.take();
         match ended {
             // As the protocol's table of close codes says.
@@ -81,7 +83,7 @@ impl Reconnect {
             Ended::Refused { status: 429, retry_after: Some(delay), .. }
             | Ended::Refused { status: 503, retry_after: Some(delay), .. } => {
                 // The delay is the same for everybody, so the lot spreads us.
-                return Next::Retry((*delay).min(DELAY_MAX) + self.backoff.next_wait());
+                return Next::Retry((*delay).min(DELAY_MAX) + self.pause());
             }
             Ended::Refused { status: 400..=428 | 430..=499, .. } => return Next::GiveUp,
             Ended::Refused { .. }
@@ -95,7 +97,7 @@ impl Reconnect {
                 self.backoff.reset();
                 Next::Retry(delay)
             }
-            None => Next::Retry(self.backoff.next_wait()),
+            None => Next::Retry(self.pause()),
         }
     }
 }
@@ -150,7 +152,7 @@ mod tests {
         let Next::Retry(wait) = policy().after(&refused(429, Some(u64::MAX)), Duration::ZERO) else {
             panic!("retry")
         };
-        assert!(wait <= DELAY_MAX + CEILING_MAX, "{wait:?}");
+        assert!(wait <= DELAY_MAX + PAUSE_MAX, "{wait:?}");
     }
 
     #[test]
@@ -181,10 +183,10 @@ mod tests {
     fn only_a_connection_that_held_forgives_earlier_failures() {
         let mut policy = policy();
         for _ in 0..10 {
-            policy.after(&closed(1013), GOOD_AFTER - Duration::from_millis(1));
+            policy.after(&closed(1013), PAUSE_MAX - Duration::from_millis(1));
         }
-        assert_eq!(policy.backoff.ceiling(), CEILING_MAX);
-        let Next::Retry(wait) = policy.after(&closed(1013), GOOD_AFTER) else { panic!("retry") };
+        assert_eq!(policy.backoff.clone().next_pause(), PAUSE_MAX);
+        let Next::Retry(wait) = policy.after(&closed(1013), PAUSE_MAX) else { panic!("retry") };
         assert!(wait <= Duration::from_millis(250), "{wait:?}");
     }
 }

@@ -1,8 +1,8 @@
 //! The loop around the connections: connect, subscribe, read, come back.
 //!
-//! One task owns the socket. It waits for five things at once — a frame, the swap, the next ping of `--stats`, the end of
-//! `--duration`, a signal — and a sixth, silence: the gateway pings every 30 s, so a link without any frame for three times as long is dead, even
-//! if no packet has said so.
+//! One task owns the socket. It waits for five things at once: a frame, the swap, the next ping of `--stats`, the end of
+//! `--duration`, a signal; and for a sixth, silence. The gateway pings every 30 s, so a link without any frame for three times as
+//! long is dead, even if no packet has said so.
 
 use std::process::ExitCode;
 use std::time::Duration;
@@ -16,14 +16,14 @@ use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 use tokio_tungstenite::tungstenite::protocol::{CloseFrame, WebSocketConfig};
 use tokio_tungstenite::tungstenite::{Error, Message};
 use tokio_tungstenite::{MaybeTlsStream, WebSocketStream, connect_async_with_config};
+use ws_gateway::config::redact_url;
 
 use super::Options;
 use super::frame::{Frame, Place};
 use super::reconnect::{Ended, Next, Reconnect};
 use super::view::View;
 use super::wanted::{PING_WITH_STATS, Wanted};
-use crate::cli::without_secrets;
-use crate::term::{self, Palette, Stop, clean};
+use crate::term::{self, Palette, Stop, clean, on_one_line, tell};
 
 /// A link without any frame for so long is dead.
 const SILENCE_MAX: Duration = Duration::from_secs(90);
@@ -94,7 +94,7 @@ pub async fn run(options: &Options, stop: Stop) -> anyhow::Result<ExitCode> {
     };
     let done = client.connect_until_done().await?;
     let events = client.events;
-    eprintln!("received {events} events");
+    tell(format_args!("received {events} events"));
     match options.count {
         Some(count) if done == Done::Duration => {
             bail!("only {events} of {count} events came within --duration")
@@ -105,7 +105,7 @@ pub async fn run(options: &Options, stop: Stop) -> anyhow::Result<ExitCode> {
 
 impl Client<'_> {
     async fn connect_until_done(&mut self) -> anyhow::Result<Done> {
-        let url = without_secrets(&self.options.url);
+        let url = redact_url(&self.options.url);
         loop {
             let ended = match self.connection().await? {
                 Outcome::Done(done) => return Ok(done),
@@ -116,7 +116,7 @@ impl Client<'_> {
             match self.policy.after(&ended, held) {
                 Next::GiveUp => bail!("{why}; trying again unchanged would end the same"),
                 Next::Retry(wait) => {
-                    eprintln!("{why}; next attempt in {:.1} s", wait.as_secs_f64());
+                    tell(format_args!("{why}; next attempt in {:.1} s", wait.as_secs_f64()));
                     if let Some(done) = self.pause(wait).await {
                         return Ok(done);
                     }
@@ -144,7 +144,7 @@ impl Client<'_> {
             Ok(socket) => socket,
             Err(ended) => return Ok(Outcome::Ended(ended)),
         };
-        eprintln!("connected to {}", without_secrets(&self.options.url));
+        tell(format_args!("connected to {}", redact_url(&self.options.url)));
         self.connected = Some(Instant::now());
         if let Err(ended) = send_all(&mut socket, self.wanted.subscribe()).await {
             return Ok(Outcome::Ended(ended));
@@ -210,7 +210,10 @@ impl Client<'_> {
                 Ok(Some(Outcome::Ended(closed(frame))))
             }
             Message::Binary(bytes) => {
-                eprintln!("a binary frame of {} bytes came; the protocol has none: ignored", bytes.len());
+                tell(format_args!(
+                    "a binary frame of {} bytes came; the protocol has none: ignored",
+                    bytes.len()
+                ));
                 Ok(None)
             }
             Message::Ping(_) | Message::Pong(_) | Message::Frame(_) => Ok(None),
@@ -220,16 +223,17 @@ impl Client<'_> {
     fn text(&mut self, text: &str) -> anyhow::Result<()> {
         let frame = Frame::parse(text);
         if self.options.json {
-            term::print(text)?;
+            term::print(&on_one_line(text))?;
         }
         let frame = match frame {
             Ok(frame) => frame,
             Err(error) => {
-                eprintln!("a frame is not of the protocol ({error}): {}", clean(text, 200));
+                tell(format_args!("a frame is not of the protocol ({error}): {}", clean(text, 200)));
                 return Ok(());
             }
         };
         match &frame {
+            Frame::Success { held, .. } => self.wanted.answered(held),
             Frame::Event { kind, data, .. } => {
                 self.events += 1;
                 if let Some(Place { symbol, seq }) = Place::of(data) {
@@ -319,7 +323,7 @@ fn closed(frame: Option<CloseFrame>) -> Ended {
 
 fn describe(ended: &Ended, url: &str) -> String {
     match ended {
-        Ended::Unreachable(why) => format!("cannot reach {url}: {why}"),
+        Ended::Unreachable(why) => format!("cannot reach {url}: {}", clean(why, 400)),
         Ended::Refused { status, reason, .. } => {
             format!("{url} answered HTTP {status} instead of a WebSocket: {}", clean(reason.trim(), 300))
         }
@@ -327,7 +331,7 @@ fn describe(ended: &Ended, url: &str) -> String {
             format!("{url} closed with {code}: {}", clean(reason, 200))
         }
         Ended::Closed { code: None, .. } => format!("{url} closed without a code"),
-        Ended::Lost(why) => format!("lost {url}: {why}"),
+        Ended::Lost(why) => format!("lost {url}: {}", clean(why, 400)),
         Ended::Silent(silence) => {
             format!("lost {url}: nothing came for {} s, not even a ping", silence.as_secs())
         }

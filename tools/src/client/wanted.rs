@@ -1,12 +1,13 @@
 //! What the client wants to hold, whatever the connection does: the one place to ask when subscribing again.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Serialize;
 use serde_json::Number;
 use ws_gateway::limits::SEQ_WINDOW;
 use ws_gateway::market::event::SEQ_END;
-use ws_gateway::market::{EventType, Symbol, SymbolCase};
+
+use super::frame::Held;
 
 /// How events are to be delivered: fields of a subscribe that are left out where nothing was asked for.
 #[derive(Debug, Clone, Default, Serialize)]
@@ -37,22 +38,24 @@ pub struct Wanted {
     /// (drop, take), for later.
     pub swap: Option<(String, String)>,
     /// None: trades, which requests needn't say.
-    pub types: Vec<EventType>,
+    pub types: Vec<String>,
     /// Of all symbols.
     pub terms: Terms,
     /// The highest `seq` seen of each symbol since its worker restarted its numbers, where the client resumes.
     pub resume: Option<Seen>,
+    /// Types whose symbols the gateway folds, as its answers have shown.
+    pub folded: BTreeSet<String>,
 }
 
 /// The highest `seq` seen by type and symbol.
-pub type Seen = BTreeMap<(EventType, String), u64>;
+pub type Seen = BTreeMap<(String, String), u64>;
 
 #[derive(Serialize)]
 struct Request<'r> {
     action: &'static str,
     symbols: &'r [String],
     #[serde(skip_serializing_if = "<[_]>::is_empty")]
-    types: Vec<&'static str>,
+    types: &'r [String],
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     resume: BTreeMap<&'r str, u64>,
     #[serde(flatten)]
@@ -81,43 +84,59 @@ impl Wanted {
     }
 
     fn subscribe_to(&self, symbols: &[String]) -> Vec<String> {
-        let request = |types, resume| {
+        let request = |types: &[String], resume: BTreeMap<&str, u64>| {
             Request { action: "subscribe", symbols, types, resume, terms: Some(&self.terms) }.write()
         };
         match &self.resume {
             Some(seen) if !seen.is_empty() => {
-                let types = if self.types.is_empty() { &[EventType::Trade][..] } else { &self.types };
-                let of_type = |event_type: &EventType| {
-                    let names = symbols
-                        .iter()
-                        .filter_map(|name| Some((name.as_str(), *seen.get(&(*event_type, name.clone()))?)));
+                let trades = ["trade".to_owned()];
+                let types = if self.types.is_empty() { &trades[..] } else { &self.types };
+                let of_type = |type_name: &String| {
+                    let last = |name: &String| seen.get(&(type_name.clone(), name.clone())).copied();
+                    let last = symbols.iter().filter_map(|name| Some((name.as_str(), last(name)?)));
                     let unsaid = self.types.is_empty();
-                    request(if unsaid { Vec::new() } else { vec![event_type.as_str()] }, names.collect())
+                    request(if unsaid { &[] } else { std::slice::from_ref(type_name) }, last.collect())
                 };
                 types.iter().map(of_type).collect()
             }
-            _ => vec![request(self.type_names(), BTreeMap::new())],
+            _ => vec![request(&self.types, BTreeMap::new())],
         }
     }
 
-    fn type_names(&self) -> Vec<&'static str> {
-        self.types.iter().map(|event_type| event_type.as_str()).collect()
+    /// The gateway has said what we hold: a name that comes back in upper case shows that it folds the names of that type.
+    pub fn answered(&mut self, held: &Held) {
+        let trades = ("trade", &held.current_subscriptions);
+        let by_type = held.current_by_type.iter().map(|(type_name, names)| (type_name.as_str(), names));
+        for (type_name, names) in by_type.chain([trades]) {
+            let is_folded =
+                |name: &String| !names.contains(name) && names.contains(&name.to_ascii_uppercase());
+            if self.symbols.iter().any(is_folded) {
+                self.folded.insert(type_name.to_owned());
+            }
+        }
     }
 
     /// An event has come. It is remembered if its symbol was asked for by name: a pattern can't be resumed.
-    pub fn saw(&mut self, event_type: &str, symbol: &str, seq: u64) {
-        let Some(seen) = &mut self.resume else { return };
-        let symbol = Symbol::parse(symbol.as_bytes(), SymbolCase::Upper).map(|symbol| symbol.to_string());
-        if let (Some(event_type), Some(symbol)) = (EventType::parse(event_type.as_bytes()), symbol)
+    pub fn saw(&mut self, type_name: &str, symbol: &str, seq: u64) {
+        let name = self.name_of(type_name, symbol).map(str::to_owned);
+        if let (Some(seen), Some(name)) = (&mut self.resume, name)
             && seq < SEQ_END
-            && self.symbols.contains(&symbol)
         {
-            let last = seen.entry((event_type, symbol)).or_insert(seq);
+            let last = seen.entry((type_name.to_owned(), name)).or_insert(seq);
             // A late event is a little below what was seen; far below it the worker has restarted its numbers.
             if seq > *last || *last - seq >= SEQ_WINDOW {
                 *last = seq;
             }
         }
+    }
+
+    /// By which name an event's symbol was asked for. A worker's spelling may differ where the gateway folds symbols. Where it
+    /// hasn't shown that yet, an event in another spelling can only come by a pattern, or it does fold them.
+    fn name_of(&self, type_name: &str, symbol: &str) -> Option<&str> {
+        let names = || self.symbols.iter().map(String::as_str);
+        let may_fold = self.folded.contains(type_name) || !names().any(|name| name.ends_with('*'));
+        let exact = names().find(|name| *name == symbol);
+        exact.or_else(|| names().find(|name| may_fold && name.eq_ignore_ascii_case(symbol)))
     }
 
     /// Whether the swap is still to come.
@@ -137,7 +156,7 @@ impl Wanted {
         let leave = Request {
             action: "unsubscribe",
             symbols: &[drop],
-            types: self.type_names(),
+            types: &self.types,
             resume: BTreeMap::new(),
             terms: None,
         };
@@ -168,7 +187,7 @@ mod tests {
     #[test]
     fn terms_and_types_stand_in_every_subscribe() {
         let mut wanted = wanted(&["AAPL", "BTC-*"], ("AAPL", "X"));
-        wanted.types = vec![EventType::Trade, EventType::Quote];
+        wanted.types = ["trade", "quote"].map(str::to_owned).to_vec();
         wanted.terms = Terms {
             snapshot: true,
             heartbeat: true,
@@ -193,19 +212,18 @@ mod tests {
         assert_eq!(wanted.subscribe(), [r#"{"action":"subscribe","symbols":["AAPL","MSFT","B-*"]}"#]);
 
         wanted.resume = Some(Seen::new());
-        wanted.saw("trade", "aapl", 1041);
-        wanted.saw("trade", "aapl", 1040);
+        wanted.saw("trade", "AAPL", 1041);
+        wanted.saw("trade", "AAPL", 1040);
         wanted.saw("trade", "MSFT", 7);
         wanted.saw("trade", "B-1", 3);
         wanted.saw("trade", "AAPL", SEQ_END);
-        wanted.saw("novel", "AAPL", 2);
         assert_eq!(
             wanted.subscribe(),
             [r#"{"action":"subscribe","symbols":["AAPL","MSFT","B-*"],"resume":{"AAPL":1041,"MSFT":7}}"#]
         );
         // The worker has restarted its numbers.
         wanted.saw("trade", "AAPL", 1);
-        wanted.types = vec![EventType::Trade, EventType::Quote];
+        wanted.types = ["trade", "quote"].map(str::to_owned).to_vec();
         wanted.saw("quote", "MSFT", 5);
         wanted.swap();
         assert_eq!(
@@ -215,6 +233,23 @@ mod tests {
                 r#"{"action":"subscribe","symbols":["AAPL","B-*","X"],"types":["quote"]}"#
             ]
         );
+    }
+
+    #[test]
+    fn the_gateway_says_whether_spellings_are_one_symbol() {
+        let held = |names: &[&str]| Held {
+            current_subscriptions: names.iter().map(|&name| name.to_owned()).collect(),
+            ..Held::default()
+        };
+        let mut wanted = wanted(&["AMpB", "A*"], ("A*", "X"));
+        wanted.answered(&held(&["AMpB", "A*"]));
+        assert_eq!(wanted.name_of("trade", "AMPB"), None, "another share, which comes by the pattern");
+        assert_eq!(wanted.name_of("trade", "AMpB"), Some("AMpB"));
+        wanted.answered(&held(&["AMPB", "A*"]));
+        assert_eq!(wanted.name_of("trade", "AMPB"), Some("AMpB"));
+        assert_eq!(wanted.name_of("order_book", "AMPB"), None, "of this type it has said nothing");
+        wanted.swap();
+        assert_eq!(wanted.name_of("quote", "ampb"), Some("AMpB"), "by which other name would it come?");
     }
 
     #[test]

@@ -8,7 +8,7 @@ use serde::Deserialize;
 use tokio::sync::mpsc;
 use ws_gateway::market::{Symbol, SymbolCase};
 
-use crate::term::clean;
+use crate::term::{clean, tell};
 
 /// A longer line is skipped: four times what the gateway takes by default, so that its limit can be tested too.
 pub const LINE_BYTES_MAX: usize = 256 * 1024;
@@ -91,7 +91,7 @@ impl Lines {
             Err(reason) => {
                 self.skipped += 1;
                 let text = clean(&String::from_utf8_lossy(&payload[..payload.len().min(400)]), 80);
-                eprintln!("line {} skipped: {reason}: {text}", self.read);
+                tell(format_args!("line {} skipped: {reason}: {text}", self.read));
                 Ok(None)
             }
         }
@@ -128,7 +128,7 @@ fn symbol_of(payload: &[u8]) -> Result<Symbol, String> {
     }
     let named: Named<'_> = serde_json::from_slice(payload)
         .map_err(|error| format!("not a JSON object with a \"symbol\" ({error})"))?;
-    Symbol::parse(named.symbol.as_bytes(), SymbolCase::Upper)
+    Symbol::parse(named.symbol.as_bytes(), SymbolCase::Exact)
         .ok_or_else(|| format!("{:?} is no symbol", named.symbol))
 }
 

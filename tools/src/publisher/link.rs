@@ -8,10 +8,12 @@ use redis::aio::MultiplexedConnection;
 use redis::io::tcp::TcpSettings;
 use redis::{AsyncConnectionConfig, Client, ErrorKind, IntoConnectionInfo as _, RedisError, ServerError};
 use tokio::time::Instant;
+use ws_gateway::backoff::Backoff;
+use ws_gateway::config::redact_url;
 
 use super::source::Batch;
-use crate::backoff::Backoff;
-use crate::cli::without_secrets;
+use crate::term::{clean, tell};
+use crate::{PAUSE_MAX, PAUSE_MIN};
 
 /// A Redis that hasn't taken a connection by then is away.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
@@ -48,7 +50,7 @@ impl Link {
         // Nagle's algorithm would hold a lone event back until the previous one is acknowledged.
         let info = info.set_tcp_settings(TcpSettings::default().set_nodelay(true));
         let client = Client::open(info).with_context(|| bad_url(url))?;
-        Ok(Self { client, connection: None, backoff: Backoff::new(fastrand::Rng::new()), lost: None })
+        Ok(Self { client, connection: None, backoff: Backoff::new(PAUSE_MIN, PAUSE_MAX), lost: None })
     }
 
     /// Where Redis is, without user and password.
@@ -98,14 +100,10 @@ impl Link {
     }
 
     async fn wait_after(&mut self, error: &RedisError) {
-        let wait = self.backoff.next_wait();
+        let wait = self.backoff.next_pause_between(0.0, &mut fastrand::Rng::new());
         let what = if self.lost.is_none() { "cannot publish to" } else { "still no" };
-        eprintln!(
-            "{what} {}: {}; next attempt in {:.1} s",
-            self.address(),
-            describe(error),
-            wait.as_secs_f64()
-        );
+        let (address, why, wait_s) = (self.address(), describe(error), wait.as_secs_f64());
+        tell(format_args!("{what} {address}: {why}; next attempt in {wait_s:.1} s"));
         self.lost.get_or_insert_with(Instant::now);
         tokio::time::sleep(wait).await;
     }
@@ -114,7 +112,8 @@ impl Link {
     fn is_back(&mut self) -> bool {
         self.backoff.reset();
         let Some(lost) = self.lost.take() else { return false };
-        eprintln!("{} is there after {:.1} s; going on", self.address(), lost.elapsed().as_secs_f64());
+        let away_s = lost.elapsed().as_secs_f64();
+        tell(format_args!("{} is there after {away_s:.1} s; going on", self.address()));
         true
     }
 }
@@ -123,7 +122,7 @@ fn bad_url(url: &str) -> String {
     format!(
         "--redis-url (REDIS_URL) {:?} is no address of a Redis; it looks like redis://127.0.0.1:6379, \
          rediss://user:password@host:6380 or unix:///run/redis/redis.sock",
-        without_secrets(url)
+        redact_url(url)
     )
 }
 
@@ -138,10 +137,11 @@ fn is_final(error: &RedisError) -> bool {
 
 /// What went wrong, once: a pipeline tells it of each of its commands.
 fn describe(error: &RedisError) -> String {
-    match answers(error).first() {
+    let why = match answers(error).first() {
         Some((_, answer)) => format!("{} {}", answer.code(), answer.details().unwrap_or_default()),
         None => error.to_string(),
-    }
+    };
+    clean(&why, 400)
 }
 
 /// Redis' error answers to the commands of a pipeline.
@@ -157,7 +157,7 @@ mod tests {
     fn a_bad_address_is_named_without_its_password() {
         let error = format!("{:#}", Link::open("http://me:secret@host/").unwrap_err());
         assert!(
-            error.contains("http://host/") && error.contains("unix://") && !error.contains("secret"),
+            error.contains("http://***@host/") && error.contains("unix://") && !error.contains("secret"),
             "{error}"
         );
     }

@@ -1,14 +1,12 @@
 //! What the publisher says of itself: a line per event while one can read along, else one a second, and the totals.
 
-use std::io;
 use std::time::Duration;
 
 use tokio::time::Instant;
-use ws_gateway::market::EventType;
 
 use super::source::{Batch, Message};
 use crate::event;
-use crate::term::{self, Palette, clean};
+use crate::term::{self, Palette, Unprinted, clean, tell};
 use crate::trade::{HEADING, Rows, Trade};
 
 /// Nobody reads along above so many events a second.
@@ -51,7 +49,7 @@ impl Report {
     ///
     /// # Errors
     /// If standard output can't be written.
-    pub fn published(&mut self, batch: &Batch, receivers: &[u64], behind: Duration) -> io::Result<()> {
+    pub fn published(&mut self, batch: &Batch, receivers: &[u64], behind: Duration) -> Result<(), Unprinted> {
         if let Some(rows) = &mut self.rows {
             if self.published == 0 {
                 term::print(HEADING)?;
@@ -75,10 +73,10 @@ impl Report {
         } else {
             String::new()
         };
-        eprintln!(
+        tell(format_args!(
             "published {} ({rate:.0}/s), delivered to {} receivers{late}",
             self.published, self.receivers
-        );
+        ));
         self.told = Instant::now();
         self.published_then = self.published;
     }
@@ -88,9 +86,9 @@ impl Report {
         let seconds = self.started.elapsed().as_secs_f64();
         let Self { published, receivers, .. } = self;
         let skipped = if skipped == 0 { String::new() } else { format!(", skipped {skipped} lines") };
-        eprintln!(
+        tell(format_args!(
             "published {published} events in {seconds:.1} s, delivered to {receivers} receivers{skipped}"
-        );
+        ));
     }
 }
 
@@ -98,8 +96,8 @@ impl Report {
 fn line(rows: &mut Rows, message: &Message, receivers: u64) -> String {
     let note = format!("→ {receivers}");
     let payload = String::from_utf8_lossy(&message.payload);
-    if message.event_type != EventType::Trade {
-        return event::row(message.event_type.as_str(), &payload, &note);
+    if message.type_name != "trade" {
+        return event::row(&message.type_name, &payload, &note);
     }
     match serde_json::from_str::<Trade<'_>>(&payload) {
         Ok(trade) => rows.row(&trade, &note),

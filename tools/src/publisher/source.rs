@@ -7,7 +7,7 @@ use tokio::time::Instant;
 use ws_gateway::demo::Market;
 use ws_gateway::demo::events::Events;
 use ws_gateway::demo::pace::Schedule;
-use ws_gateway::market::{EventType, Symbol};
+use ws_gateway::market::Symbol;
 
 use super::lines::{Line, Lines};
 
@@ -34,7 +34,7 @@ pub struct Batch {
 #[derive(Debug)]
 pub struct Message {
     /// What the payload is.
-    pub event_type: EventType,
+    pub type_name: String,
     /// `<prefix><type>:<SYMBOL>`.
     pub channel: String,
     /// Where the payload is kept as the topic's last value as well.
@@ -59,11 +59,12 @@ impl Batch {
         self.bytes = 0;
     }
 
-    fn push(&mut self, event_type: EventType, symbol: &Symbol, payload: Vec<u8>) {
+    fn push(&mut self, type_name: &str, symbol: &Symbol, payload: Vec<u8>) {
         self.bytes += payload.len();
-        let channel = format!("{}{event_type}:{symbol}", self.prefix);
-        let last_value_key = self.last_value_key.as_deref().and_then(|key| key_of(key, event_type, symbol));
-        self.messages.push(Message { event_type, channel, last_value_key, payload });
+        let channel = format!("{}{type_name}:{symbol}", self.prefix);
+        let last_value_key = self.last_value_key.as_deref().and_then(|key| key_of(key, type_name, symbol));
+        let type_name = type_name.to_owned();
+        self.messages.push(Message { type_name, channel, last_value_key, payload });
     }
 
     fn has_room(&self, limit: usize) -> bool {
@@ -72,10 +73,10 @@ impl Batch {
 }
 
 /// The key of a topic's last value: a key that doesn't name the type is for trades.
-fn key_of(key: &str, event_type: EventType, symbol: &Symbol) -> Option<String> {
+fn key_of(key: &str, type_name: &str, symbol: &Symbol) -> Option<String> {
     let is_named = key.contains(TYPE_PLACE);
-    let of_type = || format!("{}{symbol}", key.replace(TYPE_PLACE, event_type.as_str()));
-    (is_named || event_type == EventType::Trade).then(of_type)
+    let of_type = || format!("{}{symbol}", key.replace(TYPE_PLACE, type_name));
+    (is_named || type_name == "trade").then(of_type)
 }
 
 /// Events with their times.
@@ -90,7 +91,7 @@ enum Kind {
     Market(Market, Events),
     Lines {
         lines: Lines,
-        event_type: EventType,
+        type_name: String,
         /// `None`: as they come.
         schedule: Option<Schedule>,
         /// Read, but not due yet.
@@ -105,9 +106,10 @@ impl Source {
     }
 
     /// The lines of `input`, events of one type, evenly at `rate` a second, or as they come.
-    pub fn lines(input: impl Read + Send + 'static, event_type: EventType, rate: Option<f64>) -> Self {
+    pub fn lines(input: impl Read + Send + 'static, type_name: &str, rate: Option<f64>) -> Self {
         let schedule = rate.map(|rate| Schedule::steady(1, rate, 0));
-        let kind = Kind::Lines { lines: Lines::read(input), event_type, schedule, next: None };
+        let type_name = type_name.to_owned();
+        let kind = Kind::Lines { lines: Lines::read(input), type_name, schedule, next: None };
         Self { kind, start: Instant::now() }
     }
 
@@ -130,10 +132,10 @@ impl Source {
                 {
                     let mut payload = Vec::with_capacity(128);
                     let event_type = events.next(&trade, &mut payload);
-                    batch.push(event_type, trade.symbol, payload);
+                    batch.push(event_type.as_str(), trade.symbol, payload);
                 }
             }
-            Kind::Lines { lines, event_type, schedule, next } => {
+            Kind::Lines { lines, type_name, schedule, next } => {
                 if next.is_none() {
                     *next = lines.next().await?;
                 }
@@ -148,7 +150,7 @@ impl Source {
                     && schedule.as_mut().is_none_or(|schedule| schedule.take(elapsed_us).is_some())
                 {
                     let Some(line) = next.take() else { break };
-                    batch.push(*event_type, &line.symbol, line.payload);
+                    batch.push(type_name, &line.symbol, line.payload);
                     *next = lines.try_next()?;
                 }
             }
@@ -215,7 +217,7 @@ mod tests {
 
     #[tokio::test]
     async fn lines_go_out_in_order_and_unchanged() {
-        let messages = drain(Source::lines(input(2_000), EventType::Quote, None), u64::MAX).await;
+        let messages = drain(Source::lines(input(2_000), "quote", None), u64::MAX).await;
         assert_eq!(messages.len(), 2_000);
         for (n, message) in messages.iter().enumerate() {
             assert_eq!(message.channel, format!("c:quote:S{n}"));
@@ -225,17 +227,17 @@ mod tests {
 
     #[tokio::test]
     async fn paced_lines_are_all_published_too() {
-        assert_eq!(drain(Source::lines(input(700), EventType::Trade, Some(1e7)), u64::MAX).await.len(), 700);
-        assert_eq!(drain(Source::lines(input(700), EventType::Trade, Some(1e7)), 3).await.len(), 3);
+        assert_eq!(drain(Source::lines(input(700), "trade", Some(1e7)), u64::MAX).await.len(), 700);
+        assert_eq!(drain(Source::lines(input(700), "trade", Some(1e7)), 3).await.len(), 3);
     }
 
     #[test]
     fn the_key_of_a_last_value_is_for_trades_unless_it_names_the_type() {
         let aapl = Symbol::parse(b"AAPL", SymbolCase::Upper).unwrap();
-        let of = |key, event_type| key_of(key, event_type, &aapl);
-        assert_eq!(of("last:trade:", EventType::Trade).as_deref(), Some("last:trade:AAPL"));
-        assert_eq!(of("last:trade:", EventType::Quote), None);
-        assert_eq!(of("last:{type}:", EventType::Quote).as_deref(), Some("last:quote:AAPL"));
+        let of = |key, type_name| key_of(key, type_name, &aapl);
+        assert_eq!(of("last:trade:", "trade").as_deref(), Some("last:trade:AAPL"));
+        assert_eq!(of("last:trade:", "quote"), None);
+        assert_eq!(of("last:{type}:", "quote").as_deref(), Some("last:quote:AAPL"));
     }
 
     #[tokio::test]

@@ -1,8 +1,6 @@
 //! The example client against a WebSocket server that plays the gateway.
 
-mod common;
-
-use common::{Tool, line_with, soon};
+use crate::common::{Tool, line_with, soon};
 use futures_util::{SinkExt as _, StreamExt as _};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
@@ -12,19 +10,24 @@ use tokio_tungstenite::tungstenite::protocol::CloseFrame;
 
 const TRADE: &str = r#"{"type":"trade","data":{"symbol":"AAPL","price":150.25,"volume":100,"timestamp":1234567890,"exchange":"NASDAQ"},"timestamp":1234567890}"#;
 
-struct Gateway(TcpListener);
+/// A server that plays the gateway.
+pub(crate) struct StandIn(TcpListener);
 
-impl Gateway {
-    async fn start() -> Self {
+impl StandIn {
+    pub(crate) async fn start() -> Self {
         Self(TcpListener::bind("127.0.0.1:0").await.unwrap())
     }
 
-    fn client(&self, arguments: &[&str]) -> Tool {
-        let url = format!("ws://{}/ws", self.0.local_addr().unwrap());
-        Tool::start(env!("CARGO_BIN_EXE_client-example"), &[&["--url", &url], arguments].concat())
+    pub(crate) fn url(&self) -> String {
+        format!("ws://{}/ws", self.0.local_addr().unwrap())
     }
 
-    async fn accept(&self) -> Connection {
+    fn client(&self, arguments: &[&str]) -> Tool {
+        let url = self.url();
+        Tool::start(env!("CARGO_BIN_EXE_ws-client"), &[&["--url", &url], arguments].concat())
+    }
+
+    pub(crate) async fn accept(&self) -> Connection {
         let (stream, _) = soon("a connection", self.0.accept()).await.unwrap();
         Connection(tokio_tungstenite::accept_async(stream).await.unwrap())
     }
@@ -40,7 +43,7 @@ impl Gateway {
     }
 }
 
-struct Connection(WebSocketStream<TcpStream>);
+pub(crate) struct Connection(WebSocketStream<TcpStream>);
 
 impl Connection {
     async fn send(&mut self, message: Message) {
@@ -51,11 +54,11 @@ impl Connection {
         soon("a message of the client", self.0.next()).await.unwrap().unwrap()
     }
 
-    async fn request(&mut self) -> String {
+    pub(crate) async fn request(&mut self) -> String {
         self.next().await.into_text().unwrap().to_string()
     }
 
-    async fn close(mut self, code: u16, reason: &'static str) {
+    pub(crate) async fn close(mut self, code: u16, reason: &'static str) {
         self.0.close(Some(CloseFrame { code: code.into(), reason: reason.into() })).await.unwrap();
         // The client's half of the handshake must come, with the same code.
         let Message::Close(Some(frame)) = self.next().await else { panic!("not a close frame") };
@@ -74,7 +77,7 @@ fn subscribe(symbols: &str) -> String {
 
 #[tokio::test]
 async fn trades_are_printed_in_columns_until_there_are_enough() {
-    let gateway = Gateway::start().await;
+    let gateway = StandIn::start().await;
     let client = gateway.client(&["--count", "2"]);
     let mut connection = gateway.accept().await;
     assert_eq!(connection.request().await, subscribe(r#""AAPL","GOOGL","MSFT""#));
@@ -98,10 +101,10 @@ async fn trades_are_printed_in_columns_until_there_are_enough() {
 
 #[tokio::test]
 async fn json_is_every_frame_byte_for_byte() {
-    let gateway = Gateway::start().await;
+    let gateway = StandIn::start().await;
     let mut client = gateway.client(&["--json", "--symbols", "btc-*"]);
     let mut connection = gateway.accept().await;
-    assert_eq!(connection.request().await, subscribe(r#""BTC-*""#));
+    assert_eq!(connection.request().await, subscribe(r#""btc-*""#));
     let frames = [
         r#" {"type" : "trade","data":{"symbol":"AAPL","price":150.250,"volume":9007199254740993,"timestamp":1,"x":"é\u00e9"}}"#,
         r#"{"type":"pong","timestamp":1}"#,
@@ -111,16 +114,27 @@ async fn json_is_every_frame_byte_for_byte() {
         connection.send(Message::text(frame)).await;
         assert_eq!(soon("a line", client.stdout.next_line()).await.unwrap().as_deref(), Some(frame));
     }
+    // What a worker has published over several lines is one line all the same; so is what is no JSON.
+    for (frame, line) in [
+        (
+            "{\"type\":\"trade\",\"data\":{\r\n  \"symbol\": \"A\",\n  \"price\": 1.50,\n \"volume\": 1, \"timestamp\": 1\n}}",
+            "{\"type\":\"trade\",\"data\":{    \"symbol\": \"A\",   \"price\": 1.50,  \"volume\": 1, \"timestamp\": 1 }}",
+        ),
+        ("not\nJSON", "not JSON"),
+    ] {
+        connection.send(Message::text(frame)).await;
+        assert_eq!(soon("a line", client.stdout.next_line()).await.unwrap().as_deref(), Some(line));
+    }
     client.signal("INT").await;
     connection.expect_farewell().await;
     let (status, stdout, stderr) = client.end().await;
     assert!(status.success() && stdout.is_empty());
-    assert_eq!(stderr.last().unwrap(), "received 1 events");
+    assert_eq!(stderr.last().unwrap(), "received 2 events");
 }
 
 #[tokio::test]
 async fn a_swap_survives_a_restart_of_the_gateway() {
-    let gateway = Gateway::start().await;
+    let gateway = StandIn::start().await;
     let mut client = gateway.client(&["--swap-after", "1ms"]);
     let mut connection = gateway.accept().await;
     assert_eq!(connection.request().await, subscribe(r#""AAPL","GOOGL","MSFT""#));
@@ -141,7 +155,7 @@ async fn a_swap_survives_a_restart_of_the_gateway() {
 
 #[tokio::test]
 async fn a_lost_connection_is_made_anew() {
-    let gateway = Gateway::start().await;
+    let gateway = StandIn::start().await;
     let client = gateway.client(&["--no-swap", "--count", "1"]);
     let mut connection = gateway.accept().await;
     connection.request().await;
@@ -160,7 +174,7 @@ async fn a_lost_connection_is_made_anew() {
 #[tokio::test]
 async fn a_refusal_is_not_repeated() {
     for (code, reason) in [(1008, "token expired"), (1009, "message too large")] {
-        let gateway = Gateway::start().await;
+        let gateway = StandIn::start().await;
         let client = gateway.client(&[]);
         let mut connection = gateway.accept().await;
         connection.request().await;
@@ -170,7 +184,7 @@ async fn a_refusal_is_not_repeated() {
         let last = stderr.last().unwrap();
         assert!(last.contains(&code.to_string()) && last.contains(reason), "{last}");
     }
-    let gateway = Gateway::start().await;
+    let gateway = StandIn::start().await;
     let client = gateway.client(&[]);
     let body = r#"{"type":"error","message":"no token","code":"UNAUTHORIZED"}"#;
     let length = body.len();
@@ -185,7 +199,7 @@ async fn a_refusal_is_not_repeated() {
 
 #[tokio::test]
 async fn it_resumes_where_the_connection_was_lost_and_asks_how_far_behind_it_is() {
-    let gateway = Gateway::start().await;
+    let gateway = StandIn::start().await;
     let mut client = gateway.client(&["--symbols=AAPL,MSFT", "--resume=MSFT=7", "--snapshot", "--stats=1ms"]);
     let mut connection = gateway.accept().await;
     let subscribe = |resume: &str| {
@@ -215,7 +229,7 @@ async fn it_resumes_where_the_connection_was_lost_and_asks_how_far_behind_it_is(
 
 #[tokio::test]
 async fn pings_are_answered() {
-    let gateway = Gateway::start().await;
+    let gateway = StandIn::start().await;
     let _client = gateway.client(&["--no-swap"]);
     let mut connection = gateway.accept().await;
     connection.request().await;
@@ -226,7 +240,7 @@ async fn pings_are_answered() {
 #[tokio::test]
 async fn too_few_trades_in_time_is_a_failure_and_time_alone_is_not() {
     // It accepts connections (the kernel does) and never answers.
-    let gateway = Gateway::start().await;
+    let gateway = StandIn::start().await;
     for (arguments, code, said) in [
         (&["--duration=1ms"][..], 0, "received 0 events"),
         (&["--duration=1ms", "--count=2"][..], 1, "only 0 of 2 events"),
@@ -239,7 +253,7 @@ async fn too_few_trades_in_time_is_a_failure_and_time_alone_is_not() {
 
 #[tokio::test]
 async fn a_reader_that_goes_away_ends_the_client_quietly() {
-    let gateway = Gateway::start().await;
+    let gateway = StandIn::start().await;
     let mut client = gateway.client(&["--no-swap"]);
     let mut connection = gateway.accept().await;
     connection.request().await;
@@ -266,7 +280,7 @@ async fn a_wrong_command_line_names_the_value_and_the_way_out() {
         (&["--duration", "soon"], "30s"),
     ];
     for (arguments, way_out) in cases {
-        let tool = Tool::start(env!("CARGO_BIN_EXE_client-example"), arguments);
+        let tool = Tool::start(env!("CARGO_BIN_EXE_ws-client"), arguments);
         let (status, _, stderr) = tool.end().await;
         let text = stderr.join("\n");
         assert_eq!(status.code(), Some(2), "{text}");

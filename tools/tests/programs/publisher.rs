@@ -1,10 +1,8 @@
 //! The test publisher against a real Redis: what subscribers get is what it says it has published.
 
-mod common;
-
 use std::collections::BTreeMap;
 
-use common::{Redis, Tool, line_with, soon};
+use crate::common::{Redis, Tool, line_with, soon};
 use futures_util::StreamExt as _;
 use redis::aio::PubSub;
 use tokio::io::AsyncWriteExt as _;
@@ -91,8 +89,8 @@ async fn all_types_arrive_on_their_channels_numbered_and_the_last_values_are_kep
 #[tokio::test]
 async fn the_seed_repeats_prices_and_volumes() {
     let redis = Redis::start(&[]).await;
-    let mut subscriber = redis.subscriber("px:trade:X").await;
-    let arguments = ["--symbols=x", "--rate=1e7", "--count=1", "--seed=7", "--channel-prefix=px:"];
+    let mut subscriber = redis.subscriber("px:trade:AMpB").await;
+    let arguments = ["--symbols=AMpB", "--rate=1e7", "--count=1", "--seed=7", "--channel-prefix=px:"];
     let mut first_trades = Vec::new();
     for _ in 0..2 {
         let tool = publisher(&redis, &arguments);
@@ -136,7 +134,7 @@ async fn recorded_trades_are_published_byte_for_byte() {
     let file = redis.directory().join("trades.jsonl");
     std::fs::write(&file, format!("{odd}\r\nnonsense\n\n{bad_on_purpose}")).unwrap();
     let tool = publisher(&redis, &["--file", file.to_str().unwrap(), "--rate", "100"]);
-    let expected = [("channel:trade:AAPL", odd), ("channel:trade:MSFT", bad_on_purpose)]
+    let expected = [("channel:trade:aapl", odd), ("channel:trade:MSFT", bad_on_purpose)]
         .map(|(channel, payload)| (channel.to_owned(), payload.as_bytes().to_vec()));
     assert_eq!(receive(&mut subscriber, 2).await, expected);
     let (status, _, stderr) = tool.end().await;

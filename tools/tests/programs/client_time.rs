@@ -1,10 +1,8 @@
 //! What the client does when time passes, with the clock in our hands: a link on which nothing comes any more, not
 //! even a ping, is left for a new one, and `--duration` ends it with a proper good-bye.
 
-mod common;
-
+use crate::common::soon;
 use clap::Parser as _;
-use common::soon;
 use futures_util::StreamExt as _;
 use tokio::net::{TcpListener, TcpStream};
 use tokio_tungstenite::WebSocketStream;
@@ -27,7 +25,7 @@ async fn accept_and_read_request(listener: &TcpListener) -> (WebSocketStream<Tcp
 async fn silence_is_a_dead_link() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("ws://{}/ws", listener.local_addr().unwrap());
-    let options = Options::parse_from(["client-example", "--url", &url, "--no-swap"]);
+    let options = Options::parse_from(["ws-client", "--url", &url, "--no-swap"]);
     let (stop, stopped) = Stop::by_hand();
     let client = tokio::spawn(async move { client::run(&options, stopped).await });
 
@@ -51,7 +49,7 @@ async fn silence_is_a_dead_link() {
 async fn the_end_of_the_duration_closes_the_connection() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("ws://{}/ws", listener.local_addr().unwrap());
-    let options = Options::parse_from(["client-example", "--url", &url, "--no-swap", "--duration", "60s"]);
+    let options = Options::parse_from(["ws-client", "--url", &url, "--no-swap", "--duration", "60s"]);
     let (_stop, stopped) = Stop::by_hand();
     let client = tokio::spawn(async move { client::run(&options, stopped).await });
 

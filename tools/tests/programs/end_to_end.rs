@@ -1,18 +1,16 @@
-//! Everything in a row, as the README shows it: test-publisher → redis-server → gateway → client-example. Trades arrive
+//! Everything in a row, as the README shows it: test-publisher → redis-server → gateway → ws-client. Trades arrive
 //! byte for byte, the swap is kept to, and a client whose gateway ends comes back when it was told to.
-
-mod common;
 
 use std::net::SocketAddr;
 
-use common::{Redis, Tool, line_with, soon};
+use crate::common::{Redis, Tool, line_with, soon};
 use serde_json::{Value, json};
 use tokio::io::AsyncWriteExt as _;
 use ws_gateway::config::{Config, Upstream};
 use ws_gateway::gateway::Gateway;
 
 /// A gateway that reads from `redis`; `listen` is for one that takes another's place.
-async fn gateway(redis: &Redis, listen: Option<SocketAddr>) -> Gateway {
+pub(crate) async fn gateway(redis: &Redis, listen: Option<SocketAddr>) -> Gateway {
     let mut config = Config::for_tests();
     config.upstream = Upstream::from_url(&redis.url()).unwrap();
     config.server.listen = listen.unwrap_or(config.server.listen);
@@ -21,7 +19,7 @@ async fn gateway(redis: &Redis, listen: Option<SocketAddr>) -> Gateway {
 
 fn client(gateway: &Gateway, arguments: &[&str]) -> Tool {
     let url = format!("ws://{}/ws", gateway.local_addr());
-    Tool::start(env!("CARGO_BIN_EXE_client-example"), &[&["--json", "--url", &url], arguments].concat())
+    Tool::start(env!("CARGO_BIN_EXE_ws-client"), &[&["--json", "--url", &url], arguments].concat())
 }
 
 /// The next frame that a client printed.

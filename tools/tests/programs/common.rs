@@ -1,5 +1,4 @@
 //! The tools as child processes, and a Redis of one's own.
-#![allow(dead_code, reason = "each test binary uses its part")]
 
 use std::path::{Path, PathBuf};
 use std::process::{ExitStatus, Stdio};
@@ -112,7 +111,7 @@ impl Redis {
             .stdout(Stdio::piped())
             .kill_on_drop(true)
             .spawn()
-            .expect("redis-server is installed (see README: Tests)");
+            .expect("redis-server is installed: scripts/setup");
         let mut log = BufReader::new(server.stdout.take().unwrap()).lines();
         line_with(&mut log, "eady to accept connections").await;
         // The log goes on being read, or a full pipe would block the server.
@@ -141,4 +140,35 @@ impl Redis {
         subscriber.psubscribe(pattern).await.unwrap();
         subscriber
     }
+}
+
+/// The section of docs/tools.md on a program names all of its options, none that it hasn't, and its examples are taken.
+pub(crate) fn assert_documented(command: &clap::Command) {
+    let name = command.get_name();
+    let page = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/tools.md")).unwrap();
+    let section = page.split("\n## ").find(|section| section.starts_with(name)).expect("a section");
+    let flags = || command.get_arguments().filter(|argument| !argument.is_hide_set());
+    let flags: Vec<_> = flags().filter_map(|argument| Some(format!("--{}", argument.get_long()?))).collect();
+    let words = |text: &str| -> Vec<String> {
+        text.split_whitespace().map(|word| word.trim_matches('\'').to_owned()).collect()
+    };
+    let flag =
+        |word: &str| -> String { word.chars().take_while(|c| c.is_ascii_lowercase() || *c == '-').collect() };
+    let told: Vec<_> =
+        section.split(['`', ' ', '\n']).map(flag).filter(|flag| flag.starts_with("--")).collect();
+    for flag in &flags {
+        assert!(told.contains(flag), "{name} {flag} is not in docs/tools.md");
+    }
+    let mut examples = 0;
+    for text in section.split('`').skip(1).step_by(2).filter(|text| text.starts_with("--")) {
+        let words = words(text);
+        let mut named = words.iter().filter(|word| word.len() > 2 && word.starts_with("--"));
+        assert!(named.all(|word| flags.contains(&flag(word))), "{name} {text}");
+        if words.len() > 1 {
+            let taken = command.clone().try_get_matches_from([&[name.to_owned()], &words[..]].concat());
+            taken.unwrap_or_else(|error| panic!("{name} {text}: {error}"));
+            examples += 1;
+        }
+    }
+    assert!(examples > 5, "{name}: {examples}");
 }

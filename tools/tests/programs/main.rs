@@ -1,0 +1,10 @@
+//! The tools as programs: against a real Redis, a real gateway, and a server that plays one.
+
+mod client;
+mod client_time;
+mod common;
+mod documents;
+mod end_to_end;
+mod examples;
+mod publisher;
+mod quiet_ends;
