@@ -1,5 +1,5 @@
-//! A client whose last bytes and end of stream arrive together is let go at once, not at the next ping: readiness is
-//! reported once for both, and a read that takes the bytes must not be the last.
+//! The gateway notices at once, not at the next ping, that a client has left whose last bytes and end of stream arrive
+//! together. Readiness is reported once for both, so the read of the bytes must not be the last.
 
 use std::time::Duration;
 

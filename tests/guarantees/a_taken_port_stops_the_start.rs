@@ -1,4 +1,4 @@
-//! A port that somebody else has stops the start, and the log names the setting to change.
+//! A port that another process uses stops the start, and the log names the setting to change.
 
 use crate::support::process::Process;
 use crate::support::{Redis, until};

@@ -1,4 +1,4 @@
-//! A bad upstream event is counted by its reason and dropped; it reaches nobody and never disturbs the next one.
+//! A bad upstream event is counted by its reason and dropped. It reaches no client, and the next event arrives.
 
 use crate::support::process::Process;
 use crate::support::{Client, Redis, TestGateway, trade, until};
@@ -57,7 +57,7 @@ async fn each_kind_is_counted_and_the_next_event_arrives() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn events_nobody_wants_are_not_looked_into() {
+async fn events_that_no_client_wants_are_not_checked() {
     let redis = Redis::start().await;
     let gateway = TestGateway::on(&redis, |_| {}).await;
     let mut worker = redis.publisher().await;

@@ -1,5 +1,5 @@
-//! A value that isn't allowed stops the start with one line that names the setting, the value and what is allowed. What is merely
-//! odd is taken with a warning.
+//! A value that isn't allowed stops the start with one line that names the setting, the value and what is allowed. A value
+//! that is only unusual gets a warning.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -87,7 +87,7 @@ fn certificates_and_keys_that_are_of_no_use_stop_the_start() {
             line.starts_with(&format!("{certificate_setting}: \"/nowhere.pem\": it can't be read")),
             "{line}"
         );
-        // Whoever only asks for health needs neither.
+        // The health check needs neither.
         resolve(&["--healthcheck"], &[(certificate_setting, "/nowhere.pem"), (key_setting, &key)]).unwrap();
         resolve(&[], &[(certificate_setting, &certificate), (key_setting, &key)]).unwrap();
     };

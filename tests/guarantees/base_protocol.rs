@@ -1,4 +1,4 @@
-//! The base protocol, example by example, against a real Redis: what clients already parse is exactly what they get.
+//! The base protocol, example by example, against a real Redis: clients get exactly the messages that they already parse.
 
 use crate::support::{Redis, TestGateway, trade};
 use serde_json::{Value, json};

@@ -1,4 +1,4 @@
-//! Every end has its code and a reason, and the code arrives: it is not eaten by a reset.
+//! Every way in which a connection ends has its close code and reason, and the close frame arrives: no reset overtakes it.
 
 use crate::support::{Client, Redis, TestGateway};
 use futures_util::SinkExt;

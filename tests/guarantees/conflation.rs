@@ -1,5 +1,5 @@
-//! With `conflate` at most one event of a symbol waits for a client: what it reads is new, in order, and ends with the last value;
-//! with `"aggregate"` the frames add up to every trade. Other clients notice nothing.
+//! With `conflate` at most one event of a symbol waits for a client: it reads newer and newer events, in order, up to the
+//! last one. With `"aggregate"` the frames add up to every trade. Other clients are not affected.
 
 use std::collections::HashMap;
 

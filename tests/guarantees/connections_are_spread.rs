@@ -1,4 +1,4 @@
-//! A new connection goes to the shard that has the fewest, also after others have gone.
+//! A new connection goes to the shard that has the fewest, also after other connections have ended.
 
 use crate::support::{Client, Redis, TestGateway, until};
 

@@ -1,5 +1,5 @@
-//! What the image, the compose file and nginx' configuration say of names, ports and paths agrees with the gateway and with
-//! each other. No Docker is needed: the files are read, and values are given to those who take them.
+//! Names, ports and paths in the image, the compose file and nginx' configuration agree with the gateway and with each
+//! other. The test needs no Docker: it reads the files, and gives their values to the programs that use them.
 
 use std::process::Command;
 

@@ -1,4 +1,4 @@
-//! No container has rights, ways in or a name of its own that it doesn't need.
+//! No container has a right, a port or a name that it doesn't need.
 
 use crate::support::deployment::{compose, texts};
 

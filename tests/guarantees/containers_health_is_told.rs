@@ -1,4 +1,4 @@
-//! The health checks of the containers tell a server that works from one that doesn't.
+//! The health checks of the containers succeed while their server works, and fail while it doesn't.
 
 use std::process::Command;
 
@@ -9,7 +9,7 @@ use crate::support::deployment::{compose, gateway_config, instructions, run, sta
 use crate::support::process::Process;
 
 #[tokio::test(flavor = "multi_thread")]
-async fn redis_takes_its_command_and_its_health_is_told() {
+async fn redis_accepts_its_command_and_its_health_is_told() {
     let compose = compose();
     let redis = &compose["services"]["redis"];
     let command = texts(&redis["command"]);
@@ -25,7 +25,7 @@ async fn redis_takes_its_command_and_its_health_is_told() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_health_check_tells_a_gateway_that_works_from_one_that_does_not() {
+async fn the_gateways_health_check_succeeds_only_while_it_works() {
     let image = stage("gateway");
     let [check] = &instructions(&image, "HEALTHCHECK")[..] else { panic!("one health check") };
     let command = check.split_once("CMD ").expect("CMD").1;

@@ -1,5 +1,5 @@
-//! For a client that stays open, delivered + announced = published, for each symbol of each type, whatever its stalls; and each
-//! announcement stands directly before the topic's next event. The same holds for trades that are added up.
+//! For a client that stays open, delivered + announced = published, for each symbol of each type, however it stalls; and
+//! each announcement stands directly before the topic's next event. The same holds for trades in aggregates.
 
 use std::collections::HashMap;
 
@@ -43,7 +43,7 @@ async fn under_random_stalls(shards: usize) {
         let mut request = json!({"symbols": SYMBOLS, "types": ["trade", "quote"]});
         match n % 4 {
             0 => request["onSlow"] = "skip".into(),
-            // Frames that say how many trades they stand for count as so many.
+            // An aggregate counts as the number of trades that it stands for.
             1 => {
                 client.subscribe_with(json!({"symbols": SYMBOLS, "conflate": "aggregate"})).await;
             }

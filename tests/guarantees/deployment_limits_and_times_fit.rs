@@ -1,5 +1,5 @@
-//! Where one part of a deployment waits for another, it waits longer than the other takes; where one limit contains another, it
-//! is the larger one; and what ends first is what the others depend on.
+//! The timeouts and limits of a deployment fit: where one part waits for another, it waits longer than the other takes; a
+//! limit is larger than those that it contains; and parts end in the right order.
 
 use std::time::Duration;
 

@@ -1,5 +1,6 @@
-//! Whatever clients, refused clients, silent peers and workers there are, each kind keeps to its share of the open-file limit:
-//! `MAX_CONNECTIONS` clients find room, `/health` is answered, workers publish, and `accept` never fails.
+//! Each kind of connection keeps to its share of the open-file limit, however many clients, refused clients, silent peers
+//! and workers there are: `MAX_CONNECTIONS` clients can connect, `/health` is answered, workers publish, and `accept` never
+//! fails.
 
 use serde_json::json;
 use tokio::io::AsyncWriteExt;
@@ -56,7 +57,7 @@ async fn with_1024_all_kinds_are_served_at_their_bounds() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn more_clients_than_fit_are_not_promised() {
+async fn max_connections_is_lowered_to_what_fits() {
     let gateway = Process::limited(256, &["--embedded-redis-port", "0", "--max-connections", "1000"]).await;
     let warning = "MAX_CONNECTIONS (1000) is more than the open-file limit (256) allows; ";
     until("the warning", async || gateway.has_logged(warning).then_some(())).await;

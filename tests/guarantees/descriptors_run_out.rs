@@ -1,5 +1,5 @@
-//! A gateway that has run out of descriptors all the same (the limit was lowered, or the system has none) keeps serving those it has, doesn't spin, says what is wrong, and takes new
-//! clients as soon as others have gone.
+//! A gateway that has run out of descriptors nevertheless (the limit was lowered, or the system has none) keeps serving its
+//! clients, doesn't spin, logs the cause, and accepts new clients as soon as others have disconnected.
 
 use std::process::Command;
 use std::time::{Duration, Instant};

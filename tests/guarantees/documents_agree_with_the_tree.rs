@@ -1,5 +1,5 @@
-//! The README fits on one screen and a bit; links between the documents lead to pages and headings that are there; and the rules in
-//! `docs/invariants.md` name files and tests that are there.
+//! The README stays short; links between the documents lead to existing pages and headings; and the rules in
+//! `docs/invariants.md` name existing files and tests.
 
 use std::path::{Path, PathBuf};
 

@@ -1,4 +1,4 @@
-//! The documents, `--help` and `.env.example` say what the rows of the settings say.
+//! The documents, `--help` and `.env.example` agree with the rows of the settings.
 
 use ws_gateway::config::{Action, ConfigError, env_example, settings, settings_markdown};
 

@@ -1,5 +1,5 @@
-//! A gateway that ends tells every client where it stands: what was queued, the status `shutdown` with a jittered delay, close
-//! 1012; it takes nobody new and isn't ready meanwhile, and the process exits 0. A second signal ends it at once.
+//! A gateway that ends sends every client its queued frames, the status `shutdown` with a random delay, and close 1012.
+//! Meanwhile it accepts no clients and isn't ready, and then the process exits with 0. A second signal ends it at once.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -9,7 +9,7 @@ use crate::support::{Client, Redis, TestGateway, raw, trade};
 use futures_util::future::join_all;
 
 #[tokio::test(flavor = "multi_thread")]
-async fn everyone_is_told_and_the_process_exits_0() {
+async fn every_client_is_told_and_the_process_exits_0() {
     let redis = Redis::start().await;
     let mut gateway = Process::on(&redis, &[]).await;
     let url = gateway.url();
@@ -66,7 +66,7 @@ async fn a_second_signal_ends_it_at_once() {
 
 /// The symbol's last subscriber goes with the drain; what it has missed is announced by name all the same.
 #[tokio::test(flavor = "multi_thread")]
-async fn what_a_client_has_missed_is_announced_before_the_end() {
+async fn losses_are_announced_before_the_close() {
     const TRADES: u64 = 20_000;
     let redis = Redis::start().await;
     let gateway = TestGateway::on(&redis, |config| {

@@ -1,4 +1,4 @@
-//! The embedded broker says what redis-server says, byte for byte: the same commands are sent to both.
+//! The embedded broker answers as redis-server does, byte for byte: the test sends the same commands to both.
 //!
 //! What must differ is left out: versions and ids (`HELLO`, `INFO`, `CLIENT ID`), the table of commands, what
 //! newer servers added, and whatever lists a hash table in its own order. A client's own messages come within the

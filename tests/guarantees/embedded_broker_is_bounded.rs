@@ -1,5 +1,5 @@
-//! Nobody can make the embedded broker wait or grow: a slow subscriber is cut, a full gateway delays only those
-//! who publish to it, and clients, commands and answers are limited. What is published arrives once, in order.
+//! No client can make the embedded broker wait or grow: a slow subscriber is disconnected, a full gateway delays only the
+//! clients that publish to it, and clients, commands and answers are bounded. Published events arrive once, in order.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -34,7 +34,7 @@ fn tight(soft_for: Duration) -> EmbeddedConfig {
 }
 
 #[tokio::test]
-async fn a_slow_subscriber_is_cut_and_delays_nobody() {
+async fn a_slow_subscriber_is_disconnected_and_delays_no_other() {
     let broker = Broker::start(tight(Duration::from_secs(3600))).await;
     let mut slow = Client::connect(broker.addr).await;
     let mut prompt = Client::connect(broker.addr).await;
@@ -57,7 +57,7 @@ async fn a_slow_subscriber_is_cut_and_delays_nobody() {
 }
 
 #[tokio::test]
-async fn a_subscriber_that_stays_behind_is_cut_without_another_message() {
+async fn a_subscriber_that_stays_behind_is_disconnected_without_another_message() {
     let output = OutputLimits {
         hard_bytes: 64 * 1024 * 1024,
         soft_bytes: 64 * 1024,
@@ -89,7 +89,7 @@ async fn replies_that_nobody_reads_are_bounded_too() {
 }
 
 #[tokio::test]
-async fn a_full_gateway_delays_only_those_who_publish_to_it() {
+async fn a_full_gateway_delays_only_the_clients_that_publish_to_it() {
     let (taken, mut events) = mpsc::unbounded_channel();
     let sink = SlowSink { permits: Arc::new(Semaphore::new(0)), taken };
     let (addr, shutdown, task) = crate::support::broker::start(config(), sink.clone()).await;
@@ -133,7 +133,7 @@ async fn a_full_gateway_delays_only_those_who_publish_to_it() {
 }
 
 #[tokio::test]
-async fn an_event_of_a_publisher_that_has_gone_still_arrives() {
+async fn an_event_of_a_publisher_that_has_disconnected_still_arrives() {
     let (taken, mut events) = mpsc::unbounded_channel();
     let sink = SlowSink { permits: Arc::new(Semaphore::new(0)), taken };
     let (addr, shutdown, task) = crate::support::broker::start(config(), sink.clone()).await;

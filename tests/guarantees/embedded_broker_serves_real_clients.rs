@@ -1,5 +1,5 @@
-//! The clients that workers and operators use publish to and subscribe at the embedded broker unchanged:
-//! redis-cli and redis-rs in both protocols, redis-py from 2.10.6 on, ioredis, node-redis.
+//! The clients that workers and operators use can publish and subscribe at the embedded broker without a change: redis-cli
+//! and redis-rs in both protocols, redis-py from 2.10.6 on, ioredis, node-redis.
 
 use std::io::{BufRead, BufReader};
 use std::process::{Command, Output, Stdio};

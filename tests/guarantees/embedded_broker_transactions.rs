@@ -1,5 +1,5 @@
-//! What a worker queues at the embedded broker between `MULTI` and `EXEC` happens whole at `EXEC`, with nobody's events
-//! between, or not at all; and it is bounded.
+//! The commands that a worker queues at the embedded broker between `MULTI` and `EXEC` take effect whole at `EXEC`, without
+//! other clients' events between them, or not at all; and their memory is bounded.
 
 use ws_gateway::broker::EmbeddedConfig;
 
@@ -11,7 +11,7 @@ fn trades(count: usize, payload: &str) -> Vec<String> {
 }
 
 #[tokio::test]
-async fn nobodys_events_come_between() {
+async fn no_other_clients_events_come_between() {
     let mut broker = Broker::start(config()).await;
     let mut subscriber = Client::connect(broker.addr).await;
     let mut worker = Client::connect(broker.addr).await;
@@ -42,7 +42,7 @@ async fn nobodys_events_come_between() {
 }
 
 #[tokio::test]
-async fn a_worker_that_goes_before_exec_has_published_nothing() {
+async fn a_worker_that_disconnects_before_exec_has_published_nothing() {
     let mut broker = Broker::start(config()).await;
     let mut worker = Client::connect(broker.addr).await;
     let mut other = Client::connect(broker.addr).await;
@@ -56,7 +56,7 @@ async fn a_worker_that_goes_before_exec_has_published_nothing() {
 }
 
 #[tokio::test]
-async fn a_large_one_arrives_whole() {
+async fn a_large_transaction_arrives_whole() {
     let mut broker = Broker::start(config()).await;
     let mut worker = Client::connect(broker.addr).await;
     // 6 MB, far more than the broker reads at a time.
@@ -77,7 +77,7 @@ async fn a_large_one_arrives_whole() {
 }
 
 #[tokio::test]
-async fn too_large_a_one_is_refused_whole_and_costs_nobody_else() {
+async fn a_transaction_that_is_too_large_is_refused_whole_and_costs_others_nothing() {
     let mut broker = Broker::start(EmbeddedConfig { clients_max: 3, ..config() }).await;
     let mut greedy = Client::connect(broker.addr).await;
     let mut other = Client::connect(broker.addr).await;

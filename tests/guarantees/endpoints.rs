@@ -1,4 +1,5 @@
-//! Where clients connect: `/ws`, `/ws/` and `/`, IPv4 and IPv6, `?symbols=`; and nothing that they send early is lost.
+//! Clients can connect at `/ws`, `/ws/` and `/`, over IPv4 and IPv6, with and without `?symbols=`; and frames that they
+//! send early are not lost.
 
 use crate::support::http::read_head;
 use crate::support::{Client, Redis, TestGateway, raw, trade};

@@ -17,7 +17,7 @@ fn resolve(path: &Path) -> Result<Config, ConfigError> {
 }
 
 #[test]
-fn lines_that_are_not_ours_are_passed_over() {
+fn lines_of_other_programs_are_ignored() {
     let file = b"export PATH\nnonsense here\n# Ger\xe4t\nCITY=Z\xfcrich\nWS_PORT=9000\nCERT=\"a\nb\"\n";
     let config = with(file).expect("a configuration");
     assert_eq!(config.server.listen.port(), 9000);
@@ -42,14 +42,14 @@ fn a_byte_order_mark_hides_no_setting() {
 }
 
 #[test]
-fn a_setting_that_cannot_be_read_is_told_by_name() {
+fn a_setting_that_cannot_be_read_is_named_in_a_warning() {
     let config = with(b"SERVER_ID=caf\xe9\nWS_PORT=9000\n").expect("a configuration");
     assert_eq!(config.server.listen.port(), 9000);
     assert!(config.warnings[0].ends_with(".env line 1 (SERVER_ID) is ignored: it is not UTF-8"));
 }
 
 #[test]
-fn a_file_that_cannot_be_read_is_told() {
+fn a_file_that_cannot_be_read_is_ignored_with_a_warning() {
     let directory = tempfile::tempdir().expect("a directory");
     let config = resolve(directory.path()).expect("a configuration");
     let [warning] = &config.warnings[..] else { panic!("{:?}", config.warnings) };

@@ -1,4 +1,4 @@
-//! What stands in `.env` is what counts, character by character: no `$` in a password stands for a variable, and the embedded
+//! The values in `.env` are literal, character by character: a `$` in a password stands for no variable, and the embedded
 //! broker asks for exactly that password.
 
 use std::process::Command;

@@ -1,4 +1,4 @@
-//! With `FLUSH_INTERVAL`, what comes in within it leaves in one write: complete, in order, and with far fewer writes than
+//! With `FLUSH_INTERVAL`, the events of an interval leave in one write: complete, in order, and with far fewer writes than
 //! events.
 
 use crate::support::{Redis, TestGateway, trade};

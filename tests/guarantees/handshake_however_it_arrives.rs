@@ -1,4 +1,4 @@
-//! A handshake is answered alike, and loses nothing, however its bytes arrive: whole or in pieces, alone or behind other
+//! A handshake has the same answer and loses nothing, however its bytes arrive: whole or in pieces, alone or behind other
 //! requests, with frames behind it, one at a time or many at once.
 
 use std::io::{Read, Write};
@@ -65,7 +65,7 @@ async fn it_may_come_behind_another_request() {
 }
 
 #[tokio::test]
-async fn it_may_be_longer_than_a_look_takes() {
+async fn it_may_be_longer_than_one_look() {
     let mut server = Server::start();
     let cookie = format!("Cookie: {}\r\n", "x".repeat(10_000));
     let long_early = EARLY.repeat(1_000);
@@ -120,7 +120,7 @@ async fn many_may_come_at_once() {
 
 /// The peer is gone before its answer can be written: its seat is free again, and nobody is handed over.
 #[tokio::test]
-async fn a_peer_that_has_gone_keeps_no_seat() {
+async fn a_peer_that_has_disconnected_keeps_no_seat() {
     let mut server = Server::start();
     for _ in 0..20 {
         let mut stream = server.connect().await;

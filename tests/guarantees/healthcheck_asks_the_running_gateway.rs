@@ -5,7 +5,7 @@ use std::process::Command;
 use crate::support::process::Process;
 
 #[tokio::test(flavor = "multi_thread")]
-async fn it_tells_one_that_works_from_one_that_does_not() {
+async fn it_succeeds_only_while_a_gateway_answers() {
     let ask = |port: u16| {
         Command::new(env!("CARGO_BIN_EXE_ws-gateway"))
             .args(["--healthcheck", "--ws-host", "127.0.0.1", "--ws-port", &port.to_string()])

@@ -1,5 +1,6 @@
-//! The gateway pings: how long answers take is told, and a client that answers nothing is closed with 1001. When which client is pinged
-//! and judged is a matter of the clock, and tested without one in `src/fanout/shard/turn_tests.rs`.
+//! The gateway pings its clients: it measures and reports how long answers take, and closes a client that answers nothing
+//! with 1001. When a client is pinged and judged depends on the clock alone, and `src/fanout/shard/turn_tests.rs` tests
+//! that without one.
 
 use std::time::Duration;
 

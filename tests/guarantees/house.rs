@@ -1,5 +1,5 @@
-//! The rooms under `src/` use each other in the directions that are listed here, and in no other: never in a circle, and never from
-//! the data path to the control side. Whoever needs a new direction adds it here, and says why in the commit.
+//! The rooms under `src/` use each other only as listed here: never in a circle, and never from the data path to the
+//! control side. A commit that needs a new edge adds it here and says why.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};

@@ -1,4 +1,4 @@
-//! A peer that is silent, slow, greedy or many takes nothing from the others, and is cut in bounded time.
+//! Peers that are silent, slow or greedy, however many, take nothing from others, and are disconnected in bounded time.
 
 use std::io::{ErrorKind, Write};
 use std::net::IpAddr;
@@ -80,7 +80,7 @@ async fn oversized_headers_are_answered_431() {
 }
 
 #[tokio::test]
-async fn what_is_no_http_is_answered_400() {
+async fn bytes_that_are_not_http_are_answered_400() {
     let server = Server::start();
     let mut stream = server.connect().await;
     stream.write_all(b"\x16\x03\x01 nonsense\r\n\r\n").await.unwrap();
@@ -95,7 +95,7 @@ fn patient(in_flight_max: usize) -> Bounds {
 
 /// The bound holds, and who comes beyond it gets the place of the connection that has been silent longest.
 #[tokio::test]
-async fn the_oldest_silent_one_makes_room() {
+async fn the_oldest_silent_connection_makes_room() {
     let mut server = Server::with(&Config::for_tests(), patient(4));
     let mut silent = Vec::new();
     for _ in 0..4 {
@@ -121,7 +121,7 @@ async fn the_oldest_silent_one_makes_room() {
 
 /// More than there are places, as a scanner or a broken balancer opens them.
 #[tokio::test]
-async fn a_thousand_silent_connections_keep_nobody_out() {
+async fn a_thousand_silent_connections_keep_no_client_out() {
     // Both ends of them are in this process.
     raise_open_file_limit();
     let places = Bounds::default().in_flight_max;
@@ -150,7 +150,7 @@ async fn until_accepted(server: &Server, connections: u64) {
 
 /// Nobody keeps a place for later that others wait for.
 #[tokio::test]
-async fn where_places_are_few_an_answer_is_the_last() {
+async fn where_places_are_few_a_connection_is_closed_after_its_answer() {
     let server = Server::with(&Config::for_tests(), patient(1));
     let mut stream = server.connect().await;
     stream.write_all(b"HEAD /health HTTP/1.1\r\nHost: h\r\n\r\n").await.unwrap();
@@ -160,7 +160,7 @@ async fn where_places_are_few_an_answer_is_the_last() {
 
 /// A client that is refused and stays keeps neither its place nor its descriptor.
 #[tokio::test]
-async fn a_refused_client_is_let_go_of() {
+async fn a_refused_client_is_disconnected() {
     let mut config = Config::for_tests();
     config.server.max_connections = 1;
     let server = Server::with(&config, patient(4));
@@ -201,7 +201,7 @@ async fn stopping_ends_the_listener_and_idle_connections_but_not_clients() {
 }
 
 #[tokio::test]
-async fn a_taken_port_is_said_so() {
+async fn the_error_of_a_taken_port_says_so() {
     let server = Server::start();
     let error = bind(server.address).unwrap_err().to_string();
     assert!(error.contains(&server.address.to_string()) && error.contains("WS_PORT"), "{error}");
@@ -210,7 +210,7 @@ async fn a_taken_port_is_said_so() {
 }
 
 #[tokio::test]
-async fn an_unspecified_ipv6_address_takes_ipv4_too() {
+async fn an_unspecified_ipv6_address_accepts_ipv4_too() {
     let any: std::net::SocketAddr = "[::]:0".parse().unwrap();
     let mut config = Config::for_tests();
     config.server.listen = any;

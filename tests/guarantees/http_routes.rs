@@ -1,4 +1,4 @@
-//! Every path answers what the contract says, in its shape.
+//! Every path has the documented answer.
 
 use std::time::{Duration, Instant};
 
@@ -57,7 +57,7 @@ async fn health_of_connections_has_three_grades() {
 
 /// A thread of the data path whose loop hasn't turned for five seconds is named, and a restart is asked for.
 #[tokio::test]
-async fn a_thread_that_stands_still_is_told() {
+async fn a_stuck_thread_is_named() {
     let mut state = State::new("gw".to_owned(), 2);
     state.metrics.started = Instant::now().checked_sub(Duration::from_secs(6)).expect("up for six seconds");
     state.set_feed_up(true);
@@ -240,7 +240,7 @@ async fn a_connection_serves_many_requests() {
 
 /// `--healthcheck` against the real thing.
 #[tokio::test]
-async fn the_healthcheck_asks_and_believes() {
+async fn the_healthcheck_reports_the_answer_of_health() {
     let server = Server::start();
     let ask = |address| tokio::task::spawn_blocking(move || ws_gateway::healthcheck::ask(address, false));
     let body = ask(server.address).await.unwrap().unwrap();

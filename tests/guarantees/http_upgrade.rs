@@ -1,4 +1,4 @@
-//! A WebSocket handshake ends in a hand-over that loses nothing, or in an HTTP answer that says why.
+//! A WebSocket handshake ends in a hand-over that loses nothing, or in an HTTP answer that says why not.
 
 use std::io::Read;
 
@@ -124,7 +124,7 @@ async fn one_client_too_many_is_answered_503_until_a_seat_is_free() {
 }
 
 #[tokio::test]
-async fn a_draining_gateway_takes_nobody() {
+async fn a_draining_gateway_refuses_clients() {
     let server = Server::start();
     server.state.start_draining();
     let (_stream, reply) = server.handshake("").await;
@@ -151,7 +151,7 @@ async fn foreign_pages_are_kept_out() {
 
 /// The own page, by a name that nobody else can have (the rules are tested in `origin`), on the short way in and by hyper.
 #[tokio::test]
-async fn the_own_page_is_let_in() {
+async fn the_own_page_may_connect() {
     let env = [("ALLOWED_ORIGINS", "https://app.example.com"), ("PUBLIC_HOSTS", "prices.example.com")];
     let env = |name: &str| env.iter().find(|(key, _)| *key == name).map(|(_, value)| value.into());
     let mut config = Config::resolve(["ws-gateway"], env, None, 1_000).expect("good settings");
@@ -181,7 +181,7 @@ async fn the_own_page_is_let_in() {
 }
 
 #[tokio::test]
-async fn what_is_no_handshake_is_told_what_one_is() {
+async fn a_request_that_is_no_handshake_is_told_what_is_missing() {
     let server = Server::start();
     let plain = server.get("/ws").await;
     assert_eq!((plain.status, plain.code().as_str()), (426, "INVALID_INPUT"));

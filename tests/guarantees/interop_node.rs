@@ -1,5 +1,5 @@
-//! npm's `ws`, which most servers in JavaScript use as their client: compression is offered and declined, 1,000 trades
-//! come complete and in order.
+//! npm's `ws`, the usual WebSocket client of servers in JavaScript: the gateway declines the compression that it offers,
+//! and it gets 1,000 trades complete and in order.
 
 use crate::support::program::{Program, node};
 use crate::support::{Redis, TestGateway, trade};

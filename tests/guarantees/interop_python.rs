@@ -1,4 +1,4 @@
-//! Python's `websockets`: what its asyncio client does by default, and everything it can do, works.
+//! Python's `websockets`: the defaults of its asyncio client work, and so do its other features.
 
 use crate::support::program::{Program, python};
 use crate::support::{Redis, TestGateway, trade};

@@ -1,4 +1,4 @@
-//! wscat, the client that people try a WebSocket server with: everything works by typing, on a terminal.
+//! wscat, the client that people use to try a WebSocket server: all requests can be typed at a terminal.
 
 use crate::support::process::Process;
 use crate::support::program::{Program, npm_packages};

@@ -1,5 +1,5 @@
-//! Variables that Kubernetes sets for its services, such as `WS_PORT=tcp://10.0.0.1:80` for one named `ws`, are no settings: they
-//! are ignored with a warning, and what is set elsewhere counts.
+//! Variables that Kubernetes sets for its services, such as `WS_PORT=tcp://10.0.0.1:80` for one named `ws`, are no
+//! settings: they are ignored with a warning, and the setting's value from elsewhere counts.
 
 use std::ffi::OsString;
 use std::path::Path;
@@ -33,7 +33,7 @@ fn every_variable_of_a_port_can_be_one() {
 }
 
 #[test]
-fn they_hide_neither_the_file_nor_another_name() {
+fn links_hide_neither_the_file_nor_another_name() {
     let directory = tempfile::tempdir().expect("a directory");
     let path = directory.path().join(".env");
     std::fs::write(&path, "WS_PORT=9000\n").expect("a file");

@@ -1,5 +1,5 @@
-//! `LAST_VALUE_KEY`: a gateway that has seen no event of a symbol yet takes its last value from the key that workers keep, once,
-//! unless an event comes first; and what can't be looked up delays nobody.
+//! `LAST_VALUE_KEY`: a gateway that has seen no event of a symbol looks up its last value once, under the key that workers
+//! keep, unless an event comes first. A failed look-up delays no client.
 
 use crate::support::{Client, Redis, TestGateway, trade};
 use serde_json::{Value, json};
@@ -45,7 +45,7 @@ async fn a_snapshot_comes_from_the_key_until_an_event_does() {
     let events = snapshot(&mut client, &["WRONG", "NONE", "AAPL", "LIVE", "LIST"]).await;
     let expected = [trade("LIVE", "2", 8), trade("AAPL", "1.50", 7)];
     assert_eq!(events, expected.map(|event| serde_json::from_str::<Value>(&event).unwrap()));
-    // Looked up once: what the key says later is nobody's business any more.
+    // The key is looked up once: its later values don't matter.
     let () = worker.command(&["SET", &kept("NONE"), &trade("NONE", "1", 7)]).await;
     let mut second = gateway.client().await;
     assert_eq!(snapshot(&mut second, &["NONE", "AAPL"]).await.len(), 1);
@@ -63,7 +63,7 @@ async fn an_event_that_was_in_the_key_does_not_come_twice() {
     let mut plain = gateway.subscriber(&["AAPL", "MSFT"]).await;
     let mut client = gateway.client().await;
     assert_eq!(snapshot(&mut client, &["AAPL", "MSFT"]).await.len(), 2);
-    // The worker wrote the key before it published; MSFT's counts anew since.
+    // The worker wrote the key before it published; MSFT's worker has restarted its numbers since.
     for (symbol, seq, timestamp) in
         [("AAPL", 4, 4), ("AAPL", 5, 5), ("MSFT", 1, 6), ("AAPL", 6, 6), ("MSFT", 2, 6)]
     {
@@ -97,7 +97,7 @@ async fn a_redis_that_is_away_delays_no_reply_and_no_event() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_value_that_is_too_large_to_be_an_event_costs_only_itself() {
+async fn a_value_that_is_too_large_is_missing_alone() {
     let redis = Redis::start().await;
     let mut worker = redis.publisher().await;
     let huge = trade("HUGE", "1", 1).replace("NASDAQ", &"x".repeat(3_000_000));
@@ -113,7 +113,7 @@ async fn a_value_that_is_too_large_to_be_an_event_costs_only_itself() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_connection_that_redis_has_closed_meanwhile_costs_nobody_a_value() {
+async fn a_connection_that_redis_has_closed_meanwhile_costs_no_client_a_value() {
     let redis = Redis::start().await;
     let mut worker = redis.publisher().await;
     for symbol in ["AAPL", "MSFT"] {

@@ -1,4 +1,5 @@
-//! `LAST_VALUE_KEY` on a Redis Cluster: whichever node `REDIS_URL` names, and wherever the keys are, a snapshot has them all.
+//! `LAST_VALUE_KEY` on a Redis Cluster: a snapshot has the values of all keys, whichever node `REDIS_URL` names and
+//! wherever the keys are.
 
 use std::net::TcpListener;
 
@@ -59,7 +60,7 @@ async fn one_node_with_keys_of_different_slots() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn two_nodes_and_a_slot_on_its_way() {
+async fn two_nodes_and_a_slot_that_is_being_moved() {
     let (first, mut on_first, _) = node().await;
     let (second, mut on_second, bus_port) = node().await;
     let () = on_first.command(&["CLUSTER", "ADDSLOTSRANGE", "0", "8191"]).await;

@@ -1,5 +1,6 @@
-//! An event that newer ones have overtaken is delivered, and never stands for the newest: not as the last value, not in the place of
-//! one that waits, not out of order in a replay. What looks like one and is a worker that has restarted its numbers isn't lost.
+//! An event that newer ones have overtaken is delivered, but never takes the place of a newer one: not as the last value,
+//! not in conflation, not out of order in a replay. An event of a worker that has restarted its numbers looks similar, and
+//! isn't lost.
 
 use std::collections::HashSet;
 
@@ -38,7 +39,7 @@ async fn resumed(gateway: &TestGateway, seen: u64) -> (Value, Client) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn are_delivered_and_take_no_newer_ones_place() {
+async fn are_delivered_and_replace_no_newer_event() {
     let redis = Redis::start().await;
     let gateway = TestGateway::on(&redis, |_| {}).await;
     let mut worker = redis.publisher().await;
@@ -80,7 +81,7 @@ async fn are_delivered_and_take_no_newer_ones_place() {
 
 /// The same of events that came before anybody wanted them.
 #[tokio::test(flavor = "multi_thread")]
-async fn are_remembered_in_their_order_whether_anybody_wants_them_or_not() {
+async fn are_replayed_in_their_order_whether_clients_wanted_them_or_not() {
     let redis = Redis::start().await;
     let gateway = TestGateway::on(&redis, |_| {}).await;
     let mut worker = redis.publisher().await;
@@ -215,7 +216,7 @@ async fn numbers_that_only_rise_have_no_gaps_and_are_resumed_from_the_clients_ow
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_is_no_small_integer_is_carried_and_counted() {
+async fn a_seq_that_is_no_small_integer_is_delivered_and_counted() {
     let redis = Redis::start().await;
     let gateway = TestGateway::on(&redis, |_| {}).await;
     let mut worker = redis.publisher().await;

@@ -1,5 +1,5 @@
-//! What is logged of text from outside stays on the gateway's own line and moves no terminal's cursor: a bad event's
-//! line shows its channel and the first 120 bytes of its payload with control characters escaped.
+//! Text from outside stays on the gateway's own log line and moves no terminal's cursor: the line of a bad event shows its
+//! channel and the first 120 bytes of its payload with control characters escaped.
 
 use serde_json::Value;
 

@@ -1,4 +1,5 @@
-//! `maxRate` sends a symbol at most so often, the newest value at the time of sending, and always the last one.
+//! `maxRate` limits how often a symbol's events come: each is the newest at the time of sending, and the last one always
+//! comes.
 
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
@@ -93,7 +94,7 @@ impl Load {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn at_most_so_often_and_always_the_last() {
+async fn events_come_at_most_at_the_rate_and_always_the_last_one() {
     let load = Load {
         clients: 20,
         symbols: 100,
@@ -153,7 +154,7 @@ async fn the_most_specific_subscription_sets_the_rate() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_is_held_of_a_symbol_goes_with_it() {
+async fn a_held_event_is_dropped_when_its_symbol_is_left() {
     let redis = Redis::start().await;
     let gateway = TestGateway::on(&redis, |config| config.process.shards = 1).await;
     let mut worker = redis.publisher().await;

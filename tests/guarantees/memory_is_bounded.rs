@@ -1,5 +1,5 @@
-//! No flood makes memory grow without bound: not one from Redis that a client doesn't read, not one of pings whose
-//! pongs nobody takes, not replies that pile up, nor what clients ask for of the past and don't read.
+//! No flood makes memory grow without bound: not one of events to a client that doesn't read, not pings whose pongs a
+//! client doesn't read, not replies, replays and snapshots that it asks for and doesn't read.
 
 use crate::support::process::Process;
 use crate::support::{Client, Redis, TestGateway, raw, trade, until};

@@ -1,5 +1,5 @@
-//! A client sends no more messages than MESSAGE_RATE_LIMIT allows: the whole count may come at once, bad messages count too, what
-//! is too much is refused by name, and other clients have a count of their own.
+//! A client can send no more messages than MESSAGE_RATE_LIMIT allows. All of them may come at once, bad messages count too,
+//! an error names the limit, and each client has a count of its own.
 
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ use ws_gateway::rate::Rate;
 use crate::support::{Redis, TestGateway};
 
 #[tokio::test(flavor = "multi_thread")]
-async fn and_a_refusal_names_the_limit() {
+async fn a_refusal_names_the_limit() {
     let redis = Redis::start().await;
     let gateway = TestGateway::on(&redis, |config| {
         config.clients.message_rate_limit = Rate::new(3, Duration::from_secs(3_600));

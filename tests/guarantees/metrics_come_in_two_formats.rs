@@ -1,5 +1,5 @@
-//! `/metrics` is OpenMetrics, or Prometheus' text format 0.0.4 for who asks for that: by their rules, by the parsers that others
-//! have written for them, and with the same numbers in both.
+//! `/metrics` is OpenMetrics, or Prometheus' text format 0.0.4 for a client that asks for it. Both follow their format's
+//! rules, are read by existing parsers, and have the same numbers.
 
 use std::collections::HashSet;
 
@@ -104,7 +104,7 @@ async fn each_keeps_the_rules_of_its_format() {
 }
 
 #[tokio::test]
-async fn the_client_says_which_it_wants() {
+async fn the_client_chooses_the_format() {
     let server = Server::start();
     for (accept, content_type) in [
         ("*/*", OPENMETRICS),

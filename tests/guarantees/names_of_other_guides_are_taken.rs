@@ -1,5 +1,4 @@
-//! Whoever comes from a guide to another gateway finds the names there taken: each means the setting that it is an alias of, and
-//! our own name wins.
+//! Settings can be set by their names in guides to other gateways: each alias means its setting, and our own name wins.
 
 use std::collections::HashSet;
 
@@ -48,7 +47,7 @@ fn each_means_its_setting_and_our_own_name_wins() {
 }
 
 #[test]
-fn a_bad_value_is_told_by_the_name_that_was_used() {
+fn an_error_names_the_variable_that_was_used() {
     let line = refusal(&[("WEBSOCKET_PORT", "http")]);
     assert!(line.starts_with("WEBSOCKET_PORT: \"http\" is not allowed; allowed: a whole number"), "{line}");
     for rate in ["100/1m", "many"] {

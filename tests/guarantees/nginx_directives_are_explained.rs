@@ -1,4 +1,4 @@
-//! Whoever runs the nginx configuration finds each of its directives explained.
+//! The documents explain each directive of the nginx configuration.
 
 use crate::support::deployment::read;
 use crate::support::nginx::deployed;

@@ -1,4 +1,4 @@
-//! A worker's object reaches clients byte for byte: no number, no field, no white space is printed anew.
+//! A worker's object reaches clients byte for byte: no number, field or white space is reformatted.
 
 use crate::support::{Redis, TestGateway};
 

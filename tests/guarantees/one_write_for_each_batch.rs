@@ -1,5 +1,5 @@
-//! A batch costs each client one write, however many of its frames are for it; and a frame is built once, however many clients
-//! get it.
+//! A batch costs each client one write, however many of its frames are for that client; and a frame is built once, however
+//! many clients get it.
 
 use crate::support::{Client, Redis, TestGateway, trade};
 use ws_gateway::ingest::publisher::EventBatch;

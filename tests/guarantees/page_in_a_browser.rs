@@ -86,7 +86,7 @@ impl Browser {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_demo_is_watched() {
+async fn the_demo_is_shown() {
     let demo = ["--embedded-redis-port", "0", "--demo"];
     let mut gateway = Process::start(&demo).await;
     let mut page = Browser::open(&gateway).await;

@@ -1,5 +1,5 @@
-//! What prints and ends does so quietly when its reader has gone, on either output: no panic, the same exit code. A disk that
-//! is full is told.
+//! An action that prints ends without a panic and with the same exit code when its reader has closed the pipe, on either
+//! output. A full disk is reported.
 
 use std::fs::File;
 use std::process::{Command, Output, Stdio};
@@ -64,7 +64,7 @@ fn on_standard_error() {
 }
 
 #[test]
-fn a_full_disk_is_told() {
+fn a_full_disk_is_reported() {
     for flag in PRINTS {
         let full = File::options().write(true).open("/dev/full").expect("/dev/full");
         let output = gateway(&[flag]).stdout(full).stderr(Stdio::piped()).output();

@@ -1,5 +1,4 @@
-//! Every conversation in docs/protocol.md is one that takes place: its requests and events are played to a real gateway, and what
-//! comes is what stands there.
+//! Every conversation in docs/protocol.md is played to a real gateway, and its answers are as documented.
 
 use crate::support::redis::Publisher;
 use crate::support::{Client, PATIENCE, Redis, TestGateway, raw, until};
@@ -15,7 +14,7 @@ async fn take_place() {
     let conversations: Vec<_> = PROTOCOL.split("```").filter(|block| block.contains("\n> {")).collect();
     assert!(conversations.len() >= 11, "{}", conversations.len());
     for conversation in conversations {
-        // Each begins anew: with a gateway that has seen nothing.
+        // Each conversation begins with a gateway that has seen no event.
         let gateway = TestGateway::on(&redis, |config| {
             config.events.channel_types = EventType::ALL.into_iter().collect();
             config.events.stale_after = Period::from_ms(1);

@@ -1,5 +1,6 @@
-//! A quiet link is asked with PING, and any answer keeps it: also a refusal, because the user may not send PING or because a
-//! script keeps Redis busy. No client hears of it, no trade is lost, and the log says once what is missing.
+//! The gateway sends PING on a quiet link, and any answer keeps the link: also a refusal, because the user may not send
+//! PING or because a script keeps Redis busy. No client notices, no trade is lost, and the log says once which permission
+//! is missing.
 
 use crate::support::process::Process;
 use crate::support::redis::Publisher;

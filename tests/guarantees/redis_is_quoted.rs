@@ -1,5 +1,5 @@
-//! Where Redis refuses the gateway, the log quotes Redis, also if it says so and closes before it has been asked; and
-//! where a permission is missing, the log names the command that gives it.
+//! If Redis refuses the gateway, the log quotes its error, also if Redis sends it and closes before it has been asked; and
+//! if a permission is missing, the log names the command that gives it.
 
 use std::fs;
 use std::net::SocketAddr;
@@ -136,7 +136,7 @@ async fn scripted(script: Script) -> SocketAddr {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn whatever_else_it_says() {
+async fn any_other_error_is_quoted() {
     for (script, words) in [
         (Script::SaysAndCloses(DENIED), DENIED),
         (Script::Answers("LOADING Redis is loading the dataset in memory"), "LOADING Redis is loading"),

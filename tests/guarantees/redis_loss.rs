@@ -1,5 +1,5 @@
-//! Redis may be absent at the start, killed, hung, or cut our subscription: clients are told `down` and `up`, readiness
-//! follows, and events flow again, without a restart. `gapMs` covers all the time in which nothing was heard.
+//! Redis may be absent at the start, killed, hung, or end the subscription: clients are told `down` and `up`, readiness
+//! follows, and events flow again without a restart. `gapMs` covers all the time without a byte from Redis.
 
 use crate::support::redis::Publisher;
 use crate::support::{Client, Redis, TestGateway, trade};

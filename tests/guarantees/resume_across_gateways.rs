@@ -1,5 +1,5 @@
-//! A client that comes back, to whichever gateway, gets exactly what it has missed: every `seq` once, in order; or it is told
-//! that it can't be, and gets no part of it.
+//! A client that comes back to any gateway gets exactly the events that it has missed: every `seq` once, in order. If that
+//! isn't possible it is told so, and gets none of them.
 
 use std::num::NonZeroUsize;
 use std::time::Duration;
@@ -79,7 +79,7 @@ async fn a_client_that_hops_under_load_sees_every_event_once_and_in_order() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_cannot_be_resumed_whole_is_not_resumed_at_all() {
+async fn a_topic_that_cannot_be_resumed_whole_is_not_resumed_at_all() {
     let redis = Redis::start().await;
     let gateway =
         TestGateway::on(&redis, |config| config.history.replay_events_per_topic = NonZeroUsize::new(5)).await;
@@ -122,7 +122,7 @@ async fn what_cannot_be_resumed_whole_is_not_resumed_at_all() {
     assert_eq!(recovered(7).await, true, "behind the hole");
     assert_eq!(recovered(10).await, true, "nothing missed");
     assert_eq!(recovered(1).await, false);
-    // The worker counts anew: nobody can know what one of before has missed.
+    // The worker restarts its numbers, so the events missed since a number from before can't be known.
     worker.trade("AAPL", &numbered("AAPL", 1).replace("\"timestamp\":1", "\"timestamp\":11")).await;
     gateway.taken(16).await;
     assert_eq!(recovered(1).await, false);
@@ -168,7 +168,7 @@ async fn a_gateway_that_is_behind_the_client_sends_nothing_twice() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_a_client_says_it_has_seen_replaces_what_it_said_before() {
+async fn a_new_resume_replaces_the_seq_of_an_earlier_one() {
     let redis = Redis::start().await;
     let (gateway, mut worker) = behind_three_trades(&redis).await;
     let mut client = gateway.client().await;

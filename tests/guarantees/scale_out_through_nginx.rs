@@ -149,7 +149,7 @@ async fn clients_are_spread_and_come_back_when_a_gateway_goes() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn everyone_is_told_when_all_of_it_stops() {
+async fn every_client_is_told_when_all_gateways_stop() {
     let redis = Redis::start().await;
     let mut gateways = gateways(&redis, 2).await;
     let mut nginx = Nginx::before(&addrs(&gateways)).await;
@@ -167,7 +167,7 @@ async fn everyone_is_told_when_all_of_it_stops() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_full_gateway_is_passed_over_until_all_are_full() {
+async fn a_full_gateway_is_skipped_until_all_are_full() {
     let redis = Redis::start().await;
     let small = Process::on(&redis, &["--server-id", "small", "--max-connections", "1"]).await;
     let large = Process::on(&redis, &["--server-id", "large", "--max-connections", "9"]).await;
@@ -203,7 +203,7 @@ async fn without_any_gateway_the_answer_is_503_in_the_gateways_own_shape() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_gateway_is_told_who_asks_and_for_what() {
+async fn a_gateway_is_told_the_clients_address_and_what_it_asked_for() {
     let gateway = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
     let nginx = Nginx::before(&[gateway.local_addr().expect("an address")]).await;
     let asked = async |path: &'static str, headers: &'static str| {
@@ -248,7 +248,7 @@ async fn a_gateway_is_told_who_asks_and_for_what() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn numbers_of_one_gateway_are_not_shown_as_if_they_were_all() {
+async fn the_numbers_of_one_gateway_are_not_passed_on() {
     let redis = Redis::start().await;
     let gateways = gateways(&redis, 1).await;
     let nginx = Nginx::before(&addrs(&gateways)).await;

@@ -1,4 +1,5 @@
-//! No secret of the configuration is ever printed: not by `--print-config`, not in a log, not in the line about a bad value.
+//! No secret of the configuration is ever printed: not by `--print-config`, not in a log, not in the line about a bad
+//! value.
 
 use crate::support::settings::{refusal, resolve};
 

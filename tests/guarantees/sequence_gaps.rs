@@ -1,5 +1,5 @@
-//! The workers' `seq`: a jump is told in its place and counted, a repeat is dropped and counted, a worker that restarts its numbers
-//! is neither.
+//! The workers' `seq`: a gap is announced in its place and counted, a repeat is dropped and counted, and a worker that
+//! restarts its numbers is neither.
 
 use crate::support::{Client, Redis, TestGateway};
 use serde_json::{Value, json};

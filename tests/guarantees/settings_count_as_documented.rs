@@ -1,4 +1,5 @@
-//! What is set counts as documented: a flag before a variable, the default where nothing is set, and what is shown can be set.
+//! Settings apply as documented: a flag before a variable, the default where nothing is set; and the printed values can be
+//! set again.
 
 use std::time::Duration;
 

@@ -1,5 +1,5 @@
-//! SIGTERM, SIGINT and SIGQUIT end the gateway in good order whenever they come, also as the first process of a container
-//! that still waits for its Redis. SIGHUP never ends it.
+//! SIGTERM, SIGINT and SIGQUIT drain the gateway at any time, also in the first process of a container that still waits for
+//! its Redis. SIGHUP never ends it.
 
 use std::net::TcpListener;
 use std::process::Command;
@@ -31,7 +31,7 @@ impl SilentRedis {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn it_ends_while_redis_is_tried_for_the_first_time() {
+async fn the_gateway_ends_while_it_tries_redis_for_the_first_time() {
     for signal in SIGNALS {
         let redis = SilentRedis::start();
         let mut gateway = Process::spawn(&["--redis-url", &redis.url()]);
@@ -43,7 +43,7 @@ async fn it_ends_while_redis_is_tried_for_the_first_time() {
 
 /// The kernel doesn't deliver a signal to the first process of a PID namespace unless that catches it.
 #[tokio::test(flavor = "multi_thread")]
-async fn it_ends_as_the_first_process_of_a_container() {
+async fn the_gateway_ends_as_the_first_process_of_a_container() {
     let namespace = ["--user", "--map-root-user", "--pid", "--fork", "--kill-child"];
     let allowed = Command::new("unshare").args(namespace).arg("true").status();
     if !allowed.is_ok_and(|status| status.success()) {

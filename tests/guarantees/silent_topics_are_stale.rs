@@ -1,4 +1,4 @@
-//! A topic that has subscribers but no event for `STALE_AFTER` is counted as stale, until it has one or nobody wants it.
+//! A topic that has subscribers but no event for `STALE_AFTER` counts as stale, until it has an event or no subscriber.
 
 use crate::support::{Redis, TestGateway, until};
 use ws_gateway::config::units::Period;

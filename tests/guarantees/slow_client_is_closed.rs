@@ -1,5 +1,5 @@
-//! `SLOW_CLIENT_POLICY=disconnect` closes a client whose outbox is full, with an error that says why and 1013; and one
-//! that takes not a byte for `STALL_TIMEOUT` is cut off, whatever its policy.
+//! `SLOW_CLIENT_POLICY=disconnect` closes a client whose outbox is full, with an error that says why and 1013. A client
+//! that takes no byte for `STALL_TIMEOUT` is disconnected under every policy.
 
 use std::time::Duration;
 

@@ -1,5 +1,5 @@
-//! What becomes of a client that is too slow is its own choice (`onSlow`), else the configuration's: skip and announce, the latest
-//! event of each symbol until it has caught up, or disconnect.
+//! A client that is too slow is treated as it chose (`onSlow`), or as configured: events are skipped and announced, it gets
+//! the latest event of each symbol until it has caught up, or it is disconnected.
 
 use std::collections::HashMap;
 

@@ -1,6 +1,6 @@
-//! Clients that do not read at all cost the others nothing and the gateway little: with 50 of them, 20,000 trades still reach
-//! 100 clients complete and in order, and memory grows by less than 1 MiB for each; with a large outbox, where nothing
-//! is skipped, and with a small one, where the policy fires.
+//! Clients that do not read at all cost other clients nothing and the gateway little: with 50 of them, 20,000 trades still
+//! reach 100 clients complete and in order, and memory grows by less than 1 MiB for each. That holds with a large outbox,
+//! where nothing is skipped, and with a small one, where the policy applies.
 
 use crate::support::process::Process;
 use crate::support::{Client, Redis, raw, trade};

@@ -1,4 +1,5 @@
-//! `"snapshot":true`: reply, last values, `snapshotEnd`, live events; each event once and in order, also while events pour in.
+//! `"snapshot":true`: the reply, last values, `snapshotEnd`, live events; each event once and in order, also under a high
+//! rate of events.
 
 use crate::support::{Client, Redis, TestGateway, trade};
 use serde_json::{Value, json};
@@ -165,7 +166,7 @@ async fn every_event_comes_once_and_in_order_while_events_pour_in() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_a_rate_holds_back_does_not_come_behind_a_newer_last_value() {
+async fn a_held_event_does_not_come_behind_a_newer_last_value() {
     let redis = Redis::start().await;
     let gateway = TestGateway::on(&redis, |_| {}).await;
     let mut worker = redis.publisher().await;

@@ -1,13 +1,13 @@
-//! The reply to a subscribe comes before the symbol's first event, everything published after it arrives, and behind the
-//! reply to an unsubscribe nothing does; while other clients come and go on the same symbol.
+//! The reply to a subscribe comes before the symbol's first event, every event published after it arrives, and no event
+//! comes behind the reply to an unsubscribe; also while other clients subscribe and unsubscribe.
 
 use crate::support::{Redis, TestGateway, trade};
 
-/// The number of a trade that is published while nobody is subscribed.
+/// The number of a trade that is published while no client is subscribed.
 const STRAY: u64 = 1_000_000;
 
 #[tokio::test(flavor = "multi_thread")]
-async fn nothing_before_the_reply_nothing_after_the_farewell() {
+async fn no_event_comes_before_the_reply_and_none_after_an_unsubscribe() {
     let redis = Redis::start().await;
     let gateway = TestGateway::on(&redis, |config| config.process.shards = 2).await;
     let mut clients = Vec::new();
@@ -61,7 +61,7 @@ async fn endless(mut worker: crate::support::redis::Publisher) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn symbols_that_nobody_wants_any_more_leave_nothing_behind() {
+async fn symbols_that_no_client_wants_any_more_leave_nothing_behind() {
     let redis = Redis::start().await;
     let gateway = TestGateway::on(&redis, |config| config.clients.max_symbols_per_client = 1_000).await;
     let mut client = gateway.client().await;
@@ -87,7 +87,7 @@ async fn symbols_that_nobody_wants_any_more_leave_nothing_behind() {
 
 /// A client that holds as much as it may is answered with all of it, and that is no sign of slowness.
 #[tokio::test(flavor = "multi_thread")]
-async fn as_many_as_are_allowed_can_be_held() {
+async fn a_client_can_have_the_maximum_of_subscriptions() {
     const SYMBOLS: usize = 10_000;
     let redis = Redis::start().await;
     let gateway = TestGateway::on(&redis, |config| {

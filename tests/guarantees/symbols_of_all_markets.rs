@@ -1,5 +1,5 @@
-//! Symbols are what markets use: ampersands, dollars, the spaces in options' symbols. They are one symbol in every case, or with
-//! `SYMBOL_CASE=exact` another in each.
+//! Symbols of all markets work: with ampersands, dollars, and the spaces in options' symbols. Case doesn't matter, or does
+//! with `SYMBOL_CASE=exact`.
 
 use serde_json::{Value, json};
 
@@ -40,7 +40,7 @@ async fn are_delivered_by_name_by_pattern_and_by_query() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn two_pluses_in_a_query_are_no_two_spaces() {
+async fn a_plus_in_a_query_is_no_space() {
     let redis = Redis::start().await;
     let gateway = TestGateway::on(&redis, |_| {}).await;
     let query = "symbols=AAPL++240119C00190000";
@@ -53,7 +53,7 @@ async fn two_pluses_in_a_query_are_no_two_spaces() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn are_told_apart_by_case_where_that_is_asked_for() {
+async fn differ_by_case_with_symbol_case_exact() {
     let redis = Redis::start().await;
     let gateway = TestGateway::on(&redis, |config| config.events.symbol_case = SymbolCase::Exact).await;
     let mut worker = redis.publisher().await;

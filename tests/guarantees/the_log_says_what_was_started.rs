@@ -1,11 +1,11 @@
-//! Whoever starts the gateway reads in the log what it listens on, reads from and was told to do, also where that is probably not
-//! what they meant.
+//! The log says at the start which address the gateway listens on, which upstream it reads, and which settings probably
+//! have another effect than intended.
 
 use crate::support::process::Process;
 use crate::support::{Redis, until};
 
 #[tokio::test(flavor = "multi_thread")]
-async fn it_says_what_it_does() {
+async fn it_names_ports_upstream_and_settings() {
     let redis = Redis::start().await;
     let gateway = Process::on(&redis, &["--stats-interval", "100ms", "--server-id", "gw-7"]).await;
     for part in [
@@ -24,7 +24,7 @@ async fn it_says_what_it_does() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn it_says_what_is_probably_not_meant() {
+async fn it_warns_of_settings_that_have_another_effect_than_intended() {
     let flags = ["--embedded-redis-port", "0", "--last-value-key", "last:", "--pong-timeout", "1m"];
     let gateway = Process::start(&flags).await;
     for part in ["PONG_TIMEOUT (60000 ms) is longer than PING_INTERVAL", "LAST_VALUE_KEY needs REDIS_URL"] {

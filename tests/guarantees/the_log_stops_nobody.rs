@@ -1,5 +1,5 @@
-//! A log that nobody reads or that can't be written costs log lines, which are counted, and nothing else: events flow,
-//! `/ready` is right, and the process ends when and as it should.
+//! A log that isn't read or can't be written costs log lines, which are counted, and nothing else: events flow, `/ready` is
+//! right, and the process ends as it should.
 
 use std::fs::OpenOptions;
 use std::io::{ErrorKind, Write};

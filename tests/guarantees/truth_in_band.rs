@@ -11,7 +11,7 @@ async fn without_timestamp(client: &mut Client) -> String {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_ping_tells_the_clients_own_figures() {
+async fn a_ping_with_stats_answers_with_the_clients_own_figures() {
     let redis = Redis::start().await;
     let gateway = TestGateway::on(&redis, |config| {
         config.process.shards = 1;
@@ -79,7 +79,7 @@ async fn heartbeat(client: &mut Client) -> Value {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_heartbeat_tells_of_the_feed() {
+async fn a_heartbeat_tells_the_state_of_the_feed() {
     let mut redis = Redis::start().await;
     let gateway = TestGateway::on(&redis, |config| config.process.shards = 1).await;
     let mut client = gateway.client().await;

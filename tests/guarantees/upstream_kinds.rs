@@ -1,5 +1,5 @@
-//! Every kind of upstream delivers, events and last values: TCP with password, user and database, unix socket, TLS. TLS
-//! believes whom redis-cli believes.
+//! Every kind of upstream delivers events and last values: TCP with password, user and database, unix socket, TLS. Over TLS
+//! the gateway trusts the same servers as redis-cli.
 
 use std::fs;
 use std::net::TcpListener;

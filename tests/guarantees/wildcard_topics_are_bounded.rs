@@ -1,5 +1,5 @@
-//! However many symbols come up, a gateway with wildcard clients knows a bounded number of them at a time, and nothing is lost,
-//! doubled or out of order for it.
+//! However many symbols there are, a gateway with wildcard clients keeps a bounded number of topics at a time, and loses,
+//! doubles and reorders nothing.
 
 use std::collections::HashMap;
 
@@ -71,7 +71,7 @@ async fn everything_comes_once_and_in_order() {
 
 /// A client that comes and goes among the symbols of others' patterns gets what it asks for and nothing else.
 #[tokio::test(flavor = "multi_thread")]
-async fn single_symbols_are_had_at_any_time() {
+async fn single_symbols_can_be_subscribed_to_at_any_time() {
     let redis = Redis::start().await;
     let gateway = TestGateway::on(&redis, |config| config.process.shards = 1).await;
     let _everything = gateway.subscriber(&["ONCE*", "BACK*"]).await;

@@ -1,5 +1,5 @@
-//! A pattern brings every symbol that begins so, also those that come up later; what several subscriptions match comes once,
-//! complete and in order.
+//! A pattern brings every matching symbol, also those that appear later; an event that several subscriptions match comes
+//! once, complete and in order.
 
 use std::collections::HashMap;
 

@@ -1,5 +1,5 @@
-//! What a value of 0 means is in the row of each setting, and so in the documents: off, zero, any free port or refused. Every
-//! row is held to it.
+//! Each setting's row, and so the documents, says what a value of 0 means: off, zero, any free port or refused. Every row
+//! is tested.
 
 use std::time::Duration;
 
@@ -46,7 +46,7 @@ fn every_setting_takes_0_as_its_row_says() {
 
 /// With a unit it is the same: `0s`, `0KiB`.
 #[test]
-fn no_unit_makes_another_0_of_it() {
+fn a_0_with_a_unit_is_the_same_0() {
     for setting in settings() {
         let value = match setting.unit {
             Unit::Bytes { .. } => "0KiB",
@@ -59,7 +59,7 @@ fn no_unit_makes_another_0_of_it() {
     }
 }
 
-/// An error says what 0 would have meant, so that whoever looks for a way to turn something off finds it.
+/// An error says what 0 would mean, so that an operator finds out how to turn a feature off.
 #[test]
 fn errors_say_what_0_would_mean() {
     for setting in settings() {
@@ -76,7 +76,7 @@ fn errors_say_what_0_would_mean() {
 
 /// What is off is `None`: no part of the gateway sees a number that it must not divide by, wait for or loop on.
 #[test]
-fn what_is_off_is_nothing_at_all() {
+fn a_setting_that_is_off_has_no_value() {
     let config = resolve(&all_off(), &[]).expect("a configuration");
     assert_eq!(config.delivery.flush_interval, None);
     assert_eq!(config.process.stats_interval, None);
