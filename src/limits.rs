@@ -125,6 +125,8 @@ pub const MAX_MESSAGE_DEFAULT_BYTES: usize = 64 * KIB;
 pub const MAX_MESSAGE_MIN_BYTES: usize = 512;
 /// Most that `MAX_MESSAGE_SIZE` may be: a client's unfinished message may take this much memory.
 pub const MAX_MESSAGE_MAX_BYTES: usize = 16 * MIB;
+/// A shard logs a message over `MESSAGE_WARN_SIZE` at most once in this time.
+pub const MESSAGE_WARN_INTERVAL: Duration = Duration::from_secs(1);
 /// Most that a rate may count: in the shortest period, [`RATE_PER_MIN`], that is one each microsecond, the clock's resolution.
 pub const RATE_COUNT_MAX: u32 = 1_000_000;
 /// The shortest period of a rate; the longest is [`TIME_MAX_MS`].

@@ -86,6 +86,12 @@ pub struct ShardMetrics {
     pub bytes_sent: Counter,
     /// Text and binary messages received.
     pub messages_received: Counter,
+    /// Bytes of those messages' contents.
+    pub message_bytes: Counter,
+    /// Gauge: bytes of the largest of them.
+    pub largest_message_bytes: Counter,
+    /// Those of them that are larger than `MESSAGE_WARN_SIZE`.
+    pub messages_over_warn_size: Counter,
     /// Bytes read from sockets.
     pub bytes_received: Counter,
     /// `write` calls on sockets. `messages_sent / writes` is the mean number of frames in a write.
@@ -276,6 +282,16 @@ impl Metrics {
     /// The mean time from a ping to its pong, in microseconds; `None` before the first pong.
     pub fn mean_pong_rtt_us(&self) -> Option<u64> {
         self.sum(|s| &s.pong_rtt_us_sum).checked_div(self.sum(|s| &s.pongs))
+    }
+
+    /// Bytes of the largest message that a client has sent.
+    pub fn largest_message_bytes(&self) -> u64 {
+        self.shards.iter().map(|shard| shard.largest_message_bytes.get()).max().unwrap_or_default()
+    }
+
+    /// The mean of clients' messages in bytes; `None` before the first.
+    pub fn mean_message_bytes(&self) -> Option<u64> {
+        self.sum(|s| &s.message_bytes).checked_div(self.sum(|s| &s.messages_received))
     }
 
     /// Open WebSocket connections.

@@ -1,5 +1,6 @@
 //! What one client may do.
 
+use std::num::NonZeroUsize;
 use std::time::Duration;
 
 use super::setting::{Alias, Group, Preset, Setting, Unit, Value, Zero};
@@ -18,6 +19,8 @@ pub struct Clients {
     pub allow_wildcard: bool,
     /// `MAX_MESSAGE_SIZE`.
     pub max_message_bytes: usize,
+    /// `MESSAGE_WARN_SIZE`; `None` for no warning.
+    pub message_warn_bytes: Option<NonZeroUsize>,
     /// `MESSAGE_RATE_LIMIT`; `None` for no limit.
     pub message_rate_limit: Option<Rate>,
 }
@@ -28,6 +31,7 @@ impl Default for Clients {
             max_symbols_per_client: MAX_SYMBOLS_DEFAULT as usize,
             allow_wildcard: true,
             max_message_bytes: MAX_MESSAGE_DEFAULT_BYTES,
+            message_warn_bytes: None,
             message_rate_limit: None,
         }
     }
@@ -68,6 +72,17 @@ pub(super) const GROUP: Group = Group {
             help: "Largest message that a client may send; a larger one closes it with 1009.",
             set: |config, given| given.store(&mut config.clients.max_message_bytes),
             show: |config, unit| config.clients.max_message_bytes.show(unit),
+        },
+        Setting {
+            env: "MESSAGE_WARN_SIZE",
+            flag: "message-warn-size",
+            aliases: &[Alias::same("FRAME_WARN_THRESHOLD")],
+            unit: Unit::Bytes { min: 1, max: MAX_MESSAGE_MAX_BYTES },
+            zero: Zero::Off,
+            preset: Preset::Fixed,
+            help: "A client's message that is larger is counted, and the log says so, at most once a second for each shard.",
+            set: |config, given| given.store(&mut config.clients.message_warn_bytes),
+            show: |config, unit| config.clients.message_warn_bytes.show(unit),
         },
         Setting {
             env: "MESSAGE_RATE_LIMIT",

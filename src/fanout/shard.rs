@@ -39,6 +39,7 @@ mod timers;
 #[cfg(test)]
 mod turn_tests;
 
+use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
@@ -73,6 +74,8 @@ pub struct ShardConfig {
     pub max_opened_topics: usize,
     /// `MAX_MESSAGE_SIZE`.
     pub max_message_bytes: usize,
+    /// `MESSAGE_WARN_SIZE`; `None` = no warning.
+    pub message_warn_bytes: Option<NonZeroUsize>,
     /// `MESSAGE_RATE_LIMIT`; `None` = no limit.
     pub message_rate: Option<Rate>,
     /// `MAX_OUTBOX_BYTES`.

@@ -116,6 +116,7 @@ fn shard_config(config: &Config) -> ShardConfig {
         max_clients: config.server.max_connections.div_ceil(config.process.shards),
         max_opened_topics: limits::OPENED_TOPICS_MAX.max(last_value_topics),
         max_message_bytes: config.clients.max_message_bytes,
+        message_warn_bytes: config.clients.message_warn_bytes,
         message_rate: config.clients.message_rate_limit,
         // At most 1 GiB, see `limits::MAX_OUTBOX_MAX_BYTES`.
         max_outbox_bytes: config.delivery.max_outbox_bytes.try_into().unwrap_or(u32::MAX / 2),

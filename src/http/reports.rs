@@ -132,6 +132,11 @@ struct Stats<'a> {
     log: Log,
     /// The mean time from a ping to its pong; `null` before the first pong.
     average_latency_ms: Option<f64>,
+    /// Of clients' messages.
+    largest_message_bytes: u64,
+    /// Of clients' messages; `null` before the first.
+    mean_message_bytes: Option<u64>,
+    messages_over_warn_size: u64,
     #[serde(rename = "total_connections")]
     total_connections: u64,
     #[serde(rename = "online_users")]
@@ -282,6 +287,9 @@ pub(super) fn stats(http: &Http) -> Answer {
         },
         log: Log { lines_lost: logging::lines_lost() },
         average_latency_ms: metrics.mean_pong_rtt_us().map(|us| us as f64 / 1e3),
+        largest_message_bytes: metrics.largest_message_bytes(),
+        mean_message_bytes: metrics.mean_message_bytes(),
+        messages_over_warn_size: metrics.sum(|s| &s.messages_over_warn_size),
         total_connections: metrics.connections_open(),
         online_users: state.users_online(),
         total_rooms: state.rooms_open(),

@@ -48,6 +48,7 @@ mod log_lines_cannot_be_forged;
 mod max_rate;
 mod memory_is_bounded;
 mod message_rate_is_limited;
+mod message_sizes_are_told;
 mod metrics_come_in_two_formats;
 mod names_of_other_guides_are_taken;
 mod nginx_directives_are_explained;

@@ -19,18 +19,20 @@ pub(super) struct Input {
     pub(super) unfinished: Vec<ConnKey>,
     /// What one read brings is taken apart in here: no connection has a buffer of its own.
     scratch: Vec<u8>,
+    /// From when on, in microseconds since the gateway was built, a message over `MESSAGE_WARN_SIZE` is logged again.
+    warn_from_us: u64,
 }
 
 impl Input {
     pub(super) fn new() -> Self {
-        Self { unfinished: Vec::new(), scratch: vec![0; limits::READ_BUFFER_BYTES] }
+        Self { unfinished: Vec::new(), scratch: vec![0; limits::READ_BUFFER_BYTES], warn_from_us: 0 }
     }
 }
 
 /// What a frame asks of the shard.
 enum Step {
-    /// Answer a request.
-    Message(Result<Request, Refusal>),
+    /// Answer a message of so many bytes: a request, or what is wrong with it.
+    Message(usize, Result<Request, Refusal>),
     /// Send a pong: this frame.
     Pong(Vec<u8>),
     /// Answer the client's close, which had this code.
@@ -121,8 +123,10 @@ impl Shard {
             let Some(incoming) = step.message else { continue };
             conn.received = self.clocks.now.tick();
             let step = match incoming {
-                Incoming::Text(text) => Step::Message(conn.dialect.read(text, &self.config.grammar)),
-                Incoming::Binary(_) => Step::Message(Err(Refusal::binary())),
+                Incoming::Text(text) => {
+                    Step::Message(text.len(), conn.dialect.read(text, &self.config.grammar))
+                }
+                Incoming::Binary(bytes) => Step::Message(bytes.len(), Err(Refusal::binary())),
                 Incoming::Ping(payload) => Step::Pong(pong_frame(payload)),
                 Incoming::Pong(_) => {
                     if let Some(rtt_us) = conn.pong_rtt_us(self.clocks.now.us) {
@@ -144,8 +148,8 @@ impl Shard {
     fn take_step(&mut self, key: ConnKey, step: Step) {
         match step {
             Step::Nothing => {}
-            Step::Message(message) => {
-                self.metrics.messages_received.add(1);
+            Step::Message(bytes, message) => {
+                self.count_message(bytes);
                 self.answer(key, message);
             }
             Step::Pong(frame) => {
@@ -161,6 +165,27 @@ impl Shard {
                     self.close(key, CloseCode::echo(code), "closed by the client");
                 }
             }
+        }
+    }
+
+    /// Counts a client's message. One that is larger than `MESSAGE_WARN_SIZE` is logged, unless another was a moment ago.
+    fn count_message(&mut self, bytes: usize) {
+        let metrics = &self.metrics;
+        metrics.messages_received.add(1);
+        metrics.message_bytes.add(bytes as u64);
+        metrics.largest_message_bytes.set(metrics.largest_message_bytes.get().max(bytes as u64));
+        let Some(warn_bytes) = self.config.message_warn_bytes.filter(|warn| bytes > warn.get()) else {
+            return;
+        };
+        metrics.messages_over_warn_size.add(1);
+        let now_us = self.clocks.now.us;
+        if now_us >= self.input.warn_from_us {
+            self.input.warn_from_us = now_us + limits::MESSAGE_WARN_INTERVAL.as_micros() as u64;
+            tracing::warn!(
+                bytes,
+                over = warn_bytes,
+                "a client has sent a message that is larger than MESSAGE_WARN_SIZE"
+            );
         }
     }
 

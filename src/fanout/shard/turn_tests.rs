@@ -35,6 +35,7 @@ fn config() -> ShardConfig {
         max_clients: 16,
         max_opened_topics: 1_000,
         max_message_bytes: 4_096,
+        message_warn_bytes: None,
         message_rate: None,
         max_outbox_bytes: 4_096,
         slow_client_policy: SlowClientPolicy::Skip,

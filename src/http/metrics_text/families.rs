@@ -124,6 +124,17 @@ pub(super) const FAMILIES: &[Family] = &[
         "Text and binary messages received",
         ShardCounter(|s| s.messages_received.get()),
     ),
+    family("ws_message_bytes", "Bytes of the messages received", ShardCounter(|s| s.message_bytes.get())),
+    family(
+        "ws_largest_message_bytes",
+        "Bytes of the largest message received",
+        ShardGauge(|s| s.largest_message_bytes.get()),
+    ),
+    family(
+        "ws_messages_over_warn_size",
+        "Messages received that were larger than MESSAGE_WARN_SIZE",
+        ShardCounter(|s| s.messages_over_warn_size.get()),
+    ),
     family("ws_errors_sent", "Error replies sent", ShardCounter(|s| s.errors_sent.get())),
     family("ws_sent_bytes", "Bytes written to sockets", ShardCounter(|s| s.bytes_sent.get())),
     family("ws_received_bytes", "Bytes read from sockets", ShardCounter(|s| s.bytes_received.get())),
