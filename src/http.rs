@@ -91,7 +91,7 @@ impl Default for Bounds {
 }
 
 impl Http {
-    /// Whether a page of `origin` may make that request. Under the port's own TLS it has gone to `https`, whatever its header says.
+    /// Whether a page of `origin` may make that request and read the answer. Under the port's own TLS it has gone to `https`, whatever its header says.
     fn allows(&self, origin: &str, target: Target<'_>) -> bool {
         let scheme = if self.certificate.is_some() { "https" } else { target.scheme };
         self.origins.allow(origin, Target { scheme, ..target })

@@ -2,10 +2,13 @@
 
 use url::{Host, Url};
 
+/// Stands in a pattern between the scheme and the domain.
+const WILDCARD: &str = "://*.";
+
 /// The pages that may connect.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Origins {
-    /// `ALLOWED_ORIGINS`, normalised; `None` allows any.
+    /// `ALLOWED_ORIGINS`, normalised: origins, and patterns such as `https://*.example.com`. `None` allows any.
     pub allowed: Option<Vec<String>>,
     /// `PUBLIC_HOSTS`, normalised: the host names under which the gateway serves its own page.
     pub public_hosts: Vec<String>,
@@ -25,7 +28,9 @@ impl Origins {
     /// send any origin, or none.
     pub fn allow(&self, origin: &str, target: Target<'_>) -> bool {
         let Some(allowed) = &self.allowed else { return true };
-        normalise(origin).is_some_and(|origin| allowed.contains(&origin) || self.is_own_page(&origin, target))
+        normalise(origin).is_some_and(|origin| {
+            allowed.iter().any(|allowed| covers(allowed, &origin)) || self.is_own_page(&origin, target)
+        })
     }
 
     /// Whether the page was served by the host that it connects to. A host name counts only if it is `localhost` or in
@@ -47,16 +52,37 @@ impl Origins {
     }
 }
 
+/// Whether `allowed`, an origin or a pattern, covers `origin`. Both are normalised.
+fn covers(allowed: &str, origin: &str) -> bool {
+    let Some((scheme, domain)) = allowed.split_once(WILDCARD) else { return allowed == origin };
+    let host = origin.strip_prefix(scheme).and_then(|rest| rest.strip_prefix("://"));
+    let subdomain = host.and_then(|host| host.strip_suffix(domain)?.strip_suffix('.'));
+    subdomain.is_some_and(|subdomain| !subdomain.is_empty())
+}
+
+/// Normalises an element of `ALLOWED_ORIGINS`: an origin, or a pattern that covers all subdomains of a domain, but not the domain
+/// itself (`https://*.example.com`). `None` if it is neither.
+pub fn normalise_allowed(text: &str) -> Option<String> {
+    match text.split_once(WILDCARD) {
+        Some((scheme, domain)) => {
+            let origin = normalise(&format!("{scheme}://{domain}"))?;
+            let (scheme, domain) = origin.split_once("://")?;
+            (!domain.is_empty()).then(|| format!("{scheme}{WILDCARD}{domain}"))
+        }
+        None => normalise(text),
+    }
+}
+
 /// Normalises an origin to `scheme://host[:port]`: lower case, without the scheme's default port, host names in ASCII. `None`
-/// if `text` is no origin (it has a path, say). `null`, the origin of files and sandboxed pages, stays as it is.
+/// if `text` is no origin (it has a path, say). `null` and `file://`, the origins of files and sandboxed pages, stay as they are.
 pub fn normalise(text: &str) -> Option<String> {
     let text = text.to_lowercase();
-    if text == "null" {
+    if ["null", "file://"].contains(&text.as_str()) {
         return Some(text);
     }
     let (_, authority) = text.split_once("://")?;
-    // The URL parser would take these characters for other parts of a URL, or skip them.
-    let is_foreign = |c: char| "/\\?#@%".contains(c) || c.is_whitespace() || c.is_control();
+    // The URL parser would take these characters for other parts of a URL, or skip them. A `*` is no character of a host.
+    let is_foreign = |c: char| "/\\?#@%*".contains(c) || c.is_whitespace() || c.is_control();
     if authority.is_empty() || authority.chars().any(is_foreign) {
         return None;
     }
@@ -93,6 +119,7 @@ mod tests {
             ("capacitor://localhost", "capacitor://localhost"),
             ("chrome-extension://ABCDEF", "chrome-extension://abcdef"),
             ("null", "null"),
+            ("file://", "file://"),
         ] {
             assert_eq!(normalise(text).as_deref(), Some(normal), "{text}");
             assert_eq!(normalise(normal).as_deref(), Some(normal), "again");
@@ -113,6 +140,8 @@ mod tests {
             "https://a b",
             "https://a:99999",
             "https://%61",
+            "https://*.a",
+            "file:///a",
         ] {
             assert_eq!(normalise(bad), None, "{bad}");
         }
@@ -130,6 +159,43 @@ mod tests {
             assert!(!some.allow(bad, target), "{bad}");
         }
         assert!(Origins::default().allow("https://evil.example", target), "any");
+    }
+
+    #[test]
+    fn a_pattern_covers_all_subdomains_and_nothing_else() {
+        let target = Target { scheme: "http", host: "gateway:8080" };
+        let patterns = ["HTTPS://*.Example.com:443", "http://*.localhost:3000", "capacitor://*.app"];
+        let allowed = patterns.map(|pattern| normalise_allowed(pattern).unwrap());
+        assert_eq!(allowed, ["https://*.example.com", "http://*.localhost:3000", "capacitor://*.app"]);
+        let some = Origins { allowed: Some(allowed.to_vec()), ..Origins::default() };
+        for good in ["https://a.example.com", "https://A.b.example.com:443", "http://a.localhost:3000"] {
+            assert!(some.allow(good, target), "{good}");
+        }
+        for bad in [
+            "https://example.com",
+            "http://a.example.com",
+            "https://a.example.com:8443",
+            "https://evilexample.com",
+            "https://.example.com",
+            "https://a.example.com.evil",
+            "https://*.example.com",
+            "http://a.localhost",
+            "null",
+            "file://",
+        ] {
+            assert!(!some.allow(bad, target), "{bad}");
+        }
+        for no_pattern in [
+            "https://*",
+            "https://*.",
+            "https://a.*.b",
+            "https://*.*.b",
+            "*.example.com",
+            "https://*.a/b",
+            "file://*.",
+        ] {
+            assert_eq!(normalise_allowed(no_pattern), None, "{no_pattern}");
+        }
     }
 
     #[test]

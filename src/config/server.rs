@@ -113,7 +113,9 @@ pub(super) const GROUP: Group = Group {
             env: "ALLOWED_ORIGINS",
             flag: "allowed-origins",
             aliases: &[Alias::same("REALTIME_CORS_ORIGIN")],
-            unit: Unit::Text("origins such as https://app.example.com, separated by commas, or *"),
+            unit: Unit::Text(
+                "origins such as https://app.example.com, https://*.example.com, file:// or null, separated by commas, or *",
+            ),
             zero: Zero::Refused,
             preset: Preset::Computed("any"),
             help: "Web pages that may connect, by their Origin; others are answered 403. Clients that send no Origin aren't \

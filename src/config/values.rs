@@ -101,7 +101,7 @@ pub(super) fn origins(text: &str) -> Option<Option<Vec<String>>> {
         if part == "*" {
             return Some(None);
         }
-        list.push(origin::normalise(part)?);
+        list.push(origin::normalise_allowed(part)?);
     }
     (!list.is_empty()).then_some(Some(list))
 }

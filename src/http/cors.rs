@@ -1,4 +1,4 @@
-//! Answers `OPTIONS`: with the methods of a path and, to a browser, whether the page may use them (CORS).
+//! Tells a browser whether a page of another origin may read an answer (CORS), and answers `OPTIONS`.
 
 use bytes::Bytes;
 use http_body_util::Full;
@@ -14,7 +14,7 @@ use super::answers::Answer;
 use super::{Http, handshake};
 use crate::limits::CORS_MAX_AGE_S;
 
-/// 204 with `Allow`, and with the CORS headers if the request names one origin and that is allowed.
+/// 204 with `Allow`, and with the CORS headers of a preflight if the request names one origin and that is allowed.
 pub(super) fn options(methods: &'static str, request: &HeaderMap, http: &Http) -> Answer {
     let mut answer = Response::new(Full::new(Bytes::new()));
     *answer.status_mut() = StatusCode::NO_CONTENT;
@@ -22,10 +22,7 @@ pub(super) fn options(methods: &'static str, request: &HeaderMap, http: &Http) -
     let headers = answer.headers_mut();
     headers.insert(ALLOW, methods.clone());
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    headers.insert(VARY, HeaderValue::from_static("Origin"));
-    let origin = handshake::origin(request).filter(|origin| http.allows(origin, handshake::target(request)));
-    if let Some(origin) = origin.and_then(|origin| HeaderValue::from_str(origin).ok()) {
-        headers.insert(ACCESS_CONTROL_ALLOW_ORIGIN, origin);
+    if allowed_origin(request, http).is_some() {
         headers.insert(ACCESS_CONTROL_ALLOW_METHODS, methods);
         headers.insert(ACCESS_CONTROL_MAX_AGE, HeaderValue::from(CORS_MAX_AGE_S));
         // No request header changes an answer, so any may be sent. Credentials are not allowed.
@@ -34,4 +31,20 @@ pub(super) fn options(methods: &'static str, request: &HeaderMap, http: &Http) -
         }
     }
     answer
+}
+
+/// Says in an answer which origin may read it: the request's own, if that is allowed. Caches have to keep the answers to different
+/// origins apart.
+pub(super) fn mark(answer: &mut Answer, request: &HeaderMap, http: &Http) {
+    let headers = answer.headers_mut();
+    headers.append(VARY, HeaderValue::from_static("Origin"));
+    if let Some(origin) = allowed_origin(request, http) {
+        headers.insert(ACCESS_CONTROL_ALLOW_ORIGIN, origin);
+    }
+}
+
+fn allowed_origin(request: &HeaderMap, http: &Http) -> Option<HeaderValue> {
+    let origin =
+        handshake::origin(request).filter(|origin| http.allows(origin, handshake::target(request)))?;
+    HeaderValue::from_str(origin).ok()
 }

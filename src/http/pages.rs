@@ -1,4 +1,4 @@
-//! The live page: one file, part of the binary, that loads nothing from elsewhere.
+//! The live page: three files, part of the binary, that load nothing from elsewhere.
 
 use bytes::Bytes;
 use hyper::header::{CACHE_CONTROL, CONTENT_SECURITY_POLICY, HeaderValue, REFERRER_POLICY};
@@ -11,16 +11,14 @@ const PAGE: &str = include_str!("../../web/index.html");
 const STYLE: &str = include_str!("../../web/live.css");
 const SCRIPT: &str = include_str!("../../web/live.js");
 
-/// Allows only the page's own style and script, and connections to the gateway. Inline code is safe because the page contains no
-/// text from outside: its script sets text from the socket as text, never as markup.
-const POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; connect-src 'self'; \
-                      img-src data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
+/// Allows only the page's own style and script, pictures that stand in the page, and connections to gateways. Code in the page
+/// itself is not run, so text from outside that became markup could do nothing.
+const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; \
+                      connect-src 'self' ws: wss:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 
 /// The page of a gateway with these settings.
 pub(super) fn compose(types: EventTypes, symbol_case: SymbolCase) -> Bytes {
     let page = PAGE
-        .replace("<style></style>", &format!("<style>\n{STYLE}</style>"))
-        .replace("<script></script>", &format!("<script>\n{SCRIPT}</script>"))
         .replace(
             r#"name="channel-types" content="trade""#,
             &format!(r#"name="channel-types" content="{types}""#),
@@ -34,13 +32,27 @@ pub(super) fn compose(types: EventTypes, symbol_case: SymbolCase) -> Bytes {
 
 /// `GET /` without an upgrade.
 pub(super) fn live(page: &Bytes) -> Answer {
-    let mut page = answer(StatusCode::OK, "text/html; charset=utf-8", page.clone());
-    let headers = page.headers_mut();
+    part("text/html; charset=utf-8", page.clone())
+}
+
+/// The page's style.
+pub(super) fn style() -> Answer {
+    part("text/css; charset=utf-8", Bytes::from_static(STYLE.as_bytes()))
+}
+
+/// The page's script.
+pub(super) fn script() -> Answer {
+    part("text/javascript; charset=utf-8", Bytes::from_static(SCRIPT.as_bytes()))
+}
+
+fn part(content_type: &'static str, body: Bytes) -> Answer {
+    let mut part = answer(StatusCode::OK, content_type, body);
+    let headers = part.headers_mut();
     headers.insert(CONTENT_SECURITY_POLICY, HeaderValue::from_static(POLICY));
     headers.insert(REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
-    // A browser may cache the page but must revalidate it each time, because it belongs to this version of the gateway.
+    // A part may be kept, but belongs to this version of the gateway: the browser asks each time.
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-cache"));
-    page
+    part
 }
 
 #[cfg(test)]
@@ -49,12 +61,10 @@ mod tests {
     use crate::market::EventType;
 
     #[test]
-    fn the_page_has_its_style_its_script_and_its_settings() {
+    fn the_page_has_what_it_has_to_know() {
         let types = [EventType::Trade, EventType::News].into_iter().collect();
         let page = String::from_utf8(compose(types, SymbolCase::Exact).to_vec()).unwrap();
         for part in [
-            STYLE,
-            SCRIPT,
             r#"<meta name="channel-types" content="trade,news">"#,
             r#"<meta name="symbol-case" content="exact">"#,
         ] {

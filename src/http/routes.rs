@@ -49,6 +49,8 @@ struct Route {
 #[derive(Clone, Copy)]
 enum Content {
     Home,
+    Style,
+    Script,
     WebSocket,
     Health,
     HealthOfConnections,
@@ -61,8 +63,10 @@ const READ: &str = "GET, HEAD, OPTIONS";
 const UPGRADE: &str = "GET, OPTIONS";
 
 /// Every route.
-const ROUTES: [Route; 8] = [
+const ROUTES: [Route; 10] = [
     route("/", Surface::Public, READ, Content::Home),
+    route("/live.css", Surface::Public, READ, Content::Style),
+    route("/live.js", Surface::Public, READ, Content::Script),
     route("/ws", Surface::Public, UPGRADE, Content::WebSocket),
     route("/ws/", Surface::Public, UPGRADE, Content::WebSocket),
     route("/health", Surface::Both, READ, Content::Health),
@@ -88,6 +92,15 @@ fn find(path: &str, port: Surface) -> Option<&'static Route> {
 
 /// Answers a request. Ignores its body, if it has one.
 pub(super) fn answer<B>(request: &Request<B>, http: &Http) -> Outcome {
+    let mut outcome = outcome(request, http);
+    // No browser shows its page the answer to a handshake.
+    if let Outcome::Plain(answer) = &mut outcome {
+        cors::mark(answer, request.headers(), http);
+    }
+    outcome
+}
+
+fn outcome<B>(request: &Request<B>, http: &Http) -> Outcome {
     let Some(route) = find(request.uri().path(), http.surface) else {
         let message = "Not found; there are /, /ws, /health, /ready, /stats and /metrics";
         return Outcome::Plain(refusal(StatusCode::NOT_FOUND, "INVALID_INPUT", message));
@@ -102,6 +115,8 @@ pub(super) fn answer<B>(request: &Request<B>, http: &Http) -> Outcome {
         Content::WebSocket => return shake_hands(request, http),
         Content::Home if handshake::is_asked(request.headers()) => return shake_hands(request, http),
         Content::Home => pages::live(&http.page),
+        Content::Style => pages::style(),
+        Content::Script => pages::script(),
         Content::Health => reports::health(&http.state),
         Content::HealthOfConnections => reports::health_of_connections(&http.state),
         Content::Ready => reports::ready(&http.state, &http.admission),
@@ -129,7 +144,10 @@ mod tests {
             paths.filter(|path| find(path, port).is_some()).collect::<Vec<_>>()
         };
         assert_eq!(served(Surface::Both).len(), ROUTES.len());
-        assert_eq!(served(Surface::Public), ["/", "/ws", "/ws/", "/health", "/ws/health", "/ready"]);
+        assert_eq!(
+            served(Surface::Public),
+            ["/", "/live.css", "/live.js", "/ws", "/ws/", "/health", "/ws/health", "/ready"]
+        );
         assert_eq!(served(Surface::Operator), ["/health", "/ws/health", "/ready", "/stats", "/metrics"]);
     }
 }

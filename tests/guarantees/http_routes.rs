@@ -142,11 +142,27 @@ async fn the_page_loads_nothing_from_elsewhere() {
     let page = server.get("/").await;
     assert_eq!(page.status, 200);
     assert_eq!(page.header("Content-Type"), Some("text/html; charset=utf-8"));
-    assert!(page.header("Content-Security-Policy").unwrap().starts_with("default-src 'none'"));
-    assert_eq!(page.header("X-Content-Type-Options"), Some("nosniff"));
-    assert!(page.body.contains("<title>"));
-    assert!(!page.body.contains("http://") && !page.body.contains("https://"));
-    assert!(!page.body.contains("innerHTML"), "foreign text is never markup");
+    assert!(page.body.contains("<title>") && !page.body.contains("<style") && !page.body.contains("style="));
+    assert!(
+        page.body.contains(r#"href="live.css""#) && page.body.contains(r#"<script src="live.js"></script>"#)
+    );
+    let style = server.get("/live.css").await;
+    assert_eq!(style.header("Content-Type"), Some("text/css; charset=utf-8"));
+    let script = server.get("/live.js").await;
+    assert_eq!(script.header("Content-Type"), Some("text/javascript; charset=utf-8"));
+    assert!(!script.body.contains("innerHTML"), "foreign text is never markup");
+    for part in [page, style, script] {
+        assert_eq!(
+            part.header("Content-Security-Policy"),
+            Some(
+                "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; \
+                 connect-src 'self' ws: wss:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+            )
+        );
+        assert_eq!(part.header("X-Content-Type-Options"), Some("nosniff"));
+        assert_eq!(part.header("Referrer-Policy"), Some("no-referrer"));
+        assert!(!part.body.contains("http://") && !part.body.contains("https://"));
+    }
     // curl --http2 asks for another upgrade, which is ignored.
     let h2c = server.ask("GET / HTTP/1.1\r\nHost: h\r\nUpgrade: h2c\r\n").await;
     assert_eq!(h2c.status, 200);
@@ -186,7 +202,18 @@ async fn anything_else_is_404_or_405() {
 #[tokio::test]
 async fn options_tell_the_methods_of_every_path() {
     let server = Server::start();
-    let paths = ["/", "/ws", "/ws/", "/health", "/ws/health", "/ready", "/stats", "/metrics"];
+    let paths = [
+        "/",
+        "/live.css",
+        "/live.js",
+        "/ws",
+        "/ws/",
+        "/health",
+        "/ws/health",
+        "/ready",
+        "/stats",
+        "/metrics",
+    ];
     for path in paths {
         let reply = server.ask(&format!("OPTIONS {path} HTTP/1.1\r\nHost: h\r\n")).await;
         assert_eq!((reply.status, reply.body.as_str()), (204, ""), "{path}");

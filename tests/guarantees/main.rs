@@ -57,6 +57,7 @@ mod numbers_byte_for_byte;
 mod one_write_for_each_batch;
 mod order_and_completeness;
 mod page_in_a_browser;
+mod pages_of_other_origins;
 mod printing_ends_quietly;
 mod protocol_examples;
 mod quiet_link_is_kept_by_any_answer;
