@@ -167,6 +167,30 @@ async fn a_gateway_that_is_behind_the_client_sends_nothing_twice() {
     }
 }
 
+/// Its other gateway has had events that are missing or late here.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_client_that_is_ahead_is_told_of_no_gap_in_what_it_has_seen() {
+    let redis = Redis::start().await;
+    let (gateway, mut worker) = behind_three_trades(&redis).await;
+    let mut others = gateway.subscriber(&["AAPL"]).await;
+    let mut ahead = gateway.client().await;
+    resume(&mut ahead, json!({"symbols": ["AAPL"], "resume": {"AAPL": 7}})).await;
+    assert_eq!(ahead.json().await["event"], "replayEnd");
+    for seq in [5, 9, 6, 8, 10] {
+        worker.trade("AAPL", &numbered("AAPL", seq)).await;
+    }
+    let next = async |client: &mut Client| {
+        let data = client.json().await["data"].clone();
+        if data["seq"].is_null() { json!([data["from"], data["to"]]) } else { data["seq"].clone() }
+    };
+    for expected in [json!([4, 4]), json!(5), json!([6, 8]), json!(9), json!(6), json!(8), json!(10)] {
+        assert_eq!(next(&mut others).await, expected);
+    }
+    for expected in [json!([8, 8]), json!(9), json!(8), json!(10)] {
+        assert_eq!(next(&mut ahead).await, expected);
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_new_resume_replaces_the_seq_of_an_earlier_one() {
     let redis = Redis::start().await;
