@@ -8,8 +8,8 @@ use ws_gateway::bus::{Entry, Frames, TopicId};
 use ws_gateway::fanout::batch::{BacklogBytes, Batch};
 use ws_gateway::fanout::conflation::{Change, Conflation, TopicRun};
 use ws_gateway::fanout::outbox::Outbox;
-use ws_gateway::market::EventType;
-use ws_gateway::protocol::native::event::{Marker, write_event};
+use ws_gateway::market::Kind;
+use ws_gateway::protocol::native::event::{Marker, TRADE_OPENING, write_event};
 use ws_gateway::protocol::terms::{Conflate, MaxRate};
 
 /// Events between two writes of every client, each in a batch of its own.
@@ -47,7 +47,7 @@ impl World {
         };
         for _ in 0..clients {
             let mut client = Client::default();
-            let subscription = [(topic, EventType::Trade)].into_iter();
+            let subscription = [(topic, Kind::TRADE)].into_iter();
             client.conflation.change(&mut client.outbox, subscription, change);
             world.clients.push(client);
         }
@@ -84,7 +84,7 @@ fn batch(number: usize, topic: TopicId, backlog: &BacklogBytes) -> Rc<Batch> {
         1_234_567_890_123_u64 + number as u64
     );
     let mut frame = Vec::new();
-    write_event(&mut frame, EventType::Trade, &object, 1_234_567_890_123, Marker::None);
+    write_event(&mut frame, TRADE_OPENING, &object, 1_234_567_890_123, Marker::None);
     let table = vec![Entry { end: frame.len() as u32, topic }];
     Batch::shared(Frames { bytes: frame.into(), table, arrived_us: 1, ..Frames::default() }, backlog)
 }

@@ -5,7 +5,7 @@ use criterion::{BatchSize, BenchmarkId, Criterion, Throughput, criterion_group, 
 use slotmap::{DefaultKey, SlotMap};
 use ws_gateway::bus::TopicId;
 use ws_gateway::fanout::index::Index;
-use ws_gateway::market::{EventType, Subject, SymbolCase};
+use ws_gateway::market::{Kind, Subject, SymbolCase};
 
 const SUBSCRIBERS: [usize; 5] = [10, 100, 1_000, 10_000, 100_000];
 
@@ -29,7 +29,7 @@ fn world(subscribers: usize) -> World {
     let mut topics: SlotMap<TopicId, ()> = SlotMap::with_key();
     let subjects: Vec<Subject> = ["AAPL", "GOOGL", "MSFT", "TSLA", "AMZN"]
         .iter()
-        .filter_map(|name| Subject::parse(EventType::Trade, name.as_bytes(), SymbolCase::Upper))
+        .filter_map(|name| Subject::parse(Kind::TRADE, name.as_bytes(), SymbolCase::Upper))
         .collect();
     let mut world = World { index: Index::default(), clients: SlotMap::new(), subjects };
     for subject in &world.subjects {
@@ -81,10 +81,9 @@ fn find(c: &mut Criterion) {
     let mut group = c.benchmark_group("index");
     group.throughput(Throughput::Elements(1_000));
     let symbols: Vec<Subject> = (0..1_000)
-        .filter_map(|n| Subject::parse(EventType::Trade, format!("S{n}").as_bytes(), SymbolCase::Upper))
+        .filter_map(|n| Subject::parse(Kind::TRADE, format!("S{n}").as_bytes(), SymbolCase::Upper))
         .collect();
-    let everything: Vec<Subject> =
-        Subject::parse(EventType::Trade, b"*", SymbolCase::Upper).into_iter().collect();
+    let everything: Vec<Subject> = Subject::parse(Kind::TRADE, b"*", SymbolCase::Upper).into_iter().collect();
     for (name, wanted) in [("by symbol", &symbols), ("by *", &everything)] {
         let mut ids: SlotMap<TopicId, ()> = SlotMap::with_key();
         let mut index = Index::default();

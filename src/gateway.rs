@@ -237,7 +237,7 @@ impl Gateway {
             self.tasks.spawn(demo::feed::run(
                 self.publisher.clone(),
                 config.events.channel_prefix.clone(),
-                config.events.channel_types,
+                config.events.channel_types.carried().collect(),
                 self.feeding.clone(),
             ));
         }

@@ -111,7 +111,7 @@ impl Http {
             surface: Surface::Both,
             certificate: None,
             embedded_broker: config.upstream.is_embedded(),
-            page: pages::compose(config.events.channel_types, config.events.symbol_case),
+            page: pages::compose(&config.events.channel_types, config.events.symbol_case),
             bounds: Bounds { in_flight_max: config.descriptors().http, ..Bounds::default() },
         }
     }

@@ -23,7 +23,7 @@ impl Rights {
     /// A [`Refusal`] that names what the client may not have; nothing of the selection is granted then.
     pub fn grant(&self, selection: &Selection) -> Result<Vec<Subject>, Refusal> {
         let is_pattern = |name: &&Name| matches!(name, Name::Pattern(_));
-        match selection.names.iter().find(is_pattern) {
+        match selection.names.iter().map(|chosen| &chosen.name).find(is_pattern) {
             Some(pattern) if !self.allow_wildcard => Err(Refusal::no_wildcards(pattern)),
             _ => Ok(selection.subjects()),
         }
@@ -32,15 +32,13 @@ impl Rights {
 
 #[cfg(test)]
 mod tests {
-    use smallvec::SmallVec;
-
     use super::*;
-    use crate::market::{EventType, SymbolCase};
+    use crate::market::{Kind, SymbolCase};
 
     #[test]
     fn patterns_are_granted_where_wildcards_are_allowed() {
         let names = ["AAPL", "BTC-*"].map(|name| Name::parse(name.as_bytes(), SymbolCase::Upper).unwrap());
-        let selection = Selection { types: SmallVec::from_slice(&[EventType::Trade]), names: names.to_vec() };
+        let selection = Selection::of_market(&[Kind::TRADE], &names);
         let open = Rights { allow_wildcard: true, max_symbols: 5 };
         assert_eq!(open.grant(&selection), Ok(selection.subjects()));
         let refusal = Rights { allow_wildcard: false, ..open.clone() }.grant(&selection).unwrap_err();
@@ -48,7 +46,7 @@ mod tests {
             refusal.message,
             r#"Invalid symbols "BTC-*": must be a symbol: this gateway has no wildcards (ALLOW_WILDCARD)"#
         );
-        let symbols = Selection { names: names[..1].to_vec(), ..selection };
+        let symbols = Selection::of_market(&[Kind::TRADE], &names[..1]);
         assert_eq!(Rights { allow_wildcard: false, ..open }.grant(&symbols), Ok(symbols.subjects()));
     }
 }

@@ -47,7 +47,7 @@ use crate::bus::inbox::{Inbox, Sender};
 use crate::bus::{Feed, ShardPort, Wish, WishSender};
 use crate::limits;
 use crate::market::event::Reason;
-use crate::market::{EventType, EventTypes, Subject};
+use crate::market::{Kind, Subject};
 use crate::state::State;
 
 /// The link's token in its thread's poll.
@@ -83,8 +83,6 @@ pub enum Command {
 pub struct IngestConfig {
     /// What channels start with, up to the type: `channel:`.
     pub channel_prefix: String,
-    /// `CHANNEL_TYPES`.
-    pub types: EventTypes,
     /// `DEDUPLICATE`.
     pub deduplicate: bool,
     /// How much is remembered.
@@ -98,16 +96,15 @@ pub struct IngestConfig {
 impl IngestConfig {
     /// The patterns that cover our channels, one a type: `channel:trade:*`.
     pub fn patterns(&self) -> Vec<String> {
-        self.types.iter().map(|event_type| format!("{}{event_type}:*", self.channel_prefix)).collect()
+        let kinds = &self.history.kinds;
+        kinds.carried().map(|kind| format!("{}{}:*", self.channel_prefix, kinds.name(kind))).collect()
     }
 
     /// Takes a channel's name apart: type and symbol; `None` if it is none of ours.
-    fn split<'c>(&self, channel: &'c [u8]) -> Option<(EventType, &'c [u8])> {
+    fn split<'c>(&self, channel: &'c [u8]) -> Option<(Kind, &'c [u8])> {
         let rest = channel.strip_prefix(self.channel_prefix.as_bytes())?;
-        let (event_type, name) = rest.split_at_checked(rest.iter().position(|byte| *byte == b':')?)?;
-        let event_type =
-            EventType::parse(event_type).filter(|event_type| self.types.contains(*event_type))?;
-        Some((event_type, &name[1..]))
+        let (type_name, name) = rest.split_at_checked(rest.iter().position(|byte| *byte == b':')?)?;
+        Some((self.history.kinds.find(type_name)?, &name[1..]))
     }
 }
 

@@ -17,6 +17,7 @@ pub mod terms;
 use self::refusal::Refusal;
 use self::reply::Reply;
 use self::request::{Grammar, Request, Subscribe};
+use crate::market::Kinds;
 
 /// How a connection's messages are written. A closed set, so that a connection keeps one byte of it and nothing is looked up
 /// where messages are read and written.
@@ -48,10 +49,10 @@ impl Dialect {
         }
     }
 
-    /// Writes a reply or status: a complete frame.
-    pub fn reply(self, reply: &Reply<'_>, now_ms: u64) -> Vec<u8> {
+    /// Writes a reply or status: a complete frame. `kinds` has the names of the types.
+    pub fn reply(self, reply: &Reply<'_>, kinds: &Kinds, now_ms: u64) -> Vec<u8> {
         match self {
-            Self::Native => native::write::reply(reply, now_ms),
+            Self::Native => native::write::reply(reply, kinds, now_ms),
         }
     }
 }

@@ -5,7 +5,8 @@ const RETRY_MIN_MS = 500, RETRY_MAX_MS = 30000;
 const FIRST_VISIT = ["AAPL", "GOOGL", "MSFT"]; // Something to see at once; the demo trades them.
 const NEVER_AGAIN = new Set([1002, 1007, 1008, 1009]); // The contract: not unchanged.
 const ROWS_MAX = 500; // A pattern may bring any number of symbols, a page has room for so many.
-const NEWS_MAX = 8;
+const NEWS_MAX = 8, ITEM_MAX = 200;
+const MARKET = new Set(["trade", "quote", "candle", "news", "halt"]); // The others are the workers' own: any JSON objects.
 const TYPES = document.querySelector("meta[name=channel-types]").content.split(","); // What this gateway carries.
 const EXACT = document.querySelector("meta[name=symbol-case]").content === "exact"; // SYMBOL_CASE
 // Title, key, and the type that a column belongs to.
@@ -20,6 +21,7 @@ const types = new Set((load("types", STORE_TYPES) ?? "").split(",").filter((type
 if (!types.size) types.add(TYPES[0]);
 const rows = new Map();           // symbol -> { element, cells, first, last, trades }
 const pending = new Map();        // type and symbol -> last event and for how many it stands, since the last frame
+const custom = new Map();         // type and symbol -> last event of a type of the workers' own, since the last frame
 const ranges = new Map();         // symbol -> low and high of the candle under way, and the time that it covers
 const unseen = new Set();         // symbols that a pattern brought and that have no row
 let socket = null, retries = 0, retryAfterMs = null, retryTimer = 0, framed = 0, messages = 0, skipped = 0, missing = 0;
@@ -184,6 +186,11 @@ function badge(symbol, text, title) {
 function event(message) {
   const { type, data, conflated } = message;
   if (type === "news") return news(data);
+  if (!MARKET.has(type)) {
+    custom.set(`${type} ${data?.symbol ?? ""}`, message);
+    framed ||= requestAnimationFrame(flush);
+    return;
+  }
   if (typeof data?.symbol !== "string") return;
   const symbol = fold(data.symbol);
   if (type === "candle") ranges.set(symbol, rangeOf(data, ranges.get(symbol)));
@@ -222,6 +229,8 @@ function flush() {
     if (row?.cells.range && ranges.has(symbol)) drawRange(row.cells.range, ranges.get(symbol));
   }
   pending.clear();
+  for (const [of, { data, timestamp }] of custom) item(data?.timestamp ?? timestamp, `${of} ${JSON.stringify(data)}`.slice(0, ITEM_MAX));
+  custom.clear();
 }
 
 // A symbol that nobody named has a row from its first event on.
@@ -238,9 +247,12 @@ function patternRow(symbol) {
 }
 
 function news({ headline, symbol, timestamp }) {
+  item(timestamp, symbol && !headline.startsWith(symbol) ? `${symbol}: ${headline}` : headline);
+}
+function item(timestamp, text) {
   const line = document.createElement("li"), time = document.createElement("time");
   time.textContent = clock(timestamp);
-  line.append(time, symbol && !headline.startsWith(symbol) ? `${symbol}: ${headline}` : headline);
+  line.append(time, text);
   $("news").prepend(line);
   $("news").hidden = false;
   while ($("news").children.length > NEWS_MAX) $("news").lastElementChild.remove();

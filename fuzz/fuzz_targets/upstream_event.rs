@@ -13,9 +13,10 @@ use serde::de::{Deserializer, IgnoredAny, MapAccess, Visitor};
 use serde_json::Value;
 use serde_json::value::RawValue;
 use ws_gateway::bus::HistoryRequest;
+use ws_gateway::ingest::history::HistoryConfig;
 use ws_gateway::ingest::router::{Routed, Router};
 use ws_gateway::market::event::{Checker, Event, Reason, Reject, SEQ_END};
-use ws_gateway::market::{EventType, Subject, SymbolCase};
+use ws_gateway::market::{Kind, Kinds, Subject, SymbolCase};
 use ws_gateway_fuzz::text_of_frame;
 
 const MAX_EVENT_BYTES: usize = 4_096;
@@ -23,17 +24,29 @@ const SHARDS: usize = 3;
 const DEPTH_MAX: usize = 128;
 const NOW_MS: u64 = 1_234_567_890;
 
+/// The types of the events: those of markets and one of the workers' own.
+fn kinds() -> Kinds {
+    "trade,quote,candle,news,halt,mine".parse().unwrap_or_default()
+}
+
+fn router() -> Router {
+    let checker = Checker::with_max_bytes(MAX_EVENT_BYTES);
+    Router::with_history(SHARDS, true, HistoryConfig { kinds: kinds(), checker, ..HistoryConfig::default() })
+}
+
+
 fuzz_target!(|event: &[u8]| {
     let Some(end) = event.iter().position(|byte| *byte == b'\n') else { return };
     let ([choice, name @ ..], payload) = (&event[..end], &event[end + 1..]) else { return };
-    let event_type = EventType::ALL[usize::from(*choice) % EventType::ALL.len()];
+    let kinds = kinds();
+    let kind = kinds.iter().nth(usize::from(*choice) % kinds.len()).unwrap_or(Kind::TRADE);
     let checker = Checker { max_event_bytes: MAX_EVENT_BYTES, symbol_case: SymbolCase::Upper };
-    let checked = checker.check(event_type, payload, name);
-    if let Some(expected) = naive(event_type, payload, name) {
+    let checked = checker.check(kind, payload, name);
+    if let Some(expected) = naive(kind, payload, name) {
         let found = checked.map(|event| (event.object, event.seq)).map_err(coarse);
         assert_eq!(found, expected, "{:?}", String::from_utf8_lossy(payload));
     }
-    route(event_type, name, payload, checked);
+    route(kind, name, payload, checked);
 });
 
 /// What is remembered of an event that nobody wanted: all that a check would find, whatever it looked like before.
@@ -50,7 +63,7 @@ fn recall(router: &mut Router, subject: &Subject, checked: Result<Event<'_>, Rej
     let Ok(event) = checked else { return assert!(frames.0.is_none() && frames.1.is_empty()) };
     let marked = |marker: &str| {
         let Event { object, .. } = event;
-        format!(r#"{{"type":"{}","data":{object},"timestamp":{NOW_MS},"{marker}":true}}"#, subject.event_type)
+        format!(r#"{{"type":"{}","data":{object},"timestamp":{NOW_MS},"{marker}":true}}"#, kinds().name(subject.kind))
     };
     match frames {
         (None, replay) if replayed => assert_eq!(text_of_frame(&replay), marked("replay")),
@@ -62,19 +75,19 @@ fn recall(router: &mut Router, subject: &Subject, checked: Result<Event<'_>, Rej
 }
 
 /// What becomes of an event that the first and the last shard want.
-fn route(event_type: EventType, name: &[u8], payload: &[u8], checked: Result<Event<'_>, Reject>) {
-    let mut router = Router::new(SHARDS, MAX_EVENT_BYTES);
-    let subject = Subject::parse(event_type, name, SymbolCase::Upper);
+fn route(kind: Kind, name: &[u8], payload: &[u8], checked: Result<Event<'_>, Reject>) {
+    let mut router = router();
+    let subject = Subject::parse(kind, name, SymbolCase::Upper);
     let Some(subject) = subject.filter(|subject| subject.name.symbol().is_some()) else {
-        assert_eq!(router.route(event_type, name, payload, NOW_MS), Routed::Rejected(Reject::BadSymbol));
+        assert_eq!(router.route(kind, name, payload, NOW_MS), Routed::Rejected(Reject::BadSymbol));
         return;
     };
-    assert_eq!(router.route(event_type, name, payload, NOW_MS), Routed::Unwanted);
+    assert_eq!(router.route(kind, name, payload, NOW_MS), Routed::Unwanted);
     recall(&mut router, &subject, checked);
-    let mut router = Router::new(SHARDS, MAX_EVENT_BYTES);
+    let mut router = router();
     let topic = router.want(0, &subject);
     assert_eq!(router.want(SHARDS - 1, &subject), topic);
-    let routed = router.route(event_type, name, payload, NOW_MS);
+    let routed = router.route(kind, name, payload, NOW_MS);
     let framed = |event: Event<'_>| if event.has_odd_seq { Routed::FramedWithOddSeq } else { Routed::Framed };
     assert_eq!(routed, checked.map_or_else(Routed::Rejected, framed));
     assert!(router.take(1, 0).frames.is_none());
@@ -88,7 +101,7 @@ fn route(event_type: EventType, name: &[u8], payload: &[u8], checked: Result<Eve
     assert_eq!((first.table.len(), first.table[0].end as usize), (1, first.bytes.len()));
     assert_eq!(first.table[0].topic, topic);
     assert!(event.object.contains(event.timestamp));
-    check_frame(event_type, &first.bytes, event.object, payload);
+    check_frame(kind, &first.bytes, event.object, payload);
 }
 
 #[derive(Deserialize)]
@@ -99,11 +112,11 @@ struct Envelope<'f> {
     timestamp: u64,
 }
 
-fn check_frame(event_type: EventType, frame: &[u8], object: &str, payload: &[u8]) {
+fn check_frame(kind: Kind, frame: &[u8], object: &str, payload: &[u8]) {
     let text = text_of_frame(frame);
     let envelope: Envelope<'_> =
         serde_json::from_str(text).unwrap_or_else(|error| panic!("{error} in {text}"));
-    assert_eq!((envelope.r#type, envelope.timestamp), (event_type.as_str(), NOW_MS));
+    assert_eq!((envelope.r#type, envelope.timestamp), (kinds().name(kind), NOW_MS));
     assert_eq!(envelope.data.get(), object);
     assert_eq!(payload.trim_ascii(), object.as_bytes());
     assert!(object.starts_with('{'));
@@ -137,7 +150,7 @@ fn depth(text: &str) -> usize {
 
 /// The naive check; `None` where serde_json has a limit that JSON has not.
 fn naive<'p>(
-    event_type: EventType,
+    kind: Kind,
     payload: &'p [u8],
     symbol: &[u8],
 ) -> Option<Result<(&'p str, Option<u64>), Reason>> {
@@ -162,22 +175,29 @@ fn naive<'p>(
     let once = |name: &str, is_good: &dyn Fn(&Value) -> bool| {
         times(name) == 1 && fields.iter().any(|(key, value)| key == name && is_good(value))
     };
-    let is_symbol =
-        |value: &Value| value.as_str().is_some_and(|text| text.as_bytes().eq_ignore_ascii_case(symbol));
+    let is_symbol = |value: &Value| {
+        let of_channel = |text: &str| match kind.is_market() {
+            true => text.as_bytes().eq_ignore_ascii_case(symbol),
+            false => text.as_bytes() == symbol,
+        };
+        value.as_str().is_some_and(of_channel)
+    };
     let is_label = |value: &Value| value.is_number() || value.is_string();
-    let (numbers, texts, labels): (&[_], &[_], &[_]) = match event_type {
-        EventType::Trade => (&["price", "volume"], &[], &[]),
-        EventType::Quote => (&["bidPrice", "askPrice"], &[], &[]),
-        EventType::Candle => (&["open", "high", "low", "close", "volume"], &[], &["interval"]),
-        EventType::News => (&[], &["headline"], &[]),
-        EventType::Halt => (&[], &["status"], &[]),
+    let (numbers, texts, labels): (&[_], &[_], &[_]) = match kind {
+        Kind::TRADE => (&["price", "volume"], &[], &[]),
+        Kind::QUOTE => (&["bidPrice", "askPrice"], &[], &[]),
+        Kind::CANDLE => (&["open", "high", "low", "close", "volume"], &[], &["interval"]),
+        Kind::NEWS => (&[], &["headline"], &[]),
+        Kind::HALT => (&[], &["status"], &[]),
+        _ => (&[], &[], &[]),
     };
     let seq = fields.iter().find(|(key, _)| key == "seq").and_then(|(_, value)| value.as_u64());
     let seq = seq.filter(|seq| *seq < SEQ_END);
-    let needs_symbol = event_type != EventType::News || times("symbol") > 0;
+    let needs_symbol = kind.is_market() && kind != Kind::NEWS || times("symbol") > 0;
+    let needs_timestamp = kind.is_market() || times("timestamp") > 0;
     let is_good = (!needs_symbol || once("symbol", &is_symbol))
         && times("seq") <= 1
-        && once("timestamp", &Value::is_number)
+        && (!needs_timestamp || once("timestamp", &Value::is_number))
         && numbers.iter().all(|name| once(name, &Value::is_number))
         && texts.iter().all(|name| once(name, &Value::is_string))
         && labels.iter().all(|name| once(name, &is_label));

@@ -7,7 +7,7 @@ use crate::limits::{
     CHANNEL_PREFIX_DEFAULT, MAX_EVENT_DEFAULT_BYTES, MAX_EVENT_MAX_BYTES, MAX_EVENT_MIN_BYTES,
     STALE_AFTER_DEFAULT_MS, TIME_MAX_MS,
 };
-use crate::market::{EventTypes, Numbering, SymbolCase};
+use crate::market::{Kinds, Numbering, SymbolCase};
 
 /// The events that workers publish.
 #[derive(Debug, Clone)]
@@ -15,7 +15,7 @@ pub struct Events {
     /// `CHANNEL_PREFIX`.
     pub channel_prefix: String,
     /// `CHANNEL_TYPES`; at least one.
-    pub channel_types: EventTypes,
+    pub channel_types: Kinds,
     /// `SYMBOL_CASE`.
     pub symbol_case: SymbolCase,
     /// `MAX_EVENT_BYTES`.
@@ -32,7 +32,7 @@ impl Default for Events {
     fn default() -> Self {
         Self {
             channel_prefix: CHANNEL_PREFIX_DEFAULT.to_owned(),
-            channel_types: EventTypes::TRADE,
+            channel_types: Kinds::default(),
             symbol_case: SymbolCase::Upper,
             max_event_bytes: MAX_EVENT_DEFAULT_BYTES,
             numbering: Numbering::Contiguous,
@@ -63,10 +63,15 @@ pub(super) const GROUP: Group = Group {
             env: "CHANNEL_TYPES",
             flag: "channel-types",
             aliases: &[],
-            unit: Unit::Text("a comma-separated list of trade, quote, candle, news, halt"),
+            unit: Unit::Text(
+                "a comma-separated list of at most 32 types: trade, quote, candle, news, halt, or names of your own of a-z, 0-9 and _, \
+                 at most 32 characters, a letter first, and none of success, error, pong, status, snapshot, last, room, user, \
+                 broadcast, desk, request, response, reply, presence, room_message, chat, typing, user_joined, user_left",
+            ),
             zero: Zero::Refused,
             preset: Preset::Fixed,
-            help: "Types of events: the gateway subscribes to one pattern for each, and clients may ask for them.",
+            help: "Types of events: the gateway subscribes to one pattern for each, and clients may ask for them. A name other than \
+                   trade, quote, candle, news and halt is a type of your own, whose events may be any JSON objects.",
             set: |config, given| given.store(&mut config.events.channel_types),
             show: |config, unit| config.events.channel_types.show(unit),
         },
@@ -131,9 +136,9 @@ pub(super) const GROUP: Group = Group {
     ],
 };
 
-impl Value for EventTypes {
+impl Value for Kinds {
     fn read(given: &Given<'_>) -> Option<Self> {
-        values::channel_types(given.text)
+        given.text.parse().ok()
     }
 
     fn show(&self, _: &Unit) -> String {

@@ -8,7 +8,6 @@ use rustls::pki_types::pem::PemObject;
 use tracing_subscriber::EnvFilter;
 
 use crate::limits::{CHANNEL_PREFIX_BYTES_MAX, SERVER_ID_BYTES_MAX};
-use crate::market::{EventType, EventTypes};
 use crate::origin;
 
 /// The path of a file with at least one certificate in PEM.
@@ -71,13 +70,6 @@ pub(super) fn channel_prefix(text: &str) -> Option<String> {
     let fits = (1..=CHANNEL_PREFIX_BYTES_MAX).contains(&text.len());
     let plain = text.bytes().all(|b| b.is_ascii_graphic() && !b"*?[]\\".contains(&b));
     (fits && plain && text != "0").then(|| text.to_owned())
-}
-
-/// A comma-separated list of types of events, at least one.
-pub(super) fn channel_types(text: &str) -> Option<EventTypes> {
-    let names = text.split(',').map(str::trim).filter(|name| !name.is_empty());
-    let types: Vec<_> = names.map(|name| EventType::parse(name.as_bytes())).collect::<Option<_>>()?;
-    (!types.is_empty()).then(|| types.into_iter().collect())
 }
 
 /// A filter of log lines, as `tracing_subscriber` reads it. A word alone has to be a level: `tracing_subscriber` takes any other

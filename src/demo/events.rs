@@ -7,7 +7,7 @@ use std::io::Write as _;
 use fastrand::Rng;
 
 use super::walk::{Dollars, Trade};
-use crate::market::{EventType, EventTypes, Symbol};
+use crate::market::{Kind, KindSet, Symbol};
 
 /// The interval of a candle.
 const CANDLE_MS: u64 = 60_000;
@@ -27,11 +27,11 @@ const HEADLINES: [&str; 6] = [
 /// Turns trades into events of some types, and numbers them.
 #[derive(Debug, Clone)]
 pub struct Events {
-    types: EventTypes,
+    types: KindSet,
     rng: Rng,
     /// The first `seq` of a topic; `None` if events have none.
     seq_first: Option<u64>,
-    topics: HashMap<(EventType, Symbol), u64>,
+    topics: HashMap<(Kind, Symbol), u64>,
     states: HashMap<Symbol, State>,
 }
 
@@ -70,64 +70,65 @@ impl Candle {
 }
 
 impl Events {
-    /// Makes events of `types`. With `seq_first` each topic's events have a field `seq` that counts from there.
-    pub fn new(types: EventTypes, seq_first: Option<u64>, seed: u64) -> Self {
+    /// Makes events of the market types among `types`. With `seq_first` each topic's events have a field `seq` that counts from there.
+    pub fn new(types: KindSet, seq_first: Option<u64>, seed: u64) -> Self {
         let (topics, states) = (HashMap::new(), HashMap::new());
+        let types = types.iter().filter(|kind| kind.is_market()).collect();
         Self { types, rng: Rng::with_seed(seed), seq_first, topics, states }
     }
 
     /// Turns a trade into an event, appends its JSON to `out` and returns its type. A candle sums up the trades that stayed
     /// trades. Between a halt and its end a symbol doesn't trade.
-    pub fn next(&mut self, trade: &Trade<'_>, out: &mut Vec<u8>) -> EventType {
+    pub fn next(&mut self, trade: &Trade<'_>, out: &mut Vec<u8>) -> Kind {
         let mut state = self.states.get(trade.symbol).copied().unwrap_or_default();
-        let drawn = if state.is_halted { EventType::Halt } else { self.draw() };
-        let trades = self.types.contains(EventType::Trade);
+        let drawn = if state.is_halted { Kind::HALT } else { self.draw() };
+        let trades = self.types.contains(Kind::TRADE);
         let current = state.candle.filter(|candle| candle.start_ms + CANDLE_MS > trade.timestamp_ms);
-        let event_type = match drawn {
-            EventType::Candle if trades && current.is_none() => EventType::Trade,
+        let kind = match drawn {
+            Kind::CANDLE if trades && current.is_none() => Kind::TRADE,
             other => other,
         };
-        if event_type == EventType::Trade || !trades {
+        if kind == Kind::TRADE || !trades {
             state.candle = Some(Candle::with(state.candle, trade));
         }
-        match event_type {
-            EventType::Trade => trade.write_json(out),
-            EventType::Quote => self.write_quote(trade, out),
-            EventType::Candle => {
+        match kind {
+            Kind::QUOTE => self.write_quote(trade, out),
+            Kind::CANDLE => {
                 write_candle(
                     trade,
                     current.or(state.candle).unwrap_or_else(|| Candle::with(None, trade)),
                     out,
                 );
             }
-            EventType::News => self.write_news(trade, out),
-            EventType::Halt => {
+            Kind::NEWS => self.write_news(trade, out),
+            Kind::HALT => {
                 state.is_halted = !state.is_halted;
                 write_halt(trade, state.is_halted, out);
             }
+            _ => trade.write_json(out),
         }
         self.states.insert(trade.symbol.clone(), state);
-        self.number(event_type, trade.symbol, out);
-        event_type
+        self.number(kind, trade.symbol, out);
+        kind
     }
 
-    fn draw(&mut self) -> EventType {
-        let weight = |event_type: EventType| WEIGHTS[event_type as usize];
+    fn draw(&mut self) -> Kind {
+        let weight = |kind: Kind| WEIGHTS[kind.index()];
         let sum: u32 = self.types.iter().map(weight).sum();
         let mut lot = if sum == 0 { 0 } else { self.rng.u32(0..sum) };
-        for event_type in self.types.iter() {
-            match lot.checked_sub(weight(event_type)) {
+        for kind in self.types.iter() {
+            match lot.checked_sub(weight(kind)) {
                 Some(rest) => lot = rest,
-                None => return event_type,
+                None => return kind,
             }
         }
-        EventType::Trade
+        Kind::TRADE
     }
 
     /// Adds the topic's next `seq` as the last field.
-    fn number(&mut self, event_type: EventType, symbol: &Symbol, out: &mut Vec<u8>) {
+    fn number(&mut self, kind: Kind, symbol: &Symbol, out: &mut Vec<u8>) {
         let Some(first) = self.seq_first else { return };
-        let seq = self.topics.entry((event_type, symbol.clone())).or_insert(first);
+        let seq = self.topics.entry((kind, symbol.clone())).or_insert(first);
         out.pop();
         // Writing to a Vec cannot fail, here and below.
         let _ = write!(out, r#","seq":{seq}}}"#);
@@ -183,21 +184,21 @@ mod tests {
 
     const START_MS: u64 = 1_700_000_000_000;
 
-    fn all() -> EventTypes {
-        EventType::ALL.into_iter().collect()
+    fn all() -> KindSet {
+        Kind::MARKET.into_iter().collect()
     }
 
-    fn tape(mut events: Events, n: u64) -> Vec<(EventType, serde_json::Value)> {
+    fn tape(mut events: Events, n: u64) -> Vec<(Kind, serde_json::Value)> {
         let mut walk = Walk::new(Symbol::parse(b"AAPL", SymbolCase::Upper).unwrap(), 1);
         let event = |i| {
             let mut json = Vec::new();
-            let event_type = events.next(&walk.step(START_MS + i * 500), &mut json);
+            let kind = events.next(&walk.step(START_MS + i * 500), &mut json);
             assert!(
-                Checker::with_max_bytes(65_536).check(event_type, &json, b"AAPL").is_ok(),
+                Checker::with_max_bytes(65_536).check(kind, &json, b"AAPL").is_ok(),
                 "{}",
                 String::from_utf8_lossy(&json)
             );
-            (event_type, serde_json::from_slice(&json).unwrap())
+            (kind, serde_json::from_slice(&json).unwrap())
         };
         (0..n).map(event).collect()
     }
@@ -205,12 +206,12 @@ mod tests {
     #[test]
     fn every_event_keeps_the_contract_of_its_type_and_all_types_occur() {
         let tape = tape(Events::new(all(), None, 1), 2_000);
-        for event_type in EventType::ALL {
-            assert!(tape.iter().filter(|(other, _)| *other == event_type).count() > 20, "{event_type}");
+        for kind in Kind::MARKET {
+            assert!(tape.iter().filter(|(other, _)| *other == kind).count() > 20, "{kind:?}");
         }
         assert!(tape.iter().all(|(_, json)| json.get("seq").is_none()));
-        for (event_type, json) in tape {
-            if event_type == EventType::Quote {
+        for (kind, json) in tape {
+            if kind == Kind::QUOTE {
                 assert!(json["bidPrice"].as_f64() < json["askPrice"].as_f64(), "{json}");
             }
         }
@@ -219,21 +220,21 @@ mod tests {
     #[test]
     fn trades_alone_are_the_walk_itself() {
         let mut walk = Walk::new(Symbol::parse(b"AAPL", SymbolCase::Upper).unwrap(), 7);
-        let mut events = Events::new(EventTypes::TRADE, None, 1);
+        let mut events = Events::new([Kind::TRADE].into_iter().collect(), None, 1);
         for i in 0..100 {
             let trade = walk.step(START_MS + i);
             let (mut walked, mut drawn) = (Vec::new(), Vec::new());
             trade.write_json(&mut walked);
-            assert_eq!(events.next(&trade, &mut drawn), EventType::Trade);
+            assert_eq!(events.next(&trade, &mut drawn), Kind::TRADE);
             assert_eq!(drawn, walked);
         }
     }
 
     #[test]
     fn each_topic_is_numbered_on_its_own() {
-        let mut next: HashMap<EventType, u64> = HashMap::new();
-        for (event_type, json) in tape(Events::new(all(), Some(5), 3), 1_000) {
-            let seq = next.entry(event_type).or_insert(5);
+        let mut next: HashMap<Kind, u64> = HashMap::new();
+        for (kind, json) in tape(Events::new(all(), Some(5), 3), 1_000) {
+            let seq = next.entry(kind).or_insert(5);
             assert_eq!(json["seq"], *seq);
             *seq += 1;
         }
@@ -243,16 +244,16 @@ mod tests {
     fn candles_are_those_of_the_trades() {
         let mut prices: Vec<f64> = Vec::new();
         let (mut minute, mut volume, mut candles) = (0, 0, 0);
-        for (event_type, json) in tape(Events::new(all(), None, 5), 3_000) {
+        for (kind, json) in tape(Events::new(all(), None, 5), 3_000) {
             let start = json["timestamp"].as_u64().unwrap() / CANDLE_MS * CANDLE_MS;
             if start != minute {
                 prices.clear();
                 (minute, volume) = (start, 0);
             }
-            if event_type == EventType::Trade {
+            if kind == Kind::TRADE {
                 prices.push(json["price"].as_f64().unwrap());
                 volume += json["volume"].as_u64().unwrap();
-            } else if event_type == EventType::Candle {
+            } else if kind == Kind::CANDLE {
                 candles += 1;
                 let price = |field: &str| json[field].as_f64().unwrap();
                 assert_eq!((price("open"), price("close")), (prices[0], prices[prices.len() - 1]));

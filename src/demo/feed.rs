@@ -8,13 +8,14 @@ use tokio_util::sync::CancellationToken;
 use super::events::Events;
 use super::{Market, SYMBOLS};
 use crate::ingest::publisher::Publisher;
-use crate::market::{EventTypes, Symbol, SymbolCase};
+use crate::market::{KindSet, Symbol, SymbolCase};
 
 /// Events a second of all symbols together: on average one a second for each symbol.
 const EVENTS_PER_SECOND: f64 = 5.0;
 
-/// Publishes events of [`SYMBOLS`] until `shutdown`. They have a `seq`, so clients can resume. `prefix` is `CHANNEL_PREFIX`.
-pub async fn run(publisher: Publisher, prefix: String, types: EventTypes, shutdown: CancellationToken) {
+/// Publishes events of [`SYMBOLS`] and of the market types among `types`, until `shutdown`. They have a `seq`, so clients can resume.
+/// `prefix` is `CHANNEL_PREFIX`.
+pub async fn run(publisher: Publisher, prefix: String, types: KindSet, shutdown: CancellationToken) {
     let symbols =
         SYMBOLS.iter().filter_map(|name| Symbol::parse(name.as_bytes(), SymbolCase::Upper)).collect();
     let mut market = Market::steady(symbols, EVENTS_PER_SECOND, fastrand::u64(..));
@@ -29,8 +30,8 @@ pub async fn run(publisher: Publisher, prefix: String, types: EventTypes, shutdo
         let elapsed_us = started.elapsed().as_micros() as u64;
         while let Some(trade) = market.next(elapsed_us, now_ms) {
             let mut payload = Vec::new();
-            let event_type = events.next(&trade, &mut payload);
-            let channel = format!("{prefix}{event_type}:{}", trade.symbol);
+            let kind = events.next(&trade, &mut payload);
+            let channel = format!("{prefix}{}:{}", kind.market_name().unwrap_or_default(), trade.symbol);
             publisher.publish(channel.as_bytes(), &payload).await;
         }
     }

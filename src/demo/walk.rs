@@ -151,7 +151,7 @@ fn fnv1a(bytes: &[u8]) -> u64 {
 mod tests {
     use super::*;
     use crate::market::event::Checker;
-    use crate::market::{EventType, SymbolCase};
+    use crate::market::{Kind, SymbolCase};
 
     const START_MS: u64 = 1_700_000_000_000;
 
@@ -249,9 +249,7 @@ mod tests {
             let trade = walk.step(START_MS + i);
             assert!(trade.volume >= 1);
             trade.write_json(&mut json);
-            assert!(
-                Checker::with_max_bytes(65_536).check(EventType::Trade, &json, b"A/B:C=^+@#._-9").is_ok()
-            );
+            assert!(Checker::with_max_bytes(65_536).check(Kind::TRADE, &json, b"A/B:C=^+@#._-9").is_ok());
         }
     }
 }

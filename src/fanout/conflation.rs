@@ -48,7 +48,7 @@ use self::late::LateTrades;
 pub use self::run::TopicRun;
 use super::outbox::{Outbox, Position};
 use crate::bus::TopicId;
-use crate::market::EventType;
+use crate::market::Kind;
 use crate::protocol::terms::{Conflate, MaxRate};
 
 /// With fewer pending events than this it is never checked which of them have been written.
@@ -212,11 +212,11 @@ impl Conflation {
     pub fn change(
         &mut self,
         outbox: &mut Outbox,
-        subscriptions: impl Iterator<Item = (TopicId, EventType)>,
+        subscriptions: impl Iterator<Item = (TopicId, Kind)>,
         change: Change,
     ) {
         let changed: HashSet<TopicId, RandomState> = subscriptions
-            .filter(|(subscription, event_type)| self.set_terms(*subscription, *event_type, change))
+            .filter(|(subscription, kind)| self.set_terms(*subscription, *kind, change))
             .map(|(subscription, _)| subscription)
             .collect();
         self.forget_late();
@@ -280,14 +280,14 @@ impl Conflation {
     }
 
     /// Changes the terms of one subscription; `false` if they stay the same.
-    fn set_terms(&mut self, subscription: TopicId, event_type: EventType, change: Change) -> bool {
+    fn set_terms(&mut self, subscription: TopicId, kind: Kind, change: Change) -> bool {
         let old = self.terms.get(&subscription).copied();
         let mut new = old;
         match change.conflate {
             None => {}
             Some(Conflate::Off) => new = None,
             Some(mode) => {
-                let aggregate = mode == Conflate::Aggregate && event_type == EventType::Trade;
+                let aggregate = mode == Conflate::Aggregate && kind == Kind::TRADE;
                 new.get_or_insert(Terms::LATEST).aggregate = aggregate;
             }
         }

@@ -167,7 +167,7 @@ impl Shard {
             interest: Interest::new(config.max_clients, config.max_opened_topics),
             clocks: Clocks::new(time),
             input: Input::new(),
-            output: Output::new(),
+            output: Output::new(config.grammar.kinds.clone()),
             feed: Feed::Down,
             drain_until_us: None,
             config,

@@ -17,7 +17,7 @@ use crate::ingest::last_value::{self, LastValueConfig};
 use crate::ingest::redis::tls::client_config;
 use crate::ingest::redis::{RedisConfig, Server};
 use crate::limits;
-use crate::market::EventTypes;
+use crate::market::KindSet;
 use crate::market::event::Checker;
 use crate::protocol::request::Grammar;
 
@@ -51,30 +51,32 @@ impl Wiring {
     pub(super) fn of(config: &Config) -> anyhow::Result<Self> {
         let ingest = ingest_config(config);
         let patterns = ingest.patterns();
-        let (source, last_values) =
-            match &config.upstream.redis {
-                Some(connection) => {
-                    let server = redis_server(config, connection)?;
-                    let max_event_bytes = config.events.max_event_bytes;
-                    let last_values = config.history.last_value_key.clone().map(|key_prefix| {
-                        LastValueConfig { server: server.clone(), key_prefix, max_event_bytes }
-                    });
-                    let redis = RedisConfig { server, patterns: patterns.clone(), max_event_bytes };
-                    (Source::Redis(Box::new(redis)), last_values)
-                }
-                None => {
-                    let broker = &config.upstream.embedded;
-                    let broker = EmbeddedConfig {
-                        host: broker.listen.ip(),
-                        port: broker.listen.port(),
-                        password: broker.password.clone(),
-                        gateway_patterns: patterns.clone(),
-                        clients_max: config.descriptors().workers,
-                        ..EmbeddedConfig::default()
-                    };
-                    (Source::Embedded(broker), None)
-                }
-            };
+        let (source, last_values) = match &config.upstream.redis {
+            Some(connection) => {
+                let server = redis_server(config, connection)?;
+                let max_event_bytes = config.events.max_event_bytes;
+                let last_values = config.history.last_value_key.clone().map(|key_prefix| LastValueConfig {
+                    server: server.clone(),
+                    key_prefix,
+                    kinds: config.events.channel_types.clone(),
+                    max_event_bytes,
+                });
+                let redis = RedisConfig { server, patterns: patterns.clone(), max_event_bytes };
+                (Source::Redis(Box::new(redis)), last_values)
+            }
+            None => {
+                let broker = &config.upstream.embedded;
+                let broker = EmbeddedConfig {
+                    host: broker.listen.ip(),
+                    port: broker.listen.port(),
+                    password: broker.password.clone(),
+                    gateway_patterns: patterns.clone(),
+                    clients_max: config.descriptors().workers,
+                    ..EmbeddedConfig::default()
+                };
+                (Source::Embedded(broker), None)
+            }
+        };
         Ok(Self { ingest, shard: shard_config(config), source, last_values, patterns })
     }
 }
@@ -83,9 +85,9 @@ fn ingest_config(config: &Config) -> IngestConfig {
     let (events_per_topic, max_bytes) = replay(config).unwrap_or_default();
     IngestConfig {
         channel_prefix: config.events.channel_prefix.clone(),
-        types: config.events.channel_types,
         deduplicate: config.events.deduplicate,
         history: HistoryConfig {
+            kinds: config.events.channel_types.clone(),
             max_topics: config.history.last_value_max_topics.map_or(0, NonZeroUsize::get),
             events_per_topic,
             max_bytes,
@@ -111,7 +113,10 @@ fn replay(config: &Config) -> Option<(usize, usize)> {
 fn shard_config(config: &Config) -> ShardConfig {
     let last_value_topics = config.history.last_value_max_topics.map_or(0, NonZeroUsize::get);
     ShardConfig {
-        grammar: Grammar { types: config.events.channel_types, symbol_case: config.events.symbol_case },
+        grammar: Grammar {
+            kinds: config.events.channel_types.clone(),
+            symbol_case: config.events.symbol_case,
+        },
         // A new client goes to the shard with the fewest, so none gets more than this.
         max_clients: config.server.max_connections.div_ceil(config.process.shards),
         max_opened_topics: limits::OPENED_TOPICS_MAX.max(last_value_topics),
@@ -143,7 +148,7 @@ fn redis_server(config: &Config, url: &ConnectionInfo) -> anyhow::Result<Server>
 }
 
 /// The types whose last values workers keep in Redis; `None` without Redis or without `LAST_VALUE_KEY`.
-fn last_value_types(config: &Config) -> Option<EventTypes> {
+fn last_value_types(config: &Config) -> Option<KindSet> {
     let prefix = config.history.last_value_key.as_ref().filter(|_| !config.upstream.is_embedded())?;
-    Some(last_value::types_kept(prefix, config.events.channel_types))
+    Some(last_value::types_kept(prefix, &config.events.channel_types))
 }

@@ -5,7 +5,7 @@ use hyper::header::{CACHE_CONTROL, CONTENT_SECURITY_POLICY, HeaderValue, REFERRE
 use hyper::http::StatusCode;
 
 use super::answers::{Answer, answer};
-use crate::market::{EventTypes, SymbolCase};
+use crate::market::{Kinds, SymbolCase};
 
 const PAGE: &str = include_str!("../../web/index.html");
 const STYLE: &str = include_str!("../../web/live.css");
@@ -17,7 +17,7 @@ const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; i
                       connect-src 'self' ws: wss:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 
 /// The page of a gateway with these settings.
-pub(super) fn compose(types: EventTypes, symbol_case: SymbolCase) -> Bytes {
+pub(super) fn compose(types: &Kinds, symbol_case: SymbolCase) -> Bytes {
     let page = PAGE
         .replace(
             r#"name="channel-types" content="trade""#,
@@ -58,14 +58,13 @@ fn part(content_type: &'static str, body: Bytes) -> Answer {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::market::EventType;
 
     #[test]
     fn the_page_has_what_it_has_to_know() {
-        let types = [EventType::Trade, EventType::News].into_iter().collect();
-        let page = String::from_utf8(compose(types, SymbolCase::Exact).to_vec()).unwrap();
+        let types = "trade,news,order_book".parse().unwrap();
+        let page = String::from_utf8(compose(&types, SymbolCase::Exact).to_vec()).unwrap();
         for part in [
-            r#"<meta name="channel-types" content="trade,news">"#,
+            r#"<meta name="channel-types" content="trade,news,order_book">"#,
             r#"<meta name="symbol-case" content="exact">"#,
         ] {
             assert!(page.contains(part));

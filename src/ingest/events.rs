@@ -11,11 +11,11 @@ use crate::market::event::Reject;
 impl Ingest {
     /// Takes an event; `false` if its channel is none of ours, as a program may name that publishes through the library.
     pub(super) fn event(&mut self, channel: &[u8], payload: &[u8], now_ms: u64) -> bool {
-        let Some((event_type, name)) = self.config.split(channel) else { return false };
+        let Some((kind, name)) = self.config.split(channel) else { return false };
         let metrics = &self.state.metrics.ingest;
         metrics.events.add(1);
         metrics.event_bytes.add(payload.len() as u64);
-        match self.router.route(event_type, name, payload, now_ms) {
+        match self.router.route(kind, name, payload, now_ms) {
             Routed::Framed => metrics.events_framed.add(1),
             Routed::FramedBehindGap(missing) => {
                 metrics.events_framed.add(1);

@@ -37,11 +37,14 @@ pub use self::topic::LookUp;
 use self::topic::Topic;
 use crate::limits;
 use crate::market::event::{Checker, Event};
-use crate::market::{EventType, EventTypes, Numbering, Symbol, SymbolCase};
+use crate::market::{Kind, KindSet, Kinds, Numbering, Symbol, SymbolCase};
+use crate::protocol::native::event::Openings;
 
 /// How much is remembered.
 #[derive(Debug, Clone)]
 pub struct HistoryConfig {
+    /// `CHANNEL_TYPES`.
+    pub kinds: Kinds,
     /// `LAST_VALUE_MAX_TOPICS`; 0 = nothing is remembered.
     pub max_topics: usize,
     /// `REPLAY_EVENTS_PER_TOPIC`; 0 = no event can be resumed.
@@ -55,12 +58,13 @@ pub struct HistoryConfig {
     /// `SEQ`.
     pub numbering: Numbering,
     /// The types whose last values workers keep in Redis; `None` without `LAST_VALUE_KEY`.
-    pub look_up: Option<EventTypes>,
+    pub look_up: Option<KindSet>,
 }
 
 impl Default for HistoryConfig {
     fn default() -> Self {
         Self {
+            kinds: Kinds::default(),
             max_topics: limits::LAST_VALUE_TOPICS_DEFAULT as usize,
             events_per_topic: limits::REPLAY_EVENTS_DEFAULT as usize,
             max_bytes: limits::REPLAY_DEFAULT_BYTES,
@@ -85,12 +89,13 @@ pub struct History {
     config: HistoryConfig,
     topics: Vec<Option<Topic>>,
     free: Vec<Slot>,
-    by_symbol: [HashMap<Symbol, Slot, RandomState>; EventType::ALL.len()],
+    by_symbol: Vec<HashMap<Symbol, Slot, RandomState>>,
     /// Topics that count towards the bound.
     kept: usize,
     /// Where the search for a topic to forget goes on.
     hand: usize,
     log: Log,
+    openings: Openings,
     reader: Reader,
 }
 
@@ -100,10 +105,11 @@ impl History {
         let log_bytes = if config.events_per_topic == 0 { 0 } else { config.max_bytes };
         Self {
             reader: Reader::new(config.checker, config.numbering),
-            config,
             topics: Vec::new(),
             free: Vec::new(),
-            by_symbol: Default::default(),
+            by_symbol: vec![HashMap::default(); config.kinds.len()],
+            openings: Openings::new(&config.kinds),
+            config,
             kept: 0,
             hand: 0,
             log: Log::new(log_bytes),
@@ -111,13 +117,13 @@ impl History {
     }
 
     /// Takes an event of a topic that nobody wants, as it came. `symbol` is normalised.
-    pub fn keep(&mut self, event_type: EventType, symbol: &[u8], payload: &[u8], now_ms: u64) {
+    pub fn keep(&mut self, kind: Kind, symbol: &[u8], payload: &[u8], now_ms: u64) {
         if payload.len() > self.config.checker.max_event_bytes {
             return;
         }
-        let slot = match self.by_symbol[event_type as usize].get(symbol) {
+        let slot = match self.by_symbol[kind.index()].get(symbol) {
             Some(slot) => *slot,
-            None => match self.admit(event_type, symbol) {
+            None => match self.admit(kind, symbol) {
                 Some(slot) => slot,
                 None => return,
             },
@@ -164,12 +170,12 @@ impl History {
     }
 
     /// Somebody wants a topic: from now on it is not forgotten, and its events come through [`History::take`].
-    pub fn pin(&mut self, event_type: EventType, symbol: &Symbol) -> Slot {
-        let slot = match self.by_symbol[event_type as usize].get(symbol) {
+    pub fn pin(&mut self, kind: Kind, symbol: &Symbol) -> Slot {
+        let slot = match self.by_symbol[kind.index()].get(symbol) {
             Some(slot) => *slot,
             None => {
                 let kept = self.make_room();
-                self.insert(event_type, symbol.clone(), kept)
+                self.insert(kind, symbol.clone(), kept)
             }
         };
         if let Some(topic) = topic_at(&mut self.topics, slot) {
@@ -190,14 +196,14 @@ impl History {
 
     /// The frame of a pinned topic's last event, marked as a snapshot. Built once and shared until the next event.
     pub fn snapshot(&mut self, slot: Slot) -> Option<Bytes> {
-        topic_at(&mut self.topics, slot)?.snapshot()
+        topic_at(&mut self.topics, slot)?.snapshot(&self.openings)
     }
 
     /// Begins to look up the last value of a pinned topic that has none.
     pub fn look_up(&mut self, slot: Slot) -> LookUp {
         let Some(types) = self.config.look_up else { return LookUp::Unavailable };
         match topic_at(&mut self.topics, slot) {
-            Some(topic) if topic.kept && types.contains(topic.event_type) => topic.begin_look_up(),
+            Some(topic) if topic.kept && types.contains(topic.kind) => topic.begin_look_up(),
             _ => LookUp::Unavailable,
         }
     }
@@ -205,19 +211,19 @@ impl History {
     /// Takes what was looked up, unless an event came first; returns the `seq` of what is now the last value.
     pub fn looked_up(
         &mut self,
-        event_type: EventType,
+        kind: Kind,
         symbol: &Symbol,
         payload: Option<&[u8]>,
         failed: bool,
         now_ms: u64,
     ) -> Option<u64> {
-        let slot = *self.by_symbol[event_type as usize].get(symbol)?;
+        let slot = *self.by_symbol[kind.index()].get(symbol)?;
         topic_at(&mut self.topics, slot)?.end_look_up(payload, failed, now_ms, &self.reader)
     }
 
     /// The symbols that begin with `prefix` and have a last value, in order.
-    pub fn known(&mut self, event_type: EventType, prefix: &[u8]) -> Vec<Symbol> {
-        let of_type = self.topics.iter_mut().flatten().filter(|topic| topic.event_type == event_type);
+    pub fn known(&mut self, kind: Kind, prefix: &[u8]) -> Vec<Symbol> {
+        let of_type = self.topics.iter_mut().flatten().filter(|topic| topic.kind == kind);
         let matching = of_type.filter(|topic| topic.symbol.as_bytes().starts_with(prefix));
         let known = matching.filter_map(|topic| {
             topic.condense(&self.reader);
@@ -250,12 +256,12 @@ impl History {
     }
 
     /// A place for a topic that is heard of for the first time, if there is one.
-    fn admit(&mut self, event_type: EventType, symbol: &[u8]) -> Option<Slot> {
+    fn admit(&mut self, kind: Kind, symbol: &[u8]) -> Option<Slot> {
         if !self.make_room() {
             return None;
         }
         let symbol = Symbol::parse(symbol, SymbolCase::Exact)?;
-        Some(self.insert(event_type, symbol, true))
+        Some(self.insert(kind, symbol, true))
     }
 
     /// Makes room for one topic more, by forgetting one if need be: `false` if there is none. The search is short, so that
@@ -275,9 +281,9 @@ impl History {
         false
     }
 
-    fn insert(&mut self, event_type: EventType, symbol: Symbol, kept: bool) -> Slot {
+    fn insert(&mut self, kind: Kind, symbol: Symbol, kept: bool) -> Slot {
         self.kept += usize::from(kept);
-        let topic = Topic::new(event_type, symbol.clone(), kept);
+        let topic = Topic::new(kind, symbol.clone(), kept);
         let slot = match self.free.pop() {
             Some(slot) => slot,
             None => {
@@ -286,14 +292,14 @@ impl History {
             }
         };
         self.topics[slot.0 as usize] = Some(topic);
-        self.by_symbol[event_type as usize].insert(symbol, slot);
+        self.by_symbol[kind.index()].insert(symbol, slot);
         slot
     }
 
     fn forget(&mut self, slot: Slot) {
         let Some(topic) = self.topics.get_mut(slot.0 as usize).and_then(Option::take) else { return };
         self.kept -= usize::from(topic.kept);
-        self.by_symbol[topic.event_type as usize].remove(&topic.symbol);
+        self.by_symbol[topic.kind.index()].remove(&topic.symbol);
         self.free.push(slot);
     }
 }

@@ -19,16 +19,16 @@ use super::redis::error::{RedisError, Words};
 use super::redis::session::Session;
 use crate::bus::inbox::Sender;
 use crate::limits;
-use crate::market::{EventType, EventTypes, Subject};
+use crate::market::{Kind, KindSet, Kinds, Subject};
 use crate::resp::{Reply, ReplyLimits, RespError, write_command};
 
 /// The placeholder for the type in `LAST_VALUE_KEY`.
 const TYPE: &str = "{type}";
 
 /// The types whose last values workers keep: all configured ones if `LAST_VALUE_KEY` has `{type}` in it, otherwise trades.
-pub fn types_kept(prefix: &str, configured: EventTypes) -> EventTypes {
-    let kept = |event_type: &EventType| prefix.contains(TYPE) || *event_type == EventType::Trade;
-    configured.iter().filter(kept).collect()
+pub fn types_kept(prefix: &str, configured: &Kinds) -> KindSet {
+    let kept = |kind: &Kind| prefix.contains(TYPE) || *kind == Kind::TRADE;
+    configured.carried().filter(kept).collect()
 }
 
 /// The result of a look-up; `None` if there is no value.
@@ -41,6 +41,8 @@ pub struct LastValueConfig {
     pub server: Server,
     /// `LAST_VALUE_KEY`.
     pub key_prefix: String,
+    /// The names of the types.
+    pub kinds: Kinds,
     /// `MAX_EVENT_BYTES`; a longer value counts as none.
     pub max_event_bytes: usize,
 }
@@ -120,7 +122,7 @@ impl Nodes {
 
     /// The value of each subject, in order.
     async fn look_up(&mut self, subjects: &[Subject]) -> Vec<Result<Option<Vec<u8>>, Unanswered>> {
-        let keys = keys(&self.config.key_prefix, subjects);
+        let keys = keys(&self.config.key_prefix, &self.config.kinds, subjects);
         let home = Answer::Elsewhere { address: self.config.server.address.clone(), asking: false };
         let mut answers = vec![home; keys.len()];
         for _ in 0..=limits::LAST_VALUE_REDIRECTIONS_MAX {
@@ -281,9 +283,9 @@ fn redirection(rest: &str, node: &Address) -> Option<Address> {
     Some(Address::Tcp { host: host.to_owned(), port, tls })
 }
 
-fn keys(prefix: &str, subjects: &[Subject]) -> Vec<String> {
+fn keys(prefix: &str, kinds: &Kinds, subjects: &[Subject]) -> Vec<String> {
     let key =
-        |subject: &Subject| format!("{}{}", prefix.replace(TYPE, subject.event_type.as_str()), subject.name);
+        |subject: &Subject| format!("{}{}", prefix.replace(TYPE, kinds.name(subject.kind)), subject.name);
     subjects.iter().map(key).collect()
 }
 
@@ -294,13 +296,16 @@ mod tests {
 
     #[test]
     fn a_key_is_the_prefix_and_the_symbol() {
-        let all: EventTypes = EventType::ALL.into_iter().collect();
-        assert_eq!(types_kept("last:trade:", all), EventTypes::TRADE);
-        assert_eq!(types_kept("last:{type}:", all), all);
-        let subject = |event_type| Subject::parse(event_type, b"btc-usd", SymbolCase::Upper).unwrap();
-        let subjects = [subject(EventType::Trade), subject(EventType::Quote)];
-        assert_eq!(keys("last:{type}:", &subjects), ["last:trade:BTC-USD", "last:quote:BTC-USD"]);
-        assert_eq!(keys("x", &subjects[..1]), ["xBTC-USD"]);
+        let all: Kinds = "trade,quote,mine".parse().unwrap();
+        assert_eq!(types_kept("last:trade:", &all), [Kind::TRADE].into_iter().collect());
+        assert_eq!(types_kept("last:{type}:", &all), all.carried().collect());
+        let subject = |kind| Subject::parse(kind, b"btc-usd", SymbolCase::Upper).unwrap();
+        let subjects: Vec<_> = all.carried().map(subject).collect();
+        assert_eq!(
+            keys("last:{type}:", &all, &subjects),
+            ["last:trade:BTC-USD", "last:quote:BTC-USD", "last:mine:btc-usd"]
+        );
+        assert_eq!(keys("x", &all, &subjects[..1]), ["xBTC-USD"]);
     }
 
     #[test]

@@ -74,7 +74,7 @@ impl Router {
     pub fn looked_up(&mut self, found: &[Found], failed: bool, now_ms: u64) -> Vec<LookedUp> {
         let values = found.iter().filter_map(|(subject, payload)| {
             let symbol = subject.name.symbol()?;
-            let seq = self.history.looked_up(subject.event_type, symbol, payload.as_deref(), failed, now_ms);
+            let seq = self.history.looked_up(subject.kind, symbol, payload.as_deref(), failed, now_ms);
             let (topic, slot) = self.topic_of(subject)?;
             Some(LookedUp { topic, frame: self.history.snapshot(slot), seq })
         });
@@ -83,13 +83,13 @@ impl Router {
 
     /// The topics that a subject stands for and that may have a last value, in order.
     fn topics_with_value(&mut self, subject: &Subject) -> Vec<TopicId> {
-        let event_type = subject.event_type;
+        let kind = subject.kind;
         let Name::Pattern(pattern) = &subject.name else {
             return self.topic_of(subject).map(|(id, _)| id).into_iter().collect();
         };
-        let known = self.history.known(event_type, pattern.prefix());
+        let known = self.history.known(kind, pattern.prefix());
         let topics = known.into_iter().map(|symbol| {
-            let id = self.topic_or_new(&Subject { event_type, name: Name::Symbol(symbol) });
+            let id = self.topic_or_new(&Subject { kind, name: Name::Symbol(symbol) });
             self.open(id);
             id
         });

@@ -23,8 +23,8 @@ use crate::bus::{Entry, Frames, SeqChange, SeqNotice, Seqs, TopicId};
 use crate::limits;
 use crate::market::event::{Checker, Event, Reject};
 use crate::market::patterns::Patterns;
-use crate::market::{self, EventType, Name, SYMBOL_BYTES_MAX, Subject, Symbol, SymbolCase};
-use crate::protocol::native::event::{Marker, write_event};
+use crate::market::{self, Kind, Name, SYMBOL_BYTES_MAX, Subject, Symbol, SymbolCase};
+use crate::protocol::native::event::{Marker, Openings, write_event};
 
 const _: () = assert!(limits::SHARDS_MAX <= u64::BITS as usize, "the interest mask has one bit a shard");
 
@@ -113,7 +113,7 @@ pub enum Routed {
 pub struct Router {
     topics: SlotMap<TopicId, Topic>,
     /// By type, so that a look-up needs no more than the symbol's bytes.
-    by_symbol: [HashMap<Symbol, TopicId, RandomState>; EventType::ALL.len()],
+    by_symbol: Vec<HashMap<Symbol, TopicId, RandomState>>,
     by_pattern: Patterns<TopicId>,
     /// Goes up when a shard begins to want a pattern: topics may have to be opened to it.
     epoch: u64,
@@ -125,6 +125,7 @@ pub struct Router {
     /// Events lost by shards that are behind, since it was last asked.
     lost_events: u64,
     checker: Checker,
+    openings: Openings,
     deduplicate: bool,
     pub(super) history: History,
     /// Topics whose last values are to be looked up.
@@ -142,7 +143,7 @@ impl Router {
     pub fn with_history(shards: usize, deduplicate: bool, history: HistoryConfig) -> Self {
         Self {
             topics: SlotMap::with_key(),
-            by_symbol: Default::default(),
+            by_symbol: vec![HashMap::default(); history.kinds.len()],
             by_pattern: Patterns::default(),
             epoch: 0,
             building: (0..shards).map(|_| Building::default()).collect(),
@@ -151,6 +152,7 @@ impl Router {
                 * limits::OPENED_TOPICS_MAX.max(history.max_topics),
             lost_events: 0,
             checker: history.checker,
+            openings: Openings::new(&history.kinds),
             deduplicate,
             history: History::new(history),
             look_ups: Vec::new(),
@@ -172,23 +174,23 @@ impl Router {
 
     pub(super) fn topic_or_new(&mut self, subject: &Subject) -> TopicId {
         let known = match &subject.name {
-            Name::Symbol(symbol) => self.by_symbol[subject.event_type as usize].get(symbol).copied(),
-            Name::Pattern(pattern) => self.by_pattern.get(subject.event_type, pattern).copied(),
+            Name::Symbol(symbol) => self.by_symbol[subject.kind.index()].get(symbol).copied(),
+            Name::Pattern(pattern) => self.by_pattern.get(subject.kind, pattern).copied(),
         };
         known.unwrap_or_else(|| self.add(subject.clone()))
     }
 
     fn add(&mut self, subject: Subject) -> TopicId {
-        let Subject { event_type, name } = subject.clone();
-        let history = name.symbol().map(|symbol| self.history.pin(event_type, symbol));
+        let Subject { kind, name } = subject.clone();
+        let history = name.symbol().map(|symbol| self.history.pin(kind, symbol));
         // Behind the epoch: its first event finds out which patterns match.
         let epoch = self.epoch.wrapping_sub(1);
         let id = self.topics.insert(Topic { subject, wanted_by: 0, epoch, history });
         match name {
             Name::Symbol(symbol) => {
-                self.by_symbol[event_type as usize].insert(symbol, id);
+                self.by_symbol[kind.index()].insert(symbol, id);
             }
-            Name::Pattern(pattern) => self.by_pattern.insert(event_type, pattern, id),
+            Name::Pattern(pattern) => self.by_pattern.insert(kind, pattern, id),
         }
         id
     }
@@ -198,14 +200,14 @@ impl Router {
         let Some(topic) = self.topics.get_mut(id) else { return };
         topic.wanted_by &= !(1 << shard);
         if topic.wanted_by == 0
-            && let Some(Topic { subject: Subject { event_type, name }, history, .. }) = self.topics.remove(id)
+            && let Some(Topic { subject: Subject { kind, name }, history, .. }) = self.topics.remove(id)
         {
             if let Some(slot) = history {
                 self.history.unpin(slot);
             }
             match &name {
-                Name::Symbol(symbol) => self.by_symbol[event_type as usize].remove(symbol),
-                Name::Pattern(pattern) => self.by_pattern.remove(event_type, pattern),
+                Name::Symbol(symbol) => self.by_symbol[kind.index()].remove(symbol),
+                Name::Pattern(pattern) => self.by_pattern.remove(kind, pattern),
             };
         }
     }
@@ -221,7 +223,7 @@ impl Router {
 
     /// A live topic's id and its place in the history.
     pub(super) fn topic_of(&self, subject: &Subject) -> Option<(TopicId, Slot)> {
-        let id = *self.by_symbol[subject.event_type as usize].get(subject.name.symbol()?)?;
+        let id = *self.by_symbol[subject.kind.index()].get(subject.name.symbol()?)?;
         Some((id, self.topics.get(id)?.history?))
     }
 
@@ -236,24 +238,25 @@ impl Router {
     }
 
     /// Routes one event: `name` is the channel's last part, `payload` the worker's JSON.
-    pub fn route(&mut self, event_type: EventType, name: &[u8], payload: &[u8], now_ms: u64) -> Routed {
+    pub fn route(&mut self, kind: Kind, name: &[u8], payload: &[u8], now_ms: u64) -> Routed {
         let mut buffer = [0; SYMBOL_BYTES_MAX];
-        let Some(symbol) = market::normalize_symbol(name, self.checker.symbol_case, &mut buffer) else {
+        let Some(symbol) = market::normalize_symbol(name, kind.case(self.checker.symbol_case), &mut buffer)
+        else {
             return Routed::Rejected(Reject::BadSymbol);
         };
-        let known = self.by_symbol[event_type as usize].get(symbol).copied();
+        let known = self.by_symbol[kind.index()].get(symbol).copied();
         if known.is_none() {
-            let matched = self.matched_by(event_type, symbol);
+            let matched = self.matched_by(kind, symbol);
             if matched & !self.full() == 0 {
-                if matched != 0 && self.checker.check(event_type, payload, symbol).is_ok() {
-                    self.note_uncounted(matched, event_type, symbol);
+                if matched != 0 && self.checker.check(kind, payload, symbol).is_ok() {
+                    self.note_uncounted(matched, kind, symbol);
                 }
-                self.history.keep(event_type, symbol, payload, now_ms);
+                self.history.keep(kind, symbol, payload, now_ms);
                 return Routed::Unwanted;
             }
         }
-        match self.checker.check(event_type, payload, symbol) {
-            Ok(event) => match known.or_else(|| self.add_symbol(event_type, symbol)) {
+        match self.checker.check(kind, payload, symbol) {
+            Ok(event) => match known.or_else(|| self.add_symbol(kind, symbol)) {
                 Some(id) => self.deliver(id, &event, now_ms),
                 None => Routed::Rejected(Reject::BadSymbol),
             },
@@ -277,14 +280,14 @@ impl Router {
         }
     }
 
-    fn add_symbol(&mut self, event_type: EventType, symbol: &[u8]) -> Option<TopicId> {
+    fn add_symbol(&mut self, kind: Kind, symbol: &[u8]) -> Option<TopicId> {
         let name = Symbol::parse(symbol, SymbolCase::Exact).map(Name::Symbol)?;
-        Some(self.add(Subject { event_type, name }))
+        Some(self.add(Subject { kind, name }))
     }
 
     /// The shards that want a pattern that matches a symbol, one bit each.
-    fn matched_by(&self, event_type: EventType, symbol: &[u8]) -> u64 {
-        let patterns = self.by_pattern.matching(event_type, symbol);
+    fn matched_by(&self, kind: Kind, symbol: &[u8]) -> u64 {
+        let patterns = self.by_pattern.matching(kind, symbol);
         patterns.filter_map(|id| self.topics.get(*id)).fold(0, |shards, pattern| shards | pattern.wanted_by)
     }
 
@@ -297,15 +300,15 @@ impl Router {
     fn open_except(&mut self, id: TopicId, except: u64) {
         let Some(Topic { subject, wanted_by, .. }) = self.topics.get(id) else { return };
         let Some(symbol) = subject.name.symbol() else { return };
-        let missing = self.matched_by(subject.event_type, symbol.as_bytes()) & !wanted_by;
+        let missing = self.matched_by(subject.kind, symbol.as_bytes()) & !wanted_by;
         let new = missing & !except;
         for shard in Shards(new) {
             self.building[shard].opened.push((subject.clone(), id));
         }
         if missing & except != 0 {
             // The epoch stays behind: the next event finds those shards again.
-            let (event_type, symbol) = (subject.event_type, symbol.clone());
-            self.note_uncounted(missing & except, event_type, symbol.as_bytes());
+            let (kind, symbol) = (subject.kind, symbol.clone());
+            self.note_uncounted(missing & except, kind, symbol.as_bytes());
         }
         let epoch = if missing == new { self.epoch } else { self.epoch.wrapping_sub(1) };
         if let Some(topic) = self.topics.get_mut(id) {
@@ -337,7 +340,8 @@ impl Router {
         let Some(first) = shards.next() else { return };
         let building = &mut self.building[first];
         let start = building.bytes.len();
-        write_event(&mut building.bytes, topic.subject.event_type, event.object, now_ms, Marker::None);
+        let opening = self.openings.of(topic.subject.kind);
+        write_event(&mut building.bytes, opening, event.object, now_ms, Marker::None);
         building.end_frame(id, event.seq, verdict);
         for shard in shards {
             let [from, to] =
@@ -424,9 +428,9 @@ impl Router {
     }
 
     /// Shards without room for a topic miss an event of it.
-    fn note_uncounted(&mut self, shards: u64, event_type: EventType, symbol: &[u8]) {
+    fn note_uncounted(&mut self, shards: u64, kind: Kind, symbol: &[u8]) {
         self.lost_events += u64::from(shards.count_ones());
-        for id in self.by_pattern.matching(event_type, symbol) {
+        for id in self.by_pattern.matching(kind, symbol) {
             let wanted_by = self.topics.get(*id).map_or(0, |pattern| pattern.wanted_by);
             for shard in Shards(wanted_by & shards) {
                 self.building[shard].losses.note_uncounted(*id);
@@ -472,11 +476,11 @@ mod tests {
     }
 
     fn symbol(name: &str) -> Subject {
-        Subject::parse(EventType::Trade, name.as_bytes(), SymbolCase::Upper).unwrap()
+        Subject::parse(Kind::TRADE, name.as_bytes(), SymbolCase::Upper).unwrap()
     }
 
     fn route(router: &mut Router, name: &[u8], payload: &[u8]) -> Routed {
-        router.route(EventType::Trade, name, payload, 1)
+        router.route(Kind::TRADE, name, payload, 1)
     }
 
     #[test]
@@ -564,11 +568,11 @@ mod tests {
     #[test]
     fn types_are_told_apart() {
         let mut router = Router::new(1, 1_000);
-        let quote = Subject { event_type: EventType::Quote, ..symbol("AAPL") };
+        let quote = Subject { kind: Kind::QUOTE, ..symbol("AAPL") };
         let id = router.want(0, &quote);
         assert_eq!(route(&mut router, b"AAPL", &trade("AAPL")), Routed::Unwanted);
         let payload = br#"{"symbol":"AAPL","bidPrice":1,"askPrice":2,"timestamp":3}"#;
-        assert_eq!(router.route(EventType::Quote, b"AAPL", payload, 1), Routed::Framed);
+        assert_eq!(router.route(Kind::QUOTE, b"AAPL", payload, 1), Routed::Framed);
         assert_eq!(router.take(0, 0).frames.unwrap().table[0].topic, id);
     }
 }

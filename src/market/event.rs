@@ -8,7 +8,7 @@ use serde::de::{Deserializer, IgnoredAny, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
 pub use self::reject::{Reason, Reject};
-use super::{EventType, SymbolCase};
+use super::{Kind, SymbolCase};
 
 mod portable;
 mod reject;
@@ -21,7 +21,7 @@ pub const SEQ_END: u64 = 1 << 53;
 pub struct Event<'p> {
     /// The worker's object, byte for byte, without the white space around it.
     pub object: &'p str,
-    /// Its `timestamp`, as the worker wrote it.
+    /// Its `timestamp`, as the worker wrote it; empty where it has none, as events of custom types may.
     pub timestamp: &'p str,
     /// Its `seq`, where it has one that is an integer below [`SEQ_END`].
     pub seq: Option<u64>,
@@ -38,9 +38,10 @@ pub struct Event<'p> {
 /// | candle | `symbol`, `open`, `high`, `low`, `close`, `volume`, `timestamp`, `interval` |
 /// | news | `headline`, `timestamp` |
 /// | halt | `symbol`, `status`, `timestamp` |
+/// | custom | nothing |
 ///
-/// `symbol` is a string, the channel's symbol (news need none), `headline` and `status` are strings,
-/// `interval` is a string or a number, the others are numbers. Everything else is carried unseen, every number as it was
+/// `symbol` is a string, the channel's symbol, `headline` and `status` are strings, `interval` is a string or a number, the others are
+/// numbers; so are a `symbol` and a `timestamp` that no contract requires, where an event has them. Everything else is carried unseen, every number as it was
 /// written. Readers of JSON differ in what they make of a field that stands twice, of half a surrogate pair and of very
 /// deep nesting. So none of the fields above and no `seq` may stand twice, and the other two may be nowhere.
 #[derive(Debug, Clone, Copy)]
@@ -61,28 +62,24 @@ impl Checker {
     ///
     /// # Errors
     /// The first [`Reject`] that applies.
-    pub fn check<'p>(
-        &self,
-        event_type: EventType,
-        payload: &'p [u8],
-        symbol: &[u8],
-    ) -> Result<Event<'p>, Reject> {
+    pub fn check<'p>(&self, kind: Kind, payload: &'p [u8], symbol: &[u8]) -> Result<Event<'p>, Reject> {
         if payload.len() > self.max_event_bytes {
             return Err(Reject::TooLarge);
         }
         let text = std::str::from_utf8(payload).map_err(|_| Reject::NotJson)?;
         let object = text.trim_matches([' ', '\t', '\n', '\r']);
         let mut json = serde_json::Deserializer::from_str(object);
-        let fields = json.deserialize_map(FieldsVisitor(event_type)).map_err(|_| why_unreadable(object))?;
+        let fields = json.deserialize_map(FieldsVisitor(kind)).map_err(|_| why_unreadable(object))?;
         json.end().map_err(|_| Reject::NotJson)?;
         portable::check(object)?;
         if let Some(fault) = fields.fault {
             return Err(fault);
         }
-        if fields.symbol.is_some_and(|name| !self.symbol_case.matches(&name, symbol)) {
+        let case = kind.case(self.symbol_case);
+        if fields.symbol.is_some_and(|name| !case.matches(&name, symbol)) {
             return Err(Reject::WrongSymbol);
         }
-        match required(event_type).iter().find(|field| fields.found & field.bit == 0) {
+        match required(kind).iter().find(|field| fields.found & field.bit == 0) {
             Some(field) => Err(Reject::Missing(field.name)),
             None => {
                 let Fields { timestamp, seq, found, .. } = fields;
@@ -149,11 +146,11 @@ impl Field {
 }
 
 /// The fields that an event must have, in the order in which missing ones are named.
-const fn required(event_type: EventType) -> &'static [Field] {
-    match event_type {
-        EventType::Trade => &[Field::SYMBOL, Field::PRICE, Field::VOLUME, Field::TIMESTAMP],
-        EventType::Quote => &[Field::SYMBOL, Field::BID_PRICE, Field::ASK_PRICE, Field::TIMESTAMP],
-        EventType::Candle => &[
+const fn required(kind: Kind) -> &'static [Field] {
+    match kind {
+        Kind::TRADE => &[Field::SYMBOL, Field::PRICE, Field::VOLUME, Field::TIMESTAMP],
+        Kind::QUOTE => &[Field::SYMBOL, Field::BID_PRICE, Field::ASK_PRICE, Field::TIMESTAMP],
+        Kind::CANDLE => &[
             Field::SYMBOL,
             Field::OPEN,
             Field::HIGH,
@@ -163,31 +160,31 @@ const fn required(event_type: EventType) -> &'static [Field] {
             Field::TIMESTAMP,
             Field::INTERVAL,
         ],
-        EventType::News => &[Field::HEADLINE, Field::TIMESTAMP],
-        EventType::Halt => &[Field::SYMBOL, Field::STATUS, Field::TIMESTAMP],
+        Kind::NEWS => &[Field::HEADLINE, Field::TIMESTAMP],
+        Kind::HALT => &[Field::SYMBOL, Field::STATUS, Field::TIMESTAMP],
+        _ => &[],
     }
 }
 
 /// The field of that name, if the contract names it. A `match` rather than a search of [`required`]: it compares machine
 /// words, for every field of every event.
 #[inline]
-fn field(event_type: EventType, name: &str) -> Option<Field> {
-    use EventType::{Candle, Halt, News, Quote, Trade};
-    Some(match (event_type, name) {
+fn field(kind: Kind, name: &str) -> Option<Field> {
+    Some(match (kind, name) {
         (_, "symbol") => Field::SYMBOL,
         (_, "seq") => Field::SEQ,
         (_, "timestamp") => Field::TIMESTAMP,
-        (Trade, "price") => Field::PRICE,
-        (Trade | Candle, "volume") => Field::VOLUME,
-        (Quote, "bidPrice") => Field::BID_PRICE,
-        (Quote, "askPrice") => Field::ASK_PRICE,
-        (Candle, "open") => Field::OPEN,
-        (Candle, "high") => Field::HIGH,
-        (Candle, "low") => Field::LOW,
-        (Candle, "close") => Field::CLOSE,
-        (Candle, "interval") => Field::INTERVAL,
-        (News, "headline") => Field::HEADLINE,
-        (Halt, "status") => Field::STATUS,
+        (Kind::TRADE, "price") => Field::PRICE,
+        (Kind::TRADE | Kind::CANDLE, "volume") => Field::VOLUME,
+        (Kind::QUOTE, "bidPrice") => Field::BID_PRICE,
+        (Kind::QUOTE, "askPrice") => Field::ASK_PRICE,
+        (Kind::CANDLE, "open") => Field::OPEN,
+        (Kind::CANDLE, "high") => Field::HIGH,
+        (Kind::CANDLE, "low") => Field::LOW,
+        (Kind::CANDLE, "close") => Field::CLOSE,
+        (Kind::CANDLE, "interval") => Field::INTERVAL,
+        (Kind::NEWS, "headline") => Field::HEADLINE,
+        (Kind::HALT, "status") => Field::STATUS,
         _ => return None,
     })
 }
@@ -246,7 +243,7 @@ fn text(raw: &str) -> Option<Cow<'_, str>> {
     serde_json::from_str(raw).ok().map(Cow::Owned)
 }
 
-struct FieldsVisitor(EventType);
+struct FieldsVisitor(Kind);
 
 impl<'p> Visitor<'p> for FieldsVisitor {
     type Value = Fields<'p>;
@@ -297,6 +294,7 @@ impl<'p> serde::Deserialize<'p> for Key<'p> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::market::Kinds;
 
     const CHECKER: Checker = Checker { max_event_bytes: 65_536, symbol_case: SymbolCase::Upper };
     const GOOD: &str =
@@ -304,7 +302,7 @@ mod tests {
 
     fn check_as_trade<'p>(payload: &'p [u8], symbol: &[u8], max: usize) -> Result<&'p str, Reject> {
         Checker { max_event_bytes: max, ..CHECKER }
-            .check(EventType::Trade, payload, symbol)
+            .check(Kind::TRADE, payload, symbol)
             .map(|event| event.object)
     }
 
@@ -348,16 +346,16 @@ mod tests {
     #[test]
     fn each_type_has_its_own_fields() {
         let good = [
-            (EventType::Quote, r#"{"symbol":"A","bidPrice":1,"askPrice":2,"timestamp":3}"#),
+            (Kind::QUOTE, r#"{"symbol":"A","bidPrice":1,"askPrice":2,"timestamp":3}"#),
             (
-                EventType::Candle,
+                Kind::CANDLE,
                 r#"{"symbol":"A","open":1,"high":2,"low":3,"close":4,"volume":5,"timestamp":6,"interval":"1m"}"#,
             ),
-            (EventType::News, r#"{"headline":"\u00e4","timestamp":3}"#),
-            (EventType::Halt, r#"{"symbol":"a","status":"halted","timestamp":3}"#),
+            (Kind::NEWS, r#"{"headline":"\u00e4","timestamp":3}"#),
+            (Kind::HALT, r#"{"symbol":"a","status":"halted","timestamp":3}"#),
         ];
-        for (event_type, payload) in good {
-            assert_eq!(CHECKER.check(event_type, payload.as_bytes(), b"A").unwrap().object, payload);
+        for (kind, payload) in good {
+            assert_eq!(CHECKER.check(kind, payload.as_bytes(), b"A").unwrap().object, payload);
             let value: serde_json::Map<String, serde_json::Value> = serde_json::from_str(payload).unwrap();
             for field in value.keys() {
                 let mut without = value.clone();
@@ -369,8 +367,8 @@ mod tests {
                 let twice = payload.replacen('{', &format!("{{\"{field}\":{},", value[field]), 1);
                 let twice = twice.into_bytes();
                 for (bad, fault) in [(without, "missing"), (wrong, "must be"), (twice, "twice")] {
-                    let reject = CHECKER.check(event_type, &bad, b"A").unwrap_err();
-                    assert_eq!(reject.field(), Some(field.as_str()), "{event_type} {field}");
+                    let reject = CHECKER.check(kind, &bad, b"A").unwrap_err();
+                    assert_eq!(reject.field(), Some(field.as_str()), "{kind:?} {field}");
                     assert_eq!(reject.reason(), Reason::BadField);
                     assert!(reject.to_string().contains(fault), "{reject}");
                 }
@@ -379,17 +377,38 @@ mod tests {
     }
 
     #[test]
+    fn a_custom_type_has_any_object() {
+        let mine = "mine".parse::<Kinds>().unwrap().find(b"mine").unwrap();
+        let check = |payload: &str| CHECKER.check(mine, payload.as_bytes(), b"a").map(|_| ());
+        for good in [
+            "{}",
+            r#"{"price":"x","price":[],"interval":null,"headline":1}"#,
+            r#"{"symbol":"a","seq":"odd","timestamp":1e3}"#,
+        ] {
+            assert_eq!(check(good), Ok(()), "{good}");
+        }
+        assert_eq!(check(r#"{"symbol":"A"}"#), Err(Reject::WrongSymbol), "its names are never folded");
+        assert_eq!(check("[]"), Err(Reject::NotObject));
+        assert_eq!(check(r#"{"symbol":"a","symbol":"a"}"#), Err(Reject::Twice("symbol")));
+        assert_eq!(check(r#"{"timestamp":1,"timestamp":1}"#), Err(Reject::Twice("timestamp")));
+        assert_eq!(check(r#"{"timestamp":"1"}"#).unwrap_err().field(), Some("timestamp"));
+        assert_eq!(check(r#"{"x":"\ud800"}"#), Err(Reject::LoneSurrogate));
+        let event = CHECKER.check(mine, br#"{"seq":7}"#, b"a").unwrap();
+        assert_eq!((event.seq, event.timestamp), (Some(7), ""));
+    }
+
+    #[test]
     fn a_symbol_is_the_channels_also_where_none_is_needed() {
         let news = |symbol: &str| {
             let payload = format!(r#"{{"headline":"x","timestamp":3,"symbol":{symbol}}}"#);
-            CHECKER.check(EventType::News, payload.as_bytes(), b"A").map(|_| ())
+            CHECKER.check(Kind::NEWS, payload.as_bytes(), b"A").map(|_| ())
         };
         assert_eq!(news(r#""a""#), Ok(()));
         assert_eq!(news(r#""B""#), Err(Reject::WrongSymbol));
         let exact = Checker { symbol_case: SymbolCase::Exact, ..CHECKER };
         let trade = GOOD.replace("AAPL", "AMpB");
-        assert!(exact.check(EventType::Trade, trade.as_bytes(), b"AMpB").is_ok());
-        assert_eq!(exact.check(EventType::Trade, trade.as_bytes(), b"AMPB"), Err(Reject::WrongSymbol));
+        assert!(exact.check(Kind::TRADE, trade.as_bytes(), b"AMpB").is_ok());
+        assert_eq!(exact.check(Kind::TRADE, trade.as_bytes(), b"AMPB"), Err(Reject::WrongSymbol));
         assert_eq!(news("7").unwrap_err().field(), Some("symbol"));
     }
 
@@ -418,12 +437,12 @@ mod tests {
     fn a_sequence_number_is_a_small_integer() {
         let seq = |text: &str| {
             let payload = GOOD.replace("\"price\"", &format!("\"seq\":{text},\"price\""));
-            let event = CHECKER.check(EventType::Trade, payload.as_bytes(), b"AAPL");
+            let event = CHECKER.check(Kind::TRADE, payload.as_bytes(), b"AAPL");
             event.map(|event| (event.seq, event.has_odd_seq))
         };
         assert_eq!(seq("0"), Ok((Some(0), false)));
         assert_eq!(seq("9007199254740991"), Ok((Some(SEQ_END - 1), false)));
-        assert!(!CHECKER.check(EventType::Trade, GOOD.as_bytes(), b"AAPL").unwrap().has_odd_seq);
+        assert!(!CHECKER.check(Kind::TRADE, GOOD.as_bytes(), b"AAPL").unwrap().has_odd_seq);
         for other in ["9007199254740992", "-1", "1.0", "1e3", "\"7\"", "null"] {
             assert_eq!(seq(other), Ok((None, true)), "{other}");
         }

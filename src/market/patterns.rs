@@ -8,7 +8,7 @@ use std::collections::HashMap;
 
 use foldhash::quality::RandomState;
 
-use super::{EventType, Pattern};
+use super::{Kind, Pattern};
 
 impl Borrow<[u8]> for Pattern {
     fn borrow(&self) -> &[u8] {
@@ -18,7 +18,7 @@ impl Borrow<[u8]> for Pattern {
 
 /// Patterns of each type, with something kept for each.
 #[derive(Debug)]
-pub struct Patterns<V>([OfType<V>; EventType::ALL.len()]);
+pub struct Patterns<V>(Vec<OfType<V>>);
 
 #[derive(Debug)]
 struct OfType<V> {
@@ -35,7 +35,7 @@ impl<V> Default for OfType<V> {
 
 impl<V> Default for Patterns<V> {
     fn default() -> Self {
-        Self(Default::default())
+        Self(Vec::new())
     }
 }
 
@@ -46,23 +46,26 @@ impl<V> Patterns<V> {
     }
 
     /// What is kept for a pattern.
-    pub fn get(&self, event_type: EventType, pattern: &Pattern) -> Option<&V> {
-        self.0[event_type as usize].by_prefix.get(pattern)
+    pub fn get(&self, kind: Kind, pattern: &Pattern) -> Option<&V> {
+        self.0.get(kind.index())?.by_prefix.get(pattern)
     }
 
     /// What is kept for a pattern.
-    pub fn get_mut(&mut self, event_type: EventType, pattern: &Pattern) -> Option<&mut V> {
-        self.0[event_type as usize].by_prefix.get_mut(pattern)
+    pub fn get_mut(&mut self, kind: Kind, pattern: &Pattern) -> Option<&mut V> {
+        self.0.get_mut(kind.index())?.by_prefix.get_mut(pattern)
     }
 
     /// What is kept for the pattern of a prefix.
-    pub fn of_prefix_mut(&mut self, event_type: EventType, prefix: &[u8]) -> Option<&mut V> {
-        self.0[event_type as usize].by_prefix.get_mut(prefix)
+    pub fn of_prefix_mut(&mut self, kind: Kind, prefix: &[u8]) -> Option<&mut V> {
+        self.0.get_mut(kind.index())?.by_prefix.get_mut(prefix)
     }
 
     /// Adds a pattern, or replaces what is kept for it.
-    pub fn insert(&mut self, event_type: EventType, pattern: Pattern, value: V) {
-        let OfType { by_prefix, lengths } = &mut self.0[event_type as usize];
+    pub fn insert(&mut self, kind: Kind, pattern: Pattern, value: V) {
+        if self.0.len() <= kind.index() {
+            self.0.resize_with(kind.index() + 1, OfType::default);
+        }
+        let OfType { by_prefix, lengths } = &mut self.0[kind.index()];
         let length = pattern.prefix().len();
         if by_prefix.insert(pattern, value).is_some() {
             return;
@@ -74,8 +77,8 @@ impl<V> Patterns<V> {
     }
 
     /// Takes a pattern out.
-    pub fn remove(&mut self, event_type: EventType, pattern: &Pattern) -> Option<V> {
-        let OfType { by_prefix, lengths } = &mut self.0[event_type as usize];
+    pub fn remove(&mut self, kind: Kind, pattern: &Pattern) -> Option<V> {
+        let OfType { by_prefix, lengths } = self.0.get_mut(kind.index())?;
         let value = by_prefix.remove(pattern)?;
         let length = pattern.prefix().len();
         if let Ok(at) = lengths.binary_search_by(|(each, _)| length.cmp(each)) {
@@ -89,14 +92,15 @@ impl<V> Patterns<V> {
 
     /// What is kept for the patterns that match a symbol, the longest first.
     #[inline]
-    pub fn matching(&self, event_type: EventType, symbol: &[u8]) -> impl Iterator<Item = &V> {
-        let OfType { by_prefix, lengths } = &self.0[event_type as usize];
-        lengths.iter().filter_map(|(length, _)| by_prefix.get(symbol.get(..*length)?))
+    pub fn matching(&self, kind: Kind, symbol: &[u8]) -> impl Iterator<Item = &V> {
+        self.0.get(kind.index()).into_iter().flat_map(|OfType { by_prefix, lengths }| {
+            lengths.iter().filter_map(|(length, _)| by_prefix.get(symbol.get(..*length)?))
+        })
     }
 
     /// What is kept for the longest pattern that matches a symbol.
-    pub fn longest_mut(&mut self, event_type: EventType, symbol: &[u8]) -> Option<&mut V> {
-        let OfType { by_prefix, lengths } = &mut self.0[event_type as usize];
+    pub fn longest_mut(&mut self, kind: Kind, symbol: &[u8]) -> Option<&mut V> {
+        let OfType { by_prefix, lengths } = self.0.get_mut(kind.index())?;
         let beginnings = lengths.iter().filter_map(|(length, _)| symbol.get(..*length));
         let longest = beginnings.into_iter().find(|beginning| by_prefix.contains_key(*beginning))?;
         by_prefix.get_mut(longest)
@@ -126,29 +130,29 @@ mod tests {
             steps in prop::collection::vec((any::<bool>(), 0..2usize, "[AB]{0,4}"), 1..60),
             symbol in "[AB]{1,6}",
         ) {
-            let types = [EventType::Trade, EventType::Halt];
+            let types = [Kind::TRADE, Kind::HALT];
             let mut patterns = Patterns::default();
-            let mut model: BTreeMap<(EventType, String), usize> = BTreeMap::new();
-            for (step, (add, event_type, prefix)) in steps.into_iter().enumerate() {
-                let event_type = types[event_type];
+            let mut model: BTreeMap<(Kind, String), usize> = BTreeMap::new();
+            for (step, (add, kind, prefix)) in steps.into_iter().enumerate() {
+                let kind = types[kind];
                 let pattern = pattern(&format!("{prefix}*"));
                 if add {
-                    patterns.insert(event_type, pattern, step);
-                    model.insert((event_type, prefix), step);
+                    patterns.insert(kind, pattern, step);
+                    model.insert((kind, prefix), step);
                 } else {
-                    prop_assert_eq!(patterns.remove(event_type, &pattern), model.remove(&(event_type, prefix)));
+                    prop_assert_eq!(patterns.remove(kind, &pattern), model.remove(&(kind, prefix)));
                 }
                 prop_assert_eq!(patterns.is_empty(), model.is_empty());
-                for event_type in types {
-                    let matches = |(each, prefix): &&(EventType, String)| {
-                        *each == event_type && symbol.starts_with(prefix.as_str())
+                for kind in types {
+                    let matches = |(each, prefix): &&(Kind, String)| {
+                        *each == kind && symbol.starts_with(prefix.as_str())
                     };
                     let mut expected: Vec<_> = model.keys().filter(matches).collect();
                     expected.sort_by_key(|(_, prefix)| std::cmp::Reverse(prefix.len()));
                     let expected: Vec<usize> = expected.into_iter().map(|key| model[key]).collect();
-                    let found: Vec<usize> = patterns.matching(event_type, symbol.as_bytes()).copied().collect();
+                    let found: Vec<usize> = patterns.matching(kind, symbol.as_bytes()).copied().collect();
                     prop_assert_eq!(&found, &expected);
-                    let longest = patterns.longest_mut(event_type, symbol.as_bytes());
+                    let longest = patterns.longest_mut(kind, symbol.as_bytes());
                     prop_assert_eq!(longest.copied(), expected.first().copied());
                 }
             }

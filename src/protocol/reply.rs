@@ -2,7 +2,7 @@
 
 use super::refusal::Refusal;
 use super::request::Id;
-use crate::market::{EventType, Name, Subject, Symbol};
+use crate::market::{Kind, Name, Subject, Symbol};
 
 /// The answer to a request, or a status.
 #[derive(Debug, Clone)]
@@ -10,7 +10,7 @@ pub enum Reply<'r> {
     /// A subscribe succeeded.
     Subscribed {
         /// The names of the request.
-        names: &'r [Name],
+        names: &'r [&'r Name],
         /// Everything that the client holds now, in the order in which it was first subscribed.
         held: &'r [&'r Subject],
         /// For each symbol that was to be resumed, whether it is.
@@ -102,17 +102,17 @@ pub enum Status<'s> {
     },
     /// The last values of these names are through; what follows of them is live.
     SnapshotEnd {
-        /// The names of the request.
-        names: &'s [Name],
-        /// One of its types.
-        event_type: EventType,
+        /// The names that a type of the request has.
+        names: &'s [&'s Name],
+        /// That type.
+        kind: Kind,
     },
     /// What was missed of these symbols is through, as far as they are recovered.
     ReplayEnd {
         /// The symbols to be resumed.
-        names: &'s [Name],
+        names: &'s [&'s Name],
         /// The type of the request.
-        event_type: EventType,
+        kind: Kind,
     },
     /// The gateway ends; the client should come back after the time given.
     Shutdown {

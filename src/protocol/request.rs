@@ -5,14 +5,14 @@ use std::fmt;
 use smallvec::SmallVec;
 
 use super::terms::Options;
-use crate::market::{EventType, EventTypes, Name, Subject, Symbol, SymbolCase};
+use crate::market::{Kind, Kinds, Name, Subject, Symbol, SymbolCase};
 
 /// How requests are read: which types there are, and when two names are the same. What a client may have of it is a matter of its
 /// rights.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub struct Grammar {
     /// `CHANNEL_TYPES`.
-    pub types: EventTypes,
+    pub kinds: Kinds,
     /// `SYMBOL_CASE`.
     pub symbol_case: SymbolCase,
 }
@@ -46,19 +46,53 @@ pub enum Action {
 #[derive(Debug, Clone, PartialEq)]
 pub struct Selection {
     /// The types; at least one, no repeats.
-    pub types: SmallVec<[EventType; 2]>,
+    pub types: SmallVec<[Kind; 2]>,
     /// The names (normalised, no repeats, in the request's order); at least one.
-    pub names: Vec<Name>,
+    pub names: Vec<Chosen>,
+}
+
+/// A name of a request, and which of its types have it. Names are folded for market types only, so one text may be two names.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Chosen {
+    /// The name.
+    pub name: Name,
+    /// Whether the market types of the request have it.
+    pub of_market: bool,
+    /// Whether its custom types have it.
+    pub of_custom: bool,
+}
+
+impl Chosen {
+    fn is_of(&self, kind: Kind) -> bool {
+        if kind.is_market() { self.of_market } else { self.of_custom }
+    }
 }
 
 impl Selection {
     /// The subjects that a request means: each name in each type, in the order of the names.
     pub fn subjects(&self) -> Vec<Subject> {
-        let in_each_type = |name: &Name| {
-            let name = name.clone();
-            self.types.iter().map(move |event_type| Subject { event_type: *event_type, name: name.clone() })
+        let in_each_type = |chosen: &'_ Chosen| {
+            let types = self.types.iter().filter(|kind| chosen.is_of(**kind));
+            types.map(|kind| Subject { kind: *kind, name: chosen.name.clone() }).collect::<SmallVec<[_; 2]>>()
         };
         self.names.iter().flat_map(in_each_type).collect()
+    }
+
+    #[cfg(test)]
+    pub(crate) fn of_market(types: &[Kind], names: &[Name]) -> Self {
+        let names = names.iter().cloned();
+        let names = names.map(|name| Chosen { name, of_market: true, of_custom: false }).collect();
+        Self { types: SmallVec::from_slice(types), names }
+    }
+
+    /// The names, in the request's order.
+    pub fn names(&self) -> Vec<&Name> {
+        self.names.iter().map(|chosen| &chosen.name).collect()
+    }
+
+    /// The names that one of its types has.
+    pub fn names_of(&self, kind: Kind) -> Vec<&Name> {
+        self.names.iter().filter(|chosen| chosen.is_of(kind)).map(|chosen| &chosen.name).collect()
     }
 }
 

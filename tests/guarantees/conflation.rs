@@ -135,10 +135,7 @@ async fn subscribing_again_changes_the_terms() {
     let redis = Redis::start().await;
     let gateway = TestGateway::on(&redis, |config| {
         config.process.shards = 1;
-        config.events.channel_types = ["trade", "quote"]
-            .iter()
-            .filter_map(|name| ws_gateway::market::EventType::parse(name.as_bytes()))
-            .collect();
+        config.events.channel_types = "trade,quote".parse().unwrap();
     })
     .await;
     let mut worker = redis.publisher().await;

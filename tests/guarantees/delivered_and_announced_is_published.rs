@@ -6,15 +6,15 @@ use std::collections::HashMap;
 use crate::support::{Client, Redis, TestGateway, trade};
 use serde_json::{Value, json};
 use tokio::sync::mpsc;
-use ws_gateway::market::EventType;
+use ws_gateway::market::Kind;
 
 const SYMBOLS: [&str; 3] = ["AAPL", "MSFT", "TSLA"];
 const EVENTS: u64 = 30_000;
 
 /// What is published, in turn.
-fn topics() -> Vec<(EventType, &'static str)> {
-    let of_type = |event_type| SYMBOLS.into_iter().map(move |symbol| (event_type, symbol));
-    [EventType::Trade, EventType::Quote].into_iter().flat_map(of_type).collect()
+fn topics() -> Vec<(Kind, &'static str)> {
+    let of_type = |kind| SYMBOLS.into_iter().map(move |symbol| (kind, symbol));
+    [Kind::TRADE, Kind::QUOTE].into_iter().flat_map(of_type).collect()
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -33,7 +33,7 @@ async fn under_random_stalls(shards: usize) {
         config.process.shards = shards;
         config.delivery.max_outbox_bytes = 20_000;
         config.clients.max_symbols_per_client = topics().len();
-        config.events.channel_types = topics().into_iter().map(|(event_type, _)| event_type).collect();
+        config.events.channel_types = topics().into_iter().map(|(kind, _)| kind).collect();
     })
     .await;
     let mut tasks = Vec::new();
@@ -103,9 +103,9 @@ async fn count(mut client: Client, mut gate: mpsc::UnboundedReceiver<usize>) -> 
             let message = client.json().await;
             let data = &message["data"];
             let is_announcement = message["type"] == "status";
-            let event_type = if is_announcement { &data["type"] } else { &message["type"] };
+            let kind = if is_announcement { &data["type"] } else { &message["type"] };
             let text = |value: &Value| value.as_str().expect("a string").to_owned();
-            let topic = (text(event_type), text(&data["symbol"]));
+            let topic = (text(kind), text(&data["symbol"]));
             let position = next.entry(topic.clone()).or_default();
             let count = match message.pointer("/conflated/count") {
                 Some(count) => count.as_u64().expect("a count"),
@@ -134,13 +134,13 @@ fn skipped(message: &Value) -> u64 {
     message["data"]["count"].as_u64().expect("a count")
 }
 
-fn topic(n: u64) -> (EventType, &'static str) {
+fn topic(n: u64) -> (Kind, &'static str) {
     topics()[(n % topics().len() as u64) as usize]
 }
 
 fn channel(n: u64) -> String {
-    let (event_type, symbol) = topic(n);
-    format!("channel:{event_type}:{symbol}")
+    let (kind, symbol) = topic(n);
+    format!("channel:{}:{symbol}", kind.market_name().unwrap())
 }
 
 /// Large enough that kernel buffers don't hide the stalls.

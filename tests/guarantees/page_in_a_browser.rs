@@ -172,17 +172,17 @@ async fn all_types_are_shown_and_prices_are_there_at_once() {
     page.until("tr.known", "150.25").await;
     assert_eq!(page.trades(10).await, 0, "it was no trade of now");
 
-    for (event_type, event) in [
+    for (kind, event) in [
         ("quote", r#""bidPrice":150.20,"bidSize":300,"askPrice":150.27"#),
         ("candle", r#""interval":"1m","open":150,"high":151.5,"low":149.75,"close":150.25,"volume":900"#),
         ("halt", r#""status":"halted""#),
         ("news", r#""headline":"AAPL <b>beats</b> estimates""#),
     ] {
-        page.act(json!({"do": "click", "at": format!("#types input[value={event_type}]")})).await;
+        page.act(json!({"do": "click", "at": format!("#types input[value={kind}]")})).await;
         page.until("#note", "Successfully subscribed to 3 symbol(s)").await;
-        page.until(&format!("#types label:has(input[value={event_type}]:checked)"), event_type).await;
+        page.until(&format!("#types label:has(input[value={kind}]:checked)"), kind).await;
         let event = format!(r#"{{"symbol":"AAPL",{event},"timestamp":1795000000001}}"#);
-        worker.raw(&format!("channel:{event_type}:AAPL"), event.as_bytes()).await;
+        worker.raw(&format!("channel:{kind}:AAPL"), event.as_bytes()).await;
     }
     page.until_cell("AAPL", 4, "150.20").await;
     page.until_cell("AAPL", 5, "150.27").await;

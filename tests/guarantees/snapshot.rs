@@ -3,7 +3,7 @@
 
 use crate::support::{Client, Redis, TestGateway, trade};
 use serde_json::{Value, json};
-use ws_gateway::market::EventType;
+use ws_gateway::market::Kind;
 
 /// Subscribes with a snapshot and returns everything up to and with its last `snapshotEnd`, one a type.
 async fn snapshot(client: &mut Client, request: Value) -> Vec<Value> {
@@ -27,7 +27,7 @@ async fn snapshot(client: &mut Client, request: Value) -> Vec<Value> {
 async fn the_last_event_of_each_symbol_comes_before_the_first_live_one() {
     let redis = Redis::start().await;
     let gateway = TestGateway::on(&redis, |config| {
-        config.events.channel_types = [EventType::Trade, EventType::Quote].into_iter().collect();
+        config.events.channel_types = [Kind::TRADE, Kind::QUOTE].into_iter().collect();
     })
     .await;
     let mut worker = redis.publisher().await;

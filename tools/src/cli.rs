@@ -6,7 +6,7 @@ use serde_json::Number;
 use tokio_tungstenite::tungstenite::http::Uri;
 use ws_gateway::config::units;
 use ws_gateway::market::event::SEQ_END;
-use ws_gateway::market::{Name, SYMBOL_RULE, Symbol, SymbolCase};
+use ws_gateway::market::{Name, SYMBOL_RULE, Symbol, SymbolCase, check_type_name};
 
 /// No tool waits longer than a year.
 const DURATION_MAX: Duration = Duration::from_secs(366 * 86_400);
@@ -55,15 +55,10 @@ pub fn symbol_or_pattern(text: &str) -> Result<String, String> {
 /// The name of a type of events. Which types there are is the gateway's affair (`CHANNEL_TYPES`).
 ///
 /// # Errors
-/// The rule for names of types.
+/// What is wrong with the name.
 pub fn type_name(text: &str) -> Result<String, String> {
     let name = text.trim();
-    let is_plain = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_';
-    let begins_well = name.bytes().next().is_some_and(|byte| byte.is_ascii_lowercase());
-    if begins_well && name.len() <= 32 && name.bytes().all(is_plain) {
-        return Ok(name.to_owned());
-    }
-    Err("a type is 1-32 of a-z, 0-9 and _, with a letter first, such as trade or quote".to_owned())
+    check_type_name(name).map(|()| name.to_owned()).map_err(|error| error.to_string())
 }
 
 /// Updates a second of each symbol, as it will stand in the request.
@@ -179,7 +174,7 @@ mod tests {
     #[test]
     fn terms_of_a_subscription_are_checked_before_they_are_sent() {
         assert_eq!(type_name(" order_book2 ").as_deref(), Ok("order_book2"));
-        for bad in ["", "Quote", "2nd", "_x", "a-b", &"x".repeat(33)] {
+        for bad in ["", "Quote", "2nd", "_x", "a-b", "status", &"x".repeat(33)] {
             assert!(type_name(bad).is_err(), "{bad:?}");
         }
         assert_eq!(max_rate("4").map(|rate| rate.to_string()).as_deref(), Ok("4"));

@@ -287,7 +287,7 @@ mod tests {
             (&["--conflate=sum"][..], "aggregate"),
             (&["--max-rate=0"], "0.1 to 1000"),
             (&["--on-slow=wait"], "disconnect"),
-            (&["--types=Tick"], "such as trade"),
+            (&["--types=Tick"], "is no type"),
             (&["--resume=TSLA=1"], "--symbols"),
             (&["--resume=AAPL=1", "--types=trade,quote"], "one type"),
         ] {

@@ -19,7 +19,7 @@ use clap::builder::FalseyValueParser;
 use ws_gateway::demo::Market;
 use ws_gateway::demo::events::Events;
 use ws_gateway::market::event::SEQ_END;
-use ws_gateway::market::{EventType, EventTypes, Symbol};
+use ws_gateway::market::{Kind, KindSet, Symbol};
 
 use crate::cli;
 use crate::term::{Stop, tell};
@@ -150,7 +150,7 @@ impl Options {
             None => Market::random(symbols, seed),
         };
         let seq_first = self.seq_start.or_else(|| self.seq.then_some(1));
-        let types: EventTypes = self.types.iter().map(|name| made_up(name)).collect::<anyhow::Result<_>>()?;
+        let types: KindSet = self.types.iter().map(|name| made_up(name)).collect::<anyhow::Result<_>>()?;
         let events = Events::new(types, seq_first, seed);
         Ok((Source::market(market, events), format!("a market of {names} (seed {seed})")))
     }
@@ -163,9 +163,10 @@ impl Options {
 }
 
 /// The type of events that the market is made up of.
-fn made_up(name: &str) -> anyhow::Result<EventType> {
-    EventType::parse(name.as_bytes()).with_context(|| {
-        let all: EventTypes = EventType::ALL.into_iter().collect();
+fn made_up(name: &str) -> anyhow::Result<Kind> {
+    let named = Kind::MARKET.into_iter().find(|kind| kind.market_name() == Some(name));
+    named.with_context(|| {
+        let all = Kind::MARKET.iter().filter_map(|kind| kind.market_name()).collect::<Vec<_>>().join(",");
         format!(
             "--types {name}: made-up events are of the types {all}; {name} events are published from a --file"
         )

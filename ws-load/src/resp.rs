@@ -150,7 +150,7 @@ impl Replies {
 #[cfg(test)]
 mod tests {
     use ws_gateway::market::event::Checker;
-    use ws_gateway::market::{EventType, Symbol, SymbolCase};
+    use ws_gateway::market::{Kind, Symbol, SymbolCase};
     use ws_gateway::protocol::native::event::{self, Marker};
     use ws_gateway::resp::{CommandLimits, Progress, parse_command};
 
@@ -174,11 +174,11 @@ mod tests {
             assert_eq!((used_bytes, args[0]), (out.len(), &b"PUBLISH"[..]));
             assert_eq!(args[1], format!("md:trade:{symbol}").as_bytes());
             let object = Checker::with_max_bytes(65_536)
-                .check(EventType::Trade, args[2], symbol.as_bytes())
+                .check(Kind::TRADE, args[2], symbol.as_bytes())
                 .unwrap()
                 .object;
             let mut framed = Vec::new();
-            event::write_event(&mut framed, EventType::Trade, object, 1_700_000_000_456, Marker::None);
+            event::write_event(&mut framed, event::TRADE_OPENING, object, 1_700_000_000_456, Marker::None);
             assert!((170..=190).contains(&framed.len()), "{} bytes", framed.len());
             let frames::Front::Frame { payload, .. } = frames::front(&framed, 1000) else {
                 panic!("{framed:?}")

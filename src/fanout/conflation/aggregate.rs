@@ -11,7 +11,6 @@ use bigdecimal::num_bigint::{BigInt, Sign};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use crate::market::EventType;
 use crate::protocol::native::event::{self, Marker};
 use crate::websocket::header;
 
@@ -117,13 +116,8 @@ impl Aggregate {
         );
         let mut out = Vec::with_capacity(newest.len() + marker.len() + 32);
         let object = envelope.data.get();
-        event::write_event(
-            &mut out,
-            EventType::Trade,
-            object,
-            envelope.timestamp,
-            Marker::Conflated(&marker),
-        );
+        let marker = Marker::Conflated(&marker);
+        event::write_event(&mut out, event::TRADE_OPENING, object, envelope.timestamp, marker);
         Some(out)
     }
 }
@@ -168,7 +162,7 @@ mod tests {
         let object =
             format!(r#"{{"symbol":"A","price":{price},"volume":{volume},"timestamp":{timestamp},"x":[1]}}"#);
         let mut out = Vec::new();
-        event::write_event(&mut out, EventType::Trade, &object, 1_000 + timestamp, Marker::None);
+        event::write_event(&mut out, event::TRADE_OPENING, &object, 1_000 + timestamp, Marker::None);
         out
     }
 

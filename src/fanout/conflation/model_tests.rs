@@ -179,7 +179,7 @@ impl World {
                 r#"{{"topic":{topic},"price":{price},"volume":{},"timestamp":{number}}}"#,
                 number + 1
             );
-            event::write_event(&mut bytes, EventType::Trade, &object, 7, Marker::None);
+            event::write_event(&mut bytes, event::TRADE_OPENING, &object, 7, Marker::None);
             frames.table.push(Entry { end: bytes.len() as u32, topic: self.ids[topic] });
             self.published[topic].push((price, self.now_us));
         }
@@ -200,7 +200,7 @@ impl World {
         self.late[topic] += 1;
         let object = format!(r#"{{"topic":{topic},"price":9.5,"volume":1,"timestamp":{number}}}"#);
         let mut bytes = Vec::new();
-        event::write_event(&mut bytes, EventType::Trade, &object, 7, Marker::None);
+        event::write_event(&mut bytes, event::TRADE_OPENING, &object, 7, Marker::None);
         let table = vec![Entry { end: bytes.len() as u32, topic: self.ids[topic] }];
         let mut seqs = Seqs::default();
         seqs.set(0, 1, true);
@@ -245,7 +245,7 @@ impl World {
             return;
         }
         let max_rate = rate.map(|rate| MaxRate::new(rate).unwrap());
-        let subscriptions = [(self.ids[topic], EventType::Trade)].into_iter();
+        let subscriptions = [(self.ids[topic], Kind::TRADE)].into_iter();
         self.conflation.change(&mut self.outbox, subscriptions, Change { conflate, max_rate });
     }
 
@@ -258,8 +258,7 @@ impl World {
         let still_wanted = |id| held[ids.iter().position(|known| *known == id).unwrap()];
         self.conflation.leave(&mut self.outbox, [ids[topic]].into_iter(), still_wanted);
         let reply = header::text(format!(r#"{{"left":{topic}}}"#).as_bytes());
-        let subject =
-            Subject::parse(EventType::Trade, format!("T{topic}").as_bytes(), SymbolCase::Upper).unwrap();
+        let subject = Subject::parse(Kind::TRADE, format!("T{topic}").as_bytes(), SymbolCase::Upper).unwrap();
         let mark = Batch::mark(&[(ids[topic], subject)], &EndedNames::default(), &self.backlog);
         self.outbox.push_mark(&mark);
         self.outbox.push_own(Batch::own(reply, &self.backlog));

@@ -7,7 +7,7 @@ use slotmap::SlotMap;
 use super::*;
 use crate::bus::{Frames, Seqs};
 use crate::fanout::batch::{BacklogBytes, Batch};
-use crate::protocol::native::event::{Marker, write_event};
+use crate::protocol::native::event::{Marker, TRADE_OPENING, write_event};
 
 const CLIENTS: usize = 4;
 
@@ -56,7 +56,7 @@ impl Client {
     fn change(&mut self, topic: TopicId, conflate: Conflate) {
         let is_on = conflate != Conflate::Off && self.number % 2 == 1;
         let max_rate = is_on.then(|| MaxRate::new(1_000.0).unwrap());
-        let subscription = [(topic, EventType::Trade)].into_iter();
+        let subscription = [(topic, Kind::TRADE)].into_iter();
         self.conflation.change(&mut self.outbox, subscription, Change { conflate: Some(conflate), max_rate });
     }
 
@@ -87,7 +87,7 @@ fn wires(ops: &[Op], is_shared: bool) -> Vec<Vec<u8>> {
                     number += 1;
                     let price = if *is_addable { format!("{}.5", number % 7) } else { "1e99".to_owned() };
                     let object = format!(r#"{{"price":{price},"volume":{number},"timestamp":{number}}}"#);
-                    write_event(&mut bytes, EventType::Trade, &object, 7, Marker::None);
+                    write_event(&mut bytes, TRADE_OPENING, &object, 7, Marker::None);
                     table.push(crate::bus::Entry { end: bytes.len() as u32, topic });
                 }
                 let to = can_be_added.len() as u32;
@@ -150,7 +150,7 @@ fn clients_that_wait_for_the_same_trades_have_the_same_frame() {
     for number in 0..10 {
         let mut bytes = Vec::new();
         let object = format!(r#"{{"price":1,"volume":2,"timestamp":{number}}}"#);
-        write_event(&mut bytes, EventType::Trade, &object, 7, Marker::None);
+        write_event(&mut bytes, TRADE_OPENING, &object, 7, Marker::None);
         let table = vec![crate::bus::Entry { end: bytes.len() as u32, topic }];
         let batch = Batch::shared(Frames { bytes: bytes.into(), table, ..Frames::default() }, &backlog);
         let run = TopicRun::new(&batch, topic, 0, 1);

@@ -7,7 +7,7 @@ use proptest::prelude::*;
 use slotmap::{DefaultKey, SlotMap};
 
 use super::*;
-use crate::market::{EventType, Name, SymbolCase};
+use crate::market::{Kind, Name, SymbolCase};
 
 const OPENED_MAX: usize = 3;
 /// Beside symbols: the patterns `*` and `S1*`.
@@ -48,7 +48,7 @@ fn subject(number: u8) -> Subject {
         61 => "S1*".to_owned(),
         _ => format!("S{number}"),
     };
-    Subject::parse(EventType::Trade, name.as_bytes(), SymbolCase::Upper).unwrap()
+    Subject::parse(Kind::TRADE, name.as_bytes(), SymbolCase::Upper).unwrap()
 }
 
 fn is_match(pattern: &Subject, topic: &Subject) -> bool {

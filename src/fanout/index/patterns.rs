@@ -39,7 +39,7 @@ impl<K: Key> Index<K> {
             topic.epoch = self.epoch;
             topic.patterns.clear();
             if let Some(symbol) = topic.subject.name.symbol() {
-                let entries = self.patterns.matching(topic.subject.event_type, symbol.as_bytes());
+                let entries = self.patterns.matching(topic.subject.kind, symbol.as_bytes());
                 topic.patterns.extend(entries.map(|entry| entry.id).filter(|id| !id.is_null()));
             }
         }
@@ -50,9 +50,8 @@ impl<K: Key> Index<K> {
     /// protected from retiring.
     pub fn patterns_of(&self, topic: TopicId) -> SmallVec<[TopicId; 2]> {
         let subject = self.subject(topic);
-        let symbol = subject.and_then(|subject| Some((subject.event_type, subject.name.symbol()?)));
-        let entries =
-            symbol.map(|(event_type, symbol)| self.patterns.matching(event_type, symbol.as_bytes()));
+        let symbol = subject.and_then(|subject| Some((subject.kind, subject.name.symbol()?)));
+        let entries = symbol.map(|(kind, symbol)| self.patterns.matching(kind, symbol.as_bytes()));
         entries.into_iter().flatten().map(|entry| entry.id).filter(|id| !id.is_null()).collect()
     }
 
@@ -68,7 +67,7 @@ impl<K: Key> Index<K> {
                 *interest = Interest::Live(id);
                 self.topics.insert(id, Topic::new(subject, holds));
             }
-            None if self.patterns.matching(subject.event_type, symbol.as_bytes()).next().is_none() => {
+            None if self.patterns.matching(subject.kind, symbol.as_bytes()).next().is_none() => {
                 self.unwanted.push(id);
             }
             None => {
@@ -86,7 +85,7 @@ impl<K: Key> Index<K> {
         }
         let Some(topic) = self.topics.get_mut(id) else { return false };
         let Some(symbol) = topic.subject.name.symbol() else { return false };
-        let Some(entry) = self.patterns.longest_mut(topic.subject.event_type, symbol.as_bytes()) else {
+        let Some(entry) = self.patterns.longest_mut(topic.subject.kind, symbol.as_bytes()) else {
             return false;
         };
         if topic.pattern_only.is_none() {
@@ -107,7 +106,7 @@ impl<K: Key> Index<K> {
         if let Name::Pattern(pattern) = &subject.name {
             let prefix_bytes = pattern.prefix().len() as u8;
             let entry = PatternEntry { id: TopicId::null(), prefix_bytes, listed: Vec::new() };
-            self.patterns.insert(subject.event_type, pattern.clone(), entry);
+            self.patterns.insert(subject.kind, pattern.clone(), entry);
             self.has_patterns = true;
         }
     }
@@ -115,7 +114,7 @@ impl<K: Key> Index<K> {
     /// If the subject is a pattern, it is live from now on.
     pub(super) fn pattern_granted(&mut self, subject: &Subject, id: TopicId) {
         if let Name::Pattern(pattern) = &subject.name
-            && let Some(entry) = self.patterns.get_mut(subject.event_type, pattern)
+            && let Some(entry) = self.patterns.get_mut(subject.kind, pattern)
         {
             entry.id = id;
             self.epoch += 1;
@@ -125,7 +124,7 @@ impl<K: Key> Index<K> {
     /// If the subject is a pattern, it has ended: each topic of its list ends too, unless another pattern matches it.
     pub(super) fn pattern_ended(&mut self, subject: &Subject) {
         let Name::Pattern(pattern) = &subject.name else { return };
-        let Some(entry) = self.patterns.remove(subject.event_type, pattern) else { return };
+        let Some(entry) = self.patterns.remove(subject.kind, pattern) else { return };
         self.has_patterns = !self.patterns.is_empty();
         self.epoch += 1;
         // Two passes: listing a topic with another pattern may make others retire, which must not be on the removed list any more.
@@ -139,7 +138,7 @@ mod tests {
     use slotmap::{DefaultKey, SlotMap};
 
     use super::*;
-    use crate::market::{EventType, SymbolCase};
+    use crate::market::{Kind, SymbolCase};
 
     #[test]
     fn a_pattern_lists_a_topic_once_however_often_subscribers_come_and_go() {
@@ -147,7 +146,7 @@ mod tests {
         let mut ids: SlotMap<TopicId, ()> = SlotMap::with_key();
         let mut index = Index::default();
         let [pattern, symbol] = ["A*", "AAPL"]
-            .map(|name| Subject::parse(EventType::Trade, name.as_bytes(), SymbolCase::Upper).unwrap());
+            .map(|name| Subject::parse(Kind::TRADE, name.as_bytes(), SymbolCase::Upper).unwrap());
         let (faithful, fickle) = (clients.insert(()), clients.insert(()));
         assert!(index.hold(&pattern));
         index.grant(pattern.clone(), ids.insert(()));
@@ -155,7 +154,7 @@ mod tests {
         let id = ids.insert(());
         let Name::Pattern(name) = &pattern.name else { panic!("no pattern") };
         let listed =
-            |index: &Index<DefaultKey>| index.patterns.get(EventType::Trade, name).unwrap().listed.clone();
+            |index: &Index<DefaultKey>| index.patterns.get(Kind::TRADE, name).unwrap().listed.clone();
         index.topic_opened(symbol.clone(), id);
         for _ in 0..10 {
             assert!(!index.hold(&symbol), "opened, so ingest need not be asked");

@@ -9,7 +9,7 @@ use slotmap::SlotMap;
 use super::super::batch::{BacklogBytes, EndedNames};
 use super::*;
 use crate::bus::{Entry, Frames};
-use crate::market::{EventType, Subject, SymbolCase};
+use crate::market::{Kind, Subject, SymbolCase};
 
 /// A frame of these tests: kind, topic, number (u32), how many bytes of filler follow.
 const HEADER: usize = 7;
@@ -23,7 +23,7 @@ fn frame(kind: u8, topic: u8, number: u32, filler: u8) -> Vec<u8> {
 }
 
 fn subject(topic: u8) -> Subject {
-    Subject::parse(EventType::Trade, &[b'A' + topic], SymbolCase::Upper).unwrap()
+    Subject::parse(Kind::TRADE, &[b'A' + topic], SymbolCase::Upper).unwrap()
 }
 
 /// What a client would read: (kind, topic, number), whole frames only.

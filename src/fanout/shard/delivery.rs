@@ -108,7 +108,7 @@ impl Shard {
             let Some(conn) = self.conns.get_mut(key) else { continue };
             let frame = match &written {
                 Some((dialect, frame)) if *dialect == conn.dialect => Rc::clone(frame),
-                _ => self.output.own_frame(conn.dialect.reply(reply, self.clocks.now.unix_ms)),
+                _ => self.output.write(conn.dialect, reply, self.clocks.now.unix_ms),
             };
             self.output.queue(key, conn, Rc::clone(&frame));
             written = Some((conn.dialect, frame));

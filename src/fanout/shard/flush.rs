@@ -87,13 +87,13 @@ impl Shard {
     fn write(&mut self, key: ConnKey) -> Written {
         let Self { conns, interest, output, clocks, config, metrics, .. } = self;
         let Some(conn) = conns.get_mut(key) else { return Written::Gone };
-        let Output { backlog, ended_names, gather_scratch, .. } = output;
+        let Output { backlog, ended_names, gather_scratch, kinds, .. } = output;
         let (now, dialect) = (&clocks.now, conn.dialect);
         let announce = |topic, count| {
             let subject = interest.index.subject(topic).cloned().or_else(|| ended_names.get(topic));
             let announcement = subject.map(|subject| {
                 let status = Status::Skipped { subject: &subject, count };
-                dialect.reply(&Reply::Status(status), now.unix_ms)
+                dialect.reply(&Reply::Status(status), kinds, now.unix_ms)
             });
             Batch::own(announcement.unwrap_or_default(), backlog)
         };

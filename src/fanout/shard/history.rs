@@ -5,7 +5,7 @@ use super::super::batch::Batch;
 use super::Shard;
 use super::conn::{Conn, ConnKey};
 use crate::bus::{HistoryReply, LookedUp, SeqChange, TopicId};
-use crate::market::{EventType, Name, Subject};
+use crate::market::{Kind, Name, Subject};
 use crate::protocol::reply::{Reply, Status};
 use crate::protocol::request::Subscribe;
 
@@ -15,7 +15,7 @@ impl Shard {
     pub(super) fn queue_history(&mut self, key: ConnKey, request: &Subscribe, history: HistoryReply) {
         let HistoryReply { recovered: _, floors, replay, snapshots, awaited } = history;
         let types = &request.selection.types;
-        if let (false, Some(event_type)) = (request.resume.is_empty(), types.first()) {
+        if let (false, Some(kind)) = (request.resume.is_empty(), types.first()) {
             let frames = replay.table.len() as u32;
             let batch = Batch::shared(replay, &self.output.backlog);
             if let Some(conn) = self.conns.get_mut(key).filter(|conn| conn.is_live() && frames > 0) {
@@ -23,17 +23,18 @@ impl Shard {
             }
             let names: Vec<_> =
                 request.resume.iter().map(|(symbol, _)| Name::Symbol(symbol.clone())).collect();
-            self.forget_floors(key, *event_type, &names);
-            self.say(key, &Reply::Status(Status::ReplayEnd { names: &names, event_type: *event_type }));
+            self.forget_floors(key, *kind, &names);
+            let names: Vec<_> = names.iter().collect();
+            self.say(key, &Reply::Status(Status::ReplayEnd { names: &names, kind: *kind }));
         }
         let Self { conns, output, clocks, .. } = self;
         let Some(conn) = conns.get_mut(key).filter(|conn| conn.is_live()) else { return };
         let asked = types.iter().filter(|_| request.options.snapshot);
         let ends: Vec<_> = asked
-            .map(|event_type| {
-                let names = &request.selection.names;
-                let end = Reply::Status(Status::SnapshotEnd { names, event_type: *event_type });
-                output.own_frame(conn.dialect.reply(&end, clocks.now.unix_ms))
+            .map(|kind| {
+                let names = request.selection.names_of(*kind);
+                let end = Reply::Status(Status::SnapshotEnd { names: &names, kind: *kind });
+                output.write(conn.dialect, &end, clocks.now.unix_ms)
             })
             .collect();
         if floors.is_empty() && ends.is_empty() {
@@ -50,10 +51,10 @@ impl Shard {
     }
 
     /// What a client says it has seen of topics replaces what it has said before.
-    fn forget_floors(&mut self, key: ConnKey, event_type: EventType, names: &[Name]) {
+    fn forget_floors(&mut self, key: ConnKey, kind: Kind, names: &[Name]) {
         let Self { conns, interest, .. } = self;
         let Some(backfill) = conns.get_mut(key).and_then(Conn::backfill) else { return };
-        let topic_of = |name: &Name| interest.index.topic(&Subject { event_type, name: name.clone() });
+        let topic_of = |name: &Name| interest.index.topic(&Subject { kind, name: name.clone() });
         names.iter().filter_map(topic_of).for_each(|topic| backfill.clear_floor(topic));
     }
 

@@ -7,7 +7,8 @@ use super::super::batch::{BacklogBytes, Batch, EndedNames};
 use super::conn::{Conn, ConnKey};
 use crate::bus::TopicId;
 use crate::limits;
-use crate::market::Subject;
+use crate::market::{Kinds, Subject};
+use crate::protocol::Dialect;
 use crate::protocol::reply::Reply;
 
 /// The scratch buffer that runs are gathered into: about what a socket takes at once.
@@ -27,11 +28,14 @@ pub(super) struct Output {
     pub(super) flushed_all: bool,
     /// What one write offers is put together in here.
     pub(super) gather_scratch: Vec<u8>,
+    /// The names of the types.
+    pub(super) kinds: Kinds,
 }
 
 impl Output {
-    pub(super) fn new() -> Self {
+    pub(super) fn new(kinds: Kinds) -> Self {
         Self {
+            kinds,
             backlog: BacklogBytes::default(),
             ended_names: EndedNames::default(),
             dirty: VecDeque::new(),
@@ -52,7 +56,7 @@ impl Output {
     /// Queues a reply or status for one client. Whether the client takes them is judged when they are written, see
     /// [`Shard::limit_outbox`](super::Shard::limit_outbox).
     pub(super) fn say(&mut self, key: ConnKey, conn: &mut Conn, reply: &Reply<'_>, now_ms: u64) {
-        let frame = self.own_frame(conn.dialect.reply(reply, now_ms));
+        let frame = self.write(conn.dialect, reply, now_ms);
         self.queue(key, conn, frame);
     }
 
@@ -60,6 +64,11 @@ impl Output {
     pub(super) fn queue(&mut self, key: ConnKey, conn: &mut Conn, frame: Rc<Batch>) {
         conn.outbox.push_own(frame);
         self.mark_dirty(key, conn);
+    }
+
+    /// A reply or status as a frame, counted in the backlog.
+    pub(super) fn write(&self, dialect: Dialect, reply: &Reply<'_>, now_ms: u64) -> Rc<Batch> {
+        self.own_frame(dialect.reply(reply, &self.kinds, now_ms))
     }
 
     /// A frame that is no event, counted in the backlog.

@@ -87,8 +87,8 @@ impl Shard {
         let resumed = request.resume.iter().map(|(symbol, _)| symbol.clone());
         let recovered: Vec<_> = resumed.zip(recovered.iter().copied()).collect();
         let held: Vec<_> = self.interest.index.subjects_of(key).collect();
-        let names = &request.selection.names;
-        let reply = Reply::Subscribed { names, held: &held, recovered: &recovered, id: id.as_ref() };
+        let names = request.selection.names();
+        let reply = Reply::Subscribed { names: &names, held: &held, recovered: &recovered, id: id.as_ref() };
         self.output.say(key, conn, &reply, self.clocks.now.unix_ms);
         if let Some(history) = history {
             self.queue_history(key, &request, *history);
@@ -105,7 +105,7 @@ impl Shard {
             left.iter().map(|left| &left.subject.name).filter(|name| named.insert(*name)).collect();
         let held: Vec<_> = self.interest.index.subjects_of(key).collect();
         let reply = Reply::Unsubscribed { left: &names, held: &held, id };
-        let reply = self.output.own_frame(conn.dialect.reply(&reply, self.clocks.now.unix_ms));
+        let reply = self.output.write(conn.dialect, &reply, self.clocks.now.unix_ms);
         let left = left.into_iter().map(|left| (left.topic, left.subject)).collect();
         let ended = self.leave(key, left, queued);
         let Some(conn) = self.conns.get_mut(key) else { return };
@@ -123,11 +123,11 @@ impl Shard {
 
     /// What an unsubscribe means: with `*` everything that the client holds of the types.
     fn named(&self, key: ConnKey, selection: &Selection) -> Vec<Subject> {
-        if !selection.names.iter().any(Name::is_everything) {
+        if !selection.names.iter().any(|chosen| chosen.name.is_everything()) {
             return selection.subjects();
         }
         let held = self.interest.index.subjects_of(key);
-        held.filter(|subject| selection.types.contains(&subject.event_type)).cloned().collect()
+        held.filter(|subject| selection.types.contains(&subject.kind)).cloned().collect()
     }
 
     /// Topics with events that wait for a client and came by patterns that it is about to leave: what is skipped of them has to
@@ -180,8 +180,8 @@ fn history_request(request: &Subscribe) -> Option<Box<HistoryRequest>> {
         return None;
     }
     // A request that resumes names one type.
-    let event_type = *request.selection.types.first()?;
-    let subject = |symbol: &Symbol| Subject { event_type, name: Name::Symbol(symbol.clone()) };
+    let kind = *request.selection.types.first()?;
+    let subject = |symbol: &Symbol| Subject { kind, name: Name::Symbol(symbol.clone()) };
     let resume = request.resume.iter().map(|(symbol, seen)| (subject(symbol), *seen)).collect();
     Some(Box::new(HistoryRequest { snapshot, resume }))
 }

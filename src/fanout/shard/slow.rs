@@ -66,7 +66,7 @@ impl Shard {
             return false;
         }
         let status = Reply::Status(Status::FellBack { queued_bytes: conn.outbox.queued_bytes() });
-        let status = self.output.own_frame(conn.dialect.reply(&status, self.clocks.now.unix_ms));
+        let status = self.output.write(conn.dialect, &status, self.clocks.now.unix_ms);
         conflation.fall_back(&mut conn.outbox, status);
         self.metrics.events_conflated.add(conflation.take_replaced());
         self.metrics.slow_conflated.add(1);

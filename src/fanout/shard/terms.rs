@@ -27,7 +27,7 @@ impl Shard {
         }
         if !change.is_none() {
             let index = &self.interest.index;
-            let known = |subject: &Subject| Some((index.topic(subject)?, subject.event_type));
+            let known = |subject: &Subject| Some((index.topic(subject)?, subject.kind));
             let subscriptions = subjects.iter().filter_map(known);
             extras.conflation.change(&mut conn.outbox, subscriptions, change);
             self.metrics.events_conflated.add(extras.conflation.take_replaced());

@@ -19,7 +19,7 @@ use crate::bus::{Arrival, Feed, Ticket, ToShard, TopicId, Wish, WishSender};
 use crate::identity::Rights;
 use crate::ingest::router::{Handoff, Router};
 use crate::limits;
-use crate::market::{EventType, EventTypes, Subject, SymbolCase};
+use crate::market::{Kind, Kinds, Subject, SymbolCase};
 use crate::protocol::Dialect;
 use crate::protocol::request::Grammar;
 use crate::protocol::terms::SlowClientPolicy;
@@ -31,7 +31,7 @@ const ROOMY: usize = usize::MAX / 2;
 
 fn config() -> ShardConfig {
     ShardConfig {
-        grammar: Grammar { types: EventTypes::TRADE, symbol_case: SymbolCase::Upper },
+        grammar: Grammar { kinds: Kinds::default(), symbol_case: SymbolCase::Upper },
         max_clients: 16,
         max_opened_topics: 1_000,
         max_message_bytes: 4_096,
@@ -199,7 +199,7 @@ impl World {
             self.published += 1;
             let event =
                 json!({"symbol": symbol, "price": self.published, "volume": 1, "timestamp": 1}).to_string();
-            self.router.route(EventType::Trade, symbol.as_bytes(), event.as_bytes(), 1);
+            self.router.route(Kind::TRADE, symbol.as_bytes(), event.as_bytes(), 1);
         }
         self.turn();
     }
@@ -238,7 +238,7 @@ impl Client {
 }
 
 fn subject(name: &str) -> Subject {
-    Subject::parse(EventType::Trade, name.as_bytes(), SymbolCase::Upper).unwrap()
+    Subject::parse(Kind::TRADE, name.as_bytes(), SymbolCase::Upper).unwrap()
 }
 
 fn prices(messages: &[Value]) -> Vec<u64> {

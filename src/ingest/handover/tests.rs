@@ -5,7 +5,7 @@ use mio::Poll;
 
 use super::*;
 use crate::bus::inbox::{Alarm, Inbox};
-use crate::market::{EventType, SymbolCase};
+use crate::market::{Kind, SymbolCase};
 
 /// A router, the handover, and shards whose inboxes nobody empties unless the test does.
 pub(super) struct World {
@@ -67,7 +67,7 @@ pub(super) fn world(shards: usize) -> World {
 }
 
 pub(super) fn subject(name: &str) -> Subject {
-    Subject::parse(EventType::Trade, name.as_bytes(), SymbolCase::Upper).unwrap()
+    Subject::parse(Kind::TRADE, name.as_bytes(), SymbolCase::Upper).unwrap()
 }
 
 impl World {
@@ -83,7 +83,7 @@ impl World {
     /// Routes an event that carries the symbol's count of events.
     pub(super) fn route(&mut self, symbol: &str, count: u64) {
         let event = format!(r#"{{"symbol":"{symbol}","price":1,"volume":2,"timestamp":{count}}}"#);
-        self.router.route(EventType::Trade, symbol.as_bytes(), event.as_bytes(), 1);
+        self.router.route(Kind::TRADE, symbol.as_bytes(), event.as_bytes(), 1);
     }
 
     pub(super) fn hand_over(&mut self) {
@@ -271,7 +271,7 @@ fn an_event_against_the_contract_is_no_loss() {
     world.router.opened_behind_max = 0;
     world.want(0, "*");
     world.fill("AAPL");
-    world.router.route(EventType::Trade, b"NEW", b"{}", 1);
+    world.router.route(Kind::TRADE, b"NEW", b"{}", 1);
     world.shards[0].take_all();
     world.hand_over();
     world.shards[0].take_all();

@@ -5,7 +5,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::bus::TopicId;
 
-const TRADE: EventType = EventType::Trade;
+const TRADE: Kind = Kind::TRADE;
 const TOPICS: usize = 3;
 
 #[derive(Debug, Clone)]

@@ -47,7 +47,7 @@ impl History {
         if topic.sequence.is_ambiguous(seen) {
             return Resumed::Lost;
         }
-        let event_type = topic.event_type;
+        let kind = topic.kind;
         if seen >= last {
             return if seen > last { Resumed::Ahead } else { Resumed::Whole };
         }
@@ -58,7 +58,8 @@ impl History {
             let entry = self.log.get(position);
             let object = entry.and_then(|entry| std::str::from_utf8(entry.payload.trim_ascii()).ok());
             if let (Some(entry), Some(object)) = (entry, object) {
-                write_event(&mut replay.bytes, event_type, object, entry.arrived_ms, Marker::Replay);
+                let opening = self.openings.of(kind);
+                write_event(&mut replay.bytes, opening, object, entry.arrived_ms, Marker::Replay);
             }
             if replay.bytes.len() > room_bytes || object.is_none() {
                 replay.bytes.truncate(bytes_before);

@@ -103,9 +103,11 @@ impl Sequence {
         self.ended.is_some_and(|ended| seq <= ended)
     }
 
-    /// Judges an event, and counts it unless it is a repeat.
+    /// Judges an event, and counts it unless it is a repeat. An event without a `timestamp` counts as old as the newest before it.
     pub(super) fn judge(&mut self, seq: u64, timestamp: &str, numbering: Numbering) -> Verdict {
-        let timestamp = Timestamp::parse(timestamp);
+        let newest = self.window.as_ref().map(|window| window.newest);
+        let timestamp =
+            newest.filter(|_| timestamp.is_empty()).unwrap_or_else(|| Timestamp::parse(timestamp));
         let Some(window) = &mut self.window else {
             self.window = Some(Window::beginning_with(seq, timestamp));
             return Verdict::Next;
@@ -200,6 +202,27 @@ mod tests {
         // In the window only a newer one shows a restart, below it an older one a repeat.
         assert_eq!(contiguous(&[(9, 5), (9, 6), (10, 6)]), [Next, Restart, Next]);
         assert_eq!(contiguous(&[(100, 5), (36, 4), (37, 4), (37, 4)]), [Next, Repeat, Late, Repeat]);
+    }
+
+    /// Custom types need no `timestamp`.
+    #[test]
+    fn an_event_without_a_timestamp_is_as_old_as_the_newest() {
+        use Verdict::{Next, Repeat, Restart};
+        let mut sequence = Sequence::default();
+        for (seq, timestamp, verdict) in [
+            (100, "", Next),
+            (1, "", Restart),
+            (1, "", Repeat),
+            (100, "5", Next),
+            (100, "", Repeat),
+            (101, "", Next),
+            (2, "", Restart),
+            (2, "5", Repeat),
+            (2, "6", Restart),
+        ] {
+            let judged = sequence.judge(seq, timestamp, Numbering::Monotonic);
+            assert_eq!(judged, verdict, "{seq} at {timestamp:?}");
+        }
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use super::*;
 use crate::market::SYMBOL_BYTES_MAX;
 
-const TRADE: EventType = EventType::Trade;
+const TRADE: Kind = Kind::TRADE;
 
 fn symbol(name: &str) -> Symbol {
     Symbol::parse(name.as_bytes(), SymbolCase::Upper).unwrap()

@@ -14,12 +14,13 @@ use super::log::Position;
 use super::reader::Reader;
 use super::sequence::{Sequence, Verdict};
 use crate::market::event::Event;
-use crate::market::{EventType, Symbol};
+use crate::market::{Kind, Symbol};
+use crate::protocol::native::event::Openings;
 
 /// What is remembered of one topic.
 #[derive(Debug)]
 pub(super) struct Topic {
-    pub(super) event_type: EventType,
+    pub(super) kind: Kind,
     pub(super) symbol: Symbol,
     /// Somebody wants it.
     pub(super) pinned: bool,
@@ -46,9 +47,9 @@ pub(super) struct Topic {
 }
 
 impl Topic {
-    pub(super) fn new(event_type: EventType, symbol: Symbol, kept: bool) -> Self {
+    pub(super) fn new(kind: Kind, symbol: Symbol, kept: bool) -> Self {
         Self {
-            event_type,
+            kind,
             symbol,
             pinned: false,
             kept,
@@ -155,7 +156,7 @@ impl Topic {
 
     /// The event that a payload is, if it is a good one.
     pub(super) fn read<'p>(&self, payload: &'p [u8], reader: &Reader) -> Option<Event<'p>> {
-        reader.checker.check(self.event_type, payload, self.symbol.as_bytes()).ok()
+        reader.checker.check(self.kind, payload, self.symbol.as_bytes()).ok()
     }
 
     /// See [`super::History::look_up`].
@@ -185,7 +186,7 @@ impl Topic {
     }
 
     /// The last value's frame, marked as a snapshot.
-    pub(super) fn snapshot(&mut self) -> Option<Bytes> {
-        self.value.snapshot(self.event_type)
+    pub(super) fn snapshot(&mut self, openings: &Openings) -> Option<Bytes> {
+        self.value.snapshot(openings.of(self.kind))
     }
 }

@@ -10,7 +10,7 @@ use super::*;
 use crate::fanout::index::Index;
 
 const SHARDS: usize = 2;
-const TYPES: [EventType; 2] = [EventType::Trade, EventType::News];
+const TYPES: [Kind; 2] = [Kind::TRADE, Kind::NEWS];
 const SYMBOLS: [&str; 6] = ["A", "AA", "AB", "AAA", "B", "C"];
 /// So few topics may live by patterns alone that some leave all the time.
 const OPENED_MAX: usize = 1;
@@ -22,7 +22,7 @@ enum Op {
     Subscribe(usize, Vec<Subject>),
     Unsubscribe(usize, Vec<Subject>),
     Disconnect(usize),
-    Publish(EventType, &'static str),
+    Publish(Kind, &'static str),
     HandOver,
     /// Ingest takes the next messages of a shard, so many.
     Ingest(usize, u8),
@@ -31,9 +31,9 @@ enum Op {
 }
 
 fn op() -> impl Strategy<Value = Op> {
-    let subject = (0..6usize, 0..NAMES.len()).prop_map(|(event_type, name)| {
+    let subject = (0..6usize, 0..NAMES.len()).prop_map(|(kind, name)| {
         // Mostly trades, so that subscriptions meet.
-        Subject::parse(TYPES[event_type / 5], NAMES[name].as_bytes(), SymbolCase::Upper).unwrap()
+        Subject::parse(TYPES[kind / 5], NAMES[name].as_bytes(), SymbolCase::Upper).unwrap()
     });
     let subjects =
         prop::collection::btree_set(subject, 1..3).prop_map(|set| set.into_iter().collect::<Vec<_>>());
@@ -42,8 +42,8 @@ fn op() -> impl Strategy<Value = Op> {
         4 => (any::<usize>(), subjects.clone()).prop_map(|(client, subjects)| Op::Subscribe(client, subjects)),
         4 => (any::<usize>(), subjects).prop_map(|(client, subjects)| Op::Unsubscribe(client, subjects)),
         1 => any::<usize>().prop_map(Op::Disconnect),
-        8 => (0..6usize, 0..SYMBOLS.len()).prop_map(|(event_type, symbol)| {
-            Op::Publish(TYPES[event_type / 5], SYMBOLS[symbol])
+        8 => (0..6usize, 0..SYMBOLS.len()).prop_map(|(kind, symbol)| {
+            Op::Publish(TYPES[kind / 5], SYMBOLS[symbol])
         }),
         4 => Just(Op::HandOver),
         6 => (0..SHARDS, 1..8u8).prop_map(|(shard, count)| Op::Ingest(shard, count)),
@@ -89,7 +89,7 @@ struct Client {
 impl Client {
     fn rounds(&self, topic: &Subject) -> impl Iterator<Item = u64> {
         let matches = |held: &Subject| {
-            held.event_type == topic.event_type
+            held.kind == topic.kind
                 && match (&held.name, topic.name.symbol()) {
                     (Name::Pattern(pattern), Some(symbol)) => pattern.matches(symbol.as_bytes()),
                     (name, Some(symbol)) => name.symbol() == Some(symbol),
@@ -267,26 +267,26 @@ impl World {
                 shard.index.disconnect(key);
                 shard.release_unwanted();
             }
-            Op::Publish(event_type, symbol) => self.publish(event_type, symbol),
+            Op::Publish(kind, symbol) => self.publish(kind, symbol),
             Op::HandOver => self.hand_over(),
             Op::Ingest(shard, count) => (0..count).for_each(|_| self.ingest(shard)),
             Op::Shard(shard, count) => (0..count).for_each(|_| self.shards[shard].take(round)),
         }
     }
 
-    fn publish(&mut self, event_type: EventType, symbol: &str) {
+    fn publish(&mut self, kind: Kind, symbol: &str) {
         self.event += 1;
         let event = self.event;
         let payload =
             format!(r#"{{"symbol":"{symbol}","headline":"","price":1,"volume":1,"timestamp":{event}}}"#);
-        let topic = Subject::parse(event_type, symbol.as_bytes(), SymbolCase::Upper).unwrap();
+        let topic = Subject::parse(kind, symbol.as_bytes(), SymbolCase::Upper).unwrap();
         for shard in &mut self.shards {
             let clients = shard.clients.iter();
             let due = clients.flat_map(|(key, client)| client.rounds(&topic).map(move |round| (key, round)));
             let due = due.collect();
             shard.due.insert(event, (topic.clone(), due));
         }
-        self.router.route(event_type, symbol.as_bytes(), payload.as_bytes(), 1);
+        self.router.route(kind, symbol.as_bytes(), payload.as_bytes(), 1);
         self.published.push(event);
     }
 

@@ -1,19 +1,31 @@
 //! An event's frame: built once, with header and payload, and shared by every client that wants it.
 
-use crate::market::EventType;
+use std::sync::Arc;
+
+use crate::market::{Kind, Kinds};
 use crate::websocket::header::write_header;
 
 /// What stands behind a worker's object in an event's frame.
 const TIMESTAMP: &[u8] = br#","timestamp":"#;
 
-/// What stands before it.
-const fn opening(event_type: EventType) -> &'static [u8] {
-    match event_type {
-        EventType::Trade => br#"{"type":"trade","data":"#,
-        EventType::Quote => br#"{"type":"quote","data":"#,
-        EventType::Candle => br#"{"type":"candle","data":"#,
-        EventType::News => br#"{"type":"news","data":"#,
-        EventType::Halt => br#"{"type":"halt","data":"#,
+/// What stands before a trade.
+pub const TRADE_OPENING: &[u8] = br#"{"type":"trade","data":"#;
+
+/// What stands before the worker's object in the frames of each type of a gateway. Clones share it.
+#[derive(Debug, Clone)]
+pub struct Openings(Arc<[Box<[u8]>]>);
+
+impl Openings {
+    /// Those of the types of a table.
+    pub fn new(kinds: &Kinds) -> Self {
+        let opening = |kind| format!(r#"{{"type":"{}","data":"#, kinds.name(kind)).into_bytes().into();
+        Self(kinds.iter().map(opening).collect())
+    }
+
+    /// That of a type of the table.
+    #[inline]
+    pub fn of(&self, kind: Kind) -> &[u8] {
+        &self.0[kind.index()]
     }
 }
 
@@ -41,11 +53,10 @@ impl<'m> Marker<'m> {
     }
 }
 
-/// Appends the frame of an event to `out`: the worker's object spliced in byte for byte, then the gateway's clock in Unix
-/// milliseconds, then the marker.
+/// Appends the frame of an event to `out`: the `opening` of its type, the worker's object spliced in byte for byte, then the gateway's
+/// clock in Unix milliseconds, then the marker.
 #[inline]
-pub fn write_event(out: &mut Vec<u8>, event_type: EventType, object: &str, at_ms: u64, marker: Marker<'_>) {
-    let opening = opening(event_type);
+pub fn write_event(out: &mut Vec<u8>, opening: &[u8], object: &str, at_ms: u64, marker: Marker<'_>) {
     let mut digits = itoa::Buffer::new();
     let at = digits.format(at_ms).as_bytes();
     let (key, value) = marker.parts();
@@ -68,7 +79,7 @@ mod tests {
     fn a_trade_is_spliced_not_reprinted() {
         let mut out = Vec::new();
         let object = r#"{"symbol":"A","price":1.50}"#;
-        write_event(&mut out, EventType::Trade, object, 1_234_567_890, Marker::None);
+        write_event(&mut out, TRADE_OPENING, object, 1_234_567_890, Marker::None);
         let expected = br#"{"type":"trade","data":{"symbol":"A","price":1.50},"timestamp":1234567890}"#;
         assert_eq!(&out[2..], expected);
         assert_eq!(&out[..2], &[0x81, expected.len() as u8]);
@@ -76,9 +87,11 @@ mod tests {
 
     #[test]
     fn markers_stand_behind_the_timestamp() {
+        let openings = Openings::new(&Kinds::default());
+        assert_eq!(openings.of(Kind::TRADE), TRADE_OPENING);
         let marked = |marker| {
             let mut out = Vec::new();
-            write_event(&mut out, EventType::Quote, "{}", 7, marker);
+            write_event(&mut out, openings.of(Kind::QUOTE), "{}", 7, marker);
             String::from_utf8(out.split_off(2)).unwrap()
         };
         assert_eq!(marked(Marker::Snapshot), r#"{"type":"quote","data":{},"timestamp":7,"snapshot":true}"#);

@@ -5,8 +5,8 @@ use std::collections::{BTreeMap, HashMap};
 use serde_json::value::RawValue;
 
 use super::read::Fields;
+use crate::market::Symbol;
 use crate::market::event::SEQ_END;
-use crate::market::{Name, Symbol};
 use crate::protocol::refusal::{Refusal, invalid};
 use crate::protocol::request::{Grammar, Resume, Selection};
 use crate::protocol::terms::{Conflate, MaxRate, Options, SlowClientPolicy};
@@ -70,15 +70,15 @@ pub(super) fn resume(
     let bad = |allowed: &str| invalid("resume", raw.get(), allowed);
     let seen: serde_json::Map<String, serde_json::Value> = serde_json::from_str(raw.get())
         .map_err(|_| bad("an object of symbols and the last seq seen of each"))?;
-    if selection.types.len() != 1 {
+    let [kind] = selection.types[..] else {
         return Err(bad("absent unless the request names exactly one type"));
-    }
+    };
     // By place, as a client may name thousands before it is held to its limit.
-    let places: HashMap<_, _> = selection.names.iter().map(Name::symbol).zip(0..).collect();
+    let places: HashMap<_, _> = selection.names.iter().map(|chosen| chosen.name.symbol()).zip(0..).collect();
     let mut resume = BTreeMap::new();
     for (name, seq) in seen {
-        let symbol =
-            Symbol::parse(name.as_bytes(), grammar.symbol_case).ok_or_else(|| bad(ONES_OF_THE_REQUEST))?;
+        let symbol = Symbol::parse(name.as_bytes(), kind.case(grammar.symbol_case))
+            .ok_or_else(|| bad(ONES_OF_THE_REQUEST))?;
         let place: usize = *places.get(&Some(&symbol)).ok_or_else(|| bad(ONES_OF_THE_REQUEST))?;
         let seq = seq.as_u64().filter(|seq| *seq < SEQ_END);
         let seq = seq.ok_or_else(|| bad("of integers from 0 to 2^53 - 1"))?;

@@ -3,7 +3,8 @@
 //! Parsing goes in two steps, so that a refusal can name the field and its value and echo the client's `id`: first the
 //! object's fields as raw JSON, then each field by its own rule.
 
-use std::collections::HashSet;
+use std::collections::hash_map::Entry;
+use std::collections::{HashMap, HashSet};
 use std::hash::Hash;
 
 use serde::Deserialize;
@@ -11,9 +12,9 @@ use serde_json::value::RawValue;
 use smallvec::SmallVec;
 
 use super::options;
-use crate::market::{EventType, Name, SYMBOL_RULE};
+use crate::market::{Kind, Name, SYMBOL_RULE};
 use crate::protocol::refusal::{ErrorCode, Refusal, invalid, missing, quoted};
-use crate::protocol::request::{Action, Grammar, Id, Request, Resume, Selection, Subscribe};
+use crate::protocol::request::{Action, Chosen, Grammar, Id, Request, Resume, Selection, Subscribe};
 use crate::protocol::terms::Options;
 
 #[cfg(test)]
@@ -74,7 +75,8 @@ pub fn parse_query<S: AsRef<str>>(symbols: &[S], grammar: &Grammar) -> Result<Su
         let allowed = "written with %20 for each space: in a query a + stays a +";
         return Err(invalid("symbols", &json_string(spaced), allowed));
     }
-    let selection = Selection { types: types(None, grammar)?, names: parse_names(symbols, grammar)? };
+    let types = types(None, grammar)?;
+    let selection = Selection { names: parse_names(symbols, &types, grammar)?, types };
     Ok(Subscribe { selection, options: Options::default(), resume: Resume::default() })
 }
 
@@ -125,42 +127,63 @@ fn selection(fields: &Fields<'_>, grammar: &Grammar) -> Result<Selection, Refusa
     let raw = fields.symbols.ok_or_else(|| missing("symbols", allowed))?;
     let names: Vec<String> =
         serde_json::from_str(raw.get()).map_err(|_| invalid("symbols", raw.get(), allowed))?;
-    Ok(Selection { types, names: parse_names(&names, grammar)? })
+    Ok(Selection { names: parse_names(&names, &types, grammar)?, types })
 }
 
-fn parse_names<S: AsRef<str>>(names: &[S], grammar: &Grammar) -> Result<Vec<Name>, Refusal> {
+/// Reads each name as the request's types have it, the type that is named first first.
+fn parse_names<S: AsRef<str>>(
+    names: &[S],
+    types: &[Kind],
+    grammar: &Grammar,
+) -> Result<Vec<Chosen>, Refusal> {
     if names.is_empty() {
         return Err(invalid("symbols", "[]", "at least one symbol"));
     }
-    let names = names.iter().map(AsRef::as_ref);
-    without_repeats(
-        names.map(|text| Name::parse(text.as_bytes(), grammar.symbol_case).ok_or_else(|| bad_symbol(text))),
-    )
+    let mut classes = SmallVec::<[Kind; 2]>::new();
+    for kind in types {
+        if !classes.iter().any(|class| class.is_market() == kind.is_market()) {
+            classes.push(*kind);
+        }
+    }
+    let (mut chosen, mut places) = (Vec::<Chosen>::new(), HashMap::new());
+    for text in names.iter().map(AsRef::as_ref) {
+        for class in &classes {
+            let name = Name::parse(text.as_bytes(), class.case(grammar.symbol_case));
+            let name = name.ok_or_else(|| bad_symbol(text))?;
+            let place = match places.entry(name) {
+                Entry::Occupied(place) => *place.get(),
+                Entry::Vacant(new) => {
+                    let name = new.key().clone();
+                    chosen.push(Chosen { name, of_market: false, of_custom: false });
+                    *new.insert(chosen.len() - 1)
+                }
+            };
+            chosen[place].of_market |= class.is_market();
+            chosen[place].of_custom |= !class.is_market();
+        }
+    }
+    Ok(chosen)
 }
 
-fn types(raw: Option<&RawValue>, grammar: &Grammar) -> Result<SmallVec<[EventType; 2]>, Refusal> {
+fn types(raw: Option<&RawValue>, grammar: &Grammar) -> Result<SmallVec<[Kind; 2]>, Refusal> {
     let Some(raw) = raw else {
         // Trades are the default also where they aren't configured; then the request has to say what it wants.
-        return match grammar.types.contains(EventType::Trade) {
-            true => Ok(SmallVec::from_slice(&[EventType::Trade])),
+        return match grammar.kinds.carries(Kind::TRADE) {
+            true => Ok(SmallVec::from_slice(&[Kind::TRADE])),
             false => Err(missing(
                 "types",
-                &format!("a non-empty array of types configured here: {}", grammar.types),
+                &format!("a non-empty array of types configured here: {}", grammar.kinds),
             )),
         };
     };
     let bad = || {
-        invalid("types", raw.get(), &format!("a non-empty array of types configured here: {}", grammar.types))
+        invalid("types", raw.get(), &format!("a non-empty array of types configured here: {}", grammar.kinds))
     };
     let names: Vec<String> = serde_json::from_str(raw.get()).map_err(|_| bad())?;
     if names.is_empty() {
         return Err(bad());
     }
-    let parsed = names.iter().map(|name| {
-        let event_type = EventType::parse(name.as_bytes());
-        event_type.filter(|event_type| grammar.types.contains(*event_type)).ok_or_else(bad)
-    });
-    without_repeats(parsed)
+    without_repeats(names.iter().map(|name| grammar.kinds.find(name.as_bytes()).ok_or_else(bad)))
 }
 
 fn without_repeats<T, C>(items: impl Iterator<Item = Result<T, Refusal>>) -> Result<C, Refusal>

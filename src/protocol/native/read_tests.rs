@@ -1,18 +1,20 @@
 //! What is read, and what is refused with which words.
 
 use super::*;
-use crate::market::{EventTypes, Symbol, SymbolCase};
+use crate::market::{Symbol, SymbolCase};
 use crate::protocol::terms::{Conflate, MaxRate, SlowClientPolicy};
 
-const TRADES: Grammar = Grammar { types: EventTypes::TRADE, symbol_case: SymbolCase::Upper };
+fn grammar(types: &str, symbol_case: SymbolCase) -> Grammar {
+    Grammar { kinds: types.parse().unwrap(), symbol_case }
+}
 
 fn parse(message: &str) -> Result<Request, Refusal> {
-    super::parse(message, &TRADES)
+    super::parse(message, &grammar("trade", SymbolCase::Upper))
 }
 
 fn trades(names: &[&str]) -> Selection {
-    let names = names.iter().map(|name| Name::parse(name.as_bytes(), SymbolCase::Upper).unwrap()).collect();
-    Selection { types: SmallVec::from_slice(&[EventType::Trade]), names }
+    let parse = |name: &&str| Name::parse(name.as_bytes(), SymbolCase::Upper).unwrap();
+    Selection::of_market(&[Kind::TRADE], &names.iter().map(parse).collect::<Vec<_>>())
 }
 
 fn subscribe(message: &str) -> Subscribe {
@@ -41,14 +43,14 @@ fn requests_are_read() {
 
 #[test]
 fn types_are_those_configured() {
-    let rules = Grammar { types: [EventType::Trade, EventType::Quote].into_iter().collect(), ..TRADES };
+    let rules = grammar("trade,quote", SymbolCase::Upper);
     let message = r#"{"action":"subscribe","symbols":["A","B"],"types":["quote","trade","quote"]}"#;
     let Action::Subscribe(both) = super::parse(message, &rules).unwrap().action else { panic!() };
-    assert_eq!(both.selection.types.as_slice(), [EventType::Quote, EventType::Trade]);
+    assert_eq!(both.selection.types.as_slice(), [Kind::QUOTE, Kind::TRADE]);
     let subjects = both.selection.subjects();
     assert_eq!(subjects.len(), 4);
-    assert_eq!((subjects[1].event_type, subjects[1].name.to_string()), (EventType::Trade, "A".to_owned()));
-    let quotes = Grammar { types: [EventType::Quote].into_iter().collect(), ..TRADES };
+    assert_eq!((subjects[1].kind, subjects[1].name.to_string()), (Kind::TRADE, "A".to_owned()));
+    let quotes = grammar("quote", SymbolCase::Upper);
     let unsaid = super::parse(r#"{"action":"subscribe","symbols":["A"]}"#, &quotes).unwrap_err();
     assert!(unsaid.message.contains("types") && unsaid.message.contains("quote"), "{}", unsaid.message);
 }
@@ -83,7 +85,7 @@ fn very_many_symbols_are_resumed_in_the_requests_order() {
 
 #[test]
 fn bad_options_are_refused() {
-    let rules = Grammar { types: [EventType::Trade, EventType::Quote].into_iter().collect(), ..TRADES };
+    let rules = grammar("trade,quote", SymbolCase::Upper);
     for (field, value) in [
         ("snapshot", "1"),
         ("heartbeat", "\"yes\""),
@@ -155,9 +157,9 @@ fn symbols_are_normalised_and_judged_by_one_rule() {
         r#"{"action":"subscribe","symbols":["m&m.ns","$SPX","AAPL  240119C00190000","AMpB","AMPB"]}"#;
     let upper = ["M&M.NS", "$SPX", "AAPL  240119C00190000", "AMPB"];
     assert_eq!(subscribe(message).selection, trades(&upper));
-    let exact = Grammar { symbol_case: SymbolCase::Exact, ..TRADES };
+    let exact = grammar("trade", SymbolCase::Exact);
     let Action::Subscribe(read) = super::parse(message, &exact).unwrap().action else { panic!() };
-    let names: Vec<_> = read.selection.names.iter().map(Name::to_string).collect();
+    let names: Vec<_> = read.selection.names().into_iter().map(Name::to_string).collect();
     assert_eq!(names, ["m&m.ns", "$SPX", "AAPL  240119C00190000", "AMpB", "AMPB"]);
     let rule = r#"must be 1-64 printable ASCII characters without " \ , * and without a space at either end"#;
     for bad in ["", " A", "A ", "A,B", "*A", "A\\B", "A\"B", "Ä", "A\u{7f}"] {
@@ -169,10 +171,44 @@ fn symbols_are_normalised_and_judged_by_one_rule() {
 
 #[test]
 fn two_pluses_of_a_query_are_taken_for_spaces_that_were_encoded_wrongly() {
-    let read = |symbols: &[&str]| parse_query(symbols, &TRADES).map(|request| request.selection);
+    let read = |symbols: &[&str]| {
+        parse_query(symbols, &grammar("trade", SymbolCase::Upper)).map(|request| request.selection)
+    };
     assert_eq!(read(&["A+B", "AAPL  240119C00190000"]), Ok(trades(&["A+B", "AAPL  240119C00190000"])));
     let refusal = read(&["MSFT", "AAPL++240119C00190000"]).unwrap_err();
     assert!(
         refusal.message.starts_with(r#"Invalid symbols "AAPL++240119C00190000": must be written with %20"#)
     );
+}
+
+#[test]
+fn names_are_folded_for_each_type_by_its_own_rule() {
+    let upper = grammar("trade,mine,other", SymbolCase::Upper);
+    let read = |message: &str, grammar: &Grammar| match super::parse(message, grammar).unwrap().action {
+        Action::Subscribe(Subscribe { selection, resume, .. }) => (selection, resume),
+        other => panic!("{other:?}"),
+    };
+    let message = r#"{"action":"subscribe","symbols":["aapl","B*","AAPL"],"types":["trade","mine"]}"#;
+    let (selection, _) = read(message, &upper);
+    let texts = |names: Vec<&Name>| names.into_iter().map(Name::to_string).collect::<Vec<_>>();
+    assert_eq!(texts(selection.names()), ["AAPL", "aapl", "B*"]);
+    let mine = upper.kinds.find(b"mine").unwrap();
+    assert_eq!(texts(selection.names_of(Kind::TRADE)), ["AAPL", "B*"]);
+    assert_eq!(texts(selection.names_of(mine)), ["AAPL", "aapl", "B*"]);
+    let subjects = selection.subjects();
+    let subjects: Vec<_> = subjects.iter().map(|subject| (subject.kind, subject.name.to_string())).collect();
+    let expected = [(Kind::TRADE, "AAPL"), (mine, "AAPL"), (mine, "aapl"), (Kind::TRADE, "B*"), (mine, "B*")];
+    assert_eq!(subjects, expected.map(|(kind, name)| (kind, name.to_owned())));
+
+    let first = message.replace(r#"["trade","mine"]"#, r#"["mine","trade"]"#);
+    assert_eq!(texts(read(&first, &upper).0.names()), ["aapl", "AAPL", "B*"], "in the order of the types");
+    let exact = read(message, &grammar("trade,mine", SymbolCase::Exact)).0;
+    assert_eq!(texts(exact.names()), ["aapl", "B*", "AAPL"]);
+    assert_eq!(texts(exact.names_of(Kind::TRADE)), texts(exact.names_of(mine)));
+
+    let resume = r#"{"action":"subscribe","symbols":["aapl","AAPL"],"types":["mine"],"resume":{"aapl":7}}"#;
+    let resume = read(resume, &upper).1;
+    assert_eq!(resume, [(Symbol::parse(b"aapl", SymbolCase::Exact).unwrap(), 7)]);
+    let folded = r#"{"action":"subscribe","symbols":["aapl"],"types":["mine"],"resume":{"AAPL":7}}"#;
+    assert!(super::parse(folded, &upper).unwrap_err().message.starts_with("Invalid resume"));
 }

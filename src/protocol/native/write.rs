@@ -6,26 +6,31 @@ use serde::ser::SerializeMap;
 use serde::{Serialize, Serializer};
 use serde_json::value::RawValue;
 
-use crate::market::{EventType, Name, Subject, Symbol};
+use crate::market::{Kind, Kinds, Name, Subject, Symbol};
 use crate::protocol::refusal::Refusal;
 use crate::protocol::reply::{ClientStats, Reply, Status};
 use crate::protocol::request::Id;
 use crate::websocket::header;
 
-/// A reply or status as a text frame.
-pub fn reply(reply: &Reply<'_>, now_ms: u64) -> Vec<u8> {
+/// A reply or status as a text frame. `kinds` has the names of the types.
+pub fn reply(reply: &Reply<'_>, kinds: &Kinds, now_ms: u64) -> Vec<u8> {
     match reply {
         Reply::Subscribed { names, held, recovered, id } => {
             let message = format!("Successfully subscribed to {} symbol(s)", names.len());
             let recovered = (!recovered.is_empty()).then_some(Recovered(recovered));
-            success(&message, Subscribed { subscribed: names, held: Held::new(held), recovered }, *id, now_ms)
+            success(
+                &message,
+                Subscribed { subscribed: names, held: Held::new(held, kinds), recovered },
+                *id,
+                now_ms,
+            )
         }
         Reply::Unsubscribed { left, held, id } => {
             let message = format!("Successfully unsubscribed from {} symbol(s)", left.len());
-            success(&message, Unsubscribed { unsubscribed: left, held: Held::new(held) }, *id, now_ms)
+            success(&message, Unsubscribed { unsubscribed: left, held: Held::new(held, kinds) }, *id, now_ms)
         }
         Reply::List { held, id } => {
-            let held = Held::new(held);
+            let held = Held::new(held, kinds);
             let message = format!("Subscribed to {} symbol(s)", held.current_subscriptions.len());
             success(&message, held, *id, now_ms)
         }
@@ -34,17 +39,17 @@ pub fn reply(reply: &Reply<'_>, now_ms: u64) -> Vec<u8> {
             frame(&Pong { r#type: "pong", timestamp: now_ms, stats, id: id.and_then(raw) })
         }
         Reply::Refused(refusal) => error(refusal, now_ms),
-        Reply::Status(told) => status(told, now_ms),
+        Reply::Status(told) => status(told, kinds, now_ms),
     }
 }
 
-fn status(status: &Status<'_>, now_ms: u64) -> Vec<u8> {
+fn status(status: &Status<'_>, kinds: &Kinds, now_ms: u64) -> Vec<u8> {
     match *status {
         Status::FeedDown => tell("feed", FeedState { state: "down", gap_ms: None }, now_ms),
         Status::FeedUp { gap_ms } => tell("feed", FeedState { state: "up", gap_ms: Some(gap_ms) }, now_ms),
         Status::Skipped { subject, count } => {
-            let Subject { event_type, name } = subject;
-            tell("skipped", Skipped { symbol: name, r#type: event_type.as_str(), count }, now_ms)
+            let &Subject { kind, ref name } = subject;
+            tell("skipped", Skipped { symbol: name, r#type: kinds.name(kind), count }, now_ms)
         }
         Status::FellBack { queued_bytes } => tell("slow", Slow { policy: "conflate", queued_bytes }, now_ms),
         Status::CaughtUp => tell("slow", Slow { policy: "lossless", queued_bytes: 0 }, now_ms),
@@ -54,14 +59,14 @@ fn status(status: &Status<'_>, now_ms: u64) -> Vec<u8> {
             now_ms,
         ),
         Status::Gap { subject, from, to } => {
-            let Subject { event_type, name } = subject;
-            tell("gap", Gap { symbol: name, r#type: event_type.as_str(), from, to }, now_ms)
+            let &Subject { kind, ref name } = subject;
+            tell("gap", Gap { symbol: name, r#type: kinds.name(kind), from, to }, now_ms)
         }
-        Status::SnapshotEnd { names, event_type } => {
-            tell("snapshotEnd", Through { symbols: names, r#type: event_type.as_str() }, now_ms)
+        Status::SnapshotEnd { names, kind } => {
+            tell("snapshotEnd", Through { symbols: names, r#type: kinds.name(kind) }, now_ms)
         }
-        Status::ReplayEnd { names, event_type } => {
-            tell("replayEnd", Through { symbols: names, r#type: event_type.as_str() }, now_ms)
+        Status::ReplayEnd { names, kind } => {
+            tell("replayEnd", Through { symbols: names, r#type: kinds.name(kind) }, now_ms)
         }
         Status::Shutdown { reconnect_after_ms } => {
             tell("shutdown", Shutdown { reason: "shutdown", reconnect_after_ms }, now_ms)
@@ -85,7 +90,7 @@ fn success(message: &str, data: impl Serialize, id: Option<&Id>, now_ms: u64) ->
 
 #[derive(Serialize)]
 struct Subscribed<'m> {
-    subscribed: &'m [Name],
+    subscribed: &'m [&'m Name],
     #[serde(flatten)]
     held: Held<'m>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -109,20 +114,20 @@ struct Held<'m> {
 }
 
 impl<'m> Held<'m> {
-    fn new(held: &[&'m Subject]) -> Self {
-        let of_type = |event_type| -> Vec<&Name> {
-            held.iter().filter(|held| held.event_type == event_type).map(|held| &held.name).collect()
+    fn new(held: &[&'m Subject], kinds: &'m Kinds) -> Self {
+        let of_type = |kind| -> Vec<&Name> {
+            held.iter().filter(|held| held.kind == kind).map(|held| &held.name).collect()
         };
-        let others = EventType::ALL.into_iter().filter(|event_type| *event_type != EventType::Trade);
-        let by_type = others.map(|event_type| (event_type, of_type(event_type)));
+        let others = kinds.iter().filter(|kind| *kind != Kind::TRADE);
+        let by_type = others.map(|kind| (kinds.name(kind), of_type(kind)));
         Self {
-            current_subscriptions: of_type(EventType::Trade),
+            current_subscriptions: of_type(Kind::TRADE),
             current_by_type: ByType(by_type.filter(|(_, names)| !names.is_empty()).collect()),
         }
     }
 }
 
-struct ByType<'m>(Vec<(EventType, Vec<&'m Name>)>);
+struct ByType<'m>(Vec<(&'m str, Vec<&'m Name>)>);
 
 impl ByType<'_> {
     fn is_empty(&self) -> bool {
@@ -132,7 +137,7 @@ impl ByType<'_> {
 
 impl Serialize for ByType<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_map(self.0.iter().map(|(event_type, names)| (event_type.as_str(), names)))
+        serializer.collect_map(self.0.iter().map(|(name, names)| (name, names)))
     }
 }
 
@@ -255,7 +260,7 @@ struct Gap<'m> {
 
 #[derive(Serialize)]
 struct Through<'m> {
-    symbols: &'m [Name],
+    symbols: &'m [&'m Name],
     r#type: &'m str,
 }
 
@@ -280,33 +285,37 @@ fn frame(message: &impl Serialize) -> Vec<u8> {
 mod tests {
     use super::super::read::parse;
     use super::*;
-    use crate::market::{EventTypes, SymbolCase};
+    use crate::market::SymbolCase;
     use crate::protocol::refusal::ErrorCode;
     use crate::protocol::request::Grammar;
 
+    fn kinds() -> Kinds {
+        "trade,quote,halt,mine".parse().unwrap()
+    }
+
     fn text(reply: &Reply<'_>, now_ms: u64) -> String {
-        String::from_utf8(header::payload(&super::reply(reply, now_ms)).to_vec()).unwrap()
+        String::from_utf8(header::payload(&super::reply(reply, &kinds(), now_ms)).to_vec()).unwrap()
     }
 
     fn told(status: Status<'_>) -> String {
         text(&Reply::Status(status), 1)
     }
 
-    fn subject(event_type: EventType, name: &str) -> Subject {
-        Subject::parse(event_type, name.as_bytes(), SymbolCase::Upper).unwrap()
+    fn subject(kind: Kind, name: &str) -> Subject {
+        Subject::parse(kind, name.as_bytes(), SymbolCase::Upper).unwrap()
     }
 
     #[test]
     fn replies_are_those_of_the_contract() {
-        let both = [subject(EventType::Trade, "AAPL"), subject(EventType::Trade, "GOOGL")];
+        let both = [subject(Kind::TRADE, "AAPL"), subject(Kind::TRADE, "GOOGL")];
         let held = [&both[0], &both[1]];
-        let names = both.clone().map(|subject| subject.name);
+        let names = both.each_ref().map(|subject| &subject.name);
         assert_eq!(
             text(&Reply::Subscribed { names: &names, held: &held, recovered: &[], id: None }, 1234567890),
             r#"{"type":"success","message":"Successfully subscribed to 2 symbol(s)","data":{"subscribed":["AAPL","GOOGL"],"currentSubscriptions":["AAPL","GOOGL"]},"timestamp":1234567890}"#
         );
         assert_eq!(
-            text(&Reply::Unsubscribed { left: &[&names[0]], held: &held[1..], id: None }, 1234567890),
+            text(&Reply::Unsubscribed { left: &names[..1], held: &held[1..], id: None }, 1234567890),
             r#"{"type":"success","message":"Successfully unsubscribed from 1 symbol(s)","data":{"unsubscribed":["AAPL"],"currentSubscriptions":["GOOGL"]},"timestamp":1234567890}"#
         );
         assert_eq!(
@@ -317,7 +326,7 @@ mod tests {
             text(&Reply::Refused(&Refusal::symbol_limit(5, None)), 1234567890),
             r#"{"type":"error","message":"Cannot subscribe: would exceed maximum of 5 symbols","code":"SYMBOL_LIMIT_EXCEEDED","timestamp":1234567890}"#
         );
-        let grammar = Grammar { types: EventTypes::TRADE, symbol_case: SymbolCase::Upper };
+        let grammar = Grammar { kinds: kinds(), symbol_case: SymbolCase::Upper };
         let id = parse(r#"{"action":"ping","id":"x"}"#, &grammar).unwrap().id;
         assert_eq!(
             text(&Reply::Pong { stats: None, id: id.as_ref() }, 1),
@@ -337,10 +346,11 @@ mod tests {
     #[test]
     fn the_extensions_are_those_of_the_contract() {
         let held = [
-            subject(EventType::Quote, "AAPL"),
-            subject(EventType::Trade, "BTC-*"),
-            subject(EventType::Halt, "*"),
-            subject(EventType::Quote, "MSFT"),
+            subject(Kind::QUOTE, "AAPL"),
+            subject(Kind::TRADE, "BTC-*"),
+            subject(Kind::HALT, "*"),
+            subject(Kind::QUOTE, "MSFT"),
+            subject(kinds().find(b"mine").unwrap(), "aapl"),
         ];
         let held: Vec<_> = held.iter().collect();
         let aapl = Symbol::parse(b"AAPL", SymbolCase::Upper).unwrap();
@@ -348,18 +358,18 @@ mod tests {
         assert_eq!(
             text(
                 &Reply::Subscribed {
-                    names: &[held[0].name.clone()],
+                    names: &[&held[0].name],
                     held: &held,
                     recovered: &[(aapl, true), (msft, false)],
                     id: None
                 },
                 1
             ),
-            r#"{"type":"success","message":"Successfully subscribed to 1 symbol(s)","data":{"subscribed":["AAPL"],"currentSubscriptions":["BTC-*"],"currentByType":{"quote":["AAPL","MSFT"],"halt":["*"]},"recovered":{"AAPL":true,"MSFT":false}},"timestamp":1}"#
+            r#"{"type":"success","message":"Successfully subscribed to 1 symbol(s)","data":{"subscribed":["AAPL"],"currentSubscriptions":["BTC-*"],"currentByType":{"quote":["AAPL","MSFT"],"halt":["*"],"mine":["aapl"]},"recovered":{"AAPL":true,"MSFT":false}},"timestamp":1}"#
         );
         assert_eq!(
             text(&Reply::List { held: &held, id: None }, 1),
-            r#"{"type":"success","message":"Subscribed to 1 symbol(s)","data":{"currentSubscriptions":["BTC-*"],"currentByType":{"quote":["AAPL","MSFT"],"halt":["*"]}},"timestamp":1}"#
+            r#"{"type":"success","message":"Subscribed to 1 symbol(s)","data":{"currentSubscriptions":["BTC-*"],"currentByType":{"quote":["AAPL","MSFT"],"halt":["*"],"mine":["aapl"]}},"timestamp":1}"#
         );
         assert_eq!(
             text(&Reply::Pong { stats: Some(ClientStats::default()), id: None }, 1),
@@ -388,13 +398,13 @@ mod tests {
             told(Status::Gap { subject: held[0], from: 7, to: 9 }),
             r#"{"type":"status","event":"gap","data":{"symbol":"AAPL","type":"quote","from":7,"to":9},"timestamp":1}"#
         );
-        let names = [held[0].name.clone(), held[1].name.clone()];
+        let names = [&held[0].name, &held[1].name];
         assert_eq!(
-            told(Status::SnapshotEnd { names: &names, event_type: EventType::Quote }),
+            told(Status::SnapshotEnd { names: &names, kind: Kind::QUOTE }),
             r#"{"type":"status","event":"snapshotEnd","data":{"symbols":["AAPL","BTC-*"],"type":"quote"},"timestamp":1}"#
         );
         assert_eq!(
-            told(Status::ReplayEnd { names: &names, event_type: EventType::Trade }),
+            told(Status::ReplayEnd { names: &names, kind: Kind::TRADE }),
             r#"{"type":"status","event":"replayEnd","data":{"symbols":["AAPL","BTC-*"],"type":"trade"},"timestamp":1}"#
         );
     }

@@ -131,8 +131,8 @@ impl Source {
                     && let Some(trade) = market.next(elapsed_us, now_ms)
                 {
                     let mut payload = Vec::with_capacity(128);
-                    let event_type = events.next(&trade, &mut payload);
-                    batch.push(event_type.as_str(), trade.symbol, payload);
+                    let kind = events.next(&trade, &mut payload);
+                    batch.push(kind.market_name().unwrap_or_default(), trade.symbol, payload);
                 }
             }
             Kind::Lines { lines, type_name, schedule, next } => {
@@ -197,7 +197,7 @@ fn unix_ms() -> u64 {
 
 #[cfg(test)]
 mod tests {
-    use ws_gateway::market::{EventTypes, SymbolCase};
+    use ws_gateway::market::{Kind as EventKind, SymbolCase};
 
     use super::*;
 
@@ -243,7 +243,7 @@ mod tests {
     #[tokio::test]
     async fn no_batch_exceeds_what_is_left() {
         let symbols = vec![Symbol::parse(b"AAPL", SymbolCase::Upper).unwrap()];
-        let events = Events::new(EventTypes::TRADE, None, 1);
+        let events = Events::new([EventKind::TRADE].into_iter().collect(), None, 1);
         let messages = drain(Source::market(Market::steady(symbols, 1e7, 1), events), 1_000).await;
         assert_eq!(messages.len(), 1_000);
         assert!(messages.iter().all(|message| message.channel == "c:trade:AAPL"));

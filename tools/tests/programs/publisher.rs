@@ -6,8 +6,8 @@ use crate::common::{Redis, Tool, line_with, soon};
 use futures_util::StreamExt as _;
 use redis::aio::PubSub;
 use tokio::io::AsyncWriteExt as _;
-use ws_gateway::market::EventType;
 use ws_gateway::market::event::Checker;
+use ws_gateway::market::{Kind, Kinds};
 
 fn publisher(redis: &Redis, arguments: &[&str]) -> Tool {
     let url = redis.url();
@@ -34,7 +34,7 @@ async fn trades_of_every_symbol_arrive_and_are_counted() {
     let mut symbols = BTreeMap::new();
     for (channel, payload) in receive(&mut subscriber, 100).await {
         let symbol = channel.strip_prefix("channel:trade:").unwrap();
-        Checker::with_max_bytes(65_536).check(EventType::Trade, &payload, symbol.as_bytes()).unwrap();
+        Checker::with_max_bytes(65_536).check(Kind::TRADE, &payload, symbol.as_bytes()).unwrap();
         *symbols.entry(symbol.to_owned()).or_insert(0) += 1;
     }
     assert_eq!(symbols.keys().collect::<Vec<_>>(), ["AAPL", "AMZN", "GOOGL", "MSFT", "TSLA"]);
@@ -62,13 +62,14 @@ async fn all_types_arrive_on_their_channels_numbered_and_the_last_values_are_kep
             "--last-value-key=last:{type}:",
         ],
     );
+    let market: Kinds = Kind::MARKET.into_iter().collect();
     let mut last: BTreeMap<String, (u64, Vec<u8>)> = BTreeMap::new();
     for (channel, payload) in receive(&mut subscriber, 600).await {
         let topic = channel.strip_prefix("channel:").unwrap().to_owned();
-        let (event_type, symbol) = topic.split_once(':').unwrap();
-        let event_type = EventType::parse(event_type.as_bytes()).unwrap();
+        let (type_name, symbol) = topic.split_once(':').unwrap();
+        let kind = market.find(type_name.as_bytes()).unwrap();
         let seq = Checker::with_max_bytes(65_536)
-            .check(event_type, &payload, symbol.as_bytes())
+            .check(kind, &payload, symbol.as_bytes())
             .unwrap()
             .seq
             .expect("a seq");

@@ -4,7 +4,6 @@ use bytes::Bytes;
 
 use super::super::sequence::Timestamp;
 use crate::limits;
-use crate::market::EventType;
 use crate::market::event::Event;
 use crate::protocol::native::event::{Marker, write_event};
 
@@ -110,13 +109,13 @@ impl LastValue {
         self.found = event.seq.map(|seq| (seq, Timestamp::parse(event.timestamp)));
     }
 
-    /// The frame, marked as a snapshot. Built once and shared until the value changes.
-    pub(super) fn snapshot(&mut self, event_type: EventType) -> Option<Bytes> {
+    /// The frame, marked as a snapshot; `opening` is that of its type. Built once and shared until the value changes.
+    pub(super) fn snapshot(&mut self, opening: &[u8]) -> Option<Bytes> {
         if self.frame.is_none() {
             let Stored { object, arrived_ms } = self.stored.as_ref()?;
             let object = std::str::from_utf8(object).ok()?;
             let mut out = Vec::with_capacity(object.len() + limits::FRAME_OVERHEAD_MAX_BYTES);
-            write_event(&mut out, event_type, object, *arrived_ms, Marker::Snapshot);
+            write_event(&mut out, opening, object, *arrived_ms, Marker::Snapshot);
             out.shrink_to_fit();
             self.frame = Some(out.into());
         }
