@@ -13,9 +13,11 @@ WORKDIR /build
 COPY Cargo.toml Cargo.lock ./
 COPY tools/Cargo.toml tools/
 COPY ws-load/Cargo.toml ws-load/
-RUN mkdir -p src tools/src/bin ws-load/src \
+COPY benches/compare/nats/Cargo.toml benches/compare/nats/
+RUN mkdir -p src tools/src/bin ws-load/src benches/compare/nats/src \
     && touch src/lib.rs tools/src/lib.rs ws-load/src/lib.rs \
-    && echo 'fn main() {}' | tee src/main.rs tools/src/bin/test-publisher.rs tools/src/bin/ws-client.rs
+    && echo 'fn main() {}' \
+     | tee src/main.rs tools/src/bin/test-publisher.rs tools/src/bin/ws-client.rs benches/compare/nats/src/main.rs
 
 # --- The gateway ---
 # What was built of our own empty sources is cleaned away: COPY keeps files' times, and cargo would take them for built.

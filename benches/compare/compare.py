@@ -134,15 +134,13 @@ class Bench:
         return report
 
     def ws_load(self, peer: Peer, scenario: str, ws_port: int, feed_port: int, pid: int) -> dict:
-        scheme = "nats" if peer.kind == "nats" else "redis"
+        program, scheme = ("nats-load", "nats") if peer.kind == "nats" else ("ws-load", "redis")
         preset = [scenario]
         if scenario in SCALES:
             connections = SCALES[scenario]
             preset = ["wide", "--connections", str(connections), "--rate", f"{100_000 / connections:g}"]
-        command = [str(self.target / "dist/ws-load"), "--json", "--preset", *preset, "--server-pid", str(pid),
+        command = [str(self.target / "dist" / program), "--json", "--preset", *preset, "--server-pid", str(pid),
                    "--url", f"ws://127.0.0.1:{ws_port}/ws", "--redis", f"{scheme}://127.0.0.1:{feed_port}"]
-        if peer.kind == "nats":
-            command += ["--dialect", "nats"]
         if self.workers is not None:
             command += ["--workers", str(self.workers)]
         if self.seconds is not None and scenario != "storm":
@@ -150,8 +148,8 @@ class Bench:
             command += [] if scenario == "idle" else ["--warmup", f"{min(2, self.seconds / 2)}s"]
         done = subprocess.run(command, capture_output=True, text=True, timeout=LOAD_SECONDS + (self.seconds or 10))
         if not done.stdout.strip():
-            lines = [line for line in done.stderr.splitlines() if line.startswith(("ws-load:", "error:"))]
-            raise Failed(lines[0] if lines else "ws-load gave no result")
+            lines = [line for line in done.stderr.splitlines() if line.startswith((f"{program}:", "error:"))]
+            raise Failed(lines[0] if lines else f"{program} gave no result")
         return {"report": json.loads(done.stdout)}
 
     def wait_until_alone(self) -> None:

@@ -7,8 +7,6 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use fastrand::Rng;
 use serde::{Deserialize, Serialize};
 
-use super::dialect::Dialect;
-
 /// Connections from one source address to one server: the default range of local ports has 28,232, less some that
 /// others use or that wait for their end.
 pub const PORTS_PER_SOURCE: u32 = 20_000;
@@ -22,8 +20,6 @@ pub struct Crowd {
     pub host: String,
     /// Path and query of the upgrade request.
     pub path: String,
-    /// What the server speaks.
-    pub dialect: Dialect,
     /// How many connections.
     pub connections: u32,
     /// Symbols that trade: `S0000`, `S0001` and so on.
@@ -107,7 +103,6 @@ pub(crate) mod tests {
             addr: "127.0.0.1:8080".parse().unwrap(),
             host: "127.0.0.1:8080".to_owned(),
             path: "/ws".to_owned(),
-            dialect: Dialect::Gateway,
             connections,
             symbols,
             subscribed,

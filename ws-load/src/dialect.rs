@@ -1,76 +1,228 @@
-//! What the server under test speaks: the gateway's protocol with Redis behind it, or, to compare, nats-server's own on
-//! both sides. Everything else of a run is the same.
+//! What the server under test speaks, towards subscribers and towards the publisher. There is the gateway's protocol with Redis
+//! behind it; `benches/compare` has that of nats-server. Everything else of a run is the same.
 
-use clap::ValueEnum;
-use serde::{Deserialize, Serialize};
+use std::fmt::Debug;
+use std::io::{self, BufRead, BufReader, ErrorKind, Write as _};
+use std::net::{SocketAddr, TcpStream, ToSocketAddrs as _};
+
+use anyhow::{Context as _, bail};
+use redis::{ConnectionAddr, IntoConnectionInfo as _};
+use ws_gateway::resp::{write_array_header, write_bulk, write_command};
 
 use super::crowd::write_request;
-use super::{frames, nats};
+use super::frames::{self, Front};
+use super::message::{self, Message};
+
+/// User (perhaps none) and password.
+pub type Login = (Option<String>, String);
 
 /// A protocol.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub enum Dialect {
-    /// JSON requests and trades, published by Redis' PUBLISH.
-    #[default]
-    Gateway,
-    /// nats-server's, in WebSocket frames for subscribers; published to its TCP port.
-    Nats,
-}
-
-impl Dialect {
+pub trait Dialect: Debug + Send + 'static {
+    /// Its name in the report.
+    const NAME: &'static str;
     /// Who is published to.
-    pub const fn upstream(self) -> &'static str {
-        match self {
-            Self::Gateway => "Redis",
-            Self::Nats => "nats-server",
-        }
-    }
-
+    const UPSTREAM: &'static str;
     /// The most symbols that a connection can ask for in the one frame that it asks with.
-    pub const fn subscribed_max(self) -> u32 {
-        match self {
-            // A subscribe to more would not fit into the 64 KiB that servers take.
-            Self::Gateway => 5_000,
-            // 22 to 26 bytes each.
-            Self::Nats => 2_400,
-        }
-    }
-
+    const SUBSCRIBED_MAX: u32;
     /// Whether events may come before the reply to their subscribe.
-    pub const fn has_early_events(self) -> bool {
-        matches!(self, Self::Nats)
-    }
-
+    const HAS_EARLY_EVENTS: bool;
     /// The kind of frame that requests travel in.
-    pub const fn opcode(self) -> u8 {
-        match self {
-            Self::Gateway => frames::TEXT,
-            Self::Nats => frames::BINARY,
-        }
-    }
+    const OPCODE: u8;
+    /// Reads what a connection receives.
+    type Reader: Reader;
 
     /// Writes what a connection says once the handshake is over: whatever introduces it, and its subscribe.
-    pub fn write_opening(self, out: &mut String, symbols: &[u32]) {
-        match self {
-            Self::Gateway => write_request(out, "subscribe", symbols),
-            Self::Nats => nats::write_opening(out, symbols),
-        }
-    }
+    fn write_opening(out: &mut String, symbols: &[u32]);
 
     /// Writes the request that subscribes to one more symbol.
-    pub fn write_subscribe(self, out: &mut String, symbol: u32) {
-        match self {
-            Self::Gateway => write_request(out, "subscribe", &[symbol]),
-            Self::Nats => nats::write_subscribe(out, symbol),
-        }
-    }
+    fn write_subscribe(out: &mut String, symbol: u32);
 
     /// Writes the request that unsubscribes from one.
-    pub fn write_unsubscribe(self, out: &mut String, symbol: u32) {
-        match self {
-            Self::Gateway => write_request(out, "unsubscribe", &[symbol]),
-            Self::Nats => nats::write_unsubscribe(out, symbol),
-        }
+    fn write_unsubscribe(out: &mut String, symbol: u32);
+
+    /// Where to publish, and as whom.
+    ///
+    /// # Errors
+    /// If that is no address of an [`Self::UPSTREAM`].
+    fn upstream(url: &str) -> anyhow::Result<(SocketAddr, Option<Login>)>;
+
+    /// Makes sure that it is an [`Self::UPSTREAM`] that answers, and logs in.
+    ///
+    /// # Errors
+    /// If it isn't, or refuses us.
+    fn greet(stream: &TcpStream, login: Option<&Login>) -> anyhow::Result<()>;
+
+    /// The channel that a symbol's trades are published to.
+    fn channel(prefix: &str, symbol_name: &str) -> String;
+
+    /// Appends what publishes a payload.
+    fn write_publish(out: &mut Vec<u8>, channel: &str, payload: &[u8]);
+
+    /// A batch of trades has been written: appends what asks for an answer to it, where trades aren't answered one by one. True if
+    /// there will be one.
+    fn end_batch(out: &mut Vec<u8>) -> bool;
+
+    /// What a line says that the upstream has sent. Errors begin with `-` everywhere.
+    fn answer(line: &[u8]) -> Answer;
+}
+
+/// Reads what one connection receives.
+pub trait Reader: Debug + Default {
+    /// What comes next, and how many bytes needn't be kept for it. Frames, and payloads, have at most `len_max` bytes.
+    ///
+    /// # Errors
+    /// What is wrong with the bytes.
+    fn next<'b>(&mut self, bytes: &'b [u8], len_max: usize) -> Result<(usize, Said<'b>), String>;
+}
+
+/// What a server says.
+#[derive(Debug)]
+pub enum Said<'b> {
+    /// Nothing that is whole.
+    Nothing,
+    /// A message.
+    Message(Message),
+    /// A control frame.
+    Control {
+        /// [`frames::PING`] and so on.
+        opcode: u8,
+        /// What it carries.
+        payload: &'b [u8],
+    },
+}
+
+/// What a line of the upstream's means.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Answer {
+    /// One trade was taken.
+    Trade,
+    /// One trade was taken, and nobody is subscribed to it.
+    Unheard,
+    /// A batch was taken.
+    Batch,
+    /// It wants to be sent this.
+    Question(&'static [u8]),
+    /// Nothing of interest.
+    Other,
+}
+
+/// The gateway's protocol: JSON requests and trades, published by Redis' PUBLISH.
+#[derive(Debug)]
+pub struct Gateway;
+
+/// Every message has a frame of its own.
+#[derive(Debug, Default)]
+pub struct Messages;
+
+impl Reader for Messages {
+    #[inline]
+    fn next<'b>(&mut self, bytes: &'b [u8], len_max: usize) -> Result<(usize, Said<'b>), String> {
+        Ok(match frames::front(bytes, len_max) {
+            Front::Partial => (0, Said::Nothing),
+            Front::Bad(reason) => return Err(reason.to_owned()),
+            Front::Frame { opcode: frames::TEXT | frames::BINARY, payload, len } => {
+                (len, Said::Message(message::parse(payload)))
+            }
+            Front::Frame { opcode, payload, len } => (len, Said::Control { opcode, payload }),
+        })
     }
+}
+
+impl Dialect for Gateway {
+    const NAME: &'static str = "gateway";
+    const UPSTREAM: &'static str = "Redis";
+    // A subscribe to more would not fit into the 64 KiB that servers take.
+    const SUBSCRIBED_MAX: u32 = 5_000;
+    const HAS_EARLY_EVENTS: bool = false;
+    const OPCODE: u8 = frames::TEXT;
+    type Reader = Messages;
+
+    fn write_opening(out: &mut String, symbols: &[u32]) {
+        write_request(out, "subscribe", symbols);
+    }
+
+    fn write_subscribe(out: &mut String, symbol: u32) {
+        write_request(out, "subscribe", &[symbol]);
+    }
+
+    fn write_unsubscribe(out: &mut String, symbol: u32) {
+        write_request(out, "unsubscribe", &[symbol]);
+    }
+
+    fn upstream(url: &str) -> anyhow::Result<(SocketAddr, Option<Login>)> {
+        let info = url.into_connection_info();
+        // The address may hold a password: it is not repeated.
+        let info =
+            info.map_err(|_| anyhow::anyhow!("--redis is no address such as redis://127.0.0.1:6379"))?;
+        let ConnectionAddr::Tcp(host, port) = info.addr() else {
+            bail!("--redis {}: only redis:// (plain TCP) is published to", info.addr());
+        };
+        let settings = info.redis_settings();
+        let user = settings.username().map(str::to_owned);
+        let login = settings.password().map(|password| (user, password.to_owned()));
+        Ok((resolve(host, *port).context("--redis")?, login))
+    }
+
+    fn greet(mut stream: &TcpStream, login: Option<&Login>) -> anyhow::Result<()> {
+        let login: &[&[u8]] = match login {
+            Some((Some(user), password)) => &[b"AUTH", user.as_bytes(), password.as_bytes()],
+            Some((None, password)) => &[b"AUTH", password.as_bytes()],
+            None => &[],
+        };
+        let asked = [login, &[b"PING"]].into_iter().filter(|command| !command.is_empty());
+        let mut ask = Vec::new();
+        asked.clone().for_each(|command| write_command(&mut ask, command));
+        stream.write_all(&ask)?;
+        // Nothing follows the last reply, so nothing is lost with the reader.
+        let mut replies = BufReader::new(stream);
+        for _ in asked {
+            let line = reply_line(&mut replies)?;
+            if !line.starts_with('+') {
+                bail!("it answers {line:?}");
+            }
+        }
+        Ok(())
+    }
+
+    fn channel(prefix: &str, symbol_name: &str) -> String {
+        format!("{prefix}trade:{symbol_name}")
+    }
+
+    fn write_publish(out: &mut Vec<u8>, channel: &str, payload: &[u8]) {
+        write_array_header(out, 3);
+        write_bulk(out, b"PUBLISH");
+        write_bulk(out, channel.as_bytes());
+        write_bulk(out, payload);
+    }
+
+    fn end_batch(_: &mut Vec<u8>) -> bool {
+        false
+    }
+
+    fn answer(line: &[u8]) -> Answer {
+        if line == b":0" { Answer::Unheard } else { Answer::Trade }
+    }
+}
+
+/// One line of an upstream's answer, without its end.
+///
+/// # Errors
+/// If it can't be read, or there is none.
+pub fn reply_line(replies: &mut impl BufRead) -> anyhow::Result<String> {
+    let mut line = String::new();
+    if replies.read_line(&mut line)? == 0 {
+        return Err(io::Error::from(ErrorKind::UnexpectedEof).into());
+    }
+    line.truncate(line.trim_end().len());
+    Ok(line)
+}
+
+/// The first address of a host.
+///
+/// # Errors
+/// If it has none.
+pub fn resolve(host: &str, port: u16) -> anyhow::Result<SocketAddr> {
+    let host = host.trim_matches(['[', ']']);
+    let mut addrs = (host, port).to_socket_addrs().with_context(|| format!("{host} can't be resolved"))?;
+    addrs.next().with_context(|| format!("{host} has no address"))
 }

@@ -4,7 +4,8 @@
 //! A trade carries the time at which it was meant to be sent. When the publisher itself is late, or Redis doesn't take
 //! more, that shows as latency instead of vanishing (no coordinated omission), and how late it was is told apart.
 
-use std::io::{self, BufRead, BufReader, ErrorKind, Read as _, Write as _};
+use std::io::{ErrorKind, Read as _, Write as _};
+use std::marker::PhantomData;
 use std::net::{SocketAddr, TcpStream as StdTcpStream};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -15,13 +16,11 @@ use fastrand::Rng;
 use mio::net::TcpStream;
 use mio::{Events, Interest, Poll, Token};
 use nix::sys::prctl;
-use ws_gateway::resp::write_command;
 
 use super::clock::{monotonic_ns, unix_ms};
-use super::dialect::Dialect;
+use super::dialect::{Dialect, Login};
 use super::latency::Latency;
 use super::message::Trade;
-use super::nats;
 use super::pace::Pace;
 use super::resp::{Replies, TradeWriter};
 use super::wire::Window;
@@ -35,17 +34,12 @@ const OUTSTANDING_MAX: u64 = 4096;
 /// How long connecting may take, and the last replies.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// User (perhaps none) and password.
-pub type Login = (Option<String>, String);
-
 /// Who publishes what.
 #[derive(Debug, Clone)]
 pub struct FeedConfig {
-    /// Redis, or whatever takes PUBLISH as it does; or nats-server.
+    /// Redis, or whatever takes trades in its place.
     pub addr: SocketAddr,
-    /// Which of them.
-    pub dialect: Dialect,
-    /// As whom, where Redis wants to know.
+    /// As whom, where it wants to know.
     pub login: Option<Login>,
     /// What channels begin with, before `trade:S0000`.
     pub channel_prefix: String,
@@ -83,7 +77,7 @@ pub struct Progress {
 
 /// A connection to Redis that trades can be published on.
 #[derive(Debug)]
-pub struct Feed {
+pub struct Feed<D> {
     config: FeedConfig,
     stream: TcpStream,
     poll: Poll,
@@ -96,16 +90,16 @@ pub struct Feed {
     /// What the socket hasn't taken, from `sent` on.
     out: Vec<u8>,
     sent: usize,
+    dialect: PhantomData<D>,
 }
 
-impl Feed {
+impl<D: Dialect> Feed<D> {
     /// Connects, and makes sure that it is Redis that answers.
     ///
     /// # Errors
     /// If it isn't, or refuses us.
     pub fn connect(config: FeedConfig) -> anyhow::Result<Self> {
-        let stream =
-            greet(&config).with_context(|| format!("{} at {}", config.dialect.upstream(), config.addr))?;
+        let stream = greet::<D>(&config).with_context(|| format!("{} at {}", D::UPSTREAM, config.addr))?;
         let poll = Poll::new().context("epoll")?;
         let mut stream = TcpStream::from_std(stream);
         poll.registry().register(&mut stream, Token(0), Interest::READABLE | Interest::WRITABLE)?;
@@ -113,12 +107,13 @@ impl Feed {
             stream,
             poll,
             events: Events::with_capacity(4),
-            writer: TradeWriter::new(config.dialect, &config.channel_prefix, config.symbols, config.seed),
+            writer: TradeWriter::new::<D>(&config.channel_prefix, config.symbols, config.seed),
             symbols: Rng::with_seed(config.seed.wrapping_add(1)),
-            replies: Replies::new(config.dialect),
+            replies: Replies::default(),
             commands: 0,
             out: Vec::with_capacity(64 * 1024),
             sent: 0,
+            dialect: PhantomData,
             config,
         })
     }
@@ -150,7 +145,7 @@ impl Feed {
             if self.out.is_empty() && now_ns >= start_ns {
                 let before = published.total;
                 self.write_due(start_ns, now_ns, window, &mut published);
-                self.replies.end_batch(&mut self.out, published.total - before);
+                self.replies.end_batch::<D>(&mut self.out, published.total - before);
                 progress.published.store(published.total, Ordering::Relaxed);
             }
             self.exchange()?;
@@ -188,7 +183,7 @@ impl Feed {
             let symbol = self.symbols.u32(0..self.config.symbols);
             let last = &mut published.last[symbol as usize];
             *last += 1;
-            self.writer.write(&mut self.out, &Trade { symbol, seq: *last, sent_ns }, now_ms);
+            self.writer.write::<D>(&mut self.out, &Trade { symbol, seq: *last, sent_ns }, now_ms);
             self.commands += 1;
             published.total += 1;
             if window.contains(sent_ns) {
@@ -211,7 +206,7 @@ impl Feed {
                 Ok(sent) => self.sent += sent,
                 Err(error) if error.kind() == ErrorKind::WouldBlock => break,
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
-                Err(error) => return Err(error).context(self.gone()),
+                Err(error) => return Err(error).context(format!("{} has gone", D::UPSTREAM)),
             }
         }
         if self.sent == self.out.len() {
@@ -221,24 +216,18 @@ impl Feed {
         let mut piece = [0; 16 * 1024];
         loop {
             match self.stream.read(&mut piece) {
-                Ok(0) => bail!("{} closed the connection", self.config.dialect.upstream()),
-                Ok(read) => self.replies.feed(&piece[..read]),
+                Ok(0) => bail!("{} closed the connection", D::UPSTREAM),
+                Ok(read) => self.replies.feed::<D>(&piece[..read]),
                 Err(error) if error.kind() == ErrorKind::WouldBlock => break,
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
-                Err(error) => return Err(error).context(self.gone()),
+                Err(error) => return Err(error).context(format!("{} has gone", D::UPSTREAM)),
             }
         }
-        for _ in 0..std::mem::take(&mut self.replies.pings) {
-            self.out.extend_from_slice(nats::PONG.as_bytes());
-        }
+        self.out.append(&mut self.replies.owed);
         match self.replies.error.take() {
-            Some(error) => bail!("{} answers to what is published: {error}", self.config.dialect.upstream()),
+            Some(error) => bail!("{} answers to what is published: {error}", D::UPSTREAM),
             None => Ok(()),
         }
-    }
-
-    fn gone(&self) -> String {
-        format!("{} has gone", self.config.dialect.upstream())
     }
 
     /// Waits for the next trade's time; for Redis, if that doesn't take or owes too much; or not at all.
@@ -272,7 +261,7 @@ impl Feed {
                 return Ok(());
             }
             if monotonic_ns() > deadline_ns {
-                let upstream = self.config.dialect.upstream();
+                let upstream = D::UPSTREAM;
                 bail!("{upstream} owes replies to {} trades after {PATIENCE:?}", self.outstanding());
             }
             self.wait(Duration::from_millis(100))?;
@@ -280,59 +269,12 @@ impl Feed {
     }
 }
 
-/// Connects, logs in, and asks for a PONG.
-fn greet(config: &FeedConfig) -> anyhow::Result<StdTcpStream> {
+/// Connects and logs in.
+fn greet<D: Dialect>(config: &FeedConfig) -> anyhow::Result<StdTcpStream> {
     let stream = StdTcpStream::connect_timeout(&config.addr, PATIENCE)?;
     stream.set_nodelay(true)?;
     stream.set_read_timeout(Some(PATIENCE))?;
-    match config.dialect {
-        Dialect::Gateway => greet_redis(config, &stream)?,
-        Dialect::Nats => greet_nats(&stream)?,
-    }
+    D::greet(&stream, config.login.as_ref())?;
     stream.set_nonblocking(true)?;
     Ok(stream)
-}
-
-fn greet_redis(config: &FeedConfig, mut stream: &StdTcpStream) -> anyhow::Result<()> {
-    let login: &[&[u8]] = match &config.login {
-        Some((Some(user), password)) => &[b"AUTH", user.as_bytes(), password.as_bytes()],
-        Some((None, password)) => &[b"AUTH", password.as_bytes()],
-        None => &[],
-    };
-    let asked = [login, &[b"PING"]].into_iter().filter(|command| !command.is_empty());
-    let mut ask = Vec::new();
-    asked.clone().for_each(|command| write_command(&mut ask, command));
-    stream.write_all(&ask)?;
-    // Nothing follows the last reply, so nothing is lost with the reader.
-    let mut replies = BufReader::new(stream);
-    for _ in asked {
-        let line = reply_line(&mut replies)?;
-        if !line.starts_with('+') {
-            bail!("it answers {line:?}");
-        }
-    }
-    Ok(())
-}
-
-fn greet_nats(mut stream: &StdTcpStream) -> anyhow::Result<()> {
-    // What may follow the PONG is a PING, which nats-server forgives twice.
-    let mut replies = BufReader::new(stream);
-    let info = reply_line(&mut replies)?;
-    if !info.starts_with("INFO ") {
-        bail!("it greets with {info:?}, not as nats-server does");
-    }
-    stream.write_all(format!("{}{}", nats::CONNECT, nats::PING).as_bytes())?;
-    match reply_line(&mut replies)?.as_str() {
-        "PONG" => Ok(()),
-        other => bail!("it answers {other:?}"),
-    }
-}
-
-fn reply_line(replies: &mut impl BufRead) -> anyhow::Result<String> {
-    let mut line = String::new();
-    if replies.read_line(&mut line)? == 0 {
-        return Err(io::Error::from(ErrorKind::UnexpectedEof).into());
-    }
-    line.truncate(line.trim_end().len());
-    Ok(line)
 }

@@ -87,8 +87,9 @@ pub struct Ledger {
 }
 
 impl Ledger {
-    /// Opens the books of `connections` of a crowd; they are numbered from 0 here.
-    pub fn new(crowd: &Crowd, connections: Range<u32>) -> Self {
+    /// Opens the books of `connections` of a crowd; they are numbered from 0 here. `has_early_events`: an event may come before
+    /// the reply to its subscribe.
+    pub fn new(crowd: &Crowd, connections: Range<u32>, has_early_events: bool) -> Self {
         let mut slots = Vec::new();
         let (mut fixed, mut width) = (0, 0);
         for connection in connections {
@@ -98,7 +99,6 @@ impl Ledger {
             slots.extend(symbols.iter().map(|&symbol| Slot { symbol, holding: Holding::On, next: 1 }));
             slots.extend(churned.map(|symbol| Slot { symbol, holding: Holding::Off, next: 0 }));
         }
-        let has_early_events = crowd.dialect.has_early_events();
         Self { slots, fixed, width, has_early_events, counts: Counts::default(), holes: Holes::default() }
     }
 
@@ -254,12 +254,11 @@ impl Holes {
 #[cfg(test)]
 mod tests {
     use super::super::crowd::tests::crowd;
-    use super::super::dialect::Dialect;
     use super::*;
 
     /// Two connections, both on symbols 0 and 1 of two.
     fn ledger() -> Ledger {
-        Ledger::new(&crowd(2, 2, 2), 0..2)
+        Ledger::new(&crowd(2, 2, 2), 0..2, false)
     }
 
     #[test]
@@ -325,7 +324,7 @@ mod tests {
 
     #[test]
     fn other_peoples_events_are_uninvited() {
-        let mut ledger = Ledger::new(&crowd(1, 100, 1), 0..1);
+        let mut ledger = Ledger::new(&crowd(1, 100, 1), 0..1, false);
         let (held, _) = crowd(1, 100, 1).symbols_of(0);
         assert!(!ledger.event(0, (held[0] + 1) % 100, 1));
         ledger.skipped(0, (held[0] + 1) % 100, 1);
@@ -335,7 +334,7 @@ mod tests {
     #[test]
     fn a_symbol_that_comes_and_goes_counts_from_its_first_event() {
         let crowd = Crowd { churn_per_second: 1, ..crowd(1, 3, 2) };
-        let mut ledger = Ledger::new(&crowd, 0..1);
+        let mut ledger = Ledger::new(&crowd, 0..1, false);
         let (symbol, holding) = ledger.churned(0).unwrap();
         assert_eq!(holding, Holding::Off);
         ledger.event(0, symbol, 10);
@@ -362,8 +361,8 @@ mod tests {
 
     #[test]
     fn early_events_are_a_matter_of_the_dialect() {
-        let crowd = Crowd { churn_per_second: 1, dialect: Dialect::Nats, ..crowd(1, 3, 2) };
-        let mut ledger = Ledger::new(&crowd, 0..1);
+        let crowd = Crowd { churn_per_second: 1, ..crowd(1, 3, 2) };
+        let mut ledger = Ledger::new(&crowd, 0..1, true);
         let (symbol, _) = ledger.churned(0).unwrap();
         ledger.turn(0, Holding::Joining);
         assert!(ledger.event(0, symbol, 11));
@@ -375,14 +374,14 @@ mod tests {
     #[test]
     fn a_part_of_a_crowd_has_its_own_symbols() {
         let crowd = crowd(100, 1000, 3);
-        let mut ledger = Ledger::new(&crowd, 40..60);
+        let mut ledger = Ledger::new(&crowd, 40..60, false);
         let (symbols, _) = crowd.symbols_of(59);
         assert!(symbols.iter().all(|&symbol| ledger.event(19, symbol, 1)));
     }
 
     #[test]
     fn the_memory_of_holes_is_bounded() {
-        let mut ledger = Ledger::new(&crowd(1, 1, 1), 0..1);
+        let mut ledger = Ledger::new(&crowd(1, 1, 1), 0..1, false);
         for n in 1..=(HOLES_MAX as u64 + 10) {
             ledger.event(0, 0, 2 * n);
         }

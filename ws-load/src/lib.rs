@@ -16,7 +16,7 @@
 //! | [`handshake`], [`frames`], [`message`] | what a connection reads and writes, in place |
 //! | [`crowd`], [`ledger`] | who subscribes to what; whether everything came once and in order |
 //! | [`feed`], [`pace`], [`resp`] | the publisher, its schedule, its protocol |
-//! | [`dialect`], [`nats`] | which protocol; that of nats-server, to compare |
+//! | [`dialect`] | which protocol: the gateway's, or another to compare with |
 //! | [`server`], [`clock`], [`latency`] | processor time and memory; clocks; histograms |
 //! | [`report`], [`table`] | the result, as JSON and for people |
 //!
@@ -32,7 +32,6 @@ pub mod handshake;
 pub mod latency;
 pub mod ledger;
 pub mod message;
-pub mod nats;
 pub mod options;
 pub mod pace;
 pub mod preset;
@@ -54,19 +53,21 @@ use tools::term::{print, tell};
 
 pub use options::Options;
 
+use dialect::Dialect;
+
 /// Runs what the command line asks for, and prints the result.
 ///
 /// # Errors
 /// If it can't be run at all; what the server does wrong shows in the result, and in the exit code.
-pub fn main(options: &Options) -> anyhow::Result<ExitCode> {
+pub fn main<D: Dialect>(options: &Options) -> anyhow::Result<ExitCode> {
     if options.worker {
-        worker::run()?;
+        worker::run::<D>()?;
         return Ok(ExitCode::SUCCESS);
     }
     let descriptors =
         rlimit::increase_nofile_limit(u64::MAX).context("the open-file limit can't be raised")?;
-    let plan = options.plan(descriptors)?;
-    let report = run::run(&plan)?;
+    let plan = options.plan::<D>(descriptors)?;
+    let report = run::run::<D>(&plan)?;
     let table = table::render(&report);
     let printed = if options.json {
         tell(table.trim_end());

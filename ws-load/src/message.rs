@@ -19,6 +19,10 @@ pub enum Message {
     Subscribed,
     /// The success reply to an unsubscribe.
     Unsubscribed,
+    /// The reply to whatever the connection asked for last.
+    Done,
+    /// The server wants this to be sent.
+    Question(&'static str),
     /// An error reply, in words.
     Refused(String),
     /// The server announces that it left out `count` events of a symbol.

@@ -1,16 +1,15 @@
 //! The command line, and the plan that comes of it: a preset, with what is said otherwise.
 
-use std::net::{SocketAddr, ToSocketAddrs as _};
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use anyhow::{Context as _, bail, ensure};
 use clap::Parser;
-use redis::{ConnectionAddr, IntoConnectionInfo as _};
 use tokio_tungstenite::tungstenite::http::Uri;
 
 use super::crowd::Crowd;
-use super::dialect::Dialect;
-use super::feed::{FeedConfig, Login};
+use super::dialect::{Dialect, resolve};
+use super::feed::FeedConfig;
 use super::pace::Pace;
 use super::preset::{Preset, Scenario};
 use super::workers;
@@ -40,12 +39,9 @@ pub struct Options {
     /// Where the gateway takes WebSocket clients
     #[arg(long, value_name = "URL", default_value = "ws://127.0.0.1:8080/ws", value_parser = cli::ws_url)]
     pub url: String,
-    /// Redis (or the gateway's embedded broker) to publish to; with --dialect nats: nats://host:port
+    /// Redis (or the gateway's embedded broker) to publish to
     #[arg(long, value_name = "URL", default_value = "redis://127.0.0.1:6379")]
     pub redis: String,
-    /// What the server speaks, and who is published to: a gateway with its Redis, or nats-server on both sides
-    #[arg(long, value_enum, default_value = "gateway")]
-    pub dialect: Dialect,
     /// Scenario; each of its figures can be set by the flags below
     #[arg(long, value_enum, default_value = "wide")]
     pub preset: Preset,
@@ -147,14 +143,13 @@ impl Options {
     ///
     /// # Errors
     /// What is wrong: an address that can't be resolved or isn't this machine, figures that don't go together.
-    pub fn plan(&self, descriptors: u64) -> anyhow::Result<Plan> {
-        let scenario = self.scenario()?;
+    pub fn plan<D: Dialect>(&self, descriptors: u64) -> anyhow::Result<Plan> {
+        let scenario = self.scenario::<D>()?;
         let (addr, host, path) = gateway(&self.url)?;
         let crowd = Crowd {
             addr,
             host,
             path,
-            dialect: self.dialect,
             connections: scenario.connections,
             symbols: scenario.symbols,
             subscribed: scenario.subscribed,
@@ -162,7 +157,7 @@ impl Options {
             connecting_max: scenario.connecting_max,
             seed: self.seed,
         };
-        let feed = scenario.pace.map(|pace| self.feed(pace, scenario.symbols)).transpose()?;
+        let feed = scenario.pace.map(|pace| self.feed::<D>(pace, scenario.symbols)).transpose()?;
         for addr in [Some(addr), feed.as_ref().map(|feed| feed.addr)].into_iter().flatten() {
             ensure!(
                 addr.ip().is_loopback() || self.allow_remote,
@@ -180,7 +175,7 @@ impl Options {
         })
     }
 
-    fn scenario(&self) -> anyhow::Result<Scenario> {
+    fn scenario<D: Dialect>(&self) -> anyhow::Result<Scenario> {
         let preset = self.preset.scenario();
         let scenario = Scenario {
             connections: self.connections.unwrap_or(preset.connections),
@@ -198,7 +193,7 @@ impl Options {
             "each connection is to have {held} symbols, but there are only {}: raise --symbols or lower --subscribe",
             scenario.symbols
         );
-        let held_max = self.dialect.subscribed_max();
+        let held_max = D::SUBSCRIBED_MAX;
         ensure!(
             scenario.subscribed <= held_max,
             "--subscribe {}: at most {held_max}, as many as one request has room for",
@@ -230,46 +225,16 @@ impl Options {
         }
     }
 
-    fn feed(&self, pace: Pace, symbols: u32) -> anyhow::Result<FeedConfig> {
-        let (addr, login) = match self.dialect {
-            Dialect::Gateway => self.redis()?,
-            Dialect::Nats => (self.nats()?, None),
-        };
+    fn feed<D: Dialect>(&self, pace: Pace, symbols: u32) -> anyhow::Result<FeedConfig> {
+        let (addr, login) = D::upstream(&self.redis)?;
         Ok(FeedConfig {
             addr,
-            dialect: self.dialect,
             login,
             channel_prefix: self.channel_prefix.clone(),
             symbols,
             seed: self.seed,
             pace,
         })
-    }
-
-    fn nats(&self) -> anyhow::Result<SocketAddr> {
-        let uri: Option<Uri> = self.redis.parse().ok();
-        let authority = uri.as_ref().filter(|uri| uri.scheme_str() == Some("nats")).and_then(Uri::authority);
-        // What was given may hold a password: it is not repeated.
-        let authority = authority.context("--redis is no address such as nats://127.0.0.1:4222")?;
-        ensure!(
-            !authority.as_str().contains('@'),
-            "--redis nats://…: logging in to nats-server isn't supported"
-        );
-        resolve(authority.host(), authority.port_u16().unwrap_or(4222)).context("--redis")
-    }
-
-    fn redis(&self) -> anyhow::Result<(SocketAddr, Option<Login>)> {
-        let info = self.redis.as_str().into_connection_info();
-        // The address may hold a password: it is not repeated.
-        let info =
-            info.map_err(|_| anyhow::anyhow!("--redis is no address such as redis://127.0.0.1:6379"))?;
-        let ConnectionAddr::Tcp(host, port) = info.addr() else {
-            bail!("--redis {}: only redis:// (plain TCP) is published to", info.addr());
-        };
-        let settings = info.redis_settings();
-        let user = settings.username().map(str::to_owned);
-        let login = settings.password().map(|password| (user, password.to_owned()));
-        Ok((resolve(host, *port).context("--redis")?, login))
     }
 }
 
@@ -286,21 +251,16 @@ fn gateway(url: &str) -> anyhow::Result<(SocketAddr, String, String)> {
     Ok((addr, authority.as_str().to_owned(), path.to_owned()))
 }
 
-fn resolve(host: &str, port: u16) -> anyhow::Result<SocketAddr> {
-    let host = host.trim_matches(['[', ']']);
-    let mut addrs = (host, port).to_socket_addrs().with_context(|| format!("{host} can't be resolved"))?;
-    addrs.next().with_context(|| format!("{host} has no address"))
-}
-
 #[cfg(test)]
 mod tests {
     use clap::CommandFactory as _;
 
+    use super::super::dialect::Gateway;
     use super::*;
 
     fn plan(arguments: &[&str]) -> anyhow::Result<Plan> {
         let arguments = ["ws-load"].iter().chain(arguments);
-        Options::try_parse_from(arguments)?.plan(20_000)
+        Options::try_parse_from(arguments)?.plan::<Gateway>(20_000)
     }
 
     #[test]
@@ -350,23 +310,13 @@ mod tests {
     }
 
     #[test]
-    fn nats_server_has_addresses_of_its_own() {
-        let plan = plan(&["--dialect", "nats", "--redis", "nats://127.0.0.1:7"]).unwrap();
-        let feed = plan.feed.unwrap();
-        assert_eq!((feed.addr, feed.dialect), ("127.0.0.1:7".parse().unwrap(), Dialect::Nats));
-    }
-
-    #[test]
     fn what_makes_no_sense_is_told() {
         for (arguments, word) in [
             (&["--subscribe", "5"][..], "--symbols"),
             (&["--url", "wss://127.0.0.1/"], "ws://"),
             (&["--redis", "rediss://127.0.0.1"], "TCP"),
             (&["--redis", "nats://127.0.0.1:4222"], "redis://"),
-            (&["--dialect", "nats", "--redis", "redis://127.0.0.1"], "nats://"),
-            (&["--dialect", "nats", "--redis", "nats://me:secret@127.0.0.1"], "logging in"),
             (&["--symbols", "9000", "--subscribe", "5001"], "at most 5000"),
-            (&["--dialect", "nats", "--symbols", "9000", "--subscribe", "5000"], "at most 2400"),
             (&["--duration", "2h"], "--duration"),
             (&["--burst-every", "0"], "--burst-every"),
             (&["--connections", "0"], "--connections"),

@@ -6,7 +6,6 @@ mod sum;
 use serde::Serialize;
 
 use self::sum::Sum;
-use super::dialect::Dialect;
 use super::feed::Published;
 use super::latency::Quantiles;
 use super::ledger::Counts;
@@ -71,6 +70,8 @@ pub struct Measured {
 pub struct Facts<'r> {
     /// What was asked for.
     pub plan: &'r Plan,
+    /// Which protocol.
+    pub dialect: &'static str,
     /// The server's processes.
     pub server: &'r Processes,
     /// What opening took.
@@ -118,7 +119,7 @@ pub struct Report {
 #[allow(missing_docs, reason = "as the flags of the same names")]
 pub struct ScenarioFacts {
     pub preset: String,
-    pub dialect: Dialect,
+    pub dialect: &'static str,
     pub address: String,
     pub connections: u32,
     pub symbols: u32,
@@ -253,7 +254,7 @@ impl Report {
         let mut report = Self {
             ok: false,
             caveats: Vec::new(),
-            scenario: scenario(facts.plan, seconds),
+            scenario: scenario(facts, seconds),
             connections: Connections {
                 opened: sum.opened,
                 opening_seconds: facts.opening.seconds,
@@ -319,10 +320,11 @@ impl Report {
     }
 }
 
-fn scenario(plan: &Plan, seconds: f64) -> ScenarioFacts {
+fn scenario(facts: &Facts<'_>, seconds: f64) -> ScenarioFacts {
+    let plan = facts.plan;
     ScenarioFacts {
         preset: plan.preset.clone(),
-        dialect: plan.crowd.dialect,
+        dialect: facts.dialect,
         address: plan.crowd.addr.to_string(),
         connections: plan.crowd.connections,
         symbols: plan.crowd.symbols,

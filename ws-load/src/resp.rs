@@ -1,19 +1,16 @@
-//! The publisher's side of the protocol: pipelined PUBLISH (for nats-server PUB) out, replies counted and forgotten. Pure.
+//! The publisher's side of the protocol: pipelined PUBLISH out, replies counted and forgotten. Pure.
 
 use std::collections::VecDeque;
 
 use fastrand::Rng;
-use ws_gateway::resp::{write_array_header, write_bulk};
 
 use super::crowd::symbol_name;
-use super::dialect::Dialect;
+use super::dialect::{Answer, Dialect};
 use super::message::Trade;
-use super::nats;
 
 /// Writes trades, each as the command that publishes it. Once the buffers have grown nothing is allocated.
 #[derive(Debug)]
 pub struct TradeWriter {
-    dialect: Dialect,
     /// Names and channels of all symbols.
     channels: Vec<(String, String)>,
     payload: Vec<u8>,
@@ -21,17 +18,13 @@ pub struct TradeWriter {
 }
 
 impl TradeWriter {
-    /// For so many symbols, on channels `<prefix>trade:<symbol>`; on nats-server's subjects without the prefix.
-    pub fn new(dialect: Dialect, channel_prefix: &str, symbols: u32, seed: u64) -> Self {
+    /// For so many symbols, on channels that begin with a prefix.
+    pub fn new<D: Dialect>(channel_prefix: &str, symbols: u32, seed: u64) -> Self {
         let channel = |name: String| {
-            let channel = match dialect {
-                Dialect::Gateway => format!("{channel_prefix}trade:{name}"),
-                Dialect::Nats => nats::subject(&name),
-            };
+            let channel = D::channel(channel_prefix, &name);
             (name, channel)
         };
         Self {
-            dialect,
             channels: (0..symbols).map(|symbol| channel(symbol_name(symbol))).collect(),
             payload: Vec::with_capacity(256),
             rng: Rng::with_seed(seed),
@@ -40,7 +33,7 @@ impl TradeWriter {
 
     /// Appends what publishes a trade, for a symbol below the number given. What [`super::message`] looks for stands in
     /// front, directly behind the symbol; the rest is as long as with a typical trade.
-    pub fn write(&mut self, out: &mut Vec<u8>, trade: &Trade, timestamp_ms: u64) {
+    pub fn write<D: Dialect>(&mut self, out: &mut Vec<u8>, trade: &Trade, timestamp_ms: u64) {
         let Some((name, channel)) = self.channels.get(trade.symbol as usize) else { return };
         // Always three digits, a point and two: all trades have about the same size.
         let cents = self.rng.u64(10_000..=99_999);
@@ -56,22 +49,7 @@ impl TradeWriter {
         field(payload, br#","timestamp":"#, timestamp_ms);
         payload.extend_from_slice(br#","exchange":"NASDAQ"}"#);
 
-        match self.dialect {
-            Dialect::Gateway => {
-                write_array_header(out, 3);
-                write_bulk(out, b"PUBLISH");
-                write_bulk(out, channel.as_bytes());
-                write_bulk(out, payload);
-            }
-            Dialect::Nats => {
-                out.extend_from_slice(b"PUB ");
-                out.extend_from_slice(channel.as_bytes());
-                field(out, b" ", payload.len() as u64);
-                out.extend_from_slice(b"\r\n");
-                out.extend_from_slice(payload);
-                out.extend_from_slice(b"\r\n");
-            }
-        }
+        D::write_publish(out, channel, payload);
     }
 }
 
@@ -80,15 +58,13 @@ fn field(out: &mut Vec<u8>, name: &[u8], value: u64) {
     out.extend_from_slice(itoa::Buffer::new().format(value).as_bytes());
 }
 
-/// Counts replies, each of one line, as they come in pieces. Redis answers each trade; nats-server answers a PING behind a
-/// batch of them.
+/// Counts replies, each of one line, as they come in pieces.
 #[derive(Debug, Default)]
 pub struct Replies {
-    dialect: Dialect,
-    /// Trades of the batches that a PONG is due for.
+    /// Trades of the batches that an answer is due for, where trades aren't answered one by one.
     batches: VecDeque<u64>,
-    /// PINGs of nats-server that want a PONG.
-    pub pings: u32,
+    /// What the upstream wants to be sent.
+    pub owed: Vec<u8>,
     /// How many trades were answered.
     pub count: u64,
     /// How many of them said that nobody is subscribed.
@@ -100,24 +76,18 @@ pub struct Replies {
 }
 
 impl Replies {
-    /// None so far.
-    pub fn new(dialect: Dialect) -> Self {
-        Self { dialect, ..Self::default() }
-    }
-
-    /// A batch of trades has been written: appends what asks for an answer to it, where trades aren't answered one by one.
-    pub fn end_batch(&mut self, out: &mut Vec<u8>, trades: u64) {
-        if self.dialect == Dialect::Nats && trades > 0 {
-            out.extend_from_slice(nats::PING.as_bytes());
+    /// A batch of trades has been written: appends what asks for an answer to it, if that is needed.
+    pub fn end_batch<D: Dialect>(&mut self, out: &mut Vec<u8>, trades: u64) {
+        if trades > 0 && D::end_batch(out) {
             self.batches.push_back(trades);
         }
     }
 
     /// Takes the next piece.
-    pub fn feed(&mut self, mut bytes: &[u8]) {
+    pub fn feed<D: Dialect>(&mut self, mut bytes: &[u8]) {
         while let Some(at) = bytes.iter().position(|&byte| byte == b'\n') {
             self.append(&bytes[..at]);
-            self.end_of_line();
+            self.end_of_line::<D>();
             bytes = &bytes[at + 1..];
         }
         self.append(bytes);
@@ -128,20 +98,22 @@ impl Replies {
         self.line.extend_from_slice(&piece[..piece.len().min(room)]);
     }
 
-    fn end_of_line(&mut self) {
+    fn end_of_line<D: Dialect>(&mut self) {
         let line = self.line.strip_suffix(b"\r").unwrap_or(&self.line);
-        self.count += match (self.dialect, line) {
-            (Dialect::Gateway, _) => 1,
-            (Dialect::Nats, b"PONG") => self.batches.pop_front().unwrap_or_default(),
-            (Dialect::Nats, _) => 0,
-        };
-        match line {
-            b":0" => self.unheard += 1,
-            b"PING" => self.pings += 1,
-            [b'-', text @ ..] if self.error.is_none() => {
-                self.error = Some(String::from_utf8_lossy(text).into_owned());
+        match D::answer(line) {
+            Answer::Trade => self.count += 1,
+            Answer::Unheard => {
+                self.count += 1;
+                self.unheard += 1;
             }
-            _ => {}
+            Answer::Batch => self.count += self.batches.pop_front().unwrap_or_default(),
+            Answer::Question(answer) => self.owed.extend_from_slice(answer),
+            Answer::Other => {}
+        }
+        if let [b'-', text @ ..] = line
+            && self.error.is_none()
+        {
+            self.error = Some(String::from_utf8_lossy(text).into_owned());
         }
         self.line.clear();
     }
@@ -154,16 +126,17 @@ mod tests {
     use ws_gateway::protocol::native::event::{self, Marker};
     use ws_gateway::resp::{CommandLimits, Progress, parse_command};
 
+    use super::super::dialect::Gateway;
     use super::super::{frames, message};
     use super::*;
 
     #[test]
     fn a_trade_passes_through_the_gateway_and_is_read_back() {
-        let mut writer = TradeWriter::new(Dialect::Gateway, "md:", 100, 1);
+        let mut writer = TradeWriter::new::<Gateway>("md:", 100, 1);
         for n in 1..200 {
             let trade = Trade { symbol: n as u32 % 100, seq: n, sent_ns: 123_456_789_012_345 + n };
             let mut out = Vec::new();
-            writer.write(&mut out, &trade, 1_700_000_000_123);
+            writer.write::<Gateway>(&mut out, &trade, 1_700_000_000_123);
             let Ok(Progress::Done { value, used_bytes }) =
                 parse_command(&out, &CommandLimits::UNAUTHENTICATED)
             else {
@@ -188,43 +161,12 @@ mod tests {
     }
 
     #[test]
-    fn a_trade_passes_through_nats_server_and_is_read_back() {
-        let mut writer = TradeWriter::new(Dialect::Nats, "md:", 100, 1);
-        let trade = Trade { symbol: 42, seq: 7, sent_ns: 123_456_789_012_345 };
-        let mut out = Vec::new();
-        writer.write(&mut out, &trade, 1_700_000_000_123);
-        // A subscriber gets the same with the number of its subscription in between.
-        let published = String::from_utf8(out).unwrap();
-        let message = published.replacen("PUB trade.S0042 ", "MSG trade.S0042 42 ", 1);
-        assert_ne!(message, published);
-        let expected = nats::Front::Op(nats::Op::Trade(trade), message.len());
-        assert_eq!(nats::front(message.as_bytes(), 1000), expected);
-    }
-
-    #[test]
-    fn nats_server_answers_batches() {
-        let mut replies = Replies::new(Dialect::Nats);
-        let mut out = Vec::new();
-        [64, 0, 10].into_iter().for_each(|trades| replies.end_batch(&mut out, trades));
-        assert_eq!(out, b"PING\r\nPING\r\n", "nothing is asked behind nothing");
-        replies.feed(b"INFO {}\r\nPING\r\nPO");
-        assert_eq!((replies.count, replies.pings), (0, 1));
-        replies.feed(b"NG\r\n");
-        assert_eq!(replies.count, 64);
-        replies.feed(b"PONG\r\n-ERR 'no'\r\n");
-        assert_eq!((replies.count, replies.unheard, replies.error.as_deref()), (74, 0, Some("ERR 'no'")));
-        let mut redis = Replies::new(Dialect::Gateway);
-        redis.end_batch(&mut out, 5);
-        assert_eq!(out.len(), 12, "Redis answers by itself");
-    }
-
-    #[test]
     fn replies_are_counted_however_they_are_cut() {
         let text = b":1\r\n:0\r\n-ERR no\r\n+OK\r\n-ERR other\r\n:10\r\n";
         for cut in 0..text.len() {
             let mut replies = Replies::default();
-            replies.feed(&text[..cut]);
-            replies.feed(&text[cut..]);
+            replies.feed::<Gateway>(&text[..cut]);
+            replies.feed::<Gateway>(&text[cut..]);
             assert_eq!((replies.count, replies.unheard), (6, 1), "{cut}");
             assert_eq!(replies.error.as_deref(), Some("ERR no"));
         }
@@ -234,7 +176,7 @@ mod tests {
     fn a_line_without_end_is_bounded() {
         let mut replies = Replies::default();
         for _ in 0..100 {
-            replies.feed(&[b'x'; 1000]);
+            replies.feed::<Gateway>(&[b'x'; 1000]);
         }
         assert_eq!((replies.count, replies.line.len()), (0, 512));
     }

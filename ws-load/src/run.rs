@@ -8,6 +8,7 @@ use std::time::Duration;
 use anyhow::{Context as _, bail};
 
 use super::clock::{monotonic_ns, process_cpu_ns};
+use super::dialect::Dialect;
 use super::feed::{self, Feed, Published};
 use super::options::Plan;
 use super::report::{Facts, Measured, Opening, Report, Sample};
@@ -36,7 +37,7 @@ const FINISH_TIMEOUT_NS: u64 = 60_000_000_000;
 /// # Errors
 /// If it can't be run at all: no Redis, a worker that ends, a crowd that doesn't get in. What the server does wrong is
 /// no error, but what the report is about.
-pub fn run(plan: &Plan) -> anyhow::Result<Report> {
+pub fn run<D: Dialect>(plan: &Plan) -> anyhow::Result<Report> {
     let server = match &plan.server_pids[..] {
         [] => Processes::listening_at(plan.crowd.addr),
         pids => Processes::new(pids.to_vec()),
@@ -44,7 +45,7 @@ pub fn run(plan: &Plan) -> anyhow::Result<Report> {
     let redis = plan.feed.as_ref().map(|feed| Processes::listening_at(feed.addr)).unwrap_or_default();
     // The embedded broker is a part of the server.
     let redis = if redis == server { Processes::default() } else { redis };
-    let feed = plan.feed.clone().map(Feed::connect).transpose()?;
+    let feed = plan.feed.clone().map(Feed::<D>::connect).transpose()?;
     let (mut workers, opening) = open(plan, &server)?;
     let stage = Stage { server: &server, redis: &redis, clients: workers.pids() };
     let mut measured = None;
@@ -64,7 +65,7 @@ pub fn run(plan: &Plan) -> anyhow::Result<Report> {
         }
     }
     let outcomes = workers.outcomes();
-    Ok(Report::new(&Facts { plan, server: &server, opening, measured, outcomes }))
+    Ok(Report::new(&Facts { plan, dialect: D::NAME, server: &server, opening, measured, outcomes }))
 }
 
 /// Opens the crowd, and measures what that takes.
@@ -123,7 +124,12 @@ impl Publisher {
 }
 
 impl Stage<'_> {
-    fn measure(&self, plan: &Plan, feed: Option<Feed>, workers: &mut Workers) -> anyhow::Result<Measured> {
+    fn measure<D: Dialect>(
+        &self,
+        plan: &Plan,
+        feed: Option<Feed<D>>,
+        workers: &mut Workers,
+    ) -> anyhow::Result<Measured> {
         let start_ns = monotonic_ns() + START_DELAY_NS;
         let from_ns = start_ns + plan.warmup.as_nanos() as u64;
         let window = Window { from_ns, to_ns: from_ns + plan.duration.as_nanos() as u64 };

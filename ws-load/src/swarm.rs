@@ -5,7 +5,6 @@
 
 mod churn;
 mod connection;
-mod nats;
 
 use std::io;
 use std::ops::Range;
@@ -15,15 +14,14 @@ use mio::{Registry, Token};
 
 use self::churn::Churn;
 use self::connection::{Connection, Stage};
-use self::nats::Stream;
 use super::clock::monotonic_ns;
 use super::crowd::Crowd;
-use super::dialect::Dialect;
-use super::frames::{self, Front};
+use super::dialect::{Dialect, Reader as _, Said};
+use super::frames;
 use super::handshake::{self, Response};
 use super::latency::Latency;
 use super::ledger::{Holding, Ledger};
-use super::message::{self, Message, Trade};
+use super::message::{Message, Trade};
 use super::wire::{Outcome, Progress, Reasons, Window};
 
 /// The shared read buffer, and so the longest frame, and the most that one read takes.
@@ -35,13 +33,13 @@ const OPEN_TIMEOUT_NS: u64 = 20_000_000_000;
 
 /// Connections of one process.
 #[derive(Debug)]
-pub struct Swarm {
+pub struct Swarm<D: Dialect> {
     crowd: Crowd,
     first: u32,
     registry: Registry,
     connections: Vec<Connection>,
-    /// What of the streams of the connections is incomplete; none where every message has a frame of its own.
-    streams: Vec<Stream>,
+    /// What reads them, each one's at the same place.
+    readers: Vec<D::Reader>,
     request: Vec<u8>,
     scratch: Box<[u8]>,
     /// The next connection to open.
@@ -71,16 +69,12 @@ struct Books {
     replies: Latency,
 }
 
-impl Swarm {
+impl<D: Dialect> Swarm<D> {
     /// A part of a crowd, to be opened turn by turn.
     pub fn new(crowd: Crowd, part: Range<u32>, registry: Registry) -> Self {
         let connections: Vec<_> = part.clone().map(|_| Connection::unborn()).collect();
-        let streams = match crowd.dialect {
-            Dialect::Gateway => Vec::new(),
-            Dialect::Nats => part.clone().map(|_| Stream::default()).collect(),
-        };
         let books = Books {
-            ledger: Ledger::new(&crowd, part.clone()),
+            ledger: Ledger::new(&crowd, part.clone(), D::HAS_EARLY_EVENTS),
             window: Window::default(),
             open: 0,
             opened: 0,
@@ -100,7 +94,7 @@ impl Swarm {
             crowd,
             registry,
             connections,
-            streams,
+            readers: part.clone().map(|_| D::Reader::default()).collect(),
             scratch: vec![0; SCRATCH_BYTES].into(),
             next: 0,
             opening: 0,
@@ -267,37 +261,20 @@ impl Swarm {
         }
         let is_measured = self.books.window.contains(now_ns);
         let begin = used;
-        if self.crowd.dialect == Dialect::Nats {
-            used += self.consume_stream(at, &bytes[used..], now_ns, is_measured)?;
-            self.books.bytes_in_window += if is_measured { (used - begin) as u64 } else { 0 };
-            return Ok(used);
-        }
         loop {
-            match frames::front(&bytes[used..], SCRATCH_BYTES / 2) {
-                Front::Partial => break,
-                Front::Bad(reason) => return Err(reason.to_owned()),
-                Front::Frame { opcode: frames::TEXT | frames::BINARY, payload, len } => {
-                    used += len;
-                    self.message(at, payload, now_ns, is_measured)?;
-                }
-                Front::Frame { opcode, payload, len } => {
-                    used += len;
-                    self.control(at, opcode, payload)?;
-                }
+            let (len, said) = self.readers[at].next(&bytes[used..], SCRATCH_BYTES / 2)?;
+            used += len;
+            match said {
+                Said::Nothing => break,
+                Said::Message(Message::Trade(trade)) => self.trade(at, trade, now_ns, is_measured),
+                Said::Message(message) => self.other_message(at, message, now_ns)?,
+                Said::Control { opcode, payload } => self.control(at, opcode, payload)?,
             }
         }
         if is_measured {
             self.books.bytes_in_window += (used - begin) as u64;
         }
         Ok(used)
-    }
-
-    #[inline]
-    fn message(&mut self, at: usize, payload: &[u8], now_ns: u64, is_measured: bool) -> Result<(), String> {
-        let message = message::parse(payload);
-        let Message::Trade(trade) = message else { return self.other_message(at, message, now_ns) };
-        self.trade(at, trade, now_ns, is_measured);
-        Ok(())
     }
 
     #[inline]
@@ -314,9 +291,20 @@ impl Swarm {
     #[cold]
     fn other_message(&mut self, at: usize, message: Message, now_ns: u64) -> Result<(), String> {
         match message {
-            Message::Subscribed if self.connections[at].stage == Stage::Subscribing => self.opened(at),
+            Message::Subscribed | Message::Done if self.connections[at].stage == Stage::Subscribing => {
+                self.opened(at);
+            }
             Message::Subscribed => self.churned(at, Holding::On, now_ns),
             Message::Unsubscribed => self.churned(at, Holding::Off, now_ns),
+            Message::Done => match self.books.ledger.churned(at) {
+                Some((_, Holding::Joining)) => self.churned(at, Holding::On, now_ns),
+                Some((_, Holding::Leaving)) => self.churned(at, Holding::Off, now_ns),
+                _ => {}
+            },
+            Message::Question(answer) => {
+                let sent = self.connections[at].send_frame(D::OPCODE, answer.as_bytes());
+                sent.map_err(|error| words(&error))?;
+            }
             Message::Refused(why) if self.connections[at].stage == Stage::Subscribing => return Err(why),
             Message::Refused(why) => self.books.complaints.add(&why, 1),
             Message::Skipped { symbol, count } => self.books.ledger.skipped(at, symbol, count),
@@ -351,8 +339,8 @@ impl Swarm {
         }
         connection.stage = Stage::Subscribing;
         let mut request = String::new();
-        self.crowd.dialect.write_opening(&mut request, &symbols);
-        connection.send_frame(self.crowd.dialect.opcode(), request.as_bytes()).map_err(|error| words(&error))
+        D::write_opening(&mut request, &symbols);
+        connection.send_frame(D::OPCODE, request.as_bytes()).map_err(|error| words(&error))
     }
 
     fn opened(&mut self, at: usize) {

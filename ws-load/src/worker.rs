@@ -11,6 +11,7 @@ use mio::net::UnixStream;
 use mio::{Events, Interest, Poll, Token};
 
 use super::clock::monotonic_ns;
+use super::dialect::Dialect;
 use super::swarm::Swarm;
 use super::wire::{Command, Report};
 
@@ -29,7 +30,7 @@ const FINISH_NS: u64 = 30_000_000_000;
 ///
 /// # Errors
 /// If it can't be talked with, or the system gives no epoll.
-pub fn run() -> anyhow::Result<()> {
+pub fn run<D: Dialect>() -> anyhow::Result<()> {
     rlimit::increase_nofile_limit(u64::MAX).context("the open-file limit can't be raised")?;
     let mut poll = Poll::new().context("epoll")?;
     let mut events = Events::with_capacity(1024);
@@ -43,8 +44,12 @@ pub fn run() -> anyhow::Result<()> {
         }
     };
     let registry = poll.registry().try_clone().context("epoll")?;
-    let mut worker =
-        Worker { swarm: Swarm::new(crowd, part, registry), finish: None, reported_ns: 0, is_opened: false };
+    let mut worker = Worker {
+        swarm: Swarm::<D>::new(crowd, part, registry),
+        finish: None,
+        reported_ns: 0,
+        is_opened: false,
+    };
     // More may have come with the first one.
     let mut is_told = true;
     loop {
@@ -76,8 +81,8 @@ pub fn run() -> anyhow::Result<()> {
     }
 }
 
-struct Worker {
-    swarm: Swarm,
+struct Worker<D: Dialect> {
+    swarm: Swarm<D>,
     finish: Option<Finish>,
     reported_ns: u64,
     is_opened: bool,
@@ -91,7 +96,7 @@ struct Finish {
     checked_ns: u64,
 }
 
-impl Worker {
+impl<D: Dialect> Worker<D> {
     fn obey(&mut self, command: Command) -> anyhow::Result<()> {
         match command {
             Command::Open { .. } => anyhow::bail!("a worker opens its connections once"),

@@ -5,6 +5,7 @@ use std::io;
 use super::Swarm;
 use super::connection::Stage;
 use crate::clock::monotonic_ns;
+use crate::dialect::Dialect;
 use crate::ledger::Holding;
 
 /// Connections that are looked at for one that is free, with no reply outstanding.
@@ -21,7 +22,7 @@ pub(super) struct Churn {
     pub(super) next: usize,
 }
 
-impl Swarm {
+impl<D: Dialect> Swarm<D> {
     /// Sends the subscribes and unsubscribes that are due.
     pub fn churn_some(&mut self) {
         let Some(from_ns) = self.churn.from_ns else { return };
@@ -61,22 +62,21 @@ impl Swarm {
 
     fn churn_one(&mut self, at: usize, now_ns: u64) -> io::Result<()> {
         let Some((symbol, holding)) = self.books.ledger.churned(at) else { return Ok(()) };
-        let dialect = self.crowd.dialect;
         let mut request = String::with_capacity(64);
         let holding = match holding {
             Holding::Off => {
-                dialect.write_subscribe(&mut request, symbol);
+                D::write_subscribe(&mut request, symbol);
                 Holding::Joining
             }
             _ => {
-                dialect.write_unsubscribe(&mut request, symbol);
+                D::write_unsubscribe(&mut request, symbol);
                 Holding::Leaving
             }
         };
         self.books.ledger.turn(at, holding);
         let connection = &mut self.connections[at];
         connection.since_ns = now_ns;
-        connection.send_frame(dialect.opcode(), request.as_bytes())
+        connection.send_frame(D::OPCODE, request.as_bytes())
     }
 
     /// The reply to a subscribe or unsubscribe has come.

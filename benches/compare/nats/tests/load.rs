@@ -1,6 +1,6 @@
 //! The load generator keeps the same books with a real nats-server: it speaks its protocol on both sides.
 
-#[path = "../../tools/tests/programs/common.rs"]
+#[path = "../../../../tools/tests/programs/common.rs"]
 #[allow(dead_code, reason = "not all of it is needed here")]
 mod common;
 
@@ -54,10 +54,10 @@ impl Nats {
 
     /// Loads it; the report, if nothing was wrong.
     async fn load(&self, arguments: &[&str]) -> Value {
-        let mut all = vec!["--dialect", "nats", "--url", &self.ws_url, "--redis", &self.url, "--json"];
+        let mut all = vec!["--url", &self.ws_url, "--redis", &self.url, "--json"];
         all.extend(["--duration", "700ms", "--warmup", "300ms"]);
         all.extend(arguments);
-        let (status, stdout, stderr) = Tool::start(env!("CARGO_BIN_EXE_ws-load"), &all).end().await;
+        let (status, stdout, stderr) = Tool::start(env!("CARGO_BIN_EXE_nats-load"), &all).end().await;
         assert!(status.success(), "{stdout:?} {stderr:?}");
         serde_json::from_str(&stdout[0]).unwrap()
     }
@@ -111,8 +111,8 @@ async fn who_is_no_nats_server_is_not_published_to() {
     let greeter =
         std::thread::spawn(move || listener.accept().unwrap().0.write_all(b"220 mail\r\n").unwrap());
     let url = format!("nats://{addr}");
-    let arguments = ["--dialect", "nats", "--redis", &url, "--json"];
-    let (status, stdout, stderr) = Tool::start(env!("CARGO_BIN_EXE_ws-load"), &arguments).end().await;
+    let arguments = ["--redis", &url, "--json"];
+    let (status, stdout, stderr) = Tool::start(env!("CARGO_BIN_EXE_nats-load"), &arguments).end().await;
     greeter.join().unwrap();
     assert_eq!((status.code(), stdout.len()), (Some(1), 0));
     let told = stderr.join("\n");

@@ -5,39 +5,34 @@
 
 use std::fmt::Write as _;
 
-use super::message::{Trade, bare_trade};
+use ws_load::message::{Trade, bare_trade};
 
 /// How a connection introduces itself: no acknowledgement of every line, no echo, nothing that costs.
-pub const CONNECT: &str = "CONNECT {\"verbose\":false,\"pedantic\":false,\"tls_required\":false,\"lang\":\"rust\",\"version\":\"1\",\
+pub(crate) const CONNECT: &str = "CONNECT {\"verbose\":false,\"pedantic\":false,\"tls_required\":false,\"lang\":\"rust\",\"version\":\"1\",\
      \"name\":\"ws-load\",\"protocol\":1,\"echo\":false}\r\n";
 /// Asks whether everything so far is done.
-pub const PING: &str = "PING\r\n";
+pub(crate) const PING: &str = "PING\r\n";
 /// Answers the server's.
-pub const PONG: &str = "PONG\r\n";
+pub(crate) const PONG: &str = "PONG\r\n";
 
 /// A longer line is none of nats-server's; its INFO has some hundred bytes.
 const LINE_MAX: usize = 8 * 1024;
 
-/// The subject of a symbol's trades.
-pub fn subject(symbol_name: &str) -> String {
-    format!("trade.{symbol_name}")
-}
-
 /// Introduces a connection and subscribes it; a PONG is the reply.
-pub fn write_opening(out: &mut String, symbols: &[u32]) {
+pub(crate) fn write_opening(out: &mut String, symbols: &[u32]) {
     out.push_str(CONNECT);
     symbols.iter().for_each(|&symbol| write_sub(out, symbol));
     out.push_str(PING);
 }
 
 /// Subscribes to one more symbol; a PONG is the reply.
-pub fn write_subscribe(out: &mut String, symbol: u32) {
+pub(crate) fn write_subscribe(out: &mut String, symbol: u32) {
     write_sub(out, symbol);
     out.push_str(PING);
 }
 
 /// Unsubscribes; a PONG is the reply.
-pub fn write_unsubscribe(out: &mut String, symbol: u32) {
+pub(crate) fn write_unsubscribe(out: &mut String, symbol: u32) {
     let _ = write!(out, "UNSUB {symbol}\r\n{PING}");
 }
 
@@ -48,7 +43,7 @@ fn write_sub(out: &mut String, symbol: u32) {
 
 /// What stands at the front of a stream.
 #[derive(Debug, PartialEq, Eq)]
-pub enum Front<'b> {
+pub(crate) enum Front<'b> {
     /// Not yet a whole operation.
     Partial,
     /// An operation, and its whole length in bytes.
@@ -59,7 +54,7 @@ pub enum Front<'b> {
 
 /// What the server says.
 #[derive(Debug, PartialEq, Eq)]
-pub enum Op<'b> {
+pub(crate) enum Op<'b> {
     /// A trade.
     Trade(Trade),
     /// A message that is no trade of ours.
@@ -76,7 +71,7 @@ pub enum Op<'b> {
 
 /// Looks at the front of a stream. `payload_max` is the most bytes of a payload.
 #[inline]
-pub fn front(bytes: &[u8], payload_max: usize) -> Front<'_> {
+pub(crate) fn front(bytes: &[u8], payload_max: usize) -> Front<'_> {
     let head = &bytes[..bytes.len().min(LINE_MAX)];
     let Some(end) = head.iter().position(|&byte| byte == b'\n') else {
         return if bytes.len() < LINE_MAX { Front::Partial } else { Front::Bad("a line without end") };
