@@ -162,8 +162,8 @@ impl Config {
         Descriptors::divide(open_files, self.process.shards, max_connections, self.upstream.is_embedded())
     }
 
-    /// Checks that certificates stand with their keys. What the files hold is read only where it is used or asked about: a gateway
-    /// that goes on with the pair it has is healthy, whatever has become of the files.
+    /// Checks that each certificate has a key and each key a certificate. Reads the files only to run or to check the configuration:
+    /// a health check must not fail because of files that the running gateway doesn't use yet.
     fn relate_certificates(&mut self) -> Result<(), ConfigError> {
         let Self { upstream, server, .. } = &self;
         let pairs = [
@@ -185,7 +185,8 @@ impl Config {
             redis_pair.as_ref().map(PairFiles::read).transpose()?;
         }
         if is_unused {
-            let warning = "REDIS_CERT_FILE is not used: only a rediss:// server is shown a certificate";
+            let warning =
+                "REDIS_CERT_FILE is not used: the gateway sends a certificate only to a rediss:// server";
             self.warnings.push(warning.to_owned());
         }
         Ok(())

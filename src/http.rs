@@ -7,12 +7,11 @@
 //!            └────────────────────► upgrade ─► 101 ─► Adopt::adopt(NewClient)   (leaves HTTP for good)
 //! ```
 //!
-//! A plain handshake leaves at the `door`, everything else is hyper's; the rules (`handshake`, `upgrade`) are the same. With a
-//! certificate the port speaks TLS alone (`secure`), and then everything is hyper's.
+//! A plain handshake is answered at the `door`, and hyper serves every other connection; the same rules (`handshake`, `upgrade`) apply.
+//! With a certificate the port speaks TLS only (`secure`), and hyper serves all connections.
 //!
-//! HTTP/1.1 only. Everything is answered from atomics and constants, so no request ever waits for anything but its peer, and
-//! what a peer may hold is bounded: connections in flight, header bytes and count, and the time for each step
-//! (`limits.rs`, "HTTP and the handshake").
+//! HTTP/1.1 only. Every answer comes from atomics and constants, so a request waits for nothing but its peer. The resources of a peer
+//! are bounded: connections in flight, header bytes and count, and the time for each step (`limits.rs`, "HTTP and the handshake").
 
 mod accept_header;
 mod answers;
@@ -45,9 +44,9 @@ use crate::limits::*;
 use crate::origin::{Origins, Target};
 use crate::state::State;
 
-/// What the HTTP side needs of the gateway.
+/// The gateway's parts that HTTP uses.
 pub struct Http {
-    /// What the process knows of itself.
+    /// The process' counters, and whether it is connected, ready or draining.
     pub state: Arc<State>,
     /// Seats for WebSocket clients.
     pub admission: Arc<Admission>,
@@ -55,28 +54,28 @@ pub struct Http {
     pub adopt: Arc<dyn Adopt>,
     /// What clients may subscribe to.
     pub rights: Arc<Rights>,
-    /// Whose pages may connect.
+    /// The web pages that may connect.
     pub origins: Origins,
-    /// Who reaches the port.
+    /// Whom the port is for.
     pub surface: Surface,
-    /// With what the port speaks TLS; `None` = it doesn't.
+    /// The port's certificate; `None` without TLS.
     pub certificate: Option<Arc<Certificate>>,
     /// Whether the upstream is the embedded broker, for `/stats`.
     pub embedded_broker: bool,
     /// The live page.
     page: Bytes,
-    /// How long and how many.
+    /// Timeouts, and the number of connections.
     pub bounds: Bounds,
 }
 
 /// The bounds of HTTP connections; the defaults are those of `limits.rs`.
 #[derive(Debug, Clone)]
 pub struct Bounds {
-    /// From `accept` to the first request's whole header.
+    /// The time from `accept` to the end of the first request's header.
     pub handshake_timeout: Duration,
-    /// Without a new request after the first.
+    /// How often a connection is checked for a new request after the first.
     pub idle_timeout: Duration,
-    /// Connections that aren't upgraded (yet), at a time.
+    /// The most connections at a time that aren't upgraded.
     pub in_flight_max: usize,
 }
 

@@ -92,13 +92,13 @@ pub const HTTP_IN_FLIGHT_MIN: usize = 8;
 /// HTTP connections are closed after their answer instead of kept alive, while fewer places are free than all of them divided by
 /// this.
 pub const HTTP_CROWDED_PART: usize = 4;
-/// What a client's TLS session encrypts at a time, and so what a client that doesn't read has waiting beyond its outbox: the most
-/// that one record holds (RFC 8446 section 5.1). 10,000 such clients hold 160 MB.
+/// How many bytes a client's TLS session encrypts at a time, and so how many wait beyond the outbox of a client that doesn't read: the
+/// size of the largest record (RFC 8446 section 5.1). 10,000 such clients hold 160 MB.
 pub const TLS_RECORD_BYTES: usize = 16 * KIB;
 /// A file of certificates or keys: chains have some 10 KB, a system's authorities 250 KB.
 pub const PEM_BYTES_MAX: u64 = MIB as u64;
-/// How often files that may be replaced while the gateway runs are looked at. A change is seen by two looks in a row, so it is in use
-/// within three of these, 9 s.
+/// How often the gateway looks for changes of files that may be replaced while it runs. A change has to be seen by two looks in a row,
+/// so it is in use within three of these, 9 s.
 pub const RELOAD_LOOK_INTERVAL: Duration = Duration::from_secs(3);
 /// The listen queue; the kernel caps it at `net.core.somaxconn` (4096 since Linux 5.4).
 pub const LISTEN_BACKLOG: i32 = 4096;

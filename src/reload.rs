@@ -1,8 +1,8 @@
-//! Files that are read again while the gateway runs: when one of them changes, and on SIGHUP.
+//! Watches files that are read again while the gateway runs: when one of them changes, and on SIGHUP.
 //!
-//! What the files hold is looked at rather than their times: a mounted secret is replaced by turning a link, and a copy
-//! may keep the old time. A change is taken once two looks in a row have seen the same, so that files which are written
-//! one after the other are read when both are there.
+//! The content of the files is compared, not their times: a mounted secret is replaced by changing a link, and a copy may keep the
+//! old time. A change counts once two looks in a row have seen the same content. So files that are written one after the other are
+//! read when both are complete.
 
 use std::hash::Hasher;
 use std::io::Read;
@@ -15,7 +15,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::limits::{PEM_BYTES_MAX, RELOAD_LOOK_INTERVAL};
 
-/// Files, and what was in them at the last look.
+/// Files, and their content at the last look.
 #[derive(Debug)]
 pub struct Watched {
     files: Vec<PathBuf>,
@@ -23,14 +23,14 @@ pub struct Watched {
 }
 
 impl Watched {
-    /// The files as they are now. Blocks while they are read.
+    /// Watches these files from now on. Blocks while it reads them.
     pub fn now(files: Vec<PathBuf>) -> Self {
         let changes = Changes::new(content(&files));
         Self { files, changes }
     }
 
-    /// Calls `reload` when the files have changed and whenever `asked` changes, until `ending`. `reload` reads the files and may
-    /// block; when it can't use what it finds, it leaves things as they are.
+    /// Calls `reload` when the files have changed and whenever `asked` changes, until `ending` is cancelled. `reload` reads the files
+    /// and may block.
     pub async fn reload(
         mut self,
         reload: impl Fn() + Send + Sync + 'static,
@@ -53,16 +53,16 @@ impl Watched {
                 continue;
             }
             let reload = Arc::clone(&reload);
-            // A panic of it has been reported, and what is in use stays.
+            // A panic in `reload` has been logged, and the files will be looked at again.
             let _ = spawn_blocking(move || reload()).await;
         }
     }
 }
 
-/// What some files hold: a hash, so that no key is kept.
+/// A hash of the files' content. A hash, because they may hold keys.
 type Content = u64;
 
-/// Which content has been read, and which was there at the last look. Pure.
+/// The content that has been read, and that of the last look. Pure.
 #[derive(Debug)]
 struct Changes {
     taken: Content,
@@ -74,12 +74,12 @@ impl Changes {
         Self { taken: content, seen: content }
     }
 
-    /// What is there now is being read.
+    /// Notes that the current content is being read.
     const fn take(&mut self, now: Content) {
         (self.taken, self.seen) = (now, now);
     }
 
-    /// Whether what is there now is new and was there at the last look as well; then it counts as read.
+    /// Whether the current content is new and was there at the last look too. If so, it counts as read.
     fn are_settled(&mut self, now: Content) -> bool {
         let is_settled = now == self.seen && now != self.taken;
         self.seen = now;
@@ -90,7 +90,7 @@ impl Changes {
     }
 }
 
-/// What is in the files; one that can't be read is content as well.
+/// The content of the files. That of a file that can't be read differs from every other.
 fn content(files: &[PathBuf]) -> Content {
     let mut hasher = std::hash::DefaultHasher::new();
     for file in files {
@@ -126,7 +126,7 @@ mod tests {
     }
 
     #[test]
-    fn what_the_files_hold_is_looked_at() {
+    fn the_content_of_the_files_decides() {
         let dir = tempfile::TempDir::new().unwrap();
         let path = |name: &str| dir.path().join(name);
         std::fs::write(path("a"), "one").unwrap();

@@ -53,11 +53,11 @@ impl Signals {
     }
 }
 
-/// What a signal asks for.
+/// The request of a signal.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Asked {
-    /// That the gateway ends; the signal's name.
+    /// End the gateway; the signal's name.
     End(&'static str),
-    /// That files are read again.
+    /// Read files again.
     Reload,
 }

@@ -1,10 +1,10 @@
-//! TLS: certificates and keys out of files, and what the gateway speaks with them. Pure, but for reading the files.
+//! TLS: reads certificates and keys from files, and makes rustls' configurations. Pure, but for reading the files.
 //!
-//! | for | certificate | key | whom it believes |
+//! | towards | own certificate | own key | trusted certificates |
 //! |---|---|---|---|
-//! | clients | `TLS_CERT_FILE` | `TLS_KEY_FILE` | everybody |
+//! | clients | `TLS_CERT_FILE` | `TLS_KEY_FILE` | none is asked for |
 //! | Redis | `REDIS_CERT_FILE` | `REDIS_KEY_FILE` | see [`crate::ingest::redis::tls`] |
-//! | `--healthcheck` | – | – | every certificate: it asks a gateway that it has the configuration of |
+//! | the gateway, from `--healthcheck` | – | – | all: it knows the address from the configuration |
 
 mod files;
 mod unchecked;
@@ -21,24 +21,24 @@ use rustls::{ClientConfig, ServerConfig};
 pub use self::files::{FileError, Pair, PairFiles, Role};
 pub use self::unchecked::Unchecked;
 
-/// The only protocol that is spoken under TLS (RFC 7301). A client that offers others alone is refused, one that offers none is not.
+/// The only application protocol under TLS (RFC 7301). A client that offers only others is refused; one that offers none is accepted.
 const ALPN: &[u8] = b"http/1.1";
 
-/// What a handshake with a client needs.
+/// TLS towards clients.
 #[derive(Debug, Clone)]
 pub struct Server {
     /// For rustls.
     pub config: Arc<ServerConfig>,
-    /// When the certificate ends, in seconds since 1970; `None` if it doesn't say.
+    /// When the certificate expires, in seconds since 1970; `None` if that can't be read.
     pub not_after_s: Option<u64>,
 }
 
 impl Server {
-    /// What the port's certificate and key make: TLS 1.2 and 1.3. Its session tickets are encrypted with keys of its own, so no client
-    /// resumes what was agreed with another certificate.
+    /// Reads the port's certificate and key, for TLS 1.2 and 1.3. Each `Server` encrypts session tickets with keys of its own, so no
+    /// client resumes a session of another certificate.
     ///
     /// # Errors
-    /// When a file can't be read or used, or they don't belong to each other.
+    /// When a file can't be read or used, or the two don't belong together.
     pub fn read(files: &PairFiles) -> Result<Self, FileError> {
         let Pair { chain, key } = files.read()?;
         let not_after_s = chain.first().and_then(not_after_s);
@@ -56,15 +56,15 @@ impl Server {
     }
 }
 
-/// The process' cryptography; a program that embeds the gateway may have installed its own.
+/// The process' cryptography. An embedding program may have installed its own.
 pub fn provider() -> Arc<CryptoProvider> {
     CryptoProvider::get_default().cloned().unwrap_or_else(|| Arc::new(aws_lc_rs::default_provider()))
 }
 
-/// A client that encrypts and doesn't ask with whom.
+/// TLS towards a server whose certificate is not checked.
 ///
 /// # Errors
-/// When the process' cryptography knows no version of TLS that rustls does.
+/// When the process' cryptography supports neither TLS 1.2 nor 1.3.
 pub fn unchecked_client() -> Result<Arc<ClientConfig>, rustls::Error> {
     let provider = provider();
     let builder =
@@ -73,8 +73,8 @@ pub fn unchecked_client() -> Result<Arc<ClientConfig>, rustls::Error> {
     Ok(Arc::new(builder.dangerous().with_custom_certificate_verifier(verifier).with_no_client_auth()))
 }
 
-/// When a certificate ends. WebPKI tells it of a certificate that has ended, as each has by the last second that a certificate can name;
-/// and it looks at the dates before it looks for somebody who vouches for it.
+/// When a certificate expires. WebPKI reports that only in its error for an expired one, so this verifies the certificate at the last
+/// second that a certificate can name. WebPKI checks the dates before it looks for an issuer.
 fn not_after_s(certificate: &CertificateDer<'_>) -> Option<u64> {
     const END_OF_9999_S: u64 = 253_402_300_799;
     let certificate = webpki::EndEntityCert::try_from(certificate).ok()?;

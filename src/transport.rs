@@ -12,31 +12,31 @@ use rustls::ServerConnection;
 
 pub use self::tls::Tls;
 
-/// How a client is reached.
+/// A client's connection.
 #[derive(Debug)]
 pub enum Transport {
-    /// TCP, as it is behind a proxy that ends TLS.
+    /// TCP, without TLS or behind a proxy that ends it.
     Plain(TcpStream),
     /// TLS that the gateway ends itself.
     Tls(Box<Tls>),
-    /// What a test holds the other end of.
+    /// A connection in memory, whose other end a test has.
     #[cfg(test)]
     #[allow(private_interfaces, reason = "tests alone make and match it")]
     Pipe(pipe::End),
 }
 
 impl Transport {
-    /// A connection under TLS, behind its handshake. The session may hold bytes of the peer's, and ciphertext that is not written
-    /// yet; so whoever takes the transport over reads and flushes it once.
+    /// A connection under TLS whose handshake is complete. The session may hold bytes from the peer and ciphertext that is not
+    /// written yet, so the shard has to read and flush it once at the start.
     pub fn tls(socket: TcpStream, session: ServerConnection) -> Self {
         Self::Tls(Box::new(Tls::new(socket, session)))
     }
 
-    /// Reads what is there.
+    /// Reads available bytes.
     ///
     /// # Errors
-    /// As `read(2)`: `WouldBlock` when nothing is there, and whatever ends the connection. `Interrupted` when bytes came of which none
-    /// is the client's: under TLS there may be more behind them.
+    /// As `read(2)`: `WouldBlock` when there are none, and every error that ends the connection. Under TLS `Interrupted`, when bytes came
+    /// but no plaintext: there may be more behind them.
     #[inline]
     pub fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         match self {
@@ -47,20 +47,20 @@ impl Transport {
         }
     }
 
-    /// Whether a read that doesn't fill its buffer says nothing about what else there is to read.
+    /// Whether there may be more to read after a read that doesn't fill its buffer.
     #[inline]
     pub const fn buffers(&self) -> bool {
         matches!(self, Self::Tls(_))
     }
 
-    /// Writes as much as the socket takes. Under TLS what is taken is encrypted, and the last of it may still have to be written
-    /// ([`Transport::flush`]).
+    /// Writes as much as the socket takes. Under TLS the bytes taken are encrypted, and the last of the ciphertext may still have to
+    /// be written ([`Transport::flush`]).
     ///
     /// The system call is rustix', not libc's: in a program with threads libc wraps each `send` in two switches of its
-    /// cancellation state, a few per cent of what a small write costs in all.
+    /// cancellation state, which are a few per cent of the cost of a small write.
     ///
     /// # Errors
-    /// As `send(2)`: `WouldBlock` when it takes nothing, and whatever ends the connection.
+    /// As `send(2)`: `WouldBlock` when the socket takes nothing, and every error that ends the connection.
     #[inline]
     pub fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         match self {
@@ -73,10 +73,10 @@ impl Transport {
         }
     }
 
-    /// Writes what has been taken and is not in the socket yet.
+    /// Writes the rest of the bytes that [`Transport::write`] took.
     ///
     /// # Errors
-    /// As `send(2)`: `WouldBlock` when the socket takes no more, and whatever ends the connection.
+    /// As `send(2)`: `WouldBlock` when the socket takes no more, and every error that ends the connection.
     #[inline]
     pub fn flush(&mut self) -> io::Result<()> {
         match self {
@@ -87,7 +87,7 @@ impl Transport {
         }
     }
 
-    /// Whether the peer has taken bytes that no write has reported, since the last time this was asked.
+    /// Whether the socket has taken ciphertext since the last call. [`Transport::write`] doesn't report that.
     pub fn take_moved(&mut self) -> bool {
         match self {
             Self::Plain(_) => false,
@@ -97,7 +97,7 @@ impl Transport {
         }
     }
 
-    /// Says that nothing more will be written; the peer still can.
+    /// Ends the writing side. The peer may still send.
     ///
     /// # Errors
     /// As `shutdown(2)`.
@@ -110,7 +110,7 @@ impl Transport {
         }
     }
 
-    /// Has both kinds of readiness reported, once for each change (edge-triggered), until the socket closes.
+    /// Makes `registry` report both kinds of readiness, once for each change (edge-triggered), until the socket is closed.
     ///
     /// # Errors
     /// As `epoll_ctl(2)`.
@@ -119,14 +119,14 @@ impl Transport {
         match self {
             Self::Plain(socket) => registry.register(socket, token, both),
             Self::Tls(tls) => registry.register(&mut tls.socket, token, both),
-            // A test says itself when its pipe is ready.
+            // A test reports itself that its pipe is ready.
             #[cfg(test)]
             Self::Pipe(_) => Ok(()),
         }
     }
 }
 
-/// Makes a system call, again if a signal interrupts it.
+/// Makes a system call, and repeats it if a signal interrupts it.
 #[inline]
 fn uninterrupted(mut call: impl FnMut() -> io::Result<usize>) -> io::Result<usize> {
     loop {

@@ -30,7 +30,7 @@ pub struct Server {
 }
 
 impl Server {
-    /// Where the port's certificate and key are; `None` = the port doesn't speak TLS.
+    /// The files of the port's certificate and key; `None` if the port doesn't speak TLS.
     pub fn tls(&self) -> Option<PairFiles> {
         let certificate = self.tls_cert_file.clone()?;
         Some(PairFiles { role: Role::Port, certificate, key: self.tls_key_file.clone()? })

@@ -89,7 +89,7 @@ pub(super) const GROUP: Group = Group {
             unit: Unit::Text(PEM_CHAIN),
             zero: Zero::Refused,
             preset: Preset::Computed("none"),
-            help: "Certificate that the gateway shows a rediss:// server that asks for one (mutual TLS: Redis' \
+            help: "Certificate that the gateway sends to a rediss:// server that asks for one (mutual TLS: Redis' \
                    `tls-auth-clients`, which is on by default). Needs REDIS_KEY_FILE.",
             set: |config, given| {
                 config.upstream.redis_cert_file = Some(values::path(given.text)?);
@@ -166,7 +166,7 @@ impl Upstream {
         Ok(Self { redis: Some(url.into_connection_info()?), ..Self::default() })
     }
 
-    /// The gateway's certificate towards Redis; `None` = it has none.
+    /// The files of the gateway's certificate for Redis; `None` if it has none.
     pub fn redis_pair(&self) -> Option<PairFiles> {
         let certificate = self.redis_cert_file.clone()?;
         Some(PairFiles { role: Role::RedisClient, certificate, key: self.redis_key_file.clone()? })

@@ -1,4 +1,4 @@
-//! One HTTP connection, from `accept` to its end or its hand-over to the data path.
+//! Serves one HTTP connection, from `accept` to its end or its hand-over to a shard.
 
 use std::cell::Cell;
 use std::convert::Infallible;
@@ -32,18 +32,18 @@ use super::upgrade::Accepted;
 use crate::limits::*;
 use crate::transport::Transport;
 
-/// Answers requests in the order in which hyper reads them. It is called by one task only, hence the `Cell`.
+/// Answers the requests that hyper reads, in their order. Only one task calls it, so a `Cell` will do.
 struct Requests {
     http: Arc<Http>,
     place: Place,
-    /// Requests begun; the connection's deadline looks at whether it moves.
+    /// The number of requests begun. At its deadline the connection looks whether this has grown.
     begun: Arc<AtomicU64>,
     /// Set by the request that was answered 101, which is the connection's last.
     accepted: Cell<Option<Accepted>>,
     expected: Expected,
 }
 
-/// What the port speaks, and whether the peer does.
+/// Whether the peer speaks the port's protocol.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Expected {
     /// The peer speaks what the port speaks.
@@ -73,7 +73,7 @@ impl Service<Request<Incoming>> for Requests {
                 control.http_requests.add_shared(1);
                 (answer, self.is_crowded())
             }
-            // Who isn't let in has nothing to stay for.
+            // A refused client has no reason to keep the connection.
             Outcome::Refused(answer) => {
                 control.upgrades_refused.add_shared(1);
                 (answer, true)
@@ -91,14 +91,14 @@ impl Service<Request<Incoming>> for Requests {
 }
 
 impl Requests {
-    /// Whether so few places are free that nobody may keep one for requests to come.
+    /// Whether so few places are free that no connection is kept alive for further requests.
     fn is_crowded(&self) -> bool {
         let places = self.place.places();
         places.free() < (places.max() / HTTP_CROWDED_PART).max(1)
     }
 }
 
-/// What a connection is served with.
+/// A connection's server.
 pub(super) struct Connection {
     pub(super) http: Arc<Http>,
     pub(super) place: Place,
@@ -106,7 +106,7 @@ pub(super) struct Connection {
 }
 
 impl Connection {
-    /// Serves what the look behind `accept` has left until its end, its deadline or its hand-over.
+    /// Serves a connection that the fast path ([`door`]) has left, until its end, its deadline or its hand-over.
     pub(super) async fn serve(self, look: Look) {
         let started = Instant::now();
         let look = match look {
@@ -115,7 +115,7 @@ impl Connection {
         };
         match look {
             Look::Other(stream) => {
-                // hyper allocates its buffer with its first look at the socket, and from here on there is something to see.
+                // hyper allocates its buffer when it first reads, so it begins only now, when there are bytes to read.
                 if let Ok(stream) = TcpStream::from_std(stream) {
                     self.serve_http(stream, started, Expected::Spoken).await;
                 }
@@ -129,7 +129,7 @@ impl Connection {
         }
     }
 
-    /// Waits for the peer's first bytes: a handshake is mostly whole with the first segment.
+    /// Waits for the peer's first bytes, and looks again: the first segment usually has the whole handshake.
     async fn look_again(&self, stream: std::net::TcpStream) -> Look {
         let Ok(stream) = TcpStream::from_std(stream) else { return Look::Gone };
         let first = timeout(self.http.bounds.handshake_timeout, stream.readable());
@@ -139,13 +139,13 @@ impl Connection {
         }
         let Ok(stream) = stream.into_std() else { return Look::Gone };
         match door::look(stream, &self.http) {
-            // A false alarm; hyper waits as well.
+            // The readiness was spurious; hyper will wait.
             Look::Silent(stream) => Look::Other(stream),
             look => look,
         }
     }
 
-    /// Shakes hands under TLS, within the first request's time.
+    /// Does the TLS handshake, within the first request's time, and serves the connection.
     async fn serve_encrypted(self, stream: std::net::TcpStream, certificate: &Certificate, started: Instant) {
         let Ok(stream) = TcpStream::from_std(stream) else { return };
         let deadline = started + self.http.bounds.handshake_timeout;
@@ -157,8 +157,8 @@ impl Connection {
         }
     }
 
-    /// There is one timer: the first request has the handshake's time since `started`, and afterwards each idle period must
-    /// see a new request. That also ends peers that trickle a header or don't read their answers.
+    /// Serves HTTP. There is one timer: the first request has to be complete within `handshake_timeout` of `started`, and then each
+    /// `idle_timeout` has to bring a new request. That also ends peers that send a header slowly or don't read their answers.
     async fn serve_http<S: ClientStream>(self, stream: S, started: Instant, expected: Expected) {
         let Self { http, place, stop } = self;
         let begun = Arc::new(AtomicU64::new(0));
@@ -181,7 +181,7 @@ impl Connection {
         let mut seen = 0;
         loop {
             tokio::select! {
-                // An error is the peer's, and hyper has answered it (400, 431) if it was a bad request.
+                // An error is the peer's fault, and hyper has answered a bad request (400, 431).
                 _ended = &mut connection => break,
                 () = &mut stopped, if !stopping => {
                     stopping = true;
@@ -213,12 +213,12 @@ impl Connection {
     }
 }
 
-/// A connection in the runtime that may become a client's.
+/// A connection, registered with tokio, that may become a client's.
 trait ClientStream: AsyncRead + AsyncWrite + Send + Unpin {
-    /// The same connection for a shard's poll.
+    /// Turns the connection into one for a shard's poll.
     ///
     /// # Errors
-    /// When the socket can't be taken out of the runtime: it is gone.
+    /// When the socket can't be deregistered from tokio.
     fn into_transport(self) -> io::Result<Transport>;
 }
 
@@ -235,16 +235,16 @@ impl ClientStream for Box<TlsStream<TcpStream>> {
     }
 }
 
-/// Gives an upgraded client to the data path. What the peer sent behind its request goes along; when the socket is gone, the seat
-/// is free again.
+/// Hands an upgraded client to a shard, together with the bytes `early` that came behind its request. If the connection is lost, the
+/// seat is free again.
 fn hand_over(stream: impl ClientStream, early: bytes::Bytes, accepted: Accepted, http: &Http) {
     let Ok(transport) = stream.into_transport() else { return };
     http.state.metrics.control.upgrades.add_shared(1);
     http.adopt.adopt(vec![accepted.arrival(transport, early)]);
 }
 
-/// Closes our side (hyper leaves it open where an upgrade was asked for) and throws away what the peer still sends, so that
-/// closing doesn't reset the connection before the peer has read its answer.
+/// Closes the gateway's side of the connection (hyper leaves it open after a request for an upgrade), and discards the peer's input for a
+/// while. Otherwise the close would reset the connection, and the peer might lose its answer.
 async fn linger(mut stream: impl ClientStream) {
     let discard = async {
         let _ = stream.shutdown().await;
@@ -257,6 +257,6 @@ async fn linger(mut stream: impl ClientStream) {
             }
         }
     };
-    // At the end of the time the socket is closed anyway.
+    // After the timeout the socket is closed in any case.
     let _ = timeout(Duration::from_millis(HTTP_LINGER_MS), discard).await;
 }

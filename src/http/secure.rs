@@ -1,7 +1,7 @@
-//! TLS on the port: its certificate, which may be replaced while the gateway runs, and the handshakes.
+//! TLS on the port: its certificate, which can be replaced while the gateway runs, and the handshakes.
 //!
-//! A port speaks TLS or it doesn't. A peer that speaks plain HTTP to one that does is answered 400, as nginx does; one that speaks
-//! neither is closed.
+//! A port with a certificate speaks TLS only. A peer that speaks plain HTTP to it is answered 400, as by nginx; one that speaks neither
+//! is disconnected.
 
 use std::io::{self, ErrorKind};
 use std::sync::{Arc, PoisonError, RwLock};
@@ -20,7 +20,7 @@ use crate::tls::{FileError, PairFiles, Server};
 /// The first byte of every TLS handshake: a record's type (RFC 8446 section 5.1).
 const HANDSHAKE_RECORD: u8 = 0x16;
 
-/// The port's certificate and key: those in use, and where newer ones would be.
+/// The port's certificate and key: those in use, and the files to read newer ones from.
 #[derive(Debug)]
 pub struct Certificate {
     files: PairFiles,
@@ -29,7 +29,7 @@ pub struct Certificate {
 }
 
 impl Certificate {
-    /// The certificate that is in these files now.
+    /// Reads the certificate from these files.
     ///
     /// # Errors
     /// As [`Server::read`].
@@ -39,12 +39,12 @@ impl Certificate {
         Ok(Self { files, in_use: RwLock::new(config), state })
     }
 
-    /// For the next handshake. Nothing panics under the lock, so it is never poisoned in earnest.
+    /// The configuration for the next handshake. Nothing panics under the lock, so poisoning means nothing.
     fn in_use(&self) -> Arc<ServerConfig> {
         Arc::clone(&self.in_use.read().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// Reads the files again. A pair that can't be used leaves the one that is in use, and the log says why. Blocks.
+    /// Reads the files again. If their pair can't be used, the one in use stays, and the log says why. Blocks.
     pub fn reload(&self) {
         let control = &self.state.metrics.control;
         match Server::read(&self.files) {
@@ -52,7 +52,7 @@ impl Certificate {
                 *self.in_use.write().unwrap_or_else(PoisonError::into_inner) = config;
                 control.tls_not_after_s.set(not_after_s.unwrap_or_default());
                 control.tls_reloads.add_shared(1);
-                info!(file = %self.files.certificate.display(), "new clients are shown the certificate that is there now");
+                info!(file = %self.files.certificate.display(), "the certificate was read again, and new clients get it");
             }
             Err(error) => {
                 control.tls_reloads_refused.add_shared(1);
@@ -62,15 +62,15 @@ impl Certificate {
     }
 }
 
-/// What a peer has begun to speak.
+/// The protocol that a peer speaks.
 pub(super) enum Spoken {
     /// TLS, and the handshake is done.
     Tls(Box<TlsStream<TcpStream>>),
-    /// Something that looks like HTTP.
+    /// Probably plain HTTP, by its first byte.
     Http(TcpStream),
 }
 
-/// Shakes hands with a peer until `deadline`. `None` if nothing comes of it, which is counted.
+/// Does the TLS handshake with a peer, until `deadline`. Returns `None` if it fails, and counts that.
 pub(super) async fn shake_hands(
     stream: TcpStream,
     certificate: &Certificate,
@@ -81,7 +81,7 @@ pub(super) async fn shake_hands(
     match outcome.unwrap_or(Err(Failed::Timeout)) {
         Ok(spoken) => Some(spoken),
         Err(failed) => {
-            failed.tell(control);
+            failed.report(control);
             None
         }
     }
@@ -90,7 +90,7 @@ pub(super) async fn shake_hands(
 async fn speak(stream: TcpStream, certificate: &Certificate) -> Result<Spoken, Failed> {
     let mut first = [0];
     if stream.peek(&mut first).await? == 0 {
-        // A peer that goes without a word, as port checks do, has failed at nothing.
+        // Port checks connect and disconnect without a byte. That counts as no failure.
         return Err(Failed::Silent);
     }
     match first[0] {
@@ -107,7 +107,7 @@ async fn speak(stream: TcpStream, certificate: &Certificate) -> Result<Spoken, F
     }
 }
 
-/// Why nothing came of a handshake.
+/// Why a handshake failed.
 enum Failed {
     Timeout,
     Silent,
@@ -122,13 +122,13 @@ impl From<io::Error> for Failed {
 }
 
 impl Failed {
-    /// Counts it, and tells those who debug.
-    fn tell(self, control: &ControlMetrics) {
+    /// Counts the failure, and logs it at level debug.
+    fn report(self, control: &ControlMetrics) {
         let (failure, why) = match self {
             Self::Silent => return,
             Self::Timeout => (TlsFailure::Timeout, "no handshake in time".to_owned()),
             Self::NotTls => (TlsFailure::NotTls, "neither TLS nor HTTP".to_owned()),
-            // rustls' own words.
+            // This is an error of rustls.
             Self::Io(error) if error.kind() == ErrorKind::InvalidData => {
                 (TlsFailure::Refused, error.to_string())
             }

@@ -1,4 +1,4 @@
-//! A certificate and its key, as files hold them.
+//! Reads a certificate and its key from files.
 
 use std::fs::File;
 use std::io::{self, Read};
@@ -12,12 +12,12 @@ use rustls::{Error, InconsistentKeys};
 use super::provider;
 use crate::limits::PEM_BYTES_MAX;
 
-/// Whose certificate it is, and so which settings name the files.
+/// What a certificate of the gateway is for, and so which settings name its files.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Role {
-    /// The gateway's, towards its clients.
+    /// For connections of clients.
     Port,
-    /// The gateway's, towards Redis.
+    /// For the connection to Redis.
     RedisClient,
 }
 
@@ -39,10 +39,10 @@ impl Role {
     }
 }
 
-/// Where a certificate and its key are.
+/// The files of a certificate and its key.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PairFiles {
-    /// Whose they are.
+    /// What the certificate is for.
     pub role: Role,
     /// PEM: the certificate, and behind it those that lead to its authority.
     pub certificate: PathBuf,
@@ -59,7 +59,7 @@ pub struct Pair {
     pub key: PrivateKeyDer<'static>,
 }
 
-/// Why a file can't be used, and the way out.
+/// Why a file can't be used.
 #[derive(Debug, thiserror::Error)]
 #[error("{setting}: {path:?}: {reason}")]
 pub struct FileError {
@@ -67,12 +67,12 @@ pub struct FileError {
     setting: &'static str,
     /// The file.
     path: PathBuf,
-    /// What is wrong with it, and what would be right.
+    /// What is wrong with it, and what it should have instead.
     reason: String,
 }
 
 impl PairFiles {
-    /// Both files.
+    /// The paths of both files.
     pub fn paths(&self) -> Vec<PathBuf> {
         vec![self.certificate.clone(), self.key.clone()]
     }
@@ -80,25 +80,25 @@ impl PairFiles {
     /// Reads both files.
     ///
     /// # Errors
-    /// When one can't be read, holds nothing of use, or they don't belong to each other.
+    /// When a file can't be read or used, or the two don't belong together.
     pub fn read(&self) -> Result<Pair, FileError> {
         let wrong_certificate = |reason| self.wrong_certificate(reason);
         let certificates = bounded(&self.certificate).map_err(wrong_certificate)?;
         let chain: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&certificates).collect();
-        let chain = chain.map_err(|error| wrong_certificate(format!("it is no PEM: {error}")))?;
+        let chain = chain.map_err(|error| wrong_certificate(format!("it is not PEM: {error}")))?;
         if chain.is_empty() {
             return Err(wrong_certificate("it holds no certificate in PEM (BEGIN CERTIFICATE)".to_owned()));
         }
         let wrong_key = |reason| self.wrong_key(reason);
         let keys = bounded(&self.key).map_err(wrong_key)?;
         let key = PrivateKeyDer::from_pem_slice(&keys).map_err(|error| wrong_key(no_key(&error, &keys)))?;
-        // Checks that the certificate's key is this one.
+        // Checks that this is the certificate's key.
         CertifiedKey::from_der(chain.clone(), key.clone_key(), &provider())
             .map_err(|error| self.unusable(&error))?;
         Ok(Pair { chain, key })
     }
 
-    /// What rustls has against the pair, as the file at fault has it.
+    /// The error for the file that is at fault, when rustls refuses the pair with `error`.
     pub(super) fn unusable(&self, error: &Error) -> FileError {
         match error {
             Error::InconsistentKeys(InconsistentKeys::KeyMismatch) => self.wrong_key(format!(
@@ -122,16 +122,16 @@ impl PairFiles {
     }
 }
 
-/// Why a file holds no private key. It says nothing of what the file does hold.
+/// Why a file has no usable private key. The text quotes nothing of the file.
 fn no_key(error: &pem::Error, file: &[u8]) -> String {
     const ENCRYPTED: &[u8] = b"ENCRYPTED";
     if file.windows(ENCRYPTED.len()).any(|part| part == ENCRYPTED) {
-        return "its key is encrypted, and nobody is there to be asked for the password; openssl pkey decrypts it"
+        return "its key is encrypted, and the gateway can't ask for the password; openssl pkey decrypts it"
             .to_owned();
     }
     match error {
         pem::Error::NoItemsFound => "it holds no private key in PEM (BEGIN PRIVATE KEY)".to_owned(),
-        _ => "it is no PEM".to_owned(),
+        _ => "it is not PEM".to_owned(),
     }
 }
 

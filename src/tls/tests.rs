@@ -33,7 +33,7 @@ fn a_pair_makes_a_server_that_knows_when_its_certificate_ends() {
 }
 
 #[test]
-fn what_is_wrong_is_said_with_the_setting_the_file_and_the_way_out() {
+fn an_error_names_the_setting_the_file_and_the_remedy() {
     let dir = TempDir::new().unwrap();
     let (certificate, key) = pair();
     let (other_certificate, other_key) = pair();
@@ -56,7 +56,7 @@ fn what_is_wrong_is_said_with_the_setting_the_file_and_the_way_out() {
     );
     let encrypted = "-----BEGIN ENCRYPTED PRIVATE KEY-----\nAAAA\n-----END ENCRYPTED PRIVATE KEY-----\n";
     assert!(refusal(&certificate, encrypted).contains("openssl pkey decrypts it"));
-    assert!(refusal("-----BEGIN CERTIFICATE-----\n?", &key).contains("it is no PEM"));
+    assert!(refusal("-----BEGIN CERTIFICATE-----\n?", &key).contains("it is not PEM"));
     let garbage = "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n";
     assert!(refusal(garbage, &key).contains("its certificate can't be used"), "{}", refusal(garbage, &key));
     assert!(refusal(&"\n".repeat(1 << 21), &key).contains("it is larger than 1048576 bytes"));

@@ -7,12 +7,12 @@ use rustls::crypto::{CryptoProvider, verify_tls12_signature, verify_tls13_signat
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::{DigitallySignedStruct, Error, SignatureScheme};
 
-/// Believes every certificate: the operator asks for encryption without a check of who is there.
+/// Accepts every certificate: the operator asks for encryption without authentication.
 #[derive(Debug)]
 pub struct Unchecked(Arc<CryptoProvider>);
 
 impl Unchecked {
-    /// It checks signatures by that cryptography: the server has to have the key of the certificate that it shows.
+    /// Checks signatures with this cryptography: the server must have the key of the certificate that it sends.
     pub const fn new(provider: Arc<CryptoProvider>) -> Self {
         Self(provider)
     }

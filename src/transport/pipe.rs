@@ -1,4 +1,4 @@
-//! A connection in memory, for tests that drive a shard step by step: it takes no more than it is told to.
+//! A connection in memory, for tests that drive a shard step by step. The test decides how many bytes it takes.
 
 use std::io::{self, ErrorKind};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -21,7 +21,7 @@ struct State {
     output_closed: bool,
     /// How many more bytes the shard may write before the pipe is full.
     room_bytes: usize,
-    /// The shard has dropped its end.
+    /// Whether the shard has dropped its end.
     gone: bool,
 }
 
@@ -91,7 +91,7 @@ impl Client {
         lock(&self.0).output_closed
     }
 
-    /// Whether the shard has let go of the connection.
+    /// Whether the shard has dropped the connection.
     pub(crate) fn is_gone(&self) -> bool {
         lock(&self.0).gone
     }

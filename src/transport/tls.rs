@@ -1,8 +1,8 @@
-//! A client's connection under TLS: the socket, and the session that encrypts for it.
+//! A client's connection under TLS: the socket and the session that encrypts for it.
 //!
-//! What is to be written is encrypted in records of at most [`TLS_RECORD_BYTES`], and only once the ciphertext before it is in the
-//! socket. So a client that doesn't read has at most one record of its own waiting, and everything behind it is in its
-//! outbox, where the policy for slow clients finds it.
+//! Plaintext is encrypted in records of at most [`TLS_RECORD_BYTES`], each only once the socket has taken the ciphertext before it.
+//! So at most one record waits for a client that doesn't read. Everything behind that is in its outbox, where the policy for slow
+//! clients can skip it.
 
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::Shutdown;
@@ -13,45 +13,45 @@ use rustls::ServerConnection;
 use super::uninterrupted;
 use crate::limits::TLS_RECORD_BYTES;
 
-/// A socket and its TLS session, behind the handshake.
+/// A socket and its TLS session, whose handshake is complete.
 #[derive(Debug)]
 pub struct Tls {
     pub(super) socket: TcpStream,
     session: ServerConnection,
-    /// Whether ciphertext has gone into the socket since somebody asked.
+    /// Whether the socket has taken ciphertext since the last [`Tls::take_moved`].
     moved: bool,
 }
 
 impl Tls {
-    /// A session whose handshake is done on that socket.
+    /// A session that has completed its handshake on `socket`.
     pub(super) fn new(socket: TcpStream, session: ServerConnection) -> Self {
         Self { socket, session, moved: false }
     }
 
-    /// Reads what has been decrypted already, or else once from the socket.
+    /// Returns decrypted bytes if there are any, or else reads once from the socket.
     ///
     /// # Errors
-    /// `Interrupted` when the socket had bytes and none of them was a client's: a part of a record, say. Otherwise as
-    /// [`Transport::read`](super::Transport::read); `InvalidData` when the peer breaks TLS, which it has been told then.
+    /// `Interrupted` when bytes came but no plaintext, as with a part of a record. `InvalidData` when the peer breaks TLS; it has
+    /// been sent an alert then. Otherwise as [`Transport::read`](super::Transport::read).
     pub(super) fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         if let Some(count) = self.decrypted(buffer)? {
             return Ok(count);
         }
         let Self { socket, session, .. } = self;
-        // An end without `close_notify` cuts off no message of the client's: WebSocket has lengths of its own.
+        // An end without `close_notify` can't pass for the end of a message, because WebSocket frames have lengths.
         if uninterrupted(|| session.read_tls(socket))? == 0 {
             return Ok(0);
         }
         let processed = session.process_new_packets();
         if session.wants_write() {
-            // An alert. If the socket doesn't take it now, it goes with the next write.
+            // This is an alert. If the socket doesn't take it now, the next write sends it.
             let _ = session.write_tls(socket);
         }
         processed.map_err(|error| io::Error::new(ErrorKind::InvalidData, error))?;
         self.decrypted(buffer)?.ok_or_else(|| ErrorKind::Interrupted.into())
     }
 
-    /// What has been decrypted; 0 behind the peer's `close_notify`, `None` if nothing is there.
+    /// Takes decrypted bytes; 0 after the peer's `close_notify`, `None` if there are none.
     fn decrypted(&mut self, buffer: &mut [u8]) -> io::Result<Option<usize>> {
         match self.session.reader().read(buffer) {
             Err(error) if error.kind() == ErrorKind::WouldBlock => Ok(None),
@@ -59,7 +59,7 @@ impl Tls {
         }
     }
 
-    /// Encrypts as much as the socket takes the ciphertext of, at most a record more.
+    /// Encrypts and writes until the socket takes no more. At most one record stays in the session.
     ///
     /// # Errors
     /// As [`Transport::write`](super::Transport::write).
@@ -81,7 +81,7 @@ impl Tls {
         Ok(taken)
     }
 
-    /// Writes the ciphertext that is left.
+    /// Writes the session's ciphertext.
     ///
     /// # Errors
     /// As [`Transport::flush`](super::Transport::flush).
@@ -96,18 +96,18 @@ impl Tls {
         Ok(())
     }
 
-    /// Whether ciphertext has gone into the socket since the last time this was asked.
+    /// Whether the socket has taken ciphertext since the last call.
     pub(super) fn take_moved(&mut self) -> bool {
         std::mem::take(&mut self.moved)
     }
 
-    /// Says by `close_notify` that nothing more will be written, then closes the writing side.
+    /// Sends `close_notify`, then ends the writing side.
     ///
     /// # Errors
     /// As `shutdown(2)`.
     pub(super) fn shutdown_write(&mut self) -> io::Result<()> {
         self.session.send_close_notify();
-        // A socket that has no room for it, although everything before it is written, has a peer that waits for nothing.
+        // If the socket has no room for it, the peer doesn't read and so doesn't wait for it.
         let _ = self.flush();
         self.socket.shutdown(Shutdown::Write)
     }

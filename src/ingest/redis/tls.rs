@@ -1,10 +1,10 @@
-//! TLS towards a `rediss://` server: which certificates are believed, and which one is shown (`REDIS_CERT_FILE`).
+//! TLS towards a `rediss://` server: checks its certificate, and sends the gateway's own (`REDIS_CERT_FILE`).
 //!
-//! | configured | believed |
+//! | configured | trusted certificates |
 //! |---|---|
-//! | nothing | what the public authorities (Mozilla's list) vouch for |
-//! | `REDIS_CA_FILE` | what the file's authorities vouch for; a self-signed certificate that is in the file itself |
-//! | `#insecure` in the URL | everything |
+//! | nothing | those signed by the public authorities (Mozilla's list) |
+//! | `REDIS_CA_FILE` | those signed by the file's authorities; a self-signed certificate that is in the file itself |
+//! | `#insecure` in the URL | all |
 
 use std::path::Path;
 use std::sync::Arc;
@@ -21,8 +21,8 @@ use rustls::{
 
 use crate::tls::{Pair, Unchecked, provider};
 
-/// How the server of a `rediss://` URL is checked, and with which certificate the gateway answers where the server asks for one. With
-/// `insecure` the server isn't checked, and `ca_file` is not read.
+/// The configuration for a `rediss://` server. `own` is the gateway's certificate, for a server that asks for one. With `insecure` the
+/// server's certificate isn't checked, and `ca_file` is not read.
 ///
 /// # Errors
 /// When `ca_file` can't be read, holds no certificate, or holds something that can't be used as one; or when `own` can't be used.
@@ -44,7 +44,7 @@ pub fn client_config(
             None => Vec::new(),
         };
         ensure!(ca_file.is_none() || !certificates.is_empty(), "it holds no certificate in PEM");
-        Arc::new(Believed::new(certificates, provider)?)
+        Arc::new(Verifier::new(certificates, provider)?)
     };
     let builder = builder.dangerous().with_custom_certificate_verifier(verifier);
     Ok(Arc::new(match own {
@@ -53,21 +53,21 @@ pub fn client_config(
     }))
 }
 
-/// Believes authorities, and self-signed certificates that the operator has named.
+/// Trusts authorities, and self-signed certificates that are in `REDIS_CA_FILE`.
 ///
-/// WebPKI refuses a self-signed certificate as the server's own, even where it is the trust anchor: `openssl req -x509` makes it
-/// an authority, and mostly without a name that WebPKI looks at. OpenSSL, and so redis-cli, believe such a
-/// certificate if it is in the CA file: whoever holds its key is whom the operator meant, whatever its name says.
-/// We do the same, for exactly these bytes, and only while the certificate is valid.
+/// WebPKI refuses a self-signed certificate as the server's own, even if it is the trust anchor: `openssl req -x509` makes it an
+/// authority, and often gives it no name that WebPKI looks at. OpenSSL, and so redis-cli, trusts such a certificate if it is in the CA
+/// file, whatever its name, because the operator has named this very certificate. The gateway does the same, for exactly these bytes,
+/// and only while the certificate is valid.
 #[derive(Debug)]
-struct Believed {
+struct Verifier {
     authorities: Arc<WebPkiServerVerifier>,
     /// The certificates of `REDIS_CA_FILE` that are their own issuer.
     self_signed: Vec<CertificateDer<'static>>,
 }
 
-impl Believed {
-    /// Believes `certificates`, or the public authorities if there are none.
+impl Verifier {
+    /// Trusts `certificates`, or the public authorities if there are none.
     fn new(
         certificates: Vec<CertificateDer<'static>>,
         provider: Arc<CryptoProvider>,
@@ -85,14 +85,14 @@ impl Believed {
     }
 }
 
-/// Whether a certificate names itself as its issuer. A server's certificate that stands beside its authority in the
-/// file is none of these: its name is checked.
+/// Whether a certificate names itself as its issuer. A server's certificate that an authority has signed doesn't, even if it is in the
+/// file beside the authority's: its name is checked.
 fn is_self_issued(certificate: &CertificateDer<'_>) -> bool {
     webpki::EndEntityCert::try_from(certificate)
         .is_ok_and(|certificate| certificate.issuer() == certificate.subject())
 }
 
-/// Whether WebPKI only objects that the certificate is an authority's or has another name. It looks at the dates before both.
+/// Whether WebPKI refuses the certificate only because it is an authority's or has another name. WebPKI checks the dates before that.
 fn objects_to_role_or_name(reason: &CertificateError) -> bool {
     match reason {
         CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => true,
@@ -103,7 +103,7 @@ fn objects_to_role_or_name(reason: &CertificateError) -> bool {
     }
 }
 
-impl ServerCertVerifier for Believed {
+impl ServerCertVerifier for Verifier {
     fn verify_server_cert(
         &self,
         end_entity: &CertificateDer<'_>,
@@ -171,17 +171,17 @@ mod tests {
         params.self_signed(&KeyPair::generate().unwrap()).unwrap()
     }
 
-    /// What is made of a server that shows `shown` where `file` is the `REDIS_CA_FILE`, at the beginning of a year.
+    /// Verifies a server that sends `shown`, with `file` as `REDIS_CA_FILE`, at the beginning of a year.
     fn verdict(file: &[&Certificate], shown: &Certificate, name: &str, year: u64) -> Result<(), Error> {
         let file = file.iter().map(|certificate| certificate.der().clone()).collect();
-        let believed = Believed::new(file, provider()).unwrap();
+        let verifier = Verifier::new(file, provider()).unwrap();
         let now = UnixTime::since_unix_epoch(Duration::from_secs((year - 1970) * 31_557_600 + 86_400));
         let name = ServerName::try_from(name.to_owned()).unwrap();
-        believed.verify_server_cert(shown.der(), &[], &name, &[], now).map(drop)
+        verifier.verify_server_cert(shown.der(), &[], &name, &[], now).map(drop)
     }
 
     #[test]
-    fn a_self_signed_certificate_that_is_its_own_file_is_believed() {
+    fn a_self_signed_certificate_in_the_file_is_trusted() {
         let plain = self_signed(&params("redis", &["redis.test"]));
         // As `openssl req -x509` makes them: an authority, and without a name in it.
         let mut authority = params("redis", &[]);

@@ -10,7 +10,7 @@ use super::*;
 use crate::tls::{provider, unchecked_client};
 use crate::transport::Transport;
 
-/// A client as a program would be one: its socket blocks.
+/// A client with a blocking socket.
 type Peer = StreamOwned<ClientConnection, TcpStream>;
 
 fn server_config() -> Arc<ServerConfig> {
@@ -23,7 +23,7 @@ fn server_config() -> Arc<ServerConfig> {
     Arc::new(config.with_no_client_auth().with_single_cert(vec![certificate.der().clone()], key).unwrap())
 }
 
-/// A transport behind its handshake, and its client. The transport's socket holds little.
+/// A transport whose handshake is complete, and its client. The transport's socket buffer is small.
 fn connection() -> (Transport, Peer) {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
     let stream = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
@@ -44,12 +44,12 @@ fn connection() -> (Transport, Peer) {
     (Transport::tls(mio::net::TcpStream::from_std(accepted), session), shaking.join().unwrap())
 }
 
-/// Bytes that tell their place.
+/// Bytes whose values show their positions.
 fn numbered(count: usize) -> Vec<u8> {
     (0..count).map(|n| (n * 31 + n / 251) as u8).collect()
 }
 
-/// Writes it all, however often the socket is full.
+/// Writes all bytes, however often the socket is full.
 fn write_all(transport: &mut Transport, bytes: &[u8], sizes: &[usize]) {
     let mut at = 0;
     for size in sizes.iter().cycle() {
@@ -68,7 +68,7 @@ fn write_all(transport: &mut Transport, bytes: &[u8], sizes: &[usize]) {
     }
 }
 
-/// The next bytes, however often a read brings none.
+/// Reads until there are bytes.
 fn read(transport: &mut Transport, buffer: &mut [u8]) -> io::Result<usize> {
     loop {
         match transport.read(buffer) {
@@ -83,7 +83,7 @@ fn read(transport: &mut Transport, buffer: &mut [u8]) -> io::Result<usize> {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(24))]
 
-    /// What is written arrives, and what the client sends is read, whole and in order, in whatever pieces.
+    /// Bytes arrive whole and in order in both directions, in pieces of any size.
     #[test]
     fn bytes_arrive_as_they_were_written(
         count in 1_usize..300_000,
@@ -128,14 +128,14 @@ fn a_client_that_does_not_read_has_no_more_than_a_record_waiting() {
     assert!(waiting.len() <= TLS_RECORD_BYTES + 256, "{} bytes of ciphertext", waiting.len());
     assert!(!tls.session.wants_write());
     drop(transport);
-    // What it gets is a beginning of what was taken.
+    // It gets the first part of the bytes taken.
     let mut got = Vec::new();
     let _ = peer.read_to_end(&mut got);
     assert!(taken - got.len() <= TLS_RECORD_BYTES && got == bytes[..got.len()]);
 }
 
 #[test]
-fn progress_without_a_write_is_told_once() {
+fn progress_without_a_write_is_reported_once() {
     let (mut transport, mut peer) = connection();
     let mut taken = 0;
     while let Ok(more) = transport.write(&[0; 64 * 1024]) {
@@ -155,7 +155,7 @@ fn progress_without_a_write_is_told_once() {
 }
 
 #[test]
-fn an_end_is_an_end_with_close_notify_and_without() {
+fn the_end_of_the_stream_is_read_with_close_notify_and_without() {
     for is_announced in [true, false] {
         let (mut transport, mut peer) = connection();
         peer.write_all(b"last words").unwrap();
@@ -172,7 +172,7 @@ fn an_end_is_an_end_with_close_notify_and_without() {
 }
 
 #[test]
-fn a_peer_that_breaks_tls_is_told_and_ends() {
+fn a_peer_that_breaks_tls_gets_an_alert() {
     let (mut transport, mut peer) = connection();
     peer.sock.write_all(b"\x17\x03\x03\x00\x18nobody has sealed this record").unwrap();
     let error = read(&mut transport, &mut [0; 64]).unwrap_err();
@@ -182,7 +182,7 @@ fn a_peer_that_breaks_tls_is_told_and_ends() {
 }
 
 #[test]
-fn a_part_of_a_record_is_nothing_yet() {
+fn a_part_of_a_record_is_no_plaintext() {
     let (mut transport, mut peer) = connection();
     peer.conn.writer().write_all(b"subscribe").unwrap();
     let mut record = Vec::new();
