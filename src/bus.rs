@@ -18,7 +18,7 @@ pub mod inbox;
 pub mod to_ingest;
 pub mod to_shard;
 
-pub use self::arrival::{Adopt, Arrival, Seat};
+pub use self::arrival::{Adopt, Arrival, Count, Seat};
 pub use self::budget::ReplayBudget;
 pub use self::frames::{Entry, Frames, SeqChange, SeqNotice, Seqs, TopicId};
 pub use self::to_ingest::{HistoryRequest, Ticket, Wish, WishSender};

@@ -2,14 +2,16 @@
 //!
 //! A flag wins over the process' environment, and that over `.env`. An empty variable counts as not set.
 //!
-//! To add a setting, add a row to its group ([`upstream`], [`server`], [`clients`], [`delivery`], [`events`], [`history`],
+//! To add a setting, add a row to its group ([`upstream`], [`server`], [`addresses`], [`operator`], [`clients`], [`delivery`], [`events`], [`history`],
 //! [`process`]) and the field that the row writes and shows. The command line, `--print-config`, `docs/configuration.md` and
 //! `.env.example` come from the rows; the defaults and bounds are in [`crate::limits`].
 
+pub mod addresses;
 pub mod clients;
 pub mod delivery;
 pub mod events;
 pub mod history;
+pub mod operator;
 pub mod process;
 pub mod server;
 pub mod units;
@@ -28,6 +30,7 @@ use std::ffi::OsString;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::Path;
 
+use self::addresses::Addresses;
 pub use self::cli::{Action, ConfigError};
 use self::clients::Clients;
 use self::delivery::Delivery;
@@ -35,6 +38,7 @@ pub use self::documents::{env_example, settings_markdown};
 use self::events::Events;
 use self::history::History;
 pub use self::open_files::{Descriptors, raise_open_file_limit};
+use self::operator::Operator;
 pub use self::process::LogFormat;
 use self::process::Process;
 pub use self::redact::redact_url;
@@ -43,7 +47,7 @@ use self::setting::Given;
 pub use self::setting::{Alias, Group, Preset, Setting, Unit, Zero};
 use self::sources::Sources;
 pub use self::upstream::{Embedded, Upstream};
-use crate::limits::{FRAME_OVERHEAD_MAX_BYTES, connections_for};
+use crate::limits::{FD_OPS, FRAME_OVERHEAD_MAX_BYTES, OPS_IN_FLIGHT_MAX, connections_for};
 pub use crate::protocol::terms::SlowClientPolicy;
 use crate::tls::{self, PairFiles, Role};
 
@@ -56,6 +60,10 @@ pub struct Config {
     pub upstream: Upstream,
     /// Where clients connect, and how many.
     pub server: Server,
+    /// Clients by their address.
+    pub addresses: Addresses,
+    /// The port of those who operate the gateway.
+    pub operator: Operator,
     /// What one client may do.
     pub clients: Clients,
     /// How events reach clients, and what happens to clients that are slow or dead.
@@ -71,9 +79,11 @@ pub struct Config {
 }
 
 /// All settings, in the order of the documents.
-pub const GROUPS: [Group; 7] = [
+pub const GROUPS: [Group; 9] = [
     upstream::GROUP,
     server::GROUP,
+    addresses::GROUP,
+    operator::GROUP,
     clients::GROUP,
     delivery::GROUP,
     events::GROUP,
@@ -192,10 +202,21 @@ impl Config {
         Ok(())
     }
 
+    /// Connections that aren't upgraded (yet) on the public port and on the operator's, which have their share of the descriptors
+    /// together.
+    pub fn http_in_flight(&self) -> (usize, usize) {
+        let http = self.descriptors().http;
+        if self.operator.port.is_none() {
+            return (http, 0);
+        }
+        let operators = (http / 8).clamp(1, OPS_IN_FLIGHT_MAX);
+        (http.saturating_sub(operators + FD_OPS).max(1), operators)
+    }
+
     /// Checks settings that depend on each other.
     fn relate(&mut self) -> Result<(), ConfigError> {
         let fitting = self.descriptors().clients;
-        let Self { upstream, server, delivery, events, history, warnings, .. } = self;
+        let Self { upstream, server, addresses, operator, delivery, events, history, warnings, .. } = self;
         let outbox_min_bytes = 2 * (events.max_event_bytes + FRAME_OVERHEAD_MAX_BYTES);
         if delivery.max_outbox_bytes < outbox_min_bytes {
             let why = format!("at least {outbox_min_bytes}: two events of MAX_EVENT_BYTES, framed");
@@ -232,6 +253,18 @@ impl Config {
             warnings.push(format!(
                 "the embedded broker listens on {listen} without a password: set EMBEDDED_REDIS_PASSWORD"
             ));
+        }
+        if addresses.proxy_protocol && addresses.proxies.is_empty() {
+            let warning =
+                "PROXY_PROTOCOL needs TRUSTED_PROXIES: without it every PROXY header is answered 400";
+            warnings.push(warning.to_owned());
+        }
+        match (operator.listen(), &operator.token) {
+            (None, Some(_)) => warnings.push("OPS_TOKEN is not used: there is no OPS_PORT".to_owned()),
+            (Some(listen), None) if !listen.ip().is_loopback() => {
+                warnings.push(format!("whoever reaches {listen} reads /stats and /metrics: set OPS_TOKEN"));
+            }
+            _ => {}
         }
         Ok(())
     }

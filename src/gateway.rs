@@ -50,6 +50,7 @@ pub async fn serve(config: Config) -> anyhow::Result<()> {
 #[derive(Debug)]
 pub struct Gateway {
     local_addr: SocketAddr,
+    operator_addr: Option<SocketAddr>,
     broker_addr: Option<SocketAddr>,
     drain_timeout: Duration,
     state: Arc<State>,
@@ -82,6 +83,9 @@ impl Gateway {
         let Wiring { ingest: ingest_config, shard, source, last_values, patterns } = Wiring::of(&config)?;
         let listener = http::bind(config.server.listen)?;
         let local_addr = listener.local_addr().context("the listening socket has no address")?;
+        let operators = config.operator.listen().map(http::bind_operator).transpose()?;
+        let operator_addr = operators.as_ref().map(http::Listener::local_addr).transpose();
+        let operator_addr = operator_addr.context("the operator's socket has no address")?;
         let source = match source {
             Source::Redis(redis) => Bound::Redis(redis),
             Source::Embedded(broker) => Bound::Embedded(bind_broker(broker, config.process.demo).await?),
@@ -105,6 +109,7 @@ impl Gateway {
 
         let gateway = Self {
             local_addr,
+            operator_addr,
             broker_addr,
             drain_timeout: config.process.drain_timeout,
             publisher: Publisher::new(ingest.clone()),
@@ -127,13 +132,18 @@ impl Gateway {
             gateway.tasks.spawn(watched.reload(move || certificate.reload(), asked, ending));
         }
         gateway.start_feed(&config, source, lost_rx).await;
-        gateway.start_serving(&config, listener, certificate);
+        gateway.start_serving(&config, Listeners { clients: listener, operators }, certificate);
         Ok(gateway)
     }
 
     /// The address that clients connect to.
     pub fn local_addr(&self) -> SocketAddr {
         self.local_addr
+    }
+
+    /// Where operators connect, if they have a port of their own.
+    pub fn operator_addr(&self) -> Option<SocketAddr> {
+        self.operator_addr
     }
 
     /// The address of the embedded broker, if there is one.
@@ -243,19 +253,24 @@ impl Gateway {
         }
     }
 
-    fn start_serving(
-        &self,
-        config: &Config,
-        listener: http::Listener,
-        certificate: Option<Arc<Certificate>>,
-    ) {
-        let admission = Admission::new(config.server.max_connections);
+    fn start_serving(&self, config: &Config, listeners: Listeners, certificate: Option<Arc<Certificate>>) {
+        let admission = Admission::new(config.server.max_connections, config.addresses.per_ip());
         let adopt = Arc::clone(&self.fanout) as Arc<dyn Adopt>;
+        if let Some(listener) = listeners.operators {
+            let (state, admission, adopt) =
+                (Arc::clone(&self.state), Arc::clone(&admission), Arc::clone(&adopt));
+            let http = Http::for_operator(config, state, admission, adopt);
+            self.http.spawn(http::serve(listener, Arc::new(http), self.accepting.clone()));
+        }
+        let listener = listeners.clients;
         let mut http = Http::new(config, Arc::clone(&self.state), admission, adopt);
         let scheme = if certificate.is_some() { "https" } else { "http" };
         http.certificate = certificate;
         self.http.spawn(http::serve(listener, Arc::new(http), self.accepting.clone()));
         tracing::info!("WebSocket server listening on port {}", self.local_addr.port());
+        if let Some(address) = self.operator_addr {
+            tracing::info!("Operator's port listening on {address}");
+        }
         let interval_ms = config.delivery.ping_interval.as_millis();
         tracing::info!("Heartbeat started with {interval_ms}ms interval");
         if let Some(interval) = config.process.stats_interval {
@@ -269,6 +284,12 @@ impl Gateway {
             tracing::info!("Demo: open {scheme}://localhost:{}/", self.local_addr.port());
         }
     }
+}
+
+/// The ports, before they are served.
+struct Listeners {
+    clients: http::Listener,
+    operators: Option<http::Listener>,
 }
 
 /// The source of events, before it is started.

@@ -28,14 +28,20 @@ mod routes;
 mod secure;
 mod upgrade;
 
+use std::net::IpAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
+use hyper::header::{AUTHORIZATION, HeaderMap, HeaderValue};
+use subtle::ConstantTimeEq;
+use tracing::warn;
 
-pub use self::listen::{BindError, Listener, bind, serve};
+pub use self::listen::{BindError, Listener, bind, bind_operator, serve};
 pub use self::routes::Surface;
 pub use self::secure::Certificate;
+use crate::address::{Forwarded, Network, Proxies};
 use crate::admission::Admission;
 use crate::bus::Adopt;
 use crate::config::Config;
@@ -60,6 +66,14 @@ pub struct Http {
     pub surface: Surface,
     /// The port's certificate; `None` without TLS.
     pub certificate: Option<Arc<Certificate>>,
+    /// What the operator's port asks for.
+    operator_token: Option<String>,
+    /// Whose word for a client's address counts.
+    proxies: Proxies,
+    /// Whether connections may begin with a PROXY header.
+    proxy_protocol: bool,
+    /// What is logged once.
+    told: Told,
     /// Whether the upstream is the embedded broker, for `/stats`.
     pub embedded_broker: bool,
     /// The live page.
@@ -67,6 +81,16 @@ pub struct Http {
     /// Timeouts, and the number of connections.
     pub bounds: Bounds,
 }
+
+/// What was logged already; others could make it a flood.
+#[derive(Debug, Default)]
+struct Told {
+    forwarding: AtomicBool,
+    proxy_header: AtomicBool,
+}
+
+/// Before a token in `Authorization` (RFC 6750 section 2.1).
+const BEARER: &[u8] = b"Bearer ";
 
 /// The bounds of HTTP connections; the defaults are those of `limits.rs`.
 #[derive(Debug, Clone)]
@@ -107,11 +131,72 @@ impl Http {
                 max_symbols: config.clients.max_symbols_per_client,
             }),
             origins: config.server.origins.clone(),
-            surface: Surface::Both,
+            surface: if config.operator.port.is_some() { Surface::Public } else { Surface::Both },
+            operator_token: None,
+            proxies: config.addresses.proxies.clone(),
+            proxy_protocol: config.addresses.proxy_protocol,
+            told: Told::default(),
             certificate: None,
             embedded_broker: config.upstream.is_embedded(),
-            page: pages::compose(&config.events.channel_types, config.events.symbol_case),
-            bounds: Bounds { in_flight_max: config.descriptors().http, ..Bounds::default() },
+            page: pages::compose(
+                &config.events.channel_types,
+                config.events.symbol_case,
+                config.operator.port.is_some(),
+            ),
+            bounds: Bounds { in_flight_max: config.http_in_flight().0, ..Bounds::default() },
+        }
+    }
+
+    /// The operator's port of that gateway.
+    pub fn for_operator(
+        config: &Config,
+        state: Arc<State>,
+        admission: Arc<Admission>,
+        adopt: Arc<dyn Adopt>,
+    ) -> Self {
+        Self {
+            surface: Surface::Operator,
+            operator_token: config.operator.token.clone(),
+            proxy_protocol: false,
+            bounds: Bounds { in_flight_max: config.http_in_flight().1, ..Bounds::default() },
+            ..Self::new(config, state, admission, adopt)
+        }
+    }
+
+    /// Whether a request shows the operator's token, if the port asks for one. How long the comparison takes doesn't tell how much of
+    /// it is right.
+    fn is_operator(&self, request: &HeaderMap) -> bool {
+        let Some(token) = &self.operator_token else { return true };
+        let shown = request.get(AUTHORIZATION).map(HeaderValue::as_bytes).unwrap_or_default();
+        let scheme = shown.get(..BEARER.len()).is_some_and(|scheme| scheme.eq_ignore_ascii_case(BEARER));
+        scheme && bool::from(shown[BEARER.len()..].trim_ascii().ct_eq(token.as_bytes()))
+    }
+
+    /// As whom a client counts whose connection comes from `address` with these header fields.
+    fn client(&self, address: IpAddr, forwarded: &Forwarded<'_>) -> Network {
+        // With PROXY headers the address need not be the peer's, and a client may write what it likes into its request.
+        if self.admission.looks_at_addresses()
+            && !self.proxy_protocol
+            && !forwarded.is_empty()
+            && !self.proxies.trust(address)
+            && !self.told.forwarding.swap(true, Ordering::Relaxed)
+        {
+            warn!(
+                address = %address.to_canonical(),
+                "X-Forwarded-For or X-Real-IP comes from an address that is not in TRUSTED_PROXIES: it is ignored, and all \
+                 clients behind that address count as one towards MAX_CONNECTIONS_PER_IP and CONNECTION_RATE_LIMIT"
+            );
+        }
+        forwarded.client(address, &self.proxies).into()
+    }
+
+    /// Says that somebody sends PROXY headers who may not.
+    fn warn_of_header(&self, address: IpAddr) {
+        if !self.told.proxy_header.swap(true, Ordering::Relaxed) {
+            warn!(
+                address = %address.to_canonical(),
+                "a connection with a PROXY header comes from an address that is not in TRUSTED_PROXIES: it is answered 400"
+            );
         }
     }
 }

@@ -33,6 +33,7 @@
 //! | the embedded broker | [`broker`] |
 //! | the Redis protocol as bytes | [`resp`] |
 //! | HTTP, handshakes, `/metrics` | [`http`] |
+//! | from where a client connects, and how many may | [`address`], [`admission`] |
 //! | settings and bounds | [`config`], [`limits`] |
 //! | which thread runs what | [`engine`] |
 //! | the log; text from outside in it | [`logging`], [`escape`] |
@@ -67,6 +68,7 @@
 //! `docs/invariants.md` says where each is kept and which test would notice.
 
 pub mod accept;
+pub mod address;
 pub mod admission;
 pub mod backoff;
 pub mod broker;

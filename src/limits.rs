@@ -108,6 +108,18 @@ pub const ACCEPT_BACKOFF_MIN: Duration = Duration::from_millis(100);
 pub const ACCEPT_BACKOFF_MAX: Duration = Duration::from_secs(5);
 /// How long a browser may cache the answer to `OPTIONS`.
 pub const CORS_MAX_AGE_S: u64 = 600;
+/// Networks (IPv4 addresses and /64s of IPv6) whose `CONNECTION_RATE_LIMIT` is remembered: 262,144 × 16 B = 4 MiB, taken at the start
+/// where that limit is set. Beyond it those that have used the least are forgotten.
+pub const RATED_NETWORKS_MAX: usize = 1 << 18;
+/// Networks without a connection are forgotten once twice as many are known as had one the last time, but not before there are so many.
+pub const NETWORKS_SWEPT_MIN: usize = 1024;
+/// Connections to the operator's port at a time: scrapers, health checks and people. Where descriptors are few it is an eighth of what
+/// HTTP has.
+pub const OPS_IN_FLIGHT_MAX: usize = 64;
+/// Bytes of `OPS_TOKEN`.
+pub const OPS_TOKEN_BYTES_MAX: usize = 256;
+/// Descriptors of the operator's port itself: its listener, twice, and a connection that is accepted before there is a place for it.
+pub const FD_OPS: usize = 3;
 /// `Retry-After` when full or draining, in seconds.
 pub const RETRY_AFTER_S: u64 = 5;
 /// How long `--healthcheck` waits for the gateway's answer.

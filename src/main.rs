@@ -21,7 +21,7 @@ fn main() -> ExitCode {
     };
     match config.action {
         Action::Run => serve(config),
-        Action::Healthcheck => match healthcheck::ask(config.server.listen, config.server.tls().is_some()) {
+        Action::Healthcheck => match healthcheck(&config) {
             Ok(body) => print(&format!("{body}\n")),
             Err(problem) => fail(format_args!("unhealthy: {problem}")),
         },
@@ -32,6 +32,14 @@ fn main() -> ExitCode {
         Action::PrintConfig => print(&config.show()),
         Action::PrintSettingsTable => print(&settings_markdown()),
         Action::PrintEnvExample => print(&env_example()),
+    }
+}
+
+/// Asks the operator's port, if there is one, or else the clients', under TLS where that is on.
+fn healthcheck(config: &Config) -> Result<String, String> {
+    match config.operator.listen() {
+        Some(listen) => healthcheck::ask(listen, false),
+        None => healthcheck::ask(config.server.listen, config.server.tls().is_some()),
     }
 }
 

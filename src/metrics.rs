@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
 use crate::market::event::Reason;
+use crate::protocol::refusal::ErrorCode;
 
 /// A number that one thread writes and any thread reads.
 #[derive(Debug, Default)]
@@ -104,8 +105,8 @@ pub struct ShardMetrics {
     pub events_conflated: Counter,
     /// Times a client was too slow for every event and fell back to the latest of each topic.
     pub slow_conflated: Counter,
-    /// Error replies sent.
-    pub errors_sent: Counter,
+    /// Error replies sent, by [`ErrorCode`].
+    pub errors_sent: [Counter; ErrorCode::ALL.len()],
     /// Gauge: bytes of batches that outboxes keep alive, and of everything else that waits for clients.
     pub backlog_bytes: Counter,
     /// Connections that the gateway closed because the client was too slow (1013, stalled).
@@ -179,8 +180,8 @@ pub struct ControlMetrics {
     pub accept_errors_exhausted: Counter,
     /// Upgrades completed.
     pub upgrades: Counter,
-    /// Requests refused before the upgrade (4xx, 503).
-    pub upgrades_refused: Counter,
+    /// Upgrades refused, by [`UpgradeRefusal`].
+    pub upgrades_refused: [Counter; UpgradeRefusal::ALL.len()],
     /// HTTP connections closed because a newer one needed their place.
     pub http_evicted: Counter,
     /// HTTP requests answered, other than upgrades.
@@ -205,6 +206,16 @@ impl ControlMetrics {
     /// The counter of TLS handshakes that failed for that reason.
     pub fn tls_failed(&self, failure: TlsFailure) -> &Counter {
         &self.tls_handshakes_failed[failure as usize]
+    }
+
+    /// The counter of upgrades that are refused for that reason.
+    pub fn upgrade_refused(&self, why: UpgradeRefusal) -> &Counter {
+        &self.upgrades_refused[why as usize]
+    }
+
+    /// Upgrades refused for any reason.
+    pub fn upgrades_refused(&self) -> u64 {
+        self.upgrades_refused.iter().map(Counter::get).sum()
     }
 }
 
@@ -235,6 +246,51 @@ impl TlsFailure {
             Self::Refused => "refused",
             Self::PlainHttp => "plain_http",
             Self::NotTls => "not_tls",
+        }
+    }
+}
+
+/// Why a connection was not upgraded.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum UpgradeRefusal {
+    /// It is no WebSocket handshake, or a bad one.
+    Handshake,
+    /// Its PROXY header is malformed, or comes from somebody who isn't in `TRUSTED_PROXIES`.
+    ProxyHeader,
+    /// `ALLOWED_ORIGINS`.
+    Origin,
+    /// The gateway is on its way out.
+    Draining,
+    /// `MAX_CONNECTIONS`.
+    Full,
+    /// `MAX_CONNECTIONS_PER_IP`.
+    ConnectionsPerIp,
+    /// `CONNECTION_RATE_LIMIT`.
+    ConnectionRate,
+}
+
+impl UpgradeRefusal {
+    /// All of them.
+    pub const ALL: [Self; 7] = [
+        Self::Handshake,
+        Self::ProxyHeader,
+        Self::Origin,
+        Self::Draining,
+        Self::Full,
+        Self::ConnectionsPerIp,
+        Self::ConnectionRate,
+    ];
+
+    /// As metrics have it.
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Handshake => "handshake",
+            Self::ProxyHeader => "proxy_header",
+            Self::Origin => "origin",
+            Self::Draining => "draining",
+            Self::Full => "full",
+            Self::ConnectionsPerIp => "connections_per_ip",
+            Self::ConnectionRate => "connection_rate",
         }
     }
 }

@@ -53,8 +53,9 @@ impl fmt::Display for Rate {
     }
 }
 
-/// How much of a rate is left, by the generic cell rate algorithm: it keeps only the time at which all of it is left.
-#[derive(Debug, Clone, Copy, Default)]
+/// How much of a rate is left, by the generic cell rate algorithm: it keeps only the time at which all of it is left. Of two, the
+/// lesser has more left.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Allowance {
     whole_at_ns: u64,
 }

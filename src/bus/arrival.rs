@@ -32,20 +32,71 @@ pub trait Adopt: Send + Sync + 'static {
     fn adopt(&self, clients: Vec<Arrival>);
 }
 
-/// A place among the connections that admission counts; given back when dropped, on whatever thread that happens.
+/// How many of something are taken, of as many as there are. It may be a part of another count, such as the clients of one network
+/// among all clients: what is taken of it is taken of the whole as well.
 #[derive(Debug)]
-pub struct Seat(Arc<AtomicUsize>);
+pub struct Count {
+    max: usize,
+    taken: AtomicUsize,
+    whole: Option<Arc<Self>>,
+}
 
-impl Seat {
-    /// A place that `taken` counts already.
-    pub const fn counted_by(taken: Arc<AtomicUsize>) -> Self {
-        Self(taken)
+impl Count {
+    /// `max` places, all free.
+    pub fn of(max: usize) -> Arc<Self> {
+        Arc::new(Self { max, taken: AtomicUsize::new(0), whole: None })
+    }
+
+    /// At most `max` of the places of `whole`.
+    pub fn within(max: usize, whole: &Arc<Self>) -> Arc<Self> {
+        Arc::new(Self { max, taken: AtomicUsize::new(0), whole: Some(Arc::clone(whole)) })
+    }
+
+    /// Takes a place; `None` if there is none, here or in the whole.
+    pub fn take(self: &Arc<Self>) -> Option<Seat> {
+        self.add_one().then(|| Seat(Arc::clone(self)))
+    }
+
+    /// How many are taken.
+    pub fn taken(&self) -> usize {
+        self.taken.load(Ordering::Relaxed)
+    }
+
+    /// How many there are.
+    pub const fn max(&self) -> usize {
+        self.max
+    }
+
+    /// Whether all are taken; of the whole more may be.
+    pub fn is_full(&self) -> bool {
+        self.taken() >= self.max
+    }
+
+    fn add_one(&self) -> bool {
+        let one_more = |taken| (taken < self.max).then_some(taken + 1);
+        let is_added = self.taken.fetch_update(Ordering::Relaxed, Ordering::Relaxed, one_more).is_ok();
+        if is_added && self.whole.as_ref().is_some_and(|whole| !whole.add_one()) {
+            self.taken.fetch_sub(1, Ordering::Relaxed);
+            return false;
+        }
+        is_added
+    }
+
+    fn remove_one(&self) {
+        self.taken.fetch_sub(1, Ordering::Relaxed);
+        if let Some(whole) = &self.whole {
+            whole.remove_one();
+        }
     }
 }
 
+/// A place of a [`Count`]; given back when dropped, on whatever thread that happens.
+#[derive(Debug)]
+pub struct Seat(Arc<Count>);
+
 impl Drop for Seat {
     fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::Relaxed);
+        self.0.remove_one();
     }
 }
 

@@ -33,7 +33,9 @@ const ACTIONS: [(&str, Action, Option<&str>); 5] = [
     (
         "healthcheck",
         Action::Healthcheck,
-        Some("Ask the gateway that runs on WS_PORT for its health and exit 0 or 1"),
+        Some(
+            "Ask the gateway that runs on OPS_PORT, if that is set, or else on WS_PORT for its health and exit 0 or 1",
+        ),
     ),
     ("check-config", Action::CheckConfig, Some("Check the configuration and exit")),
     ("print-config", Action::PrintConfig, Some("Print the settings in effect, secrets hidden, and exit")),

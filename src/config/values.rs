@@ -7,7 +7,7 @@ use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 use tracing_subscriber::EnvFilter;
 
-use crate::limits::{CHANNEL_PREFIX_BYTES_MAX, SERVER_ID_BYTES_MAX};
+use crate::limits::{CHANNEL_PREFIX_BYTES_MAX, OPS_TOKEN_BYTES_MAX, SERVER_ID_BYTES_MAX};
 use crate::origin;
 
 /// The path of a file with at least one certificate in PEM.
@@ -62,6 +62,12 @@ pub(super) fn server_id(text: &str) -> Option<String> {
     let fits = (1..=SERVER_ID_BYTES_MAX).contains(&text.len());
     let plain = text.bytes().all(|b| b.is_ascii_alphanumeric() || b"._:-".contains(&b));
     (fits && plain).then(|| text.to_owned())
+}
+
+/// A token that may go into a header as it is.
+pub(super) fn token(text: &str) -> Option<String> {
+    let fits = (1..=OPS_TOKEN_BYTES_MAX).contains(&text.len());
+    (fits && text.bytes().all(|byte| byte.is_ascii_graphic())).then(|| text.to_owned())
 }
 
 /// A prefix of channels or keys. Characters with a meaning in Redis' patterns aren't allowed, because the subscription is a

@@ -5,7 +5,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use bytes::Bytes;
 use http_body_util::Full;
 use hyper::Response;
-use hyper::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, HeaderValue, X_CONTENT_TYPE_OPTIONS};
+use hyper::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, HeaderValue, RETRY_AFTER, X_CONTENT_TYPE_OPTIONS};
 use hyper::http::StatusCode;
 
 /// An answer with its whole body.
@@ -30,19 +30,44 @@ pub(super) fn json(status: StatusCode, body: &impl serde::Serialize) -> Answer {
     }
 }
 
-/// The body of an error, in the shape of WebSocket errors.
+/// An error, in the shape that WebSocket errors have.
 #[derive(serde::Serialize)]
+#[serde(rename_all = "camelCase")]
 struct ErrorBody<'a> {
     r#type: &'static str,
     message: &'a str,
     code: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    retry_after: Option<u64>,
     timestamp: u64,
 }
 
-/// An error answer with its JSON body.
-pub(super) fn refusal(status: StatusCode, code: &'static str, message: &str) -> Answer {
+/// The body of a refusal; `retry_after_s` is for `RATE_LIMIT_EXCEEDED`.
+pub(super) fn error_body(code: &'static str, message: &str, retry_after_s: Option<u64>) -> Vec<u8> {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    json(status, &ErrorBody { r#type: "error", message, code, timestamp: now.as_millis() as u64 })
+    let timestamp = now.as_millis() as u64;
+    let body = ErrorBody { r#type: "error", message, code, retry_after: retry_after_s, timestamp };
+    // Texts and numbers can always be written.
+    serde_json::to_vec(&body).unwrap_or_default()
+}
+
+/// A refusal with its JSON body.
+pub(super) fn refusal(status: StatusCode, code: &'static str, message: &str) -> Answer {
+    answer(status, "application/json", error_body(code, message, None))
+}
+
+/// A refusal that ends by itself after so many seconds.
+pub(super) fn refusal_until(
+    status: StatusCode,
+    code: &'static str,
+    message: &str,
+    retry_after_s: u64,
+) -> Answer {
+    // Other refusals in this shape have the time in their header alone.
+    let in_body = (code == "RATE_LIMIT_EXCEEDED").then_some(retry_after_s);
+    let mut answer = answer(status, "application/json", error_body(code, message, in_body));
+    answer.headers_mut().insert(RETRY_AFTER, HeaderValue::from(retry_after_s));
+    answer
 }
 
 /// 405, which must name the allowed methods (RFC 9110 section 15.5.6).

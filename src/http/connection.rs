@@ -3,7 +3,8 @@
 use std::cell::Cell;
 use std::convert::Infallible;
 use std::future::{Ready, ready};
-use std::io;
+use std::io::{self, ErrorKind};
+use std::net::IpAddr;
 use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -16,20 +17,22 @@ use hyper::http::StatusCode;
 use hyper::server::conn::http1;
 use hyper::service::Service;
 use hyper_util::rt::TokioIo;
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use rustix::net::RecvFlags;
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, Interest};
 use tokio::net::TcpStream;
 use tokio::time::{Instant, sleep_until, timeout};
 use tokio_rustls::server::TlsStream;
 use tokio_util::sync::CancellationToken;
 
 use super::Http;
-use super::answers::{Answer, refusal};
-use super::door::{self, Look};
+use super::answers::{Answer, error_body, refusal};
+use super::door::{self, Caller, Look};
 use super::places::{Place, Stage};
 use super::routes::{self, Outcome};
 use super::secure::{self, Certificate, Spoken};
 use super::upgrade::Accepted;
 use crate::limits::*;
+use crate::metrics::UpgradeRefusal;
 use crate::transport::Transport;
 
 /// Answers the requests that hyper reads, in their order. Only one task calls it, so a `Cell` will do.
@@ -38,6 +41,8 @@ struct Requests {
     place: Place,
     /// The number of requests begun. At its deadline the connection looks whether this has grown.
     begun: Arc<AtomicU64>,
+    /// The address that the connection comes from.
+    address: IpAddr,
     /// Set by the request that was answered 101, which is the connection's last.
     accepted: Cell<Option<Accepted>>,
     expected: Expected,
@@ -62,10 +67,11 @@ impl Service<Request<Incoming>> for Requests {
         let control = &self.http.state.metrics.control;
         self.place.enter(Stage::Answered);
         let outcome = match self.expected {
-            Expected::Spoken => routes::answer(&request, &self.http),
+            Expected::Spoken => routes::answer(&request, self.address, &self.http),
             Expected::Tls => {
                 let message = "This port speaks TLS: use https:// or wss://";
-                Outcome::Refused(refusal(StatusCode::BAD_REQUEST, "INVALID_INPUT", message))
+                let answer = refusal(StatusCode::BAD_REQUEST, "INVALID_INPUT", message);
+                Outcome::Refused(answer, UpgradeRefusal::Handshake)
             }
         };
         let (mut answer, is_last) = match outcome {
@@ -74,8 +80,8 @@ impl Service<Request<Incoming>> for Requests {
                 (answer, self.is_crowded())
             }
             // A refused client has no reason to keep the connection.
-            Outcome::Refused(answer) => {
-                control.upgrades_refused.add_shared(1);
+            Outcome::Refused(answer, why) => {
+                control.upgrade_refused(why).add_shared(1);
                 (answer, true)
             }
             Outcome::Upgrade(answer, accepted) => {
@@ -109,63 +115,59 @@ impl Connection {
     /// Serves a connection that the fast path ([`door`]) has left, until its end, its deadline or its hand-over.
     pub(super) async fn serve(self, look: Look) {
         let started = Instant::now();
-        let look = match look {
-            Look::Silent(stream) => self.look_again(stream).await,
-            look => look,
-        };
+        let looking = timeout(self.http.bounds.handshake_timeout, look_on(look, &self.http));
+        let Some(Ok(look)) = self.stop.run_until_cancelled(looking).await else { return };
         match look {
-            Look::Other(stream) => {
+            Look::Other(caller) => {
                 // hyper allocates its buffer when it first reads, so it begins only now, when there are bytes to read.
-                if let Ok(stream) = TcpStream::from_std(stream) {
-                    self.serve_http(stream, started, Expected::Spoken).await;
+                if let Ok(stream) = TcpStream::from_std(caller.stream) {
+                    self.serve_http(stream, caller.address, started, Expected::Spoken).await;
                 }
             }
             // Boxed, so that a session isn't part of every connection's task.
-            Look::Encrypted(stream, certificate) => {
-                Box::pin(self.serve_encrypted(stream, &certificate, started)).await;
+            Look::Encrypted(caller, certificate) => {
+                Box::pin(self.serve_encrypted(caller, &certificate, started)).await;
             }
             Look::Upgraded(client) => self.http.adopt.adopt(vec![client]),
-            Look::Silent(_) | Look::Gone => {}
-        }
-    }
-
-    /// Waits for the peer's first bytes, and looks again: the first segment usually has the whole handshake.
-    async fn look_again(&self, stream: std::net::TcpStream) -> Look {
-        let Ok(stream) = TcpStream::from_std(stream) else { return Look::Gone };
-        let first = timeout(self.http.bounds.handshake_timeout, stream.readable());
-        match self.stop.run_until_cancelled(first).await {
-            Some(Ok(Ok(()))) => {}
-            _ => return Look::Gone,
-        }
-        let Ok(stream) = stream.into_std() else { return Look::Gone };
-        match door::look(stream, &self.http) {
-            // The readiness was spurious; hyper will wait.
-            Look::Silent(stream) => Look::Other(stream),
-            look => look,
+            Look::Misintroduced(stream, message) => {
+                let control = &self.http.state.metrics.control;
+                control.upgrade_refused(UpgradeRefusal::ProxyHeader).add_shared(1);
+                self.place.enter(Stage::Ending);
+                Box::pin(answer_400(stream, &message)).await;
+            }
+            Look::Silent(_) | Look::Partial(..) | Look::Gone => {}
         }
     }
 
     /// Does the TLS handshake, within the first request's time, and serves the connection.
-    async fn serve_encrypted(self, stream: std::net::TcpStream, certificate: &Certificate, started: Instant) {
+    async fn serve_encrypted(self, caller: Caller, certificate: &Certificate, started: Instant) {
+        let Caller { stream, address, .. } = caller;
         let Ok(stream) = TcpStream::from_std(stream) else { return };
         let deadline = started + self.http.bounds.handshake_timeout;
         let shaken = secure::shake_hands(stream, certificate, deadline);
         match self.stop.run_until_cancelled(shaken).await.flatten() {
-            Some(Spoken::Tls(stream)) => self.serve_http(stream, started, Expected::Spoken).await,
-            Some(Spoken::Http(stream)) => self.serve_http(stream, started, Expected::Tls).await,
+            Some(Spoken::Tls(stream)) => self.serve_http(stream, address, started, Expected::Spoken).await,
+            Some(Spoken::Http(stream)) => self.serve_http(stream, address, started, Expected::Tls).await,
             None => {}
         }
     }
 
     /// Serves HTTP. There is one timer: the first request has to be complete within `handshake_timeout` of `started`, and then each
     /// `idle_timeout` has to bring a new request. That also ends peers that send a header slowly or don't read their answers.
-    async fn serve_http<S: ClientStream>(self, stream: S, started: Instant, expected: Expected) {
+    async fn serve_http<S: ClientStream>(
+        self,
+        stream: S,
+        address: IpAddr,
+        started: Instant,
+        expected: Expected,
+    ) {
         let Self { http, place, stop } = self;
         let begun = Arc::new(AtomicU64::new(0));
         let requests = Requests {
             http: Arc::clone(&http),
             place,
             begun: Arc::clone(&begun),
+            address,
             accepted: Cell::new(None),
             expected,
         };
@@ -210,6 +212,56 @@ impl Connection {
             }
             None => {}
         }
+    }
+}
+
+/// Looks at a connection until there is something to be done: a handshake mostly arrives whole, and so does a PROXY header.
+async fn look_on(mut look: Look, http: &Http) -> Look {
+    loop {
+        let (caller, seen) = match look {
+            Look::Silent(caller) => (caller, 0),
+            Look::Partial(caller, seen) => (caller, seen),
+            look => return look,
+        };
+        look = match more_than(seen, caller.stream).await {
+            Some(stream) => door::look(Caller { stream, ..caller }, http),
+            None => Look::Gone,
+        };
+    }
+}
+
+/// Waits until the peer has sent more than `seen` bytes, or has closed having sent none. `None` if it never will.
+async fn more_than(seen: usize, stream: std::net::TcpStream) -> Option<std::net::TcpStream> {
+    let stream = TcpStream::from_std(stream).ok()?;
+    let mut buffer = vec![0; seen + 1];
+    loop {
+        let ready = stream.ready(Interest::READABLE).await.ok()?;
+        // The socket is ready anew, and tokio says so, once something has come that wasn't there before.
+        let peeked = stream.try_io(Interest::READABLE, || {
+            match rustix::net::recv(&stream, &mut buffer[..], RecvFlags::PEEK)? {
+                (_, count) if count > seen || count == 0 => Ok(()),
+                _ => Err(ErrorKind::WouldBlock.into()),
+            }
+        });
+        match peeked {
+            Ok(()) => return stream.into_std().ok(),
+            Err(error) if error.kind() == ErrorKind::WouldBlock && !ready.is_read_closed() => {}
+            Err(_) => return None,
+        }
+    }
+}
+
+/// Answers a connection on which no HTTP was spoken, and ends it.
+async fn answer_400(stream: std::net::TcpStream, message: &str) {
+    let Ok(mut stream) = TcpStream::from_std(stream) else { return };
+    let body = error_body("INVALID_INPUT", message, None);
+    let head = format!(
+        "HTTP/1.1 400 Bad Request\r\nContent-Type: application/json\r\nContent-Length: {}\r\nConnection: close\r\n\r\n",
+        body.len()
+    );
+    // It is short, and nothing was written before: the socket takes it at once, or is gone.
+    if stream.write_all(&[head.as_bytes(), &body].concat()).await.is_ok() {
+        linger(stream).await;
     }
 }
 

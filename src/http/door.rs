@@ -3,53 +3,82 @@
 //!
 //! It takes four system calls (peek, read, write, and the shard's registration), which are nearly all of its cost. The
 //! request is only peeked at until it is known to be such a handshake. Every other connection goes to hyper untouched.
+//!
+//! With `PROXY_PROTOCOL` the PROXY header is read first, whatever follows it: a handshake, HTTP or TLS.
 
 use std::io::{ErrorKind, Read, Write};
-use std::net::TcpStream;
+use std::net::{IpAddr, TcpStream};
 use std::sync::Arc;
 
 use bytes::Bytes;
 
 use super::handshake::recognise;
 use super::secure::Certificate;
-use super::{Http, upgrade};
+use super::{Http, Surface, upgrade};
+use crate::address::proxy_header::{self, Header};
 use crate::bus::Arrival;
 use crate::transport::Transport;
 
 /// How many bytes of a request are looked at: several times what browsers send. A longer request goes to hyper.
 const LOOK_BYTES: usize = 4 * 1024;
 
+/// A connection, and the address that it comes from.
+#[derive(Debug)]
+pub(super) struct Caller {
+    pub(super) stream: TcpStream,
+    /// The socket's peer, or the client that its PROXY header names.
+    pub(super) address: IpAddr,
+    /// Whether a PROXY header can no longer come: what comes next is the first request, or TLS.
+    pub(super) is_introduced: bool,
+}
+
 /// The result of looking at a connection.
 pub(super) enum Look {
     /// It was a handshake, and has been answered.
     Upgraded(Arrival),
     /// No byte has come yet.
-    Silent(TcpStream),
+    Silent(Caller),
+    /// This many bytes have come of what may become a PROXY header.
+    Partial(Caller, usize),
+    /// Its PROXY header is refused. The peer gets 400 with this message.
+    Misintroduced(TcpStream, String),
     /// The port speaks TLS. Nothing was read from it.
-    Encrypted(TcpStream, Arc<Certificate>),
+    Encrypted(Caller, Arc<Certificate>),
     /// Anything else. Nothing was read from it.
-    Other(TcpStream),
+    Other(Caller),
     /// The peer disconnected while it was being answered.
     Gone,
 }
 
 /// Looks at the bytes that a peer has sent, and answers them if they are a handshake. The socket must be non-blocking.
-pub(super) fn look(stream: TcpStream, http: &Http) -> Look {
+pub(super) fn look(caller: Caller, http: &Http) -> Look {
+    let caller = if caller.is_introduced {
+        caller
+    } else {
+        match introduce(caller, http) {
+            Ok(caller) => caller,
+            Err(look) => return look,
+        }
+    };
     if let Some(certificate) = &http.certificate {
-        return Look::Encrypted(stream, Arc::clone(certificate));
+        return Look::Encrypted(caller, Arc::clone(certificate));
     }
     let mut buffer = [0; LOOK_BYTES];
-    let seen = match stream.peek(&mut buffer) {
+    let seen = match caller.stream.peek(&mut buffer) {
         Ok(seen) => seen,
-        Err(error) if error.kind() == ErrorKind::WouldBlock => return Look::Silent(stream),
-        Err(_) => return Look::Other(stream),
+        Err(error) if error.kind() == ErrorKind::WouldBlock => return Look::Silent(caller),
+        Err(_) => return Look::Other(caller),
     };
+    if http.surface == Surface::Operator {
+        return Look::Other(caller);
+    }
     let accepted = recognise(&buffer[..seen], |handshake, uri, length| {
         // A refusal needs a body: hyper gets the request, applies the same rules and sends it.
-        upgrade::accept(handshake, uri, http).ok().map(|accepted| (accepted, length))
+        upgrade::accept(&handshake, uri, caller.address, http).ok().map(|accepted| (accepted, length))
     });
-    let Some((accepted, length)) = accepted.flatten() else { return Look::Other(stream) };
+    let Some((accepted, length)) = accepted.flatten() else { return Look::Other(caller) };
     let answer = accepted.answer_bytes();
+    let stream = caller.stream;
     // Nothing has been written to this socket before, so it takes the few hundred bytes at once, unless the peer has gone.
     match ((&stream).read(&mut buffer[..seen]), (&stream).write(&answer)) {
         (Ok(read), Ok(written)) if read == seen && written == answer.len() => {
@@ -59,5 +88,37 @@ pub(super) fn look(stream: TcpStream, http: &Http) -> Look {
             Look::Upgraded(accepted.arrival(transport, early))
         }
         _ => Look::Gone,
+    }
+}
+
+/// Takes the PROXY header off a connection, if it has one: from then on it comes from where the header says. `Err` if the connection
+/// can't be looked at further, now or at all.
+fn introduce(caller: Caller, http: &Http) -> Result<Caller, Look> {
+    let mut buffer = [0; proxy_header::BYTES_MAX];
+    let seen = match caller.stream.peek(&mut buffer) {
+        Ok(seen) => seen,
+        Err(error) if error.kind() == ErrorKind::WouldBlock => return Err(Look::Silent(caller)),
+        Err(_) => return Err(Look::Other(caller)),
+    };
+    let address = caller.address;
+    match proxy_header::read(&buffer[..seen]) {
+        Header::Partial if seen > 0 => Err(Look::Partial(caller, seen)),
+        Header::Partial | Header::Absent => Ok(Caller { is_introduced: true, ..caller }),
+        Header::Whole { .. } | Header::Malformed if !http.proxies.trust(address) => {
+            http.warn_of_header(address);
+            let message =
+                format!("A PROXY header from {}, which is not in TRUSTED_PROXIES", address.to_canonical());
+            Err(Look::Misintroduced(caller.stream, message))
+        }
+        Header::Malformed => {
+            let message = "The PROXY header is malformed or too long".to_owned();
+            Err(Look::Misintroduced(caller.stream, message))
+        }
+        Header::Whole { client, length } => match (&caller.stream).read(&mut buffer[..length]) {
+            Ok(read) if read == length => {
+                Ok(Caller { address: client.unwrap_or(address), is_introduced: true, ..caller })
+            }
+            _ => Err(Look::Gone),
+        },
     }
 }

@@ -11,6 +11,7 @@ use hyper::http::{Method, Version};
 use hyper::{Request, Uri};
 
 use super::routes::is_endpoint;
+use crate::address::Forwarded;
 use crate::origin::Target;
 
 /// The gateway's subprotocol: JSON text frames (docs/protocol.md).
@@ -18,13 +19,15 @@ pub const SUBPROTOCOL: &str = "md.v1.json";
 /// The only version there is (RFC 6455 section 4.1).
 pub const VERSION: &str = "13";
 
+const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
+const X_REAL_IP: HeaderName = HeaderName::from_static("x-real-ip");
 const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 
 /// The most header fields of a plain request: a browser sends about 15, proxies add a handful.
 const PLAIN_FIELDS_MAX: usize = 32;
 
 /// A valid WebSocket handshake.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Handshake<'r> {
     /// `Sec-WebSocket-Key`.
     pub key: &'r str,
@@ -34,6 +37,8 @@ pub struct Handshake<'r> {
     pub target: Target<'r>,
     /// Whether [`SUBPROTOCOL`] is among those that the client offers.
     pub offers_subprotocol: bool,
+    /// Whom a proxy has sent it for, if it says so.
+    pub forwarded: Forwarded<'r>,
 }
 
 /// Why a request is no valid handshake.
@@ -106,6 +111,7 @@ impl<'r> Handshake<'r> {
             origin: origin(fields),
             target: target(fields),
             offers_subprotocol: tokens(fields, &SEC_WEBSOCKET_PROTOCOL).any(|offered| offered == SUBPROTOCOL),
+            forwarded: forwarded(fields),
         })
     }
 }
@@ -127,6 +133,12 @@ pub(super) fn target<F: Fields + ?Sized>(fields: &F) -> Target<'_> {
     let scheme =
         if outermost.is_some_and(|scheme| scheme.eq_ignore_ascii_case("https")) { "https" } else { "http" };
     Target { scheme, host: only(fields, &HOST).unwrap_or_default() }
+}
+
+/// Whom a request says that it was sent for. A line that isn't text is kept as one that names no address.
+fn forwarded<F: Fields + ?Sized>(fields: &F) -> Forwarded<'_> {
+    let for_lines = fields.values(&X_FORWARDED_FOR).map(|line| visible(line).unwrap_or("?")).collect();
+    Forwarded { for_lines, real_ip: only(fields, &X_REAL_IP) }
 }
 
 /// Reads a plain handshake directly from its bytes, and calls `accept` with it, its URI and its length in bytes.

@@ -5,7 +5,7 @@
 
 use std::io;
 use std::iter;
-use std::net::{SocketAddr, TcpStream};
+use std::net::{IpAddr, SocketAddr, TcpStream};
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
@@ -18,7 +18,7 @@ use tracing::warn;
 
 use super::Http;
 use super::connection::Connection;
-use super::door::{self, Look};
+use super::door::{self, Caller, Look};
 use super::places::{Place, Places};
 use crate::accept;
 use crate::backoff::Backoff;
@@ -46,12 +46,13 @@ impl Listener {
         self.first.local_addr()
     }
 
-    async fn accept(&self) -> io::Result<TcpStream> {
-        self.first.accept().await?.0.into_std()
+    async fn accept(&self) -> io::Result<(TcpStream, IpAddr)> {
+        let (stream, peer) = self.first.accept().await?;
+        Ok((stream.into_std()?, peer.ip()))
     }
 
-    fn accept_other(&self) -> io::Result<TcpStream> {
-        self.others.accept().map(|(stream, _)| stream.into())
+    fn accept_other(&self) -> io::Result<(TcpStream, IpAddr)> {
+        self.others.accept().map(|(stream, peer)| (stream.into(), peer.ip()))
     }
 }
 
@@ -59,28 +60,45 @@ impl Listener {
 #[derive(Debug, thiserror::Error)]
 #[error("cannot listen on {address}: {reason}{hint}")]
 pub struct BindError {
-    /// `WS_HOST` and `WS_PORT`.
+    /// Where it was to listen.
     pub address: SocketAddr,
     /// The system's error.
     pub reason: io::Error,
     /// Advice on how to mend it.
-    hint: &'static str,
+    hint: String,
 }
 
-/// Listens on `address`; an unspecified IPv6 address accepts IPv4 too. Must be called within a tokio runtime.
+/// Listens on `WS_HOST` and `WS_PORT`; an unspecified IPv6 address accepts IPv4 too. Must be called within a tokio runtime.
 ///
 /// # Errors
 /// The port is taken, not allowed, or the address isn't this machine's.
 pub fn bind(address: SocketAddr) -> Result<Listener, BindError> {
+    bind_as("WS", address)
+}
+
+/// The same with `OPS_HOST` and `OPS_PORT`.
+///
+/// # Errors
+/// The same.
+pub fn bind_operator(address: SocketAddr) -> Result<Listener, BindError> {
+    bind_as("OPS", address)
+}
+
+/// The settings are `<prefix>_HOST` and `<prefix>_PORT`.
+fn bind_as(prefix: &str, address: SocketAddr) -> Result<Listener, BindError> {
     listening_socket(address).map_err(|reason| {
         let hint = match reason.kind() {
-            io::ErrorKind::AddrInUse => "; stop what listens there, or set WS_PORT to another port",
-            io::ErrorKind::PermissionDenied => {
-                "; ports below 1024 need a privilege: set WS_PORT to a higher one"
+            io::ErrorKind::AddrInUse => {
+                format!("; stop what listens there, or set {prefix}_PORT to another port")
             }
-            io::ErrorKind::AddrNotAvailable => "; set WS_HOST to an address of this machine, or to 0.0.0.0",
-            _ if address.is_ipv6() => "; without IPv6 set WS_HOST to 0.0.0.0",
-            _ => "",
+            io::ErrorKind::PermissionDenied => {
+                format!("; ports below 1024 need a privilege: set {prefix}_PORT to a higher one")
+            }
+            io::ErrorKind::AddrNotAvailable => {
+                format!("; set {prefix}_HOST to an address of this machine, or to 0.0.0.0")
+            }
+            _ if address.is_ipv6() => format!("; without IPv6 set {prefix}_HOST to 0.0.0.0"),
+            _ => String::new(),
         };
         BindError { address, reason, hint }
     })
@@ -161,13 +179,13 @@ enum TurnEnd {
 
 impl Acceptor {
     /// Admits the first connection and the others that wait, and hands over the clients that were upgraded at once.
-    fn turn(&mut self, first: io::Result<TcpStream>, listener: &Listener) -> TurnEnd {
+    fn turn(&mut self, first: io::Result<(TcpStream, IpAddr)>, listener: &Listener) -> TurnEnd {
         let mut upgraded = Vec::new();
         let mut end = TurnEnd::Idle;
         let others = iter::repeat_with(|| listener.accept_other());
         for accepted in iter::once(first).chain(others).take(ACCEPTS_PER_TURN) {
             end = match accepted {
-                Ok(stream) => self.admit(stream, &mut upgraded),
+                Ok((stream, peer)) => self.admit(stream, peer, &mut upgraded),
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
                 Err(error) => self.note_failure(&error),
             };
@@ -182,10 +200,11 @@ impl Acceptor {
     }
 
     /// Upgrades the client at once, or serves its connection in a task if there is a place.
-    fn admit(&mut self, stream: TcpStream, upgraded: &mut Vec<Arrival>) -> TurnEnd {
+    fn admit(&mut self, stream: TcpStream, peer: IpAddr, upgraded: &mut Vec<Arrival>) -> TurnEnd {
         self.backoff.reset();
         self.http.state.metrics.control.accepted.add_shared(1);
-        let look = match door::look(stream, &self.http) {
+        let caller = Caller { stream, address: peer, is_introduced: !self.http.proxy_protocol };
+        let look = match door::look(caller, &self.http) {
             Look::Upgraded(client) => {
                 upgraded.push(client);
                 return TurnEnd::Idle;

@@ -23,7 +23,8 @@ use super::answers::{Answer, answer as http_answer};
 use super::{Http, accept_header};
 use crate::admission::Admission;
 use crate::market::event::Reason;
-use crate::metrics::{HISTOGRAM_BUCKETS, TlsFailure};
+use crate::metrics::{HISTOGRAM_BUCKETS, TlsFailure, UpgradeRefusal};
+use crate::protocol::refusal::ErrorCode;
 use crate::state::State;
 
 /// The formats' media types; the first is the one for clients that don't ask for any.
@@ -156,6 +157,14 @@ impl Scrape {
                 counter(&mut metric, &[("outcome", "loaded")], control.tls_reloads.get())?;
                 counter(&mut metric, &[("outcome", "refused")], control.tls_reloads_refused.get())
             }
+            Source::UpgradesRefused => UpgradeRefusal::ALL.into_iter().try_for_each(|why| {
+                let refused = metrics.control.upgrade_refused(why).get();
+                counter(&mut metric, &[("reason", why.word())], refused)
+            }),
+            Source::Errors => ErrorCode::ALL.into_iter().try_for_each(|code| {
+                let sent = metrics.sum(|shard| &shard.errors_sent[code as usize]);
+                counter(&mut metric, &[("code", code.as_str())], sent)
+            }),
             Source::TickAge => self.encode_tick_ages(&mut metric),
             Source::Delivery => self.encode_delivery(metric),
             Source::Build => metric

@@ -9,6 +9,8 @@ use crate::market::{Kinds, SymbolCase};
 
 const PAGE: &str = include_str!("../../web/index.html");
 const STYLE: &str = include_str!("../../web/live.css");
+/// The part of the page that leads to what only operators get where they have a port of their own.
+const FOR_OPERATORS: &str = r#" · <a href="stats">stats</a> · <a href="metrics">metrics</a>"#;
 const SCRIPT: &str = include_str!("../../web/live.js");
 
 /// Allows only the page's own style and script, pictures that stand in the page, and connections to gateways. Code in the page
@@ -17,8 +19,10 @@ const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; i
                       connect-src 'self' ws: wss:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 
 /// The page of a gateway with these settings.
-pub(super) fn compose(types: &Kinds, symbol_case: SymbolCase) -> Bytes {
-    let page = PAGE
+pub(super) fn compose(types: &Kinds, symbol_case: SymbolCase, has_operators_port: bool) -> Bytes {
+    // Links to pages that are on another port would lead nowhere.
+    let page = if has_operators_port { PAGE.replace(FOR_OPERATORS, "") } else { PAGE.to_owned() };
+    let page = page
         .replace(
             r#"name="channel-types" content="trade""#,
             &format!(r#"name="channel-types" content="{types}""#),
@@ -62,12 +66,17 @@ mod tests {
     #[test]
     fn the_page_has_what_it_has_to_know() {
         let types = "trade,news,order_book".parse().unwrap();
-        let page = String::from_utf8(compose(&types, SymbolCase::Exact).to_vec()).unwrap();
+        let page = String::from_utf8(compose(&types, SymbolCase::Exact, false).to_vec()).unwrap();
         for part in [
             r#"<meta name="channel-types" content="trade,news,order_book">"#,
             r#"<meta name="symbol-case" content="exact">"#,
         ] {
             assert!(page.contains(part));
         }
+        assert!(page.contains(FOR_OPERATORS));
+        let page = String::from_utf8(compose(&types, SymbolCase::Exact, true).to_vec()).unwrap();
+        assert!(
+            page.contains(r#"<a href="health">"#) && !page.contains("stats") && !page.contains("metrics")
+        );
     }
 }

@@ -281,7 +281,7 @@ pub(super) fn stats(http: &Http) -> Answer {
             opened: metrics.sum(|s| &s.connections_opened),
             closed: metrics.sum(|s| &s.connections_closed),
             dead: metrics.sum(|s| &s.connections_dead),
-            refused: metrics.control.upgrades_refused.get(),
+            refused: metrics.control.upgrades_refused(),
             pong_timeouts: metrics.sum(|s| &s.pong_timeouts),
             protocol_errors: metrics.sum(|s| &s.protocol_errors),
         },

@@ -1,19 +1,23 @@
 //! The table of routes: chooses the answer to a request.
 
+use std::net::IpAddr;
+
 use hyper::Request;
+use hyper::header::{HeaderValue, WWW_AUTHENTICATE};
 use hyper::http::{Method, StatusCode};
 
 use super::answers::{Answer, refusal, wrong_method};
 use super::handshake::{self, Handshake};
 use super::upgrade::{self, Accepted, Refused};
 use super::{Http, cors, metrics_text, pages, reports};
+use crate::metrics::UpgradeRefusal;
 
 /// The answer to a request.
 pub(super) enum Outcome {
     /// To a request that is no handshake.
     Plain(Answer),
-    /// To a handshake that is refused: 4xx or 503.
-    Refused(Answer),
+    /// To a handshake that is refused, and why: 4xx or 503.
+    Refused(Answer, UpgradeRefusal),
     /// To a handshake that is accepted: 101.
     Upgrade(Answer, Accepted),
 }
@@ -42,6 +46,8 @@ struct Route {
     surface: Surface,
     /// The methods, as in `Allow`.
     methods: &'static str,
+    /// Whether the operator's port asks nobody for `OPS_TOKEN` there.
+    is_open: bool,
     content: Content,
 }
 
@@ -77,7 +83,9 @@ const ROUTES: [Route; 10] = [
 ];
 
 const fn route(path: &'static str, surface: Surface, methods: &'static str, content: Content) -> Route {
-    Route { path, surface, methods, content }
+    // What balancers and containers ask, which know no token.
+    let is_open = matches!(content, Content::Health | Content::Ready);
+    Route { path, surface, methods, is_open, content }
 }
 
 /// Whether clients connect at this path.
@@ -90,21 +98,24 @@ fn find(path: &str, port: Surface) -> Option<&'static Route> {
     ROUTES.iter().find(|route| route.path == path && route.surface.is_served_on(port))
 }
 
-/// Answers a request. Ignores its body, if it has one.
-pub(super) fn answer<B>(request: &Request<B>, http: &Http) -> Outcome {
-    let mut outcome = outcome(request, http);
-    // No browser shows its page the answer to a handshake.
-    if let Outcome::Plain(answer) = &mut outcome {
+/// Answers a request on a connection from `address`. Ignores its body, if it has one.
+pub(super) fn answer<B>(request: &Request<B>, address: IpAddr, http: &Http) -> Outcome {
+    let mut outcome = outcome(request, address, http);
+    // No browser shows its page the answer to a handshake, and the operator's port is for no page.
+    if let Outcome::Plain(answer) = &mut outcome
+        && http.surface != Surface::Operator
+    {
         cors::mark(answer, request.headers(), http);
     }
     outcome
 }
 
-fn outcome<B>(request: &Request<B>, http: &Http) -> Outcome {
-    let Some(route) = find(request.uri().path(), http.surface) else {
-        let message = "Not found; there are /, /ws, /health, /ready, /stats and /metrics";
-        return Outcome::Plain(refusal(StatusCode::NOT_FOUND, "INVALID_INPUT", message));
-    };
+fn outcome<B>(request: &Request<B>, address: IpAddr, http: &Http) -> Outcome {
+    let route = find(request.uri().path(), http.surface);
+    if !route.is_some_and(|route| route.is_open) && !http.is_operator(request.headers()) {
+        return Outcome::Plain(unauthorized());
+    }
+    let Some(route) = route else { return Outcome::Plain(not_found(http.surface)) };
     if request.method() == Method::OPTIONS {
         return Outcome::Plain(cors::options(route.methods, request.headers(), http));
     }
@@ -112,8 +123,10 @@ fn outcome<B>(request: &Request<B>, http: &Http) -> Outcome {
         return Outcome::Plain(wrong_method(route.methods));
     }
     Outcome::Plain(match route.content {
-        Content::WebSocket => return shake_hands(request, http),
-        Content::Home if handshake::is_asked(request.headers()) => return shake_hands(request, http),
+        Content::WebSocket => return shake_hands(request, address, http),
+        Content::Home if handshake::is_asked(request.headers()) => {
+            return shake_hands(request, address, http);
+        }
         Content::Home => pages::live(&http.page),
         Content::Style => pages::style(),
         Content::Script => pages::script(),
@@ -125,12 +138,29 @@ fn outcome<B>(request: &Request<B>, http: &Http) -> Outcome {
     })
 }
 
-fn shake_hands<B>(request: &Request<B>, http: &Http) -> Outcome {
+fn shake_hands<B>(request: &Request<B>, address: IpAddr, http: &Http) -> Outcome {
     let checked = Handshake::of(request).map_err(Refused::from);
-    match checked.and_then(|handshake| upgrade::accept(handshake, request.uri(), http)) {
+    match checked.and_then(|handshake| upgrade::accept(&handshake, request.uri(), address, http)) {
         Ok(accepted) => Outcome::Upgrade(accepted.answer(), accepted),
-        Err(refused) => Outcome::Refused(refused.into_answer()),
+        Err(refused) => Outcome::Refused(refused.into_answer(), refused.reason()),
     }
+}
+
+fn not_found(port: Surface) -> Answer {
+    let message = match port {
+        Surface::Both => "Not found; there are /, /ws, /health, /ready, /stats and /metrics",
+        Surface::Public => "Not found; there are /, /ws, /health and /ready",
+        Surface::Operator => "Not found; there are /health, /ready, /stats and /metrics",
+    };
+    refusal(StatusCode::NOT_FOUND, "INVALID_INPUT", message)
+}
+
+/// What the operator's port answers without its token.
+fn unauthorized() -> Answer {
+    let message = "This port asks for OPS_TOKEN: Authorization: Bearer <token>";
+    let mut answer = refusal(StatusCode::UNAUTHORIZED, "UNAUTHORIZED", message);
+    answer.headers_mut().insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+    answer
 }
 
 #[cfg(test)]

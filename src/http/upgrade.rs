@@ -1,11 +1,12 @@
 //! The server's side of the opening handshake (RFC 6455 section 4.2): accepts or refuses it, and writes the answer.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use bytes::Bytes;
 use hyper::header::{
-    CONNECTION, HeaderName, HeaderValue, RETRY_AFTER, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_PROTOCOL,
-    SEC_WEBSOCKET_VERSION, UPGRADE,
+    CONNECTION, HeaderName, HeaderValue, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_PROTOCOL, SEC_WEBSOCKET_VERSION,
+    UPGRADE,
 };
 use hyper::http::StatusCode;
 use hyper::{Response, Uri};
@@ -13,11 +14,13 @@ use percent_encoding::percent_decode_str;
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 
 use super::Http;
-use super::answers::{Answer, refusal, wrong_method};
+use super::answers::{Answer, refusal, refusal_until, wrong_method};
 use super::handshake::{Fault, Handshake, SUBPROTOCOL, VERSION};
+use crate::admission::NotAdmitted;
 use crate::bus::{Arrival, Seat};
 use crate::identity::Rights;
 use crate::limits::RETRY_AFTER_S;
+use crate::metrics::UpgradeRefusal;
 use crate::protocol::Dialect;
 use crate::transport::Transport;
 
@@ -45,8 +48,8 @@ pub(super) enum Refused {
     Origin,
     /// 503: the gateway drains.
     Draining,
-    /// 503: all seats are taken.
-    Full,
+    /// 503 or 429: a limit on connections.
+    NotAdmitted(NotAdmitted),
 }
 
 impl From<Fault> for Refused {
@@ -56,13 +59,20 @@ impl From<Fault> for Refused {
 }
 
 impl Refused {
+    /// Under which reason it is counted.
+    pub(super) const fn reason(self) -> UpgradeRefusal {
+        match self {
+            Self::Fault(_) => UpgradeRefusal::Handshake,
+            Self::Origin => UpgradeRefusal::Origin,
+            Self::Draining => UpgradeRefusal::Draining,
+            Self::NotAdmitted(NotAdmitted::Full) => UpgradeRefusal::Full,
+            Self::NotAdmitted(NotAdmitted::ConnectionsPerIp(_)) => UpgradeRefusal::ConnectionsPerIp,
+            Self::NotAdmitted(NotAdmitted::Rate { .. }) => UpgradeRefusal::ConnectionRate,
+        }
+    }
+
     /// The refusal as an HTTP answer.
     pub(super) fn into_answer(self) -> Answer {
-        let retry_later = |code, message| {
-            let mut answer = refusal(StatusCode::SERVICE_UNAVAILABLE, code, message);
-            answer.headers_mut().insert(RETRY_AFTER, HeaderValue::from(RETRY_AFTER_S));
-            answer
-        };
         match self {
             Self::Fault(Fault::Method) => wrong_method("GET"),
             Self::Fault(Fault::NotWebSocket) => {
@@ -78,21 +88,46 @@ impl Refused {
                 refusal(StatusCode::BAD_REQUEST, "INVALID_INPUT", message)
             }
             Self::Origin => refusal(StatusCode::FORBIDDEN, "FORBIDDEN", "Origin not allowed"),
-            Self::Draining => retry_later("INTERNAL_ERROR", "The gateway is shutting down"),
-            Self::Full => retry_later("TOO_MANY_CONNECTIONS", "Maximum number of connections reached"),
+            Self::Draining => refusal_until(
+                StatusCode::SERVICE_UNAVAILABLE,
+                "INTERNAL_ERROR",
+                "The gateway is shutting down",
+                RETRY_AFTER_S,
+            ),
+            Self::NotAdmitted(NotAdmitted::Full) => refusal_until(
+                StatusCode::SERVICE_UNAVAILABLE,
+                "TOO_MANY_CONNECTIONS",
+                "Maximum number of connections reached",
+                RETRY_AFTER_S,
+            ),
+            Self::NotAdmitted(NotAdmitted::ConnectionsPerIp(max)) => {
+                let message = format!("Too many connections from your address: at most {max} at a time");
+                refusal_until(StatusCode::TOO_MANY_REQUESTS, "TOO_MANY_CONNECTIONS", &message, RETRY_AFTER_S)
+            }
+            Self::NotAdmitted(NotAdmitted::Rate { rate, retry_after_s }) => {
+                let message = format!("Too many new connections from your address: at most {rate}");
+                refusal_until(StatusCode::TOO_MANY_REQUESTS, "RATE_LIMIT_EXCEEDED", &message, retry_after_s)
+            }
         }
     }
 }
 
-/// Accepts a handshake to `uri` and takes a seat for it, or refuses it.
-pub(super) fn accept(handshake: Handshake<'_>, uri: &Uri, http: &Http) -> Result<Accepted, Refused> {
+/// Decides on a handshake to that target, whose connection comes from `address`, and takes a seat for it.
+pub(super) fn accept(
+    handshake: &Handshake<'_>,
+    uri: &Uri,
+    address: IpAddr,
+    http: &Http,
+) -> Result<Accepted, Refused> {
     if handshake.origin.is_some_and(|origin| !http.allows(origin, handshake.target)) {
         return Err(Refused::Origin);
     }
     if http.state.draining() {
         return Err(Refused::Draining);
     }
-    let seat = http.admission.admit().ok_or(Refused::Full)?;
+    let now_us = http.state.metrics.started.elapsed().as_micros() as u64;
+    let client = http.client(address, &handshake.forwarded);
+    let seat = http.admission.admit(client, now_us).map_err(Refused::NotAdmitted)?;
 
     let mut fields = Vec::with_capacity(5);
     fields.push((CONNECTION, HeaderValue::from_static("Upgrade")));

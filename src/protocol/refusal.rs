@@ -26,6 +26,17 @@ pub enum ErrorCode {
 }
 
 impl ErrorCode {
+    /// All of them.
+    pub const ALL: [Self; 7] = [
+        Self::InvalidJson,
+        Self::InvalidInput,
+        Self::UnknownAction,
+        Self::SymbolLimitExceeded,
+        Self::RateLimitExceeded,
+        Self::MessageTooLarge,
+        Self::SlowClient,
+    ];
+
     /// The code as clients parse it.
     pub const fn as_str(self) -> &'static str {
         match self {

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 const HOUSE: &str = "
 words, pure parts and atomics, for both sides
     accept:
+    address:
     backoff:
     escape:
     market:
@@ -18,9 +19,9 @@ words, pure parts and atomics, for both sides
     limits: market
     tls: limits
     transport: limits
-    metrics: market
-    state: metrics
     protocol: market websocket
+    metrics: market protocol
+    state: metrics
     identity: market protocol
     bus: identity market protocol transport
 the data path, from Redis to a client's socket
@@ -28,14 +29,14 @@ the data path, from Redis to a client's socket
     fanout: bus identity limits market metrics protocol rate state transport websocket
     engine: bus fanout ingest state
 the control side, which starts, accepts, tells and stops
-    admission: bus
+    admission: address bus limits rate
     signals:
     stats: state
     reload: limits
     healthcheck: escape limits tls
-    config: limits market origin protocol rate tls
+    config: address admission limits market origin protocol rate tls
     logging: config escape limits
-    http: accept admission backoff bus config identity limits logging market metrics origin protocol state tls transport
+    http: accept address admission backoff bus config identity limits logging market metrics origin protocol state tls transport
     broker: accept backoff ingest limits resp
     demo: ingest market
     gateway: admission broker bus config demo engine fanout http ingest limits market protocol reload signals state stats

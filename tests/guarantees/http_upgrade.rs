@@ -115,7 +115,7 @@ async fn one_client_too_many_is_answered_503_until_a_seat_is_free() {
     let refused = server.ask(&HANDSHAKE.replace("Connection: Upgrade", "Connection: Upgrade, close")).await;
     assert_eq!((refused.status, refused.code().as_str()), (503, "TOO_MANY_CONNECTIONS"));
     assert!(refused.header("Retry-After").unwrap().parse::<u32>().unwrap() > 0);
-    assert_eq!(server.state.metrics.control.upgrades_refused.get(), 1);
+    assert_eq!(server.state.metrics.control.upgrades_refused(), 1);
     assert_eq!(server.admission.open(), 1);
 
     drop(first);
@@ -194,7 +194,7 @@ async fn a_request_that_is_no_handshake_is_told_what_is_missing() {
     let request = HANDSHAKE.replace("dGhlIHNhbXBsZSBub25jZQ==", "short");
     stream.write_all(format!("{request}\r\n").as_bytes()).await.unwrap();
     assert_eq!(read_head(&mut stream).await.status, 400);
-    assert_eq!(server.state.metrics.control.upgrades_refused.get(), 3);
+    assert_eq!(server.state.metrics.control.upgrades_refused(), 3);
     assert_eq!(server.admission.open(), 0);
 }
 

@@ -70,6 +70,9 @@ fn what_print_config_prints_is_a_configuration() {
             "PUBLIC_HOSTS",
             "TLS_CERT_FILE",
             "TLS_KEY_FILE",
+            "TRUSTED_PROXIES",
+            "OPS_PORT",
+            "OPS_TOKEN",
             "LAST_VALUE_KEY"
         ],
         "only what is unset is shown empty"

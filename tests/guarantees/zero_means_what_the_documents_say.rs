@@ -86,6 +86,7 @@ fn a_setting_that_is_off_has_no_value() {
     assert_eq!(config.history.replay_max_bytes, None);
     assert_eq!(config.clients.message_rate_limit, None);
     assert_eq!(config.clients.message_warn_bytes, None);
+    assert!(config.addresses.per_ip().are_off());
     assert_eq!(config.process.drain_timeout, Duration::from_secs(10), "zero is no way to turn it off");
 }
 

@@ -67,7 +67,7 @@ impl Shard {
 
     /// Tells a client why its request changes nothing. It may go on.
     pub(super) fn refuse(&mut self, key: ConnKey, refusal: &Refusal) {
-        self.metrics.errors_sent.add(1);
+        self.metrics.errors_sent[refusal.code as usize].add(1);
         self.say(key, &Reply::Refused(refusal));
     }
 

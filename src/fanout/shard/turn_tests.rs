@@ -14,8 +14,7 @@ use serde_json::{Value, json};
 use super::clock::Now;
 use super::conn::ConnKey;
 use super::{Links, Ready, Shard, ShardConfig};
-use crate::admission::Admission;
-use crate::bus::{Arrival, Feed, Ticket, ToShard, TopicId, Wish, WishSender};
+use crate::bus::{Arrival, Count, Feed, Ticket, ToShard, TopicId, Wish, WishSender};
 use crate::identity::Rights;
 use crate::ingest::router::{Handoff, Router};
 use crate::limits;
@@ -54,7 +53,7 @@ struct World {
     wishes: Arc<Mutex<Vec<Wish>>>,
     shards: Vec<Shard>,
     told: Vec<VecDeque<ToShard>>,
-    admission: Arc<Admission>,
+    seats: Arc<Count>,
     published: u64,
 }
 
@@ -86,7 +85,7 @@ impl World {
             shards: (0..shards).map(new_shard).collect(),
             told: (0..shards).map(|_| VecDeque::new()).collect(),
             router: Router::new(shards, 10_000),
-            admission: Admission::new(100),
+            seats: Count::of(100),
             published: 0,
             now,
             wishes,
@@ -155,7 +154,7 @@ impl World {
 
     fn connect(&mut self, shard: usize, room_bytes: usize) -> Client {
         let (end, pipe) = pipe::pipe(room_bytes);
-        let seat = self.admission.admit().unwrap();
+        let seat = self.seats.take().unwrap();
         let transport = Transport::Pipe(end);
         let before: Vec<_> = self.shards[shard].conns.keys().collect();
         let rights = Arc::new(Rights { allow_wildcard: true, max_symbols: 100 });
@@ -279,7 +278,7 @@ fn a_close_of_the_client_is_answered_with_its_own_code() {
         world.send_frame(&client, 8, &payload);
         assert_eq!(client.closed().map(|(code, _)| code), Some(code));
         assert!(client.pipe.is_gone() && world.shards[0].conns.is_empty());
-        assert_eq!(world.admission.open(), 0, "the seat is free again");
+        assert_eq!(world.seats.taken(), 0, "the seat is free again");
     }
 }
 
@@ -338,7 +337,7 @@ fn any_frame_counts_as_life() {
 fn pings_of_many_clients_are_spread_over_the_interval() {
     let config = ShardConfig { max_clients: 100, ..config() };
     let mut world = World::new(1, &config);
-    world.admission = Admission::new(100);
+    world.seats = Count::of(100);
     let clients: Vec<_> = (0..100).map(|_| world.connect(0, ROOMY)).collect();
     let mut seconds_with_pings = 0;
     for _ in 0..30 {

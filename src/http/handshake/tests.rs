@@ -77,12 +77,20 @@ fn each_broken_rule_has_its_status() {
 }
 
 /// A handshake as its parts: key, origin, where it goes, whether ours is offered, target, length.
-type Parts = (String, Option<String>, String, bool, String, usize);
+type Parts = (String, Option<String>, String, bool, String, String, usize);
 
 fn parts(handshake: Handshake<'_>, uri: &Uri, length: usize) -> Parts {
-    let Handshake { key, origin, target, offers_subprotocol } = handshake;
+    let Handshake { key, origin, target, offers_subprotocol, forwarded } = handshake;
     let goes_to = format!("{}://{}", target.scheme, target.host);
-    (key.to_owned(), origin.map(str::to_owned), goes_to, offers_subprotocol, uri.to_string(), length)
+    (
+        key.to_owned(),
+        origin.map(str::to_owned),
+        goes_to,
+        offers_subprotocol,
+        format!("{forwarded:?}"),
+        uri.to_string(),
+        length,
+    )
 }
 
 /// The handshake that [`recognise`] finds in a request.
@@ -124,6 +132,9 @@ fn line() -> impl Strategy<Value = &'static str> {
         "Sec-WebSocket-Key: dGhl",
         "Sec-WebSocket-Protocol: chat, md.v1.json",
         "Origin: https://app.example.com",
+        "X-Forwarded-For: 203.0.113.7, 10.0.0.1",
+        "X-Forwarded-For: \u{e9}",
+        "X-Real-IP: 203.0.113.7",
         "X-Forwarded-Proto: https",
         "X-Forwarded-Proto: HTTPS, http",
         "Origin: \u{e9}",
@@ -217,7 +228,7 @@ fn handshakes_of_browsers_and_libraries_are_plain() {
                 "GET /ws?symbols=A HTTP/1.1\r\nHost: h\r\nConnection: {connection}\r\nUpgrade: websocket\r\n\
                  Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: {KEY}\r\n{more}\r\nframes"
             );
-            let (key, _, _, _, target, length) = recognised(request.as_bytes()).expect(&request);
+            let (key, .., target, length) = recognised(request.as_bytes()).expect(&request);
             assert_eq!((key.as_str(), target.as_str(), &request[length..]), (KEY, "/ws?symbols=A", "frames"));
         }
     }

@@ -37,6 +37,10 @@ pub(super) enum Source {
     TlsFailed,
     /// Times the certificate was read again, labelled `outcome`.
     TlsReloads,
+    /// Refused upgrades, labelled `reason`.
+    UpgradesRefused,
+    /// Error replies, labelled `code`.
+    Errors,
     /// How long ago each thread's loop last turned, labelled `thread`.
     TickAge,
     /// The histogram of all shards.
@@ -46,8 +50,8 @@ pub(super) enum Source {
 }
 
 use Source::{
-    AcceptErrors, Build, Control, Delivery, Ingest, Log, Process, Rejected, ShardCounter, ShardGauge,
-    ShardSeconds, TickAge, TlsFailed, TlsReloads,
+    AcceptErrors, Build, Control, Delivery, Errors, Ingest, Log, Process, Rejected, ShardCounter, ShardGauge,
+    ShardSeconds, TickAge, TlsFailed, TlsReloads, UpgradesRefused,
 };
 
 const fn family(name: &'static str, help: &'static str, source: Source) -> Family {
@@ -135,7 +139,7 @@ pub(super) const FAMILIES: &[Family] = &[
         "Messages received that were larger than MESSAGE_WARN_SIZE",
         ShardCounter(|s| s.messages_over_warn_size.get()),
     ),
-    family("ws_errors_sent", "Error replies sent", ShardCounter(|s| s.errors_sent.get())),
+    family("ws_errors_sent", "Error replies sent, by code", Errors),
     family("ws_sent_bytes", "Bytes written to sockets", ShardCounter(|s| s.bytes_sent.get())),
     family("ws_received_bytes", "Bytes read from sockets", ShardCounter(|s| s.bytes_received.get())),
     family("ws_writes", "Write calls on sockets", ShardCounter(|s| s.writes.get())),
@@ -236,7 +240,7 @@ pub(super) const FAMILIES: &[Family] = &[
     family("ws_accepted", "Connections accepted", Control(|c| c.accepted.get())),
     family("ws_accept_errors", "Failed accept calls, by cause", AcceptErrors),
     family("ws_upgrades", "WebSocket handshakes completed", Control(|c| c.upgrades.get())),
-    family("ws_upgrades_refused", "WebSocket handshakes refused", Control(|c| c.upgrades_refused.get())),
+    family("ws_upgrades_refused", "WebSocket handshakes refused, by reason", UpgradesRefused),
     family(
         "ws_http_requests",
         "HTTP requests answered, other than handshakes",
@@ -268,7 +272,9 @@ impl Source {
     pub(super) fn metric_type(&self) -> MetricType {
         match self {
             ShardCounter(_) | ShardSeconds(_) | Ingest(_) | Control(_) | Log(_) => MetricType::Counter,
-            Rejected | AcceptErrors | TlsFailed | TlsReloads => MetricType::Counter,
+            Rejected | AcceptErrors | TlsFailed | TlsReloads | UpgradesRefused | Errors => {
+                MetricType::Counter
+            }
             ShardGauge(_) | Process(_) | TickAge => MetricType::Gauge,
             Delivery => MetricType::Histogram,
             Build => MetricType::Info,

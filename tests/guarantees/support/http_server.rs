@@ -52,7 +52,7 @@ impl Server {
     /// Starts with that state as well.
     pub(crate) fn of(config: &Config, bounds: Bounds, state: State) -> Self {
         let state = Arc::new(state);
-        let admission = Admission::new(config.server.max_connections);
+        let admission = Admission::new(config.server.max_connections, config.addresses.per_ip());
         let (sender, clients) = mpsc::unbounded_channel();
         let adopt = Arc::new(Collect(Mutex::new(sender)));
         let mut http = Http::new(config, Arc::clone(&state), Arc::clone(&admission), adopt);
