@@ -8,13 +8,11 @@ const LOW_NS: u64 = 1_000;
 /// Longer ones count as this.
 const HIGH_NS: u64 = 120_000_000_000;
 
-/// A distribution of times in nanoseconds. Recording never allocates.
-#[derive(Debug, Clone)]
+/// A distribution of times in nanoseconds. Recording never allocates. On its way to another process it is a list of values and how
+/// often each was recorded.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(into = "Vec<(u64, u64)>", from = "Vec<(u64, u64)>")]
 pub struct Latency(Histogram<u64>);
-
-/// A distribution on its way to another process: (value in ns, how often).
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Counted(Vec<(u64, u64)>);
 
 /// The figures of a distribution that people read, in µs.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize)]
@@ -47,18 +45,10 @@ impl Latency {
         self.0.saturating_record(ns);
     }
 
-    /// Everything that another process recorded.
-    pub fn add(&mut self, counted: &Counted) {
-        for &(ns, times) in &counted.0 {
-            self.0.saturating_record_n(ns, times);
-        }
-    }
-
-    /// What was recorded, for another process.
-    pub fn counted(&self) -> Counted {
-        Counted(
-            self.0.iter_recorded().map(|step| (step.value_iterated_to(), step.count_at_value())).collect(),
-        )
+    /// Everything that another one recorded.
+    pub fn add(&mut self, other: &Self) {
+        // Both have the same bounds, so it can't fail.
+        let _ = self.0.add(&other.0);
     }
 
     /// The figures, or `None` if nothing was recorded.
@@ -81,6 +71,20 @@ impl Latency {
 impl Default for Latency {
     fn default() -> Self {
         Self::new()
+    }
+}
+
+impl From<Latency> for Vec<(u64, u64)> {
+    fn from(Latency(histogram): Latency) -> Self {
+        histogram.iter_recorded().map(|step| (step.value_iterated_to(), step.count_at_value())).collect()
+    }
+}
+
+impl From<Vec<(u64, u64)>> for Latency {
+    fn from(counted: Vec<(u64, u64)>) -> Self {
+        let mut latency = Self::new();
+        counted.into_iter().for_each(|(ns, times)| latency.0.saturating_record_n(ns, times));
+        latency
     }
 }
 
@@ -122,10 +126,9 @@ mod tests {
                 latency.record(ns);
                 all.record(ns);
             }
-            let json = serde_json::to_string(&latency.counted()).unwrap();
+            let json = serde_json::to_string(&latency).unwrap();
             sum.add(&serde_json::from_str(&json).unwrap());
         }
-        assert_eq!(sum.counted(), all.counted());
         assert_eq!(sum.quantiles(), all.quantiles());
     }
 }

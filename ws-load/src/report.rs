@@ -1,11 +1,9 @@
 //! The result: what was asked for, what came of it, what it cost, and whether the measurement can be trusted.
 
 mod caveats;
-mod sum;
 
 use serde::Serialize;
 
-use self::sum::Sum;
 use super::feed::Published;
 use super::latency::Quantiles;
 use super::ledger::Counts;
@@ -78,8 +76,8 @@ pub struct Facts<'r> {
     pub opening: Opening,
     /// What was measured, unless it was only opened.
     pub measured: Option<Measured>,
-    /// What each worker found.
-    pub outcomes: Vec<Outcome>,
+    /// What the workers found.
+    pub found: Outcome,
 }
 
 /// The result of a run, as `--json` prints it. Times in µs unless their names say otherwise.
@@ -246,7 +244,7 @@ pub struct ClientFacts {
 impl Report {
     /// Adds everything up.
     pub fn new(facts: &Facts<'_>) -> Self {
-        let sum = Sum::of(&facts.outcomes);
+        let found = &facts.found;
         let window = facts.measured.as_ref().map(|measured| measured.window).unwrap_or_default();
         let seconds = window.seconds();
         let per_second = |count: u64| if seconds > 0.0 { count as f64 / seconds } else { 0.0 };
@@ -256,24 +254,27 @@ impl Report {
             caveats: Vec::new(),
             scenario: scenario(facts, seconds),
             connections: Connections {
-                opened: sum.opened,
+                opened: found.opened,
                 opening_seconds: facts.opening.seconds,
-                opened_per_second: f64::from(sum.opened) / facts.opening.seconds.max(1e-9),
-                failed: sum.failed,
-                lost: sum.lost,
-                complaints: sum.complaints,
+                opened_per_second: f64::from(found.opened) / facts.opening.seconds.max(1e-9),
+                failed: found.failed.clone(),
+                lost: found.lost.clone(),
+                complaints: found.complaints.clone(),
             },
             delivered: Delivered {
-                in_window: sum.delivered_in_window,
-                per_second: per_second(sum.delivered_in_window),
-                bytes_per_second: per_second(sum.bytes_in_window),
-                replies_per_second: sum.replies.quantiles().map_or(0.0, |replies| per_second(replies.count)),
-                churn_missed: sum.churn_missed,
+                in_window: found.delivered_in_window,
+                per_second: per_second(found.delivered_in_window),
+                bytes_per_second: per_second(found.bytes_in_window),
+                replies_per_second: found
+                    .replies
+                    .quantiles()
+                    .map_or(0.0, |replies| per_second(replies.count)),
+                churn_missed: found.churn_missed,
             },
-            events: Events { expected: sum.expected, counts: sum.counts, feed_lost: sum.feed_lost },
-            latency_us: sum.latency.quantiles(),
-            handshake_us: sum.handshakes.quantiles(),
-            reply_us: sum.replies.quantiles(),
+            events: Events { expected: found.expected, counts: found.counts, feed_lost: found.feed_lost },
+            latency_us: found.latency.quantiles(),
+            handshake_us: found.handshakes.quantiles(),
+            reply_us: found.replies.quantiles(),
             server: ServerFacts::default(),
             client: client(facts),
             published,

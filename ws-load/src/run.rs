@@ -64,8 +64,8 @@ pub fn run<D: Dialect>(plan: &Plan) -> anyhow::Result<Report> {
             bail!("the worker processes have not finished after {} s", FINISH_TIMEOUT_NS / 1_000_000_000);
         }
     }
-    let outcomes = workers.outcomes();
-    Ok(Report::new(&Facts { plan, dialect: D::NAME, server: &server, opening, measured, outcomes }))
+    let found = workers.outcome();
+    Ok(Report::new(&Facts { plan, dialect: D::NAME, server: &server, opening, measured, found }))
 }
 
 /// Opens the crowd, and measures what that takes.

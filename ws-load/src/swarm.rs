@@ -19,10 +19,9 @@ use super::crowd::Crowd;
 use super::dialect::{Dialect, Reader as _, Said};
 use super::frames;
 use super::handshake::{self, Response};
-use super::latency::Latency;
 use super::ledger::{Holding, Ledger};
 use super::message::{Message, Trade};
-use super::wire::{Outcome, Progress, Reasons, Window};
+use super::wire::{Outcome, Progress, Window};
 
 /// The shared read buffer, and so the longest frame, and the most that one read takes.
 const SCRATCH_BYTES: usize = 256 * 1024;
@@ -57,37 +56,16 @@ struct Books {
     ledger: Ledger,
     window: Window,
     open: u32,
-    opened: u32,
-    failed: Reasons,
-    lost: Reasons,
-    complaints: Reasons,
-    feed_lost: u64,
-    delivered_in_window: u64,
-    bytes_in_window: u64,
-    latency: Latency,
-    handshakes: Latency,
-    replies: Latency,
+    /// All but what the ledger knows.
+    found: Outcome,
 }
 
 impl<D: Dialect> Swarm<D> {
     /// A part of a crowd, to be opened turn by turn.
     pub fn new(crowd: Crowd, part: Range<u32>, registry: Registry) -> Self {
         let connections: Vec<_> = part.clone().map(|_| Connection::unborn()).collect();
-        let books = Books {
-            ledger: Ledger::new(&crowd, part.clone(), D::HAS_EARLY_EVENTS),
-            window: Window::default(),
-            open: 0,
-            opened: 0,
-            failed: Reasons::default(),
-            lost: Reasons::default(),
-            complaints: Reasons::default(),
-            feed_lost: 0,
-            delivered_in_window: 0,
-            bytes_in_window: 0,
-            latency: Latency::new(),
-            handshakes: Latency::new(),
-            replies: Latency::new(),
-        };
+        let ledger = Ledger::new(&crowd, part.clone(), D::HAS_EARLY_EVENTS);
+        let books = Books { ledger, window: Window::default(), open: 0, found: Outcome::default() };
         Self {
             request: handshake::request(&crowd.host, &crowd.path),
             first: part.start,
@@ -127,7 +105,7 @@ impl<D: Dialect> Swarm<D> {
     pub fn progress(&self) -> Progress {
         Progress {
             open: self.books.open,
-            failed: self.books.failed.total() + self.books.lost.total(),
+            failed: self.books.found.failed.total() + self.books.found.lost.total(),
             counts: self.books.ledger.counts(),
         }
     }
@@ -144,22 +122,8 @@ impl<D: Dialect> Swarm<D> {
 
     /// Closes the books.
     pub fn outcome(self, last: &[u64]) -> Outcome {
-        let books = self.books;
-        Outcome {
-            opened: books.opened,
-            failed: books.failed,
-            lost: books.lost,
-            complaints: books.complaints,
-            feed_lost: books.feed_lost,
-            expected: books.ledger.expected(last),
-            counts: books.ledger.close(last),
-            delivered_in_window: books.delivered_in_window,
-            bytes_in_window: books.bytes_in_window,
-            latency: books.latency.counted(),
-            handshakes: books.handshakes.counted(),
-            replies: books.replies.counted(),
-            churn_missed: self.churn.missed,
-        }
+        let Books { ledger, found, .. } = self.books;
+        Outcome { expected: ledger.expected(last), counts: ledger.close(last), ..found }
     }
 
     /// Opens the next connections, as many as may be in flight.
@@ -272,7 +236,7 @@ impl<D: Dialect> Swarm<D> {
             }
         }
         if is_measured {
-            self.books.bytes_in_window += (used - begin) as u64;
+            self.books.found.bytes_in_window += (used - begin) as u64;
         }
         Ok(used)
     }
@@ -281,9 +245,9 @@ impl<D: Dialect> Swarm<D> {
     fn trade(&mut self, at: usize, trade: Trade, now_ns: u64, is_measured: bool) {
         let books = &mut self.books;
         if books.ledger.event(at, trade.symbol, trade.seq) {
-            books.delivered_in_window += u64::from(is_measured);
+            books.found.delivered_in_window += u64::from(is_measured);
             if books.window.contains(trade.sent_ns) {
-                books.latency.record(now_ns.saturating_sub(trade.sent_ns));
+                books.found.latency.record(now_ns.saturating_sub(trade.sent_ns));
             }
         }
     }
@@ -306,10 +270,10 @@ impl<D: Dialect> Swarm<D> {
                 sent.map_err(|error| words(&error))?;
             }
             Message::Refused(why) if self.connections[at].stage == Stage::Subscribing => return Err(why),
-            Message::Refused(why) => self.books.complaints.add(&why, 1),
+            Message::Refused(why) => self.books.found.complaints.add(&why, 1),
             Message::Skipped { symbol, count } => self.books.ledger.skipped(at, symbol, count),
-            Message::FeedLost => self.books.feed_lost += 1,
-            Message::Unreadable => self.books.complaints.add("a message that can't be understood", 1),
+            Message::FeedLost => self.books.found.feed_lost += 1,
+            Message::Unreadable => self.books.found.complaints.add("a message that can't be understood", 1),
             Message::Trade(_) | Message::Other => {}
         }
         Ok(())
@@ -331,7 +295,7 @@ impl<D: Dialect> Swarm<D> {
 
     fn upgraded(&mut self, at: usize, now_ns: u64) -> Result<(), String> {
         let connection = &mut self.connections[at];
-        self.books.handshakes.record(now_ns.saturating_sub(connection.since_ns));
+        self.books.found.handshakes.record(now_ns.saturating_sub(connection.since_ns));
         let (symbols, _) = self.crowd.symbols_of(self.first + at as u32);
         if symbols.is_empty() {
             self.opened(at);
@@ -347,7 +311,7 @@ impl<D: Dialect> Swarm<D> {
         self.connections[at].stage = Stage::Open;
         self.opening -= 1;
         self.books.open += 1;
-        self.books.opened += 1;
+        self.books.found.opened += 1;
     }
 
     fn end(&mut self, at: usize, reason: &str) {
@@ -356,11 +320,11 @@ impl<D: Dialect> Swarm<D> {
             Stage::Unborn | Stage::Ended => return,
             Stage::Open => {
                 self.books.open -= 1;
-                self.books.lost.add(reason, 1);
+                self.books.found.lost.add(reason, 1);
             }
             Stage::Connecting | Stage::Upgrading | Stage::Subscribing => {
                 self.opening -= 1;
-                self.books.failed.add(reason, 1);
+                self.books.found.failed.add(reason, 1);
             }
         }
         connection.end();

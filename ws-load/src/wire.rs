@@ -1,11 +1,12 @@
 //! What the coordinator and its worker processes tell each other: JSON, one object a line.
 
 use std::collections::BTreeMap;
+use std::ops::AddAssign;
 
 use serde::{Deserialize, Serialize};
 
 use super::crowd::Crowd;
-use super::latency::Counted;
+use super::latency::Latency;
 use super::ledger::Counts;
 
 /// Reasons of failures that are told apart; all others are one.
@@ -58,7 +59,7 @@ impl Window {
 }
 
 /// Worker → coordinator, on its standard output.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub enum Report {
     /// How things stand, twice a second.
     Progress(Progress),
@@ -79,8 +80,8 @@ pub struct Progress {
     pub counts: Counts,
 }
 
-/// What one worker has found.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+/// What one worker has found, or several together.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Outcome {
     /// Connections that were subscribed once.
     pub opened: u32,
@@ -101,13 +102,31 @@ pub struct Outcome {
     /// Bytes that arrived in the window.
     pub bytes_in_window: u64,
     /// From intended sending to reading, of trades sent in the window.
-    pub latency: Counted,
+    pub latency: Latency,
     /// From connect to the 101 answer.
-    pub handshakes: Counted,
+    pub handshakes: Latency,
     /// From a subscribe or unsubscribe to its reply, in the window.
-    pub replies: Counted,
+    pub replies: Latency,
     /// Subscribes and unsubscribes that were left out because no connection was free for one.
     pub churn_missed: u64,
+}
+
+impl AddAssign<&Self> for Outcome {
+    fn add_assign(&mut self, other: &Self) {
+        self.opened += other.opened;
+        self.failed.add_all(&other.failed);
+        self.lost.add_all(&other.lost);
+        self.complaints.add_all(&other.complaints);
+        self.feed_lost += other.feed_lost;
+        self.counts += other.counts;
+        self.expected += other.expected;
+        self.delivered_in_window += other.delivered_in_window;
+        self.bytes_in_window += other.bytes_in_window;
+        self.latency.add(&other.latency);
+        self.handshakes.add(&other.handshakes);
+        self.replies.add(&other.replies);
+        self.churn_missed += other.churn_missed;
+    }
 }
 
 /// Reasons and how often each occurred; their number is bounded.

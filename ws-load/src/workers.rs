@@ -121,9 +121,11 @@ impl Workers {
         sum
     }
 
-    /// What they found.
-    pub fn outcomes(mut self) -> Vec<Outcome> {
-        self.all.iter_mut().filter_map(|worker| worker.outcome.take()).collect()
+    /// What they found, all together.
+    pub fn outcome(self) -> Outcome {
+        let mut sum = Outcome::default();
+        self.all.iter().filter_map(|worker| worker.outcome.as_ref()).for_each(|outcome| sum += outcome);
+        sum
     }
 }
 

@@ -17,7 +17,6 @@ pub(super) struct Churn {
     /// When it began; none before.
     pub(super) from_ns: Option<u64>,
     pub(super) done: u64,
-    pub(super) missed: u64,
     /// Where to look for a free connection.
     pub(super) next: usize,
 }
@@ -35,7 +34,7 @@ impl<D: Dialect> Swarm<D> {
         let share = self.connections.len() as f64 / f64::from(self.crowd.connections.max(1));
         let per_second = f64::from(self.crowd.churn_per_second) * share;
         let due = ((now_ns - from_ns) as f64 * per_second / 1e9) as u64;
-        while self.churn.done + self.churn.missed < due {
+        while self.churn.done + self.books.found.churn_missed < due {
             match self.free_to_churn() {
                 Some(at) => {
                     self.churn.done += 1;
@@ -43,7 +42,7 @@ impl<D: Dialect> Swarm<D> {
                         self.end(at, &error.to_string());
                     }
                 }
-                None => self.churn.missed += 1,
+                None => self.books.found.churn_missed += 1,
             }
         }
     }
@@ -84,7 +83,7 @@ impl<D: Dialect> Swarm<D> {
         self.books.ledger.turn(at, holding);
         let since_ns = self.connections[at].since_ns;
         if self.books.window.contains(since_ns) {
-            self.books.replies.record(now_ns.saturating_sub(since_ns));
+            self.books.found.replies.record(now_ns.saturating_sub(since_ns));
         }
     }
 }
