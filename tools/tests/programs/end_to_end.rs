@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 use tokio::io::AsyncWriteExt as _;
 use ws_gateway::config::{Config, Upstream};
 use ws_gateway::gateway::Gateway;
+use ws_gateway::market::SymbolCase;
 
 /// A gateway that reads from `redis`; `listen` is for one that takes another's place.
 pub(crate) async fn gateway(redis: &Redis, listen: Option<SocketAddr>) -> Gateway {
@@ -155,4 +156,30 @@ async fn it_comes_back_when_the_draining_gateway_said() {
     publish(&redis, &[MSFT, TSLA]).await;
     assert_trade(&mut client, TSLA).await;
     drop(second);
+}
+
+#[tokio::test]
+async fn symbols_go_out_as_written_and_the_gateway_says_which_are_one() {
+    let redis = Redis::start(&[]).await;
+    let trade =
+        |symbol: &str| format!(r#"{{"symbol":"{symbol}","price":1,"volume":1,"timestamp":1,"seq":2}}"#);
+    let (mixed, upper) = (trade("AMpB"), trade("AMPB"));
+    for (case, held, comes) in [
+        (SymbolCase::Upper, json!(["AMPB"]), [&mixed, &upper].as_slice()),
+        (SymbolCase::Exact, json!(["AMpB"]), &[&mixed]),
+    ] {
+        let mut config = Config::for_tests();
+        config.upstream = Upstream::from_url(&redis.url()).unwrap();
+        config.events.symbol_case = case;
+        config.events.deduplicate = false;
+        let gateway = Gateway::build(config).await.unwrap();
+        let count = comes.len().to_string();
+        let mut client = client(&gateway, &["--symbols=AMpB", "--count", &count]);
+        assert_eq!(holding(&mut client).await, held, "{case:?}");
+        publish(&redis, &[&mixed, &upper]).await;
+        for published in comes {
+            assert_trade(&mut client, published).await;
+        }
+        assert!(client.end().await.0.success());
+    }
 }
