@@ -20,7 +20,7 @@ fn every_variable_of_a_port_can_be_one() {
     let aliases = settings().flat_map(|setting| setting.aliases).map(|alias| alias.env);
     let ports: Vec<_> =
         own.chain(aliases).chain(["REDIS_PORT"]).filter(|name| name.ends_with("_PORT")).collect();
-    assert_eq!(ports.len(), 4, "{ports:?}");
+    assert_eq!(ports.len(), 5, "{ports:?}");
     for port in ports {
         let config = resolve(&[(port, LINK), ("SERVER_ID", "same")], None);
         assert_eq!(config.show(), default, "{port}");
