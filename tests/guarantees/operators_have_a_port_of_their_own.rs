@@ -4,6 +4,8 @@
 use std::net::SocketAddr;
 use std::process::Command;
 
+use tokio::net::TcpStream;
+
 use crate::support::http::{HANDSHAKE, Reply, ask, get};
 use crate::support::process::Process;
 use crate::support::{Client, PATIENCE};
@@ -112,4 +114,30 @@ async fn and_settings_that_do_not_go_together_are_told() {
     let mut refused = Process::spawn(&["--embedded-redis-port", "0", "--ops-port", &port]);
     assert!(!refused.exit().await.success());
     assert!(refused.has_logged("OPS_PORT"), "{:?}", refused.log);
+}
+
+/// Whatever is connected to one port, the other answers, and descriptors suffice for both.
+#[tokio::test(flavor = "multi_thread")]
+async fn and_neither_port_takes_the_others_descriptors() {
+    let args = ["--embedded-redis-port", "0", "--ops-port", "0"];
+    let gateway = Process::limited(256, &args).await;
+    let line = gateway.logs("Operator's port listening on ").await;
+    let operators: SocketAddr =
+        line.rsplit(' ').next().and_then(|text| text.parse().ok()).expect("an address");
+    let clients_max = get(operators, "/stats").await.json()["maxConnections"].as_u64().expect("a number");
+    let mut clients = Vec::new();
+    for _ in 0..clients_max {
+        clients.push(Client::connect(&gateway.url()).await);
+    }
+    let mut silent = Vec::new();
+    for _ in 0..200 {
+        silent.push(TcpStream::connect(gateway.addr()).await.expect("the gateway listens"));
+        silent.push(TcpStream::connect(operators).await.expect("the gateway listens"));
+    }
+    assert_eq!(gateway.get("/health").await.status, 200);
+    assert_eq!(get(operators, "/health").await.status, 200);
+    let metrics = get(operators, "/metrics").await.body;
+    let never = "ws_accept_errors_total{cause=\"exhausted\"} 0";
+    assert!(metrics.lines().any(|line| line == never), "{metrics}");
+    assert!(gateway.descriptors() <= 256);
 }
