@@ -2,6 +2,9 @@
 //!
 //! Names that clients and channels give are normalised in the same way, so with `SYMBOL_CASE=upper` `aapl` and `AAPL` are one
 //! symbol of a market type. Names of custom types are never folded.
+//!
+//! A candle's topic is its symbol and its interval. So a candle's name stands for several topics, as a pattern does, and inside the
+//! gateway it is one: [`Pattern::of_intervals`].
 
 pub mod event;
 mod kind;
@@ -11,7 +14,10 @@ mod symbol;
 pub use self::kind::{
     BadTypes, Kind, KindSet, Kinds, RESERVED_TYPES, TYPE_BYTES_MAX, TYPES_MAX, check_type_name,
 };
-pub use self::symbol::{Name, Pattern, SYMBOL_BYTES_MAX, SYMBOL_RULE, Symbol, SymbolCase, normalize_symbol};
+pub use self::symbol::{
+    INTERVAL_BYTES_MAX, Name, Pattern, SYMBOL_BYTES_MAX, SYMBOL_RULE, Symbol, SymbolCase,
+    TOPIC_KEY_BYTES_MAX, normalize_symbol,
+};
 
 /// `SEQ`: how workers number events.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -33,18 +39,27 @@ impl Numbering {
     }
 }
 
-/// What a client subscribes to: a name within a type of events. `MAX_SYMBOLS_PER_CLIENT` counts these.
+/// A topic, or what a client subscribes to: a name within a type of events. `MAX_SYMBOLS_PER_CLIENT` counts these.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Subject {
     /// The type of the events.
     pub kind: Kind,
-    /// The symbol, or the pattern.
+    /// The symbol, with its interval if the topic has one; or the pattern.
     pub name: Name,
 }
 
 impl Subject {
+    /// What a client means by a name within a type: a symbol of candles stands for all its intervals.
+    pub fn new(kind: Kind, name: Name) -> Self {
+        let name = match name {
+            Name::Symbol(symbol) if kind.has_intervals() => Name::Pattern(Pattern::of_intervals(&symbol)),
+            name => name,
+        };
+        Self { kind, name }
+    }
+
     /// A name as a client writes it, within a type; `None` if it is none. `case` is `SYMBOL_CASE`.
     pub fn parse(kind: Kind, name: &[u8], case: SymbolCase) -> Option<Self> {
-        Name::parse(name, kind.case(case)).map(|name| Self { kind, name })
+        Name::parse(name, kind.case(case)).map(|name| Self::new(kind, name))
     }
 }

@@ -209,6 +209,7 @@ function rangeOf({ low, high, interval, start, timestamp }, before) {
   const lengthMs = count * UNITS_MS[unit?.toLowerCase()] || Infinity;
   const startMs = lengthMs === Infinity ? -Infinity : Math.floor(millis(start ?? timestamp) / lengthMs) * lengthMs;
   if (before?.interval === interval && before.startMs > startMs) return before; // Late: trades have begun the next.
+  if (before && before.interval !== interval && before.lengthMs <= lengthMs) return before; // Of several intervals the shortest is shown.
   return { low: Number(low), high: Number(high), interval, startMs, lengthMs };
 }
 function widen(symbol, { price, timestamp }, conflated) {

@@ -16,7 +16,7 @@ use ws_gateway::bus::HistoryRequest;
 use ws_gateway::ingest::history::HistoryConfig;
 use ws_gateway::ingest::router::{Routed, Router};
 use ws_gateway::market::event::{Checker, Event, Reason, Reject, SEQ_END};
-use ws_gateway::market::{Kind, Kinds, Subject, SymbolCase};
+use ws_gateway::market::{INTERVAL_BYTES_MAX, Kind, Kinds, Subject, SymbolCase};
 use ws_gateway_fuzz::text_of_frame;
 
 const MAX_EVENT_BYTES: usize = 4_096;
@@ -29,7 +29,7 @@ fn kinds() -> Kinds {
     "trade,quote,candle,news,halt,mine".parse().unwrap_or_default()
 }
 
-fn router() -> Router {
+fn new_router() -> Router {
     let checker = Checker::with_max_bytes(MAX_EVENT_BYTES);
     Router::with_history(SHARDS, true, HistoryConfig { kinds: kinds(), checker, ..HistoryConfig::default() })
 }
@@ -42,7 +42,9 @@ fuzz_target!(|event: &[u8]| {
     let kind = kinds.iter().nth(usize::from(*choice) % kinds.len()).unwrap_or(Kind::TRADE);
     let checker = Checker { max_event_bytes: MAX_EVENT_BYTES, symbol_case: SymbolCase::Upper };
     let checked = checker.check(kind, payload, name);
-    if let Some(expected) = naive(kind, payload, name) {
+    // serde_json does not say how long a number was written, so it can't tell whether it is too long for an interval.
+    let may_be_long = matches!(checked, Err(Reject::Wrong { field: "interval", .. }));
+    if let Some(expected) = naive(kind, payload, name).filter(|expected| expected.is_err() || !may_be_long) {
         let found = checked.map(|event| (event.object, event.seq)).map_err(coarse);
         assert_eq!(found, expected, "{:?}", String::from_utf8_lossy(payload));
     }
@@ -76,15 +78,17 @@ fn recall(router: &mut Router, subject: &Subject, checked: Result<Event<'_>, Rej
 
 /// What becomes of an event that the first and the last shard want.
 fn route(kind: Kind, name: &[u8], payload: &[u8], checked: Result<Event<'_>, Reject>) {
-    let mut router = router();
+    let mut router = new_router();
     let subject = Subject::parse(kind, name, SymbolCase::Upper);
-    let Some(subject) = subject.filter(|subject| subject.name.symbol().is_some()) else {
+    let Some(subject) = subject.filter(|subject| !subject.name.is_wildcard()) else {
         assert_eq!(router.route(kind, name, payload, NOW_MS), Routed::Rejected(Reject::BadSymbol));
         return;
     };
-    assert_eq!(router.route(kind, name, payload, NOW_MS), Routed::Unwanted);
+    // Which topic a candle is of shows only when it is looked into.
+    let is_bad = kind.has_intervals().then_some(checked.err()).flatten();
+    assert_eq!(router.route(kind, name, payload, NOW_MS), is_bad.map_or(Routed::Unwanted, Routed::Rejected));
     recall(&mut router, &subject, checked);
-    let mut router = router();
+    let mut router = new_router();
     let topic = router.want(0, &subject);
     assert_eq!(router.want(SHARDS - 1, &subject), topic);
     let routed = router.route(kind, name, payload, NOW_MS);
@@ -99,7 +103,7 @@ fn route(kind: Kind, name: &[u8], payload: &[u8], checked: Result<Event<'_>, Rej
     let (Some(first), Some(last)) = batches else { panic!("framed for nobody") };
     assert_eq!(first.bytes, last.bytes);
     assert_eq!((first.table.len(), first.table[0].end as usize), (1, first.bytes.len()));
-    assert_eq!(first.table[0].topic, topic);
+    assert_eq!(first.table[0].topic == topic, !kind.has_intervals(), "a candle's topic has an interval");
     assert!(event.object.contains(event.timestamp));
     check_frame(kind, &first.bytes, event.object, payload);
 }
@@ -182,7 +186,8 @@ fn naive<'p>(
         };
         value.as_str().is_some_and(of_channel)
     };
-    let is_label = |value: &Value| value.is_number() || value.is_string();
+    let is_label =
+        |value: &Value| value.is_number() || value.as_str().is_some_and(|text| text.len() <= INTERVAL_BYTES_MAX);
     let (numbers, texts, labels): (&[_], &[_], &[_]) = match kind {
         Kind::TRADE => (&["price", "volume"], &[], &[]),
         Kind::QUOTE => (&["bidPrice", "askPrice"], &[], &[]),

@@ -95,10 +95,12 @@ pub struct HistoryReply {
     pub awaited: Vec<TopicId>,
 }
 
-/// A topic whose last value was looked up.
+/// A topic whose last value was looked up, or the symbol of candles.
 #[derive(Debug, Clone)]
 pub struct LookedUp {
-    /// The topic.
+    /// What waited for it: see [`HistoryReply::awaited`].
+    pub awaited: TopicId,
+    /// The topic that the value is of: what waited, or of a symbol of candles the interval that was found.
     pub topic: TopicId,
     /// The value as a snapshot; `None` if there is none.
     pub frame: Option<Bytes>,

@@ -93,10 +93,14 @@ impl Backfill {
 
     /// A snapshot has been looked up. The same event may still come live: its `seq` becomes the floor.
     pub fn looked_up(&mut self, value: &LookedUp) {
-        if !self.awaited.remove(&value.topic) {
+        if !self.awaited.remove(&value.awaited) {
             return;
         }
         if let Some(frame) = &value.frame {
+            if value.topic != value.awaited {
+                let waits = |step: &&mut Step| matches!(step, Step::Value(topic) if *topic == value.awaited);
+                self.steps.iter_mut().filter(waits).for_each(|step| *step = Step::Value(value.topic));
+            }
             self.values.insert(value.topic, frame.clone());
             if let Some(seq) = value.seq {
                 self.floors.entry(value.topic).or_insert(seq);

@@ -29,7 +29,7 @@ pub struct Extras {
 
 impl Extras {
     /// True on the first call with this `offer`. A client reached by symbol and by patterns is offered each run of events once per
-    /// subscription, under one number; only the first offer counts. Every client with a pattern has extras.
+    /// subscription, under one number; only the first offer counts. Every client with a wildcard has extras.
     pub fn is_first_offer(&mut self, offer: u64) -> bool {
         std::mem::replace(&mut self.last_offer, offer) != offer
     }

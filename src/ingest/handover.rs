@@ -124,7 +124,7 @@ impl Handover {
         for shard in 0..self.links.len() {
             let awaited = &mut self.links[shard].awaited;
             let values: Vec<_> =
-                values.iter().filter(|value| awaited.remove(&value.topic)).cloned().collect();
+                values.iter().filter(|value| awaited.remove(&value.awaited)).cloned().collect();
             if !values.is_empty() {
                 self.tell(router, shard, ToShard::LookedUp(values));
             }

@@ -23,7 +23,8 @@ mod resume;
 mod sequence;
 mod topic;
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
+use std::ops::Bound;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -33,11 +34,11 @@ use self::log::{Entry, Log, Position};
 use self::reader::{Hint, Reader};
 pub use self::resume::{Replay, Resumed};
 pub use self::sequence::Verdict;
-pub use self::topic::LookUp;
 use self::topic::Topic;
+pub use self::topic::{LookUp, LookingUp};
 use crate::limits;
 use crate::market::event::{Checker, Event};
-use crate::market::{Kind, KindSet, Kinds, Numbering, Symbol, SymbolCase};
+use crate::market::{Kind, KindSet, Kinds, Numbering, Pattern, Symbol};
 use crate::protocol::native::event::Openings;
 
 /// How much is remembered.
@@ -90,6 +91,8 @@ pub struct History {
     topics: Vec<Option<Topic>>,
     free: Vec<Slot>,
     by_symbol: Vec<HashMap<Symbol, Slot, RandomState>>,
+    /// Candles' topics in order, so that those of one symbol are found together.
+    intervals: BTreeMap<Symbol, Slot>,
     /// Topics that count towards the bound.
     kept: usize,
     /// Where the search for a topic to forget goes on.
@@ -107,6 +110,7 @@ impl History {
             reader: Reader::new(config.checker, config.numbering),
             topics: Vec::new(),
             free: Vec::new(),
+            intervals: BTreeMap::new(),
             by_symbol: vec![HashMap::default(); config.kinds.len()],
             openings: Openings::new(&config.kinds),
             config,
@@ -223,6 +227,16 @@ impl History {
 
     /// The symbols that begin with `prefix` and have a last value, in order.
     pub fn known(&mut self, kind: Kind, prefix: &[u8]) -> Vec<Symbol> {
+        if kind.has_intervals() {
+            let Self { intervals, topics, reader, .. } = self;
+            let slots = beginning_with(intervals, prefix);
+            let known = slots.filter_map(|(symbol, slot)| {
+                let topic = topic_at(topics, *slot)?;
+                topic.condense(reader);
+                topic.has_value().then(|| symbol.clone())
+            });
+            return known.collect();
+        }
         let of_type = self.topics.iter_mut().flatten().filter(|topic| topic.kind == kind);
         let matching = of_type.filter(|topic| topic.symbol.as_bytes().starts_with(prefix));
         let known = matching.filter_map(|topic| {
@@ -232,6 +246,16 @@ impl History {
         let mut known: Vec<_> = known.collect();
         known.sort_unstable();
         known
+    }
+
+    /// The topics of a symbol of candles, one for each interval, in order; also those without a last value.
+    pub fn intervals<'h>(&'h self, symbol: &'h Pattern) -> impl Iterator<Item = &'h Symbol> {
+        beginning_with(&self.intervals, symbol.prefix()).map(|(symbol, _)| symbol)
+    }
+
+    /// Whether workers keep a last value of symbols of a type.
+    pub(super) fn is_looked_up(&self, kind: Kind) -> bool {
+        self.config.look_up.is_some_and(|kinds| kinds.contains(kind))
     }
 
     /// How many of the pinned topics have been silent for `silence` at least, counted in the times at which this is asked.
@@ -260,8 +284,7 @@ impl History {
         if !self.make_room() {
             return None;
         }
-        let symbol = Symbol::parse(symbol, SymbolCase::Exact)?;
-        Some(self.insert(kind, symbol, true))
+        Some(self.insert(kind, Symbol::of_topic(symbol), true))
     }
 
     /// Makes room for one topic more, by forgetting one if need be: `false` if there is none. The search is short, so that
@@ -292,6 +315,9 @@ impl History {
             }
         };
         self.topics[slot.0 as usize] = Some(topic);
+        if kind.has_intervals() {
+            self.intervals.insert(symbol.clone(), slot);
+        }
         self.by_symbol[kind.index()].insert(symbol, slot);
         slot
     }
@@ -300,8 +326,20 @@ impl History {
         let Some(topic) = self.topics.get_mut(slot.0 as usize).and_then(Option::take) else { return };
         self.kept -= usize::from(topic.kept);
         self.by_symbol[topic.kind.index()].remove(&topic.symbol);
+        if topic.kind.has_intervals() {
+            self.intervals.remove(&topic.symbol);
+        }
         self.free.push(slot);
     }
+}
+
+/// The entries whose symbol begins so, in order.
+fn beginning_with<'m>(
+    intervals: &'m BTreeMap<Symbol, Slot>,
+    prefix: &'m [u8],
+) -> impl Iterator<Item = (&'m Symbol, &'m Slot)> {
+    let from = (Bound::Included(prefix), Bound::Unbounded);
+    intervals.range::<[u8], _>(from).take_while(move |(symbol, _)| symbol.as_bytes().starts_with(prefix))
 }
 
 fn topic_at(topics: &mut [Option<Topic>], slot: Slot) -> Option<&mut Topic> {

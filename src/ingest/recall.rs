@@ -2,11 +2,11 @@
 
 use std::collections::HashSet;
 
-use super::history::{LookUp, Replay, Resumed};
+use super::history::{LookUp, Replay, Resumed, Slot};
 use super::last_value::Found;
 use super::router::Router;
 use crate::bus::{Frames, HistoryReply, HistoryRequest, LookedUp, TopicId};
-use crate::market::{Name, Subject};
+use crate::market::{Kind, Name, Pattern, Subject};
 
 impl Router {
     /// Recalls what a request for `subjects`, all of which the shard wants, asks of the reply. Topics that a pattern among
@@ -23,8 +23,10 @@ impl Router {
         let mut settled = HashSet::new();
         let mut replay = Replay::with_room(room_bytes);
         for (subject, seen) in &request.resume {
-            let topic = self.topic_of(subject);
+            let topic = self.topic_to_resume(subject);
             let resumed = topic.map(|(id, slot)| (id, self.history.resume(slot, *seen, id, &mut replay)));
+            // Of candles, the client may have seen an interval that this gateway has not.
+            let resumed = resumed.filter(|(_, how)| *how != Resumed::Ahead || !subject.kind.has_intervals());
             reply.recovered.push(matches!(resumed, Some((_, Resumed::Whole | Resumed::Ahead))));
             match resumed {
                 Some((id, Resumed::Whole)) => {
@@ -41,7 +43,11 @@ impl Router {
         reply.replay = Frames { bytes: bytes.into(), table, arrived_us: now_us, ..Frames::default() };
         if request.snapshot {
             for subject in subjects {
-                for id in self.topics_with_value(subject) {
+                let topics = self.topics_with_value(subject);
+                if topics.is_empty() {
+                    reply.awaited.extend(self.look_up_symbol(subject).filter(|id| settled.insert(*id)));
+                }
+                for id in topics {
                     if settled.insert(id) {
                         match self.snapshot(id) {
                             Some(frame) => reply.snapshots.push((id, frame)),
@@ -65,6 +71,20 @@ impl Router {
         look_up != LookUp::Unavailable
     }
 
+    /// Has the value looked up that workers keep of a symbol of candles, of which no interval is known; returns what waits for it.
+    fn look_up_symbol(&mut self, subject: &Subject) -> Option<TopicId> {
+        let Name::Pattern(pattern) = &subject.name else { return None };
+        if !pattern.is_of_intervals() || !self.history.is_looked_up(subject.kind) {
+            return None;
+        }
+        let id = self.pattern_of(subject.kind, pattern)?;
+        let look_up = self.looking_up(id)?.begin();
+        if look_up == LookUp::Begin {
+            self.look_ups.push(subject.clone());
+        }
+        (look_up != LookUp::Unavailable).then_some(id)
+    }
+
     /// What is to be looked up and was not asked for before.
     pub fn take_look_ups(&mut self) -> Vec<Subject> {
         std::mem::take(&mut self.look_ups)
@@ -73,12 +93,59 @@ impl Router {
     /// Takes what was looked up; a value counts if it keeps the contract and no event came first. Returns what to tell the shards.
     pub fn looked_up(&mut self, found: &[Found], failed: bool, now_ms: u64) -> Vec<LookedUp> {
         let values = found.iter().filter_map(|(subject, payload)| {
-            let symbol = subject.name.symbol()?;
+            let symbol = match &subject.name {
+                Name::Symbol(symbol) => symbol,
+                Name::Pattern(of) => {
+                    return self.looked_up_symbol(subject.kind, of, payload.as_deref(), failed, now_ms);
+                }
+            };
             let seq = self.history.looked_up(subject.kind, symbol, payload.as_deref(), failed, now_ms);
             let (topic, slot) = self.topic_of(subject)?;
-            Some(LookedUp { topic, frame: self.history.snapshot(slot), seq })
+            Some(LookedUp { awaited: topic, topic, frame: self.history.snapshot(slot), seq })
         });
         values.collect()
+    }
+
+    /// Takes what was looked up of a symbol of candles: it says itself which interval it is. `None` if nobody wants it any more.
+    fn looked_up_symbol(
+        &mut self,
+        kind: Kind,
+        of: &Pattern,
+        payload: Option<&[u8]>,
+        failed: bool,
+        now_ms: u64,
+    ) -> Option<LookedUp> {
+        let awaited = self.pattern_of(kind, of)?;
+        self.looking_up(awaited)?.end(failed);
+        let nothing = LookedUp { awaited, topic: awaited, frame: None, seq: None };
+        let Some(symbol) = payload.and_then(|payload| self.interval_of(kind, of, payload)) else {
+            return Some(nothing);
+        };
+        let subject = Subject { kind, name: Name::Symbol(symbol.clone()) };
+        let topic = self.topic_or_new(&subject);
+        self.open(topic);
+        // An event of the interval that came first wins.
+        let (_, slot) = self.topic_of(&subject)?;
+        if self.snapshot(topic).is_some() || self.history.look_up(slot) == LookUp::Unavailable {
+            return Some(nothing);
+        }
+        let seq = self.history.looked_up(kind, &symbol, payload, failed, now_ms);
+        Some(LookedUp { awaited, topic, frame: self.snapshot(topic), seq })
+    }
+
+    /// The topic that a client means that has seen a certain `seq` of a subject: of a symbol of candles the interval, if there is but one.
+    fn topic_to_resume(&mut self, subject: &Subject) -> Option<(TopicId, Slot)> {
+        let of = match &subject.name {
+            Name::Pattern(pattern) if pattern.is_of_intervals() => pattern,
+            _ => return self.topic_of(subject),
+        };
+        let mut intervals = self.history.intervals(of);
+        let (Some(only), None) = (intervals.next().cloned(), intervals.next()) else { return None };
+        drop(intervals);
+        let subject = Subject { kind: subject.kind, name: Name::Symbol(only) };
+        let id = self.topic_or_new(&subject);
+        self.open(id);
+        self.topic_of(&subject)
     }
 
     /// The topics that a subject stands for and that may have a last value, in order.

@@ -17,13 +17,13 @@ use bytes::Bytes;
 use foldhash::quality::RandomState;
 use slotmap::SlotMap;
 
-use super::history::{History, HistoryConfig, Slot, Verdict};
+use super::history::{History, HistoryConfig, LookingUp, Slot, Verdict};
 use super::losses::Losses;
 use crate::bus::{Entry, Frames, SeqChange, SeqNotice, Seqs, TopicId};
 use crate::limits;
 use crate::market::event::{Checker, Event, Reject};
 use crate::market::patterns::Patterns;
-use crate::market::{self, Kind, Name, SYMBOL_BYTES_MAX, Subject, Symbol, SymbolCase};
+use crate::market::{self, Kind, Name, Pattern, SYMBOL_BYTES_MAX, Subject, Symbol, TOPIC_KEY_BYTES_MAX};
 use crate::protocol::native::event::{Marker, Openings, write_event};
 
 const _: () = assert!(limits::SHARDS_MAX <= u64::BITS as usize, "the interest mask has one bit a shard");
@@ -38,6 +38,8 @@ struct Topic {
     epoch: u64,
     /// What is remembered of it; patterns have no history of their own.
     history: Option<Slot>,
+    /// For the intervals of a candle's symbol: whether the value that workers keep of the symbol has been looked up.
+    looking_up: LookingUp,
 }
 
 /// Frames for one shard since the last hand-over.
@@ -185,7 +187,13 @@ impl Router {
         let history = name.symbol().map(|symbol| self.history.pin(kind, symbol));
         // Behind the epoch: its first event finds out which patterns match.
         let epoch = self.epoch.wrapping_sub(1);
-        let id = self.topics.insert(Topic { subject, wanted_by: 0, epoch, history });
+        let id = self.topics.insert(Topic {
+            subject,
+            wanted_by: 0,
+            epoch,
+            history,
+            looking_up: LookingUp::default(),
+        });
         match name {
             Name::Symbol(symbol) => {
                 self.by_symbol[kind.index()].insert(symbol, id);
@@ -227,6 +235,23 @@ impl Router {
         Some((id, self.topics.get(id)?.history?))
     }
 
+    /// The id of a live pattern.
+    pub(super) fn pattern_of(&self, kind: Kind, pattern: &Pattern) -> Option<TopicId> {
+        self.by_pattern.get(kind, pattern).copied()
+    }
+
+    /// Whether the value that workers keep of a symbol of candles has been looked up.
+    pub(super) fn looking_up(&mut self, id: TopicId) -> Option<&mut LookingUp> {
+        self.topics.get_mut(id).map(|topic| &mut topic.looking_up)
+    }
+
+    /// The topic of an event that was found for a symbol of candles; `None` if it is against the contract.
+    pub(super) fn interval_of(&self, kind: Kind, of: &Pattern, payload: &[u8]) -> Option<Symbol> {
+        let symbol = of.symbol_of_intervals()?;
+        let event = self.checker.check(kind, payload, symbol).ok()?;
+        Some(Symbol::of_topic(event.key_with_interval(symbol, &mut [0; TOPIC_KEY_BYTES_MAX])))
+    }
+
     /// The last event of a topic, framed as a snapshot.
     pub(super) fn snapshot(&mut self, id: TopicId) -> Option<Bytes> {
         self.history.snapshot(self.topics.get(id)?.history?)
@@ -244,6 +269,22 @@ impl Router {
         else {
             return Routed::Rejected(Reject::BadSymbol);
         };
+        if kind.has_intervals() {
+            // Which topic it is of shows only when the event has been looked into.
+            let mut buffer = [0; TOPIC_KEY_BYTES_MAX];
+            return match self.checker.check(kind, payload, symbol) {
+                Ok(event) => {
+                    self.route_to(kind, event.key_with_interval(symbol, &mut buffer), payload, now_ms)
+                }
+                Err(reject) => Routed::Rejected(reject),
+            };
+        }
+        self.route_to(kind, symbol, payload, now_ms)
+    }
+
+    /// Routes an event of the topic with that symbol and, where it has one, interval.
+    #[inline]
+    fn route_to(&mut self, kind: Kind, symbol: &[u8], payload: &[u8], now_ms: u64) -> Routed {
         let known = self.by_symbol[kind.index()].get(symbol).copied();
         if known.is_none() {
             let matched = self.matched_by(kind, symbol);
@@ -256,10 +297,10 @@ impl Router {
             }
         }
         match self.checker.check(kind, payload, symbol) {
-            Ok(event) => match known.or_else(|| self.add_symbol(kind, symbol)) {
-                Some(id) => self.deliver(id, &event, now_ms),
-                None => Routed::Rejected(Reject::BadSymbol),
-            },
+            Ok(event) => {
+                let id = known.unwrap_or_else(|| self.add_symbol(kind, symbol));
+                self.deliver(id, &event, now_ms)
+            }
             Err(reject) => Routed::Rejected(reject),
         }
     }
@@ -280,9 +321,8 @@ impl Router {
         }
     }
 
-    fn add_symbol(&mut self, kind: Kind, symbol: &[u8]) -> Option<TopicId> {
-        let name = Symbol::parse(symbol, SymbolCase::Exact).map(Name::Symbol)?;
-        Some(self.add(Subject { kind, name }))
+    fn add_symbol(&mut self, kind: Kind, symbol: &[u8]) -> TopicId {
+        self.add(Subject { kind, name: Name::Symbol(Symbol::of_topic(symbol)) })
     }
 
     /// The shards that want a pattern that matches a symbol, one bit each.
@@ -468,111 +508,4 @@ impl Iterator for Shards {
 mod model_tests;
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn trade(symbol: &str) -> Vec<u8> {
-        format!(r#"{{"symbol":"{symbol}","price":1,"volume":2,"timestamp":3}}"#).into_bytes()
-    }
-
-    fn symbol(name: &str) -> Subject {
-        Subject::parse(Kind::TRADE, name.as_bytes(), SymbolCase::Upper).unwrap()
-    }
-
-    fn route(router: &mut Router, name: &[u8], payload: &[u8]) -> Routed {
-        router.route(Kind::TRADE, name, payload, 1)
-    }
-
-    #[test]
-    fn an_event_goes_to_the_shards_that_want_it() {
-        let mut router = Router::new(3, 1_000);
-        assert_eq!(route(&mut router, b"AAPL", &trade("AAPL")), Routed::Unwanted);
-        let id = router.want(0, &symbol("AAPL"));
-        assert_eq!(router.want(2, &symbol("AAPL")), id);
-        assert_eq!(route(&mut router, b"aapl", &trade("AAPL")), Routed::Framed);
-        assert_eq!(route(&mut router, b"MSFT", b"not even JSON"), Routed::Unwanted);
-        let frames = router.take(0, 7).frames.unwrap();
-        assert_eq!((frames.table[0].end as usize, frames.table[0].topic), (frames.bytes.len(), id));
-        assert_eq!(frames.arrived_us, 7);
-        assert!(router.take(1, 7).frames.is_none());
-        assert_eq!(router.take(2, 7).frames.unwrap().bytes, frames.bytes);
-        assert!(router.take(0, 7).frames.is_none());
-    }
-
-    #[test]
-    fn sequence_numbers_go_beside_the_frames() {
-        let mut router = Router::new(2, 1_000);
-        (0..2).for_each(|shard| _ = router.want(shard, &symbol("AAPL")));
-        router.want(1, &symbol("MSFT"));
-        let numbered = |seq| format!(r#"{{"symbol":"AAPL","seq":{seq},"price":1,"volume":2,"timestamp":3}}"#);
-        route(&mut router, b"AAPL", numbered(5).as_bytes());
-        route(&mut router, b"MSFT", &trade("MSFT"));
-        route(&mut router, b"AAPL", numbered(6).as_bytes());
-        let seqs = |frames: &Frames| (0..4).map(|index| frames.seqs.get(index)).collect::<Vec<_>>();
-        assert_eq!(seqs(&router.take(0, 0).frames.unwrap()), [Some(5), Some(6), None, None]);
-        assert_eq!(seqs(&router.take(1, 0).frames.unwrap()), [Some(5), None, Some(6), None]);
-        route(&mut router, b"MSFT", &trade("MSFT"));
-        assert_eq!(router.take(1, 0).frames.unwrap().seqs, Seqs::default(), "none, and none left over");
-    }
-
-    #[test]
-    fn a_late_event_is_marked_and_lost_like_any_other() {
-        let mut router = Router::new(2, 1_000);
-        let id = router.want(0, &symbol("AAPL"));
-        router.want(1, &symbol("AAPL"));
-        let numbered = |router: &mut Router, seq: u64| {
-            let event = format!(r#"{{"symbol":"AAPL","seq":{seq},"price":1,"volume":2,"timestamp":3}}"#);
-            route(router, b"AAPL", event.as_bytes())
-        };
-        assert_eq!(numbered(&mut router, 5), Routed::Framed);
-        assert_eq!(numbered(&mut router, 7), Routed::FramedBehindGap(1));
-        assert_eq!(numbered(&mut router, 6), Routed::FramedLate);
-        assert_eq!(numbered(&mut router, 6), Routed::Duplicate);
-        let Handoff { frames, notices, .. } = router.take(0, 0);
-        let seqs = frames.as_ref().unwrap().seqs.clone();
-        let told = |index| (seqs.get(index), seqs.is_late(index));
-        assert_eq!([0, 1, 2].map(told), [(Some(5), false), (Some(7), false), (Some(6), true)]);
-        assert_eq!(notices.len(), 1, "the gap");
-        router.fall_behind(0, &frames.unwrap(), notices);
-        assert_eq!(numbered(&mut router, 9), Routed::FramedBehindGap(1));
-        assert_eq!(numbered(&mut router, 8), Routed::FramedLate);
-        let Reported { counts, changes, .. } = router.report(0);
-        assert_eq!((counts, changes), (vec![(id, 5)], vec![(id, SeqChange::Gap { from: 6, to: 8 })]));
-        router.take(1, 0);
-        assert_eq!(numbered(&mut router, 10), Routed::Framed);
-        assert!(!router.take(1, 0).frames.unwrap().seqs.is_late(0), "nothing is left over");
-    }
-
-    #[test]
-    fn bad_events_leave_no_trace() {
-        let mut router = Router::new(1, 100);
-        router.want(0, &symbol("AAPL"));
-        assert_eq!(route(&mut router, b"A,B", &trade("A,B")), Routed::Rejected(Reject::BadSymbol));
-        assert_eq!(route(&mut router, b"AAPL", &trade("MSFT")), Routed::Rejected(Reject::WrongSymbol));
-        assert_eq!(route(&mut router, b"AAPL", &[b' '; 101]), Routed::Rejected(Reject::TooLarge));
-        assert!(router.take(0, 0).frames.is_none());
-    }
-
-    #[test]
-    fn an_id_ends_with_the_last_shard() {
-        let mut router = Router::new(2, 100);
-        let old = router.want(0, &symbol("AAPL"));
-        router.want(1, &symbol("AAPL"));
-        router.release(0, old);
-        assert_eq!(router.topics(), 1);
-        router.release(1, old);
-        assert_eq!((router.topics(), router.by_symbol[0].len()), (0, 0));
-        assert_ne!(router.want(0, &symbol("MSFT")), old, "a freed id never names another topic");
-    }
-
-    #[test]
-    fn types_are_told_apart() {
-        let mut router = Router::new(1, 1_000);
-        let quote = Subject { kind: Kind::QUOTE, ..symbol("AAPL") };
-        let id = router.want(0, &quote);
-        assert_eq!(route(&mut router, b"AAPL", &trade("AAPL")), Routed::Unwanted);
-        let payload = br#"{"symbol":"AAPL","bidPrice":1,"askPrice":2,"timestamp":3}"#;
-        assert_eq!(router.route(Kind::QUOTE, b"AAPL", payload, 1), Routed::Framed);
-        assert_eq!(router.take(0, 0).frames.unwrap().table[0].topic, id);
-    }
-}
+mod tests;

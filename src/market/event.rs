@@ -8,7 +8,8 @@ use serde::de::{Deserializer, IgnoredAny, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
 pub use self::reject::{Reason, Reject};
-use super::{Kind, SymbolCase};
+use super::symbol::name_of;
+use super::{INTERVAL_BYTES_MAX, Kind, Symbol, SymbolCase, TOPIC_KEY_BYTES_MAX};
 
 mod portable;
 mod reject;
@@ -27,6 +28,20 @@ pub struct Event<'p> {
     pub seq: Option<u64>,
     /// It has something else by that name.
     pub has_odd_seq: bool,
+    /// Its `interval`, where it is a candle, as the worker wrote it.
+    interval: &'p str,
+}
+
+impl Event<'_> {
+    /// Writes the key of a candle's topic into `buffer`: `symbol`, which is the channel's, and the interval. The number `1` and the string
+    /// `"1"` are one interval.
+    pub(crate) fn key_with_interval<'b>(
+        &self,
+        symbol: &[u8],
+        buffer: &'b mut [u8; TOPIC_KEY_BYTES_MAX],
+    ) -> &'b [u8] {
+        Symbol::key_with_interval(symbol, &label(self.interval).unwrap_or_default(), buffer)
+    }
 }
 
 /// Holds events to the contract of their type.
@@ -40,9 +55,9 @@ pub struct Event<'p> {
 /// | halt | `symbol`, `status`, `timestamp` |
 /// | custom | nothing |
 ///
-/// `symbol` is a string, the channel's symbol, `headline` and `status` are strings, `interval` is a string or a number, the others are
-/// numbers; so are a `symbol` and a `timestamp` that no contract requires, where an event has them. Everything else is carried unseen, every number as it was
-/// written. Readers of JSON differ in what they make of a field that stands twice, of half a surrogate pair and of very
+/// `symbol` is a string, the channel's symbol, `headline` and `status` are strings, `interval` is a string or a number of at most
+/// [`INTERVAL_BYTES_MAX`] bytes, the others are numbers. A `symbol` or `timestamp` that no contract requires has to be the same where it
+/// stands. Everything else is carried unseen, every number as it was written. Readers of JSON differ in what they make of a field that stands twice, of half a surrogate pair and of very
 /// deep nesting. So none of the fields above and no `seq` may stand twice, and the other two may be nowhere.
 #[derive(Debug, Clone, Copy)]
 pub struct Checker {
@@ -58,7 +73,8 @@ impl Checker {
         Self { max_event_bytes, symbol_case: SymbolCase::Upper }
     }
 
-    /// Checks a payload against the contract of its type. `symbol` is the channel's, normalised.
+    /// Checks a payload against the contract of its type. `symbol` is the channel's, normalised; that of a topic, with an interval, is
+    /// taken as well.
     ///
     /// # Errors
     /// The first [`Reject`] that applies.
@@ -76,15 +92,16 @@ impl Checker {
             return Err(fault);
         }
         let case = kind.case(self.symbol_case);
+        let symbol = if kind.has_intervals() { name_of(symbol) } else { symbol };
         if fields.symbol.is_some_and(|name| !case.matches(&name, symbol)) {
             return Err(Reject::WrongSymbol);
         }
         match required(kind).iter().find(|field| fields.found & field.bit == 0) {
             Some(field) => Err(Reject::Missing(field.name)),
             None => {
-                let Fields { timestamp, seq, found, .. } = fields;
+                let Fields { timestamp, seq, interval, found, .. } = fields;
                 let has_odd_seq = seq.is_none() && found & Field::SEQ.bit != 0;
-                Ok(Event { object, timestamp, seq, has_odd_seq })
+                Ok(Event { object, timestamp, seq, has_odd_seq, interval })
             }
         }
     }
@@ -120,8 +137,8 @@ enum Shape {
     Timestamp,
     Number,
     Text,
-    /// A string or a number.
-    Label,
+    /// A string or a number, not too long: the interval of a candle.
+    Interval,
 }
 
 impl Field {
@@ -136,7 +153,7 @@ impl Field {
     const HIGH: Self = Self::number("high", 6);
     const LOW: Self = Self::number("low", 7);
     const CLOSE: Self = Self::number("close", 8);
-    const INTERVAL: Self = Self { name: "interval", bit: 1 << 9, shape: Shape::Label };
+    const INTERVAL: Self = Self { name: "interval", bit: 1 << 9, shape: Shape::Interval };
     const HEADLINE: Self = Self { name: "headline", bit: 1 << 3, shape: Shape::Text };
     const STATUS: Self = Self { name: "status", bit: 1 << 3, shape: Shape::Text };
 
@@ -195,6 +212,7 @@ struct Fields<'p> {
     symbol: Option<Cow<'p, str>>,
     timestamp: &'p str,
     seq: Option<u64>,
+    interval: &'p str,
     /// One bit for each field that was there.
     found: u16,
     /// The first field that stands twice or has the wrong type.
@@ -227,12 +245,21 @@ impl<'p> Fields<'p> {
             }
             Shape::Number => (is_number, "a number"),
             Shape::Text => (is_text, "a string"),
-            Shape::Label => (is_number || is_text, "a string or a number"),
+            Shape::Interval => {
+                self.interval = raw;
+                let fits = label(raw).is_some_and(|label| label.len() <= INTERVAL_BYTES_MAX);
+                (fits && (is_number || is_text), "a string or a number, of at most 32 bytes")
+            }
         };
         if !is_good {
             self.fault.get_or_insert(Reject::Wrong { field: field.name, must_be });
         }
     }
+}
+
+/// What a JSON string says, or a number as it is written.
+fn label(raw: &str) -> Option<Cow<'_, str>> {
+    if raw.starts_with('"') { text(raw) } else { Some(Cow::Borrowed(raw)) }
 }
 
 /// What a JSON string says; `None` if that is no text (half a surrogate pair).
@@ -292,159 +319,4 @@ impl<'p> serde::Deserialize<'p> for Key<'p> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::market::Kinds;
-
-    const CHECKER: Checker = Checker { max_event_bytes: 65_536, symbol_case: SymbolCase::Upper };
-    const GOOD: &str =
-        r#"{"symbol":"AAPL","price":150.250,"volume":9007199254740993,"timestamp":1234567890}"#;
-
-    fn check_as_trade<'p>(payload: &'p [u8], symbol: &[u8], max: usize) -> Result<&'p str, Reject> {
-        Checker { max_event_bytes: max, ..CHECKER }
-            .check(Kind::TRADE, payload, symbol)
-            .map(|event| event.object)
-    }
-
-    fn trade(payload: &str) -> Result<&str, Reject> {
-        check_as_trade(payload.as_bytes(), b"AAPL", 65_536)
-    }
-
-    #[test]
-    fn a_good_trade_is_returned_byte_for_byte() {
-        assert_eq!(trade(GOOD), Ok(GOOD));
-        assert_eq!(trade(&format!(" \n{GOOD}\r\n")), Ok(GOOD));
-        let lower = GOOD.replace("AAPL", "aapl");
-        assert_eq!(trade(&lower), Ok(&*lower));
-        let escaped = GOOD.replace("AAPL", r"\u0041APL");
-        assert_eq!(trade(&escaped), Ok(&*escaped));
-    }
-
-    fn wrong(field: &'static str, must_be: &'static str) -> Result<&'static str, Reject> {
-        Err(Reject::Wrong { field, must_be })
-    }
-
-    #[test]
-    fn bad_trades_are_told_apart() {
-        assert_eq!(trade("nonsense"), Err(Reject::NotJson));
-        assert_eq!(trade(""), Err(Reject::NotJson));
-        assert_eq!(trade("[1]"), Err(Reject::NotObject));
-        assert_eq!(trade("42"), Err(Reject::NotObject));
-        assert_eq!(trade(&GOOD[..GOOD.len() - 1]), Err(Reject::NotJson));
-        assert_eq!(trade(&format!("{GOOD}x")), Err(Reject::NotJson));
-        assert_eq!(trade(&GOOD.replace("price", "prize")), Err(Reject::Missing("price")));
-        assert_eq!(trade(&GOOD.replace("150.250", "\"150\"")), wrong("price", "a number"));
-        assert_eq!(trade(&GOOD.replace("150.250", "null")), wrong("price", "a number"));
-        assert_eq!(trade(&GOOD.replace("150.250", "01")), Err(Reject::NotJson));
-        assert_eq!(trade(&GOOD.replace("\"AAPL\"", "7")), wrong("symbol", "a string"));
-        assert_eq!(trade(&GOOD.replace("AAPL", "MSFT")), Err(Reject::WrongSymbol));
-        assert_eq!(trade("{}"), Err(Reject::Missing("symbol")));
-        assert_eq!(check_as_trade(GOOD.as_bytes(), b"AAPL", 10), Err(Reject::TooLarge));
-        assert_eq!(check_as_trade(b"{\"symbol\":\"\xff\"}", b"AAPL", 100), Err(Reject::NotJson));
-    }
-
-    #[test]
-    fn each_type_has_its_own_fields() {
-        let good = [
-            (Kind::QUOTE, r#"{"symbol":"A","bidPrice":1,"askPrice":2,"timestamp":3}"#),
-            (
-                Kind::CANDLE,
-                r#"{"symbol":"A","open":1,"high":2,"low":3,"close":4,"volume":5,"timestamp":6,"interval":"1m"}"#,
-            ),
-            (Kind::NEWS, r#"{"headline":"\u00e4","timestamp":3}"#),
-            (Kind::HALT, r#"{"symbol":"a","status":"halted","timestamp":3}"#),
-        ];
-        for (kind, payload) in good {
-            assert_eq!(CHECKER.check(kind, payload.as_bytes(), b"A").unwrap().object, payload);
-            let value: serde_json::Map<String, serde_json::Value> = serde_json::from_str(payload).unwrap();
-            for field in value.keys() {
-                let mut without = value.clone();
-                without.remove(field);
-                let without = serde_json::to_vec(&without).unwrap();
-                let mut wrong = value.clone();
-                wrong.insert(field.clone(), serde_json::Value::Bool(true));
-                let wrong = serde_json::to_vec(&wrong).unwrap();
-                let twice = payload.replacen('{', &format!("{{\"{field}\":{},", value[field]), 1);
-                let twice = twice.into_bytes();
-                for (bad, fault) in [(without, "missing"), (wrong, "must be"), (twice, "twice")] {
-                    let reject = CHECKER.check(kind, &bad, b"A").unwrap_err();
-                    assert_eq!(reject.field(), Some(field.as_str()), "{kind:?} {field}");
-                    assert_eq!(reject.reason(), Reason::BadField);
-                    assert!(reject.to_string().contains(fault), "{reject}");
-                }
-            }
-        }
-    }
-
-    #[test]
-    fn a_custom_type_has_any_object() {
-        let mine = "mine".parse::<Kinds>().unwrap().find(b"mine").unwrap();
-        let check = |payload: &str| CHECKER.check(mine, payload.as_bytes(), b"a").map(|_| ());
-        for good in [
-            "{}",
-            r#"{"price":"x","price":[],"interval":null,"headline":1}"#,
-            r#"{"symbol":"a","seq":"odd","timestamp":1e3}"#,
-        ] {
-            assert_eq!(check(good), Ok(()), "{good}");
-        }
-        assert_eq!(check(r#"{"symbol":"A"}"#), Err(Reject::WrongSymbol), "its names are never folded");
-        assert_eq!(check("[]"), Err(Reject::NotObject));
-        assert_eq!(check(r#"{"symbol":"a","symbol":"a"}"#), Err(Reject::Twice("symbol")));
-        assert_eq!(check(r#"{"timestamp":1,"timestamp":1}"#), Err(Reject::Twice("timestamp")));
-        assert_eq!(check(r#"{"timestamp":"1"}"#).unwrap_err().field(), Some("timestamp"));
-        assert_eq!(check(r#"{"x":"\ud800"}"#), Err(Reject::LoneSurrogate));
-        let event = CHECKER.check(mine, br#"{"seq":7}"#, b"a").unwrap();
-        assert_eq!((event.seq, event.timestamp), (Some(7), ""));
-    }
-
-    #[test]
-    fn a_symbol_is_the_channels_also_where_none_is_needed() {
-        let news = |symbol: &str| {
-            let payload = format!(r#"{{"headline":"x","timestamp":3,"symbol":{symbol}}}"#);
-            CHECKER.check(Kind::NEWS, payload.as_bytes(), b"A").map(|_| ())
-        };
-        assert_eq!(news(r#""a""#), Ok(()));
-        assert_eq!(news(r#""B""#), Err(Reject::WrongSymbol));
-        let exact = Checker { symbol_case: SymbolCase::Exact, ..CHECKER };
-        let trade = GOOD.replace("AAPL", "AMpB");
-        assert!(exact.check(Kind::TRADE, trade.as_bytes(), b"AMpB").is_ok());
-        assert_eq!(exact.check(Kind::TRADE, trade.as_bytes(), b"AMPB"), Err(Reject::WrongSymbol));
-        assert_eq!(news("7").unwrap_err().field(), Some("symbol"));
-    }
-
-    #[test]
-    fn what_readers_take_in_different_ways_is_bad() {
-        let with = |field: &str| GOOD.replacen('{', &format!("{{{field},"), 1);
-        for (field, expected) in [
-            (r#""seq":1,"seq":1"#, Err(Reject::Twice("seq"))),
-            (r#""seq":"x","seq":1"#, Err(Reject::Twice("seq"))),
-            (r#""symbol":"AAPL""#, Err(Reject::Twice("symbol"))),
-            (r#""pr\u0069ce":1"#, Err(Reject::Twice("price"))),
-            (r#""x":"\ud800""#, Err(Reject::LoneSurrogate)),
-            (r#""\udc00":1"#, Err(Reject::LoneSurrogate)),
-            (r#""x":"\ud83d\ude00","y":"\\ud800""#, Ok(())),
-            (r#""exchange":"A","exchange":"B""#, Ok(())),
-        ] {
-            assert_eq!(trade(&with(field)).map(|_| ()), expected, "{field}");
-        }
-        let nested = |levels: usize| with(&format!(r#""x":{}{}"#, "[".repeat(levels), "]".repeat(levels)));
-        assert!(trade(&nested(127)).is_ok());
-        assert_eq!(trade(&nested(128)), Err(Reject::TooDeep));
-        assert_eq!(trade(&nested(20_000)), Err(Reject::TooDeep));
-    }
-
-    #[test]
-    fn a_sequence_number_is_a_small_integer() {
-        let seq = |text: &str| {
-            let payload = GOOD.replace("\"price\"", &format!("\"seq\":{text},\"price\""));
-            let event = CHECKER.check(Kind::TRADE, payload.as_bytes(), b"AAPL");
-            event.map(|event| (event.seq, event.has_odd_seq))
-        };
-        assert_eq!(seq("0"), Ok((Some(0), false)));
-        assert_eq!(seq("9007199254740991"), Ok((Some(SEQ_END - 1), false)));
-        assert!(!CHECKER.check(Kind::TRADE, GOOD.as_bytes(), b"AAPL").unwrap().has_odd_seq);
-        for other in ["9007199254740992", "-1", "1.0", "1e3", "\"7\"", "null"] {
-            assert_eq!(seq(other), Ok((None, true)), "{other}");
-        }
-    }
-}
+mod tests;

@@ -79,6 +79,12 @@ impl Kind {
         }
     }
 
+    /// Whether events of one symbol that differ in their `interval` are topics of their own.
+    #[inline]
+    pub const fn has_intervals(self) -> bool {
+        matches!(self, Self::CANDLE)
+    }
+
     /// How names of this type are folded, with that `SYMBOL_CASE`: those of custom types never are.
     #[inline]
     pub const fn case(self, configured: SymbolCase) -> SymbolCase {

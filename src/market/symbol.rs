@@ -14,6 +14,15 @@ pub const SYMBOL_RULE: &str =
 
 const _: () = assert!(SYMBOL_BYTES_MAX == 64, "SYMBOL_RULE names it");
 
+/// The longest interval of a candle, in bytes.
+pub const INTERVAL_BYTES_MAX: usize = 32;
+
+/// The longest [`Symbol`] with an interval, in bytes.
+pub const TOPIC_KEY_BYTES_MAX: usize = SYMBOL_BYTES_MAX + 1 + INTERVAL_BYTES_MAX;
+
+/// Stands between a symbol and an interval: a byte that no symbol has.
+const INTERVAL_MARK: u8 = 0x1f;
+
 /// `SYMBOL_CASE`: whether `aapl` is `AAPL`.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum SymbolCase {
@@ -67,7 +76,8 @@ const fn symbol_bytes(is_upper_cased: bool) -> [u8; 256] {
     table
 }
 
-/// An instrument's name, normalised: see [`SYMBOL_RULE`]. None of its characters needs an escape in JSON.
+/// An instrument's name, normalised: see [`SYMBOL_RULE`]. None of its characters needs an escape in JSON. The symbol of a topic may have
+/// an interval behind it, which clients never see.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Symbol(SmallVec<[u8; 16]>);
 
@@ -78,12 +88,29 @@ impl Symbol {
         normalize_symbol(name, case, &mut buffer).map(|symbol| Self(SmallVec::from_slice(symbol)))
     }
 
-    /// The symbol as text; it is ASCII.
-    pub fn as_str(&self) -> &str {
-        std::str::from_utf8(&self.0).unwrap_or_default()
+    /// The symbol of a topic: one that is normalised, or what [`Symbol::key_with_interval`] has made of it.
+    pub(crate) fn of_topic(key: &[u8]) -> Self {
+        Self(SmallVec::from_slice(key))
     }
 
-    /// The symbol as bytes.
+    /// Writes a normalised symbol and an interval into `buffer` as the key of their topic, without allocating. An interval of more than
+    /// [`INTERVAL_BYTES_MAX`] bytes is cut off.
+    pub(crate) fn key_with_interval<'b>(
+        symbol: &[u8],
+        interval: &str,
+        buffer: &'b mut [u8; TOPIC_KEY_BYTES_MAX],
+    ) -> &'b [u8] {
+        let parts = symbol.iter().chain(&[INTERVAL_MARK]).chain(interval.as_bytes());
+        let length = buffer.iter_mut().zip(parts).map(|(to, from)| *to = *from).count();
+        &buffer[..length]
+    }
+
+    /// The symbol as text, without the interval; it is ASCII.
+    pub fn as_str(&self) -> &str {
+        std::str::from_utf8(name_of(&self.0)).unwrap_or_default()
+    }
+
+    /// The symbol as bytes, with the interval if the topic has one.
     pub fn as_bytes(&self) -> &[u8] {
         &self.0
     }
@@ -107,7 +134,12 @@ impl fmt::Display for Symbol {
     }
 }
 
-/// Every symbol that begins with a prefix: `BTC-*`, or `*` for every symbol there is.
+/// The symbol in the key of a topic, without the interval.
+pub(super) fn name_of(key: &[u8]) -> &[u8] {
+    memchr::memchr(INTERVAL_MARK, key).map_or(key, |end| &key[..end])
+}
+
+/// Every symbol that begins with a prefix: `BTC-*`, or `*` for every symbol there is. Or all intervals of one symbol.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Pattern(SmallVec<[u8; 16]>);
 
@@ -121,6 +153,23 @@ impl Pattern {
         let table = case.bytes();
         let byte = |byte: &u8| Some(table[usize::from(*byte)]).filter(|byte| *byte != 0);
         prefix.iter().map(byte).collect::<Option<_>>().map(Self)
+    }
+
+    /// The topics of a symbol, one for each interval. As a name it is the symbol.
+    pub fn of_intervals(symbol: &Symbol) -> Self {
+        let mut prefix = symbol.0.clone();
+        prefix.push(INTERVAL_MARK);
+        Self(prefix)
+    }
+
+    /// The symbol that clients know it as, if it stands for the intervals of one.
+    pub fn symbol_of_intervals(&self) -> Option<&[u8]> {
+        self.0.strip_suffix(&[INTERVAL_MARK])
+    }
+
+    /// Whether it stands for the intervals of one symbol.
+    pub fn is_of_intervals(&self) -> bool {
+        self.symbol_of_intervals().is_some()
     }
 
     /// What matching symbols begin with; empty for `*`.
@@ -142,7 +191,8 @@ impl fmt::Debug for Pattern {
 
 impl fmt::Display for Pattern {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}*", std::str::from_utf8(&self.0).unwrap_or_default())
+        let star = if self.is_of_intervals() { "" } else { "*" };
+        write!(f, "{}{star}", std::str::from_utf8(name_of(&self.0)).unwrap_or_default())
     }
 }
 
@@ -170,6 +220,11 @@ impl Name {
             Self::Symbol(symbol) => Some(symbol),
             Self::Pattern(_) => None,
         }
+    }
+
+    /// Whether it is a pattern to clients: a candle's symbol is none.
+    pub fn is_wildcard(&self) -> bool {
+        matches!(self, Self::Pattern(pattern) if !pattern.is_of_intervals())
     }
 
     /// Whether this is `*`.
@@ -241,6 +296,24 @@ mod tests {
         }
         let longest = [&[b'A'; SYMBOL_BYTES_MAX][..], b"*"].concat();
         assert!(parse(&longest).is_some());
+    }
+
+    #[test]
+    fn an_interval_stands_behind_a_symbol_where_nobody_sees_it() {
+        let aapl = Symbol::parse(b"AAPL", SymbolCase::Exact).unwrap();
+        let mut buffer = [0; TOPIC_KEY_BYTES_MAX];
+        let topic = Symbol::of_topic(Symbol::key_with_interval(b"AAPL", "1m", &mut buffer));
+        assert_ne!(topic, aapl);
+        assert_eq!((topic.as_str(), topic.to_string()), ("AAPL", "AAPL".to_owned()));
+        let all = Pattern::of_intervals(&aapl);
+        assert!(all.matches(topic.as_bytes()) && !all.matches(b"AAPL") && !all.matches(b"AAPLX"));
+        assert_eq!(all.to_string(), "AAPL");
+        assert!(!Name::Pattern(all).is_wildcard() && !Name::Symbol(aapl).is_wildcard());
+        let longest = [b'A'; SYMBOL_BYTES_MAX];
+        let key = Symbol::key_with_interval(&longest, &"m".repeat(INTERVAL_BYTES_MAX + 1), &mut buffer);
+        assert_eq!((key.len(), name_of(key)), (TOPIC_KEY_BYTES_MAX, &longest[..]));
+        let Some(Name::Pattern(wildcard)) = Name::parse(b"AA*", SymbolCase::Exact) else { panic!() };
+        assert!(wildcard.matches(topic.as_bytes()));
     }
 
     proptest! {

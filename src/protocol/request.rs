@@ -73,7 +73,7 @@ impl Selection {
     pub fn subjects(&self) -> Vec<Subject> {
         let in_each_type = |chosen: &'_ Chosen| {
             let types = self.types.iter().filter(|kind| chosen.is_of(**kind));
-            types.map(|kind| Subject { kind: *kind, name: chosen.name.clone() }).collect::<SmallVec<[_; 2]>>()
+            types.map(|kind| Subject::new(*kind, chosen.name.clone())).collect::<SmallVec<[_; 2]>>()
         };
         self.names.iter().flat_map(in_each_type).collect()
     }

@@ -9,6 +9,7 @@ mod addresses_come_through_real_proxies;
 mod bad_events_are_dropped;
 mod bad_settings_stop_the_start;
 mod base_protocol;
+mod candles_of_several_intervals;
 mod clients_are_known_by_their_address;
 mod close_codes;
 mod conflation;

@@ -7,11 +7,12 @@ use proptest::prelude::*;
 use slotmap::{DefaultKey, SlotMap};
 
 use super::*;
-use crate::market::{Kind, Name, SymbolCase};
+use crate::market::{Kind, Name, Symbol, SymbolCase, TOPIC_KEY_BYTES_MAX};
 
 const OPENED_MAX: usize = 3;
-/// Beside symbols: the patterns `*` and `S1*`.
-const NUMBERS: u8 = 62;
+/// Beside symbols: the patterns `*` and `S1*`. Those from 62 on are candles: `*`, names, and topics of two
+/// intervals.
+const NUMBERS: u8 = 82;
 
 #[derive(Debug, Clone)]
 enum Op {
@@ -43,17 +44,25 @@ fn op() -> impl Strategy<Value = Op> {
 }
 
 fn subject(number: u8) -> Subject {
-    let name = match number {
-        60 => "*".to_owned(),
-        61 => "S1*".to_owned(),
-        _ => format!("S{number}"),
+    let (kind, name) = match number {
+        60 => (Kind::TRADE, "*".to_owned()),
+        61 => (Kind::TRADE, "S1*".to_owned()),
+        62 => (Kind::CANDLE, "*".to_owned()),
+        63..70 => (Kind::CANDLE, format!("S{}", number - 63)),
+        70.. => {
+            let mut buffer = [0; TOPIC_KEY_BYTES_MAX];
+            let (symbol, interval) = (format!("S{}", number % 6), ["1m", "1d"][usize::from(number / 6 % 2)]);
+            let key = Symbol::key_with_interval(symbol.as_bytes(), interval, &mut buffer);
+            return Subject { kind: Kind::CANDLE, name: Name::Symbol(Symbol::of_topic(key)) };
+        }
+        _ => (Kind::TRADE, format!("S{number}")),
     };
-    Subject::parse(Kind::TRADE, name.as_bytes(), SymbolCase::Upper).unwrap()
+    Subject::parse(kind, name.as_bytes(), SymbolCase::Upper).unwrap()
 }
 
 fn is_match(pattern: &Subject, topic: &Subject) -> bool {
     match (&pattern.name, topic.name.symbol()) {
-        (Name::Pattern(pattern), Some(symbol)) => pattern.matches(symbol.as_bytes()),
+        (Name::Pattern(name), Some(symbol)) => pattern.kind == topic.kind && name.matches(symbol.as_bytes()),
         _ => false,
     }
 }

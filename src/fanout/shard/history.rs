@@ -54,14 +54,14 @@ impl Shard {
     fn forget_floors(&mut self, key: ConnKey, kind: Kind, names: &[Name]) {
         let Self { conns, interest, .. } = self;
         let Some(backfill) = conns.get_mut(key).and_then(Conn::backfill) else { return };
-        let topic_of = |name: &Name| interest.index.topic(&Subject { kind, name: name.clone() });
+        let topic_of = |name: &Name| interest.index.topic(&Subject::new(kind, name.clone()));
         names.iter().filter_map(topic_of).for_each(|topic| backfill.clear_floor(topic));
     }
 
     /// Last values have been looked up: the clients that wait for them get them.
     pub(super) fn take_looked_up(&mut self, values: &[LookedUp]) {
         for value in values {
-            self.for_each_subscriber(value.topic, |_, conn, _| {
+            self.for_each_subscriber(value.awaited, |_, conn, _| {
                 if let Some(backfill) = conn.backfill() {
                     backfill.looked_up(value);
                 }

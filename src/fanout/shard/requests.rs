@@ -79,7 +79,7 @@ impl Shard {
         self.interest.index.subscribe(key, &subjects);
         self.set_options(key, &subjects, &request.options);
         let Some(conn) = self.conns.get_mut(key) else { return };
-        if subjects.iter().any(|subject| matches!(subject.name, Name::Pattern(_))) {
+        if subjects.iter().any(|subject| subject.name.is_wildcard()) {
             // A topic may come to this client by several subscriptions: that takes a place to remember it in.
             conn.extras.get_or_insert_default();
         }
@@ -100,9 +100,10 @@ impl Shard {
         let queued = self.queued_by_patterns(key, &subjects);
         let left = self.interest.index.unsubscribe(key, &subjects);
         let Some(conn) = self.conns.get(key) else { return };
+        // What is a symbol to clients may be a pattern inside: see `Subject::new`.
         let mut named = HashSet::new();
-        let names: Vec<_> =
-            left.iter().map(|left| &left.subject.name).filter(|name| named.insert(*name)).collect();
+        let names = left.iter().map(|left| &left.subject.name);
+        let names: Vec<_> = names.filter(|name| named.insert(name.to_string())).collect();
         let held: Vec<_> = self.interest.index.subjects_of(key).collect();
         let reply = Reply::Unsubscribed { left: &names, held: &held, id };
         let reply = self.output.write(conn.dialect, &reply, self.clocks.now.unix_ms);
@@ -181,7 +182,7 @@ fn history_request(request: &Subscribe) -> Option<Box<HistoryRequest>> {
     }
     // A request that resumes names one type.
     let kind = *request.selection.types.first()?;
-    let subject = |symbol: &Symbol| Subject { kind, name: Name::Symbol(symbol.clone()) };
+    let subject = |symbol: &Symbol| Subject::new(kind, Name::Symbol(symbol.clone()));
     let resume = request.resume.iter().map(|(symbol, seen)| (subject(symbol), *seen)).collect();
     Some(Box::new(HistoryRequest { snapshot, resume }))
 }

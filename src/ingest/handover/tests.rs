@@ -205,7 +205,8 @@ fn a_shard_that_stands_still_is_waited_for_once_and_owed_little() {
         world.publish("AAPL", filled + i + 1..=filled + i + 1);
         world.handover.tell_feed(&world.router, Feed::Down);
         world.handover.tell_feed(&world.router, Feed::Up { gap_ms: 1 });
-        let known = LookedUp { topic: world.want(1, "KNOWN"), frame: None, seq: None };
+        let known = world.want(1, "KNOWN");
+        let known = LookedUp { awaited: known, topic: known, frame: None, seq: None };
         world.handover.tell_looked_up(&mut world.router, &[known]);
         world.shards[1].take_all();
     }
@@ -326,7 +327,7 @@ fn last_values_are_told_to_those_who_wait_for_them() {
     let history = HistoryReply { awaited: vec![a], ..HistoryReply::default() };
     world.handover.grant(&mut world.router, 0, Ticket::default(), Vec::new(), Some(Box::new(history)));
     world.shards.iter_mut().for_each(Shard::take_all);
-    let values = [a, b].map(|topic| LookedUp { topic, frame: None, seq: None });
+    let values = [a, b].map(|topic| LookedUp { awaited: topic, topic, frame: None, seq: None });
     for _ in 0..2 {
         world.handover.tell_looked_up(&mut world.router, &values);
     }

@@ -4,6 +4,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::bus::TopicId;
+use crate::market::SymbolCase;
 
 const TRADE: Kind = Kind::TRADE;
 const TOPICS: usize = 3;

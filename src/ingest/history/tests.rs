@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::market::SYMBOL_BYTES_MAX;
+use crate::market::SymbolCase;
 
 const TRADE: Kind = Kind::TRADE;
 

@@ -8,8 +8,8 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 
 use self::pending::{Pending, PendingEvent};
-pub use self::value::LookUp;
 use self::value::{BesideFound, LastValue};
+pub use self::value::{LookUp, LookingUp};
 use super::log::Position;
 use super::reader::Reader;
 use super::sequence::{Sequence, Verdict};

@@ -8,9 +8,11 @@ use slotmap::{DefaultKey, SlotMap};
 
 use super::*;
 use crate::fanout::index::Index;
+use crate::market::{Kinds, SymbolCase};
 
 const SHARDS: usize = 2;
-const TYPES: [Kind; 2] = [Kind::TRADE, Kind::NEWS];
+const TYPES: &str = "trade,candle,mine";
+const INTERVALS: [&str; 2] = ["1m", "1d"];
 const SYMBOLS: [&str; 6] = ["A", "AA", "AB", "AAA", "B", "C"];
 /// So few topics may live by patterns alone that some leave all the time.
 const OPENED_MAX: usize = 1;
@@ -22,7 +24,8 @@ enum Op {
     Subscribe(usize, Vec<Subject>),
     Unsubscribe(usize, Vec<Subject>),
     Disconnect(usize),
-    Publish(Kind, &'static str),
+    /// With an interval, which only candles look at.
+    Publish(Kind, &'static str, &'static str),
     HandOver,
     /// Ingest takes the next messages of a shard, so many.
     Ingest(usize, u8),
@@ -30,10 +33,28 @@ enum Op {
     Shard(usize, u8),
 }
 
+fn kinds() -> Kinds {
+    TYPES.parse().unwrap()
+}
+
+/// Mostly trades and candles, so that subscriptions meet.
+fn kind_of(choice: usize) -> Kind {
+    [Kind::TRADE, Kind::CANDLE, kinds().find(b"mine").unwrap()][choice * 2 / 5]
+}
+
+/// The topic of an event.
+fn topic_of(kind: Kind, symbol: &str, interval: &str) -> Subject {
+    let mut buffer = [0; TOPIC_KEY_BYTES_MAX];
+    let key = match kind.has_intervals() {
+        true => Symbol::key_with_interval(symbol.as_bytes(), interval, &mut buffer),
+        false => symbol.as_bytes(),
+    };
+    Subject { kind, name: Name::Symbol(Symbol::of_topic(key)) }
+}
+
 fn op() -> impl Strategy<Value = Op> {
     let subject = (0..6usize, 0..NAMES.len()).prop_map(|(kind, name)| {
-        // Mostly trades, so that subscriptions meet.
-        Subject::parse(TYPES[kind / 5], NAMES[name].as_bytes(), SymbolCase::Upper).unwrap()
+        Subject::parse(kind_of(kind), NAMES[name].as_bytes(), SymbolCase::Upper).unwrap()
     });
     let subjects =
         prop::collection::btree_set(subject, 1..3).prop_map(|set| set.into_iter().collect::<Vec<_>>());
@@ -42,8 +63,8 @@ fn op() -> impl Strategy<Value = Op> {
         4 => (any::<usize>(), subjects.clone()).prop_map(|(client, subjects)| Op::Subscribe(client, subjects)),
         4 => (any::<usize>(), subjects).prop_map(|(client, subjects)| Op::Unsubscribe(client, subjects)),
         1 => any::<usize>().prop_map(Op::Disconnect),
-        8 => (0..6usize, 0..SYMBOLS.len()).prop_map(|(kind, symbol)| {
-            Op::Publish(TYPES[kind / 5], SYMBOLS[symbol])
+        8 => (0..6usize, 0..SYMBOLS.len(), 0..INTERVALS.len()).prop_map(|(kind, symbol, interval)| {
+            Op::Publish(kind_of(kind), SYMBOLS[symbol], INTERVALS[interval])
         }),
         4 => Just(Op::HandOver),
         6 => (0..SHARDS, 1..8u8).prop_map(|(shard, count)| Op::Ingest(shard, count)),
@@ -225,7 +246,11 @@ impl World {
         };
         let shards = (0..SHARDS).map(shard).collect();
         Self {
-            router: Router::new(SHARDS, 1_000),
+            router: Router::with_history(
+                SHARDS,
+                true,
+                HistoryConfig { kinds: kinds(), ..HistoryConfig::default() },
+            ),
             shards,
             clients: Vec::new(),
             round: 0,
@@ -267,19 +292,20 @@ impl World {
                 shard.index.disconnect(key);
                 shard.release_unwanted();
             }
-            Op::Publish(kind, symbol) => self.publish(kind, symbol),
+            Op::Publish(kind, symbol, interval) => self.publish(kind, symbol, interval),
             Op::HandOver => self.hand_over(),
             Op::Ingest(shard, count) => (0..count).for_each(|_| self.ingest(shard)),
             Op::Shard(shard, count) => (0..count).for_each(|_| self.shards[shard].take(round)),
         }
     }
 
-    fn publish(&mut self, kind: Kind, symbol: &str) {
+    fn publish(&mut self, kind: Kind, symbol: &str, interval: &str) {
         self.event += 1;
         let event = self.event;
-        let payload =
-            format!(r#"{{"symbol":"{symbol}","headline":"","price":1,"volume":1,"timestamp":{event}}}"#);
-        let topic = Subject::parse(kind, symbol.as_bytes(), SymbolCase::Upper).unwrap();
+        let payload = format!(
+            r#"{{"symbol":"{symbol}","interval":"{interval}","open":1,"high":1,"low":1,"close":1,"price":1,"volume":1,"timestamp":{event}}}"#
+        );
+        let topic = topic_of(kind, symbol, interval);
         for shard in &mut self.shards {
             let clients = shard.clients.iter();
             let due = clients.flat_map(|(key, client)| client.rounds(&topic).map(move |round| (key, round)));

@@ -26,13 +26,35 @@ struct Stored {
     arrived_ms: u64,
 }
 
-/// Whether the last value was looked up where workers keep it.
+/// Whether a last value was looked up where workers keep it.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-enum LookingUp {
+pub enum LookingUp {
+    /// It was not, or that has failed.
     #[default]
     NotYet,
+    /// It is being looked up.
     UnderWay,
+    /// It was.
     Done,
+}
+
+impl LookingUp {
+    /// Somebody asks for the value.
+    pub fn begin(&mut self) -> LookUp {
+        match self {
+            Self::Done => LookUp::Unavailable,
+            Self::UnderWay => LookUp::UnderWay,
+            Self::NotYet => {
+                *self = Self::UnderWay;
+                LookUp::Begin
+            }
+        }
+    }
+
+    /// The look-up has ended. After a failure somebody else may begin another.
+    pub fn end(&mut self, failed: bool) {
+        *self = if failed { Self::NotYet } else { Self::Done };
+    }
 }
 
 /// What becomes of a wish for a value that has to be looked up.
@@ -88,19 +110,12 @@ impl LastValue {
 
     /// See [`History::look_up`](super::super::History::look_up).
     pub(super) fn begin_look_up(&mut self) -> LookUp {
-        match self.looking_up {
-            LookingUp::Done => LookUp::Unavailable,
-            LookingUp::UnderWay => LookUp::UnderWay,
-            LookingUp::NotYet => {
-                self.looking_up = LookingUp::UnderWay;
-                LookUp::Begin
-            }
-        }
+        self.looking_up.begin()
     }
 
     /// The look-up has ended. After a failure somebody else may begin another.
     pub(super) fn end_look_up(&mut self, failed: bool) {
-        self.looking_up = if failed { LookingUp::NotYet } else { LookingUp::Done };
+        self.looking_up.end(failed);
     }
 
     /// An event that was looked up becomes the last value.
