@@ -114,7 +114,8 @@ impl Default for Bounds {
 }
 
 impl Http {
-    /// Whether a page of `origin` may make that request and read the answer. Under the port's own TLS it has gone to `https`, whatever its header says.
+    /// Whether a page of `origin` may send a request to `target` and read the answer. On a port with TLS the scheme is `https`, whatever
+    /// the request's header says.
     fn allows(&self, origin: &str, target: Target<'_>) -> bool {
         let scheme = if self.certificate.is_some() { "https" } else { target.scheme };
         self.origins.allow(origin, Target { scheme, ..target })

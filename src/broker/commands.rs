@@ -4,7 +4,7 @@
 //! `processCommand`, in the same order: existence, number of arguments, password, and what RESP2 allows a subscriber.
 //! Then it runs, or is queued for `EXEC`.
 //!
-//! | file | what is in it |
+//! | file | content |
 //! |---|---|
 //! | `table` | each command's name, number of arguments, access and function |
 //! | `subscription` | `PUBLISH`, `SUBSCRIBE` and their like, `PUBSUB`, `PING` |

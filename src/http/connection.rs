@@ -51,7 +51,7 @@ struct Requests {
 /// Whether the peer speaks the port's protocol.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Expected {
-    /// The peer speaks what the port speaks.
+    /// The peer speaks the port's protocol.
     Spoken,
     /// The peer speaks plain HTTP to a port that speaks TLS.
     Tls,

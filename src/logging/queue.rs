@@ -119,7 +119,7 @@ mod tests {
 
     use super::*;
 
-    /// A sink that takes one line for each permission, and says what it was.
+    /// A sink that takes one line for each permission, and passes it on to the test.
     struct Gate {
         permissions: mpsc::Receiver<io::Result<()>>,
         written: mpsc::Sender<String>,

@@ -50,7 +50,7 @@ fn values_are_literal() {
 }
 
 #[test]
-fn between_quotes_stands_the_whole_value() {
+fn a_value_in_quotes_is_whole() {
     for (file, expected) in [
         (r#"A="b c""#, "b c"),
         ("A='b c'", "b c"),
@@ -68,7 +68,7 @@ fn between_quotes_stands_the_whole_value() {
 }
 
 #[test]
-fn lines_of_other_programs_are_passed_over_and_told_of_if_they_are_none() {
+fn lines_of_other_programs_are_ignored_and_faulty_ones_have_a_warning() {
     let parsed = parse("DATABASE_URL=postgres://u:p@h/d?a=b\nKEY=\"-----BEGIN\nabc==\n-----END\" # x\nA=1\n");
     assert_eq!((parsed.warnings.len(), parsed.get("A").map(|a| a.line)), (0, Some(5)));
     assert_eq!(parsed.get("DATABASE_URL"), None, "nobody asks for it");
@@ -95,7 +95,7 @@ fn a_fault_in_a_line_of_the_gateway_names_its_variable_and_never_its_value() {
 }
 
 #[test]
-fn a_secret_that_cannot_be_read_is_not_forgotten() {
+fn a_secret_that_cannot_be_read_is_an_error() {
     for (file, reason) in [(b"PASSWORD=g\xe9heim".as_slice(), NOT_UTF8), (b"PASSWORD='x\nA=1", NOT_CLOSED)] {
         let parsed = parse(file);
         assert_eq!(parsed.warnings, [""; 0], "whoever asks for it says so");
@@ -104,7 +104,7 @@ fn a_secret_that_cannot_be_read_is_not_forgotten() {
 }
 
 #[test]
-fn other_encodings() {
+fn a_byte_order_mark_is_ignored_and_so_is_a_file_in_utf16() {
     let parsed = parse(b"\xef\xbb\xbfA=1\n".as_slice());
     assert_eq!(parsed.get("A").map(|a| a.line), Some(1));
     assert!(parsed.warnings[0].starts_with(".env line 1 begins with a byte order mark"), "{parsed:?}");
@@ -122,7 +122,7 @@ fn a_file_that_is_something_else_does_not_fill_the_log() {
 }
 
 #[test]
-fn files_that_cannot_be_read() {
+fn files_that_cannot_be_read_are_ignored() {
     let directory = tempfile::tempdir().expect("a directory");
     let read = |name: &str| EnvFile::read(&directory.path().join(name), owner).warnings;
     assert_eq!(read("none"), [""; 0]);
@@ -134,7 +134,7 @@ fn files_that_cannot_be_read() {
     assert!(warning.ends_with("larger than 262144 bytes"), "{warning}");
 }
 
-/// A value that can stand between such quotes, as somebody writes it.
+/// A value that may be enclosed in such quotes, and the text of the file.
 fn quoted(quote: char) -> impl Strategy<Value = (String, String)> {
     let value = "[ -~\u{e9}$\\\\'\"#\t]{0,30}".prop_filter("ends there", move |value| {
         closing(&format!("{value}{quote}"), quote) == Some(value.len())
@@ -153,7 +153,7 @@ fn bare() -> impl Strategy<Value = (String, String)> {
 
 proptest! {
     #[test]
-    fn what_is_written_is_what_is_read(
+    fn a_written_value_is_read_as_it_was(
         (written, value) in prop_oneof![quoted('"'), quoted('\''), bare()],
         before in prop::sample::select(vec!["", " ", "export ", "\texport\t"]),
         after in prop::sample::select(vec!["", " ", " # it's", "\t#", "\r"]),

@@ -19,7 +19,7 @@ fn dialer(addresses: Vec<SocketAddr>) -> Dialer {
     Dialer::new(address, client_config(true, None, None).unwrap(), resolver)
 }
 
-/// An address that swallows packets: its listen queue is full, so the kernel drops every SYN. Keep what comes with it.
+/// An address that drops packets: its listen queue is full, so the kernel drops every SYN. The second value keeps it so.
 async fn black_hole() -> (SocketAddr, impl Sized) {
     let listener = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
     listener.bind(&SocketAddr::from((Ipv4Addr::LOCALHOST, 0)).into()).unwrap();
@@ -33,7 +33,7 @@ async fn black_hole() -> (SocketAddr, impl Sized) {
 }
 
 #[test]
-fn families_take_turns_and_nothing_is_tried_twice() {
+fn address_families_alternate_and_no_address_is_tried_twice() {
     let of_host = addresses(&["[::1]:1", "[::2]:1", "[::3]:1", "10.0.0.1:1", "[::1]:1", "10.0.0.2:1"]);
     let expected = ["[::1]:1", "10.0.0.1:1", "[::2]:1", "10.0.0.2:1", "[::3]:1"];
     assert_eq!(in_order(of_host, 0), addresses(&expected));
@@ -53,7 +53,7 @@ proptest! {
 }
 
 #[tokio::test]
-async fn an_address_that_swallows_packets_does_not_hide_the_next() {
+async fn an_address_that_drops_packets_does_not_hide_the_next() {
     let (black_hole, _kept) = black_hole().await;
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let there = listener.local_addr().unwrap();
@@ -88,7 +88,7 @@ async fn a_failure_names_every_address_and_its_reason() {
     assert_eq!(error.to_string(), "look up the host: the host has no address");
 }
 
-/// Connects as a script says, and notes in which order addresses are tried.
+/// The connections follow a script, and the order of the attempts is noted.
 #[tokio::test]
 async fn the_next_address_is_tried_at_once_where_one_is_refused() {
     let tried = Arc::new(Mutex::new(Vec::new()));
@@ -112,7 +112,7 @@ async fn a_resolution_that_takes_longer_than_an_attempt_serves_the_next() {
     let (answer, asked) = std::sync::mpsc::channel::<()>();
     let asked = Mutex::new(asked);
     let resolver = Resolver::new(move |_, _| {
-        // Called once: nobody answers a second call.
+        // A second call would never be answered.
         asked.lock().unwrap().recv().map_err(io::Error::other)?;
         Ok(vec![there])
     });
