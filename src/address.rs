@@ -7,7 +7,6 @@ use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 
 use ipnet::IpNet;
-use smallvec::SmallVec;
 
 pub mod proxy_header;
 
@@ -56,7 +55,7 @@ impl fmt::Display for Proxies {
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Forwarded<'r> {
     /// The lines of `X-Forwarded-For`, in their order: lists to whose end each proxy adds the address that it was asked by.
-    pub for_lines: SmallVec<[&'r str; 1]>,
+    pub for_lines: Vec<&'r str>,
     /// `X-Real-IP`.
     pub real_ip: Option<&'r str>,
 }
@@ -144,7 +143,7 @@ mod tests {
     fn the_client_is_the_rightmost_address_that_is_not_trusted() {
         let proxies = Proxies::parse("10.0.0.0/8,fd00::/8").unwrap();
         let client = |peer, lines: &[&'static str], real_ip| {
-            let forwarded = Forwarded { for_lines: lines.iter().copied().collect(), real_ip };
+            let forwarded = Forwarded { for_lines: lines.to_vec(), real_ip };
             forwarded.client(ip(peer), &proxies).to_string()
         };
         for (peer, lines, real_ip, expected) in [
