@@ -11,6 +11,7 @@ mod bad_settings_stop_the_start;
 mod base_protocol;
 mod candles_of_several_intervals;
 mod clients_are_known_by_their_address;
+mod clients_js;
 mod close_codes;
 mod conflation;
 mod connections_are_spread;

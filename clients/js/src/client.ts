@@ -1,0 +1,304 @@
+// The client: subscriptions on a connection that comes and goes. After each connect it subscribes again and resumes; every event and
+// loss goes to the subscriptions that it concerns.
+
+import { Connection, type ConnectionOptions, type Message } from "./connection.js";
+import { GatewayError, textOf } from "./errors.js";
+import { Subscription, type SubscribeOptions } from "./subscription.js";
+import { type Terms, type Topic, Topics } from "./topics.js";
+import type { ConnectionState, EventOf, EventType, Latest, Loss, MarketEvent } from "./types.js";
+
+/** What a client can be told. */
+export interface ClientOptions extends ConnectionOptions {
+  /** What the gateway does when this client is too slow; the gateway's own setting if left out. */
+  onSlow?: "skip" | "conflate" | "disconnect";
+}
+
+/** A status as the gateway sent it, for those that this version does not know. */
+export interface StatusMessage {
+  event: string;
+  data: any;
+  timestamp: number;
+}
+
+/** What a client tells, and to whom. */
+export interface ClientEvents {
+  /** The state of connection and feed has changed. */
+  state: ConnectionState;
+  /** Events are missing. */
+  loss: Loss;
+  /** Something failed; the client goes on unless its state is `closed`. */
+  error: GatewayError;
+  /** Every status of the gateway. */
+  status: StatusMessage;
+}
+
+interface Request {
+  action: "subscribe" | "unsubscribe";
+  topics: Topic[];
+}
+
+/** Symbols in one request, at most: far below the gateway's MAX_MESSAGE_SIZE. */
+const SYMBOLS_PER_REQUEST = 500;
+const STATUSES_OF_A_TOPIC = ["gap", "skipped"];
+
+/** A client of one gateway address. It connects at once, and stays connected until `close()`. */
+export class Client {
+  #connection: Connection;
+  #options: ClientOptions;
+  #topics = new Topics();
+  #subscriptions = new Set<Subscription<any>>();
+  #requests = new Map<unknown, Request>();
+  #timers = new Set<unknown>();
+  #nextId = 1;
+  #callbacks = new Map<keyof ClientEvents, Set<(value: any) => void>>();
+  #ended: GatewayError | undefined;
+
+  constructor(url: string, options: ClientOptions = {}) {
+    this.#options = options;
+    this.#connection = new Connection(url, options, {
+      opened: () => this.#subscribe(this.#topics.all()),
+      message: (message) => this.#take(message),
+      lost: () => this.#lost(),
+      closed: (error) => this.#closed(error),
+      state: (state) => this.#tell("state", state),
+      error: (error) => this.#tell("error", error),
+    });
+  }
+
+  /** How connection and feed are now. */
+  get state(): ConnectionState {
+    return this.#connection.state;
+  }
+
+  /** Calls back on what happens, until the returned function is called. */
+  on<K extends keyof ClientEvents>(event: K, callback: (value: ClientEvents[K]) => void): () => void {
+    const callbacks = this.#callbacks.get(event) ?? new Set();
+    this.#callbacks.set(event, callbacks.add(callback));
+    return () => void callbacks.delete(callback);
+  }
+
+  /** Subscribes to symbols (`"AAPL"`, `["AAPL", "BTC-*"]`), now or as soon as there is a connection, and after each reconnect. */
+  subscribe<const T extends EventType = "trade">(symbols: string | readonly string[], options: SubscribeOptions<T> = {}): Subscription<T> {
+    const owner = {
+      drop: (subscription: Subscription<any>) => this.#drop(subscription),
+      report: (error: GatewayError) => this.#tell("error", error),
+    };
+    const subscription = new Subscription<T>(owner, options);
+    if (options.signal?.aborted || this.#ended) {
+      subscription.end(this.#ended);
+      return subscription;
+    }
+    this.#subscriptions.add(subscription);
+    const { snapshot = true, resume = true, conflate, maxRate } = options;
+    const terms: Terms = { snapshot, resume, conflate, maxRate };
+    const asked: Topic[] = [];
+    for (const type of options.types ?? ["trade"]) {
+      for (const symbol of new Set(typeof symbols === "string" ? [symbols] : symbols)) {
+        const topic = this.#topics.want(type, symbol, terms);
+        topic.users.add(subscription);
+        const last = this.#topics.last(type, topic.symbol);
+        if (topic.accepted && last && conflate === undefined && maxRate === undefined) {
+          // Known already: no need to ask.
+          if (snapshot) queueMicrotask(() => subscription.deliver({ ...(last.event as EventOf<T>), snapshot: true }));
+        } else {
+          topic.terms = terms;
+          asked.push(topic);
+        }
+      }
+    }
+    if (this.#connection.isOpen) this.#subscribe(asked);
+    this.#settle([subscription]);
+    return subscription;
+  }
+
+  /** The last event of a symbol that this client has got, and whether it may be shown as current. `interval` is for candles. */
+  latest<const T extends EventType = "trade">(symbol: string, type: T = "trade" as T, interval?: string): Latest<T> | undefined {
+    const last = this.#topics.last(type, symbol, interval);
+    if (!last) return undefined;
+    const fresh = this.state.fresh && last.epoch === this.#topics.epoch;
+    return { event: last.event as EventOf<T>, ageMs: this.#connection.clock.now() - last.receivedAt, fresh };
+  }
+
+  /** Ends all subscriptions and the connection. */
+  close(): void {
+    this.#connection.close();
+  }
+
+  /** Sends the requests for these topics: one for each type and terms. */
+  #subscribe(topics: Topic[]): void {
+    const groups = new Map<string, Topic[]>();
+    for (const topic of topics) {
+      const key = `${topic.type} ${JSON.stringify(topic.terms)}`;
+      groups.set(key, [...(groups.get(key) ?? []), topic]);
+    }
+    for (const group of groups.values()) {
+      for (let from = 0; from < group.length; from += SYMBOLS_PER_REQUEST) {
+        this.#request("subscribe", group.slice(from, from + SYMBOLS_PER_REQUEST));
+      }
+    }
+  }
+
+  #request(action: Request["action"], topics: Topic[]): void {
+    const { type, terms } = topics[0]!;
+    const id = this.#nextId++;
+    this.#requests.set(id, { action, topics });
+    const request: Record<string, unknown> = { action, symbols: topics.map(({ symbol }) => symbol), types: [type] };
+    if (action === "subscribe") {
+      if (terms.snapshot) request.snapshot = true;
+      if (this.#options.heartbeat ?? true) request.heartbeat = true;
+      // A candle's numbers are those of its interval, which a resume cannot name.
+      const numbered = terms.resume && type !== "candle" ? topics : [];
+      const seqs = numbered.map(({ symbol }) => [symbol, this.#topics.last(type, symbol)?.seq]).filter(([, seq]) => seq !== undefined);
+      if (seqs.length) request.resume = Object.fromEntries(seqs);
+      if (terms.conflate !== undefined) request.conflate = terms.conflate;
+      if (terms.maxRate !== undefined) request.maxRate = terms.maxRate;
+      if (this.#options.onSlow) request.onSlow = this.#options.onSlow;
+    }
+    this.#connection.send({ ...request, id });
+  }
+
+  #take(message: Message): void {
+    const { type, data } = message;
+    const request = this.#requests.get(message.id);
+    if (request) {
+      this.#requests.delete(message.id);
+      if (type === "success") this.#accepted(request, data);
+      else this.#refused(request, message);
+    } else if (type === "status") {
+      this.#status(message as never);
+    } else if (type !== "success" && type !== "error" && type !== "pong" && data) {
+      this.#event(message as never);
+    }
+  }
+
+  #event(event: MarketEvent): void {
+    this.#topics.note(event, this.#connection.clock.now());
+    for (const subscription of this.#topics.users(event.type, event.data.symbol)) subscription.deliver(event);
+  }
+
+  #status(status: StatusMessage): void {
+    const { event, data } = status;
+    if (STATUSES_OF_A_TOPIC.includes(event)) {
+      this.#lose({ kind: event, ...data }, this.#topics.users(data.type, data.symbol));
+    } else if (event === "replayEnd") {
+      this.#topics.confirm(data.type, data.symbols);
+    } else if (event === "feed") {
+      // Whatever came before may be older than what is missing.
+      this.#topics.epoch++;
+      if (data.gapMs) this.#lose({ kind: "feed", gapMs: data.gapMs }, this.#subscriptions);
+    }
+    this.#tell("status", status);
+  }
+
+  #accepted({ action, topics }: Request, data: any): void {
+    if (action !== "subscribe") return;
+    const names = new Set<string>(data.subscribed);
+    for (const asked of topics) {
+      const { symbol, type } = asked;
+      const upper = symbol.toUpperCase();
+      const topic = !names.has(symbol) && names.has(upper) ? this.#topics.rename(asked, upper) : asked;
+      topic.accepted = true;
+      topic.recovered = !!data.recovered?.[topic.symbol];
+      if (topic.lost && !topic.recovered) {
+        this.#lose({ kind: "notRecovered", type, symbol: topic.symbol }, topic.users);
+      }
+      topic.lost = false;
+    }
+    this.#connection.setFeedIfUnknown();
+    this.#settle(topics.flatMap(({ users }) => [...users]));
+  }
+
+  /** Tells subscriptions of which all topics are accepted that they are. */
+  #settle(subscriptions: Iterable<Subscription<any>>): void {
+    const pending = new Set(this.#topics.all().flatMap(({ accepted, users }) => (accepted ? [] : [...users])));
+    for (const subscription of new Set(subscriptions)) if (!pending.has(subscription)) subscription.accept();
+  }
+
+  #refused({ action, topics }: Request, { code, message, data, retryAfter }: Message): void {
+    const wanted = topics.filter(({ users }) => users.size);
+    const isBusy = code === "RATE_LIMIT_EXCEEDED" || code === "UNAVAILABLE";
+    const error = new GatewayError(code!, message!, data);
+    if (action === "unsubscribe" || isBusy) this.#tell("error", error);
+    if (isBusy) return this.#later((retryAfter ?? 1) * 1_000, { action, topics });
+    if (action === "unsubscribe") return;
+    const users = new Set(wanted.flatMap((topic) => [...topic.users]));
+    // One bad symbol refuses the whole request: each subscription is judged by its own.
+    for (const user of users) {
+      const own = wanted.filter((topic) => topic.users.has(user));
+      if (users.size > 1 && own.length < topics.length) {
+        this.#request("subscribe", own);
+      } else {
+        this.#drop(user);
+        user.end(error);
+        this.#tell("error", error);
+      }
+    }
+  }
+
+  /** Sends a request again, unless the connection or the wish has gone by then. */
+  #later(ms: number, { action, topics }: Request): void {
+    const { clock } = this.#connection;
+    const timer = clock.setTimeout(() => {
+      this.#timers.delete(timer);
+      const still = topics.filter(({ users }) => users.size > 0 === (action === "subscribe"));
+      if (still.length) this.#request(action, still);
+    }, ms);
+    this.#timers.add(timer);
+  }
+
+  #drop(subscription: Subscription<any>): void {
+    if (!this.#subscriptions.delete(subscription)) return;
+    const asked = new Set([...this.#requests.values()].flatMap(({ topics }) => topics));
+    const gone = this.#topics.drop(subscription).filter((topic) => topic.accepted || asked.has(topic));
+    if (!this.#connection.isOpen) return;
+    for (const type of new Set(gone.map((topic) => topic.type))) {
+      this.#request("unsubscribe", gone.filter((topic) => topic.type === type));
+    }
+  }
+
+  #lost(): void {
+    this.#topics.epoch++;
+    this.#forget();
+    for (const topic of this.#topics.all()) {
+      topic.lost ||= topic.accepted;
+      topic.accepted = false;
+    }
+  }
+
+  #closed(error: GatewayError | undefined): void {
+    this.#ended = error ?? new GatewayError("CLOSED", "This client is closed: make a new one.");
+    this.#topics.epoch++;
+    this.#forget();
+    for (const subscription of this.#subscriptions) subscription.end(error);
+    this.#subscriptions.clear();
+    if (error) this.#tell("error", error);
+  }
+
+  /** Forgets the requests that were made on a connection. */
+  #forget(): void {
+    this.#requests.clear();
+    for (const timer of this.#timers) this.#connection.clock.clearTimeout(timer);
+    this.#timers.clear();
+  }
+
+  #lose(loss: Loss, subscriptions: Iterable<Subscription<any>>): void {
+    for (const subscription of subscriptions) subscription.lose(loss);
+    this.#tell("loss", loss);
+  }
+
+  #tell<K extends keyof ClientEvents>(event: K, value: ClientEvents[K]): void {
+    for (const callback of [...(this.#callbacks.get(event) ?? [])]) {
+      try {
+        callback(value);
+      } catch (thrown) {
+        // A callback for errors that throws has nobody left to tell.
+        if (event !== "error") this.#tell("error", new GatewayError("CALLBACK", `A callback for ${event} threw: ${textOf(thrown)}`, thrown));
+      }
+    }
+  }
+}
+
+/** Connects to a gateway: `connect("wss://prices.example.com/ws")`. */
+export function connect(url: string, options?: ClientOptions): Client {
+  return new Client(url, options);
+}

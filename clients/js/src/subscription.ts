@@ -1,0 +1,147 @@
+// One subscription: the events of its symbols, for callbacks and for a loop. What it asks of the gateway is the client's part.
+
+import { GatewayError, textOf } from "./errors.js";
+import type { EventOf, EventType, Loss } from "./types.js";
+
+/** What a subscribe asks for. */
+export interface SubscribeOptions<T extends EventType = "trade"> {
+  /** Types of events; `["trade"]` if left out. */
+  types?: readonly T[];
+  /** Begin with the last event of each symbol (marked `snapshot`), also after a loss that cannot be resumed. Default true. */
+  snapshot?: boolean;
+  /** After a lost connection, ask for what was missed (marked `replay`). Needs workers that number their events. Default true. */
+  resume?: boolean;
+  /** Let a newer event replace one that waits; `"aggregate"` with the totals of those replaced. */
+  conflate?: boolean | "aggregate";
+  /** At most this many events a second of each symbol, the newest each time: 0.1 to 1000. */
+  maxRate?: number;
+  /** Events that wait for the loop, at most; then the oldest are dropped and told as a loss. Default 1000. */
+  bufferSize?: number;
+  /** Ends the subscription. */
+  signal?: AbortSignal;
+  onEvent?: (event: EventOf<T>) => void;
+  onLoss?: (loss: Loss) => void;
+  /** The subscription was refused, or the connection is closed for good. The loop throws the same. */
+  onError?: (error: GatewayError) => void;
+}
+
+/** What a subscription needs of its client. */
+export interface Owner {
+  drop(subscription: Subscription<any>): void;
+  report(error: GatewayError): void;
+}
+
+/** A running subscription: loop over it with `for await`, or pass callbacks. */
+export class Subscription<T extends EventType = "trade"> implements AsyncIterable<EventOf<T>> {
+  /** Resolves when the gateway has accepted all of it, rejects if the gateway refuses. */
+  readonly ready: Promise<void>;
+  #settle!: { resolve: () => void; reject: (error: GatewayError) => void };
+  #owner: Owner;
+  #options: SubscribeOptions<T>;
+  #buffer: EventOf<T>[] | undefined;
+  #wake: (() => void) | undefined;
+  #overflow = 0;
+  #ended = false;
+  #error: GatewayError | undefined;
+  #unlisten: (() => void) | undefined;
+
+  /** @internal */
+  constructor(owner: Owner, options: SubscribeOptions<T>) {
+    this.#owner = owner;
+    this.#options = options;
+    this.ready = new Promise((resolve, reject) => (this.#settle = { resolve, reject }));
+    // Whoever does not await it hears of a refusal by `onError` or the loop.
+    this.ready.catch(() => {});
+    const { signal } = options;
+    if (!signal) return;
+    const abort = () => this.unsubscribe();
+    signal.addEventListener("abort", abort);
+    this.#unlisten = () => signal.removeEventListener("abort", abort);
+  }
+
+  /** Ends it, and the loop over it. Nothing of it is delivered afterwards. */
+  unsubscribe(): void {
+    this.end();
+    this.#owner.drop(this);
+  }
+
+  [Symbol.asyncIterator](): AsyncIterator<EventOf<T>> {
+    if (this.#buffer) throw new Error("There is a loop over this subscription already: subscribe once for each loop.");
+    const buffer: EventOf<T>[] = (this.#buffer = []);
+    return {
+      next: async () => {
+        for (;;) {
+          const value = buffer.shift();
+          if (value) {
+            return { done: false, value };
+          }
+          if (this.#error) throw this.#error;
+          if (this.#ended) return { done: true, value: undefined };
+          await new Promise<void>((wake) => (this.#wake = wake));
+        }
+      },
+      return: async () => {
+        this.unsubscribe();
+        return { done: true, value: undefined };
+      },
+    };
+  }
+
+  /** @internal */
+  deliver(event: EventOf<T>): void {
+    if (this.#ended) return;
+    const { onEvent, bufferSize = 1000 } = this.#options;
+    const buffer = this.#buffer;
+    if (buffer) {
+      if (buffer.length >= bufferSize) {
+        buffer.shift();
+        this.#overflow++;
+        // One loss for all that one burst drops.
+        if (this.#overflow === 1) queueMicrotask(() => this.#tellOverflow());
+      }
+      buffer.push(event);
+      this.#wake?.();
+    }
+    this.#call(onEvent, event);
+  }
+
+  /** @internal */
+  lose(loss: Loss): void {
+    if (!this.#ended) this.#call(this.#options.onLoss, loss);
+  }
+
+  /** @internal The gateway has accepted it. */
+  accept(): void {
+    this.#settle.resolve();
+  }
+
+  /** @internal Ends it, with an error if it did not end as asked. */
+  end(error?: GatewayError): void {
+    if (this.#ended) return;
+    this.#ended = true;
+    this.#error = error;
+    this.#unlisten?.();
+    if (error) {
+      this.#settle.reject(error);
+      this.#call(this.#options.onError, error);
+    } else {
+      this.#settle.resolve();
+    }
+    this.#wake?.();
+  }
+
+  #tellOverflow(): void {
+    const count = this.#overflow;
+    this.#overflow = 0;
+    this.lose({ kind: "overflow", count });
+  }
+
+  /** A callback that throws must not cost the others their events. */
+  #call<A>(callback: ((value: A) => void) | undefined, value: A): void {
+    try {
+      callback?.(value);
+    } catch (thrown) {
+      this.#owner.report(new GatewayError("CALLBACK", `A callback of a subscription threw: ${textOf(thrown)}`, thrown));
+    }
+  }
+}

@@ -1,0 +1,135 @@
+// Which topics a client wants, under which names, for whom; and the last event of each. No I/O and no clock.
+
+import type { Subscription } from "./subscription.js";
+import type { MarketEvent } from "./types.js";
+
+/** What the gateway is asked for with a topic. */
+export interface Terms {
+  snapshot: boolean;
+  resume: boolean;
+  conflate?: boolean | "aggregate" | undefined;
+  maxRate?: number | undefined;
+}
+
+/** A type and a symbol (or a pattern) that somebody wants. */
+export interface Topic {
+  type: string;
+  symbol: string;
+  terms: Terms;
+  users: Set<Subscription<any>>;
+  /** The gateway has accepted it on this connection. */
+  accepted: boolean;
+  /** The gateway had accepted it on an earlier connection, so something may have been missed. */
+  lost: boolean;
+  /** The gateway has promised all that was missed; it has come with `replayEnd`. */
+  recovered: boolean;
+}
+
+/** The last event of a topic that has one: for candles, of each interval. */
+export interface Last {
+  event: MarketEvent;
+  receivedAt: number;
+  /** The client's epoch in which it was received or confirmed; a lost connection or feed begins a new epoch. */
+  epoch: number;
+  /** The highest `seq`, and the newest `timestamp` of the worker. */
+  seq: number | undefined;
+  newest: number;
+}
+
+/** More last values than this are not kept: a client of `*` would grow for ever. */
+const LAST_MAX = 16_384;
+/** Numbers that the gateway looks back; what is older begins anew. */
+const WINDOW = 64;
+
+const keyOf = (type: string, symbol: string, interval?: unknown) => `${type} ${symbol} ${interval ?? ""}`;
+
+export class Topics {
+  readonly #topics = new Map<string, Topic>();
+  readonly #patterns = new Set<Topic>();
+  readonly #last = new Map<string, Last>();
+  epoch = 0;
+
+  /** The topic of that name, made if need be. */
+  want(type: string, symbol: string, terms: Terms): Topic {
+    const key = keyOf(type, symbol);
+    let topic = this.#topics.get(key) ?? this.#topics.get(keyOf(type, symbol.toUpperCase()));
+    if (!topic) {
+      topic = { type, symbol, terms, users: new Set(), accepted: false, lost: false, recovered: false };
+      this.#topics.set(key, topic);
+      if (symbol.endsWith("*")) this.#patterns.add(topic);
+    }
+    return topic;
+  }
+
+  /** Takes a user off all topics; those that nobody wants any more are forgotten and returned. */
+  drop(user: Subscription<any>): Topic[] {
+    const gone = this.all().filter((topic) => topic.users.delete(user) && topic.users.size === 0);
+    for (const topic of gone) this.#remove(topic);
+    return gone;
+  }
+
+  all(): Topic[] {
+    return [...this.#topics.values()];
+  }
+
+  /** The gateway knows a topic by another name (`AAPL` for `aapl`): returns the topic that is to be used from now on. */
+  rename(topic: Topic, symbol: string): Topic {
+    const other = this.#topics.get(keyOf(topic.type, symbol));
+    this.#topics.delete(keyOf(topic.type, topic.symbol));
+    this.#patterns.delete(topic);
+    if (other) {
+      for (const user of topic.users) other.users.add(user);
+      return other;
+    }
+    topic.symbol = symbol;
+    this.#topics.set(keyOf(topic.type, symbol), topic);
+    if (symbol.endsWith("*")) this.#patterns.add(topic);
+    return topic;
+  }
+
+  /** Who wants an event or a status about that topic; without a symbol, everyone who wants the type. */
+  users(type: string, symbol: string | undefined): Iterable<Subscription<any>> {
+    const exact = symbol === undefined ? undefined : this.#topics.get(keyOf(type, symbol))?.users;
+    const matches = (topic: Topic) => topic.type === type && (symbol === undefined || symbol.startsWith(topic.symbol.slice(0, -1)));
+    const others = [...(symbol === undefined ? this.#topics.values() : this.#patterns)].filter(matches);
+    return others.length ? new Set([...(exact ?? []), ...others.flatMap((topic) => [...topic.users])]) : (exact ?? []);
+  }
+
+  /** Remembers an event, unless a newer one of its topic has come before it. */
+  note(event: MarketEvent, receivedAt: number): void {
+    const { symbol, seq, interval, timestamp = 0 } = event.data;
+    if (typeof symbol !== "string") return;
+    const key = keyOf(event.type, symbol, event.type === "candle" ? interval : undefined);
+    const last = this.#last.get(key);
+    const hasSeq = Number.isSafeInteger(seq);
+    // A lower number is late, unless the worker has begun its numbers anew.
+    const isLate = last?.seq !== undefined && hasSeq && seq! < last.seq && seq! > last.seq - WINDOW && timestamp <= last.newest;
+    if (isLate) return;
+    const newest = Math.max(timestamp, last?.newest ?? 0);
+    this.#last.delete(key);
+    this.#last.set(key, { event, receivedAt, epoch: this.epoch, seq: hasSeq ? seq : undefined, newest });
+    if (this.#last.size > LAST_MAX) this.#last.delete(this.#last.keys().next().value!);
+  }
+
+  last(type: string, symbol: string, interval?: string): Last | undefined {
+    return this.#last.get(keyOf(type, symbol, interval)) ?? this.#last.get(keyOf(type, symbol.toUpperCase(), interval));
+  }
+
+  /** All that was missed of these has come: their last events are current again. */
+  confirm(type: string, symbols: string[]): void {
+    for (const symbol of symbols) {
+      const last = this.last(type, symbol);
+      if (last && this.#topics.get(keyOf(type, symbol))?.recovered) last.epoch = this.epoch;
+    }
+  }
+
+  #remove(topic: Topic): void {
+    this.#topics.delete(keyOf(topic.type, topic.symbol));
+    this.#patterns.delete(topic);
+    for (const [key, { event }] of this.#last) {
+      if (event.type !== topic.type) continue;
+      const { symbol } = event.data;
+      if (![...this.users(event.type, symbol)].length) this.#last.delete(key);
+    }
+  }
+}

@@ -1,0 +1,201 @@
+// Runs the behaviour table (clients/behaviour, its README says what the steps mean) against the scripted server, each case with three
+// kinds of luck in the back-off. No time passes but the fake clock's.
+
+import assert from "node:assert/strict";
+import { readdirSync, readFileSync } from "node:fs";
+import { test } from "node:test";
+import { parse } from "yaml";
+import { type Client, connect, type ConnectionState, type GatewayError, type Loss, type Subscription } from "../src/index.js";
+import { FakeClock, FakePage, Server, settle } from "./world.js";
+
+interface Case {
+  name: string;
+  options?: Record<string, unknown>;
+  tokens?: (string | null)[];
+  needs?: string[];
+  steps: (Record<string, any> | string)[];
+}
+
+/** What this client has of what a case may need: it may run in a page, and so cannot see the status of a refused handshake. */
+const HAS = ["page", "hidden_http_status"];
+const TIMESTAMP = 1_234_567_890;
+
+class Run {
+  readonly clock = new FakeClock();
+  readonly page = new FakePage();
+  readonly server = new Server();
+  readonly client: Client;
+  readonly subscriptions = new Map<string, Subscription<string>>();
+  readonly events: any[] = [];
+  readonly losses: Loss[] = [];
+  readonly errors: GatewayError[] = [];
+  readonly statuses: any[] = [];
+  readonly states: ConnectionState[] = [];
+  #attempts = 0;
+  #lastId: unknown;
+  #tokens: (string | null)[] | undefined;
+
+  constructor({ options = {}, tokens }: Case, chance: number) {
+    this.#tokens = tokens && [...tokens];
+    const token = tokens ? { token: () => this.#token() } : {};
+    const { clock, page } = this;
+    const { WebSocket } = this.server;
+    this.client = connect("ws://gateway.test/ws", { ...options, ...token, clock, page, WebSocket, random: () => chance });
+    this.client.on("loss", (loss) => this.losses.push(loss));
+    this.client.on("error", (error) => this.errors.push(error));
+    this.client.on("status", (status) => this.statuses.push(status));
+    this.client.on("state", (state) => this.states.push(state));
+  }
+
+  #token(): string {
+    const token = this.#tokens!.shift();
+    assert.notEqual(token, undefined, "the client asked for more tokens than the table has");
+    if (token === null) throw new Error("no token today");
+    return token!;
+  }
+
+  async step(verb: string, value: any): Promise<void> {
+    const does = this.steps[verb];
+    assert(does, `the table has a step that this runner does not know: ${verb}`);
+    await settle();
+    await does(value);
+    await settle();
+  }
+
+  readonly steps: Record<string, (value: any) => void | Promise<void>> = {
+    subscribe: ({ as = "a", symbols, ...options }) => {
+      const onEvent = (event: any) => this.events.push({ on: as, ...event });
+      this.subscriptions.set(as, this.client.subscribe<string>(symbols, { ...options, onEvent }));
+    },
+    unsubscribe: (as = "a") => this.subscriptions.get(as)!.unsubscribe(),
+    close_client: () => this.client.close(),
+    hide_page: () => this.page.show(false),
+    show_page: () => this.page.show(true),
+    machine_sleeps_ms: (ms) => this.clock.sleep(ms),
+    advance_ms: (ms) => this.clock.advance(ms),
+
+    subscribed: async () => {
+      const symbols = ["AAPL"];
+      const steps: [string, any][] = [
+        ["subscribe", { symbols }],
+        ["expect_attempt", undefined],
+        ["accept", undefined],
+        ["expect_frame", { action: "subscribe", symbols, types: ["trade"], snapshot: true, heartbeat: true }],
+        ["reply", { subscribed: symbols }],
+      ];
+      for (const [verb, value] of steps) await this.step(verb, value);
+    },
+    accept: () => this.server.accept(),
+    refuse: () => this.server.close(1006),
+    send: (message) => this.server.send(Array.isArray(message) ? message.map(complete) : complete(message)),
+    send_text: (text) => this.server.send(text),
+    reply: (data) => {
+      const subscribed = data.subscribed && { currentSubscriptions: data.subscribed };
+      this.server.send({ type: "success", message: "", data: { ...data, ...subscribed }, timestamp: TIMESTAMP, id: this.#lastId });
+    },
+    reply_error: (error) => this.server.send({ type: "error", message: error.code, ...error, timestamp: TIMESTAMP, id: this.#lastId }),
+    close: ({ code, reason }) => this.server.close(code, reason),
+    drop: () => this.server.close(1006),
+    send_on_old: (message) => this.server.attempts.at(-2)!.onmessage?.({ data: JSON.stringify(complete(message)) }),
+    close_old: ({ code, reason }) => this.server.attempts.at(-2)!.onclose?.({ code, reason }),
+
+    expect_attempt: async ({ within_ms: [least, most], offers } = { within_ms: [0, 0] }) => {
+      const start = this.clock.now();
+      const until = start + most;
+      while (this.server.attempts.length === this.#attempts && (this.clock.now() < until || this.clock.isDue(until))) {
+        await this.clock.step(until);
+      }
+      assert.equal(this.server.attempts.length, ++this.#attempts, "attempts to connect");
+      const waited = this.clock.now() - start;
+      assert(waited >= least && waited <= most, `waited ${waited} ms, not ${least} to ${most}`);
+      if (offers) assert.deepEqual(this.server.last.protocols, offers);
+    },
+    expect_no_attempt_ms: async (ms) => {
+      await this.clock.advance(ms);
+      assert.equal(this.server.attempts.length, this.#attempts, "attempts to connect");
+    },
+    expect_frame: (frame) => {
+      const { id, ...got } = this.server.frames.shift() ?? assert.fail("no frame was sent");
+      this.#lastId = id;
+      assert.deepEqual(got, frame);
+    },
+    expect_pings: () => {
+      const { frames } = this.server;
+      const others = frames.filter(({ action }) => action !== "ping");
+      assert(frames.length > others.length, "no ping was sent");
+      frames.splice(0, frames.length, ...others);
+    },
+    expect_event: (event) => matches(this.events.shift(), { on: "a", ...complete(event) }, "event"),
+    expect_loss: (loss) => assert.deepEqual(this.losses.shift(), loss),
+    expect_error: (error) => matches(this.errors.shift(), error, "error"),
+    expect_status: (status) => matches(this.statuses.shift(), status, "status"),
+    expect_state: (state) => matches(this.client.state, state, "state"),
+    expect_states: (states: object[]) => {
+      // Each of them, in this order; others may lie between.
+      for (const state of states) {
+        const found = this.states.findIndex((one) => includes(one, state));
+        assert(found >= 0, `no ${JSON.stringify(state)} in ${JSON.stringify(this.states)}`);
+        this.states.splice(0, found);
+      }
+    },
+    expect_latest: ({ symbol, type = "trade", fresh, ...data }) => {
+      const latest = this.client.latest<string>(symbol, type);
+      assert.equal(latest?.fresh, fresh, `${symbol} is fresh`);
+      matches(latest?.event.data, data, "latest event");
+    },
+    expect_ended: async ({ on = "a", code }) => {
+      const outcome = await this.subscriptions.get(on)![Symbol.asyncIterator]().next().then(() => undefined, (error) => error.code);
+      assert.equal(outcome, code);
+    },
+    expect_token_left: (count) => assert.equal(this.#tokens!.length, count),
+  };
+
+  /** Nothing happened that the table did not expect. */
+  end(): void {
+    assert.deepEqual(this.server.frames, [], "frames that were not expected");
+    assert.deepEqual(this.events, [], "events that were not expected");
+    assert.deepEqual(this.losses, [], "losses that were not expected");
+    assert.deepEqual(this.errors.map(({ code, message }) => ({ code, message })), [], "errors that were not expected");
+    assert.equal(this.server.attempts.length, this.#attempts, "attempts to connect");
+    this.client.close();
+    assert.equal(this.clock.timers, 0, "timers after the client's end");
+    const open = this.server.attempts.filter(({ onclose, closedWith }) => onclose && !closedWith);
+    assert.equal(open.length, 0, "connections after the client's end");
+  }
+}
+
+/** A message with the outer timestamp that every message has. */
+function complete(message: any): any {
+  return typeof message === "object" && !("timestamp" in message) ? { ...message, timestamp: TIMESTAMP } : message;
+}
+
+function includes(got: any, want: any): boolean {
+  if (typeof want !== "object" || want === null) return Object.is(got, want);
+  return typeof got === "object" && got !== null && Object.entries(want).every(([key, value]) => includes(got[key], value));
+}
+
+function matches(got: any, want: any, what: string): void {
+  assert(includes(got, want), `${what}: ${JSON.stringify(got)}, not ${JSON.stringify(want)}${got instanceof Error ? got : ""}`);
+}
+
+const table = "../behaviour";
+for (const file of readdirSync(table).filter((name) => name.endsWith(".yaml")).sort()) {
+  const { subject, cases } = parse(readFileSync(`${table}/${file}`, "utf8")) as { subject: string; cases: Case[] };
+  for (const one of cases) {
+    if (!(one.needs ?? []).every((need) => HAS.includes(need))) continue;
+    for (const chance of [0, 0.5, 0.999_999]) {
+      test(`${subject}: ${one.name} (chance ${chance})`, async () => {
+        const run = new Run(one, chance);
+        for (const [index, step] of one.steps.entries()) {
+          const [verb, value] = typeof step === "string" ? [step, undefined] : Object.entries(step)[0]!;
+          try {
+            await run.step(verb, value);
+          } catch (error) {
+            throw new Error(`${file}, "${one.name}", step ${index + 1} (${verb}): ${(error as Error).message}`, { cause: error });
+          }
+        }
+        run.end();
+      });
+    }
+  }
+}
