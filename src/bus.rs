@@ -9,7 +9,7 @@
 //! | [`arrival`] | a client on its way from the control side to a shard |
 //! | [`budget`] | how much of what clients have missed may be on its way to a shard |
 //!
-//! Nothing in here decides anything. Ingest, the shards and the control side all import it, and none of them imports another.
+//! Nothing in here decides anything. Ingest, the shards and the control side all import it; ingest and the shards don't import each other.
 
 pub mod arrival;
 pub mod budget;

@@ -3,7 +3,8 @@
 //! A flag wins over the process' environment, and that over `.env`. An empty variable counts as not set.
 //!
 //! To add a setting, add a row to its group ([`upstream`], [`server`], [`addresses`], [`operator`], [`clients`], [`delivery`], [`events`], [`history`],
-//! [`process`]) and the field that the row writes and shows. The command line, `--print-config`, `docs/configuration.md` and
+//! [`process`]) and the field that the row writes and shows. `gateway/wiring.rs` hands its value to the part that needs it. A time or count of
+//! which 0 means off is an `Option`, and its row says `Zero::Off`. The command line, `--print-config`, `docs/configuration.md` and
 //! `.env.example` come from the rows; the defaults and bounds are in [`crate::limits`].
 
 pub mod addresses;

@@ -4,7 +4,7 @@
 //! accept ─► door ─► connection ─► routes ─► pages, reports, metrics text     (answered, kept alive for a while)
 //! (errno     │      (deadlines,      │
 //! classes)   │       hyper)          ▼
-//!            └────────────────────► upgrade ─► 101 ─► Adopt::adopt(NewClient)   (leaves HTTP for good)
+//!            └────────────────────► upgrade ─► 101 ─► Adopt::adopt(Arrival)     (leaves HTTP for good)
 //! ```
 //!
 //! A plain handshake is answered at the `door`, and hyper serves every other connection; the same rules (`handshake`, `upgrade`) apply.

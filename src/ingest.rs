@@ -5,7 +5,7 @@
 //! | [`router`] | interest, and event → frame → batches; pure |
 //! | [`history`] | last values and recent events, for clients that come later; pure |
 //! | [`last_value`] | last values that workers keep in Redis, on the control side |
-//! | [`recall`] | what of it a request is answered; pure |
+//! | [`recall`] | answers a request from the history; pure |
 //! | [`link`] | an established subscription as bytes: TCP, TLS or unix socket |
 //! | [`redis`] | the supervisor on the control side: connects, subscribes, hands the link over, comes back after a loss |
 //! | [`publisher`] | how events enter without a link: from the embedded broker, `--demo`, programs that embed the gateway |
@@ -64,7 +64,7 @@ pub enum Command {
     LookedUp {
         /// The topics and the bytes of their keys.
         found: Vec<Found>,
-        /// Redis was not reached: somebody else may ask again.
+        /// Redis was not reached: the next request may ask again.
         failed: bool,
     },
     /// The upstream subscription stands. The next one is made when this one is lost.
@@ -261,7 +261,7 @@ impl Ingest {
                             self.hand_over();
                         }
                     }
-                    // Where the shard runs on this thread, it takes what it has before there is more.
+                    // Where the shard runs on this thread, it empties its inbox before ingest takes more.
                     published_bytes += events.bytes();
                     if published_bytes >= limits::INGEST_READ_BUDGET_BYTES {
                         break;
@@ -350,7 +350,7 @@ impl Ingest {
         let _ = self.helpers.lost.send(lost);
     }
 
-    /// What is counted rather than noted, at most once a second.
+    /// Sets the gauges that take a scan, at most once a second.
     fn publish_gauges(&mut self) {
         if self.gauged.elapsed() < limits::GAUGE_INTERVAL {
             return;

@@ -18,8 +18,11 @@
 //!
 //! | to change | look in |
 //! |---|---|
-//! | what is an acceptable event | [`market`] |
+//! | what is an acceptable event | [`market::event`] |
+//! | a type of events | [`market::kind`] (its name), [`market::event`] (its fields) |
 //! | the bytes of an event or reply | [`protocol::native`] |
+//! | what the gateway tells a client | [`protocol::reply`] (what), [`protocol::native`] (the bytes), `fanout::shard` (when) |
+//! | another vendor's protocol | [`protocol::Dialect`] (messages), [`http::upgrade`] (who speaks it) |
 //! | what a client can ask for | [`protocol::request`] |
 //! | what of it a client may have | [`identity`] |
 //! | WebSocket frames, close codes | [`websocket`] |
@@ -32,9 +35,11 @@
 //! | reaching Redis, its TLS, coming back after a loss | [`ingest::redis`] |
 //! | the embedded broker | [`broker`] |
 //! | the Redis protocol as bytes | [`resp`] |
-//! | HTTP, handshakes, `/metrics` | [`http`] |
+//! | HTTP, handshakes | [`http`] |
+//! | a counter | [`metrics`] (counted), [`http::metrics_text`] (`/metrics`), [`http::reports`] (`/stats`, `/health`), [`stats`] (the log) |
+//! | the live page; simulated trades for it | `web/` and [`http::pages`]; [`demo`] |
 //! | from where a client connects, and how many may | [`address`], [`admission`] |
-//! | settings and bounds | [`config`], [`limits`] |
+//! | a setting | [`config`] (its row), [`limits`] (its bounds), `gateway::wiring` (what of it each part gets) |
 //! | which thread runs what | [`engine`] |
 //! | the log; text from outside in it | [`logging`], [`escape`] |
 //! | certificates and keys, TLS | [`tls`], [`transport`] |
@@ -51,7 +56,7 @@
 //!
 //! # Invariants
 //!
-//! * An event's frame is built once and shared. Built for one client are its replies and statuses. A client that asked for aggregates
+//! * An event's frame is built once and shared. Built for each client are its replies; a status to all is built once. A client that asked for aggregates
 //!   gets frames that are built once for every set of trades that some client has waiting.
 //! * Nobody waits for a client: not ingest, not a shard, not another client. What a socket doesn't take stays in its outbox,
 //!   and what the outbox doesn't take is announced to that client, exactly.
@@ -65,7 +70,8 @@
 //! * Every queue has a bound. Queues of events are bounded in bytes, and say what happens when they are full. Queues of requests and
 //!   answers are bounded by who may ask: each message type in [`bus`] says by what.
 //!
-//! `docs/invariants.md` says where each is kept and which test would notice.
+//! `docs/invariants.md` says where each is kept and which test would notice, `docs/internals.md` how the parts work, `docs/glossary.md` what
+//! the words mean.
 
 pub mod accept;
 pub mod address;

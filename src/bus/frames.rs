@@ -14,7 +14,7 @@ new_key_type! {
 pub struct Entry {
     /// Offset of the byte behind the frame.
     pub end: u32,
-    /// The event's topic; null for a frame that is one client's own (a reply, a status).
+    /// The event's topic; null if the frame is no event (a reply, a status).
     pub topic: TopicId,
 }
 

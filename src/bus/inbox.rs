@@ -1,4 +1,5 @@
-//! How threads of the data path are spoken to: a queue with a waker, bounded in bytes where the content is.
+//! How threads of the data path are spoken to: a queue with a waker. The queue counts its bytes; a sender that has to keep within a bound asks for
+//! them first.
 //!
 //! One wake-up per sleep of the receiver, not one per message: the receiver says when it goes to sleep, and only the
 //! first sender after that pays for the system call.

@@ -25,9 +25,9 @@ impl ShardPort {
     }
 }
 
-/// What a shard is told. Each variant says what bounds it; those that ingest bounds in bytes together say so as well
-/// ([`ToShard::queued_bytes`], [`limits::SHARD_INBOX_BYTES`](crate::limits::SHARD_INBOX_BYTES)). To a shard that is behind ingest sends
-/// nothing but answers.
+/// What a shard is told. Each variant says what bounds it. [`ToShard::Batch`], [`ToShard::Opened`] and [`ToShard::Lost`] share one bound in bytes
+/// ([`ToShard::queued_bytes`], [`limits::SHARD_INBOX_BYTES`](crate::limits::SHARD_INBOX_BYTES)). Ingest sends a shard that is behind only answers
+/// that the shard waits for, each after a report of the shard's losses so far.
 #[derive(Debug)]
 pub enum ToShard {
     /// Events, in order. Bounded in bytes.
@@ -42,8 +42,8 @@ pub enum ToShard {
     /// Events that ingest had to drop because this shard was behind: counts by topic, each topic once. Told when the shard has caught
     /// up, or before an answer that it waits for. Bounded in bytes and by the topics that the shard knows.
     Lost(Vec<(TopicId, u64)>),
-    /// Further events were dropped of topics that came up while the shard was behind, too many to count: clients
-    /// can't be told what they miss that are subscribed to these patterns. Bounded by the shard's patterns.
+    /// While the shard was behind, more new topics came up than ingest counts losses for. Clients that are subscribed to these patterns can't
+    /// be told what they have missed. Bounded by the shard's patterns.
     LostUncounted(Vec<TopicId>),
     /// Topics that a pattern of this shard matches: their events come under these ids from now on, until the shard releases them.
     /// Bounded in bytes: an event of each follows, in a batch or among the lost ones.
@@ -80,7 +80,7 @@ impl ToShard {
     }
 }
 
-/// What a request has asked of the history: everything up to this place among the events, and nothing behind it.
+/// What a request has asked of the history: everything up to this place among the events. Later events come live.
 #[derive(Debug, Default)]
 pub struct HistoryReply {
     /// For each topic that was to be resumed, in the request's order, whether it is.

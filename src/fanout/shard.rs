@@ -1,4 +1,4 @@
-//! A shard: one thread and the connections that it owns, a part of all.
+//! A shard: one thread and its share of the connections.
 //!
 //! | part | what it does |
 //! |---|---|
@@ -11,13 +11,14 @@
 //! | `history` | queues what clients have missed, and last values |
 //! | `terms` | conflation, rates, heartbeats and figures of clients that asked for them |
 //! | `delivery` | applies events to the outboxes of their subscribers |
-//! | `output` | which connections have something to write |
-//! | `flush` | writes them |
+//! | `output` | queues replies and statuses to outboxes, and lists the connections with something to write |
+//! | `flush` | writes the outboxes of these connections to their sockets |
 //! | `slow` | the policies for clients that are too slow |
 //! | `timers` | pings, deadlines, the drain |
 //!
 //! A turn goes in this order: take what the inbox has (events are applied to outboxes, nothing is written yet), read
-//! the sockets that have input, fire the timers that are due, and then write each socket with output once. So everything that
+//! the sockets that have input, go on with input that an earlier turn left, fire the timers that are due, queue what conflation has held back
+//! for long enough, and then write each socket with output once. So everything that
 //! came in one turn leaves each socket in one write, and a lone trade leaves at once.
 //!
 //! Nothing in a turn blocks. Reads and writes are non-blocking and have budgets; what is left over is taken up in the next
@@ -70,7 +71,8 @@ pub struct ShardConfig {
     pub grammar: Grammar,
     /// Most clients that this shard will have at a time: its part of `MAX_CONNECTIONS`.
     pub max_clients: usize,
-    /// Topics that live by patterns alone before idle ones are given back: [`OPENED_TOPICS_MAX`](crate::limits::OPENED_TOPICS_MAX), or more.
+    /// Topics that only patterns want may number this many; beyond it the shard retires idle ones. [`OPENED_TOPICS_MAX`](crate::limits::OPENED_TOPICS_MAX),
+    /// or more.
     pub max_opened_topics: usize,
     /// `MAX_MESSAGE_SIZE`.
     pub max_message_bytes: usize,

@@ -26,14 +26,14 @@ pub(super) struct Handover {
     links: Vec<ShardLink>,
     /// How large an inbox may become: [`limits::SHARD_INBOX_BYTES`].
     inbox_bytes_max: usize,
-    /// How often ingest sleeps for a shard that has no room, before the shard is behind.
+    /// How many times ingest sleeps for a shard that has no room, before the shard is behind.
     pauses: u32,
     /// Sleeps; tests count it.
     pause: Box<dyn FnMut(Duration) + Send>,
     state: Arc<State>,
 }
 
-/// What ingest has to do with one shard.
+/// Ingest's state for one shard.
 #[derive(Debug)]
 struct ShardLink {
     port: ShardPort,
@@ -141,7 +141,7 @@ impl Handover {
         }
     }
 
-    /// Tells one shard something that it waits for: never dropped, and behind what it has to know before. A shard waits for at most
+    /// Tells one shard something that it waits for. That is never dropped; the shard's losses and newly opened topics are sent first. A shard waits for at most
     /// one answer for each of its connections, and for one to each topic that it gives back.
     fn tell(&mut self, router: &mut Router, shard: usize, command: ToShard) {
         let Some(link) = self.links.get_mut(shard) else { return };

@@ -3,7 +3,7 @@
 //! A shard is *behind* from the first batch that its inbox had no room for, until the inbox is half empty again. Meanwhile
 //! nothing is framed for it: its events are counted here. It costs the other shards nothing, and what is kept for it is
 //! bounded: one entry for each topic that it knows, and of topics that its patterns match and that come up meanwhile at most
-//! so many as one client may be owed announcements of ([`limits::SKIPPED_TOPICS_FACTOR`](crate::limits::SKIPPED_TOPICS_FACTOR)).
+//! as many as one client may be owed announcements of ([`limits::SKIPPED_TOPICS_FACTOR`](crate::limits::SKIPPED_TOPICS_FACTOR)).
 
 use std::collections::{HashMap, HashSet};
 

@@ -1,4 +1,4 @@
-//! What a shard is told of the past, with the answer to its wish: the replay of what a client has missed, and last values.
+//! What a request is answered from the history: the replay of what a client has missed, and last values.
 
 use std::collections::HashSet;
 
@@ -10,7 +10,7 @@ use crate::market::{Kind, Name, Pattern, Subject};
 
 impl Router {
     /// Recalls what a request for `subjects`, all of which the shard wants, asks of the reply. Topics that a pattern among
-    /// them matches and that have a last value are opened: [`Router::take`] has them. Of what was missed, at most
+    /// them matches and that have a last value are opened: [`Router::take`] returns them. Of what was missed, at most
     /// `room_bytes` are replayed.
     pub fn recall(
         &mut self,

@@ -5,9 +5,9 @@
 //! framed once, into the buffer of the first shard that wants it, and copied into those of the others: a few
 //! hundred bytes, where sharing them would have cores fight over a reference count.
 //!
-//! A shard that wants a pattern is told the id of a matching topic (it is *opened* there) before the first event of
-//! it, and is from then on one of those that want the topic, until it releases the id, or gives it back because it has too many
-//! ([`Router::retire`]). So patterns cost an event nothing more than the comparison of an epoch.
+//! Before the first event of a topic that a pattern of a shard matches, the topic is *opened* to the shard: the router hands over its id. From
+//! then on the shard wants the topic, until it releases the id or, when it has too many, retires it ([`Router::retire`]). The epoch counts
+//! new patterns; a topic remembers the epoch at which it was last held against them. So patterns cost an event one comparison.
 //!
 //! For a shard that is behind ([`Router::fall_behind`]) nothing is framed: its events are counted as lost, until it has caught up.
 
@@ -57,7 +57,7 @@ struct Building {
 }
 
 impl Building {
-    /// The bytes behind the last frame are one of a topic.
+    /// The bytes appended since the last frame are a frame of `topic`.
     #[inline]
     fn end_frame(&mut self, topic: TopicId, seq: Option<u64>, verdict: Verdict) {
         if let Some(seq) = seq {
@@ -87,7 +87,7 @@ pub struct Reported {
     pub counts: Vec<(TopicId, u64)>,
     /// Changes of sequence numbers among the lost events.
     pub changes: Vec<(TopicId, SeqChange)>,
-    /// Patterns by which further events would have come, of more topics than are counted.
+    /// Patterns whose clients have lost events of further topics, more than are counted.
     pub uncounted: Vec<TopicId>,
 }
 
@@ -96,7 +96,7 @@ pub struct Reported {
 pub enum Routed {
     /// Framed for the shards that want it.
     Framed,
-    /// Framed, and so many events of its topic are missing before it.
+    /// Framed, after this many missing events of its topic.
     FramedBehindGap(u64),
     /// Framed, and its number was missing: newer ones have come.
     FramedLate,
@@ -122,7 +122,7 @@ pub struct Router {
     building: Vec<Building>,
     /// The shards that are behind, one bit each.
     behind: u64,
-    /// Topics that are opened to a shard while it is behind, at most: the losses of more couldn't be told to any client.
+    /// Most topics that are opened to a shard while it is behind: no client could be told the losses of more.
     pub(super) opened_behind_max: usize,
     /// Events lost by shards that are behind, since it was last asked.
     lost_events: u64,
@@ -162,7 +162,7 @@ impl Router {
     }
 
     /// A shard wants a subject: its events come under the id returned from now on. Those that a pattern matches come under
-    /// their topics' ids, which [`Router::take`] has.
+    /// their topics' ids, which [`Router::take`] returns.
     pub fn want(&mut self, shard: usize, subject: &Subject) -> TopicId {
         let id = self.topic_or_new(subject);
         let Some(topic) = self.topics.get_mut(id) else { return id };
@@ -305,7 +305,7 @@ impl Router {
         }
     }
 
-    /// Frames an event, unless it is a repeat, behind what its `seq` says of those before it.
+    /// Frames an event, after the gap or restart that its `seq` reveals. A repeat is dropped.
     fn deliver(&mut self, id: TopicId, event: &Event<'_>, now_ms: u64) -> Routed {
         let slot = self.topics.get(id).and_then(|topic| topic.history);
         let verdict = slot.map_or(Verdict::Next, |slot| self.history.take(slot, event, now_ms));
@@ -467,7 +467,7 @@ impl Router {
         Shards(self.behind).filter(is_full).fold(0, |full, shard| full | (1 << shard))
     }
 
-    /// Shards without room for a topic miss an event of it.
+    /// Records that these shards, which have no room for the topic, lose one event of it.
     fn note_uncounted(&mut self, shards: u64, kind: Kind, symbol: &[u8]) {
         self.lost_events += u64::from(shards.count_ones());
         for id in self.by_pattern.matching(kind, symbol) {

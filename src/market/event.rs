@@ -122,7 +122,7 @@ fn why_unreadable(text: &str) -> Reject {
 #[derive(Debug, Clone, Copy)]
 struct Field {
     name: &'static str,
-    /// Its bit in [`Fields::found`].
+    /// Its bit in [`Fields::found`], of its own among the fields of one type.
     bit: u16,
     shape: Shape,
 }

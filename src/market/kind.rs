@@ -1,4 +1,7 @@
 //! Types of events: the five that every gateway knows, and those that this one is configured with. Pure.
+//!
+//! A new market type is a constant of [`Kind`] and its name here, its fields in [`event`](super::event), and its simulation in
+//! [`demo::events`](crate::demo::events).
 
 use std::fmt;
 use std::str::FromStr;

@@ -17,7 +17,8 @@ const fn spec(name: &'static str, arity: Arity, access: Access, run: Run) -> Spe
     Spec { name, arity, access, run }
 }
 
-/// Every command. The search is linear, so the frequent ones come first.
+/// Every command. The search is linear, so the frequent ones come first. A command whose first argument is a command's name of its own is also
+/// in [`CONTAINERS`]; one that is not queued by `MULTI`, in `transaction::AT_ONCE`.
 pub(super) const COMMANDS: &[Spec] = &{
     use Access::{Always, BeforeAuth, Normal, WhileSubscribed};
     use Arity::{AtLeast, Exactly};

@@ -38,7 +38,8 @@ impl Shard {
         self.take_up_session(key);
     }
 
-    /// Looks at what the handshake has left in a TLS session, of which no poll tells: bytes of the client's, ciphertext for it.
+    /// Queues a read and a write of a new connection under TLS: its session may hold bytes of the client's and unsent ciphertext from the
+    /// handshake, which no poll reports.
     fn take_up_session(&mut self, key: ConnKey) {
         if let Some(conn) = self.conns.get_mut(key).filter(|conn| conn.transport.buffers()) {
             self.output.mark_dirty(key, conn);
@@ -75,7 +76,8 @@ impl Shard {
     pub(super) fn close(&mut self, key: ConnKey, code: CloseCode, reason: &str) {
         let Self { conns, interest, output, .. } = self;
         let Some(conn) = conns.get_mut(key).filter(|conn| conn.is_live()) else { return };
-        // What is yet to be announced goes first, and has to be named when the topic has gone with its last subscriber.
+        // Skips that are not announced yet are announced before the close frame. The mark keeps the topics' names: `leave_all` may
+        // remove the topics.
         let named = |topic| Some((topic, interest.index.subject(topic)?.clone()));
         let ended: Vec<_> = conn.outbox.skipped().filter_map(named).collect();
         output.mark_ended(conn, &ended);

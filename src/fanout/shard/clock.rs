@@ -102,7 +102,7 @@ pub(super) struct Clocks {
     pub(super) now: Now,
     /// One entry for each connection that has a deadline.
     pub(super) wheel: Wheel<ConnKey>,
-    /// The boundaries of phases, each of a client and a period in microseconds.
+    /// When conflation next sends what it holds back: an entry for each client and period in microseconds.
     pub(super) rates: Wheel<(ConnKey, u32)>,
     /// Phases that have begun in this turn: their first boundary is at its end.
     pub(super) phases_begun: Vec<(ConnKey, u32)>,

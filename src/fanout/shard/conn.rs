@@ -46,11 +46,11 @@ pub(super) struct Conn {
     pub(super) transport: Transport,
     /// What waits to be written.
     pub(super) outbox: Outbox,
-    /// The client's own terms, once it has named any.
+    /// State that most clients don't need: see [`Extras`].
     pub(super) extras: Option<Box<Extras>>,
     /// How far the input has been read.
     pub(super) reader: Reader,
-    /// Input received behind a request that waits for ingest, or behind more replies than the reserve should hold.
+    /// Input that came after a request that waits for ingest, or while more than half of [`CONTROL_RESERVE_BYTES`] waits to be written.
     pub(super) unread: Option<Box<[u8]>>,
     /// How its messages are written.
     pub(super) dialect: Dialect,

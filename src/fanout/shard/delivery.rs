@@ -47,7 +47,7 @@ impl Shard {
         self.metrics.events_conflated.add(replaced);
     }
 
-    /// Has events that ingest could not hand over announced like those skipped from an outbox.
+    /// Counts events that ingest dropped as skipped: they are announced like those skipped from an outbox.
     pub(super) fn note_lost(&mut self, counts: &[(TopicId, u64)]) {
         for &(topic, count) in counts {
             let mut skipped = 0;

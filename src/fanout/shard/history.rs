@@ -29,8 +29,9 @@ impl Shard {
         }
         let Self { conns, output, clocks, .. } = self;
         let Some(conn) = conns.get_mut(key).filter(|conn| conn.is_live()) else { return };
-        let asked = types.iter().filter(|_| request.options.snapshot);
+        let asked = if request.options.snapshot { &types[..] } else { &[] };
         let ends: Vec<_> = asked
+            .iter()
             .map(|kind| {
                 let names = request.selection.names_of(*kind);
                 let end = Reply::Status(Status::SnapshotEnd { names: &names, kind: *kind });
@@ -50,7 +51,7 @@ impl Shard {
         output.mark_dirty(key, conn);
     }
 
-    /// What a client says it has seen of topics replaces what it has said before.
+    /// Drops the floors of topics that the client resumes again.
     fn forget_floors(&mut self, key: ConnKey, kind: Kind, names: &[Name]) {
         let Self { conns, interest, .. } = self;
         let Some(backfill) = conns.get_mut(key).and_then(Conn::backfill) else { return };
@@ -80,7 +81,7 @@ impl Shard {
         });
     }
 
-    /// Tells the subscribers of a topic of a change in its sequence numbers.
+    /// Takes note of a change in a topic's sequence numbers: subscribers are told of a gap; after a restart no floor holds.
     pub(super) fn tell_seq_change(&mut self, topic: TopicId, change: SeqChange) {
         match change {
             SeqChange::Restarted => self.for_each_subscriber(topic, |_, conn, _| {

@@ -31,7 +31,7 @@ impl Input {
 
 /// What a frame asks of the shard.
 enum Step {
-    /// Answer a message of so many bytes: a request, or what is wrong with it.
+    /// Answer a message: its length in bytes, and the request or what is wrong with it.
     Message(usize, Result<Request, Refusal>),
     /// Send a pong: this frame.
     Pong(Vec<u8>),
@@ -82,7 +82,7 @@ impl Shard {
             match conn.transport.read(&mut scratch) {
                 Ok(0) => self.remove(key),
                 Ok(count) => {
-                    // What comes after a short read is reported again (epoll(7), Q9); an end that was reported is not.
+                    // The poll reports what comes after a short read (epoll(7), Q9), but the end of the stream only once.
                     conn.readable = count == scratch.len() || conn.read_closed || conn.transport.buffers();
                     let exhausted = !conn.readable;
                     self.metrics.bytes_received.add(count as u64);
@@ -196,7 +196,7 @@ impl Shard {
             self.refuse(key, &Refusal::new(ErrorCode::MessageTooLarge, error.to_string()));
         }
         self.close(key, error.close_code(), &error.to_string());
-        // Nothing can be read after such an error; what follows is thrown away from any place.
+        // After such an error the shard discards all input, so the reader may begin anywhere.
         if let Some(conn) = self.conns.get_mut(key) {
             conn.reader = Reader::default();
         }

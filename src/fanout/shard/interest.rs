@@ -20,7 +20,7 @@ use crate::protocol::request::{Id, Subscribe};
 pub(super) struct Interest {
     /// Which client is subscribed to what.
     pub(super) index: Index<ConnKey>,
-    /// How often something has been offered to a topic's subscribers: see
+    /// The number of the last call of [`Shard::for_each_subscriber`], so that a client with several subscriptions to a topic is called once: see
     /// [`is_first_offer`](crate::fanout::extras::Extras::is_first_offer).
     pub(super) offers: u64,
     /// Subscribes that wait for ingest, in the order in which it answers. At most one for each connection.
@@ -102,8 +102,8 @@ impl Shard {
     }
 
     /// Ingest has taken back idle topics: no more events come under these ids. Events of theirs that conflation still holds back
-    /// are queued now, followed by a mark. The mark has later skips of these events announced under the symbol's name, before
-    /// the symbol returns under a new id.
+    /// are queued now, followed by a mark. The mark keeps the symbol's name: if these events are skipped later, they are announced
+    /// by it, before the symbol returns under a new id.
     pub(super) fn retire_topics(&mut self, topics: &[TopicId]) {
         let now_us = self.clocks.now.us;
         let backlog = self.output.backlog.clone();

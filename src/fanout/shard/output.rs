@@ -45,7 +45,7 @@ impl Output {
         }
     }
 
-    /// Has the connection written at the end of the turn.
+    /// Lists a connection to be written at the end of the turn.
     pub(super) fn mark_dirty(&mut self, key: ConnKey, conn: &mut Conn) {
         if !conn.dirty {
             conn.dirty = true;
@@ -53,7 +53,7 @@ impl Output {
         }
     }
 
-    /// Queues a reply or status for one client. Whether the client takes them is judged when they are written, see
+    /// Queues a reply or status for one client. Whether too much waits for the client is judged after the write, in
     /// [`Shard::limit_outbox`](super::Shard::limit_outbox).
     pub(super) fn say(&mut self, key: ConnKey, conn: &mut Conn, reply: &Reply<'_>, now_ms: u64) {
         let frame = self.write(conn.dialect, reply, now_ms);

@@ -80,7 +80,7 @@ impl Shard {
         self.set_options(key, &subjects, &request.options);
         let Some(conn) = self.conns.get_mut(key) else { return };
         if subjects.iter().any(|subject| subject.name.is_wildcard()) {
-            // A topic may come to this client by several subscriptions: that takes a place to remember it in.
+            // A topic may come to this client by several subscriptions: `Extras` remember the last offer, so that it comes once.
             conn.extras.get_or_insert_default();
         }
         let recovered = history.as_deref().map_or(&[][..], |history| &history.recovered);
@@ -131,8 +131,8 @@ impl Shard {
         held.filter(|subject| selection.types.contains(&subject.kind)).cloned().collect()
     }
 
-    /// Topics with events that wait for a client and came by patterns that it is about to leave: what is skipped of them has to
-    /// be announced by name, even when the topic goes with the pattern.
+    /// Topics with queued events that the client gets only by patterns that it now leaves. Their names are kept: later skips of these events
+    /// are still announced.
     fn queued_by_patterns(&mut self, key: ConnKey, subjects: &[Subject]) -> Vec<(TopicId, Subject)> {
         let is_pattern = |subject: &&Subject| matches!(subject.name, Name::Pattern(_));
         if !subjects.iter().any(|subject| is_pattern(&subject)) {

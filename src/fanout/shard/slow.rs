@@ -12,6 +12,17 @@ use crate::protocol::reply::{Reply, Status};
 use crate::protocol::terms::SlowClientPolicy;
 use crate::websocket::close::CloseCode;
 
+/// Why a client can't be kept.
+#[derive(Debug, Clone, Copy)]
+enum Overload {
+    /// More waits for it than for one client may.
+    Outbox,
+    /// It is among those furthest behind, while the shard's backlog is over its bound.
+    Backlog,
+    /// Events of more topics were lost than ingest counts losses for.
+    Uncounted,
+}
+
 impl Shard {
     /// Applies the client's policy if its outbox is full and it is slow. No policy gets rid of replies and statuses: a client for
     /// which these alone are too many is closed.
@@ -19,23 +30,23 @@ impl Shard {
         let limit_bytes = self.config.max_outbox_bytes;
         let Some(conn) = self.conns.get_mut(key).filter(|conn| conn.is_live()) else { return };
         if conn.outbox.skipped_topics() > limits::SKIPPED_TOPICS_FACTOR * self.config.max_opened_topics {
-            return self.close_slow(key);
+            return self.close_slow(key, Overload::Outbox);
         }
         let queued_bytes = conn.outbox.limited_bytes();
         if !conn.slowness.is_due(queued_bytes, limit_bytes, self.clocks.now.tick().number()) {
             return;
         }
         if queued_bytes - conn.outbox.event_bytes() > limit_bytes {
-            return self.close_slow(key);
+            return self.close_slow(key, Overload::Outbox);
         }
-        self.apply_slow_policy(key, limit_bytes / 2);
+        self.apply_slow_policy(key, limit_bytes / 2, Overload::Outbox);
     }
 
-    fn apply_slow_policy(&mut self, key: ConnKey, target_bytes: u32) {
+    fn apply_slow_policy(&mut self, key: ConnKey, target_bytes: u32, why: Overload) {
         let Some(conn) = self.conns.get_mut(key) else { return };
         let policy = conn.extras.as_ref().and_then(|extras| extras.on_slow);
         match policy.unwrap_or(self.config.slow_client_policy) {
-            SlowClientPolicy::Disconnect => self.close_slow(key),
+            SlowClientPolicy::Disconnect => self.close_slow(key, why),
             SlowClientPolicy::Skip => self.skip_oldest(key, target_bytes),
             SlowClientPolicy::Conflate => {
                 let has_fallen_back = self.fall_back(key);
@@ -81,7 +92,8 @@ impl Shard {
         }
     }
 
-    /// All clients together keep too much alive: the policy of those furthest behind is applied, until a quarter is free.
+    /// The backlog of the shard is over its bound: the policies of the clients with the oldest queued events are applied, until a quarter is
+    /// free.
     pub(super) fn relieve_backlog(&mut self) {
         self.conns
             .values_mut()
@@ -97,7 +109,7 @@ impl Shard {
                 break;
             }
             let queued_bytes = self.conns.get(key).map_or(0, |conn| conn.outbox.event_bytes());
-            self.apply_slow_policy(key, queued_bytes / 2);
+            self.apply_slow_policy(key, queued_bytes / 2, Overload::Backlog);
         }
         // Snapshots that wait can't be announced as skipped: a client that doesn't read them is closed.
         let is_behind = |conn: &Conn| conn.blocked && conn.is_live() && conn.has_backfill();
@@ -108,7 +120,7 @@ impl Shard {
             if self.output.backlog.bytes() <= target_bytes {
                 break;
             }
-            self.close_slow(key);
+            self.close_slow(key, Overload::Backlog);
         }
     }
 
@@ -119,24 +131,33 @@ impl Shard {
         let clients: HashSet<_> = patterns.iter().flat_map(of_pattern).collect();
         for key in clients {
             if self.conns.get(key).is_some_and(Conn::is_live) {
-                self.close_slow(key);
+                self.close_slow(key, Overload::Uncounted);
             }
         }
     }
 
     /// The client can't be kept: what waits for it is dropped, and it is told why as the last thing.
-    fn close_slow(&mut self, key: ConnKey) {
+    fn close_slow(&mut self, key: ConnKey, why: Overload) {
         self.metrics.slow_closed.add(1);
         let Some(conn) = self.conns.get_mut(key) else { return };
         conn.outbox.clear();
         if let Some(extras) = &mut conn.extras {
             extras.backfill = None;
         }
-        let message = format!(
-            "Too slow: more than {} bytes or the losses of {} symbols were waiting",
-            self.config.max_outbox_bytes,
-            limits::SKIPPED_TOPICS_FACTOR * self.config.max_opened_topics
-        );
+        let topics = limits::SKIPPED_TOPICS_FACTOR * self.config.max_opened_topics;
+        let message = match why {
+            Overload::Outbox => format!(
+                "Too slow: more than {} bytes or the losses of {topics} symbols were waiting",
+                self.config.max_outbox_bytes
+            ),
+            Overload::Backlog => format!(
+                "Too slow: more than {} bytes were waiting for all clients together, for this one among the longest",
+                self.config.max_backlog_bytes
+            ),
+            Overload::Uncounted => {
+                format!("The gateway has lost events of more than {topics} new symbols: connect again")
+            }
+        };
         self.refuse(key, &Refusal::new(ErrorCode::SlowClient, message));
         self.close(key, CloseCode::TryAgainLater, "slow client");
     }

@@ -37,7 +37,7 @@ impl Shard {
         self.arm(key);
     }
 
-    /// Takes a client's terms of the topics and patterns `left` away. `queued`: topics that it received only through those
+    /// Ends a client's terms for the topics and patterns `left`. `queued`: topics that it received only through those
     /// patterns. Returns the topics of both lists that it will get no more events of.
     pub(super) fn leave(
         &mut self,

@@ -1,7 +1,7 @@
 //! What happens by the clock: pings and missed pongs, stalled clients, heartbeats, closes that drag on, and the drain.
 //!
 //! A connection has one entry in the wheel that counts ([`Conn::timer`]). Whatever it is armed for, on expiry the shard looks at
-//! all of the connection's deadlines, and arms the earliest that remains.
+//! all of the connection's deadlines, and arms the earliest that remains. So a new deadline goes into both `check` and `next_deadline`.
 
 use std::time::Duration;
 

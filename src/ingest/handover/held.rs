@@ -6,7 +6,7 @@ use crate::bus::Feed;
 /// States of the upstream that a shard has not been told of, merged. Like a shard, it begins with the upstream down.
 #[derive(Debug, Default)]
 pub(super) struct HeldFeed {
-    /// What the shard was told last is that the upstream is there.
+    /// The last state that the shard was told is that the upstream is there.
     told_up: bool,
     /// It was lost since.
     lost: bool,

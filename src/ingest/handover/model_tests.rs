@@ -17,7 +17,7 @@ const INBOX_BYTES: usize = 1_000;
 enum Op {
     Publish(&'static str),
     HandOver,
-    /// A shard takes so many messages.
+    /// A shard takes this many messages.
     Take(usize, u8),
     /// A client of a shard subscribes to a symbol.
     Want(usize, &'static str),

@@ -45,7 +45,7 @@ pub(super) struct Log {
 }
 
 impl Log {
-    /// A log of so many bytes; 0 = nothing is ever kept.
+    /// A log of at most `capacity_bytes` bytes; 0 = nothing is ever kept.
     pub(super) fn new(capacity_bytes: usize) -> Self {
         Self { bytes: Vec::new(), capacity_bytes, end: 0 }
     }

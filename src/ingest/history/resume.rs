@@ -30,7 +30,7 @@ pub struct Replay {
 }
 
 impl Replay {
-    /// Nothing yet, and room for so many bytes.
+    /// An empty replay with room for `room_bytes` bytes.
     pub fn with_room(room_bytes: usize) -> Self {
         Self { room_bytes, bytes: Vec::new(), table: Vec::new() }
     }

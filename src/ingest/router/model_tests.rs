@@ -27,9 +27,9 @@ enum Op {
     /// With an interval, which only candles look at.
     Publish(Kind, &'static str, &'static str),
     HandOver,
-    /// Ingest takes the next messages of a shard, so many.
+    /// Ingest takes the next messages of a shard: how many.
     Ingest(usize, u8),
-    /// A shard takes its next messages, so many.
+    /// A shard takes its next messages: how many.
     Shard(usize, u8),
 }
 

@@ -1,4 +1,7 @@
 //! Why an upstream event was dropped.
+//!
+//! A new reason is a variant of [`Reject`] and of [`Reason`], and a place in [`Reason::ALL`]. Its log line, its metric and its entry in
+//! `/stats` come from there.
 
 use std::fmt;
 

@@ -34,11 +34,11 @@ impl Openings {
 pub enum Marker<'m> {
     /// Nothing: a live event.
     None,
-    /// The last known event of its topic, for a client that asked for it.
+    /// The last known event of its topic, for a client that asked for it. The history marks it.
     Snapshot,
-    /// An event that the client had missed.
+    /// An event that the client had missed. The history marks it.
     Replay,
-    /// What a conflated trade stands for, as a JSON object.
+    /// What a conflated trade stands for, as a JSON object. A shard marks it, for clients that asked for aggregates.
     Conflated(&'m str),
 }
 

@@ -113,7 +113,7 @@ impl LastValue {
         self.looking_up.begin()
     }
 
-    /// The look-up has ended. After a failure somebody else may begin another.
+    /// The look-up has ended. After a failure the next request may begin another.
     pub(super) fn end_look_up(&mut self, failed: bool) {
         self.looking_up.end(failed);
     }
