@@ -84,7 +84,8 @@ pub const HTTP_HEADERS_MAX: usize = 64;
 /// Bytes of a request line and header, and so the memory that a connection takes before it is upgraded. Cookies of a shared
 /// domain need more than a few hundred. More are answered 431.
 pub const HTTP_HEADER_BYTES_MAX: usize = 16 * KIB;
-/// HTTP connections that aren't upgraded yet: 1024 × ([`HTTP_HEADER_BYTES_MAX`] + ~4 KiB of task) = 20 MiB at worst.
+/// HTTP connections that aren't upgraded yet: 1024 × ([`HTTP_HEADER_BYTES_MAX`] + ~4 KiB of task) = 20 MiB at worst. Under TLS a session
+/// comes to that: at most 64 KiB of a handshake's messages, or a record of [`TLS_RECORD_BYTES`] each way; 1024 × 84 KiB = 84 MiB.
 /// A further one gets the place of the one whose peer has been silent longest. There are fewer places where descriptors are few.
 pub const HTTP_IN_FLIGHT_MAX: usize = 1024;
 /// The fewest places for these, under the smallest open-file limit: a health check, a scraper and some handshakes.

@@ -13,6 +13,7 @@ use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 use tracing::{debug, info, warn};
 
+use crate::limits::TLS_RECORD_BYTES;
 use crate::metrics::{ControlMetrics, TlsFailure};
 use crate::state::State;
 use crate::tls::{FileError, PairFiles, Server};
@@ -95,7 +96,9 @@ async fn speak(stream: TcpStream, certificate: &Certificate) -> Result<Spoken, F
     }
     match first[0] {
         HANDSHAKE_RECORD => {
-            let accepted = TlsAcceptor::from(certificate.in_use()).accept(stream).await?;
+            let accepting = TlsAcceptor::from(certificate.in_use())
+                .accept_with(stream, |session| session.set_buffer_limit(Some(TLS_RECORD_BYTES)));
+            let accepted = accepting.await?;
             certificate.state.metrics.control.tls_handshakes.add_shared(1);
             Ok(Spoken::Tls(Box::new(accepted)))
         }

@@ -24,7 +24,8 @@ pub struct Tls {
 
 impl Tls {
     /// A session that has completed its handshake on `socket`.
-    pub(super) fn new(socket: TcpStream, session: ServerConnection) -> Self {
+    pub(super) fn new(socket: TcpStream, mut session: ServerConnection) -> Self {
+        session.set_buffer_limit(Some(TLS_RECORD_BYTES));
         Self { socket, session, moved: false }
     }
 
