@@ -3,6 +3,8 @@
 //! Plaintext is encrypted in records of at most [`TLS_RECORD_BYTES`], each only once the socket has taken the ciphertext before it.
 //! So at most one record waits for a client that doesn't read. Everything behind that is in its outbox, where the policy for slow
 //! clients can skip it.
+//!
+//! Nothing here is inlined, so that it costs plain connections nothing.
 
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::Shutdown;
@@ -34,6 +36,7 @@ impl Tls {
     /// # Errors
     /// `Interrupted` when bytes came but no plaintext, as with a part of a record. `InvalidData` when the peer breaks TLS; it has
     /// been sent an alert then. Otherwise as [`Transport::read`](super::Transport::read).
+    #[inline(never)]
     pub(super) fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         if let Some(count) = self.decrypted(buffer)? {
             return Ok(count);
@@ -64,6 +67,7 @@ impl Tls {
     ///
     /// # Errors
     /// As [`Transport::write`](super::Transport::write).
+    #[inline(never)]
     pub(super) fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         self.flush()?;
         let mut taken = 0;
@@ -86,6 +90,7 @@ impl Tls {
     ///
     /// # Errors
     /// As [`Transport::flush`](super::Transport::flush).
+    #[inline(never)]
     pub(super) fn flush(&mut self) -> io::Result<()> {
         let Self { socket, session, moved } = self;
         while session.wants_write() {

@@ -1,6 +1,6 @@
 //! From the outboxes to the sockets: each socket with output is written once a turn.
 
-use std::io::ErrorKind;
+use std::io::{self, ErrorKind};
 
 use super::super::batch::Batch;
 use super::Shard;
@@ -106,7 +106,10 @@ impl Shard {
                 extras.refill(&mut conn.outbox, room_bytes, backlog, now.us);
             }
             if conn.outbox.is_empty() {
-                return Self::written_out(conn, now.tick(), metrics);
+                return match conn.transport.flush() {
+                    Ok(()) => Written::All,
+                    Err(error) => Self::left_over(conn, &error, now.tick(), metrics),
+                };
             }
             let arrived_us = conn.outbox.head_arrival_us();
             let chunk = conn.outbox.chunk(gather_scratch, &announce);
@@ -141,20 +144,18 @@ impl Shard {
         }
     }
 
-    /// The outbox is empty: whether everything is in the socket as well, which under TLS it may not be.
-    fn written_out(conn: &mut Conn, now: Tick, metrics: &ShardMetrics) -> Written {
-        match conn.transport.flush() {
-            Ok(()) => Written::All,
-            Err(error) if error.kind() == ErrorKind::WouldBlock => {
-                if conn.transport.take_moved() {
-                    conn.progressed = now;
-                }
-                metrics.writes_blocked.add(1);
-                conn.blocked = true;
-                Written::Blocked
-            }
-            Err(_) => Written::Gone,
+    /// The outbox is empty, but not everything is in the socket, as it may be under TLS.
+    #[cold]
+    fn left_over(conn: &mut Conn, error: &io::Error, now: Tick, metrics: &ShardMetrics) -> Written {
+        if error.kind() != ErrorKind::WouldBlock {
+            return Written::Gone;
         }
+        if conn.transport.take_moved() {
+            conn.progressed = now;
+        }
+        metrics.writes_blocked.add(1);
+        conn.blocked = true;
+        Written::Blocked
     }
 
     /// Reads on where a client was left unread because too many replies waited for it.
