@@ -189,6 +189,18 @@ impl Config {
                 _ => {}
             }
         }
+        if let Some(path) = &server.tls_client_ca_file {
+            let missing = [
+                (server.tls_cert_file.is_none(), "TLS_CERT_FILE and TLS_KEY_FILE"),
+                // Probes and scrapers have no certificate.
+                (self.operator.port.is_none(), "OPS_PORT, where /health and /metrics need no certificate"),
+                // A browser shows its user's certificate whatever page has the connection opened.
+                (server.origins.allowed.is_none(), "ALLOWED_ORIGINS, a list of the pages that may connect"),
+            ];
+            if let Some((_, other)) = missing.iter().find(|(is_missing, _)| *is_missing) {
+                return Err(ConfigError::alone("TLS_CLIENT_CA_FILE", path, other));
+            }
+        }
         let redis_pair = upstream.redis_pair();
         let is_unused = redis_pair.is_some() && !upstream.is_encrypted();
         if matches!(self.action, Action::Run | Action::CheckConfig) {

@@ -2,20 +2,21 @@
 //!
 //! | towards | own certificate | own key | trusted certificates |
 //! |---|---|---|---|
-//! | clients | `TLS_CERT_FILE` | `TLS_KEY_FILE` | none is asked for |
+//! | clients | `TLS_CERT_FILE` | `TLS_KEY_FILE` | none is asked for, or one of `TLS_CLIENT_CA_FILE`'s authorities |
 //! | Redis | `REDIS_CERT_FILE` | `REDIS_KEY_FILE` | see [`crate::ingest::redis::tls`] |
 //! | the gateway, from `--healthcheck` | – | – | all: it knows the address from the configuration |
 
 mod files;
 mod unchecked;
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use rustls::crypto::CryptoProvider;
 use rustls::crypto::aws_lc_rs::{self, Ticketer};
 use rustls::pki_types::{CertificateDer, UnixTime};
-use rustls::server::NoServerSessionStorage;
+use rustls::server::{NoServerSessionStorage, WebPkiClientVerifier};
 use rustls::{ClientConfig, ServerConfig};
 
 pub use self::files::{FileError, Pair, PairFiles, Role};
@@ -33,20 +34,40 @@ pub struct Server {
     pub not_after_s: Option<u64>,
 }
 
+/// The files that a port's TLS is made of.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ServerFiles {
+    /// The port's certificate and key.
+    pub pair: PairFiles,
+    /// Authorities of clients' certificates; `None` = clients are asked for none.
+    pub client_ca: Option<PathBuf>,
+}
+
+impl ServerFiles {
+    /// All of them.
+    pub fn paths(&self) -> Vec<PathBuf> {
+        self.pair.paths().into_iter().chain(self.client_ca.clone()).collect()
+    }
+}
+
 impl Server {
-    /// Reads the port's certificate and key, for TLS 1.2 and 1.3. Each `Server` encrypts session tickets with keys of its own, so no
-    /// client resumes a session of another certificate.
+    /// Reads the port's files, for TLS 1.2 and 1.3. Each `Server` encrypts session tickets with keys of its own, so no client resumes a
+    /// session of another certificate or of other authorities.
     ///
     /// # Errors
-    /// When a file can't be read or used, or the two don't belong together.
-    pub fn read(files: &PairFiles) -> Result<Self, FileError> {
+    /// When a file can't be read or used, or certificate and key don't belong together.
+    pub fn read(ServerFiles { pair: files, client_ca }: &ServerFiles) -> Result<Self, FileError> {
         let Pair { chain, key } = files.read()?;
         let not_after_s = chain.first().and_then(not_after_s);
         let unusable = |error| files.unusable(&error);
+        let clients = match client_ca {
+            Some(path) => files::client_authorities(path)?,
+            None => WebPkiClientVerifier::no_client_auth(),
+        };
         let mut config = ServerConfig::builder_with_provider(provider())
             .with_safe_default_protocol_versions()
             .map_err(unusable)?
-            .with_no_client_auth()
+            .with_client_cert_verifier(clients)
             .with_single_cert(chain, key)
             .map_err(unusable)?;
         config.alpn_protocols = vec![ALPN.to_vec()];

@@ -8,7 +8,7 @@ use super::setting::{Alias, Group, Preset, Setting, Unit, Value, Zero};
 use super::{ADDRESS, PEM_CHAIN, PEM_KEY, PORT, values};
 use crate::limits::{MAX_CONNECTIONS_MAX, PORT_DEFAULT, connections_for};
 use crate::origin::Origins;
-use crate::tls::{PairFiles, Role};
+use crate::tls::{PairFiles, Role, ServerFiles};
 
 /// Where clients connect, and how many.
 #[derive(Debug, Clone)]
@@ -27,13 +27,16 @@ pub struct Server {
     pub tls_cert_file: Option<PathBuf>,
     /// `TLS_KEY_FILE`, set if `tls_cert_file` is.
     pub tls_key_file: Option<PathBuf>,
+    /// `TLS_CLIENT_CA_FILE`.
+    pub tls_client_ca_file: Option<PathBuf>,
 }
 
 impl Server {
-    /// The files of the port's certificate and key; `None` if the port doesn't speak TLS.
-    pub fn tls(&self) -> Option<PairFiles> {
+    /// The files of the port's TLS; `None` if the port doesn't speak TLS.
+    pub fn tls(&self) -> Option<ServerFiles> {
         let certificate = self.tls_cert_file.clone()?;
-        Some(PairFiles { role: Role::Port, certificate, key: self.tls_key_file.clone()? })
+        let pair = PairFiles { role: Role::Port, certificate, key: self.tls_key_file.clone()? };
+        Some(ServerFiles { pair, client_ca: self.tls_client_ca_file.clone() })
     }
 }
 
@@ -48,6 +51,7 @@ impl Default for Server {
             origins: Origins::default(),
             tls_cert_file: None,
             tls_key_file: None,
+            tls_client_ca_file: None,
         }
     }
 }
@@ -173,6 +177,22 @@ pub(super) const GROUP: Group = Group {
                 Some(())
             },
             show: |config, _| values::show_path(config.server.tls_key_file.as_ref()),
+        },
+        Setting {
+            env: "TLS_CLIENT_CA_FILE",
+            flag: "tls-client-ca-file",
+            aliases: &[],
+            unit: Unit::Text("the path of a PEM file with at least one certificate"),
+            zero: Zero::Refused,
+            preset: Preset::Computed("none: clients are asked for no certificate"),
+            help: "Authorities, one of which has to have signed a client's certificate: without one nobody gets further than \
+                   the TLS handshake. A certificate is no identity. Needs TLS_CERT_FILE, OPS_PORT and ALLOWED_ORIGINS; read \
+                   again as these are.",
+            set: |config, given| {
+                config.server.tls_client_ca_file = Some(values::path(given.text)?);
+                Some(())
+            },
+            show: |config, _| values::show_path(config.server.tls_client_ca_file.as_ref()),
         },
     ],
 };

@@ -16,7 +16,7 @@ use tracing::{debug, info, warn};
 use crate::limits::TLS_RECORD_BYTES;
 use crate::metrics::{ControlMetrics, TlsFailure};
 use crate::state::State;
-use crate::tls::{FileError, PairFiles, Server};
+use crate::tls::{FileError, Server, ServerFiles};
 
 /// The first byte of every TLS handshake: a record's type (RFC 8446 section 5.1).
 const HANDSHAKE_RECORD: u8 = 0x16;
@@ -24,7 +24,7 @@ const HANDSHAKE_RECORD: u8 = 0x16;
 /// The port's certificate and key: those in use, and the files to read newer ones from.
 #[derive(Debug)]
 pub struct Certificate {
-    files: PairFiles,
+    files: ServerFiles,
     in_use: RwLock<Arc<ServerConfig>>,
     state: Arc<State>,
 }
@@ -34,7 +34,7 @@ impl Certificate {
     ///
     /// # Errors
     /// As [`Server::read`].
-    pub fn read(files: PairFiles, state: Arc<State>) -> Result<Self, FileError> {
+    pub fn read(files: ServerFiles, state: Arc<State>) -> Result<Self, FileError> {
         let Server { config, not_after_s } = Server::read(&files)?;
         state.metrics.control.tls_not_after_s.set(not_after_s.unwrap_or_default());
         Ok(Self { files, in_use: RwLock::new(config), state })
@@ -53,7 +53,7 @@ impl Certificate {
                 *self.in_use.write().unwrap_or_else(PoisonError::into_inner) = config;
                 control.tls_not_after_s.set(not_after_s.unwrap_or_default());
                 control.tls_reloads.add_shared(1);
-                info!(file = %self.files.certificate.display(), "the certificate was read again, and new clients get it");
+                info!(file = %self.files.pair.certificate.display(), "the certificate was read again, and new clients get it");
             }
             Err(error) => {
                 control.tls_reloads_refused.add_shared(1);

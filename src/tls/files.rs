@@ -3,11 +3,14 @@
 use std::fs::File;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use rustls::pki_types::pem::{self, PemObject};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::server::WebPkiClientVerifier;
+use rustls::server::danger::ClientCertVerifier;
 use rustls::sign::CertifiedKey;
-use rustls::{Error, InconsistentKeys};
+use rustls::{Error, InconsistentKeys, RootCertStore};
 
 use super::provider;
 use crate::limits::PEM_BYTES_MAX;
@@ -82,13 +85,7 @@ impl PairFiles {
     /// # Errors
     /// When a file can't be read or used, or the two don't belong together.
     pub fn read(&self) -> Result<Pair, FileError> {
-        let wrong_certificate = |reason| self.wrong_certificate(reason);
-        let certificates = bounded(&self.certificate).map_err(wrong_certificate)?;
-        let chain: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&certificates).collect();
-        let chain = chain.map_err(|error| wrong_certificate(format!("it is not PEM: {error}")))?;
-        if chain.is_empty() {
-            return Err(wrong_certificate("it holds no certificate in PEM (BEGIN CERTIFICATE)".to_owned()));
-        }
+        let chain = certificates(&self.certificate).map_err(|reason| self.wrong_certificate(reason))?;
         let wrong_key = |reason| self.wrong_key(reason);
         let keys = bounded(&self.key).map_err(wrong_key)?;
         let key = PrivateKeyDer::from_pem_slice(&keys).map_err(|error| wrong_key(no_key(&error, &keys)))?;
@@ -122,7 +119,34 @@ impl PairFiles {
     }
 }
 
-/// Why a file has no usable private key. The text quotes nothing of the file.
+/// Asks clients for a certificate that one of the authorities in the file `TLS_CLIENT_CA_FILE` has signed.
+///
+/// # Errors
+/// When the file can't be read, or holds no authority.
+pub(super) fn client_authorities(path: &Path) -> Result<Arc<dyn ClientCertVerifier>, FileError> {
+    let wrong = |reason| FileError { setting: "TLS_CLIENT_CA_FILE", path: path.to_owned(), reason };
+    let mut authorities = RootCertStore::empty();
+    for certificate in certificates(path).map_err(wrong)? {
+        authorities
+            .add(certificate)
+            .map_err(|error| wrong(format!("its certificate can't be used: {error}")))?;
+    }
+    let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(authorities), provider());
+    verifier.build().map_err(|error| wrong(error.to_string()))
+}
+
+/// The certificates in a file, at least one; or why there is none.
+fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, String> {
+    let bytes = bounded(path)?;
+    let certificates: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&bytes).collect();
+    let certificates = certificates.map_err(|error| format!("it is not PEM: {error}"))?;
+    if certificates.is_empty() {
+        return Err("it holds no certificate in PEM (BEGIN CERTIFICATE)".to_owned());
+    }
+    Ok(certificates)
+}
+
+/// Why a file holds no private key. It says nothing of what the file does hold.
 fn no_key(error: &pem::Error, file: &[u8]) -> String {
     const ENCRYPTED: &[u8] = b"ENCRYPTED";
     if file.windows(ENCRYPTED.len()).any(|part| part == ENCRYPTED) {

@@ -15,11 +15,11 @@ fn pair() -> (String, String) {
 }
 
 /// The files of a pair in `dir`, with what is in them.
-fn files(dir: &Path, certificate: &str, key: &str) -> PairFiles {
+fn files(dir: &Path, certificate: &str, key: &str) -> ServerFiles {
     let files = PairFiles { role: Role::Port, certificate: dir.join("cert.pem"), key: dir.join("key.pem") };
     std::fs::write(&files.certificate, certificate).unwrap();
     std::fs::write(&files.key, key).unwrap();
-    files
+    ServerFiles { pair: files, client_ca: None }
 }
 
 #[test]
@@ -62,7 +62,7 @@ fn an_error_names_the_setting_the_file_and_the_remedy() {
     assert!(refusal(&"\n".repeat(1 << 21), &key).contains("it is larger than 1048576 bytes"));
 
     let mut missing = files(dir.path(), &certificate, &key);
-    missing.key = dir.path().join("missing.pem");
+    missing.pair.key = dir.path().join("missing.pem");
     let refused = Server::read(&missing).unwrap_err().to_string();
     assert!(
         refused.starts_with("TLS_KEY_FILE: ") && refused.contains("it can't be read: No such file"),

@@ -86,6 +86,7 @@ mod symbols_of_all_markets;
 mod the_log_says_what_was_started;
 mod the_log_stops_nobody;
 mod tls_certificates_are_reloaded;
+mod tls_clients_show_certificates;
 mod tls_loses_nothing;
 mod tls_peers_that_misbehave;
 mod tls_serves_everything;

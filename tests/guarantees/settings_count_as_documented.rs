@@ -70,6 +70,7 @@ fn what_print_config_prints_is_a_configuration() {
             "PUBLIC_HOSTS",
             "TLS_CERT_FILE",
             "TLS_KEY_FILE",
+            "TLS_CLIENT_CA_FILE",
             "TRUSTED_PROXIES",
             "OPS_PORT",
             "OPS_TOKEN",

@@ -5,9 +5,9 @@ use std::path::PathBuf;
 use std::process::Stdio;
 use std::sync::Arc;
 
-use rcgen::{CertificateParams, KeyPair};
+use rcgen::{BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair};
 use rustls::ClientConfig;
-use rustls::pki_types::CertificateDer;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use tempfile::TempDir;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpSocket, TcpStream};
@@ -16,7 +16,7 @@ use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 use ws_gateway::config::Config;
-use ws_gateway::tls::unchecked_client;
+use ws_gateway::tls::{Unchecked, provider, unchecked_client};
 
 use super::http::Reply;
 use super::{Client, PATIENCE};
@@ -68,6 +68,43 @@ impl Identity {
     }
 }
 
+/// Whoever signs clients' certificates.
+pub(crate) struct Authority {
+    params: CertificateParams,
+    key: KeyPair,
+}
+
+impl Authority {
+    /// One of that name.
+    pub(crate) fn new(name: &str) -> Self {
+        let mut params = CertificateParams::default();
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        params.distinguished_name.push(DnType::CommonName, name);
+        Self { params, key: KeyPair::generate().expect("a key") }
+    }
+
+    /// Its certificate, in PEM.
+    pub(crate) fn pem(&self) -> String {
+        self.params.self_signed(&self.key).expect("a certificate").pem()
+    }
+
+    /// A client that shows a certificate which the authority has signed. It believes every server.
+    pub(crate) fn client(&self) -> Arc<ClientConfig> {
+        let key = KeyPair::generate().expect("a key");
+        let mut params = CertificateParams::default();
+        params.distinguished_name.push(DnType::CommonName, "a client");
+        params.extended_key_usages.push(ExtendedKeyUsagePurpose::ClientAuth);
+        let issuer = Issuer::from_params(&self.params, &self.key);
+        let certificate = params.signed_by(&key, &issuer).expect("a certificate").der().clone();
+        let key = PrivateKeyDer::try_from(key.serialize_der()).expect("a key");
+        let builder = ClientConfig::builder_with_provider(provider());
+        let builder = builder.with_safe_default_protocol_versions().expect("versions");
+        let builder =
+            builder.dangerous().with_custom_certificate_verifier(Arc::new(Unchecked::new(provider())));
+        Arc::new(builder.with_client_auth_cert(vec![certificate], key).expect("a pair"))
+    }
+}
+
 /// A connection under TLS. It believes every certificate; [`shown`] says which one it was shown.
 pub(crate) async fn connect(addr: SocketAddr) -> TlsStream<TcpStream> {
     shake_hands(unchecked_client().expect("a configuration"), addr, None).await
@@ -92,6 +129,21 @@ pub(crate) async fn shake_hands(
 /// The certificate that the gateway has shown.
 pub(crate) fn shown(stream: &TlsStream<TcpStream>) -> CertificateDer<'static> {
     stream.get_ref().1.peer_certificates().expect("a certificate")[0].clone().into_owned()
+}
+
+/// Whether the gateway takes that client: with TLS 1.3 a refusal comes behind what the client takes for the end of the handshake.
+pub(crate) async fn takes(addr: SocketAddr, client: Arc<ClientConfig>) -> bool {
+    let stream = TcpStream::connect(addr).await.expect("the gateway listens");
+    let name = "localhost".try_into().expect("a name");
+    let shaking = async {
+        let mut stream = TlsConnector::from(client).connect(name, stream).await?;
+        stream.write_all(b"GET /health HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n").await?;
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).await?;
+        std::io::Result::Ok(answer)
+    };
+    let answer = timeout(PATIENCE, shaking).await.expect("an answer in time");
+    answer.is_ok_and(|answer| answer.starts_with("HTTP/1.1 200"))
 }
 
 /// A WebSocket client under TLS.
