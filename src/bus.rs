@@ -6,6 +6,7 @@
 //! | [`frames`] | frames on their way from ingest to a shard, and topic ids |
 //! | [`to_shard`] | what a shard is told, by ingest and by the control side |
 //! | [`to_ingest`] | what a shard asks of ingest |
+//! | [`to_control`] | what a shard tells the control side |
 //! | [`arrival`] | a client on its way from the control side to a shard |
 //! | [`budget`] | how much of what clients have missed may be on its way to a shard |
 //!
@@ -15,11 +16,13 @@ pub mod arrival;
 pub mod budget;
 pub mod frames;
 pub mod inbox;
+pub mod to_control;
 pub mod to_ingest;
 pub mod to_shard;
 
-pub use self::arrival::{Adopt, Arrival, Count, Seat};
+pub use self::arrival::{Adopt, Arrival, Count, Seat, Standing};
 pub use self::budget::ReplayBudget;
 pub use self::frames::{Entry, Frames, SeqChange, SeqNotice, Seqs, TopicId};
+pub use self::to_control::{ControlSender, ToControl};
 pub use self::to_ingest::{HistoryRequest, Ticket, Wish, WishSender};
 pub use self::to_shard::{Feed, HistoryReply, LookedUp, ShardPort, ToShard};

@@ -2,11 +2,12 @@
 //!
 //! A flag wins over the process' environment, and that over `.env`. An empty variable counts as not set.
 //!
-//! To add a setting, add a row to its group ([`upstream`], [`server`], [`addresses`], [`operator`], [`clients`], [`delivery`], [`events`], [`history`],
+//! To add a setting, add a row to its group ([`upstream`], [`server`], [`addresses`], [`operator`], [`access`], [`clients`], [`delivery`], [`events`], [`history`],
 //! [`process`]) and the field that the row writes and shows. `gateway/wiring.rs` hands its value to the part that needs it. A time or count of
 //! which 0 means off is an `Option`, and its row says `Zero::Off`. The command line, `--print-config`, `docs/configuration.md` and
 //! `.env.example` come from the rows; the defaults and bounds are in [`crate::limits`].
 
+pub mod access;
 pub mod addresses;
 pub mod clients;
 pub mod delivery;
@@ -31,6 +32,7 @@ use std::ffi::OsString;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::Path;
 
+use self::access::Access;
 use self::addresses::Addresses;
 pub use self::cli::{Action, ConfigError};
 use self::clients::Clients;
@@ -65,6 +67,8 @@ pub struct Config {
     pub addresses: Addresses,
     /// The port of those who operate the gateway.
     pub operator: Operator,
+    /// Who may come in, and how they show who they are.
+    pub access: Access,
     /// What one client may do.
     pub clients: Clients,
     /// How events reach clients, and what happens to clients that are slow or dead.
@@ -80,11 +84,12 @@ pub struct Config {
 }
 
 /// All settings, in the order of the documents.
-pub const GROUPS: [Group; 9] = [
+pub const GROUPS: [Group; 10] = [
     upstream::GROUP,
     server::GROUP,
     addresses::GROUP,
     operator::GROUP,
+    access::GROUP,
     clients::GROUP,
     delivery::GROUP,
     events::GROUP,
@@ -229,7 +234,9 @@ impl Config {
     /// Checks settings that depend on each other.
     fn relate(&mut self) -> Result<(), ConfigError> {
         let fitting = self.descriptors().clients;
-        let Self { upstream, server, addresses, operator, delivery, events, history, warnings, .. } = self;
+        let Self {
+            upstream, server, addresses, operator, access, delivery, events, history, warnings, ..
+        } = self;
         let outbox_min_bytes = 2 * (events.max_event_bytes + FRAME_OVERHEAD_MAX_BYTES);
         if delivery.max_outbox_bytes < outbox_min_bytes {
             let why = format!("at least {outbox_min_bytes}: two events of MAX_EVENT_BYTES, framed");
@@ -257,6 +264,13 @@ impl Config {
                 ));
             }
             server.max_connections = fitting;
+        }
+        let is_restricted =
+            access.anonymous.is_some() || access.issuer.is_some() || !access.audiences.is_empty();
+        if access.is_open() && is_restricted {
+            let warning = "ANONYMOUS, JWT_AUDIENCE and JWT_ISSUER change nothing in an open gateway: set JWT_SECRET_KEY, \
+                           JWT_PUBLIC_KEY_FILE or API_KEYS_FILE";
+            warnings.push(warning.to_owned());
         }
         if upstream.is_embedded() && history.last_value_key.is_some() {
             warnings.push("LAST_VALUE_KEY needs REDIS_URL: the embedded broker keeps no keys".to_owned());

@@ -15,7 +15,7 @@ use std::thread::{Builder, JoinHandle};
 use mio::{Events, Poll};
 
 use crate::bus::inbox::{Alarm, Inbox, Sender, WAKER};
-use crate::bus::{ShardPort, ToShard};
+use crate::bus::{ControlSender, ShardPort, ToShard};
 use crate::fanout::{Fanout, Links, Shard, ShardConfig};
 use crate::ingest::{self, Command, Helpers, Ingest, IngestConfig, LINK};
 use crate::state::State;
@@ -55,7 +55,7 @@ struct ThreadPoll {
 }
 
 impl Engine {
-    /// Starts ingest and `shards` shards.
+    /// Starts ingest and `shards` shards, which tell the control side through `control` what it has to know.
     ///
     /// # Errors
     /// When the system has no descriptor or thread left.
@@ -65,6 +65,7 @@ impl Engine {
         shard: &ShardConfig,
         state: &Arc<State>,
         helpers: Helpers,
+        control: &ControlSender,
     ) -> io::Result<Self> {
         let polls = (0..shards).map(|_| ThreadPoll::new()).collect::<io::Result<Vec<_>>>()?;
         let (senders, inboxes): (Vec<_>, Vec<_>) = polls.iter().map(|own| own.alarm.inbox()).unzip();
@@ -79,6 +80,7 @@ impl Engine {
         let links = |id: usize| Links {
             id,
             wishes: ingest::wishes(&to_ingest),
+            control: control.clone(),
             replay_budget: Arc::clone(&ports[id].replay_budget),
             state: Arc::clone(state),
             load: fanout.load(id),

@@ -8,6 +8,7 @@
 //! | [`outbox`] | the queue of what waits to be written to one client; pure |
 //! | [`slowness`] | whether a client is too slow, judged over time; pure |
 //! | [`extras`] | the state of a client that uses one of the next two, or has lost an event; pure |
+//! | [`narrowed`] | what a client wrote whose rights cover only some names; pure |
 //! | [`conflation`] | fewer events for a client that asks for them, or is too slow for all; pure |
 //! | [`backfill`] | snapshots on their way to one client; pure |
 //! | [`wheel`] | the timers of a shard; pure |
@@ -23,6 +24,7 @@ pub mod batch;
 pub mod conflation;
 pub mod extras;
 pub mod index;
+pub mod narrowed;
 pub mod outbox;
 mod shard;
 pub mod slowness;
@@ -35,7 +37,8 @@ use std::time::Duration;
 pub use self::shard::ShardConfig;
 pub(crate) use self::shard::{Links, Shard};
 use crate::bus::inbox::Sender;
-use crate::bus::{Adopt, Arrival, ShardPort, ToShard};
+use crate::bus::{Adopt, Arrival, ShardPort, Ticket, ToShard};
+use crate::identity::Identity;
 
 /// The running shards, as the control side reaches them.
 #[derive(Debug)]
@@ -60,6 +63,14 @@ impl Fanout {
     /// Connections handed over to shard `id` and not gone yet.
     pub(crate) fn load(&self, id: usize) -> Arc<AtomicUsize> {
         Arc::clone(&self.shards[id].load)
+    }
+
+    /// Answers a question of shard `id`: who a client is, or why its token doesn't hold.
+    pub fn answer(&self, id: usize, ticket: Ticket, result: Result<Arc<Identity>, String>) {
+        if let Some(shard) = self.shards.get(id) {
+            // A shard that has ended has no client left to answer.
+            let _ = shard.inbox.send(ToShard::Verified { ticket, result }, 0);
+        }
     }
 
     /// Tells every client to go elsewhere and asks the shards to end once they are gone or `timeout` has passed.

@@ -1,9 +1,11 @@
 //! Builds the gateway's parts in order, runs them, and drains them. It is a type rather than a `main`, so that tests and
 //! other programs can embed it.
 
+mod control;
 mod wiring;
 
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,9 +16,10 @@ use tokio_util::task::TaskTracker;
 
 use self::wiring::{Source, Wiring};
 use crate::admission::Admission;
+use crate::auth::Auth;
 use crate::broker::{BrokerError, EmbeddedBroker, EmbeddedConfig};
-use crate::bus::Adopt;
 use crate::bus::inbox::Sender;
+use crate::bus::{Adopt, ControlSender, ToControl};
 use crate::config::Config;
 use crate::engine::{Engine, Threads};
 use crate::fanout::Fanout;
@@ -53,6 +56,7 @@ pub struct Gateway {
     operator_addr: Option<SocketAddr>,
     broker_addr: Option<SocketAddr>,
     drain_timeout: Duration,
+    auth: Arc<Auth>,
     state: Arc<State>,
     fanout: Arc<Fanout>,
     threads: Threads,
@@ -81,6 +85,11 @@ impl Gateway {
         // The process has one provider. It fails if an embedding program has installed one already, which is fine.
         let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
         let Wiring { ingest: ingest_config, shard, source, last_values, patterns } = Wiring::of(&config)?;
+        let state = Arc::new(State::new(config.server.server_id.clone(), config.process.shards));
+        // Files are looked at before they are read, so that no change falls in between.
+        let key_files = config.access.files().map(|file| (file.clone(), Watched::now(vec![file.clone()])));
+        let key_files: Vec<_> = key_files.collect();
+        let auth = Arc::new(Auth::new(&config, Arc::clone(&state))?);
         let listener = http::bind(config.server.listen)?;
         let local_addr = listener.local_addr().context("the listening socket has no address")?;
         let operators = config.operator.listen().map(http::bind_operator).transpose()?;
@@ -91,8 +100,6 @@ impl Gateway {
             Source::Embedded(broker) => Bound::Embedded(bind_broker(broker, config.process.demo).await?),
         };
         let broker_addr = source.broker_addr();
-        let state = Arc::new(State::new(config.server.server_id.clone(), config.process.shards));
-        // Looked at before they are read, so that no change falls in between.
         let watched = config.server.tls().map(|files| Watched::now(files.paths()));
         let certificate = config.server.tls().map(|files| Certificate::read(files, Arc::clone(&state)));
         let certificate = certificate.transpose()?.map(Arc::new);
@@ -102,9 +109,15 @@ impl Gateway {
         let (lost_tx, lost_rx) = mpsc::unbounded_channel();
         // Holds at most `LAST_VALUE_MAX_TOPICS` look-ups: a topic isn't looked up again before its answer.
         let (look_ups_tx, look_ups_rx) = mpsc::unbounded_channel();
+        // Bounded by the connections: see `ToControl`.
+        let (control_tx, control_rx) = mpsc::unbounded_channel();
         let helpers = Helpers { lost: lost_tx, look_ups: look_ups_tx };
+        let control = ControlSender::new(move |told| {
+            // Once nobody listens the gateway has ended.
+            let _ = control_tx.send(told);
+        });
         let Engine { fanout, ingest, threads } =
-            Engine::start(config.process.shards, ingest_config, &shard, &state, helpers)
+            Engine::start(config.process.shards, ingest_config, &shard, &state, helpers, &control)
                 .context("the threads of the data path could not be started")?;
 
         let gateway = Self {
@@ -113,6 +126,7 @@ impl Gateway {
             broker_addr,
             drain_timeout: config.process.drain_timeout,
             publisher: Publisher::new(ingest.clone()),
+            auth,
             state,
             fanout,
             threads,
@@ -131,6 +145,7 @@ impl Gateway {
             let (asked, ending) = (gateway.reloading.subscribe(), gateway.accepting.clone());
             gateway.tasks.spawn(watched.reload(move || certificate.reload(), asked, ending));
         }
+        gateway.start_auth(control_rx, key_files);
         gateway.start_feed(&config, source, lost_rx).await;
         gateway.start_serving(&config, Listeners { clients: listener, operators }, certificate);
         Ok(gateway)
@@ -253,17 +268,27 @@ impl Gateway {
         }
     }
 
+    /// Starts what answers the shards, and what reads key files again.
+    fn start_auth(&self, told: mpsc::UnboundedReceiver<ToControl>, key_files: Vec<(PathBuf, Watched)>) {
+        let (auth, fanout) = (Arc::clone(&self.auth), Arc::clone(&self.fanout));
+        self.tasks.spawn(control::run(told, auth, fanout, Arc::clone(&self.state)));
+        for (file, watched) in key_files {
+            let (auth, asked) = (Arc::clone(&self.auth), self.reloading.subscribe());
+            self.tasks.spawn(watched.reload(move || auth.reload(&file), asked, self.accepting.clone()));
+        }
+    }
+
     fn start_serving(&self, config: &Config, listeners: Listeners, certificate: Option<Arc<Certificate>>) {
         let admission = Admission::new(config.server.max_connections, config.addresses.per_ip());
         let adopt = Arc::clone(&self.fanout) as Arc<dyn Adopt>;
         if let Some(listener) = listeners.operators {
             let (state, admission, adopt) =
                 (Arc::clone(&self.state), Arc::clone(&admission), Arc::clone(&adopt));
-            let http = Http::for_operator(config, state, admission, adopt);
+            let http = Http::for_operator(config, state, Arc::clone(&self.auth), admission, adopt);
             self.http.spawn(http::serve(listener, Arc::new(http), self.accepting.clone()));
         }
         let listener = listeners.clients;
-        let mut http = Http::new(config, Arc::clone(&self.state), admission, adopt);
+        let mut http = Http::new(config, Arc::clone(&self.state), Arc::clone(&self.auth), admission, adopt);
         let scheme = if certificate.is_some() { "https" } else { "http" };
         http.certificate = certificate;
         self.http.spawn(http::serve(listener, Arc::new(http), self.accepting.clone()));
@@ -326,12 +351,18 @@ fn banner(config: &Config, patterns: &[String], local_addr: SocketAddr, broker_a
         (None, Some(addr)) => format!("embedded on {addr}"),
         (None, None) => "none (demo only)".to_owned(),
     };
+    let access = match &config.access {
+        access if access.is_open() => "open to everyone",
+        access if access.anonymous.is_some() => "by token, and anonymous",
+        _ => "by token only",
+    };
     tracing::info!(
         server_id = config.server.server_id,
         port = local_addr.port(),
         broker,
         shards = config.process.shards,
         patterns = patterns.join(" "),
+        access,
         max_connections = config.server.max_connections,
         "ws-gateway {}",
         env!("CARGO_PKG_VERSION")

@@ -43,9 +43,9 @@ pub use self::routes::Surface;
 pub use self::secure::Certificate;
 use crate::address::{Forwarded, Network, Proxies};
 use crate::admission::Admission;
+use crate::auth::Auth;
 use crate::bus::Adopt;
 use crate::config::Config;
-use crate::identity::Rights;
 use crate::limits::*;
 use crate::origin::{Origins, Target};
 use crate::state::State;
@@ -58,8 +58,8 @@ pub struct Http {
     pub admission: Arc<Admission>,
     /// Where upgraded clients go.
     pub adopt: Arc<dyn Adopt>,
-    /// What clients may subscribe to.
-    pub rights: Arc<Rights>,
+    /// Who clients are.
+    pub auth: Arc<Auth>,
     /// The web pages that may connect.
     pub origins: Origins,
     /// Whom the port is for.
@@ -122,15 +122,18 @@ impl Http {
     }
 
     /// The HTTP side of a gateway of that configuration, without TLS.
-    pub fn new(config: &Config, state: Arc<State>, admission: Arc<Admission>, adopt: Arc<dyn Adopt>) -> Self {
+    pub fn new(
+        config: &Config,
+        state: Arc<State>,
+        auth: Arc<Auth>,
+        admission: Arc<Admission>,
+        adopt: Arc<dyn Adopt>,
+    ) -> Self {
         Self {
             state,
             admission,
             adopt,
-            rights: Arc::new(Rights {
-                allow_wildcard: config.clients.allow_wildcard,
-                max_symbols: config.clients.max_symbols_per_client,
-            }),
+            auth,
             origins: config.server.origins.clone(),
             surface: if config.operator.port.is_some() { Surface::Public } else { Surface::Both },
             operator_token: None,
@@ -152,6 +155,7 @@ impl Http {
     pub fn for_operator(
         config: &Config,
         state: Arc<State>,
+        auth: Arc<Auth>,
         admission: Arc<Admission>,
         adopt: Arc<dyn Adopt>,
     ) -> Self {
@@ -160,7 +164,7 @@ impl Http {
             operator_token: config.operator.token.clone(),
             proxy_protocol: false,
             bounds: Bounds { in_flight_max: config.http_in_flight().1, ..Bounds::default() },
-            ..Self::new(config, state, admission, adopt)
+            ..Self::new(config, state, auth, admission, adopt)
         }
     }
 

@@ -1,52 +1,88 @@
-//! What a client may have. Pure.
+//! Who a client is and what it may have. Pure.
 //!
-//! The control side decides on a client's rights and sends them along with its connection; the client's shard intersects each
-//! subscribe with them. Nothing is filtered when events are delivered.
+//! | part | what it is |
+//! |---|---|
+//! | [`claims`] | what a token's claims say of its user and of its rights |
+//! | [`rights`] | what a client may subscribe to |
+//! | [`scope`] | the names among it |
+//!
+//! The control side decides who a client is and sends that along with its connection. The client's shard intersects each subscribe
+//! with the rights. Nothing is filtered when events are delivered.
 
-use crate::market::{Name, Subject};
-use crate::protocol::refusal::Refusal;
-use crate::protocol::request::Selection;
+pub mod claims;
+pub mod rights;
+pub mod scope;
 
-/// What a client may subscribe to. Clients with equal rights share one value.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Rights {
-    /// Whether patterns are among it: `ALLOW_WILDCARD`.
-    pub allow_wildcard: bool,
-    /// Most subscriptions at a time: `MAX_SYMBOLS_PER_CLIENT`.
-    pub max_symbols: usize,
+use std::fmt;
+use std::sync::Arc;
+
+pub use self::rights::{Grant, Granted, Rights};
+
+/// The longest name of a user, in bytes.
+const USER_BYTES_MAX: usize = 128;
+
+/// Who a client is, what it may have, and until when. Clients without a token share one value.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Identity {
+    /// The user; `None` for a client without a token.
+    pub user: Option<User>,
+    /// What the client may subscribe to.
+    pub rights: Rights,
+    /// When the token ends, if it does.
+    pub expiry: Option<Expiry>,
 }
 
-impl Rights {
-    /// What a subscribe to that selection comes to.
-    ///
-    /// # Errors
-    /// A [`Refusal`] that names what the client may not have; nothing of the selection is granted then.
-    pub fn grant(&self, selection: &Selection) -> Result<Vec<Subject>, Refusal> {
-        let is_pattern = |name: &&Name| matches!(name, Name::Pattern(_));
-        match selection.names.iter().map(|chosen| &chosen.name).find(is_pattern) {
-            Some(pattern) if !self.allow_wildcard => Err(Refusal::no_wildcards(pattern)),
-            _ => Ok(selection.subjects()),
-        }
+impl Identity {
+    /// A client without a token that has these rights.
+    pub const fn anonymous(rights: Rights) -> Self {
+        Self { user: None, rights, expiry: None }
+    }
+}
+
+/// When a token ends, in Unix milliseconds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Expiry {
+    /// As the token says.
+    pub expires_ms: u64,
+    /// When the gateway acts on it: later by `JWT_LEEWAY`.
+    pub ends_ms: u64,
+}
+
+/// The name of a user: 1 to 128 bytes of UTF-8 without control characters, `"` and `\`.
+#[derive(Clone, PartialEq, Eq, Hash)]
+pub struct User(Arc<str>);
+
+impl User {
+    /// Checks a name; `None` if it is none.
+    pub fn parse(name: &str) -> Option<Self> {
+        let fits = (1..=USER_BYTES_MAX).contains(&name.len());
+        let is_plain = |char: char| !char.is_control() && char != '"' && char != '\\';
+        (fits && name.chars().all(is_plain)).then(|| Self(name.into()))
+    }
+
+    /// The name as text. It needs no escape in JSON.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for User {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::market::{Kind, SymbolCase};
 
     #[test]
-    fn patterns_are_granted_where_wildcards_are_allowed() {
-        let names = ["AAPL", "BTC-*"].map(|name| Name::parse(name.as_bytes(), SymbolCase::Upper).unwrap());
-        let selection = Selection::of_market(&[Kind::TRADE], &names);
-        let open = Rights { allow_wildcard: true, max_symbols: 5 };
-        assert_eq!(open.grant(&selection), Ok(selection.subjects()));
-        let refusal = Rights { allow_wildcard: false, ..open.clone() }.grant(&selection).unwrap_err();
-        assert_eq!(
-            refusal.message,
-            r#"Invalid symbols "BTC-*": must be a symbol: this gateway has no wildcards (ALLOW_WILDCARD)"#
-        );
-        let symbols = Selection::of_market(&[Kind::TRADE], &names[..1]);
-        assert_eq!(Rights { allow_wildcard: false, ..open }.grant(&symbols), Ok(symbols.subjects()));
+    fn names_of_users() {
+        for name in ["u", "user-123", "Zoë 🙂", "a@b.example", "'", "7", &"x".repeat(128)] {
+            assert_eq!(User::parse(name).as_ref().map(User::as_str), Some(name));
+        }
+        for bad in ["", "a\"b", "a\\b", "a\nb", "\u{7f}", "a\u{85}b", &"x".repeat(129), &"é".repeat(65)] {
+            assert_eq!(User::parse(bad), None, "{bad:?}");
+        }
     }
 }

@@ -10,7 +10,7 @@
 //!                                waits for  event)    once)       for each its part of         client)
 //!                                a client)                        shard)   the index)
 //! engine: the threads that run ingest and the shards
-//! control, aside: http · admission · broker · config · gateway · logging · signals
+//! control, aside: http · auth · admission · broker · config · gateway · logging · signals
 //!                 (reaches the data path through the inboxes of ingest and the shards, and through atomics)
 //! ```
 //!
@@ -25,6 +25,7 @@
 //! | another vendor's protocol | [`protocol::Dialect`] (messages), [`http::upgrade`] (who speaks it) |
 //! | what a client can ask for | [`protocol::request`] |
 //! | what of it a client may have | [`identity`] |
+//! | tokens, keys | [`auth`], [`identity::claims`] |
 //! | WebSocket frames, close codes | [`websocket`] |
 //! | what threads say to each other | [`bus`] |
 //! | who gets an event | [`ingest::router`] (which shards), [`fanout::index`] (which clients), [`market::patterns`] (`BTC-*`) |
@@ -76,6 +77,7 @@
 pub mod accept;
 pub mod address;
 pub mod admission;
+pub mod auth;
 pub mod backoff;
 pub mod broker;
 pub mod bus;

@@ -132,6 +132,24 @@ pub const HEALTHCHECK_TIMEOUT_MS: u64 = 3_000;
 pub const MAX_SYMBOLS_DEFAULT: u64 = 5;
 /// Most that `MAX_SYMBOLS_PER_CLIENT` may be: 10,000 × (64 B symbol + ~64 B of index) = 1.3 MB a client.
 pub const MAX_SYMBOLS_MAX: u64 = 10_000;
+/// The longest token, in bytes: what the header of an HTTP request has room for.
+pub const TOKEN_BYTES_MAX: usize = 16 * KIB;
+/// So long before its token ends a client is told, or at once if it is less.
+pub const TOKEN_EXPIRING_BEFORE: Duration = Duration::from_secs(60);
+/// Browsers with a bad token that are told so over WebSocket, at a time: they can't read the status of an HTTP answer.
+pub const TURNED_AWAY_MAX: usize = 256;
+/// `AUTH_TIMEOUT`.
+pub const AUTH_TIMEOUT_DEFAULT_MS: u64 = 10_000;
+/// `JWT_LEEWAY`: clocks of servers that are kept at all differ by less.
+pub const JWT_LEEWAY_DEFAULT_MS: u64 = 30_000;
+/// Most that `JWT_LEEWAY` may be: beyond it an expiry means little.
+pub const JWT_LEEWAY_MAX_MS: u64 = 3_600_000;
+/// Least that `JWT_SECRET_KEY` may be, in bytes: as long as the shortest hash (RFC 7518 section 3.2).
+pub const JWT_SECRET_MIN_BYTES: usize = 32;
+/// Of `MAX_CONNECTIONS`, one in so many may be clients that have yet to show who they are.
+pub const UNAUTHENTICATED_PART: usize = 4;
+/// The largest file of keys: some 100,000 API keys.
+pub const KEY_FILE_MAX_BYTES: u64 = 16 * MIB as u64;
 /// `MAX_MESSAGE_SIZE`: a subscribe to a thousand symbols of full length fits.
 pub const MAX_MESSAGE_DEFAULT_BYTES: usize = 64 * KIB;
 /// Least that `MAX_MESSAGE_SIZE` may be: one subscribe with an id and a symbol of full length.

@@ -196,6 +196,12 @@ pub struct ControlMetrics {
     pub tls_reloads_refused: Counter,
     /// Gauge: when the port's certificate ends, in seconds since 1970; 0 = it has none.
     pub tls_not_after_s: Counter,
+    /// Tokens that did not hold.
+    pub tokens_refused: Counter,
+    /// Times a key file was read again and taken.
+    pub key_files_taken: Counter,
+    /// Times a key file was read again and could not be used.
+    pub key_files_refused: Counter,
     /// Attempts to reach the upstream.
     pub upstream_connects: Counter,
     /// Attempts to reach the upstream that failed.
@@ -259,6 +265,8 @@ pub enum UpgradeRefusal {
     ProxyHeader,
     /// `ALLOWED_ORIGINS`.
     Origin,
+    /// A token that doesn't hold.
+    Token,
     /// The gateway is on its way out.
     Draining,
     /// `MAX_CONNECTIONS`.
@@ -271,10 +279,11 @@ pub enum UpgradeRefusal {
 
 impl UpgradeRefusal {
     /// All of them.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
         Self::Handshake,
         Self::ProxyHeader,
         Self::Origin,
+        Self::Token,
         Self::Draining,
         Self::Full,
         Self::ConnectionsPerIp,
@@ -287,6 +296,7 @@ impl UpgradeRefusal {
             Self::Handshake => "handshake",
             Self::ProxyHeader => "proxy_header",
             Self::Origin => "origin",
+            Self::Token => "token",
             Self::Draining => "draining",
             Self::Full => "full",
             Self::ConnectionsPerIp => "connections_per_ip",

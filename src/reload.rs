@@ -13,7 +13,7 @@ use tokio::sync::watch;
 use tokio::task::spawn_blocking;
 use tokio_util::sync::CancellationToken;
 
-use crate::limits::{PEM_BYTES_MAX, RELOAD_LOOK_INTERVAL};
+use crate::limits::{KEY_FILE_MAX_BYTES, RELOAD_LOOK_INTERVAL};
 
 /// Files, and their content at the last look.
 #[derive(Debug)]
@@ -103,7 +103,7 @@ fn content(files: &[PathBuf]) -> Content {
 
 fn bytes(file: &Path) -> Option<Vec<u8>> {
     let mut bytes = Vec::new();
-    std::fs::File::open(file).ok()?.take(PEM_BYTES_MAX).read_to_end(&mut bytes).ok()?;
+    std::fs::File::open(file).ok()?.take(KEY_FILE_MAX_BYTES).read_to_end(&mut bytes).ok()?;
     Some(bytes)
 }
 

@@ -1,6 +1,6 @@
 //! The state of the whole process, as health and readiness report it.
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use crate::metrics::Metrics;
 
@@ -17,6 +17,7 @@ pub struct State {
     redis_connected: AtomicBool,
     feed_up: AtomicBool,
     draining: AtomicBool,
+    users_online: AtomicU64,
 }
 
 impl State {
@@ -28,6 +29,7 @@ impl State {
             redis_connected: AtomicBool::new(false),
             feed_up: AtomicBool::new(false),
             draining: AtomicBool::new(false),
+            users_online: AtomicU64::new(0),
         }
     }
 
@@ -51,9 +53,14 @@ impl State {
         self.feed_up.store(up, Ordering::Relaxed);
     }
 
-    /// How many distinct users are authenticated: none, because no client can authenticate.
-    pub const fn users_online(&self) -> u64 {
-        0
+    /// How many distinct authenticated users have a connection.
+    pub fn users_online(&self) -> u64 {
+        self.users_online.load(Ordering::Relaxed)
+    }
+
+    /// Says how many users have a connection.
+    pub fn set_users_online(&self, users: u64) {
+        self.users_online.store(users, Ordering::Relaxed);
     }
 
     /// How many rooms have members: none, because there are no rooms.

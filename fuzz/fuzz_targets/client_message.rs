@@ -40,10 +40,10 @@ fuzz_target!(|message: &str| {
 
 fn accepted(message: &str, request: &Request, grammar: &Grammar) {
     assert!(serde_json::from_str::<IgnoredAny>(message).is_ok(), "accepted, but not JSON");
+    let (id, kinds) = (request.id.as_ref(), &grammar.kinds);
     if is_written_in_one_way(request) {
         assert_eq!(session::parse(&write(request, &grammar.kinds), grammar).as_ref(), Ok(request));
     }
-    let (id, kinds) = (request.id.as_ref(), &grammar.kinds);
     match &request.action {
         Action::Subscribe(subscribe) => {
             check_names(&subscribe.selection, grammar);
@@ -63,6 +63,11 @@ fn accepted(message: &str, request: &Request, grammar: &Grammar) {
             let held: Vec<_> = subjects.iter().collect();
             check_reply(&reply(&Reply::Unsubscribed { left: &left, held: &held, id }, kinds, NOW_MS), "success", id);
             check_reply(&reply(&Reply::Unsubscribed { left: &[], held: &[], id }, kinds, NOW_MS), "success", id);
+        }
+        Action::Auth(token) => {
+            let user = (!token.as_str().is_empty()).then_some("u");
+            let told = Reply::Authenticated { user, expires_ms: None, held: None, id };
+            check_reply(&reply(&told, kinds, NOW_MS), "success", id);
         }
         Action::List => check_reply(&reply(&Reply::List { held: &[], id }, kinds, NOW_MS), "success", id),
         Action::Ping { stats } => {
@@ -106,6 +111,9 @@ fn write(request: &Request, kinds: &Kinds) -> String {
         }
         Action::Unsubscribe(selection) => {
             format!(r#"{{{id}{},"action":"unsubscribe"}}"#, write_selection(selection, kinds))
+        }
+        Action::Auth(token) => {
+            format!(r#"{{{id}"action":"auth","token":{}}}"#, serde_json::Value::from(token.as_str()))
         }
         Action::List => format!(r#"{{{id}"action":"list"}}"#),
         Action::Ping { stats } => format!(r#"{{{id}"action":"ping","stats":{stats}}}"#),

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use bytes::Bytes;
 
-use crate::identity::Rights;
+use crate::identity::Identity;
 use crate::protocol::Dialect;
 use crate::transport::Transport;
 
@@ -16,14 +16,30 @@ pub struct Arrival {
     pub transport: Transport,
     /// How its messages are written.
     pub dialect: Dialect,
-    /// What the client may subscribe to.
-    pub rights: Arc<Rights>,
+    /// What is known of the client.
+    pub standing: Standing,
     /// Bytes that came behind the upgrade request: the first of the client's frames.
     pub early: Bytes,
     /// `?symbols=` of the URL, as the client wrote them.
     pub symbols: Option<Vec<String>>,
     /// The client's place in `MAX_CONNECTIONS`.
     pub seat: Seat,
+}
+
+/// What the control side knows of a client that arrives.
+#[derive(Debug)]
+pub enum Standing {
+    /// Who it is and what it may have.
+    Known(Arc<Identity>),
+    /// Nothing yet: the client has to send a token first.
+    Unknown,
+    /// Its token doesn't hold: the client is told why and closed.
+    Refused {
+        /// For the client.
+        why: String,
+        /// Its place among those of this kind, which are bounded.
+        place: Seat,
+    },
 }
 
 /// The only way for new clients into the data path.

@@ -6,8 +6,8 @@ use std::sync::Arc;
 use super::TopicId;
 use crate::market::Subject;
 
-/// Pairs an answer of ingest with the request of the shard that it answers. Counted by the shard, wrapping around.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+/// Pairs an answer of ingest, or of the control side, with the request of the shard that it answers. Counted by the shard, wrapping around.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
 pub struct Ticket(u32);
 
 impl Ticket {

@@ -7,6 +7,7 @@ use bytes::Bytes;
 
 use super::inbox::Sender;
 use super::{Arrival, Frames, ReplayBudget, SeqChange, SeqNotice, Ticket, TopicId};
+use crate::identity::Identity;
 use crate::market::Subject;
 
 /// What ingest holds of a shard.
@@ -62,6 +63,13 @@ pub enum ToShard {
     },
     /// The upstream was lost or is back. Two at most for each time that the shard was behind; else told as it happens.
     Feed(Feed),
+    /// The answer to a [`ToControl::Verify`](super::ToControl::Verify). At most one for each connection that waits.
+    Verified {
+        /// That of the question.
+        ticket: Ticket,
+        /// Who the client is, or why its token doesn't hold.
+        result: Result<Arc<Identity>, String>,
+    },
     /// New clients. Bounded by `MAX_CONNECTIONS`: each has a seat.
     Adopt(Vec<Arrival>),
     /// Tell every client to go elsewhere, and end with the last of them, at the latest after the time given. Told once.

@@ -1,5 +1,6 @@
 //! Reads settings whose values are text. Pure, but for reading certificate files.
 
+use std::fs::File;
 use std::net::{IpAddr, Ipv4Addr};
 use std::path::PathBuf;
 
@@ -26,6 +27,24 @@ pub(super) fn path(text: &str) -> Option<PathBuf> {
 /// A path as it was written, empty if there is none.
 pub(super) fn show_path(path: Option<&PathBuf>) -> String {
     path.map_or_else(String::new, |path| path.display().to_string())
+}
+
+/// A file that can be opened.
+pub(super) fn file(path: &str) -> Option<PathBuf> {
+    let path = PathBuf::from(path);
+    let is_file = File::open(&path).and_then(|file| file.metadata()).is_ok_and(|metadata| metadata.is_file());
+    is_file.then_some(path)
+}
+
+/// A comma-separated list of texts, at least one.
+pub(super) fn list(text: &str) -> Option<Vec<String>> {
+    let list: Vec<_> = text.split(',').map(str::trim).filter(|part| !part.is_empty()).collect();
+    (!list.is_empty()).then(|| list.into_iter().map(str::to_owned).collect())
+}
+
+/// A JSON object.
+pub(super) fn json_object(text: &str) -> Option<String> {
+    serde_json::from_str::<serde_json::Map<_, serde_json::Value>>(text).is_ok().then(|| text.to_owned())
 }
 
 /// On or off.

@@ -56,7 +56,7 @@ const PENDING_MIN: usize = 64;
 
 /// How the events of a subscription are delivered, if not all of them at once.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Terms {
+pub struct Terms {
     aggregate: bool,
     /// The least time between two events of a topic, in microseconds; 0 = an event is queued at once.
     period_us: u32,
@@ -215,12 +215,46 @@ impl Conflation {
         subscriptions: impl Iterator<Item = (TopicId, Kind)>,
         change: Change,
     ) {
-        let changed: HashSet<TopicId, RandomState> = subscriptions
+        let changed = subscriptions
             .filter(|(subscription, kind)| self.set_terms(*subscription, *kind, change))
             .map(|(subscription, _)| subscription)
             .collect();
+        self.apply(outbox, &changed);
+    }
+
+    /// Holds subscriptions to a rate: those with a higher rate, or without one, come at this one from now on.
+    pub fn cap(
+        &mut self,
+        outbox: &mut Outbox,
+        subscriptions: impl Iterator<Item = TopicId>,
+        max_rate: MaxRate,
+    ) {
+        // At most 10 s: the lowest rate is 0.1.
+        let period_us = max_rate.period_us() as u32;
+        let is_faster = |subscription: &TopicId| {
+            let terms = self.terms.entry(*subscription).or_insert(Terms::LATEST);
+            let is_faster = terms.period_us < period_us;
+            terms.period_us = terms.period_us.max(period_us);
+            is_faster
+        };
+        let changed = subscriptions.filter(is_faster).collect();
+        self.apply(outbox, &changed);
+    }
+
+    /// The terms of a subscription, for another one that takes its place.
+    pub fn terms_of(&self, subscription: TopicId) -> Option<Terms> {
+        self.terms.get(&subscription).copied()
+    }
+
+    /// Gives a new subscription the terms of one whose place it takes.
+    pub fn inherit(&mut self, subscription: TopicId, terms: Terms) {
+        self.terms.insert(subscription, terms);
+    }
+
+    /// What is held of subscriptions whose terms have changed comes under the new ones.
+    fn apply(&mut self, outbox: &mut Outbox, changed: &HashSet<TopicId, RandomState>) {
         self.forget_late();
-        for topic in self.topics_held_by(&changed) {
+        for topic in self.topics_held_by(changed) {
             let Some(held) = self.held.remove(&topic) else { continue };
             match self.terms(held.subscription) {
                 Some(terms) => self.offer(outbox, topic, Held { terms, ..held }),

@@ -3,6 +3,7 @@
 //! | part | what it does |
 //! |---|---|
 //! | `clock` | the time, and what is to happen by it |
+//! | `auth` | who the clients are: their tokens, renewed and ended |
 //! | `conn` | the state of one connection |
 //! | `clients` | takes clients in, closes them, lets them go |
 //! | `input` | reads sockets, takes messages off the input |
@@ -24,6 +25,9 @@
 //! Nothing in a turn blocks. Reads and writes are non-blocking and have budgets; what is left over is taken up in the next
 //! turn, which then follows without sleep. A turn reads no clock but the one it is given, so tests drive it step by step.
 
+mod auth;
+#[cfg(test)]
+mod auth_tests;
 mod clients;
 mod clock;
 mod conn;
@@ -49,12 +53,13 @@ use mio::event::Event;
 use mio::{Registry, Token};
 use slotmap::{Key, KeyData, SlotMap};
 
+use self::auth::Newcomers;
 use self::clock::{Clocks, Source};
 use self::conn::{Conn, ConnKey};
 use self::input::Input;
 use self::interest::Interest;
 use self::output::Output;
-use crate::bus::{Feed, ReplayBudget, ToShard, WishSender};
+use crate::bus::{ControlSender, Feed, ReplayBudget, ToShard, WishSender};
 use crate::metrics::ShardMetrics;
 use crate::protocol::request::Grammar;
 use crate::protocol::terms::SlowClientPolicy;
@@ -74,6 +79,10 @@ pub struct ShardConfig {
     /// Topics that only patterns want may number this many; beyond it the shard retires idle ones. [`OPENED_TOPICS_MAX`](crate::limits::OPENED_TOPICS_MAX),
     /// or more.
     pub max_opened_topics: usize,
+    /// `AUTH_TIMEOUT`.
+    pub auth_timeout: Duration,
+    /// Clients that have yet to show who they are, at a time; beyond that the oldest makes room.
+    pub max_unauthenticated: usize,
     /// `MAX_MESSAGE_SIZE`.
     pub max_message_bytes: usize,
     /// `MESSAGE_WARN_SIZE`; `None` = no warning.
@@ -105,6 +114,8 @@ pub(crate) struct Links {
     pub(crate) id: usize,
     /// How it asks ingest for topics.
     pub(crate) wishes: WishSender,
+    /// How it asks the control side who a client is.
+    pub(crate) control: ControlSender,
     /// What it tells ingest of the room for replays.
     pub(crate) replay_budget: Arc<ReplayBudget>,
     /// What the whole process knows of itself.
@@ -132,6 +143,7 @@ pub(crate) struct Shard {
     conns: SlotMap<ConnKey, Conn>,
     clocks: Clocks,
     interest: Interest,
+    newcomers: Newcomers,
     input: Input,
     output: Output,
     /// Whether the upstream is there, as far as ingest has said.
@@ -167,6 +179,7 @@ impl Shard {
             // that never come, and no growing ever copies all that are there or leaves its old memory behind.
             conns: SlotMap::with_capacity_and_key(config.max_clients),
             interest: Interest::new(config.max_clients, config.max_opened_topics),
+            newcomers: Newcomers::default(),
             clocks: Clocks::new(time),
             input: Input::new(),
             output: Output::new(config.grammar.kinds.clone()),
@@ -218,6 +231,7 @@ impl Shard {
             ToShard::Opened(topics) => self.open_topics(topics),
             ToShard::Closed(topics) => self.retire_topics(&topics),
             ToShard::Granted { ticket, topics, history } => self.take_grant(ticket, topics, history),
+            ToShard::Verified { ticket, result } => self.take_verified(ticket, result),
             ToShard::Feed(feed) => self.tell_feed(feed),
             ToShard::Adopt(clients) => clients.into_iter().for_each(|client| self.adopt(client)),
             ToShard::Drain(timeout) => self.drain(timeout),

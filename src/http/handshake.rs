@@ -4,8 +4,8 @@
 
 use httparse::{EMPTY_HEADER, Header, Status};
 use hyper::header::{
-    CONNECTION, CONTENT_LENGTH, EXPECT, HOST, HeaderMap, HeaderName, HeaderValue, ORIGIN, SEC_WEBSOCKET_KEY,
-    SEC_WEBSOCKET_PROTOCOL, SEC_WEBSOCKET_VERSION, TRANSFER_ENCODING, UPGRADE,
+    AUTHORIZATION, CONNECTION, CONTENT_LENGTH, EXPECT, HOST, HeaderMap, HeaderName, HeaderValue, ORIGIN,
+    SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_PROTOCOL, SEC_WEBSOCKET_VERSION, TRANSFER_ENCODING, UPGRADE,
 };
 use hyper::http::{Method, Version};
 use hyper::{Request, Uri};
@@ -16,6 +16,8 @@ use crate::origin::Target;
 
 /// The gateway's subprotocol: JSON text frames (docs/protocol.md).
 pub const SUBPROTOCOL: &str = "md.v1.json";
+/// Among a client's subprotocols: the next one is no subprotocol, but its token. A browser has no other way to send one in a header.
+pub const BEARER: &str = "bearer";
 /// The only version there is (RFC 6455 section 4.1).
 pub const VERSION: &str = "13";
 
@@ -35,8 +37,10 @@ pub struct Handshake<'r> {
     pub origin: Option<&'r str>,
     /// The scheme and host that it was sent to.
     pub target: Target<'r>,
-    /// Whether [`SUBPROTOCOL`] is among those that the client offers.
-    pub offers_subprotocol: bool,
+    /// The subprotocol that is answered: of those that the client offers the first that we speak, else [`BEARER`].
+    pub subprotocol: Option<&'static str>,
+    /// The token of `Authorization: Bearer`, or else the item behind [`BEARER`] in `Sec-WebSocket-Protocol`.
+    pub token: Option<&'r str>,
     /// Whom a proxy has sent it for, if it says so.
     pub forwarded: Forwarded<'r>,
 }
@@ -110,10 +114,33 @@ impl<'r> Handshake<'r> {
             key,
             origin: origin(fields),
             target: target(fields),
-            offers_subprotocol: tokens(fields, &SEC_WEBSOCKET_PROTOCOL).any(|offered| offered == SUBPROTOCOL),
+            subprotocol: subprotocol(fields),
+            token: authorization(fields).or_else(|| {
+                let mut offered = tokens(fields, &SEC_WEBSOCKET_PROTOCOL);
+                offered.find(|offered| *offered == BEARER)?;
+                offered.next()
+            }),
             forwarded: forwarded(fields),
         })
     }
+}
+
+/// The subprotocol that is answered. A client that offers none that we speak is answered none: a server must not name what
+/// wasn't offered (section 4.2.2).
+fn subprotocol<F: Fields + ?Sized>(fields: &F) -> Option<&'static str> {
+    let offers = |name: &str| tokens(fields, &SEC_WEBSOCKET_PROTOCOL).any(|offered| offered == name);
+    [SUBPROTOCOL, BEARER].into_iter().find(|name| offers(name))
+}
+
+/// The token of `Authorization: Bearer` (RFC 6750 section 2.1); empty if it can't be one.
+fn authorization<F: Fields + ?Sized>(fields: &F) -> Option<&str> {
+    fn credentials(value: &[u8]) -> Option<&[u8]> {
+        let (scheme, credentials) = value.split_at_checked(b"bearer".len())?;
+        let is_whole = matches!(credentials.first(), None | Some(b' ' | b'\t'));
+        (is_whole && scheme.eq_ignore_ascii_case(b"bearer")).then_some(credentials)
+    }
+    let credentials = fields.values(&AUTHORIZATION).find_map(credentials)?;
+    Some(visible(credentials).unwrap_or_default().trim())
 }
 
 /// Whether a request asks for a WebSocket. Other upgrades (`h2c`) are ignored, as RFC 9110 section 7.8 allows.

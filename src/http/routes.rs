@@ -142,7 +142,13 @@ fn shake_hands<B>(request: &Request<B>, address: IpAddr, http: &Http) -> Outcome
     let checked = Handshake::of(request).map_err(Refused::from);
     match checked.and_then(|handshake| upgrade::accept(&handshake, request.uri(), address, http)) {
         Ok(accepted) => Outcome::Upgrade(accepted.answer(), accepted),
-        Err(refused) => Outcome::Refused(refused.into_answer(), refused.reason()),
+        Err(refused) => {
+            if let Refused::Token(error) = &refused {
+                http.auth.refused(error);
+            }
+            let reason = refused.reason();
+            Outcome::Refused(refused.into_answer(), reason)
+        }
     }
 }
 

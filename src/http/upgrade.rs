@@ -1,12 +1,12 @@
 //! The server's side of the opening handshake (RFC 6455 section 4.2): accepts or refuses it, and writes the answer.
 
+use std::borrow::Cow;
 use std::net::IpAddr;
-use std::sync::Arc;
 
 use bytes::Bytes;
 use hyper::header::{
     CONNECTION, HeaderName, HeaderValue, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_PROTOCOL, SEC_WEBSOCKET_VERSION,
-    UPGRADE,
+    UPGRADE, WWW_AUTHENTICATE,
 };
 use hyper::http::StatusCode;
 use hyper::{Response, Uri};
@@ -15,10 +15,10 @@ use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 
 use super::Http;
 use super::answers::{Answer, refusal, refusal_until, wrong_method};
-use super::handshake::{Fault, Handshake, SUBPROTOCOL, VERSION};
+use super::handshake::{Fault, Handshake, VERSION};
 use crate::admission::NotAdmitted;
-use crate::bus::{Arrival, Seat};
-use crate::identity::Rights;
+use crate::auth::AuthError;
+use crate::bus::{Arrival, Seat, Standing};
 use crate::limits::RETRY_AFTER_S;
 use crate::metrics::UpgradeRefusal;
 use crate::protocol::Dialect;
@@ -31,8 +31,8 @@ const X_SERVER_ID: HeaderName = HeaderName::from_static("x-server-id");
 pub(super) struct Accepted {
     /// The client's seat.
     pub(super) seat: Seat,
-    /// What the client may subscribe to.
-    rights: Arc<Rights>,
+    /// What is known of the client.
+    standing: Standing,
     /// The symbols of `?symbols=`.
     pub(super) symbols: Option<Vec<String>>,
     /// The answer's header fields.
@@ -40,12 +40,14 @@ pub(super) struct Accepted {
 }
 
 /// Why a handshake is refused.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Refused {
     /// 400, 405 or 426: the request is no valid handshake.
     Fault(Fault),
     /// 403: `ALLOWED_ORIGINS` doesn't allow the page's origin.
     Origin,
+    /// 401.
+    Token(AuthError),
     /// 503: the gateway drains.
     Draining,
     /// 503 or 429: a limit on connections.
@@ -60,10 +62,11 @@ impl From<Fault> for Refused {
 
 impl Refused {
     /// Under which reason it is counted.
-    pub(super) const fn reason(self) -> UpgradeRefusal {
+    pub(super) const fn reason(&self) -> UpgradeRefusal {
         match self {
             Self::Fault(_) => UpgradeRefusal::Handshake,
             Self::Origin => UpgradeRefusal::Origin,
+            Self::Token(_) => UpgradeRefusal::Token,
             Self::Draining => UpgradeRefusal::Draining,
             Self::NotAdmitted(NotAdmitted::Full) => UpgradeRefusal::Full,
             Self::NotAdmitted(NotAdmitted::ConnectionsPerIp(_)) => UpgradeRefusal::ConnectionsPerIp,
@@ -88,6 +91,12 @@ impl Refused {
                 refusal(StatusCode::BAD_REQUEST, "INVALID_INPUT", message)
             }
             Self::Origin => refusal(StatusCode::FORBIDDEN, "FORBIDDEN", "Origin not allowed"),
+            Self::Token(error) => {
+                let mut answer = refusal(StatusCode::UNAUTHORIZED, "UNAUTHORIZED", &error.to_string());
+                let challenge = HeaderValue::from_static(r#"Bearer error="invalid_token""#);
+                answer.headers_mut().insert(WWW_AUTHENTICATE, challenge);
+                answer
+            }
             Self::Draining => refusal_until(
                 StatusCode::SERVICE_UNAVAILABLE,
                 "INTERNAL_ERROR",
@@ -128,6 +137,10 @@ pub(super) fn accept(
     let now_us = http.state.metrics.started.elapsed().as_micros() as u64;
     let client = http.client(address, &handshake.forwarded);
     let seat = http.admission.admit(client, now_us).map_err(Refused::NotAdmitted)?;
+    let in_query = || token(uri.query().filter(|_| http.auth.takes_query_token));
+    let token = handshake.token.map(Cow::Borrowed).or_else(in_query);
+    let standing =
+        http.auth.standing(token.as_deref(), handshake.origin.is_some()).map_err(Refused::Token)?;
 
     let mut fields = Vec::with_capacity(5);
     fields.push((CONNECTION, HeaderValue::from_static("Upgrade")));
@@ -138,18 +151,17 @@ pub(super) fn accept(
     if let Ok(server_id) = HeaderValue::from_str(&http.state.server_id) {
         fields.push((X_SERVER_ID, server_id));
     }
-    // A server must not name a subprotocol that the client hasn't offered (section 4.2.2).
-    if handshake.offers_subprotocol {
-        fields.push((SEC_WEBSOCKET_PROTOCOL, HeaderValue::from_static(SUBPROTOCOL)));
+    if let Some(subprotocol) = handshake.subprotocol {
+        fields.push((SEC_WEBSOCKET_PROTOCOL, HeaderValue::from_static(subprotocol)));
     }
-    Ok(Accepted { seat, rights: Arc::clone(&http.rights), symbols: symbols(uri.query()), fields })
+    Ok(Accepted { seat, standing, symbols: symbols(uri.query()), fields })
 }
 
 impl Accepted {
     /// The client, to be handed to a shard. `transport` has sent the answer; `early` are the bytes that came behind the request.
     pub(super) fn arrival(self, transport: Transport, early: Bytes) -> Arrival {
-        let Self { seat, rights, symbols, .. } = self;
-        Arrival { transport, dialect: Dialect::Native, rights, early, symbols, seat }
+        let Self { seat, standing, symbols, .. } = self;
+        Arrival { transport, dialect: Dialect::Native, standing, early, symbols, seat }
     }
 
     /// The 101 answer for hyper to send.
@@ -186,9 +198,23 @@ fn symbols(query: Option<&str>) -> Option<Vec<String>> {
     (!symbols.is_empty()).then_some(symbols)
 }
 
+/// The token of `?token=`, decoded. What isn't UTF-8 becomes U+FFFD, which no token has.
+fn token(query: Option<&str>) -> Option<Cow<'_, str>> {
+    let token = query?.split('&').find_map(|pair| pair.strip_prefix("token="))?;
+    Some(percent_decode_str(token).decode_utf8_lossy())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn token_of_the_query() {
+        assert_eq!(token(Some("symbols=A&token=a.b%2Dc&token=x")).as_deref(), Some("a.b-c"));
+        assert_eq!(token(Some("token=")).as_deref(), Some(""));
+        assert_eq!(token(Some("mytoken=a")), None);
+        assert_eq!(token(None), None);
+    }
 
     #[test]
     fn symbols_of_the_query() {

@@ -19,6 +19,10 @@ pub enum ErrorCode {
     SymbolLimitExceeded,
     /// The client sends messages faster than `MESSAGE_RATE_LIMIT`.
     RateLimitExceeded,
+    /// The client hasn't shown who it is, or its token doesn't hold.
+    Unauthorized,
+    /// The client's rights don't cover what it asks for.
+    Forbidden,
     /// The message is longer than `MAX_MESSAGE_SIZE`.
     MessageTooLarge,
     /// The client does not read fast enough for `SLOW_CLIENT_POLICY=disconnect`.
@@ -27,12 +31,14 @@ pub enum ErrorCode {
 
 impl ErrorCode {
     /// All of them.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 9] = [
         Self::InvalidJson,
         Self::InvalidInput,
         Self::UnknownAction,
         Self::SymbolLimitExceeded,
         Self::RateLimitExceeded,
+        Self::Unauthorized,
+        Self::Forbidden,
         Self::MessageTooLarge,
         Self::SlowClient,
     ];
@@ -45,6 +51,8 @@ impl ErrorCode {
             Self::UnknownAction => "UNKNOWN_ACTION",
             Self::SymbolLimitExceeded => "SYMBOL_LIMIT_EXCEEDED",
             Self::RateLimitExceeded => "RATE_LIMIT_EXCEEDED",
+            Self::Unauthorized => "UNAUTHORIZED",
+            Self::Forbidden => "FORBIDDEN",
             Self::MessageTooLarge => "MESSAGE_TOO_LARGE",
             Self::SlowClient => "SLOW_CLIENT",
         }
@@ -60,20 +68,52 @@ pub struct Refusal {
     pub message: String,
     /// Whole seconds after which the client may try again; for [`ErrorCode::RateLimitExceeded`].
     pub retry_after_s: Option<u64>,
+    /// What the client may not have; for [`ErrorCode::Forbidden`].
+    pub forbidden: Option<Box<Forbidden>>,
     /// The request's `id`, if it could be read.
     pub id: Option<Id>,
+}
+
+/// What of a request the client may not have.
+#[derive(Debug, PartialEq)]
+pub struct Forbidden {
+    /// The names.
+    pub symbols: Vec<Name>,
+    /// The types, by name.
+    pub types: Vec<Box<str>>,
+}
+
+impl Forbidden {
+    /// Whether the client may have everything.
+    pub fn is_empty(&self) -> bool {
+        self.symbols.is_empty() && self.types.is_empty()
+    }
 }
 
 impl Refusal {
     /// A refusal without `id`.
     pub fn new(code: ErrorCode, message: impl Into<String>) -> Self {
-        Self { code, message: message.into(), retry_after_s: None, id: None }
+        Self { code, message: message.into(), retry_after_s: None, forbidden: None, id: None }
     }
 
     /// A request that would take the client over `MAX_SYMBOLS_PER_CLIENT`.
     pub fn symbol_limit(max_symbols: usize, id: Option<Id>) -> Self {
         let message = format!("Cannot subscribe: would exceed maximum of {max_symbols} symbols");
         Self { id, ..Self::new(ErrorCode::SymbolLimitExceeded, message) }
+    }
+
+    /// A request for what the client may not have.
+    pub fn forbidden(forbidden: Forbidden) -> Self {
+        let symbols = forbidden.symbols.iter().map(ToString::to_string);
+        let names: Vec<_> = symbols.chain(forbidden.types.iter().map(ToString::to_string)).collect();
+        let message = format!("Not allowed: the client's rights don't cover {}", quoted(&names.join(", ")));
+        Self { forbidden: Some(Box::new(forbidden)), ..Self::new(ErrorCode::Forbidden, message) }
+    }
+
+    /// A request of a client that has to show first who it is.
+    pub fn unauthenticated(id: Option<Id>) -> Self {
+        let message = r#"Not authenticated: send {"action":"auth","token":"..."} first"#;
+        Self { id, ..Self::new(ErrorCode::Unauthorized, message) }
     }
 
     /// A pattern where patterns aren't allowed.

@@ -44,6 +44,17 @@ pub enum Reply<'r> {
         /// That of the request.
         id: Option<&'r Id>,
     },
+    /// A client has shown who it is.
+    Authenticated {
+        /// The user; `None` where nobody has to show who they are.
+        user: Option<&'r str>,
+        /// When the token ends, in Unix milliseconds, if it does.
+        expires_ms: Option<u64>,
+        /// What the client holds now, as in [`Reply::Subscribed`], if its new rights have taken something away.
+        held: Option<&'r [&'r Subject]>,
+        /// That of the request.
+        id: Option<&'r Id>,
+    },
     /// A request was refused, or the client is about to be closed.
     Refused(&'r Refusal),
     /// Something happened that the client did not ask for.
@@ -116,6 +127,11 @@ pub enum Status<'s> {
         names: &'s [&'s Name],
         /// The type of the request.
         kind: Kind,
+    },
+    /// The client's token ends soon.
+    TokenExpiring {
+        /// In how many milliseconds.
+        expires_in_ms: u64,
     },
     /// The gateway ends; the client should come back after the time given.
     Shutdown {

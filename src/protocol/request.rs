@@ -40,6 +40,8 @@ pub enum Action {
     },
     /// Ask what one is subscribed to.
     List,
+    /// Show who one is, or show it again before the last token ends.
+    Auth(Token),
 }
 
 /// Names, of each of some types.
@@ -63,7 +65,8 @@ pub struct Chosen {
 }
 
 impl Chosen {
-    fn is_of(&self, kind: Kind) -> bool {
+    /// Whether a type of the request has it.
+    pub fn is_of(&self, kind: Kind) -> bool {
         if kind.is_market() { self.of_market } else { self.of_custom }
     }
 }
@@ -121,6 +124,28 @@ impl Id {
 impl fmt::Display for Id {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)
+    }
+}
+
+/// The text that shows who a client is, as the client sent it: a JSON Web Token or an API key. It is never printed.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Token(Box<str>);
+
+impl Token {
+    /// A token that is yet to be verified.
+    pub fn new(text: impl Into<Box<str>>) -> Self {
+        Self(text.into())
+    }
+
+    /// The text, for whoever verifies it.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Token {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Token")
     }
 }
 

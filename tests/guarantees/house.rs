@@ -22,7 +22,7 @@ words, pure parts and atomics, for both sides
     protocol: market websocket
     metrics: market protocol
     state: metrics
-    identity: market protocol
+    identity: limits market protocol
     bus: identity market protocol transport
 the data path, from Redis to a client's socket
     ingest: backoff bus escape limits market protocol resp state tls
@@ -36,10 +36,11 @@ the control side, which starts, accepts, tells and stops
     healthcheck: escape limits tls
     config: address admission limits market origin protocol rate tls
     logging: config escape limits
-    http: accept address admission backoff bus config identity limits logging market metrics origin protocol state tls transport
+    auth: bus config identity limits protocol state
+    http: accept address admission auth backoff bus config limits logging market metrics origin protocol state tls transport
     broker: accept backoff ingest limits resp
     demo: ingest market
-    gateway: admission broker bus config demo engine fanout http ingest limits market protocol reload signals state stats
+    gateway: admission auth broker bus config demo engine fanout http identity ingest limits market protocol reload signals state stats
 ";
 
 /// A room of the list.

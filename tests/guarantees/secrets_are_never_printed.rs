@@ -9,10 +9,21 @@ fn secrets_are_never_printed() {
     let url = format!("redis://{SECRET}:{SECRET}@localhost/1");
     let config = resolve(&[], &[("REDIS_URL", &url)]).unwrap();
     let embedded = resolve(&[], &[("EMBEDDED_REDIS_PASSWORD", SECRET)]).unwrap();
-    for text in [config.show(), format!("{config:?}"), embedded.show(), format!("{embedded:?}")] {
+    let key = resolve(&[], &[("JWT_SECRET_KEY", &SECRET.repeat(5))]).unwrap();
+    assert!(key.show().contains("JWT_SECRET_KEY=***"));
+    for text in [
+        config.show(),
+        format!("{config:?}"),
+        embedded.show(),
+        format!("{embedded:?}"),
+        key.show(),
+        format!("{key:?}"),
+    ] {
         assert!(!text.contains(SECRET), "{text}");
     }
     assert!(embedded.show().contains("EMBEDDED_REDIS_PASSWORD=***"));
+    let line = refusal(&[], &[("JWT_SECRET_KEY", SECRET)]);
+    assert!(line.contains("JWT_SECRET_KEY") && !line.contains(SECRET), "{line}");
     for bad in [
         format!("redis://:{SECRET}@host:port"),
         format!("{SECRET}@h"),

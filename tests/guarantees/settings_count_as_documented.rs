@@ -74,6 +74,12 @@ fn what_print_config_prints_is_a_configuration() {
             "TRUSTED_PROXIES",
             "OPS_PORT",
             "OPS_TOKEN",
+            "JWT_SECRET_KEY",
+            "JWT_PUBLIC_KEY_FILE",
+            "API_KEYS_FILE",
+            "JWT_AUDIENCE",
+            "JWT_ISSUER",
+            "JWT_CLAIMS",
             "LAST_VALUE_KEY"
         ],
         "only what is unset is shown empty"

@@ -5,7 +5,7 @@ use std::sync::atomic::Ordering;
 use super::clock::ticks;
 use super::conn::{Conn, ConnKey, Phase};
 use super::{Shard, token_of};
-use crate::bus::{Arrival, Feed};
+use crate::bus::{Arrival, Feed, Standing};
 use crate::limits;
 use crate::protocol::refusal::Refusal;
 use crate::protocol::reply::{Reply, Status};
@@ -14,22 +14,25 @@ use crate::websocket::close::{CloseCode, close_frame};
 impl Shard {
     /// Takes over a client for life.
     pub(super) fn adopt(&mut self, client: Arrival) {
-        let Arrival { transport, dialect, rights, early, symbols, seat } = client;
+        let Arrival { transport, dialect, standing, early, symbols, seat } = client;
         // As if the last ping had fallen due at a random moment of the interval before: pings are spread over it.
         let since_ping = fastrand::u32(..ticks(self.config.ping_interval));
-        let conn = Conn::new(transport, dialect, rights, seat, self.clocks.now.tick(), since_ping);
+        let conn = Conn::new(transport, dialect, seat, self.clocks.now.tick(), since_ping);
         let key = self.conns.insert(conn);
         self.metrics.connections_opened.add(1);
         let Some(conn) = self.conns.get_mut(key) else { return };
         if conn.transport.register(&self.registry, token_of(key)).is_err() {
             return self.remove(key);
         }
-        self.arm(key);
-        match symbols.map(|symbols| dialect.read_query(&symbols, &self.config.grammar)) {
-            None => {}
-            Some(Ok(request)) => self.subscribe(key, request, None),
-            Some(Err(refusal)) => self.refuse(key, &refusal),
+        match standing {
+            Standing::Known(identity) => {
+                self.identify(key, identity);
+                self.subscribe_by_query(key, symbols);
+            }
+            Standing::Unknown => self.await_token(key, symbols),
+            Standing::Refused { why, place } => self.turn_away(key, &why, place),
         }
+        self.arm(key);
         self.tell_feed_once(key);
         if self.drain_until_us.is_some() {
             self.send_away(key);
@@ -44,6 +47,15 @@ impl Shard {
         if let Some(conn) = self.conns.get_mut(key).filter(|conn| conn.transport.buffers()) {
             self.output.mark_dirty(key, conn);
             self.input.unfinished.push(key);
+        }
+    }
+
+    /// Subscribes a new client to the symbols of its URL, if it has named any.
+    pub(super) fn subscribe_by_query(&mut self, key: ConnKey, symbols: Option<Vec<String>>) {
+        let (Some(symbols), Some(conn)) = (symbols, self.conns.get(key)) else { return };
+        match conn.dialect.read_query(&symbols, &self.config.grammar) {
+            Ok(request) => self.subscribe(key, request, None),
+            Err(refusal) => self.refuse(key, &refusal),
         }
     }
 
@@ -74,7 +86,7 @@ impl Shard {
 
     /// Queues the close frame behind what waits already; from now on the client gets and says nothing more.
     pub(super) fn close(&mut self, key: ConnKey, code: CloseCode, reason: &str) {
-        let Self { conns, interest, output, .. } = self;
+        let Self { conns, interest, newcomers, output, .. } = self;
         let Some(conn) = conns.get_mut(key).filter(|conn| conn.is_live()) else { return };
         // Skips that are not announced yet are announced before the close frame. The mark keeps the topics' names: `leave_all` may
         // remove the topics.
@@ -85,6 +97,7 @@ impl Shard {
         output.queue(key, conn, frame);
         conn.phase = Phase::Closing;
         conn.unread = None;
+        newcomers.settle(conn);
         conn.cut_off = self.clocks.now.tick().plus(ticks(limits::CLOSE_FLUSH_TIMEOUT));
         self.leave_all(key);
         self.arm(key);
@@ -108,13 +121,14 @@ impl Shard {
 
     /// Lets a connection go; its socket closes, which takes it off the poll as well.
     pub(super) fn remove(&mut self, key: ConnKey) {
-        let Some(conn) = self.conns.remove(key) else { return };
+        let Some(mut conn) = self.conns.remove(key) else { return };
         if conn.missed_pongs > 0 {
             self.count_dead(-1);
         }
         self.leave_all(key);
         self.links.load.fetch_sub(1, Ordering::Relaxed);
         self.metrics.connections_closed.add(1);
+        self.forget(&mut conn);
         drop(conn.seat);
     }
 }

@@ -36,7 +36,8 @@ impl Tick {
 
     /// The first tick that is not before `us` microseconds since the gateway was built.
     pub(super) fn not_before_us(us: u64) -> Self {
-        Self(us.div_ceil(TICK_MS * 1_000) as u32)
+        // Short of no deadline at all: more than two years after the start.
+        Self(us.div_ceil(TICK_MS * 1_000).min(u64::from(u32::MAX - 1)) as u32)
     }
 
     /// A tick by its number.

@@ -7,13 +7,15 @@ use std::sync::Arc;
 
 use slotmap::new_key_type;
 
+use super::auth::Session;
 use super::clock::Tick;
 use crate::bus::Seat;
 use crate::fanout::backfill::Backfill;
 use crate::fanout::extras::Extras;
+use crate::fanout::narrowed::Narrowed;
 use crate::fanout::outbox::Outbox;
 use crate::fanout::slowness::Slowness;
-use crate::identity::Rights;
+use crate::identity::Identity;
 use crate::limits::CONTROL_RESERVE_BYTES;
 use crate::protocol::Dialect;
 use crate::rate::Allowance;
@@ -54,8 +56,10 @@ pub(super) struct Conn {
     pub(super) unread: Option<Box<[u8]>>,
     /// How its messages are written.
     pub(super) dialect: Dialect,
-    /// What the client may subscribe to.
-    pub(super) rights: Arc<Rights>,
+    /// Who the client is and what it may have; `None` until it has shown that.
+    pub(super) identity: Option<Arc<Identity>>,
+    /// What else there is to know of a client that has, or needs, a token.
+    pub(super) session: Option<Box<Session>>,
     /// Where the connection stands.
     pub(super) phase: Phase,
     /// The socket may have more input than was read.
@@ -101,7 +105,6 @@ impl Conn {
     pub(super) fn new(
         transport: Transport,
         dialect: Dialect,
-        rights: Arc<Rights>,
         seat: Seat,
         now: Tick,
         since_ping: u32,
@@ -113,7 +116,8 @@ impl Conn {
             reader: Reader::default(),
             unread: None,
             dialect,
-            rights,
+            identity: None,
+            session: None,
             phase: Phase::Open,
             readable: false,
             blocked: false,
@@ -161,6 +165,16 @@ impl Conn {
     /// What is on its way to the client of its topics' history, if it asked for any.
     pub(super) fn backfill(&mut self) -> Option<&mut Backfill> {
         self.extras.as_mut()?.backfill.as_deref_mut()
+    }
+
+    /// What the client wrote, if its rights cover, or have covered, some names only.
+    pub(super) fn narrowed(&self) -> Option<&Narrowed> {
+        self.session.as_ref()?.narrowed.as_ref()
+    }
+
+    /// The same, to change it.
+    pub(super) fn narrowed_mut(&mut self) -> Option<&mut Narrowed> {
+        self.session.as_mut()?.narrowed.as_mut()
     }
 
     /// A pong has come: how long ago the ping was queued that it answers, if it is the first one since.

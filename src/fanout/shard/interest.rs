@@ -4,6 +4,7 @@
 //! [`Wish`]; the answer travels in the same queue as the events, so its place among them is exact.
 
 use std::collections::{HashSet, VecDeque};
+use std::sync::Arc;
 
 use foldhash::fast::RandomState;
 
@@ -11,7 +12,8 @@ use super::super::batch::Batch;
 use super::super::index::Index;
 use super::Shard;
 use super::conn::{Conn, ConnKey, Phase};
-use crate::bus::{HistoryReply, Ticket, TopicId, Wish};
+use crate::bus::{HistoryReply, HistoryRequest, Ticket, TopicId, Wish};
+use crate::identity::{Grant, Identity};
 use crate::limits;
 use crate::market::Subject;
 use crate::protocol::request::{Id, Subscribe};
@@ -23,8 +25,8 @@ pub(super) struct Interest {
     /// The number of the last call of [`Shard::for_each_subscriber`], so that a client with several subscriptions to a topic is called once: see
     /// [`is_first_offer`](crate::fanout::extras::Extras::is_first_offer).
     pub(super) offers: u64,
-    /// Subscribes that wait for ingest, in the order in which it answers. At most one for each connection.
-    pub(super) pending: VecDeque<PendingSubscribe>,
+    /// Requests that wait for ingest, in the order in which it answers. At most one for each connection.
+    pub(super) pending: VecDeque<Pending>,
     /// Bytes of replays that ingest has ever sent: see [`ReplayBudget`](crate::bus::ReplayBudget).
     pub(super) replay_bytes_taken: u64,
     last_ticket: Ticket,
@@ -48,16 +50,41 @@ impl Interest {
     }
 }
 
-/// A subscribe that waits for ingest.
-pub(super) struct PendingSubscribe {
+/// A request that waits for ingest.
+pub(super) struct Pending {
     /// That of the wish.
     pub(super) ticket: Ticket,
     /// The client.
     pub(super) key: ConnKey,
-    /// What it asked for.
-    pub(super) request: Subscribe,
-    /// The subjects of the request.
+    /// What it is to be subscribed to.
     pub(super) subjects: Vec<Subject>,
+    /// What comes of it then.
+    pub(super) purpose: Purpose,
+}
+
+/// What a request is for.
+pub(super) enum Purpose {
+    /// A subscribe.
+    Subscribe {
+        /// What the client asked for.
+        request: Subscribe,
+        /// What that comes to, for a client whose rights cover some names only.
+        grants: Vec<Grant>,
+        /// The client's own mark.
+        id: Option<Id>,
+    },
+    /// The client has shown who it is.
+    Renewal(Box<Renewal>),
+}
+
+/// What a token changes.
+pub(super) struct Renewal {
+    /// Who the client is, and what it may have from now on.
+    pub(super) identity: Arc<Identity>,
+    /// What is left of its subscriptions.
+    pub(super) grants: Vec<Grant>,
+    /// Whether some of them are not.
+    pub(super) has_lost_some: bool,
     /// The client's own mark.
     pub(super) id: Option<Id>,
 }
@@ -131,6 +158,25 @@ impl Shard {
             }
             topics.iter().for_each(|topic| self.interest.index.topic_retired(*topic));
         }
+    }
+
+    /// Has a request wait for ingest's answer, if it must, or completes it at once.
+    pub(super) fn ask(
+        &mut self,
+        pending: Pending,
+        must_wait: bool,
+        subjects: Vec<Subject>,
+        history: Option<Box<HistoryRequest>>,
+    ) {
+        if !must_wait {
+            return self.complete(pending, None);
+        }
+        if let Some(conn) = self.conns.get_mut(pending.key) {
+            conn.phase = Phase::Waiting;
+        }
+        let ticket = pending.ticket;
+        self.interest.pending.push_back(pending);
+        self.links.wishes.send(Wish::Want { shard: self.links.id, ticket, subjects, history });
     }
 
     /// Ends all of a client's subscriptions.

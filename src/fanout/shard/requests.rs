@@ -3,9 +3,11 @@
 use std::collections::HashSet;
 
 use super::Shard;
-use super::conn::{ConnKey, Phase};
-use super::interest::PendingSubscribe;
-use crate::bus::{HistoryReply, HistoryRequest, TopicId, Wish};
+use super::auth::held_by;
+use super::conn::{Conn, ConnKey};
+use super::interest::{Pending, Purpose};
+use crate::bus::{HistoryReply, HistoryRequest, TopicId};
+use crate::identity::{Grant, Granted, Identity};
 use crate::market::{Name, Subject, Symbol};
 use crate::protocol::refusal::{ErrorCode, Refusal};
 use crate::protocol::reply::Reply;
@@ -26,9 +28,16 @@ impl Shard {
             return self.refuse_rate(key, rate, retry_after_s, message);
         }
         conn.rate_strikes = 0;
+        let is_known = conn.identity.is_some();
         match message {
-            Err(refusal) => self.refuse(key, &refusal),
-            Ok(Request { action, id }) => self.act(key, action, id),
+            Ok(Request { action: action @ (Action::Auth(_) | Action::Ping { .. }), id }) => {
+                self.act(key, action, id);
+            }
+            Ok(Request { action, id }) if is_known => self.act(key, action, id),
+            Err(refusal) if is_known || refusal.code == ErrorCode::InvalidJson => self.refuse(key, &refusal),
+            Ok(Request { id, .. }) | Err(Refusal { id, .. }) => {
+                self.refuse(key, &Refusal::unauthenticated(id));
+            }
         }
     }
 
@@ -36,6 +45,7 @@ impl Shard {
         match action {
             Action::Subscribe(request) => self.subscribe(key, request, id),
             Action::Unsubscribe(selection) => self.unsubscribe(key, &selection, id.as_ref()),
+            Action::Auth(token) => self.verify(key, token, id),
             Action::List => self.list(key, id.as_ref()),
             Action::Ping { stats } => {
                 let stats = if stats { self.stats(key) } else { None };
@@ -48,34 +58,54 @@ impl Shard {
     /// are asked of ingest; the reply waits for its answer, so that no event published after it is missed.
     pub(super) fn subscribe(&mut self, key: ConnKey, request: Subscribe, id: Option<Id>) {
         let Some(conn) = self.conns.get(key) else { return };
-        let max_symbols = conn.rights.max_symbols;
-        let subjects = match conn.rights.grant(&request.selection) {
-            Ok(subjects) => subjects,
-            Err(refusal) => return self.refuse(key, &Refusal { id, ..refusal }),
+        let Some(Identity { rights, .. }) = conn.identity.as_deref() else {
+            return self.refuse(key, &Refusal::unauthenticated(id));
         };
-        if self.interest.index.count_with(key, &subjects) > max_symbols {
-            return self.refuse(key, &Refusal::symbol_limit(max_symbols, id));
+        let index = &mut self.interest.index;
+        if let Err(refusal) = rights.allow(&request.selection, &self.config.grammar.kinds) {
+            return self.refuse(key, &Refusal { id, ..refusal });
         }
-        let newly_held = self.interest.index.hold_all(&subjects);
+        let subjects = request.selection.subjects();
+        let count = match conn.narrowed() {
+            Some(narrowed) => narrowed.count_with(&subjects),
+            None => index.count_with(key, &subjects),
+        };
+        if count > rights.max_symbols {
+            let refusal = Refusal::symbol_limit(rights.max_symbols, id);
+            return self.refuse(key, &refusal);
+        }
+        let Granted { subjects, grants } = rights.grant(subjects);
+        let newly_held = index.hold_all(&subjects);
         let history = history_request(&request);
         // Only ingest knows the history, also of topics that are live on this shard.
         let asked = if history.is_some() { subjects.clone() } else { newly_held };
-        let must_wait = !asked.is_empty() || !self.interest.index.all_live(&subjects);
-        let pending = PendingSubscribe { ticket: self.interest.next_ticket(), key, request, subjects, id };
-        if !must_wait {
-            return self.complete(pending, None);
-        }
-        if let Some(conn) = self.conns.get_mut(key) {
-            conn.phase = Phase::Waiting;
-        }
-        let ticket = pending.ticket;
-        self.interest.pending.push_back(pending);
-        self.links.wishes.send(Wish::Want { shard: self.links.id, ticket, subjects: asked, history });
+        let must_wait = !asked.is_empty() || !index.all_live(&subjects);
+        let purpose = Purpose::Subscribe { request, grants, id };
+        let pending = Pending { ticket: self.interest.next_ticket(), key, subjects, purpose };
+        self.ask(pending, must_wait, asked, history);
     }
 
-    /// Subscribes the client, replies, and queues the history that it asked for. Live events come behind this call.
-    pub(super) fn complete(&mut self, pending: PendingSubscribe, history: Option<Box<HistoryReply>>) {
-        let PendingSubscribe { ticket: _, key, request, subjects, id } = pending;
+    /// Ingest has granted what a request is for. Live events come behind this call.
+    pub(super) fn complete(&mut self, pending: Pending, history: Option<Box<HistoryReply>>) {
+        let Pending { ticket: _, key, subjects, purpose } = pending;
+        match purpose {
+            Purpose::Subscribe { request, grants, id } => {
+                self.complete_subscribe(key, subjects, &request, grants, id.as_ref(), history);
+            }
+            Purpose::Renewal(renewal) => self.complete_renewal(key, &subjects, *renewal),
+        }
+    }
+
+    /// Subscribes the client, replies, and queues the history that it asked for.
+    fn complete_subscribe(
+        &mut self,
+        key: ConnKey,
+        subjects: Vec<Subject>,
+        request: &Subscribe,
+        grants: Vec<Grant>,
+        id: Option<&Id>,
+        history: Option<Box<HistoryReply>>,
+    ) {
         self.interest.index.subscribe(key, &subjects);
         self.set_options(key, &subjects, &request.options);
         let Some(conn) = self.conns.get_mut(key) else { return };
@@ -83,51 +113,76 @@ impl Shard {
             // A topic may come to this client by several subscriptions: `Extras` remember the last offer, so that it comes once.
             conn.extras.get_or_insert_default();
         }
+        if let Some(narrowed) = conn.narrowed_mut() {
+            let are_literal = grants.is_empty();
+            let literal = subjects.into_iter().filter(|_| are_literal).map(Grant::literal);
+            narrowed.add(literal.chain(grants).collect());
+        }
         let recovered = history.as_deref().map_or(&[][..], |history| &history.recovered);
         let resumed = request.resume.iter().map(|(symbol, _)| symbol.clone());
         let recovered: Vec<_> = resumed.zip(recovered.iter().copied()).collect();
-        let held: Vec<_> = self.interest.index.subjects_of(key).collect();
+        let held = held_by(conn, &self.interest.index, key);
         let names = request.selection.names();
-        let reply = Reply::Subscribed { names: &names, held: &held, recovered: &recovered, id: id.as_ref() };
-        self.output.say(key, conn, &reply, self.clocks.now.unix_ms);
+        let reply = Reply::Subscribed { names: &names, held: &held, recovered: &recovered, id };
+        let reply = self.output.write(conn.dialect, &reply, self.clocks.now.unix_ms);
+        self.output.queue(key, conn, reply);
         if let Some(history) = history {
-            self.queue_history(key, &request, *history);
+            self.queue_history(key, request, *history);
         }
     }
 
     fn unsubscribe(&mut self, key: ConnKey, selection: &Selection, id: Option<&Id>) {
-        let subjects = self.named(key, selection);
-        let queued = self.queued_by_patterns(key, &subjects);
-        let left = self.interest.index.unsubscribe(key, &subjects);
-        let Some(conn) = self.conns.get(key) else { return };
+        let written = self.named(key, selection);
+        let narrowed = self.conns.get_mut(key).and_then(Conn::narrowed_mut);
+        let left = match narrowed.map(|narrowed| narrowed.remove(&written)) {
+            Some((left, parts)) => {
+                self.end(key, &parts);
+                left
+            }
+            None => self.end(key, &written),
+        };
+        let Some(conn) = self.conns.get_mut(key) else { return };
         // What is a symbol to clients may be a pattern inside: see `Subject::new`.
         let mut named = HashSet::new();
-        let names = left.iter().map(|left| &left.subject.name);
+        let names = left.iter().map(|left| &left.name);
         let names: Vec<_> = names.filter(|name| named.insert(name.to_string())).collect();
-        let held: Vec<_> = self.interest.index.subjects_of(key).collect();
+        let held = held_by(conn, &self.interest.index, key);
         let reply = Reply::Unsubscribed { left: &names, held: &held, id };
         let reply = self.output.write(conn.dialect, &reply, self.clocks.now.unix_ms);
-        let left = left.into_iter().map(|left| (left.topic, left.subject)).collect();
-        let ended = self.leave(key, left, queued);
-        let Some(conn) = self.conns.get_mut(key) else { return };
-        self.output.mark_ended(conn, &ended);
         self.output.queue(key, conn, reply);
         self.trim_backfill(key);
         self.release_unwanted();
     }
 
+    /// Ends subscriptions of a client, as far as it has them, and returns those. What is skipped of them is announced before what is
+    /// queued next.
+    pub(super) fn end(&mut self, key: ConnKey, subjects: &[Subject]) -> Vec<Subject> {
+        let queued = self.queued_by_patterns(key, subjects);
+        let left = self.interest.index.unsubscribe(key, subjects);
+        let subjects = left.iter().map(|left| left.subject.clone()).collect();
+        let left = left.into_iter().map(|left| (left.topic, left.subject)).collect();
+        let ended = self.leave(key, left, queued);
+        if let Some(conn) = self.conns.get_mut(key) {
+            self.output.mark_ended(conn, &ended);
+        }
+        subjects
+    }
+
     fn list(&mut self, key: ConnKey, id: Option<&Id>) {
         let Some(conn) = self.conns.get_mut(key) else { return };
-        let held: Vec<_> = self.interest.index.subjects_of(key).collect();
-        self.output.say(key, conn, &Reply::List { held: &held, id }, self.clocks.now.unix_ms);
+        let held = held_by(conn, &self.interest.index, key);
+        let reply = Reply::List { held: &held, id };
+        let reply = self.output.write(conn.dialect, &reply, self.clocks.now.unix_ms);
+        self.output.queue(key, conn, reply);
     }
 
     /// What an unsubscribe means: with `*` everything that the client holds of the types.
     fn named(&self, key: ConnKey, selection: &Selection) -> Vec<Subject> {
+        let Some(conn) = self.conns.get(key) else { return Vec::new() };
         if !selection.names.iter().any(|chosen| chosen.name.is_everything()) {
             return selection.subjects();
         }
-        let held = self.interest.index.subjects_of(key);
+        let held = held_by(conn, &self.interest.index, key).into_iter();
         held.filter(|subject| selection.types.contains(&subject.kind)).cloned().collect()
     }
 

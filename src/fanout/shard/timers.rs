@@ -43,6 +43,7 @@ impl Shard {
         if self.conns.get(key).is_some_and(Conn::is_live) {
             self.check_pong(key, now);
             self.ping_if_due(key, now);
+            self.check_session(key, now);
         }
         self.tell_heartbeat(key);
         self.arm(key);
@@ -128,6 +129,9 @@ impl Shard {
         }
         if let Some(due_us) = conn.extras.as_ref().and_then(|extras| extras.heartbeat_us) {
             next = next.min(Tick::not_before_us(due_us));
+        }
+        if let Some(session) = &conn.session {
+            next = next.min(session.next_deadline());
         }
         let wait = if conn.ping_pending { self.config.pong_timeout } else { self.config.ping_interval };
         next.min(conn.pinged.plus(ticks(wait)))

@@ -14,8 +14,10 @@ use serde_json::{Value, json};
 use super::clock::Now;
 use super::conn::ConnKey;
 use super::{Links, Ready, Shard, ShardConfig};
-use crate::bus::{Arrival, Count, Feed, Ticket, ToShard, TopicId, Wish, WishSender};
-use crate::identity::Rights;
+use crate::bus::{
+    Arrival, ControlSender, Count, Feed, Standing, Ticket, ToControl, ToShard, TopicId, Wish, WishSender,
+};
+use crate::identity::{Identity, Rights};
 use crate::ingest::router::{Handoff, Router};
 use crate::limits;
 use crate::market::{Kind, Kinds, Subject, SymbolCase};
@@ -26,12 +28,14 @@ use crate::state::State;
 use crate::transport::{Transport, pipe};
 
 /// A pipe that never fills.
-const ROOMY: usize = usize::MAX / 2;
+pub(super) const ROOMY: usize = usize::MAX / 2;
 
-fn config() -> ShardConfig {
+pub(super) fn config() -> ShardConfig {
     ShardConfig {
         grammar: Grammar { kinds: Kinds::default(), symbol_case: SymbolCase::Upper },
         max_clients: 16,
+        auth_timeout: Duration::from_secs(10),
+        max_unauthenticated: 2,
         max_opened_topics: 1_000,
         max_message_bytes: 4_096,
         message_warn_bytes: None,
@@ -47,33 +51,38 @@ fn config() -> ShardConfig {
     }
 }
 
-struct World {
-    now: Rc<Cell<Now>>,
+pub(super) struct World {
+    pub(super) now: Rc<Cell<Now>>,
     router: Router,
     wishes: Arc<Mutex<Vec<Wish>>>,
-    shards: Vec<Shard>,
+    /// What the shards have told the control side.
+    pub(super) control: Arc<Mutex<Vec<ToControl>>>,
+    pub(super) shards: Vec<Shard>,
     told: Vec<VecDeque<ToShard>>,
     seats: Arc<Count>,
     published: u64,
 }
 
 #[derive(Clone)]
-struct Client {
+pub(super) struct Client {
     shard: usize,
     key: ConnKey,
-    pipe: pipe::Client,
+    pub(super) pipe: pipe::Client,
 }
 
 impl World {
-    fn new(shards: usize, config: &ShardConfig) -> Self {
+    pub(super) fn new(shards: usize, config: &ShardConfig) -> Self {
         let now = Rc::new(Cell::new(Now { us: 10_000_000, unix_ms: 1_700_000_000_000 }));
         let wishes = Arc::new(Mutex::new(Vec::new()));
+        let control = Arc::new(Mutex::new(Vec::new()));
         let state = Arc::new(State::new("test".to_owned(), shards));
         let new_shard = |id| {
             let (wishes, source) = (Arc::clone(&wishes), Rc::clone(&now));
+            let control = Arc::clone(&control);
             let links = Links {
                 id,
                 wishes: WishSender::new(move |wish| wishes.lock().unwrap().push(wish)),
+                control: ControlSender::new(move |told| control.lock().unwrap().push(told)),
                 replay_budget: Arc::default(),
                 state: Arc::clone(&state),
                 load: Arc::new(AtomicUsize::new(100)),
@@ -89,10 +98,11 @@ impl World {
             published: 0,
             now,
             wishes,
+            control,
         }
     }
 
-    fn advance(&mut self, time: Duration) {
+    pub(super) fn advance(&mut self, time: Duration) {
         let Now { us, unix_ms } = self.now.get();
         let ms = time.as_millis() as u64;
         self.now.set(Now { us: us + ms * 1_000, unix_ms: unix_ms + ms });
@@ -147,19 +157,23 @@ impl World {
         assert!(self.wishes.lock().unwrap().is_empty());
     }
 
-    fn tell(&mut self, shard: usize, command: ToShard) {
+    pub(super) fn tell(&mut self, shard: usize, command: ToShard) {
         self.told[shard].push_back(command);
         self.turn();
     }
 
-    fn connect(&mut self, shard: usize, room_bytes: usize) -> Client {
+    pub(super) fn connect(&mut self, shard: usize, room_bytes: usize) -> Client {
+        let rights = Rights::of_gateway(true, 100);
+        self.connect_as(shard, room_bytes, Standing::Known(Arc::new(Identity::anonymous(rights))))
+    }
+
+    pub(super) fn connect_as(&mut self, shard: usize, room_bytes: usize, standing: Standing) -> Client {
         let (end, pipe) = pipe::pipe(room_bytes);
         let seat = self.seats.take().unwrap();
         let transport = Transport::Pipe(end);
         let before: Vec<_> = self.shards[shard].conns.keys().collect();
-        let rights = Arc::new(Rights { allow_wildcard: true, max_symbols: 100 });
         let (dialect, early) = (Dialect::Native, Bytes::new());
-        let arrival = Arrival { transport, dialect, rights, early, symbols: None, seat };
+        let arrival = Arrival { transport, dialect, standing, early, symbols: None, seat };
         self.tell(shard, ToShard::Adopt(vec![arrival]));
         let key = self.shards[shard].conns.keys().find(|key| !before.contains(key)).unwrap();
         Client { shard, key, pipe }
@@ -178,11 +192,15 @@ impl World {
         self.ready(client, true, false);
     }
 
-    fn send(&mut self, client: &Client, message: &Value) {
+    pub(super) fn send_close(&mut self, client: &Client) {
+        self.send_frame(client, 8, &1000_u16.to_be_bytes());
+    }
+
+    pub(super) fn send(&mut self, client: &Client, message: &Value) {
         self.send_frame(client, 1, message.to_string().as_bytes());
     }
 
-    fn subscribe(&mut self, client: &Client, symbols: &[&str]) {
+    pub(super) fn subscribe(&mut self, client: &Client, symbols: &[&str]) {
         self.send(client, &json!({"action": "subscribe", "symbols": symbols}));
         let told = client.received();
         assert_eq!(told.last().unwrap()["type"], "success", "{told:?}");
@@ -193,7 +211,7 @@ impl World {
         self.router.want(0, &subject(name))
     }
 
-    fn publish(&mut self, symbol: &str, count: usize) {
+    pub(super) fn publish(&mut self, symbol: &str, count: usize) {
         for _ in 0..count {
             self.published += 1;
             let event =
@@ -206,7 +224,7 @@ impl World {
 
 impl Client {
     /// Frames since the last call: opcode and payload.
-    fn frames(&self) -> Vec<(u8, Vec<u8>)> {
+    pub(super) fn frames(&self) -> Vec<(u8, Vec<u8>)> {
         let bytes = self.pipe.take();
         let (mut frames, mut rest) = (Vec::new(), bytes.as_slice());
         while let [first, len, tail @ ..] = rest {
@@ -222,13 +240,13 @@ impl Client {
     }
 
     /// Messages since the last call.
-    fn received(&self) -> Vec<Value> {
+    pub(super) fn received(&self) -> Vec<Value> {
         let messages = self.frames().into_iter().filter(|(opcode, _)| *opcode == 1);
         messages.map(|(_, payload)| serde_json::from_slice(&payload).unwrap()).collect()
     }
 
     /// Close code and reason, if a close frame is the last thing the shard has written.
-    fn closed(&self) -> Option<(u16, String)> {
+    pub(super) fn closed(&self) -> Option<(u16, String)> {
         let (opcode, payload) = self.frames().pop()?;
         let (code, reason) = payload.split_at_checked(2)?;
         let reason = String::from_utf8(reason.to_vec()).unwrap();
@@ -240,7 +258,7 @@ fn subject(name: &str) -> Subject {
     Subject::parse(Kind::TRADE, name.as_bytes(), SymbolCase::Upper).unwrap()
 }
 
-fn prices(messages: &[Value]) -> Vec<u64> {
+pub(super) fn prices(messages: &[Value]) -> Vec<u64> {
     messages.iter().filter_map(|message| message["data"]["price"].as_u64()).collect()
 }
 

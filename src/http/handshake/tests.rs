@@ -76,21 +76,16 @@ fn each_broken_rule_has_its_status() {
     assert_eq!(status(&twice), 400);
 }
 
-/// A handshake as its parts: key, origin, where it goes, whether ours is offered, target, length.
-type Parts = (String, Option<String>, String, bool, String, String, usize);
+/// A handshake as its parts: key, origin, where it goes, what is answered to its subprotocols, token, whom it is sent for, target,
+/// length.
+type Parts = (String, Option<String>, String, Option<&'static str>, Option<String>, String, String, usize);
 
 fn parts(handshake: Handshake<'_>, uri: &Uri, length: usize) -> Parts {
-    let Handshake { key, origin, target, offers_subprotocol, forwarded } = handshake;
+    let Handshake { key, origin, target, subprotocol, token, forwarded } = handshake;
     let goes_to = format!("{}://{}", target.scheme, target.host);
-    (
-        key.to_owned(),
-        origin.map(str::to_owned),
-        goes_to,
-        offers_subprotocol,
-        format!("{forwarded:?}"),
-        uri.to_string(),
-        length,
-    )
+    let (origin, token) = (origin.map(str::to_owned), token.map(str::to_owned));
+    let forwarded = format!("{forwarded:?}");
+    (key.to_owned(), origin, goes_to, subprotocol, token, forwarded, uri.to_string(), length)
 }
 
 /// The handshake that [`recognise`] finds in a request.
@@ -131,6 +126,9 @@ fn line() -> impl Strategy<Value = &'static str> {
         "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==",
         "Sec-WebSocket-Key: dGhl",
         "Sec-WebSocket-Protocol: chat, md.v1.json",
+        "Sec-WebSocket-Protocol: bearer, a.b.c",
+        "Authorization: Bearer a.b.c",
+        "Authorization: Basic YTpi",
         "Origin: https://app.example.com",
         "X-Forwarded-For: 203.0.113.7, 10.0.0.1",
         "X-Forwarded-For: \u{e9}",

@@ -241,6 +241,14 @@ pub(super) const FAMILIES: &[Family] = &[
     family("ws_accept_errors", "Failed accept calls, by cause", AcceptErrors),
     family("ws_upgrades", "WebSocket handshakes completed", Control(|c| c.upgrades.get())),
     family("ws_upgrades_refused", "WebSocket handshakes refused, by reason", UpgradesRefused),
+    family("ws_tokens_refused", "Tokens that did not hold", Control(|c| c.tokens_refused.get())),
+    family("ws_users", "Distinct users with a connection", Process(|s| Some(s.state.users_online() as f64))),
+    family("ws_key_files_taken", "Key files read again and taken", Control(|c| c.key_files_taken.get())),
+    family(
+        "ws_key_files_refused",
+        "Key files read again that could not be used",
+        Control(|c| c.key_files_refused.get()),
+    ),
     family(
         "ws_http_requests",
         "HTTP requests answered, other than handshakes",

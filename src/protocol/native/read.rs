@@ -14,7 +14,7 @@ use smallvec::SmallVec;
 use super::options;
 use crate::market::{Kind, Name, SYMBOL_RULE};
 use crate::protocol::refusal::{ErrorCode, Refusal, invalid, missing, quoted};
-use crate::protocol::request::{Action, Chosen, Grammar, Id, Request, Resume, Selection, Subscribe};
+use crate::protocol::request::{Action, Chosen, Grammar, Id, Request, Resume, Selection, Subscribe, Token};
 use crate::protocol::terms::Options;
 
 #[cfg(test)]
@@ -36,6 +36,8 @@ pub(super) struct Fields<'m> {
     pub(super) types: Option<&'m RawValue>,
     #[serde(borrow)]
     pub(super) id: Option<&'m RawValue>,
+    #[serde(borrow)]
+    pub(super) token: Option<&'m RawValue>,
     #[serde(borrow)]
     pub(super) stats: Option<&'m RawValue>,
     #[serde(borrow)]
@@ -113,6 +115,13 @@ fn action(fields: &Fields<'_>, grammar: &Grammar) -> Result<Action, Refusal> {
         }
         "unsubscribe" => selection(fields, grammar).map(Action::Unsubscribe),
         "list" => Ok(Action::List),
+        "auth" => {
+            // What was sent in place of a token may be one: it isn't repeated.
+            let refused = || missing("token", "a string");
+            let raw = fields.token.ok_or_else(refused)?;
+            let token: String = serde_json::from_str(raw.get()).map_err(|_| refused())?;
+            Ok(Action::Auth(Token::new(token)))
+        }
         "ping" => Ok(Action::Ping { stats: options::switch("stats", fields.stats)?.unwrap_or(false) }),
         _ => {
             let message = format!("Unknown action {}: use {allowed}", quoted(raw.get()));

@@ -10,6 +10,7 @@ use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use ws_gateway::admission::Admission;
+use ws_gateway::auth::Auth;
 use ws_gateway::bus::{Adopt, Arrival};
 use ws_gateway::config::Config;
 use ws_gateway::http::{Bounds, Http, bind, serve};
@@ -55,7 +56,8 @@ impl Server {
         let admission = Admission::new(config.server.max_connections, config.addresses.per_ip());
         let (sender, clients) = mpsc::unbounded_channel();
         let adopt = Arc::new(Collect(Mutex::new(sender)));
-        let mut http = Http::new(config, Arc::clone(&state), Arc::clone(&admission), adopt);
+        let auth = Arc::new(Auth::new(config, Arc::clone(&state)).unwrap());
+        let mut http = Http::new(config, Arc::clone(&state), auth, Arc::clone(&admission), adopt);
         http.bounds = bounds;
         let listener = bind(config.server.listen).unwrap();
         let address = listener.local_addr().unwrap();

@@ -1,0 +1,269 @@
+//! Who a client is: the control side's part of it.
+//!
+//! | part | what it does |
+//! |---|---|
+//! | [`keys`] | the keys that tokens are verified with |
+//! | [`api_keys`] | the file of API keys |
+//! | [`key_file`] | a file of keys that may be replaced |
+//!
+//! [`Auth::verify`] is all there is to a token: a handshake asks it at once, and shards ask it for their clients through the
+//! control side. It takes some microseconds for a secret and a fraction of a millisecond for a public key, and waits for nothing.
+
+pub mod api_keys;
+pub mod key_file;
+pub mod keys;
+
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use anyhow::Context;
+use jsonwebtoken::errors::ErrorKind;
+
+use self::api_keys::ApiKeys;
+use self::key_file::KeyFile;
+use self::keys::{Key, TokenRules};
+use crate::bus::{Count, Standing};
+use crate::config::Config;
+use crate::config::access::Access;
+use crate::identity::claims::{ClaimRules, Claims, ClaimsError};
+use crate::identity::{Expiry, Identity, Rights};
+use crate::limits::{TOKEN_BYTES_MAX, TURNED_AWAY_MAX};
+use crate::protocol::request::Grammar;
+use crate::state::State;
+
+/// Why a token doesn't hold. For the client, and for the log; it repeats nothing of the token.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum AuthError {
+    /// No key has signed it, and it is no API key.
+    #[error("The token is none that this gateway knows: no key fits its signature")]
+    Unknown,
+    /// Longer than any token.
+    #[error("The token is longer than {TOKEN_BYTES_MAX} bytes")]
+    TooLong,
+    /// `exp` is in the past.
+    #[error("The token has expired")]
+    Expired,
+    /// `nbf` is in the future.
+    #[error("The token is not valid yet")]
+    NotYet,
+    /// `aud` names none of `JWT_AUDIENCE`.
+    #[error("The token is for another audience (JWT_AUDIENCE)")]
+    Audience,
+    /// `iss` is not `JWT_ISSUER`.
+    #[error("The token is of another issuer (JWT_ISSUER)")]
+    Issuer,
+    /// A claim that has to be there is not.
+    #[error("The token has no claim {0}")]
+    Missing(String),
+    /// It is signed, and not what a token has to be.
+    #[error("The token's claims can't be read")]
+    Malformed,
+    /// Its claims name no user or no rights.
+    #[error("The token doesn't hold: {0}")]
+    Claims(#[from] ClaimsError),
+}
+
+/// What a client without a token is.
+#[derive(Debug)]
+enum Anonymous {
+    /// Like everyone else: there are no tokens.
+    Open(Arc<Identity>),
+    /// Somebody with rights of `ANONYMOUS`.
+    Allowed(Arc<Identity>),
+    /// Nobody yet: it has to send a token first.
+    Denied,
+}
+
+/// Verifies tokens.
+#[derive(Debug)]
+pub struct Auth {
+    claims: ClaimRules,
+    tokens: TokenRules,
+    secret: Option<Key>,
+    public_key: Option<KeyFile<Key>>,
+    api_keys: Option<KeyFile<ApiKeys>>,
+    anonymous: Anonymous,
+    /// `AUTH_QUERY_TOKEN`.
+    pub takes_query_token: bool,
+    /// Browsers that are being turned away.
+    turned_away: Arc<Count>,
+    state: Arc<State>,
+    /// When a refusal was last logged, in milliseconds since the gateway was built.
+    logged_ms: AtomicU64,
+}
+
+impl Auth {
+    /// Reads the keys of a configuration, and tries the cryptography on known tokens.
+    ///
+    /// # Errors
+    /// When a key or a file is none, or `ANONYMOUS` gives no rights; the error names the setting.
+    pub fn new(config: &Config, state: Arc<State>) -> anyhow::Result<Self> {
+        keys::prove_cryptography().context("tokens can't be verified by this build")?;
+        let access = &config.access;
+        let offered =
+            Rights::of_gateway(config.clients.allow_wildcard, config.clients.max_symbols_per_client);
+        let grammar =
+            Grammar { kinds: config.events.channel_types.clone(), symbol_case: config.events.symbol_case };
+        let claims = ClaimRules { pointer: access.claims_pointer.clone(), grammar, offered };
+        let leeway_ms = access.leeway.as_millis() as u64;
+        let public_key = access.public_key_file.clone();
+        let public_key = public_key.map(|path| KeyFile::read("JWT_PUBLIC_KEY_FILE", path, Key::from_pem));
+        let of_file = claims.clone();
+        let parse = move |bytes: &[u8]| ApiKeys::parse(bytes, &of_file, leeway_ms);
+        let api_keys = access.api_keys_file.clone();
+        let api_keys = api_keys.map(|path| KeyFile::read("API_KEYS_FILE", path, parse));
+        Ok(Self {
+            tokens: TokenRules::of(access),
+            secret: access.secret_key.as_deref().map(|secret| Key::from_secret(secret.as_bytes())),
+            public_key: public_key.transpose()?,
+            api_keys: api_keys.transpose()?,
+            anonymous: anonymous(access, &claims)?,
+            takes_query_token: access.query_token,
+            turned_away: Count::of(TURNED_AWAY_MAX),
+            logged_ms: AtomicU64::new(0),
+            claims,
+            state,
+        })
+    }
+
+    /// Who the holder of a token is.
+    ///
+    /// # Errors
+    /// Why the token doesn't hold.
+    pub fn verify(&self, token: &str) -> Result<Arc<Identity>, AuthError> {
+        if let Anonymous::Open(everyone) = &self.anonymous {
+            return Ok(Arc::clone(everyone));
+        }
+        if token.len() > TOKEN_BYTES_MAX {
+            return Err(AuthError::TooLong);
+        }
+        let public_key = self.public_key.as_ref().map(KeyFile::current);
+        let keys = self.secret.iter().chain(public_key.as_deref());
+        for key in keys {
+            match self.tokens.verify(token, key) {
+                Ok(claims) => return self.identity(&claims),
+                // Another key may fit.
+                Err(error) if is_anothers(&error) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+        let api_keys = self.api_keys.as_ref().map(KeyFile::current);
+        let identity = api_keys.and_then(|keys| keys.find(token)).ok_or(AuthError::Unknown)?;
+        match identity.expiry {
+            Some(expiry) if expiry.ends_ms <= now_ms() => Err(AuthError::Expired),
+            _ => Ok(identity),
+        }
+    }
+
+    fn identity(&self, claims: &Claims) -> Result<Arc<Identity>, AuthError> {
+        let identity = self.claims.identity(claims)?;
+        let expiry = expiry(claims, self.tokens.leeway_ms()).map_err(|()| AuthError::Malformed)?;
+        Ok(Arc::new(Identity { expiry, ..identity }))
+    }
+
+    /// What becomes of a new client that has sent that token, or none, with its handshake. A browser can't read the status of an HTTP
+    /// answer, so one with a bad token is let in and told, unless too many are at that already.
+    ///
+    /// # Errors
+    /// Why the token doesn't hold, if the client is to read it in an HTTP answer.
+    pub fn standing(&self, token: Option<&str>, is_browser: bool) -> Result<Standing, AuthError> {
+        let Some(token) = token else {
+            return Ok(match &self.anonymous {
+                Anonymous::Open(identity) | Anonymous::Allowed(identity) => {
+                    Standing::Known(Arc::clone(identity))
+                }
+                Anonymous::Denied => Standing::Unknown,
+            });
+        };
+        let error = match self.verify(token) {
+            Ok(identity) => return Ok(Standing::Known(identity)),
+            Err(error) => error,
+        };
+        match is_browser.then(|| self.turned_away.take()).flatten() {
+            Some(place) => {
+                self.refused(&error);
+                Ok(Standing::Refused { why: error.to_string(), place })
+            }
+            None => Err(error),
+        }
+    }
+
+    /// Counts a token that doesn't hold, and logs why, once a second at most.
+    pub fn refused(&self, error: &AuthError) {
+        let metrics = &self.state.metrics;
+        metrics.control.tokens_refused.add_shared(1);
+        let now_ms = metrics.uptime_ms();
+        let logged_ms = self.logged_ms.load(Ordering::Relaxed);
+        let is_due = logged_ms == 0 || now_ms.saturating_sub(logged_ms) >= 1_000;
+        let (from, to) = (logged_ms, now_ms.max(1));
+        if is_due && self.logged_ms.compare_exchange(from, to, Ordering::Relaxed, Ordering::Relaxed).is_ok() {
+            tracing::info!(reason = %error, total = metrics.control.tokens_refused.get(), "token refused");
+        }
+    }
+
+    /// Reads a key file again. If it can't be used, the keys that it had last still count.
+    pub fn reload(&self, file: &Path) {
+        let public_key = self.public_key.as_ref().filter(|keys| keys.path() == file);
+        let api_keys = self.api_keys.as_ref().filter(|keys| keys.path() == file);
+        for is_taken in public_key.map(KeyFile::reload).into_iter().chain(api_keys.map(KeyFile::reload)) {
+            let control = &self.state.metrics.control;
+            let counter = if is_taken { &control.key_files_taken } else { &control.key_files_refused };
+            counter.add_shared(1);
+        }
+    }
+}
+
+/// What a client without a token is, by `ANONYMOUS`.
+fn anonymous(access: &Access, claims: &ClaimRules) -> anyhow::Result<Anonymous> {
+    if access.is_open() {
+        return Ok(Anonymous::Open(Arc::new(Identity::anonymous(claims.offered.clone()))));
+    }
+    let Some(rights) = &access.anonymous else { return Ok(Anonymous::Denied) };
+    let rights: Claims = serde_json::from_str(rights).context("ANONYMOUS")?;
+    let rights = claims.rights(&rights).context("ANONYMOUS")?;
+    Ok(Anonymous::Allowed(Arc::new(Identity::anonymous(rights))))
+}
+
+/// When a token ends by its `exp`, which may have a fraction (RFC 7519 section 2); `Err` if that is no time.
+fn expiry(claims: &Claims, leeway_ms: u64) -> Result<Option<Expiry>, ()> {
+    let Some(exp) = claims.get("exp") else { return Ok(None) };
+    let seconds = exp.as_f64().filter(|seconds| *seconds >= 0.0).ok_or(())?;
+    // Exact as far as it matters; what is too large saturates.
+    let expires_ms = exp.as_u64().map_or((seconds * 1_000.0) as u64, |seconds| seconds.saturating_mul(1_000));
+    Ok(Some(Expiry { expires_ms, ends_ms: expires_ms.saturating_add(leeway_ms) }))
+}
+
+/// Whether an error says only that a token was not signed with a key.
+fn is_anothers(error: &jsonwebtoken::errors::Error) -> bool {
+    use ErrorKind::*;
+    // A token that can't be taken apart may be an API key.
+    matches!(
+        error.kind(),
+        InvalidToken
+            | InvalidSignature
+            | InvalidAlgorithm
+            | InvalidAlgorithmName
+            | Base64(_)
+            | Json(_)
+            | Utf8(_)
+    )
+}
+
+impl From<jsonwebtoken::errors::Error> for AuthError {
+    fn from(error: jsonwebtoken::errors::Error) -> Self {
+        match error.into_kind() {
+            ErrorKind::ExpiredSignature => Self::Expired,
+            ErrorKind::ImmatureSignature => Self::NotYet,
+            ErrorKind::InvalidAudience => Self::Audience,
+            ErrorKind::InvalidIssuer => Self::Issuer,
+            ErrorKind::MissingRequiredClaim(claim) => Self::Missing(claim),
+            _ => Self::Malformed,
+        }
+    }
+}
+
+fn now_ms() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as u64)
+}

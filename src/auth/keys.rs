@@ -1,0 +1,180 @@
+//! The keys that JSON Web Tokens are verified with. The algorithm comes from the key, never from the token.
+
+use jsonwebtoken::crypto::{self, aws_lc};
+use jsonwebtoken::errors::Error;
+use jsonwebtoken::{Algorithm, DecodingKey, Validation, decode};
+
+use crate::config::access::Access;
+use crate::identity::claims::Claims;
+
+/// A key, and the algorithms that it is for.
+#[derive(Debug)]
+pub struct Key {
+    key: DecodingKey,
+    algorithms: &'static [Algorithm],
+}
+
+/// What a token has to say, beside being signed.
+#[derive(Debug)]
+pub struct TokenRules(Validation);
+
+/// Why a file has no key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum KeyError {
+    /// It is something else.
+    #[error("it must be a public key in PEM (\"BEGIN PUBLIC KEY\" or \"BEGIN RSA PUBLIC KEY\")")]
+    NoPublicKey,
+    /// It is a key that no algorithm is for.
+    #[error("its key must be RSA, EC on P-256 or P-384, or Ed25519")]
+    Unsupported,
+}
+
+const HMAC: &[Algorithm] = &[Algorithm::HS256, Algorithm::HS384, Algorithm::HS512];
+const RSA: &[Algorithm] = &[
+    Algorithm::RS256,
+    Algorithm::RS384,
+    Algorithm::RS512,
+    Algorithm::PS256,
+    Algorithm::PS384,
+    Algorithm::PS512,
+];
+
+impl Key {
+    /// The secret that both sides know.
+    pub fn from_secret(secret: &[u8]) -> Self {
+        Self { key: DecodingKey::from_secret(secret), algorithms: HMAC }
+    }
+
+    /// The public key of a PEM file.
+    ///
+    /// # Errors
+    /// When it has none, or one that tokens aren't signed with.
+    pub fn from_pem(pem: &[u8]) -> Result<Self, KeyError> {
+        let text = std::str::from_utf8(pem).map_err(|_| KeyError::NoPublicKey)?;
+        let is_public = text.contains("BEGIN PUBLIC KEY") || text.contains("BEGIN RSA PUBLIC KEY");
+        if !is_public || text.contains("PRIVATE KEY") {
+            return Err(KeyError::NoPublicKey);
+        }
+        if let Ok(key) = DecodingKey::from_rsa_pem(pem) {
+            return Ok(Self { key, algorithms: RSA });
+        }
+        if let Ok(key) = DecodingKey::from_ed_pem(pem) {
+            return Ok(Self { key, algorithms: &[Algorithm::EdDSA] });
+        }
+        let key = DecodingKey::from_ec_pem(pem).map_err(|_| KeyError::Unsupported)?;
+        // An uncompressed point: a byte, and two numbers of the curve's size (SEC 1, section 2.3.3).
+        let algorithms: &[Algorithm] = match key.try_get_as_bytes().map(<[u8]>::len) {
+            Ok(65) => &[Algorithm::ES256],
+            Ok(97) => &[Algorithm::ES384],
+            _ => return Err(KeyError::Unsupported),
+        };
+        Ok(Self { key, algorithms })
+    }
+}
+
+impl TokenRules {
+    /// Those of a configuration.
+    pub fn of(access: &Access) -> Self {
+        let mut rules = Validation::new(Algorithm::HS256);
+        rules.leeway = access.leeway.as_secs();
+        rules.validate_nbf = true;
+        rules.required_spec_claims.clear();
+        if access.require_exp {
+            rules.required_spec_claims.insert("exp".to_owned());
+        }
+        // A token for certain audiences is not refused where nobody has said which this gateway is.
+        rules.validate_aud = !access.audiences.is_empty();
+        if rules.validate_aud {
+            rules.set_audience(&access.audiences);
+            rules.required_spec_claims.insert("aud".to_owned());
+        }
+        if let Some(issuer) = &access.issuer {
+            rules.set_issuer(&[issuer]);
+            rules.required_spec_claims.insert("iss".to_owned());
+        }
+        Self(rules)
+    }
+
+    /// The claims of a token that the key has signed.
+    ///
+    /// # Errors
+    /// When it has not, or when the claims aren't what they have to be.
+    pub fn verify(&self, token: &str, key: &Key) -> Result<Claims, Error> {
+        let rules = Validation { algorithms: key.algorithms.to_vec(), ..self.0.clone() };
+        decode(token, &key.key, &rules).map(|data| data.claims)
+    }
+
+    /// `JWT_LEEWAY`, in milliseconds.
+    pub const fn leeway_ms(&self) -> u64 {
+        self.0.leeway * 1_000
+    }
+}
+
+/// Sets the cryptography up for the process, and tries it on signatures that are known: it would fail at the first token otherwise.
+///
+/// # Errors
+/// When a known signature is taken for a bad one, or a bad one for good.
+pub fn prove_cryptography() -> anyhow::Result<()> {
+    // Somebody who embeds the gateway may have installed one already.
+    let _ = aws_lc::DEFAULT_PROVIDER.install_default();
+    for (name, key, algorithm, message, signature) in [
+        // RFC 7515, appendix A.1.
+        (
+            "HS256",
+            DecodingKey::from_base64_secret(
+                "AyM1SysPpbyDfgZld3umj1qzKObwVMkoqQ+EstJQLr/T+1qS0gZH75aKtMN3Yj0iPS4hcgUuTwjAzZr1Z9CAow==",
+            )?,
+            Algorithm::HS256,
+            "eyJ0eXAiOiJKV1QiLA0KICJhbGciOiJIUzI1NiJ9.eyJpc3MiOiJqb2UiLA0KICJleHAiOjEzMDA4MTkzODAsDQogImh0dHA6Ly9leGFtcGxlLmNvbS9pc19yb290Ijp0cnVlfQ",
+            "dBjftJeZ4CVP-mB92K27uhbUJU1p1r_wW1gFWFOEjXk",
+        ),
+        // RFC 8037, appendix A.4.
+        (
+            "EdDSA",
+            DecodingKey::from_ed_components("11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo")?,
+            Algorithm::EdDSA,
+            "eyJhbGciOiJFZERTQSJ9.RXhhbXBsZSBvZiBFZDI1NTE5IHNpZ25pbmc",
+            "hgyY0il_MGCjP0JzlnLWG1PPOt7-09PGcvMg3AIbQR6dWbhijcNR4ki4iylGjg5BhVsPt9g7sVvpAr_MuM0KAg",
+        ),
+    ] {
+        let takes = |message: &str| crypto::verify(signature, message.as_bytes(), &key, algorithm);
+        anyhow::ensure!(takes(message)?, "a known signature ({name}) is taken for a bad one");
+        anyhow::ensure!(!takes("another")?, "a bad signature ({name}) is taken for good");
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_cryptography_is_proved() {
+        prove_cryptography().unwrap();
+    }
+
+    #[test]
+    fn a_file_has_a_public_key_or_none() {
+        let algorithms = |pem: &str| Key::from_pem(pem.as_bytes()).map(|key| key.algorithms);
+        for (kind, expected) in [
+            (&rcgen::PKCS_ECDSA_P256_SHA256, &[Algorithm::ES256][..]),
+            (&rcgen::PKCS_ECDSA_P384_SHA384, &[Algorithm::ES384]),
+            (&rcgen::PKCS_ED25519, &[Algorithm::EdDSA]),
+            (&rcgen::PKCS_RSA_SHA256, RSA),
+        ] {
+            let pair = rcgen::KeyPair::generate_for(kind).unwrap();
+            assert_eq!(algorithms(&pair.public_key_pem()), Ok(expected));
+            assert_eq!(algorithms(&pair.serialize_pem()), Err(KeyError::NoPublicKey));
+        }
+        let p521 = rcgen::KeyPair::generate_for(&rcgen::PKCS_ECDSA_P521_SHA512).unwrap();
+        assert_eq!(algorithms(&p521.public_key_pem()), Err(KeyError::Unsupported));
+        let pair = rcgen::KeyPair::generate().unwrap();
+        let certificate =
+            rcgen::CertificateParams::new(["a".to_owned()]).unwrap().self_signed(&pair).unwrap();
+        for bad in ["", "secret", &certificate.pem()] {
+            assert_eq!(algorithms(bad), Err(KeyError::NoPublicKey));
+        }
+        let cut = pair.public_key_pem().replace("MF", "M");
+        assert_eq!(algorithms(&cut), Err(KeyError::Unsupported));
+    }
+}

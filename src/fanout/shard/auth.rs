@@ -1,0 +1,292 @@
+//! Who the shard's clients are: tokens that they send, what a renewal changes, and the end of a token.
+//!
+//! A shard verifies nothing. It hands a token to the control side, and the client's next messages wait for the answer, as they
+//! do for ingest's.
+
+use std::collections::{HashMap, HashSet, VecDeque};
+use std::sync::Arc;
+
+use super::super::index::Index;
+use super::super::narrowed::Narrowed;
+use super::Shard;
+use super::clock::{Tick, ticks};
+use super::conn::{Conn, ConnKey, Phase};
+use super::interest::{Pending, Purpose, Renewal};
+use crate::bus::{Seat, Ticket, ToControl};
+use crate::identity::{Grant, Identity, User};
+use crate::limits::TOKEN_EXPIRING_BEFORE;
+use crate::market::{Name, Subject};
+use crate::protocol::refusal::{ErrorCode, Refusal};
+use crate::protocol::reply::{Reply, Status};
+use crate::protocol::request::{Id, Token};
+use crate::websocket::close::CloseCode;
+
+/// What a shard keeps of a client that has a token, needs one, or may have only some names.
+#[derive(Debug, Default)]
+pub(super) struct Session {
+    /// What the client wrote; only for one whose rights cover some names only.
+    pub(super) narrowed: Option<Narrowed>,
+    /// Until when the client has to show who it is.
+    auth_by: Option<Tick>,
+    /// `?symbols=`, for when it has.
+    symbols: Option<Vec<String>>,
+    /// When the client is told that its token ends, until it has been.
+    warn_us: Option<u64>,
+    /// When its token ends, in microseconds since the gateway was built.
+    end_us: Option<u64>,
+    /// The place of a client that is turned away.
+    place: Option<Seat>,
+}
+
+impl Session {
+    /// When something has to be done.
+    pub(super) fn next_deadline(&self) -> Tick {
+        let warn = self.warn_us.map_or(Tick::NEVER, Tick::not_before_us);
+        let end = self.end_us.map_or(Tick::NEVER, Tick::not_before_us);
+        self.auth_by.unwrap_or(Tick::NEVER).min(warn).min(end)
+    }
+}
+
+/// The clients of a shard that have yet to show who they are, and tokens on their way.
+#[derive(Debug, Default)]
+pub(super) struct Newcomers {
+    /// The oldest first. Some may have shown it since, or gone.
+    keys: VecDeque<ConnKey>,
+    /// How many of them have not.
+    count: usize,
+    /// Tokens that the control side verifies.
+    verifying: HashMap<Ticket, (ConnKey, Option<Id>)>,
+}
+
+impl Shard {
+    /// A new client has to send a token before anything else.
+    pub(super) fn await_token(&mut self, key: ConnKey, symbols: Option<Vec<String>>) {
+        while self.newcomers.count >= self.config.max_unauthenticated {
+            let Some(oldest) = self.newcomers.keys.pop_front() else { break };
+            if self.conns.get(oldest).is_some_and(is_newcomer) {
+                self.refuse_token(oldest, "Not authenticated: newer clients need the place", None);
+            }
+        }
+        let Some(conn) = self.conns.get_mut(key) else { return };
+        let auth_by = Some(self.clocks.now.tick().plus(ticks(self.config.auth_timeout)));
+        conn.session = Some(Box::new(Session { auth_by, symbols, ..Session::default() }));
+        self.newcomers.count += 1;
+        // Those that are no newcomers any more leave when they come to the front, or when they are many.
+        if self.newcomers.keys.len() >= 2 * self.config.max_unauthenticated {
+            let conns = &self.conns;
+            self.newcomers.keys.retain(|key| conns.get(*key).is_some_and(is_newcomer));
+        }
+        self.newcomers.keys.push_back(key);
+    }
+
+    /// Tells a new client why it isn't let in, and closes it.
+    pub(super) fn turn_away(&mut self, key: ConnKey, why: &str, place: Seat) {
+        if let Some(conn) = self.conns.get_mut(key) {
+            conn.session = Some(Box::new(Session { place: Some(place), ..Session::default() }));
+        }
+        self.refuse_token(key, why, None);
+    }
+
+    /// Has the control side verify what a client has sent.
+    pub(super) fn verify(&mut self, key: ConnKey, token: Token, id: Option<Id>) {
+        let Some(conn) = self.conns.get_mut(key) else { return };
+        conn.phase = Phase::Waiting;
+        let ticket = self.interest.next_ticket();
+        self.newcomers.verifying.insert(ticket, (key, id));
+        self.links.control.send(ToControl::Verify { shard: self.links.id, ticket, token });
+    }
+
+    /// The control side says who a client is, or that its token doesn't hold.
+    pub(super) fn take_verified(&mut self, ticket: Ticket, result: Result<Arc<Identity>, String>) {
+        let Some((key, id)) = self.newcomers.verifying.remove(&ticket) else { return };
+        // The client may have gone meanwhile.
+        let Some(conn) = self.conns.get_mut(key).filter(|conn| conn.phase == Phase::Waiting) else { return };
+        conn.phase = Phase::Open;
+        let known = conn.identity.as_ref().and_then(|identity| identity.user.as_ref());
+        match result {
+            Ok(new) if known.is_some_and(|user| new.user.as_ref() != Some(user)) => {
+                self.refuse_token(key, "The token is another user's than the connection", id);
+            }
+            Ok(identity) => self.renew(key, identity, id),
+            Err(why) => self.refuse_token(key, &why, id),
+        }
+        if self.conns.get(key).is_some_and(Conn::has_input) {
+            self.input.unfinished.push(key);
+        }
+    }
+
+    fn refuse_token(&mut self, key: ConnKey, why: &str, id: Option<Id>) {
+        self.refuse(key, &Refusal { id, ..Refusal::new(ErrorCode::Unauthorized, why) });
+        self.close(key, CloseCode::Policy, "unauthorized");
+    }
+
+    /// The client is somebody from now on, for the first time or with other rights than before. What it holds is intersected with
+    /// its rights again. New parts of it are asked of ingest first, so that no event is missed between the old ones and the new.
+    fn renew(&mut self, key: ConnKey, identity: Arc<Identity>, id: Option<Id>) {
+        let Some(conn) = self.conns.get(key) else { return };
+        let index = &mut self.interest.index;
+        let held = held_by(conn, index, key);
+        let grants = identity.rights.grant_again(held.iter().copied().cloned());
+        let has_lost_some = grants.len() < held.len();
+        let old: HashSet<_> = index.subjects_of(key).cloned().collect();
+        let mut seen = HashSet::new();
+        let parts = grants.iter().flat_map(|grant| &grant.parts);
+        let added: Vec<_> = parts.filter(|part| !old.contains(part) && seen.insert(*part)).cloned().collect();
+        let newly_held = index.hold_all(&added);
+        let must_wait = !newly_held.is_empty() || !index.all_live(&added);
+        let purpose = Purpose::Renewal(Box::new(Renewal { identity, grants, has_lost_some, id }));
+        let pending = Pending { ticket: self.interest.next_ticket(), key, subjects: added, purpose };
+        self.ask(pending, must_wait, newly_held, None);
+    }
+
+    /// The client is subscribed to what its new rights leave of its subscriptions, and told who it is.
+    pub(super) fn complete_renewal(&mut self, key: ConnKey, added: &[Subject], renewal: Renewal) {
+        let Renewal { identity, grants, has_lost_some, id } = renewal;
+        self.interest.index.subscribe(key, added);
+        self.inherit_terms(key, &grants, added);
+        let parts: HashSet<_> = grants.iter().flat_map(|grant| &grant.parts).collect();
+        let subjects = self.interest.index.subjects_of(key);
+        let ended: Vec<_> = subjects.filter(|subject| !parts.contains(subject)).cloned().collect();
+        self.end(key, &ended);
+        let symbols = self.identify(key, Arc::clone(&identity));
+        let Self { conns, interest, output, clocks, .. } = self;
+        let Some(conn) = conns.get_mut(key) else { return };
+        if let Some(narrowed) = conn.narrowed_mut() {
+            *narrowed = Narrowed::default();
+            narrowed.add(grants);
+        }
+        let held = held_by(conn, &interest.index, key);
+        let reply = Reply::Authenticated {
+            user: identity.user.as_ref().map(User::as_str),
+            expires_ms: identity.expiry.map(|expiry| expiry.expires_ms),
+            held: has_lost_some.then_some(&held),
+            id: id.as_ref(),
+        };
+        let reply = output.write(conn.dialect, &reply, clocks.now.unix_ms);
+        output.queue(key, conn, reply);
+        self.trim_backfill(key);
+        self.release_unwanted();
+        self.cap_rates(key);
+        self.arm(key);
+        self.subscribe_by_query(key, symbols);
+        self.tell_feed_once(key);
+    }
+
+    /// What takes a subscription's place is delivered on its terms.
+    fn inherit_terms(&mut self, key: ConnKey, grants: &[Grant], added: &[Subject]) {
+        let Self { conns, interest, .. } = self;
+        let Some(conn) = conns.get_mut(key) else { return };
+        if added.iter().any(|subject| matches!(subject.name, Name::Pattern(_))) {
+            conn.extras.get_or_insert_default();
+        }
+        let Some(extras) = conn.extras.as_mut().filter(|_| !added.is_empty()) else { return };
+        let added: HashSet<_> = added.iter().collect();
+        let session = conn.session.as_ref();
+        let narrowed = session.and_then(|session| session.narrowed.as_ref());
+        let before: Option<HashMap<_, _>> = narrowed.map(|narrowed| narrowed.parts().collect());
+        for Grant { written, parts } in grants {
+            let part = before.as_ref().map_or(Some(&written), |before| before.get(written));
+            let topic = part.and_then(|part| interest.index.topic(part));
+            let Some(terms) = topic.and_then(|topic| extras.conflation.terms_of(topic)) else { continue };
+            let new = parts.iter().filter(|part| added.contains(part));
+            new.filter_map(|part| interest.index.topic(part)).for_each(|topic| {
+                extras.conflation.inherit(topic, terms);
+            });
+        }
+    }
+
+    /// Holds everything that the client is subscribed to to its claim `maxRate`, if it has one.
+    pub(super) fn cap_rates(&mut self, key: ConnKey) {
+        let Self { conns, interest, clocks, metrics, .. } = self;
+        let Some(conn) = conns.get_mut(key) else { return };
+        let Some(max_rate) = conn.identity.as_ref().and_then(|identity| identity.rights.max_rate) else {
+            return;
+        };
+        let extras = conn.extras.get_or_insert_default();
+        let topics = interest.index.topics_of(key);
+        extras.conflation.cap(&mut conn.outbox, topics.into_iter(), max_rate);
+        metrics.events_conflated.add(extras.conflation.take_replaced());
+        let begun = extras.conflation.take_phases_begun();
+        clocks.phases_begun.extend(begun.map(|period_us| (key, period_us)));
+    }
+
+    /// From now on the client is known. Returns the symbols of its URL, if they have waited for that.
+    pub(super) fn identify(&mut self, key: ConnKey, identity: Arc<Identity>) -> Option<Vec<String>> {
+        let Self { conns, newcomers, clocks, links, .. } = self;
+        let conn = conns.get_mut(key)?;
+        newcomers.settle(conn);
+        let (expiry, is_literal) = (identity.expiry, identity.rights.is_literal());
+        if let Some(user) = &identity.user
+            && conn.identity.as_ref().is_none_or(|known| known.user.is_none())
+        {
+            links.control.send(ToControl::Came(user.clone()));
+        }
+        conn.identity = Some(identity);
+        if conn.session.is_none() && expiry.is_none() && is_literal {
+            return None;
+        }
+        let session = conn.session.get_or_insert_default();
+        if !is_literal {
+            session.narrowed.get_or_insert_default();
+        }
+        let in_us = |unix_ms: u64| unix_ms.saturating_sub(clocks.now.unix_ms).saturating_mul(1_000);
+        session.end_us = expiry.map(|expiry| clocks.now.us.saturating_add(in_us(expiry.ends_ms)));
+        let before_us = TOKEN_EXPIRING_BEFORE.as_micros() as u64;
+        session.warn_us = session.end_us.map(|end_us| end_us.saturating_sub(before_us));
+        session.symbols.take()
+    }
+
+    /// Looks at the deadlines of a live client that has, or needs, a token.
+    pub(super) fn check_session(&mut self, key: ConnKey, now: Tick) {
+        let now_us = self.clocks.now.us;
+        let Some(conn) = self.conns.get_mut(key) else { return };
+        let Some(session) = &mut conn.session else { return };
+        if session.auth_by.is_some_and(|auth_by| auth_by.is_due(now)) {
+            let within = self.config.auth_timeout.as_millis();
+            let why = format!("Not authenticated within {within} ms (AUTH_TIMEOUT)");
+            return self.refuse_token(key, &why, None);
+        }
+        let Some(end_us) = session.end_us else { return };
+        if now_us >= end_us {
+            self.refuse(key, &Refusal::new(ErrorCode::Unauthorized, "Token expired"));
+            return self.close(key, CloseCode::Policy, "token expired");
+        }
+        // The reply that a client waits for may have to be its first frame.
+        if conn.phase == Phase::Open && session.warn_us.is_some_and(|warn_us| now_us >= warn_us) {
+            session.warn_us = None;
+            let expires_in_ms = (end_us - now_us) / 1_000;
+            self.say(key, &Reply::Status(Status::TokenExpiring { expires_in_ms }));
+        }
+    }
+
+    /// The client has gone.
+    pub(super) fn forget(&mut self, conn: &mut Conn) {
+        self.newcomers.settle(conn);
+        drop(conn.session.take().and_then(|session| session.place));
+        if let Some(user) = conn.identity.take().and_then(|identity| identity.user.clone()) {
+            self.links.control.send(ToControl::Gone(user));
+        }
+    }
+}
+
+impl Newcomers {
+    /// The client has shown who it is, or is being closed.
+    pub(super) fn settle(&mut self, conn: &mut Conn) {
+        if conn.session.as_mut().is_some_and(|session| session.auth_by.take().is_some()) {
+            self.count -= 1;
+        }
+    }
+}
+
+/// Whether a client has yet to show who it is.
+fn is_newcomer(conn: &Conn) -> bool {
+    conn.session.as_ref().is_some_and(|session| session.auth_by.is_some())
+}
+
+/// What a client holds, as it wrote it, in the order in which it was first subscribed.
+pub(super) fn held_by<'s>(conn: &'s Conn, index: &'s Index<ConnKey>, key: ConnKey) -> Vec<&'s Subject> {
+    match conn.narrowed() {
+        Some(narrowed) => narrowed.written().collect(),
+        None => index.subjects_of(key).collect(),
+    }
+}

@@ -1,0 +1,234 @@
+//! What a client may subscribe to. Pure.
+
+use std::collections::HashSet;
+
+use super::scope::Scopes;
+use crate::market::{Kind, KindSet, Kinds, Subject};
+use crate::protocol::refusal::{Forbidden, Refusal};
+use crate::protocol::request::{Chosen, Selection};
+use crate::protocol::terms::MaxRate;
+
+/// What a client may subscribe to: what the configuration offers, as far as the client's claims go.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Rights {
+    /// Whether the gateway takes patterns: `ALLOW_WILDCARD`.
+    pub allow_wildcard: bool,
+    /// Most subscriptions at a time: `MAX_SYMBOLS_PER_CLIENT`, or the claim `maxSymbols`.
+    pub max_symbols: usize,
+    /// The claim `types`; `None` = every type.
+    pub types: Option<KindSet>,
+    /// The claim `symbols`; `None` = every name.
+    pub scopes: Option<Scopes>,
+    /// The claim `maxRate`: most events a second of each topic.
+    pub max_rate: Option<MaxRate>,
+    /// The claim `rooms`: names and patterns of rooms; `None` = every room.
+    pub rooms: Option<Box<[Box<str>]>>,
+}
+
+/// What a subscribe comes to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Granted {
+    /// What the client is to be subscribed to, without repeats.
+    pub subjects: Vec<Subject>,
+    /// What each subject of the request comes to, in their order; empty where the rights are literal ([`Rights::is_literal`]).
+    pub grants: Vec<Grant>,
+}
+
+/// What a subject of a request comes to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Grant {
+    /// As the client wrote it.
+    pub written: Subject,
+    /// What it is subscribed to in its place: at least one, and none covers another one.
+    pub parts: Vec<Subject>,
+}
+
+impl Grant {
+    /// A subject that is granted as it is written.
+    pub fn literal(subject: Subject) -> Self {
+        Self { parts: vec![subject.clone()], written: subject }
+    }
+}
+
+impl Rights {
+    /// What the configuration offers, to a client without claims.
+    pub const fn of_gateway(allow_wildcard: bool, max_symbols: usize) -> Self {
+        Self { allow_wildcard, max_symbols, types: None, scopes: None, max_rate: None, rooms: None }
+    }
+
+    /// Whether what a client asks for is granted as it is written or not at all.
+    pub const fn is_literal(&self) -> bool {
+        self.scopes.is_none()
+    }
+
+    /// Whether a client may subscribe to that selection.
+    ///
+    /// # Errors
+    /// A [`Refusal`] that names all that the client may not have.
+    pub fn allow(&self, selection: &Selection, kinds: &Kinds) -> Result<(), Refusal> {
+        let mut names = selection.names.iter().map(|chosen| &chosen.name);
+        let pattern = names.find(|name| name.is_wildcard()).filter(|_| !self.allow_wildcard);
+        if let Some(pattern) = pattern {
+            return Err(Refusal::no_wildcards(pattern));
+        }
+        let types = selection.types.iter().filter(|kind| !self.has_type(**kind));
+        let types = types.map(|kind| kinds.name(*kind).into()).collect();
+        let is_forbidden = |chosen: &&Chosen| {
+            let mut types = selection.types.iter().filter(|kind| chosen.is_of(**kind));
+            types.any(|kind| !self.has_any_of(&Subject::new(*kind, chosen.name.clone())))
+        };
+        let symbols = selection.names.iter().filter(is_forbidden).map(|chosen| chosen.name.clone()).collect();
+        let forbidden = Forbidden { symbols, types };
+        if forbidden.is_empty() { Ok(()) } else { Err(Refusal::forbidden(forbidden)) }
+    }
+
+    /// What a subscribe to the subjects of an allowed selection comes to.
+    pub fn grant(&self, subjects: Vec<Subject>) -> Granted {
+        if self.is_literal() {
+            return Granted { subjects, grants: Vec::new() };
+        }
+        let grants: Vec<_> = subjects.into_iter().map(|subject| self.grant_one(subject)).collect();
+        let mut seen = HashSet::new();
+        let parts = grants.iter().flat_map(|grant| &grant.parts);
+        let subjects = parts.filter(|part| seen.insert(*part)).cloned().collect();
+        Granted { subjects, grants }
+    }
+
+    /// What becomes of subscriptions that other rights allowed, in their order: those that aren't allowed any more are left out, and so
+    /// are the last ones beyond [`Rights::max_symbols`].
+    pub fn grant_again(&self, held: impl IntoIterator<Item = Subject>) -> Vec<Grant> {
+        let is_allowed = |subject: &Subject| {
+            self.has_type(subject.kind) && (self.allow_wildcard || !subject.name.is_wildcard())
+        };
+        let grants = held.into_iter().filter(is_allowed).map(|subject| self.grant_one(subject));
+        grants.filter(|grant| !grant.parts.is_empty()).take(self.max_symbols).collect()
+    }
+
+    fn grant_one(&self, written: Subject) -> Grant {
+        let Some(scopes) = &self.scopes else { return Grant::literal(written) };
+        let part = |name| Subject { kind: written.kind, name };
+        let common = scopes.of(written.kind).intersect(&written.name);
+        Grant { parts: common.into_iter().map(part).collect(), written }
+    }
+
+    fn has_any_of(&self, subject: &Subject) -> bool {
+        self.scopes.as_ref().is_none_or(|scopes| scopes.of(subject.kind).has_any_of(&subject.name))
+    }
+
+    fn has_type(&self, kind: Kind) -> bool {
+        self.types.is_none_or(|types| types.contains(kind))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::market::{Name, SymbolCase};
+    use crate::protocol::refusal::ErrorCode;
+
+    fn name(text: &str) -> Name {
+        Name::parse(text.as_bytes(), SymbolCase::Upper).unwrap()
+    }
+
+    fn selection(types: &[Kind], names: &[&str]) -> Selection {
+        Selection::of_market(types, &names.iter().map(|text| name(text)).collect::<Vec<_>>())
+    }
+
+    fn scopes<const N: usize>(names: [&str; N]) -> Option<Scopes> {
+        Some(Scopes::new(&names, SymbolCase::Upper).unwrap())
+    }
+
+    fn kinds() -> Kinds {
+        "trade,quote,halt,mine".parse().unwrap()
+    }
+
+    fn trade(text: &str) -> Subject {
+        Subject { kind: Kind::TRADE, name: name(text) }
+    }
+
+    #[test]
+    fn without_claims_all_is_granted_as_it_is_written() {
+        let open = Rights::of_gateway(true, 5);
+        let asked = selection(&[Kind::TRADE, Kind::QUOTE], &["AAPL", "BTC-*"]);
+        assert_eq!(open.allow(&asked, &kinds()), Ok(()));
+        let granted = open.grant(asked.subjects());
+        assert_eq!(granted, Granted { subjects: asked.subjects(), grants: Vec::new() });
+        let refusal = Rights::of_gateway(false, 5).allow(&asked, &kinds()).unwrap_err();
+        assert_eq!(
+            refusal.message,
+            r#"Invalid symbols "BTC-*": must be a symbol: this gateway has no wildcards (ALLOW_WILDCARD)"#
+        );
+        assert!(Rights::of_gateway(false, 5).allow(&selection(&[Kind::TRADE], &["AAPL"]), &kinds()).is_ok());
+    }
+
+    #[test]
+    fn a_request_is_intersected_or_refused_as_a_whole() {
+        let scopes = scopes(["BTC-*", "AAPL", "BRK.A"]);
+        let types = Some([Kind::TRADE, Kind::HALT].into_iter().collect());
+        let rights = Rights { scopes, types, ..Rights::of_gateway(true, 5) };
+        let asked = selection(&[Kind::TRADE], &["*", "B*", "AAPL"]);
+        assert_eq!(rights.allow(&asked, &kinds()), Ok(()));
+        let granted = rights.grant(asked.subjects());
+        let parts: Vec<_> = granted.grants.iter().map(|grant| grant.parts.as_slice()).collect();
+        assert_eq!(
+            parts,
+            [
+                &[trade("AAPL"), trade("BRK.A"), trade("BTC-*")][..],
+                &[trade("BRK.A"), trade("BTC-*")],
+                &[trade("AAPL")]
+            ]
+        );
+        assert_eq!(granted.subjects, parts[0], "each once");
+        let asked = selection(&[Kind::TRADE, Kind::QUOTE], &["AAPL", "MSFT", "E*", "*"]);
+        let refusal = rights.allow(&asked, &kinds()).unwrap_err();
+        assert_eq!(refusal.code, ErrorCode::Forbidden);
+        let forbidden = refusal.forbidden.unwrap();
+        assert_eq!(forbidden.symbols, [name("MSFT"), name("E*")]);
+        assert_eq!(forbidden.types, [Box::<str>::from("quote")]);
+    }
+
+    #[test]
+    fn a_symbol_of_candles_is_all_its_intervals() {
+        let rights = Rights { scopes: scopes(["AAPL", "BTC-*"]), ..Rights::of_gateway(true, 5) };
+        let kinds: Kinds = "candle".parse().unwrap();
+        let candles = |names: &[&str]| {
+            let asked = selection(&[Kind::CANDLE], names);
+            rights.allow(&asked, &kinds).map(|()| rights.grant(asked.subjects()).subjects)
+        };
+        let subject = |text: &str| Subject::parse(Kind::CANDLE, text.as_bytes(), SymbolCase::Upper).unwrap();
+        assert_eq!(candles(&["AAPL"]).unwrap(), [subject("AAPL")]);
+        assert_eq!(candles(&["A*"]).unwrap(), [subject("AAPL")]);
+        assert_eq!(candles(&["BTC-USD"]).unwrap(), [subject("BTC-USD")]);
+        assert_eq!(candles(&["*"]).unwrap(), [subject("AAPL"), subject("BTC-*")]);
+        assert_eq!(candles(&["AAPLX"]).unwrap_err().forbidden.unwrap().symbols, [name("AAPLX")]);
+        assert_eq!(rights.grant_again([subject("AAPL"), subject("X")]), [Grant::literal(subject("AAPL"))]);
+        let plain = Rights { allow_wildcard: false, ..rights };
+        assert_eq!(plain.grant_again([subject("AAPL")]), [Grant::literal(subject("AAPL"))]);
+    }
+
+    #[test]
+    fn names_of_custom_types_are_not_folded() {
+        let rights = Rights { scopes: scopes(["aapl", "b*"]), ..Rights::of_gateway(true, 5) };
+        let mine = kinds().find(b"mine").unwrap();
+        let part = |kind: Kind, text: &str| {
+            let subject = Subject::parse(kind, text.as_bytes(), SymbolCase::Upper).unwrap();
+            rights.grant(vec![subject]).subjects.iter().map(|part| part.name.to_string()).collect::<Vec<_>>()
+        };
+        assert_eq!(part(Kind::TRADE, "*"), ["AAPL", "B*"]);
+        assert_eq!(part(mine, "*"), ["aapl", "b*"]);
+        assert_eq!(part(mine, "AAPL"), [""; 0]);
+    }
+
+    #[test]
+    fn a_renewal_intersects_again_and_drops_the_latest() {
+        let held = || ["*", "MSFT", "BTC-USD", "AAPL"].map(trade);
+        let scopes = scopes(["BTC-*", "AAPL"]);
+        let rights = Rights { scopes, ..Rights::of_gateway(true, 2) };
+        let again = rights.grant_again(held());
+        let written: Vec<_> = again.iter().map(|grant| grant.written.clone()).collect();
+        assert_eq!(written, ["*", "BTC-USD"].map(trade));
+        assert_eq!(again[0].parts, ["AAPL", "BTC-*"].map(trade));
+        let none = Rights { types: Some([Kind::QUOTE].into_iter().collect()), ..rights };
+        assert_eq!(none.grant_again(held()), []);
+    }
+}

@@ -1,0 +1,127 @@
+//! Replies and statuses are those of the contract, byte for byte.
+
+use super::super::read::parse;
+use super::*;
+use crate::market::SymbolCase;
+use crate::protocol::refusal::ErrorCode;
+use crate::protocol::request::Grammar;
+
+fn kinds() -> Kinds {
+    "trade,quote,halt,mine".parse().unwrap()
+}
+
+fn text(reply: &Reply<'_>, now_ms: u64) -> String {
+    String::from_utf8(header::payload(&super::reply(reply, &kinds(), now_ms)).to_vec()).unwrap()
+}
+
+fn told(status: Status<'_>) -> String {
+    text(&Reply::Status(status), 1)
+}
+
+fn subject(kind: Kind, name: &str) -> Subject {
+    Subject::parse(kind, name.as_bytes(), SymbolCase::Upper).unwrap()
+}
+
+#[test]
+fn replies_are_those_of_the_contract() {
+    let both = [subject(Kind::TRADE, "AAPL"), subject(Kind::TRADE, "GOOGL")];
+    let held = [&both[0], &both[1]];
+    let names = both.each_ref().map(|subject| &subject.name);
+    assert_eq!(
+        text(&Reply::Subscribed { names: &names, held: &held, recovered: &[], id: None }, 1234567890),
+        r#"{"type":"success","message":"Successfully subscribed to 2 symbol(s)","data":{"subscribed":["AAPL","GOOGL"],"currentSubscriptions":["AAPL","GOOGL"]},"timestamp":1234567890}"#
+    );
+    assert_eq!(
+        text(&Reply::Unsubscribed { left: &names[..1], held: &held[1..], id: None }, 1234567890),
+        r#"{"type":"success","message":"Successfully unsubscribed from 1 symbol(s)","data":{"unsubscribed":["AAPL"],"currentSubscriptions":["GOOGL"]},"timestamp":1234567890}"#
+    );
+    assert_eq!(
+        text(&Reply::Pong { stats: None, id: None }, 1234567890),
+        r#"{"type":"pong","timestamp":1234567890}"#
+    );
+    assert_eq!(
+        text(&Reply::Refused(&Refusal::symbol_limit(5, None)), 1234567890),
+        r#"{"type":"error","message":"Cannot subscribe: would exceed maximum of 5 symbols","code":"SYMBOL_LIMIT_EXCEEDED","timestamp":1234567890}"#
+    );
+    let grammar = Grammar { kinds: kinds(), symbol_case: SymbolCase::Upper };
+    let id = parse(r#"{"action":"ping","id":"x"}"#, &grammar).unwrap().id;
+    assert_eq!(
+        text(&Reply::Pong { stats: None, id: id.as_ref() }, 1),
+        r#"{"type":"pong","timestamp":1,"id":"x"}"#
+    );
+    let limited =
+        Refusal { retry_after_s: Some(2), id, ..Refusal::new(ErrorCode::RateLimitExceeded, "a \"b\"") };
+    assert_eq!(
+        text(&Reply::Refused(&limited), 1),
+        r#"{"type":"error","message":"a \"b\"","code":"RATE_LIMIT_EXCEEDED","retryAfter":2,"timestamp":1,"id":"x"}"#
+    );
+    assert_eq!(
+        told(Status::Skipped { subject: &both[0], count: 7 }),
+        r#"{"type":"status","event":"skipped","data":{"symbol":"AAPL","type":"trade","count":7},"timestamp":1}"#
+    );
+}
+#[test]
+fn the_extensions_are_those_of_the_contract() {
+    let held = [
+        subject(Kind::QUOTE, "AAPL"),
+        subject(Kind::TRADE, "BTC-*"),
+        subject(Kind::HALT, "*"),
+        subject(Kind::QUOTE, "MSFT"),
+        subject(kinds().find(b"mine").unwrap(), "aapl"),
+    ];
+    let held: Vec<_> = held.iter().collect();
+    let aapl = Symbol::parse(b"AAPL", SymbolCase::Upper).unwrap();
+    let msft = Symbol::parse(b"MSFT", SymbolCase::Upper).unwrap();
+    assert_eq!(
+        text(
+            &Reply::Subscribed {
+                names: &[&held[0].name],
+                held: &held,
+                recovered: &[(aapl, true), (msft, false)],
+                id: None
+            },
+            1
+        ),
+        r#"{"type":"success","message":"Successfully subscribed to 1 symbol(s)","data":{"subscribed":["AAPL"],"currentSubscriptions":["BTC-*"],"currentByType":{"quote":["AAPL","MSFT"],"halt":["*"],"mine":["aapl"]},"recovered":{"AAPL":true,"MSFT":false}},"timestamp":1}"#
+    );
+    assert_eq!(
+        text(&Reply::List { held: &held, id: None }, 1),
+        r#"{"type":"success","message":"Subscribed to 1 symbol(s)","data":{"currentSubscriptions":["BTC-*"],"currentByType":{"quote":["AAPL","MSFT"],"halt":["*"],"mine":["aapl"]}},"timestamp":1}"#
+    );
+    assert_eq!(
+        text(&Reply::Pong { stats: Some(ClientStats::default()), id: None }, 1),
+        r#"{"type":"pong","timestamp":1,"stats":{"queuedBytes":0,"skipped":0,"conflated":0,"lagMs":0}}"#
+    );
+    for (status, data) in [
+        (Status::FellBack { queued_bytes: 7 }, r#""slow","data":{"policy":"conflate","queuedBytes":7}"#),
+        (Status::CaughtUp, r#""slow","data":{"policy":"lossless","queuedBytes":0}"#),
+        (
+            Status::Heartbeat { feed_up: true, last_event_age_ms: Some(5) },
+            r#""heartbeat","data":{"feed":"up","lastEventAgeMs":5}"#,
+        ),
+        (
+            Status::Heartbeat { feed_up: false, last_event_age_ms: None },
+            r#""heartbeat","data":{"feed":"down","lastEventAgeMs":null}"#,
+        ),
+    ] {
+        let expected = format!(r#"{{"type":"status","event":{data},"timestamp":1}}"#);
+        assert_eq!(told(status), expected);
+    }
+    assert_eq!(
+        told(Status::Skipped { subject: held[0], count: 7 }),
+        r#"{"type":"status","event":"skipped","data":{"symbol":"AAPL","type":"quote","count":7},"timestamp":1}"#
+    );
+    assert_eq!(
+        told(Status::Gap { subject: held[0], from: 7, to: 9 }),
+        r#"{"type":"status","event":"gap","data":{"symbol":"AAPL","type":"quote","from":7,"to":9},"timestamp":1}"#
+    );
+    let names = [&held[0].name, &held[1].name];
+    assert_eq!(
+        told(Status::SnapshotEnd { names: &names, kind: Kind::QUOTE }),
+        r#"{"type":"status","event":"snapshotEnd","data":{"symbols":["AAPL","BTC-*"],"type":"quote"},"timestamp":1}"#
+    );
+    assert_eq!(
+        told(Status::ReplayEnd { names: &names, kind: Kind::TRADE }),
+        r#"{"type":"status","event":"replayEnd","data":{"symbols":["AAPL","BTC-*"],"type":"trade"},"timestamp":1}"#
+    );
+}
