@@ -19,10 +19,10 @@
 //! | to change | look in |
 //! |---|---|
 //! | what is an acceptable event | [`market::event`] |
-//! | a type of events | [`market::kind`] (its name), [`market::event`] (its fields) |
+//! | a type of events | `market::kind` (its name), [`market::event`] (its fields) |
 //! | the bytes of an event or reply | [`protocol::native`] |
 //! | what the gateway tells a client | [`protocol::reply`] (what), [`protocol::native`] (the bytes), `fanout::shard` (when) |
-//! | another vendor's protocol | [`protocol::Dialect`] (messages), [`http::upgrade`] (who speaks it) |
+//! | another vendor's protocol | [`protocol::Dialect`] (messages), `http::upgrade` (who speaks it) |
 //! | what a client can ask for | [`protocol::request`] |
 //! | what of it a client may have | [`identity`] |
 //! | tokens, keys | [`auth`], [`identity::claims`] |
@@ -37,8 +37,8 @@
 //! | the embedded broker | [`broker`] |
 //! | the Redis protocol as bytes | [`resp`] |
 //! | HTTP, handshakes | [`http`] |
-//! | a counter | [`metrics`] (counted), [`http::metrics_text`] (`/metrics`), [`http::reports`] (`/stats`, `/health`), [`stats`] (the log) |
-//! | the live page; simulated trades for it | `web/` and [`http::pages`]; [`demo`] |
+//! | a counter | [`metrics`] (counted), `http::metrics_text` (`/metrics`), `http::reports` (`/stats`, `/health`), [`stats`] (the log) |
+//! | the live page; simulated trades for it | `web/` and `http::pages`; [`demo`] |
 //! | from where a client connects, and how many may | [`address`], [`admission`] |
 //! | a setting | [`config`] (its row), [`limits`] (its bounds), `gateway::wiring` (what of it each part gets) |
 //! | which thread runs what | [`engine`] |

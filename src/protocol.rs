@@ -19,7 +19,7 @@ use self::reply::Reply;
 use self::request::{Grammar, Request, Subscribe};
 use crate::market::Kinds;
 
-/// How a connection's requests are read and its replies written; [`http::upgrade`](crate::http::upgrade) decides on it. Events are not among
+/// How a connection's requests are read and its replies written; `http::upgrade` decides on it. Events are not among
 /// them: they are framed once, in the gateway's own protocol ([`native::event`]), for all clients together. A closed set, so that a connection keeps one byte of it and nothing is looked up
 /// where messages are read and written.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]

@@ -1,4 +1,4 @@
-//! The statistics line in the log. The answer to `GET /stats` is in [`http::reports`](crate::http::reports).
+//! The statistics line in the log. The answer to `GET /stats` is in `http::reports`.
 
 use std::sync::Arc;
 use std::time::Duration;
