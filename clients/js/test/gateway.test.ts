@@ -3,6 +3,7 @@
 
 import assert from "node:assert/strict";
 import { type ChildProcess, execFileSync, spawn } from "node:child_process";
+import { createHmac } from "node:crypto";
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { type AddressInfo, connect as connectTcp, createServer } from "node:net";
 import { tmpdir } from "node:os";
@@ -26,9 +27,9 @@ class Gateway {
   }
 
   /** Starts it on a free port and waits until it is ready. */
-  static async start(): Promise<Gateway> {
+  static async start(settings: Record<string, string> = {}): Promise<Gateway> {
     const args = ["--ws-host", "127.0.0.1", "--ws-port", "0", "--embedded-redis-port", "0"];
-    const child = spawn(resolve(binary!), args, { env: { RUST_LOG: "info" }, cwd: tmpdir(), stdio: ["ignore", "ignore", "pipe"] });
+    const child = spawn(resolve(binary!), args, { env: { RUST_LOG: "info", ...settings }, cwd: tmpdir(), stdio: ["ignore", "ignore", "pipe"] });
     process.on("exit", () => child.kill("SIGKILL"));
     let found = 0;
     let broker = 0;
@@ -174,12 +175,33 @@ test("a symbol that the gateway refuses is told in its words", { ...needsGateway
   await gateway.stop();
 });
 
-test("a gateway that knows no tokens serves a client that has one", { ...needsGateway, timeout: 30_000 }, async () => {
+test("an open gateway serves a client that has a token", { ...needsGateway, timeout: 30_000 }, async () => {
   const gateway = await Gateway.start();
   const client = connect(gateway.url, { WebSocket, token: () => "token" });
   await client.subscribe("AAPL").ready;
   assert.equal(client.state.status, "open");
   client.close();
+  await gateway.stop();
+});
+
+test("a gateway with keys serves a client with a good token, and no other", { ...needsGateway, timeout: 30_000 }, async () => {
+  const secret = "a secret of thirty-two bytes or more";
+  const gateway = await Gateway.start({ JWT_SECRET_KEY: secret });
+  const part = (value: object) => Buffer.from(JSON.stringify(value)).toString("base64url");
+  const sign = (key: string) => {
+    const signed = `${part({ alg: "HS256" })}.${part({ sub: "user-1", exp: Math.floor(Date.now() / 1000) + 600 })}`;
+    return `${signed}.${createHmac("sha256", key).update(signed).digest("base64url")}`;
+  };
+  const good = connect(gateway.url, { WebSocket, token: () => sign(secret) });
+  const received = good.subscribe("AAPL");
+  await received.ready;
+  await gateway.trade("AAPL", 150.25, 1);
+  const { value } = await received[Symbol.asyncIterator]().next();
+  assert.equal(value?.data.price, 150.25);
+  const bad = connect(gateway.url, { WebSocket, token: () => sign("another secret of thirty-two bytes") });
+  await assert.rejects(bad.subscribe("AAPL").ready, { code: "UNAUTHORIZED" });
+  assert.notEqual(bad.state.status, "open");
+  good.close();
   await gateway.stop();
 });
 
