@@ -86,6 +86,7 @@ pub mod demo;
 pub mod engine;
 pub mod escape;
 pub mod fanout;
+pub mod files;
 pub mod gateway;
 pub mod healthcheck;
 pub mod http;

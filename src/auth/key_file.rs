@@ -1,13 +1,12 @@
 //! A file of keys that may be replaced while the gateway runs. What it had last is kept as long as what it has can't be used.
 
 use std::fmt;
-use std::fs::File;
-use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, PoisonError, RwLock};
 
 use anyhow::Context;
 
+use crate::files::read_at_most;
 use crate::limits::KEY_FILE_MAX_BYTES;
 
 /// Makes keys of a file's bytes.
@@ -67,10 +66,7 @@ impl<T: 'static> KeyFile<T> {
 }
 
 fn bytes_of(path: &Path) -> anyhow::Result<Vec<u8>> {
-    let mut bytes = Vec::new();
-    File::open(path)?.take(KEY_FILE_MAX_BYTES + 1).read_to_end(&mut bytes)?;
-    anyhow::ensure!(bytes.len() as u64 <= KEY_FILE_MAX_BYTES, "it is larger than {KEY_FILE_MAX_BYTES} bytes");
-    Ok(bytes)
+    Ok(read_at_most(path, KEY_FILE_MAX_BYTES)?)
 }
 
 impl<T> fmt::Debug for KeyFile<T> {

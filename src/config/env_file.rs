@@ -5,9 +5,10 @@
 //! is the first one that only a comment follows on its line; it may be lines later. Without quotes the value ends with the line,
 //! or with a blank and `#`.
 
-use std::fs::File;
-use std::io::{ErrorKind, Read};
+use std::io::ErrorKind;
 use std::path::Path;
+
+use crate::files::{ReadError, read_at_most};
 
 /// The longest file that is read; one with forty settings has 2 KiB.
 const BYTES_MAX: u64 = 256 * 1024;
@@ -55,15 +56,10 @@ const NOT_CLOSED: &str = "its quote is not closed";
 impl EnvFile {
     /// Reads the file. One that doesn't exist counts as empty; one that can't be read is ignored with a warning.
     pub(super) fn read(path: &Path, owner: impl Fn(&str) -> Owner) -> Self {
-        let mut bytes = Vec::new();
-        let read = File::open(path).and_then(|file| file.take(BYTES_MAX + 1).read_to_end(&mut bytes));
         let shown = path.display();
-        match read {
-            Ok(_) if bytes.len() as u64 > BYTES_MAX => {
-                Self::ignored(format!("{shown} is ignored: it is larger than {BYTES_MAX} bytes"))
-            }
-            Ok(_) => Self::parse(&bytes, &shown.to_string(), owner),
-            Err(error) if error.kind() == ErrorKind::NotFound => Self::default(),
+        match read_at_most(path, BYTES_MAX) {
+            Ok(bytes) => Self::parse(&bytes, &shown.to_string(), owner),
+            Err(ReadError::Io(error)) if error.kind() == ErrorKind::NotFound => Self::default(),
             Err(error) => Self::ignored(format!("{shown} is ignored: {error}")),
         }
     }

@@ -1,7 +1,5 @@
 //! Reads a certificate and its key from files.
 
-use std::fs::File;
-use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -13,6 +11,7 @@ use rustls::sign::CertifiedKey;
 use rustls::{Error, InconsistentKeys, RootCertStore};
 
 use super::provider;
+use crate::files::{ReadError, read_at_most};
 use crate::limits::PEM_BYTES_MAX;
 
 /// What a certificate of the gateway is for, and so which settings name its files.
@@ -161,12 +160,8 @@ fn no_key(error: &pem::Error, file: &[u8]) -> String {
 
 /// A file's bytes, at most [`PEM_BYTES_MAX`] of them.
 fn bounded(path: &Path) -> Result<Vec<u8>, String> {
-    let unreadable = |error: io::Error| format!("it can't be read: {error}");
-    let mut bytes = Vec::new();
-    let file = File::open(path).map_err(unreadable)?;
-    file.take(PEM_BYTES_MAX + 1).read_to_end(&mut bytes).map_err(unreadable)?;
-    if bytes.len() as u64 > PEM_BYTES_MAX {
-        return Err(format!("it is larger than {PEM_BYTES_MAX} bytes"));
-    }
-    Ok(bytes)
+    read_at_most(path, PEM_BYTES_MAX).map_err(|error| match error {
+        ReadError::Io(error) => format!("it can't be read: {error}"),
+        too_large @ ReadError::TooLarge(_) => too_large.to_string(),
+    })
 }

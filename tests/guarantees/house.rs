@@ -11,13 +11,14 @@ words, pure parts and atomics, for both sides
     address:
     backoff:
     escape:
+    files:
     market:
     origin:
     rate:
     resp:
     websocket:
     limits: market
-    tls: limits
+    tls: files limits
     transport: limits
     protocol: market websocket
     metrics: market protocol
@@ -34,9 +35,9 @@ the control side, which starts, accepts, tells and stops
     stats: state
     reload: limits
     healthcheck: escape limits tls
-    config: address admission limits market origin protocol rate tls
+    config: address admission files limits market origin protocol rate tls
     logging: config escape limits
-    auth: bus config identity limits protocol state
+    auth: bus config files identity limits protocol state
     http: accept address admission auth backoff bus config limits logging market metrics origin protocol state tls transport
     broker: accept backoff ingest limits resp
     demo: ingest market
