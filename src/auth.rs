@@ -16,7 +16,6 @@ pub mod keys;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use anyhow::Context;
 use jsonwebtoken::errors::ErrorKind;
@@ -32,6 +31,7 @@ use crate::identity::{Expiry, Identity, Rights};
 use crate::limits::{TOKEN_BYTES_MAX, TURNED_AWAY_MAX};
 use crate::protocol::request::Grammar;
 use crate::state::State;
+use crate::unix_time::unix_ms;
 
 /// Why a token doesn't hold. For the client, and for the log; it repeats nothing of the token.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -152,7 +152,7 @@ impl Auth {
         let api_keys = self.api_keys.as_ref().map(KeyFile::current);
         let identity = api_keys.and_then(|keys| keys.find(token)).ok_or(AuthError::Unknown)?;
         match identity.expiry {
-            Some(expiry) if expiry.ends_ms <= now_ms() => Err(AuthError::Expired),
+            Some(expiry) if expiry.ends_ms <= unix_ms() => Err(AuthError::Expired),
             _ => Ok(identity),
         }
     }
@@ -262,8 +262,4 @@ impl From<jsonwebtoken::errors::Error> for AuthError {
             _ => Self::Malformed,
         }
     }
-}
-
-fn now_ms() -> u64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as u64)
 }

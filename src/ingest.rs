@@ -30,7 +30,7 @@ mod pace;
 
 use std::ops::ControlFlow;
 use std::sync::Arc;
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
 use mio::{Registry, Token};
 use tokio::sync::mpsc::UnboundedSender;
@@ -49,6 +49,7 @@ use crate::limits;
 use crate::market::event::Reason;
 use crate::market::{Kind, Subject};
 use crate::state::State;
+use crate::unix_time::unix_ms;
 
 /// The link's token in its thread's poll.
 pub(crate) const LINK: Token = Token(0);
@@ -372,8 +373,4 @@ impl Ingest {
     fn arrived_us(&self) -> u64 {
         self.state.metrics.started.elapsed().as_micros() as u64
     }
-}
-
-fn unix_ms() -> u64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as u64)
 }

@@ -106,4 +106,5 @@ pub mod state;
 pub mod stats;
 pub mod tls;
 pub mod transport;
+pub mod unix_time;
 pub mod websocket;

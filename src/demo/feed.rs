@@ -1,6 +1,6 @@
 //! `--demo`: publishes the simulated market inside the process.
 
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -9,6 +9,7 @@ use super::events::Events;
 use super::{Market, SYMBOLS};
 use crate::ingest::publisher::Publisher;
 use crate::market::{KindSet, Symbol, SymbolCase};
+use crate::unix_time::unix_ms;
 
 /// Events a second of all symbols together: on average one a second for each symbol.
 const EVENTS_PER_SECOND: f64 = 5.0;
@@ -26,7 +27,7 @@ pub async fn run(publisher: Publisher, prefix: String, types: KindSet, shutdown:
         if shutdown.run_until_cancelled(due).await.is_none() {
             return;
         }
-        let now_ms = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as u64);
+        let now_ms = unix_ms();
         let elapsed_us = started.elapsed().as_micros() as u64;
         while let Some(trade) = market.next(elapsed_us, now_ms) {
             let mut payload = Vec::new();

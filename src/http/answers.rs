@@ -1,12 +1,12 @@
 //! Builds HTTP answers: their headers, JSON bodies and errors.
 
-use std::time::{SystemTime, UNIX_EPOCH};
-
 use bytes::Bytes;
 use http_body_util::Full;
 use hyper::Response;
 use hyper::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, HeaderValue, RETRY_AFTER, X_CONTENT_TYPE_OPTIONS};
 use hyper::http::StatusCode;
+
+use crate::unix_time::unix_ms;
 
 /// An answer with its whole body.
 pub(super) type Answer = Response<Full<Bytes>>;
@@ -44,8 +44,7 @@ struct ErrorBody<'a> {
 
 /// The body of a refusal; `retry_after_s` is for `RATE_LIMIT_EXCEEDED`.
 pub(super) fn error_body(code: &'static str, message: &str, retry_after_s: Option<u64>) -> Vec<u8> {
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    let timestamp = now.as_millis() as u64;
+    let timestamp = unix_ms();
     let body = ErrorBody { r#type: "error", message, code, retry_after: retry_after_s, timestamp };
     // Texts and numbers can always be written.
     serde_json::to_vec(&body).unwrap_or_default()

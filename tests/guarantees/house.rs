@@ -16,6 +16,7 @@ words, pure parts and atomics, for both sides
     origin:
     rate:
     resp:
+    unix_time:
     websocket:
     limits: market
     tls: files limits
@@ -26,8 +27,8 @@ words, pure parts and atomics, for both sides
     identity: limits market protocol
     bus: identity market protocol transport
 the data path, from Redis to a client's socket
-    ingest: backoff bus escape limits market protocol resp state tls
-    fanout: bus identity limits market metrics protocol rate state transport websocket
+    ingest: backoff bus escape limits market protocol resp state tls unix_time
+    fanout: bus identity limits market metrics protocol rate state transport unix_time websocket
     engine: bus fanout ingest state
 the control side, which starts, accepts, tells and stops
     admission: address bus limits rate
@@ -37,10 +38,10 @@ the control side, which starts, accepts, tells and stops
     healthcheck: escape limits tls
     config: address admission files limits market origin protocol rate tls
     logging: config escape limits
-    auth: bus config files identity limits protocol state
-    http: accept address admission auth backoff bus config limits logging market metrics origin protocol state tls transport
+    auth: bus config files identity limits protocol state unix_time
+    http: accept address admission auth backoff bus config limits logging market metrics origin protocol state tls transport unix_time
     broker: accept backoff ingest limits resp
-    demo: ingest market
+    demo: ingest market unix_time
     gateway: admission auth broker bus config demo engine fanout http identity ingest limits market protocol reload signals state stats
 ";
 

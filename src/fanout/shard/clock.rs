@@ -1,9 +1,10 @@
 //! The shard's time: read once a turn, and told to everything else as a number.
 
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
 use super::super::wheel::{RATE_TICK_MS, TICK_MS, Wheel};
 use super::conn::ConnKey;
+use crate::unix_time::unix_ms;
 
 /// A moment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -90,10 +91,7 @@ pub(super) type Source = Box<dyn Fn() -> Now>;
 
 /// The system's clocks; `started` is when the gateway was built.
 pub(super) fn system(started: Instant) -> Source {
-    Box::new(move || Now {
-        us: started.elapsed().as_micros() as u64,
-        unix_ms: SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as u64),
-    })
+    Box::new(move || Now { us: started.elapsed().as_micros() as u64, unix_ms: unix_ms() })
 }
 
 /// The time as of the current turn, and all that is to happen by it.

@@ -1,13 +1,14 @@
 //! Where events come from, and when: the made-up market, or recorded lines.
 
 use std::io::Read;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use tokio::time::Instant;
 use ws_gateway::demo::Market;
 use ws_gateway::demo::events::Events;
 use ws_gateway::demo::pace::Schedule;
 use ws_gateway::market::Symbol;
+use ws_gateway::unix_time::unix_ms;
 
 use super::lines::{Line, Lines};
 
@@ -188,11 +189,6 @@ impl Source {
 
 fn elapsed_us(start: Instant) -> u64 {
     u64::try_from(start.elapsed().as_micros()).unwrap_or(u64::MAX)
-}
-
-fn unix_ms() -> u64 {
-    let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    u64::try_from(since_epoch.as_millis()).unwrap_or(u64::MAX)
 }
 
 #[cfg(test)]
