@@ -8,12 +8,14 @@
 //! | [`to_ingest`] | what a shard asks of ingest |
 //! | [`to_control`] | what a shard tells the control side |
 //! | [`arrival`] | a client on its way from the control side to a shard |
+//! | [`fn_sender`] | how a shard speaks to ingest and to the control side |
 //! | [`budget`] | how much of what clients have missed may be on its way to a shard |
 //!
 //! Nothing in here decides anything. Ingest, the shards and the control side all import it; ingest and the shards don't import each other.
 
 pub mod arrival;
 pub mod budget;
+pub mod fn_sender;
 pub mod frames;
 pub mod inbox;
 pub mod to_control;
@@ -22,6 +24,7 @@ pub mod to_shard;
 
 pub use self::arrival::{Adopt, Arrival, Count, Seat, Standing};
 pub use self::budget::ReplayBudget;
+pub use self::fn_sender::FnSender;
 pub use self::frames::{Entry, Frames, SeqChange, SeqNotice, Seqs, TopicId};
 pub use self::to_control::{ControlSender, ToControl};
 pub use self::to_ingest::{HistoryRequest, Ticket, Wish, WishSender};

@@ -1,9 +1,7 @@
 //! What a shard tells the control side.
 
-use std::fmt;
-use std::sync::Arc;
-
 use super::Ticket;
+use super::fn_sender::FnSender;
 use crate::identity::User;
 use crate::protocol::request::Token;
 
@@ -27,23 +25,4 @@ pub enum ToControl {
 }
 
 /// How shards speak to the control side. A shard knows nothing else of it.
-#[derive(Clone)]
-pub struct ControlSender(Arc<dyn Fn(ToControl) + Send + Sync>);
-
-impl ControlSender {
-    /// A sender that calls `send`, which must not block.
-    pub fn new(send: impl Fn(ToControl) + Send + Sync + 'static) -> Self {
-        Self(Arc::new(send))
-    }
-
-    /// Tells the control side; when that has ended, the gateway ends, and nobody waits for an answer.
-    pub fn send(&self, told: ToControl) {
-        (self.0)(told);
-    }
-}
-
-impl fmt::Debug for ControlSender {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("ControlSender")
-    }
-}
+pub type ControlSender = FnSender<ToControl>;

@@ -1,9 +1,7 @@
 //! What a shard asks of ingest, which owns interest: the one that knows which shard wants which topic.
 
-use std::fmt;
-use std::sync::Arc;
-
 use super::TopicId;
+use super::fn_sender::FnSender;
 use crate::market::Subject;
 
 /// Pairs an answer of ingest, or of the control side, with the request of the shard that it answers. Counted by the shard, wrapping around.
@@ -60,23 +58,4 @@ pub struct HistoryRequest {
 }
 
 /// How shards speak to ingest. A shard knows nothing else of it.
-#[derive(Clone)]
-pub struct WishSender(Arc<dyn Fn(Wish) + Send + Sync>);
-
-impl WishSender {
-    /// A sender that calls `send`, which must not block.
-    pub fn new(send: impl Fn(Wish) + Send + Sync + 'static) -> Self {
-        Self(Arc::new(send))
-    }
-
-    /// Asks. Ingest that has ended drops the wish: then the shards end as well, and nobody waits for an answer.
-    pub fn send(&self, wish: Wish) {
-        (self.0)(wish);
-    }
-}
-
-impl fmt::Debug for WishSender {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("WishSender")
-    }
-}
+pub type WishSender = FnSender<Wish>;
