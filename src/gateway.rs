@@ -281,14 +281,16 @@ impl Gateway {
     fn start_serving(&self, config: &Config, listeners: Listeners, certificate: Option<Arc<Certificate>>) {
         let admission = Admission::new(config.server.max_connections, config.addresses.per_ip());
         let adopt = Arc::clone(&self.fanout) as Arc<dyn Adopt>;
+        let new_http = || {
+            let (state, auth) = (Arc::clone(&self.state), Arc::clone(&self.auth));
+            Http::new(config, state, auth, Arc::clone(&admission), Arc::clone(&adopt))
+        };
         if let Some(listener) = listeners.operators {
-            let (state, admission, adopt) =
-                (Arc::clone(&self.state), Arc::clone(&admission), Arc::clone(&adopt));
-            let http = Http::for_operator(config, state, Arc::clone(&self.auth), admission, adopt);
+            let http = new_http().for_operator(config);
             self.http.spawn(http::serve(listener, Arc::new(http), self.accepting.clone()));
         }
         let listener = listeners.clients;
-        let mut http = Http::new(config, Arc::clone(&self.state), Arc::clone(&self.auth), admission, adopt);
+        let mut http = new_http();
         let scheme = if certificate.is_some() { "https" } else { "http" };
         http.certificate = certificate;
         self.http.spawn(http::serve(listener, Arc::new(http), self.accepting.clone()));

@@ -34,10 +34,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
-use hyper::header::{AUTHORIZATION, HeaderMap, HeaderValue};
+use hyper::header::{AUTHORIZATION, HeaderMap};
 use subtle::ConstantTimeEq;
 use tracing::warn;
 
+use self::handshake::bearer_credentials;
 pub use self::listen::{BindError, Listener, bind, bind_operator, serve};
 pub use self::routes::Surface;
 pub use self::secure::Certificate;
@@ -88,9 +89,6 @@ struct Told {
     forwarding: AtomicBool,
     proxy_header: AtomicBool,
 }
-
-/// Before a token in `Authorization` (RFC 6750 section 2.1).
-const BEARER: &[u8] = b"Bearer ";
 
 /// The bounds of HTTP connections; the defaults are those of `limits.rs`.
 #[derive(Debug, Clone)]
@@ -151,20 +149,14 @@ impl Http {
         }
     }
 
-    /// The operator's port of that gateway.
-    pub fn for_operator(
-        config: &Config,
-        state: Arc<State>,
-        auth: Arc<Auth>,
-        admission: Arc<Admission>,
-        adopt: Arc<dyn Adopt>,
-    ) -> Self {
+    /// The same gateway's port for operators.
+    pub fn for_operator(self, config: &Config) -> Self {
         Self {
             surface: Surface::Operator,
             operator_token: config.operator.token.clone(),
             proxy_protocol: false,
             bounds: Bounds { in_flight_max: config.http_in_flight().1, ..Bounds::default() },
-            ..Self::new(config, state, auth, admission, adopt)
+            ..self
         }
     }
 
@@ -172,9 +164,10 @@ impl Http {
     /// it is right.
     fn is_operator(&self, request: &HeaderMap) -> bool {
         let Some(token) = &self.operator_token else { return true };
-        let shown = request.get(AUTHORIZATION).map(HeaderValue::as_bytes).unwrap_or_default();
-        let scheme = shown.get(..BEARER.len()).is_some_and(|scheme| scheme.eq_ignore_ascii_case(BEARER));
-        scheme && bool::from(shown[BEARER.len()..].trim_ascii().ct_eq(token.as_bytes()))
+        let shown = request.get(AUTHORIZATION).and_then(|value| bearer_credentials(value.as_bytes()));
+        // RFC 6750 section 2.1 has a space before the token.
+        let shown = shown.filter(|shown| shown.starts_with(b" "));
+        shown.is_some_and(|shown| shown.trim_ascii().ct_eq(token.as_bytes()).into())
     }
 
     /// As whom a client counts whose connection comes from `address` with these header fields.

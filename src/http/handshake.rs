@@ -134,13 +134,15 @@ fn subprotocol<F: Fields + ?Sized>(fields: &F) -> Option<&'static str> {
 
 /// The token of `Authorization: Bearer` (RFC 6750 section 2.1); empty if it can't be one.
 fn authorization<F: Fields + ?Sized>(fields: &F) -> Option<&str> {
-    fn credentials(value: &[u8]) -> Option<&[u8]> {
-        let (scheme, credentials) = value.split_at_checked(b"bearer".len())?;
-        let is_whole = matches!(credentials.first(), None | Some(b' ' | b'\t'));
-        (is_whole && scheme.eq_ignore_ascii_case(b"bearer")).then_some(credentials)
-    }
-    let credentials = fields.values(&AUTHORIZATION).find_map(credentials)?;
+    let credentials = fields.values(&AUTHORIZATION).find_map(bearer_credentials)?;
     Some(visible(credentials).unwrap_or_default().trim())
+}
+
+/// What stands behind `Bearer` in a value of `Authorization`, with the blank between; `None` if it is of another scheme.
+pub(super) fn bearer_credentials(value: &[u8]) -> Option<&[u8]> {
+    let (scheme, credentials) = value.split_at_checked(BEARER.len())?;
+    let is_whole = matches!(credentials.first(), None | Some(b' ' | b'\t'));
+    (is_whole && scheme.eq_ignore_ascii_case(BEARER.as_bytes())).then_some(credentials)
 }
 
 /// Whether a request asks for a WebSocket. Other upgrades (`h2c`) are ignored, as RFC 9110 section 7.8 allows.
