@@ -15,7 +15,7 @@ use super::interest::{Pending, Purpose, Renewal};
 use crate::bus::{Seat, Ticket, ToControl};
 use crate::identity::{Grant, Identity, User};
 use crate::limits::TOKEN_EXPIRING_BEFORE;
-use crate::market::{Name, Subject};
+use crate::market::Subject;
 use crate::protocol::refusal::{ErrorCode, Refusal};
 use crate::protocol::reply::{Reply, Status};
 use crate::protocol::request::{Id, Token};
@@ -176,7 +176,7 @@ impl Shard {
     fn inherit_terms(&mut self, key: ConnKey, grants: &[Grant], added: &[Subject]) {
         let Self { conns, interest, .. } = self;
         let Some(conn) = conns.get_mut(key) else { return };
-        if added.iter().any(|subject| matches!(subject.name, Name::Pattern(_))) {
+        if added.iter().any(|subject| subject.name.is_wildcard()) {
             conn.extras.get_or_insert_default();
         }
         let Some(extras) = conn.extras.as_mut().filter(|_| !added.is_empty()) else { return };
