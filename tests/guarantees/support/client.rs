@@ -96,6 +96,16 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Client<S> {
         assert_eq!(got, (Some(symbol), Some(n)), "{message}");
     }
 
+    /// The next frames are trades with these payloads, and behind them comes nothing.
+    pub(crate) async fn gets_exactly(&mut self, payloads: impl Iterator<Item = String>) {
+        for (n, payload) in payloads.enumerate() {
+            let text = self.text().await;
+            assert!(text.contains(&payload), "expected trade {n}, got {text}");
+        }
+        self.send(r#"{"action":"ping"}"#).await;
+        assert_eq!(self.json().await["type"], "pong", "nothing comes twice");
+    }
+
     /// Subscribes and returns the reply, which must be the next frame.
     pub(crate) async fn subscribe(&mut self, symbols: &[&str]) -> Value {
         self.subscribe_with(json!({"symbols": symbols})).await
