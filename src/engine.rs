@@ -16,7 +16,7 @@ use mio::{Events, Poll};
 
 use crate::bus::inbox::{Alarm, Inbox, Sender, WAKER};
 use crate::bus::{ControlSender, ShardPort, ToShard};
-use crate::fanout::{Fanout, Links, Shard, ShardConfig};
+use crate::fanout::{Fanout, Shard, ShardConfig, ShardHandles};
 use crate::ingest::{self, Command, Helpers, Ingest, IngestConfig, LINK};
 use crate::state::State;
 
@@ -77,7 +77,7 @@ impl Engine {
         let (to_ingest, ingest_inbox) = ingest_poll.alarm.inbox();
         let registry = ingest_poll.poll.registry().try_clone()?;
         let ingest = Ingest::new(registry, ingest_inbox, ingest, ports.clone(), Arc::clone(state), helpers);
-        let links = |id: usize| Links {
+        let handles = |id: usize| ShardHandles {
             id,
             wishes: ingest::wishes(&to_ingest),
             control: control.clone(),
@@ -96,10 +96,10 @@ impl Engine {
         }
         for (id, (own, inbox)) in polls.into_iter().zip(inboxes).enumerate() {
             let registry = own.poll.registry().try_clone()?;
-            let (config, links, ingest) = (shard.clone(), links(id), ingest_of_shard.take());
+            let (config, handles, ingest) = (shard.clone(), handles(id), ingest_of_shard.take());
             // A shard can't be sent to another thread: it begins on its own.
             let run = move || {
-                let shard = Shard::start(registry, config, links);
+                let shard = Shard::start(registry, config, handles);
                 match ingest {
                     Some(ingest) => run_both(own, ingest, &inbox, shard),
                     None => run_shard(own, &inbox, shard),
@@ -138,14 +138,14 @@ impl ThreadPoll {
 fn run_ingest(own: ThreadPoll, mut ingest: Ingest) {
     let ThreadPoll { mut poll, alarm, mut events } = own;
     loop {
-        let early = match alarm.sleep(&mut poll, &mut events, ingest.sleep_time(), || ingest.pop()) {
-            Ok(early) => early,
+        let first = match alarm.sleep(&mut poll, &mut events, ingest.sleep_time(), || ingest.pop()) {
+            Ok(first) => first,
             Err(error) => return tracing::error!(%error, "poll failed: ingest ends"),
         };
         if let Some(event) = events.iter().find(|event| event.token() == LINK) {
             ingest.link_ready(event.is_read_closed());
         }
-        if ingest.turn(early).is_break() {
+        if ingest.turn(first).is_break() {
             return;
         }
         ingest.pause();
@@ -156,20 +156,20 @@ fn run_ingest(own: ThreadPoll, mut ingest: Ingest) {
 fn run_shard(own: ThreadPoll, inbox: &Inbox<ToShard>, mut shard: Shard) -> usize {
     let ThreadPoll { mut poll, alarm, mut events } = own;
     while !shard.is_drained() {
-        let early = match alarm.sleep(&mut poll, &mut events, shard.sleep_time(), || inbox.pop()) {
-            Ok(early) => early,
+        let first = match alarm.sleep(&mut poll, &mut events, shard.sleep_time(), || inbox.pop()) {
+            Ok(first) => first,
             Err(error) => {
                 tracing::error!(%error, "poll failed: the shard ends");
                 break;
             }
         };
-        take_turn(&mut shard, inbox, early, &events);
+        take_turn(&mut shard, inbox, first, &events);
     }
     shard.clients()
 }
 
 /// What was found in an inbox before a sleep.
-enum Early {
+enum First {
     ForIngest(Command),
     ForShard(ToShard),
 }
@@ -180,10 +180,10 @@ fn run_both(own: ThreadPoll, mut ingest: Ingest, inbox: &Inbox<ToShard>, mut sha
     let nothing = Events::with_capacity(1);
     while !shard.is_drained() {
         let timeout = ingest.sleep_time().min(shard.sleep_time());
-        let early = || ingest.pop().map(Early::ForIngest).or_else(|| inbox.pop().map(Early::ForShard));
-        let (for_ingest, for_shard) = match alarm.sleep(&mut poll, &mut events, timeout, early) {
-            Ok(Some(Early::ForIngest(command))) => (Some(command), None),
-            Ok(Some(Early::ForShard(command))) => (None, Some(command)),
+        let first = || ingest.pop().map(First::ForIngest).or_else(|| inbox.pop().map(First::ForShard));
+        let (for_ingest, for_shard) = match alarm.sleep(&mut poll, &mut events, timeout, first) {
+            Ok(Some(First::ForIngest(command))) => (Some(command), None),
+            Ok(Some(First::ForShard(command))) => (None, Some(command)),
             Ok(None) => (None, None),
             Err(error) => {
                 tracing::error!(%error, "poll failed: the shard and ingest end");
@@ -210,9 +210,9 @@ fn run_both(own: ThreadPoll, mut ingest: Ingest, inbox: &Inbox<ToShard>, mut sha
     shard.clients()
 }
 
-/// Has a shard take a turn with all that its inbox has, `early` first.
-fn take_turn(shard: &mut Shard, inbox: &Inbox<ToShard>, early: Option<ToShard>, events: &Events) {
-    let told = early.into_iter().chain(std::iter::from_fn(|| inbox.pop()));
+/// Has a shard take a turn with all that its inbox has, beginning with `first`.
+fn take_turn(shard: &mut Shard, inbox: &Inbox<ToShard>, first: Option<ToShard>, events: &Events) {
+    let told = first.into_iter().chain(std::iter::from_fn(|| inbox.pop()));
     let told = told.inspect(|command| inbox.consumed(command.queued_bytes()));
     let of_shard = events.iter().filter(|event| event.token() != WAKER && event.token() != LINK);
     shard.turn(told, of_shard.map(Into::into));

@@ -35,7 +35,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 pub use self::shard::ShardConfig;
-pub(crate) use self::shard::{Links, Shard};
+pub(crate) use self::shard::{Shard, ShardHandles};
 use crate::bus::inbox::Sender;
 use crate::bus::{Adopt, Arrival, ShardPort, Ticket, ToShard};
 use crate::identity::Identity;

@@ -239,13 +239,13 @@ impl Gateway {
         let (attempted_tx, attempted) = oneshot::channel::<()>();
         match source {
             Bound::Redis(redis) => {
-                let links = redis::Links {
+                let handles = redis::Handles {
                     ingest: self.ingest.clone(),
                     lost,
                     state: Arc::clone(&self.state),
                     attempted: Some(attempted_tx),
                 };
-                self.tasks.spawn(redis::supervise(*redis, links, self.feeding.clone()));
+                self.tasks.spawn(redis::supervise(*redis, handles, self.feeding.clone()));
             }
             Bound::Embedded(broker) => {
                 // The ingest thread was started above; it ends only with the gateway.

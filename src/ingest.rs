@@ -213,7 +213,7 @@ impl Ingest {
 
     fn pause_after(&mut self, events: usize) -> Duration {
         let has_more = self.link.as_ref().is_some_and(|link| link.is_readable());
-        if events == 0 || has_more { Duration::ZERO } else { self.pace.after_read(self.arrived_us(), events) }
+        if events == 0 || has_more { Duration::ZERO } else { self.pace.after_read(self.now_us(), events) }
     }
 
     /// How long ingest may sleep.
@@ -248,8 +248,8 @@ impl Ingest {
                     topics.into_iter().for_each(|topic| self.router.release(shard, topic));
                 }
                 Command::Wish(Wish::Retire { shard, topics }) => {
-                    let arrived_us = self.arrived_us();
-                    self.handover.close(&mut self.router, shard, topics, arrived_us);
+                    let arrived_us = self.now_us();
+                    self.handover.retire(&mut self.router, shard, topics, arrived_us);
                 }
                 Command::LookedUp { found, failed } => self.looked_up(&found, failed),
                 Command::Publish(events) => {
@@ -366,11 +366,11 @@ impl Ingest {
     }
 
     fn hand_over(&mut self) {
-        let arrived_us = self.arrived_us();
+        let arrived_us = self.now_us();
         self.handover.hand_over(&mut self.router, arrived_us);
     }
 
-    fn arrived_us(&self) -> u64 {
+    fn now_us(&self) -> u64 {
         self.state.metrics.started.elapsed().as_micros() as u64
     }
 }

@@ -38,7 +38,7 @@ pub enum Wish {
         /// What it was granted.
         topics: Vec<TopicId>,
     },
-    /// The shard gives idle topics back that its patterns still match. Ingest answers with [`ToShard::Closed`](super::ToShard::Closed): behind
+    /// The shard gives idle topics back that its patterns still match. Ingest answers with [`ToShard::Retired`](super::ToShard::Retired): behind
     /// it no event comes under these ids.
     Retire {
         /// The shard that says so.

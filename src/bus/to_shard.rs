@@ -51,7 +51,7 @@ pub enum ToShard {
     Opened(Vec<(Subject, TopicId)>),
     /// The answer to [`Wish::Retire`](super::Wish::Retire): no event comes under these ids any more, unless they are opened or granted again.
     /// Bounded by the topics that the shard knows.
-    Closed(Vec<TopicId>),
+    Retired(Vec<TopicId>),
     /// The answer to a [`Wish::Want`](super::Wish::Want). At most one for each connection that waits.
     Granted {
         /// That of the wish.

@@ -173,7 +173,7 @@ impl Conflation {
             return;
         };
         if run.is_late {
-            self.take_late(outbox, run, subscription, terms);
+            self.add_late(outbox, run, subscription, terms);
         } else if terms.aggregate {
             for (event, count) in run.aggregated() {
                 self.replaced += count - 1;
@@ -412,7 +412,7 @@ impl Held {
     /// Takes over the trades of an older event of the topic, if the terms are with `aggregate`. `false`: they can't be added up, so this
     /// must not replace the older event.
     fn replace(&mut self, older: &Event) -> bool {
-        !self.terms.aggregate || self.event.take_over(older)
+        !self.terms.aggregate || self.event.absorb(older)
     }
 }
 

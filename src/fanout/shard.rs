@@ -8,7 +8,7 @@
 //! | `clients` | takes clients in, closes them, lets them go |
 //! | `input` | reads sockets, takes messages off the input |
 //! | `requests` | answers what clients ask for |
-//! | `interest` | asks ingest for topics, and takes its answers |
+//! | `subscriptions` | asks ingest for topics, and takes its answers |
 //! | `history` | queues what clients have missed, and last values |
 //! | `terms` | conflation, rates, heartbeats and figures of clients that asked for them |
 //! | `delivery` | applies events to the outboxes of their subscribers |
@@ -35,10 +35,10 @@ mod delivery;
 mod flush;
 mod history;
 mod input;
-mod interest;
 mod output;
 mod requests;
 mod slow;
+mod subscriptions;
 mod terms;
 mod timers;
 #[cfg(test)]
@@ -57,8 +57,8 @@ use self::auth::Newcomers;
 use self::clock::{Clocks, Source};
 use self::conn::{Conn, ConnKey};
 use self::input::Input;
-use self::interest::Interest;
 use self::output::Output;
+use self::subscriptions::Subscriptions;
 use crate::bus::{ControlSender, Feed, ReplayBudget, ToShard, WishSender};
 use crate::metrics::ShardMetrics;
 use crate::protocol::request::Grammar;
@@ -103,13 +103,13 @@ pub struct ShardConfig {
     pub max_missed_pongs: u32,
     /// `STALL_TIMEOUT`.
     pub stall_timeout: Duration,
-    /// `FLUSH_INTERVAL`; zero = every turn.
-    pub flush_interval: Duration,
+    /// `FLUSH_INTERVAL`; without one, sockets are written at the end of every turn.
+    pub flush_interval: Option<Duration>,
 }
 
-/// What ties a shard to the rest of the process.
+/// How a shard reaches the rest of the process.
 #[derive(Debug)]
-pub(crate) struct Links {
+pub(crate) struct ShardHandles {
     /// The shard's number.
     pub(crate) id: usize,
     /// How it asks ingest for topics.
@@ -136,13 +136,13 @@ pub(crate) struct Ready {
 
 pub(crate) struct Shard {
     config: ShardConfig,
-    links: Links,
+    handles: ShardHandles,
     metrics: Arc<ShardMetrics>,
     /// Where sockets are registered for readiness.
     registry: Registry,
     conns: SlotMap<ConnKey, Conn>,
     clocks: Clocks,
-    interest: Interest,
+    subscriptions: Subscriptions,
     newcomers: Newcomers,
     input: Input,
     output: Output,
@@ -167,18 +167,18 @@ impl From<&Event> for Ready {
 impl Shard {
     /// A shard by the system's clocks, without a client yet. It registers its sockets with `registry`, each under a token that is
     /// none of [`WAKER`](crate::bus::inbox::WAKER) and 0.
-    pub(crate) fn start(registry: Registry, config: ShardConfig, links: Links) -> Self {
-        let time = clock::system(links.state.metrics.started);
-        Self::new(registry, config, links, time)
+    pub(crate) fn start(registry: Registry, config: ShardConfig, handles: ShardHandles) -> Self {
+        let time = clock::system(handles.state.metrics.started);
+        Self::new(registry, config, handles, time)
     }
 
-    fn new(registry: Registry, config: ShardConfig, links: Links, time: Source) -> Self {
+    fn new(registry: Registry, config: ShardConfig, handles: ShardHandles, time: Source) -> Self {
         Self {
-            metrics: Arc::clone(&links.state.metrics.shards[links.id]),
+            metrics: Arc::clone(&handles.state.metrics.shards[handles.id]),
             // Room for all from the beginning: the kernel gives a page when it is first used, so nothing is held by clients
             // that never come, and no growing ever copies all that are there or leaves its old memory behind.
             conns: SlotMap::with_capacity_and_key(config.max_clients),
-            interest: Interest::new(config.max_clients, config.max_opened_topics),
+            subscriptions: Subscriptions::new(config.max_clients, config.max_opened_topics),
             newcomers: Newcomers::default(),
             clocks: Clocks::new(time),
             input: Input::new(),
@@ -186,7 +186,7 @@ impl Shard {
             feed: Feed::Down,
             drain_until_us: None,
             config,
-            links,
+            handles,
             registry,
         }
     }
@@ -209,8 +209,7 @@ impl Shard {
         if !self.input.unfinished.is_empty() {
             return Duration::ZERO;
         }
-        let flush_us = self.output.flushed_us + self.config.flush_interval.as_micros() as u64;
-        let flush_us = (!self.output.dirty.is_empty()).then_some(flush_us);
+        let flush_us = (!self.output.dirty.is_empty()).then(|| self.flush_due_us());
         let due_us = [flush_us, self.clocks.next_us(), self.drain_until_us].into_iter().flatten().min();
         due_us.map_or(SLEEP_MAX, |due_us| self.clocks.until(due_us).min(SLEEP_MAX))
     }
@@ -224,14 +223,14 @@ impl Shard {
         match command {
             ToShard::Batch(frames) => self.apply(frames, &[]),
             ToShard::BatchWithChanges(frames, changes) => self.apply(frames, &changes),
-            ToShard::LookedUp(values) => self.take_looked_up(&values),
+            ToShard::LookedUp(values) => self.on_looked_up(&values),
             ToShard::SeqChange(topic, change) => self.tell_seq_change(topic, change),
             ToShard::Lost(counts) => self.note_lost(&counts),
             ToShard::LostUncounted(patterns) => self.close_uncounted(&patterns),
             ToShard::Opened(topics) => self.open_topics(topics),
-            ToShard::Closed(topics) => self.retire_topics(&topics),
-            ToShard::Granted { ticket, topics, history } => self.take_grant(ticket, topics, history),
-            ToShard::Verified { ticket, result } => self.take_verified(ticket, result),
+            ToShard::Retired(topics) => self.retire_topics(&topics),
+            ToShard::Granted { ticket, topics, history } => self.on_granted(ticket, topics, history),
+            ToShard::Verified { ticket, result } => self.on_verified(ticket, result),
             ToShard::Feed(feed) => self.tell_feed(feed),
             ToShard::Adopt(clients) => clients.into_iter().for_each(|client| self.adopt(client)),
             ToShard::Drain(timeout) => self.drain(timeout),
@@ -245,16 +244,16 @@ impl Shard {
 
     fn publish_gauges(&self) {
         let backlog_bytes = self.output.backlog.bytes() as u64;
-        self.metrics.subscriptions.set(self.interest.index.subscriptions() as u64);
-        self.metrics.topics.set(self.interest.index.topics() as u64);
+        self.metrics.subscriptions.set(self.subscriptions.index.subscriptions() as u64);
+        self.metrics.topics.set(self.subscriptions.index.topics() as u64);
         self.metrics.backlog_bytes.set(backlog_bytes);
-        self.links.replay_budget.publish(backlog_bytes, self.interest.replay_bytes_taken);
+        self.handles.replay_budget.publish(backlog_bytes, self.subscriptions.replay_bytes_taken);
     }
 }
 
 impl Drop for Shard {
     fn drop(&mut self) {
-        self.links.load.fetch_sub(self.conns.len(), Ordering::Relaxed);
+        self.handles.load.fetch_sub(self.conns.len(), Ordering::Relaxed);
     }
 }
 

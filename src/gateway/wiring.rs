@@ -2,7 +2,6 @@
 
 use std::num::NonZeroUsize;
 use std::path::Path;
-use std::time::Duration;
 
 use anyhow::Context;
 use redis::{ConnectionAddr, ConnectionInfo};
@@ -136,7 +135,7 @@ fn shard_config(config: &Config) -> ShardConfig {
         max_missed_pongs: config.delivery.max_missed_pongs,
         stall_timeout: config.delivery.stall_timeout,
         // Zero means no time between two writes.
-        flush_interval: config.delivery.flush_interval.map_or(Duration::ZERO, Period::get),
+        flush_interval: config.delivery.flush_interval.map(Period::get),
     }
 }
 

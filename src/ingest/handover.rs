@@ -23,7 +23,7 @@ use crate::market::Subject;
 use crate::state::State;
 
 pub(super) struct Handover {
-    links: Vec<ShardLink>,
+    shards: Vec<ShardState>,
     /// How large an inbox may become: [`limits::SHARD_INBOX_BYTES`].
     inbox_bytes_max: usize,
     /// How many times ingest sleeps for a shard that has no room, before the shard is behind.
@@ -35,7 +35,7 @@ pub(super) struct Handover {
 
 /// Ingest's state for one shard.
 #[derive(Debug)]
-struct ShardLink {
+struct ShardState {
     port: ShardPort,
     /// Topics whose last values the shard waits for.
     awaited: HashSet<TopicId, RandomState>,
@@ -44,11 +44,11 @@ struct ShardLink {
 
 impl Handover {
     pub(super) fn new(ports: Vec<ShardPort>, state: Arc<State>) -> Self {
-        let link = |port| ShardLink { port, awaited: HashSet::default(), feed: HeldFeed::default() };
+        let shard = |port| ShardState { port, awaited: HashSet::default(), feed: HeldFeed::default() };
         Self {
             // The only shard runs on ingest's own thread: it makes no room while ingest sleeps.
             pauses: if ports.len() > 1 { limits::HANDOVER_PAUSES } else { 0 },
-            links: ports.into_iter().map(link).collect(),
+            shards: ports.into_iter().map(shard).collect(),
             inbox_bytes_max: limits::SHARD_INBOX_BYTES,
             pause: Box::new(std::thread::sleep),
             state,
@@ -57,12 +57,12 @@ impl Handover {
 
     /// How much of what clients have missed a shard has room for.
     pub(super) fn replay_budget(&self, shard: usize) -> &ReplayBudget {
-        &self.links[shard].port.replay_budget
+        &self.shards[shard].port.replay_budget
     }
 
     /// Hands every shard what has been framed for it.
     pub(super) fn hand_over(&mut self, router: &mut Router, arrived_us: u64) {
-        for shard in 0..self.links.len() {
+        for shard in 0..self.shards.len() {
             if router.is_behind(shard) {
                 self.catch_up_if_room(router, shard);
             } else {
@@ -74,13 +74,13 @@ impl Handover {
 
     fn hand_to(&mut self, router: &mut Router, shard: usize, arrived_us: u64) {
         let Handoff { opened, frames, notices } = router.take(shard, arrived_us);
-        self.links[shard].open(opened);
+        self.shards[shard].open(opened);
         let Some(frames) = frames else { return };
         if !self.has_room_for(shard, frames.bytes.len()) {
             return router.fall_behind(shard, &frames, notices);
         }
         self.state.metrics.ingest.batches.add(1);
-        self.links[shard].send(match notices.is_empty() {
+        self.shards[shard].send(match notices.is_empty() {
             true => ToShard::Batch(frames),
             false => ToShard::BatchWithChanges(frames, notices),
         });
@@ -88,9 +88,9 @@ impl Handover {
 
     /// Once the inbox of a shard that is behind is half empty, the shard is told all that it has to know, and gets events again.
     fn catch_up_if_room(&mut self, router: &mut Router, shard: usize) {
-        if self.links[shard].port.inbox.bytes() <= self.inbox_bytes_max / 2 {
-            self.links[shard].report(router.report(shard));
-            self.links[shard].release_feed();
+        if self.shards[shard].port.inbox.bytes() <= self.inbox_bytes_max / 2 {
+            self.shards[shard].report(router.report(shard));
+            self.shards[shard].release_feed();
             router.catch_up(shard);
         }
     }
@@ -105,24 +105,30 @@ impl Handover {
         topics: Vec<(Subject, TopicId)>,
         history: Option<Box<HistoryReply>>,
     ) {
-        if let Some(link) = self.links.get_mut(shard) {
-            link.awaited.extend(history.iter().flat_map(|history| &history.awaited));
+        if let Some(state) = self.shards.get_mut(shard) {
+            state.awaited.extend(history.iter().flat_map(|history| &history.awaited));
         }
         self.tell(router, shard, ToShard::Granted { ticket, topics, history });
     }
 
     /// Takes back topics that a shard has given back. What is framed under their ids goes first; events that come later open them
     /// again.
-    pub(super) fn close(&mut self, router: &mut Router, shard: usize, topics: Vec<TopicId>, arrived_us: u64) {
+    pub(super) fn retire(
+        &mut self,
+        router: &mut Router,
+        shard: usize,
+        topics: Vec<TopicId>,
+        arrived_us: u64,
+    ) {
         self.hand_over(router, arrived_us);
         topics.iter().for_each(|topic| router.retire(shard, *topic));
-        self.tell(router, shard, ToShard::Closed(topics));
+        self.tell(router, shard, ToShard::Retired(topics));
     }
 
     /// Tells the shards whose clients wait for these last values. Each value is told once.
     pub(super) fn tell_looked_up(&mut self, router: &mut Router, values: &[LookedUp]) {
-        for shard in 0..self.links.len() {
-            let awaited = &mut self.links[shard].awaited;
+        for shard in 0..self.shards.len() {
+            let awaited = &mut self.shards[shard].awaited;
             let values: Vec<_> =
                 values.iter().filter(|value| awaited.remove(&value.awaited)).cloned().collect();
             if !values.is_empty() {
@@ -133,10 +139,10 @@ impl Handover {
 
     /// Tells all shards that the upstream was lost or is back; a shard that is behind hears of it once it has caught up.
     pub(super) fn tell_feed(&mut self, router: &Router, feed: Feed) {
-        for (shard, link) in self.links.iter_mut().enumerate() {
-            link.feed.hold(feed);
-            if !router.is_behind(shard) {
-                link.release_feed();
+        for (id, shard) in self.shards.iter_mut().enumerate() {
+            shard.feed.hold(feed);
+            if !router.is_behind(id) {
+                shard.release_feed();
             }
         }
     }
@@ -144,18 +150,18 @@ impl Handover {
     /// Tells one shard something that it waits for. That is never dropped; the shard's losses and newly opened topics are sent first. A shard waits for at most
     /// one answer for each of its connections, and for one to each topic that it gives back.
     fn tell(&mut self, router: &mut Router, shard: usize, command: ToShard) {
-        let Some(link) = self.links.get_mut(shard) else { return };
+        let Some(state) = self.shards.get_mut(shard) else { return };
         if router.is_behind(shard) {
-            link.report(router.report(shard));
+            state.report(router.report(shard));
         } else {
-            link.open(router.take_opened(shard));
+            state.open(router.take_opened(shard));
         }
-        link.send(command);
+        state.send(command);
     }
 
     /// Waits for room in the inbox of a shard that is not behind.
     fn has_room_for(&mut self, shard: usize, bytes: usize) -> bool {
-        let inbox = &self.links[shard].port.inbox;
+        let inbox = &self.shards[shard].port.inbox;
         let fits = || inbox.bytes() + bytes <= self.inbox_bytes_max;
         for _ in 0..self.pauses {
             if fits() {
@@ -167,7 +173,7 @@ impl Handover {
     }
 }
 
-impl ShardLink {
+impl ShardState {
     fn open(&self, opened: Vec<(Subject, TopicId)>) {
         if !opened.is_empty() {
             self.send(ToShard::Opened(opened));
@@ -200,7 +206,7 @@ impl ShardLink {
 
 impl fmt::Debug for Handover {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Handover").field("links", &self.links).finish_non_exhaustive()
+        f.debug_struct("Handover").field("shards", &self.shards).finish_non_exhaustive()
     }
 }
 

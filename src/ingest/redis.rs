@@ -76,9 +76,9 @@ pub struct RedisConfig {
     pub max_event_bytes: usize,
 }
 
-/// The supervisor's connections to the rest of the process.
+/// How the supervisor reaches the rest of the process.
 #[derive(Debug)]
-pub struct Links {
+pub struct Handles {
     /// Ingest, which takes the links.
     pub ingest: Sender<Command>,
     /// Receives a message when ingest has lost its link.
@@ -90,8 +90,8 @@ pub struct Links {
 }
 
 /// Connects and subscribes, again after each loss, until `shutdown`.
-pub async fn supervise(config: RedisConfig, links: Links, shutdown: CancellationToken) {
-    let Links { ingest, mut lost, state, mut attempted } = links;
+pub async fn supervise(config: RedisConfig, handles: Handles, shutdown: CancellationToken) {
+    let Handles { ingest, mut lost, state, mut attempted } = handles;
     let mut dialer = config.server.dialer(config.server.address.clone());
     let address = dialer.address().to_string();
     let mut backoff = Backoff::new(limits::UPSTREAM_BACKOFF_MIN, limits::UPSTREAM_BACKOFF_MAX);

@@ -21,7 +21,7 @@ pub(super) struct Event {
 
 impl Event {
     /// Takes over the trades of an older event of the topic. `false`: they can't be added up exactly, and nothing has changed.
-    pub(super) fn take_over(&mut self, older: &Self) -> bool {
+    pub(super) fn absorb(&mut self, older: &Self) -> bool {
         // The usual case first: another client has needed the same sum.
         let known = match (&older.aggregate, &self.aggregate) {
             (Some(older), Some(newer)) => older.known_sum(newer),

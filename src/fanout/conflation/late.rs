@@ -20,7 +20,7 @@ pub(super) struct LateTrades {
 
 impl Conflation {
     /// Takes a late event, the only one of its run. A trade that can't be added up exactly is left out of the sums.
-    pub(super) fn take_late(
+    pub(super) fn add_late(
         &mut self,
         outbox: &mut Outbox,
         run: &TopicRun<'_>,

@@ -11,7 +11,7 @@ use super::super::narrowed::Narrowed;
 use super::Shard;
 use super::clock::{Tick, ticks};
 use super::conn::{Conn, ConnKey, Phase};
-use super::interest::{Pending, Purpose, Renewal};
+use super::subscriptions::{Pending, Purpose, Renewal};
 use crate::bus::{Seat, Ticket, ToControl};
 use crate::identity::{Grant, Identity, User};
 use crate::limits::TOKEN_EXPIRING_BEFORE;
@@ -91,13 +91,13 @@ impl Shard {
     pub(super) fn verify(&mut self, key: ConnKey, token: Token, id: Option<Id>) {
         let Some(conn) = self.conns.get_mut(key) else { return };
         conn.phase = Phase::Waiting;
-        let ticket = self.interest.next_ticket();
+        let ticket = self.subscriptions.next_ticket();
         self.newcomers.verifying.insert(ticket, (key, id));
-        self.links.control.send(ToControl::Verify { shard: self.links.id, ticket, token });
+        self.handles.control.send(ToControl::Verify { shard: self.handles.id, ticket, token });
     }
 
     /// The control side says who a client is, or that its token doesn't hold.
-    pub(super) fn take_verified(&mut self, ticket: Ticket, result: Result<Arc<Identity>, String>) {
+    pub(super) fn on_verified(&mut self, ticket: Ticket, result: Result<Arc<Identity>, String>) {
         let Some((key, id)) = self.newcomers.verifying.remove(&ticket) else { return };
         // The client may have gone meanwhile.
         let Some(conn) = self.conns.get_mut(key).filter(|conn| conn.phase == Phase::Waiting) else { return };
@@ -124,7 +124,7 @@ impl Shard {
     /// its rights again. New parts of it are asked of ingest first, so that no event is missed between the old ones and the new.
     fn renew(&mut self, key: ConnKey, identity: Arc<Identity>, id: Option<Id>) {
         let Some(conn) = self.conns.get(key) else { return };
-        let index = &mut self.interest.index;
+        let index = &mut self.subscriptions.index;
         let held = held_by(conn, index, key);
         let grants = identity.rights.grant_again(held.iter().copied().cloned());
         let has_lost_some = grants.len() < held.len();
@@ -135,27 +135,27 @@ impl Shard {
         let newly_held = index.hold_all(&added);
         let must_wait = !newly_held.is_empty() || !index.all_live(&added);
         let purpose = Purpose::Renewal(Box::new(Renewal { identity, grants, has_lost_some, id }));
-        let pending = Pending { ticket: self.interest.next_ticket(), key, subjects: added, purpose };
+        let pending = Pending { ticket: self.subscriptions.next_ticket(), key, subjects: added, purpose };
         self.ask(pending, must_wait, newly_held, None);
     }
 
     /// The client is subscribed to what its new rights leave of its subscriptions, and told who it is.
     pub(super) fn complete_renewal(&mut self, key: ConnKey, added: &[Subject], renewal: Renewal) {
         let Renewal { identity, grants, has_lost_some, id } = renewal;
-        self.interest.index.subscribe(key, added);
+        self.subscriptions.index.subscribe(key, added);
         self.inherit_terms(key, &grants, added);
         let parts: HashSet<_> = grants.iter().flat_map(|grant| &grant.parts).collect();
-        let subjects = self.interest.index.subjects_of(key);
+        let subjects = self.subscriptions.index.subjects_of(key);
         let ended: Vec<_> = subjects.filter(|subject| !parts.contains(subject)).cloned().collect();
         self.end(key, &ended);
         let symbols = self.identify(key, Arc::clone(&identity));
-        let Self { conns, interest, output, clocks, .. } = self;
+        let Self { conns, subscriptions, output, clocks, .. } = self;
         let Some(conn) = conns.get_mut(key) else { return };
         if let Some(narrowed) = conn.narrowed_mut() {
             *narrowed = Narrowed::default();
             narrowed.add(grants);
         }
-        let held = held_by(conn, &interest.index, key);
+        let held = held_by(conn, &subscriptions.index, key);
         let reply = Reply::Authenticated {
             user: identity.user.as_ref().map(User::as_str),
             expires_ms: identity.expiry.map(|expiry| expiry.expires_ms),
@@ -174,7 +174,7 @@ impl Shard {
 
     /// What takes a subscription's place is delivered on its terms.
     fn inherit_terms(&mut self, key: ConnKey, grants: &[Grant], added: &[Subject]) {
-        let Self { conns, interest, .. } = self;
+        let Self { conns, subscriptions, .. } = self;
         let Some(conn) = conns.get_mut(key) else { return };
         if added.iter().any(|subject| subject.name.is_wildcard()) {
             conn.extras.get_or_insert_default();
@@ -186,10 +186,10 @@ impl Shard {
         let before: Option<HashMap<_, _>> = narrowed.map(|narrowed| narrowed.parts().collect());
         for Grant { written, parts } in grants {
             let part = before.as_ref().map_or(Some(&written), |before| before.get(written));
-            let topic = part.and_then(|part| interest.index.topic(part));
+            let topic = part.and_then(|part| subscriptions.index.topic(part));
             let Some(terms) = topic.and_then(|topic| extras.conflation.terms_of(topic)) else { continue };
             let new = parts.iter().filter(|part| added.contains(part));
-            new.filter_map(|part| interest.index.topic(part)).for_each(|topic| {
+            new.filter_map(|part| subscriptions.index.topic(part)).for_each(|topic| {
                 extras.conflation.inherit(topic, terms);
             });
         }
@@ -197,13 +197,13 @@ impl Shard {
 
     /// Holds everything that the client is subscribed to to its claim `maxRate`, if it has one.
     pub(super) fn cap_rates(&mut self, key: ConnKey) {
-        let Self { conns, interest, clocks, metrics, .. } = self;
+        let Self { conns, subscriptions, clocks, metrics, .. } = self;
         let Some(conn) = conns.get_mut(key) else { return };
         let Some(max_rate) = conn.identity.as_ref().and_then(|identity| identity.rights.max_rate) else {
             return;
         };
         let extras = conn.extras.get_or_insert_default();
-        let topics = interest.index.topics_of(key);
+        let topics = subscriptions.index.topics_of(key);
         extras.conflation.cap(&mut conn.outbox, topics.into_iter(), max_rate);
         metrics.events_conflated.add(extras.conflation.take_replaced());
         let begun = extras.conflation.take_phases_begun();
@@ -212,14 +212,14 @@ impl Shard {
 
     /// From now on the client is known. Returns the symbols of its URL, if they have waited for that.
     pub(super) fn identify(&mut self, key: ConnKey, identity: Arc<Identity>) -> Option<Vec<String>> {
-        let Self { conns, newcomers, clocks, links, .. } = self;
+        let Self { conns, newcomers, clocks, handles, .. } = self;
         let conn = conns.get_mut(key)?;
         newcomers.settle(conn);
         let (expiry, is_literal) = (identity.expiry, identity.rights.is_literal());
         if let Some(user) = &identity.user
             && conn.identity.as_ref().is_none_or(|known| known.user.is_none())
         {
-            links.control.send(ToControl::Came(user.clone()));
+            handles.control.send(ToControl::Came(user.clone()));
         }
         conn.identity = Some(identity);
         if conn.session.is_none() && expiry.is_none() && is_literal {
@@ -264,7 +264,7 @@ impl Shard {
         self.newcomers.settle(conn);
         drop(conn.session.take().and_then(|session| session.place));
         if let Some(user) = conn.identity.take().and_then(|identity| identity.user.clone()) {
-            self.links.control.send(ToControl::Gone(user));
+            self.handles.control.send(ToControl::Gone(user));
         }
     }
 }

@@ -155,7 +155,11 @@ fn a_request_is_intersected_with_the_rights() {
     let refused = client.received();
     assert_eq!(error(&refused[0]), ("error", "FORBIDDEN"));
     assert_eq!(refused[0]["data"], json!({"symbols": ["MSFT", "ETH"]}));
-    assert_eq!(world.shards[0].interest.index.topics(), 0, "nothing of the request has changed anything");
+    assert_eq!(
+        world.shards[0].subscriptions.index.topics(),
+        0,
+        "nothing of the request has changed anything"
+    );
     world.send(&client, &json!({"action": "subscribe", "symbols": ["*", "AAPL"]}));
     assert_eq!(
         client.received()[0]["data"],
@@ -168,7 +172,7 @@ fn a_request_is_intersected_with_the_rights() {
     world.send(&client, &json!({"action": "unsubscribe", "symbols": ["*"]}));
     assert_eq!(client.received()[0]["data"]["unsubscribed"], json!(["*", "AAPL"]), "everything");
     world.publish("AAPL", 1);
-    assert_eq!((client.received(), world.shards[0].interest.index.topics()), (vec![], 0));
+    assert_eq!((client.received(), world.shards[0].subscriptions.index.topics()), (vec![], 0));
 }
 
 #[test]
@@ -229,7 +233,7 @@ fn a_renewal_takes_away_what_is_no_longer_allowed() {
     assert_eq!(prices(&client.received()), [9]);
     authenticate(&mut world, &client, Ok(user("u", rights(&[]))));
     assert_eq!(client.received()[0]["data"], json!({"user": "u", "currentSubscriptions": []}));
-    assert_eq!(world.shards[0].interest.index.topics(), 0);
+    assert_eq!(world.shards[0].subscriptions.index.topics(), 0);
 }
 
 #[test]

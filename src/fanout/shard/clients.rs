@@ -37,13 +37,13 @@ impl Shard {
         if self.drain_until_us.is_some() {
             self.send_away(key);
         }
-        self.take_input(key, &mut early.to_vec());
-        self.take_up_session(key);
+        self.on_input(key, &mut early.to_vec());
+        self.begin_session(key);
     }
 
     /// Queues a read and a write of a new connection under TLS: its session may hold bytes of the client's and unsent ciphertext from the
     /// handshake, which no poll reports.
-    fn take_up_session(&mut self, key: ConnKey) {
+    fn begin_session(&mut self, key: ConnKey) {
         if let Some(conn) = self.conns.get_mut(key).filter(|conn| conn.transport.buffers()) {
             self.output.mark_dirty(key, conn);
             self.input.unfinished.push(key);
@@ -71,13 +71,6 @@ impl Shard {
         }
     }
 
-    /// Queues a reply or status for one client.
-    pub(super) fn say(&mut self, key: ConnKey, reply: &Reply<'_>) {
-        if let Some(conn) = self.conns.get_mut(key) {
-            self.output.say(key, conn, reply, self.clocks.now.unix_ms);
-        }
-    }
-
     /// Tells a client why its request changes nothing. It may go on.
     pub(super) fn refuse(&mut self, key: ConnKey, refusal: &Refusal) {
         self.metrics.errors_sent[refusal.code as usize].add(1);
@@ -86,11 +79,11 @@ impl Shard {
 
     /// Queues the close frame behind what waits already; from now on the client gets and says nothing more.
     pub(super) fn close(&mut self, key: ConnKey, code: CloseCode, reason: &str) {
-        let Self { conns, interest, newcomers, output, .. } = self;
+        let Self { conns, subscriptions, newcomers, output, .. } = self;
         let Some(conn) = conns.get_mut(key).filter(|conn| conn.is_live()) else { return };
         // Skips that are not announced yet are announced before the close frame. The mark keeps the topics' names: `leave_all` may
         // remove the topics.
-        let named = |topic| Some((topic, interest.index.subject(topic)?.clone()));
+        let named = |topic| Some((topic, subscriptions.index.subject(topic)?.clone()));
         let ended: Vec<_> = conn.outbox.skipped().filter_map(named).collect();
         output.mark_ended(conn, &ended);
         let frame = output.own_frame(close_frame(code, reason));
@@ -126,7 +119,7 @@ impl Shard {
             self.count_dead(-1);
         }
         self.leave_all(key);
-        self.links.load.fetch_sub(1, Ordering::Relaxed);
+        self.handles.load.fetch_sub(1, Ordering::Relaxed);
         self.metrics.connections_closed.add(1);
         self.forget(&mut conn);
         drop(conn.seat);

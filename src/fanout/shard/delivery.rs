@@ -67,16 +67,16 @@ impl Shard {
         topic: TopicId,
         mut queue: impl FnMut(ConnKey, &mut Conn, TopicId),
     ) {
-        let Self { conns, interest, output, .. } = self;
-        interest.offers += 1;
-        let patterns = match interest.index.has_patterns() {
-            true => SmallVec::<[TopicId; 2]>::from_slice(interest.index.touch(topic)),
+        let Self { conns, subscriptions, output, .. } = self;
+        subscriptions.offers += 1;
+        let patterns = match subscriptions.index.has_patterns() {
+            true => SmallVec::<[TopicId; 2]>::from_slice(subscriptions.index.touch(topic)),
             false => SmallVec::new(),
         };
         let mut offer_to = |subscription: TopicId| {
-            for &key in interest.index.subscribers(subscription) {
+            for &key in subscriptions.index.subscribers(subscription) {
                 let Some(conn) = conns.get_mut(key) else { continue };
-                if conn.extras.as_mut().is_some_and(|extras| !extras.is_first_offer(interest.offers)) {
+                if conn.extras.as_mut().is_some_and(|extras| !extras.is_first_offer(subscriptions.offers)) {
                     continue;
                 }
                 queue(key, conn, subscription);
@@ -99,19 +99,5 @@ impl Shard {
         let told = self.conns.iter().filter(|(_, conn)| conn.is_live() && !conn.feed_status_due);
         let told = told.map(|(key, _)| key).collect::<Vec<_>>();
         self.say_to_all(&told, &Reply::Status(status));
-    }
-
-    /// Queues one status, written once, to several clients.
-    pub(super) fn say_to_all(&mut self, keys: &[ConnKey], reply: &Reply<'_>) {
-        let mut written = None;
-        for &key in keys {
-            let Some(conn) = self.conns.get_mut(key) else { continue };
-            let frame = match &written {
-                Some((dialect, frame)) if *dialect == conn.dialect => Rc::clone(frame),
-                _ => self.output.write(conn.dialect, reply, self.clocks.now.unix_ms),
-            };
-            self.output.queue(key, conn, Rc::clone(&frame));
-            written = Some((conn.dialect, frame));
-        }
     }
 }

@@ -33,10 +33,15 @@ enum Written {
 }
 
 impl Shard {
+    /// When sockets may be written again: at once without a `FLUSH_INTERVAL`.
+    pub(super) fn flush_due_us(&self) -> u64 {
+        let interval_us = self.config.flush_interval.map_or(0, |interval| interval.as_micros() as u64);
+        self.output.flushed_us + interval_us
+    }
+
     /// Writes the sockets that have something waiting, each once, at most [`FLUSH_SOCKETS`] of them.
     pub(super) fn flush_dirty(&mut self) {
-        let due_us = self.output.flushed_us + self.config.flush_interval.as_micros() as u64;
-        if self.output.dirty.is_empty() || self.clocks.now.us < due_us {
+        if self.output.dirty.is_empty() || self.clocks.now.us < self.flush_due_us() {
             return;
         }
         // Subscribers are queued in the order of their index: a random start keeps the last from always being last.
@@ -85,12 +90,12 @@ impl Shard {
 
     /// Writes one socket until its outbox is empty, it takes no more, or it has had its share.
     fn write(&mut self, key: ConnKey) -> Written {
-        let Self { conns, interest, output, clocks, config, metrics, .. } = self;
+        let Self { conns, subscriptions, output, clocks, config, metrics, .. } = self;
         let Some(conn) = conns.get_mut(key) else { return Written::Gone };
         let Output { backlog, ended_names, gather_scratch, kinds, .. } = output;
         let (now, dialect) = (&clocks.now, conn.dialect);
         let announce = |topic, count| {
-            let subject = interest.index.subject(topic).cloned().or_else(|| ended_names.get(topic));
+            let subject = subscriptions.index.subject(topic).cloned().or_else(|| ended_names.get(topic));
             let announcement = subject.map(|subject| {
                 let status = Status::Skipped { subject: &subject, count };
                 dialect.reply(&Reply::Status(status), kinds, now.unix_ms)

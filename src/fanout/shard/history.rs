@@ -53,14 +53,14 @@ impl Shard {
 
     /// Drops the floors of topics that the client resumes again.
     fn forget_floors(&mut self, key: ConnKey, kind: Kind, names: &[Name]) {
-        let Self { conns, interest, .. } = self;
+        let Self { conns, subscriptions, .. } = self;
         let Some(backfill) = conns.get_mut(key).and_then(Conn::backfill) else { return };
-        let topic_of = |name: &Name| interest.index.topic(&Subject::new(kind, name.clone()));
+        let topic_of = |name: &Name| subscriptions.index.topic(&Subject::new(kind, name.clone()));
         names.iter().filter_map(topic_of).for_each(|topic| backfill.clear_floor(topic));
     }
 
     /// Last values have been looked up: the clients that wait for them get them.
-    pub(super) fn take_looked_up(&mut self, values: &[LookedUp]) {
+    pub(super) fn on_looked_up(&mut self, values: &[LookedUp]) {
         for value in values {
             self.for_each_subscriber(value.awaited, |_, conn, _| {
                 if let Some(backfill) = conn.backfill() {
@@ -72,9 +72,9 @@ impl Shard {
 
     /// A client has left topics: last values of theirs that still wait are not sent any more.
     pub(super) fn trim_backfill(&mut self, key: ConnKey) {
-        let Self { conns, interest, .. } = self;
+        let Self { conns, subscriptions, .. } = self;
         let Some(backfill) = conns.get_mut(key).and_then(Conn::backfill) else { return };
-        let index = &mut interest.index;
+        let index = &mut subscriptions.index;
         let held = index.topics_of(key);
         backfill.retain(|topic| {
             held.contains(&topic) || index.patterns_of(topic).iter().any(|id| held.contains(id))
@@ -90,7 +90,7 @@ impl Shard {
                 }
             }),
             SeqChange::Gap { from, to } => {
-                let Some(subject) = self.interest.index.subject(topic).cloned() else { return };
+                let Some(subject) = self.subscriptions.index.subject(topic).cloned() else { return };
                 let (mut subscribers, mut ahead) = (Vec::new(), Vec::new());
                 self.for_each_subscriber(topic, |key, conn, _| {
                     match conn.backfill().and_then(|backfill| backfill.floor(topic)) {

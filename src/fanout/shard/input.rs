@@ -71,7 +71,7 @@ impl Shard {
                 break;
             }
             if let Some(mut unread) = conn.unread.take() {
-                self.take_input(key, &mut unread);
+                self.on_input(key, &mut unread);
                 continue;
             }
             if reads == READS_PER_TURN {
@@ -86,7 +86,7 @@ impl Shard {
                     conn.readable = count == scratch.len() || conn.read_closed || conn.transport.buffers();
                     let exhausted = !conn.readable;
                     self.metrics.bytes_received.add(count as u64);
-                    self.take_input(key, &mut scratch[..count]);
+                    self.on_input(key, &mut scratch[..count]);
                     if exhausted {
                         break;
                     }
@@ -104,7 +104,7 @@ impl Shard {
     }
 
     /// Takes frames off the input until it is used up or the client's next messages have to wait.
-    pub(super) fn take_input(&mut self, key: ConnKey, input: &mut [u8]) {
+    pub(super) fn on_input(&mut self, key: ConnKey, input: &mut [u8]) {
         let mut at = 0;
         while at < input.len() {
             let Some(conn) = self.conns.get_mut(key) else { return };
@@ -138,14 +138,14 @@ impl Shard {
                 Incoming::Close(close) => Step::Close(close.map(|(code, _)| code)),
             };
             self.revive(key);
-            self.take_step(key, step);
+            self.on_step(key, step);
         }
         if let Some(conn) = self.conns.get_mut(key) {
             conn.reader.release_buffer();
         }
     }
 
-    fn take_step(&mut self, key: ConnKey, step: Step) {
+    fn on_step(&mut self, key: ConnKey, step: Step) {
         match step {
             Step::Nothing => {}
             Step::Message(bytes, message) => {

@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 use std::rc::Rc;
 
 use super::super::batch::{BacklogBytes, Batch, EndedNames};
+use super::Shard;
 use super::conn::{Conn, ConnKey};
 use crate::bus::TopicId;
 use crate::limits;
@@ -84,6 +85,29 @@ impl Output {
         }
         for some in ended.chunks(limits::TOPICS_PER_MARK) {
             conn.outbox.push_mark(&Batch::mark(some, &self.ended_names, &self.backlog));
+        }
+    }
+}
+
+impl Shard {
+    /// Queues a reply or status for one client.
+    pub(super) fn say(&mut self, key: ConnKey, reply: &Reply<'_>) {
+        if let Some(conn) = self.conns.get_mut(key) {
+            self.output.say(key, conn, reply, self.clocks.now.unix_ms);
+        }
+    }
+
+    /// Queues one status, written once, to several clients.
+    pub(super) fn say_to_all(&mut self, keys: &[ConnKey], reply: &Reply<'_>) {
+        let mut written = None;
+        for &key in keys {
+            let Some(conn) = self.conns.get_mut(key) else { continue };
+            let frame = match &written {
+                Some((dialect, frame)) if *dialect == conn.dialect => Rc::clone(frame),
+                _ => self.output.write(conn.dialect, reply, self.clocks.now.unix_ms),
+            };
+            self.output.queue(key, conn, Rc::clone(&frame));
+            written = Some((conn.dialect, frame));
         }
     }
 }

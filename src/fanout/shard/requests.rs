@@ -5,7 +5,7 @@ use std::collections::HashSet;
 use super::Shard;
 use super::auth::held_by;
 use super::conn::{Conn, ConnKey};
-use super::interest::{Pending, Purpose};
+use super::subscriptions::{Pending, Purpose};
 use crate::bus::{HistoryReply, HistoryRequest, TopicId};
 use crate::identity::{Grant, Granted, Identity};
 use crate::market::{Name, Subject, Symbol};
@@ -61,7 +61,7 @@ impl Shard {
         let Some(Identity { rights, .. }) = conn.identity.as_deref() else {
             return self.refuse(key, &Refusal::unauthenticated(id));
         };
-        let index = &mut self.interest.index;
+        let index = &mut self.subscriptions.index;
         if let Err(refusal) = rights.allow(&request.selection, &self.config.grammar.kinds) {
             return self.refuse(key, &Refusal { id, ..refusal });
         }
@@ -81,7 +81,7 @@ impl Shard {
         let asked = if history.is_some() { subjects.clone() } else { newly_held };
         let must_wait = !asked.is_empty() || !index.all_live(&subjects);
         let purpose = Purpose::Subscribe { request, grants, id };
-        let pending = Pending { ticket: self.interest.next_ticket(), key, subjects, purpose };
+        let pending = Pending { ticket: self.subscriptions.next_ticket(), key, subjects, purpose };
         self.ask(pending, must_wait, asked, history);
     }
 
@@ -106,7 +106,7 @@ impl Shard {
         id: Option<&Id>,
         history: Option<Box<HistoryReply>>,
     ) {
-        self.interest.index.subscribe(key, &subjects);
+        self.subscriptions.index.subscribe(key, &subjects);
         self.set_options(key, &subjects, &request.options);
         let Some(conn) = self.conns.get_mut(key) else { return };
         if subjects.iter().any(|subject| subject.name.is_wildcard()) {
@@ -121,7 +121,7 @@ impl Shard {
         let recovered = history.as_deref().map_or(&[][..], |history| &history.recovered);
         let resumed = request.resume.iter().map(|(symbol, _)| symbol.clone());
         let recovered: Vec<_> = resumed.zip(recovered.iter().copied()).collect();
-        let held = held_by(conn, &self.interest.index, key);
+        let held = held_by(conn, &self.subscriptions.index, key);
         let names = request.selection.names();
         let reply = Reply::Subscribed { names: &names, held: &held, recovered: &recovered, id };
         let reply = self.output.write(conn.dialect, &reply, self.clocks.now.unix_ms);
@@ -146,7 +146,7 @@ impl Shard {
         let mut named = HashSet::new();
         let names = left.iter().map(|left| &left.name);
         let names: Vec<_> = names.filter(|name| named.insert(name.to_string())).collect();
-        let held = held_by(conn, &self.interest.index, key);
+        let held = held_by(conn, &self.subscriptions.index, key);
         let reply = Reply::Unsubscribed { left: &names, held: &held, id };
         let reply = self.output.write(conn.dialect, &reply, self.clocks.now.unix_ms);
         self.output.queue(key, conn, reply);
@@ -158,7 +158,7 @@ impl Shard {
     /// queued next.
     pub(super) fn end(&mut self, key: ConnKey, subjects: &[Subject]) -> Vec<Subject> {
         let queued = self.queued_by_patterns(key, subjects);
-        let left = self.interest.index.unsubscribe(key, subjects);
+        let left = self.subscriptions.index.unsubscribe(key, subjects);
         let subjects = left.iter().map(|left| left.subject.clone()).collect();
         let left = left.into_iter().map(|left| (left.topic, left.subject)).collect();
         let ended = self.leave(key, left, queued);
@@ -170,7 +170,7 @@ impl Shard {
 
     fn list(&mut self, key: ConnKey, id: Option<&Id>) {
         let Some(conn) = self.conns.get_mut(key) else { return };
-        let held = held_by(conn, &self.interest.index, key);
+        let held = held_by(conn, &self.subscriptions.index, key);
         let reply = Reply::List { held: &held, id };
         let reply = self.output.write(conn.dialect, &reply, self.clocks.now.unix_ms);
         self.output.queue(key, conn, reply);
@@ -182,7 +182,7 @@ impl Shard {
         if !selection.names.iter().any(|chosen| chosen.name.is_everything()) {
             return selection.subjects();
         }
-        let held = held_by(conn, &self.interest.index, key).into_iter();
+        let held = held_by(conn, &self.subscriptions.index, key).into_iter();
         held.filter(|subject| selection.types.contains(&subject.kind)).cloned().collect()
     }
 
@@ -193,7 +193,7 @@ impl Shard {
         if !subjects.iter().any(|subject| is_pattern(&subject)) {
             return Vec::new();
         }
-        let index = &mut self.interest.index;
+        let index = &mut self.subscriptions.index;
         // A client may name thousands that it doesn't hold.
         let held = index.topics_of(key);
         let patterns = subjects.iter().filter(is_pattern).filter_map(|subject| index.topic(subject));

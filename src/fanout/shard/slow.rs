@@ -127,7 +127,7 @@ impl Shard {
     /// While this shard was behind, events of more topics were lost than can be counted: no client of these patterns can be told what it
     /// has missed, so it has to begin again.
     pub(super) fn close_uncounted(&mut self, patterns: &[TopicId]) {
-        let of_pattern = |pattern: &TopicId| self.interest.index.subscribers(*pattern).to_vec();
+        let of_pattern = |pattern: &TopicId| self.subscriptions.index.subscribers(*pattern).to_vec();
         let clients: HashSet<_> = patterns.iter().flat_map(of_pattern).collect();
         for key in clients {
             if self.conns.get(key).is_some_and(Conn::is_live) {

@@ -30,7 +30,7 @@ impl Shard {
             extras.heartbeat_us = wanted.then(|| extras.heartbeat_us.unwrap_or(first_us));
         }
         if !change.is_none() || cap.is_some() {
-            let index = &self.interest.index;
+            let index = &self.subscriptions.index;
             let known = |subject: &Subject| Some((index.topic(subject)?, subject.kind));
             let subscriptions = subjects.iter().filter_map(known);
             extras.conflation.change(&mut conn.outbox, subscriptions.clone(), change);
@@ -52,12 +52,12 @@ impl Shard {
         left: Vec<(TopicId, Subject)>,
         queued: Vec<(TopicId, Subject)>,
     ) -> Vec<(TopicId, Subject)> {
-        let Self { conns, interest, .. } = self;
+        let Self { conns, subscriptions, .. } = self;
         let Some(Conn { outbox, extras: Some(extras), .. }) = conns.get_mut(key) else { return left };
         if queued.is_empty() && extras.conflation.is_idle() {
             return left;
         }
-        let index = &mut interest.index;
+        let index = &mut subscriptions.index;
         let held = index.topics_of(key);
         let mut comes =
             |topic| held.contains(&topic) || index.patterns_of(topic).iter().any(|id| held.contains(id));
@@ -102,7 +102,7 @@ impl Shard {
         *due_us += interval_us * ((now_us - *due_us) / interval_us + 1);
         if !conn.blocked {
             let feed_up = self.feed != Feed::Down;
-            let last_event_age_ms = self.links.state.metrics.last_event_age_ms();
+            let last_event_age_ms = self.handles.state.metrics.last_event_age_ms();
             self.say(key, &Reply::Status(Status::Heartbeat { feed_up, last_event_age_ms }));
         }
     }

@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 
 use super::clock::Now;
 use super::conn::ConnKey;
-use super::{Links, Ready, Shard, ShardConfig};
+use super::{Ready, Shard, ShardConfig, ShardHandles};
 use crate::bus::{
     Arrival, ControlSender, Count, Feed, Standing, Ticket, ToControl, ToShard, TopicId, Wish, WishSender,
 };
@@ -47,7 +47,7 @@ pub(super) fn config() -> ShardConfig {
         pong_timeout: Duration::from_secs(5),
         max_missed_pongs: 2,
         stall_timeout: Duration::from_secs(600),
-        flush_interval: Duration::ZERO,
+        flush_interval: None,
     }
 }
 
@@ -79,7 +79,7 @@ impl World {
         let new_shard = |id| {
             let (wishes, source) = (Arc::clone(&wishes), Rc::clone(&now));
             let control = Arc::clone(&control);
-            let links = Links {
+            let handles = ShardHandles {
                 id,
                 wishes: WishSender::new(move |wish| wishes.lock().unwrap().push(wish)),
                 control: ControlSender::new(move |told| control.lock().unwrap().push(told)),
@@ -88,7 +88,7 @@ impl World {
                 load: Arc::new(AtomicUsize::new(100)),
             };
             let registry = Poll::new().unwrap().registry().try_clone().unwrap();
-            Shard::new(registry, config.clone(), links, Box::new(move || source.get()))
+            Shard::new(registry, config.clone(), handles, Box::new(move || source.get()))
         };
         Self {
             shards: (0..shards).map(new_shard).collect(),
@@ -139,7 +139,7 @@ impl World {
                 }
                 Wish::Retire { shard, topics } => {
                     topics.iter().for_each(|topic| self.router.retire(shard, *topic));
-                    self.told[shard].push_back(ToShard::Closed(topics));
+                    self.told[shard].push_back(ToShard::Retired(topics));
                 }
             }
         }
@@ -525,11 +525,11 @@ fn an_answer_for_a_client_that_has_gone_leaves_nothing_behind() {
     client.pipe.send(&[&[0x81, 0x80 | request.len() as u8, 0, 0, 0, 0], request.as_bytes()].concat());
     let ready = |key| Ready { key, readable: true, writable: false, read_closed: false };
     world.shards[0].turn(std::iter::empty(), std::iter::once(ready(client.key)));
-    assert_eq!(world.shards[0].interest.pending.len(), 1);
+    assert_eq!(world.shards[0].subscriptions.pending.len(), 1);
     world.shards[0].remove(client.key);
     world.turn();
     assert_eq!(world.router.topics(), 0);
-    assert_eq!(world.shards[0].interest.index.topics(), 0);
+    assert_eq!(world.shards[0].subscriptions.index.topics(), 0);
     let wrong = ToShard::Granted { ticket: Ticket::default(), topics: Vec::new(), history: None };
     world.tell(0, wrong);
 }

@@ -67,7 +67,7 @@ impl Model {
                 let known = shards[shard].names.iter().find(|(_, name)| *name == symbol);
                 if let Some((id, _)) = known {
                     let id = *id;
-                    handover.close(router, shard, vec![id], 1);
+                    handover.retire(router, shard, vec![id], 1);
                 }
             }
             Op::Feed(up) => {

@@ -143,7 +143,7 @@ impl Shard {
                 }
             }
             ToShard::LostUncounted(patterns) => self.uncounted.extend(patterns),
-            ToShard::Closed(topics) => topics.iter().for_each(|topic| _ = self.names.remove(topic)),
+            ToShard::Retired(topics) => topics.iter().for_each(|topic| _ = self.names.remove(topic)),
             ToShard::Feed(feed) => self.feed.push(feed),
             other => panic!("{other:?}"),
         }
@@ -170,7 +170,7 @@ fn a_shard_that_stands_still_loses_batches_and_is_told_exactly() {
     world.want(0, "AAPL");
     world.want(1, "AAPL");
     let filled = world.fill("AAPL");
-    assert!(world.handover.links[0].port.inbox.bytes() <= limits::SHARD_INBOX_BYTES);
+    assert!(world.handover.shards[0].port.inbox.bytes() <= limits::SHARD_INBOX_BYTES);
     world.publish("AAPL", filled + 1..=filled + 10);
     world.shards[1].take_all();
     assert_eq!(
@@ -310,12 +310,12 @@ fn a_topic_is_closed_behind_its_events_and_before_it_is_opened_again() {
     let id = opened(world.shards[0].inbox.pop());
     assert!(matches!(world.shards[0].inbox.pop(), Some(ToShard::Batch(_))));
     world.route("AAPL", 2);
-    world.handover.close(&mut world.router, 0, vec![id], 1);
+    world.handover.retire(&mut world.router, 0, vec![id], 1);
     assert_eq!(world.router.topics(), 1, "the pattern alone");
     world.publish("AAPL", 3..=3);
     let of_id = |command, id| matches!(command, Some(ToShard::Batch(frames)) if frames.table[0].topic == id);
     assert!(of_id(world.shards[0].inbox.pop(), id));
-    assert!(matches!(world.shards[0].inbox.pop(), Some(ToShard::Closed(topics)) if topics == [id]));
+    assert!(matches!(world.shards[0].inbox.pop(), Some(ToShard::Retired(topics)) if topics == [id]));
     let again = opened(world.shards[0].inbox.pop());
     assert!(of_id(world.shards[0].inbox.pop(), again));
 }

@@ -81,7 +81,7 @@ enum ToIngest {
 enum ToShard {
     Opened(Vec<(Subject, TopicId)>),
     Granted(Vec<(Subject, TopicId)>),
-    Closed(Vec<TopicId>),
+    Retired(Vec<TopicId>),
     Batch(Option<Frames>),
     /// Stands behind the frames of an event, if there are any.
     Published(u64),
@@ -176,7 +176,7 @@ impl Shard {
                     None => self.index.drop_holds(&subjects),
                 }
             }
-            Some(ToShard::Closed(topics)) => topics.into_iter().for_each(|id| self.index.topic_retired(id)),
+            Some(ToShard::Retired(topics)) => topics.into_iter().for_each(|id| self.index.topic_retired(id)),
             Some(ToShard::Batch(frames)) => frames.iter().for_each(|frames| self.apply(frames)),
             Some(ToShard::Published(event)) => self.check(event),
         }
@@ -344,7 +344,7 @@ impl World {
             Some(ToIngest::Retire(topics)) => {
                 self.hand_over();
                 topics.iter().for_each(|topic| self.router.retire(id, *topic));
-                self.shards[id].inbox.push_back(ToShard::Closed(topics));
+                self.shards[id].inbox.push_back(ToShard::Retired(topics));
             }
         }
     }

@@ -19,7 +19,7 @@ use crate::market::Subject;
 use crate::protocol::request::{Id, Subscribe};
 
 /// A shard's part of the index, and its requests to ingest.
-pub(super) struct Interest {
+pub(super) struct Subscriptions {
     /// Which client is subscribed to what.
     pub(super) index: Index<ConnKey>,
     /// The number of the last call of [`Shard::for_each_subscriber`], so that a client with several subscriptions to a topic is called once: see
@@ -32,7 +32,7 @@ pub(super) struct Interest {
     last_ticket: Ticket,
 }
 
-impl Interest {
+impl Subscriptions {
     pub(super) fn new(max_clients: usize, max_opened_topics: usize) -> Self {
         Self {
             index: Index::bounded(max_clients, max_opened_topics),
@@ -91,25 +91,25 @@ pub(super) struct Renewal {
 
 impl Shard {
     /// Takes ingest's answer to the oldest request: from here on, the events of its topics come.
-    pub(super) fn take_grant(
+    pub(super) fn on_granted(
         &mut self,
         ticket: Ticket,
         topics: Vec<(Subject, TopicId)>,
         history: Option<Box<HistoryReply>>,
     ) {
         for (subject, topic) in topics {
-            self.interest.index.grant(subject, topic);
+            self.subscriptions.index.grant(subject, topic);
         }
-        let Some(pending) = self.interest.pending.pop_front() else { return };
+        let Some(pending) = self.subscriptions.pending.pop_front() else { return };
         debug_assert_eq!(pending.ticket, ticket, "ingest answers in the order of asking");
         let replay_bytes = history.as_deref().map_or(0, |history| history.replay.bytes.len());
-        self.interest.replay_bytes_taken += replay_bytes as u64;
+        self.subscriptions.replay_bytes_taken += replay_bytes as u64;
         let key = pending.key;
         match self.conns.get_mut(key) {
             Some(conn) if conn.phase == Phase::Waiting => conn.phase = Phase::Open,
             _ => {
                 // The client has gone meanwhile.
-                self.interest.index.drop_holds(&pending.subjects);
+                self.subscriptions.index.drop_holds(&pending.subjects);
                 return self.release_unwanted();
             }
         }
@@ -123,7 +123,7 @@ impl Shard {
     /// Ingest has found topics that patterns of this shard match: their events come next.
     pub(super) fn open_topics(&mut self, topics: Vec<(Subject, TopicId)>) {
         for (subject, topic) in topics {
-            self.interest.index.topic_opened(subject, topic);
+            self.subscriptions.index.topic_opened(subject, topic);
         }
         self.release_unwanted();
     }
@@ -147,7 +147,8 @@ impl Shard {
                 });
             }
             if !waiting.is_empty() {
-                let named = |topic: &TopicId| Some((*topic, self.interest.index.subject(*topic)?.clone()));
+                let named =
+                    |topic: &TopicId| Some((*topic, self.subscriptions.index.subject(*topic)?.clone()));
                 let retired: Vec<_> = topics.iter().filter_map(named).collect();
                 let mark = Batch::mark(&retired, &self.output.ended_names, &backlog);
                 for key in waiting {
@@ -156,7 +157,7 @@ impl Shard {
                     }
                 }
             }
-            topics.iter().for_each(|topic| self.interest.index.topic_retired(*topic));
+            topics.iter().for_each(|topic| self.subscriptions.index.topic_retired(*topic));
         }
     }
 
@@ -175,27 +176,27 @@ impl Shard {
             conn.phase = Phase::Waiting;
         }
         let ticket = pending.ticket;
-        self.interest.pending.push_back(pending);
-        self.links.wishes.send(Wish::Want { shard: self.links.id, ticket, subjects, history });
+        self.subscriptions.pending.push_back(pending);
+        self.handles.wishes.send(Wish::Want { shard: self.handles.id, ticket, subjects, history });
     }
 
     /// Ends all of a client's subscriptions.
     pub(super) fn leave_all(&mut self, key: ConnKey) {
-        self.interest.index.disconnect(key);
+        self.subscriptions.index.disconnect(key);
         self.release_unwanted();
     }
 
     /// Gives back to ingest the topics that no client of this shard wants any more, and, where patterns have opened too many, idle
     /// ones of those.
     pub(super) fn release_unwanted(&mut self) {
-        let shard = self.links.id;
-        let topics = self.interest.index.take_unwanted();
+        let shard = self.handles.id;
+        let topics = self.subscriptions.index.take_unwanted();
         if !topics.is_empty() {
-            self.links.wishes.send(Wish::Release { shard, topics });
+            self.handles.wishes.send(Wish::Release { shard, topics });
         }
-        let topics = self.interest.index.take_retiring();
+        let topics = self.subscriptions.index.take_retiring();
         if !topics.is_empty() {
-            self.links.wishes.send(Wish::Retire { shard, topics });
+            self.handles.wishes.send(Wish::Retire { shard, topics });
         }
     }
 }
