@@ -110,12 +110,14 @@ const PEM_KEY: &str = "the path of a PEM file with the certificate's private key
 const CHANNEL_TEXT: Unit = Unit::Text("1 to 128 visible ASCII characters without * ? [ ] and \\, but not 0");
 
 impl Config {
-    /// The defaults, but with loopback addresses and any free ports: for tests and for a gateway inside another program.
+    /// The defaults, but with loopback addresses, any free ports and two shards on every machine: for tests and for a gateway
+    /// inside another program.
     pub fn for_tests() -> Self {
         let any_port = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
         let mut config = Self::default();
         config.upstream.embedded.listen = any_port;
         config.server.listen = any_port;
+        config.process.shards = 2;
         config
     }
 

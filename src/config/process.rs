@@ -38,7 +38,7 @@ pub enum LogFormat {
 impl Default for Process {
     fn default() -> Self {
         Self {
-            shards: std::thread::available_parallelism().map_or(1, |cores| cores.get().min(SHARDS_MAX)),
+            shards: std::thread::available_parallelism().map_or(1, |cores| default_shards(cores.get())),
             drain_timeout: Duration::from_millis(DRAIN_TIMEOUT_DEFAULT_MS),
             demo: false,
             stats_interval: Period::from_ms(STATS_INTERVAL_DEFAULT_MS),
@@ -46,6 +46,12 @@ impl Default for Process {
             log_filter: "info".to_owned(),
         }
     }
+}
+
+/// One shard for each core but one, where ingest, the control side and the kernel's network work find room. Measured: see
+/// docs/benchmarks.md, "How many shards".
+fn default_shards(cores: usize) -> usize {
+    cores.saturating_sub(1).clamp(1, SHARDS_MAX)
 }
 
 pub(super) const GROUP: Group = Group {
@@ -57,8 +63,8 @@ pub(super) const GROUP: Group = Group {
             aliases: &[],
             unit: Unit::Number { min: 1, max: SHARDS_MAX as u64 },
             zero: Zero::Refused,
-            preset: Preset::Computed("one for each core"),
-            help: "Threads that serve clients. With 1, that thread reads Redis as well, which suits a container with one core.",
+            preset: Preset::Computed("one for each core but one, at least one"),
+            help: "Threads that serve clients. The core that is left over reads Redis and carries the kernel's share. With 1, that thread reads Redis as well.",
             set: |config, given| given.store(&mut config.process.shards),
             show: |config, unit| config.process.shards.show(unit),
         },
@@ -139,5 +145,18 @@ impl Value for LogFormat {
 
     fn show(&self, _: &Unit) -> String {
         self.word().to_owned()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_core_is_left_to_what_is_no_shard() {
+        let cases = [(1, 1), (2, 1), (3, 2), (16, 15), (64, 63), (256, SHARDS_MAX)];
+        for (cores, shards) in cases {
+            assert_eq!(default_shards(cores), shards, "{cores} cores");
+        }
     }
 }
