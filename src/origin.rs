@@ -80,10 +80,10 @@ pub fn normalise(text: &str) -> Option<String> {
     if ["null", "file://"].contains(&text.as_str()) {
         return Some(text);
     }
-    let (_, authority) = text.split_once("://")?;
+    let (scheme, authority) = text.split_once("://")?;
     // The URL parser would take these characters for other parts of a URL, or skip them. A `*` is no character of a host.
     let is_foreign = |c: char| "/\\?#@%*".contains(c) || c.is_whitespace() || c.is_control();
-    if authority.is_empty() || authority.chars().any(is_foreign) {
+    if !is_scheme(scheme) || authority.is_empty() || authority.chars().any(is_foreign) {
         return None;
     }
     let url = Url::parse(&text).ok()?;
@@ -94,6 +94,12 @@ pub fn normalise(text: &str) -> Option<String> {
     // `capacitor://localhost`, `chrome-extension://…`: the URL standard gives these no origin, browsers do.
     let port = url.port().map(|port| format!(":{port}")).unwrap_or_default();
     url.host_str().map(|host| format!("{}://{host}{port}", url.scheme()))
+}
+
+/// Whether the text, in lower case, is a URL's scheme (RFC 3986 section 3.1).
+fn is_scheme(text: &str) -> bool {
+    let may_follow = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"+-.".contains(&byte);
+    text.starts_with(|first: char| first.is_ascii_lowercase()) && text.bytes().all(may_follow)
 }
 
 /// Normalises a host name. `None` for a pattern or an address.
@@ -142,6 +148,11 @@ mod tests {
             "https://%61",
             "https://*.a",
             "file:///a",
+            // The URL parser would skip the tab, and find another host.
+            "https:/\t/a/x://b",
+            "https:\\a://b",
+            "https:a://b",
+            "1https://a",
         ] {
             assert_eq!(normalise(bad), None, "{bad}");
         }
