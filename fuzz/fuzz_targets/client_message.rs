@@ -88,7 +88,7 @@ fn is_written_in_one_way(request: &Request) -> bool {
     let selection = match &request.action {
         Action::Subscribe(subscribe) => &subscribe.selection,
         Action::Unsubscribe(selection) => selection,
-        Action::List | Action::Ping { .. } => return true,
+        Action::Auth(_) | Action::List | Action::Ping { .. } => return true,
     };
     let is_market = |kind: &Kind| kind.is_market();
     selection.types.iter().all(is_market) || !selection.types.iter().any(is_market)
