@@ -12,6 +12,7 @@ mod base_protocol;
 mod candles_of_several_intervals;
 mod clients_are_known_by_their_address;
 mod clients_js;
+mod clients_python;
 mod close_codes;
 mod conflation;
 mod connections_are_spread;

@@ -1,0 +1,139 @@
+"""The gateway as users run it, for tests: on free ports, with its embedded broker."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import re
+import tempfile
+from collections.abc import Callable, Coroutine
+from signal import Signals
+from typing import Any
+
+import pytest
+
+PATIENCE_S = 30
+BINARY = os.path.abspath(os.environ["WS_GATEWAY"]) if "WS_GATEWAY" in os.environ else None
+needs_gateway = pytest.mark.skipif(BINARY is None, reason="WS_GATEWAY is not set: scripts/test sets it")
+
+RUNNING: list[asyncio.subprocess.Process] = []
+
+
+def run(scene: Callable[[], Coroutine[Any, Any, None]]) -> None:
+    """Runs it with a limit, so that nothing hangs, and ends the gateways that a failure has left."""
+
+    async def bounded() -> None:
+        try:
+            await asyncio.wait_for(scene(), PATIENCE_S)
+        finally:
+            for process in RUNNING:
+                if process.returncode is None:
+                    process.kill()
+                    await process.communicate()
+            RUNNING.clear()
+
+    asyncio.run(bounded(), debug=True)
+
+
+class Gateway:
+    """A running gateway."""
+
+    def __init__(self, process: asyncio.subprocess.Process, port: int, broker_port: int) -> None:
+        self.process, self.port, self.broker_port = process, port, broker_port
+        RUNNING.append(process)
+
+    @classmethod
+    async def start(cls, **settings: str) -> Gateway:
+        """Starts it on free ports and waits until it is ready."""
+        assert BINARY
+        process = await asyncio.create_subprocess_exec(
+            BINARY,
+            *("--ws-host", "127.0.0.1", "--ws-port", "0", "--embedded-redis-port", "0"),
+            env={"RUST_LOG": "info", **settings},
+            cwd=tempfile.gettempdir(),
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=asyncio.subprocess.DEVNULL,
+            stderr=asyncio.subprocess.PIPE,
+        )
+        assert process.stderr
+        said = ""
+        while "initialized and ready" not in said:
+            line = (await process.stderr.readline()).decode()
+            assert line, f"the gateway ended: {said}"
+            said += line
+        port = re.search(r"listening on port (\d+)", said)
+        broker = re.search(r"embedded on [\d.]+:(\d+)", said)
+        assert port
+        assert broker
+        return cls(process, int(port[1]), int(broker[1]))
+
+    @property
+    def url(self) -> str:
+        """Where clients connect."""
+        return f"ws://127.0.0.1:{self.port}/ws"
+
+    @property
+    def redis_url(self) -> str:
+        """Where workers publish."""
+        return f"redis://127.0.0.1:{self.broker_port}"
+
+    def send_signal(self, number: Signals) -> None:
+        """Sends it a signal."""
+        self.process.send_signal(number)
+
+    async def stop(self, number: Signals = Signals.SIGKILL) -> None:
+        """Ends it, and waits for that."""
+        self.send_signal(number)
+        await self.process.communicate()
+
+    async def publish(self, channel: str, data: dict[str, Any]) -> None:
+        """Publishes, and waits until the broker has it."""
+        reader, writer = await asyncio.open_connection("127.0.0.1", self.broker_port)
+        words = ["PUBLISH", channel, json.dumps(data)]
+        writer.write(f"*3\r\n{''.join(f'${len(word)}{chr(13)}{chr(10)}{word}{chr(13)}{chr(10)}' for word in words)}".encode())
+        await reader.readline()
+        writer.close()
+        await writer.wait_closed()
+
+    async def trade(self, symbol: str, price: float, seq: int) -> None:
+        """Publishes one trade."""
+        data = {"symbol": symbol, "price": price, "volume": 100, "timestamp": seq, "seq": seq}
+        await self.publish(f"channel:trade:{symbol}", data)
+
+
+class Address:
+    """An address that stays while gateways come and go: nobody else can take their port between two of them."""
+
+    def __init__(self, gateway: Gateway) -> None:
+        self.gateway = gateway
+        self.server: asyncio.Server | None = None
+
+    async def open(self) -> str:
+        """Listens, and tells where."""
+        self.server = await asyncio.start_server(self._serve, "127.0.0.1")
+        return f"ws://127.0.0.1:{self.server.sockets[0].getsockname()[1]}/ws"
+
+    async def close(self) -> None:
+        """Listens no more."""
+        assert self.server
+        self.server.close()
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            to_reader, to_writer = await asyncio.open_connection("127.0.0.1", self.gateway.port)
+        except OSError:
+            writer.close()
+            return
+        await asyncio.gather(_pass_on(reader, to_writer), _pass_on(to_reader, writer))
+
+
+async def _pass_on(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    try:
+        while some := await reader.read(65_536):
+            writer.write(some)
+            await writer.drain()
+    except OSError:
+        pass
+    finally:
+        writer.close()
