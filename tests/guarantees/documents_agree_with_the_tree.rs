@@ -77,8 +77,14 @@ fn invariants_name_what_is_there() {
             assert!(path.exists() || path.with_extension("rs").exists(), "no src/{place}");
         }
         for test in quoted(tests) {
-            let places =
-                ["tests/guarantees/", "tests/", "fuzz/fuzz_targets/", "benches/", "src/fanout/shard/"];
+            let places = [
+                "tests/guarantees/",
+                "tests/hostile/",
+                "tests/",
+                "fuzz/fuzz_targets/",
+                "benches/",
+                "src/fanout/shard/",
+            ];
             let is_there = |place: &&str| root().join(place).join(format!("{test}.rs")).exists();
             let is_bench = ["fan_out", "handover"].contains(&test.as_str())
                 || test.contains(": ")

@@ -71,6 +71,7 @@ mod protocol_examples;
 mod quiet_link_is_kept_by_any_answer;
 mod redis_is_quoted;
 mod redis_loss;
+mod refusals_are_counted_by_reason;
 mod resume_across_gateways;
 mod rights_are_what_clients_get;
 mod scale_out_through_nginx;
