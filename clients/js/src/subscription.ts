@@ -38,7 +38,9 @@ export class Subscription<T extends EventType = "trade"> implements AsyncIterabl
   #settle!: { resolve: () => void; reject: (error: GatewayError) => void };
   #owner: Owner;
   #options: SubscribeOptions<T>;
+  /** What comes before the loop begins waits for it, unless a callback has it. */
   #buffer: EventOf<T>[] | undefined;
+  #loops = false;
   #wake: (() => void) | undefined;
   #overflow = 0;
   #ended = false;
@@ -49,6 +51,7 @@ export class Subscription<T extends EventType = "trade"> implements AsyncIterabl
   constructor(owner: Owner, options: SubscribeOptions<T>) {
     this.#owner = owner;
     this.#options = options;
+    if (!options.onEvent) this.#buffer = [];
     this.ready = new Promise((resolve, reject) => (this.#settle = { resolve, reject }));
     // Whoever does not await it hears of a refusal by `onError` or the loop.
     this.ready.catch(() => {});
@@ -66,8 +69,10 @@ export class Subscription<T extends EventType = "trade"> implements AsyncIterabl
   }
 
   [Symbol.asyncIterator](): AsyncIterator<EventOf<T>> {
-    if (this.#buffer) throw new Error("There is a loop over this subscription already: subscribe once for each loop.");
-    const buffer: EventOf<T>[] = (this.#buffer = []);
+    if (this.#loops) throw new Error("There is a loop over this subscription already: subscribe once for each loop.");
+    this.#loops = true;
+    const buffer = (this.#buffer ??= []);
+    if (this.#overflow) queueMicrotask(() => this.#tellOverflow());
     return {
       next: async () => {
         for (;;) {
@@ -97,7 +102,7 @@ export class Subscription<T extends EventType = "trade"> implements AsyncIterabl
         buffer.shift();
         this.#overflow++;
         // One loss for all that one burst drops.
-        if (this.#overflow === 1) queueMicrotask(() => this.#tellOverflow());
+        if (this.#overflow === 1 && this.#loops) queueMicrotask(() => this.#tellOverflow());
       }
       buffer.push(event);
       this.#wake?.();

@@ -89,9 +89,9 @@ export class Topics {
 
   /** Who wants an event or a status about that topic; without a symbol, everyone who wants the type. */
   users(type: string, symbol: string | undefined): Iterable<Subscription<any>> {
-    const exact = symbol === undefined ? undefined : this.#topics.get(keyOf(type, symbol))?.users;
-    const matches = (topic: Topic) => topic.type === type && (symbol === undefined || symbol.startsWith(topic.symbol.slice(0, -1)));
-    const others = [...(symbol === undefined ? this.#topics.values() : this.#patterns)].filter(matches);
+    const name = symbol === undefined ? "" : this.#name(type, symbol);
+    const exact = this.#topics.get(keyOf(type, name))?.users;
+    const others = symbol === undefined ? this.all().filter((topic) => topic.type === type) : this.#matches(type, name);
     return others.length ? new Set([...(exact ?? []), ...others.flatMap((topic) => [...topic.users])]) : (exact ?? []);
   }
 
@@ -99,7 +99,7 @@ export class Topics {
   note(event: MarketEvent, receivedAt: number): void {
     const { symbol, seq, interval, timestamp = 0 } = event.data;
     if (typeof symbol !== "string") return;
-    const key = keyOf(event.type, symbol, event.type === "candle" ? interval : undefined);
+    const key = keyOf(event.type, this.#name(event.type, symbol), event.type === "candle" ? interval : undefined);
     const last = this.#last.get(key);
     const hasSeq = Number.isSafeInteger(seq);
     // A lower number is late, unless the worker has begun its numbers anew.
@@ -121,6 +121,18 @@ export class Topics {
       const last = this.last(type, symbol);
       if (last && this.#topics.get(keyOf(type, symbol))?.recovered) last.epoch = this.epoch;
     }
+  }
+
+  /** A symbol as the gateway knows it: a worker may write it in any case. */
+  #name(type: string, symbol: string): string {
+    const isKnown = (name: string) => this.#topics.has(keyOf(type, name)) || this.#matches(type, name).length > 0;
+    const upper = symbol.toUpperCase();
+    return !isKnown(symbol) && isKnown(upper) ? upper : symbol;
+  }
+
+  /** The patterns that the symbol matches. */
+  #matches(type: string, symbol: string): Topic[] {
+    return [...this.#patterns].filter((topic) => topic.type === type && symbol.startsWith(topic.symbol.slice(0, -1)));
   }
 
   #remove(topic: Topic): void {

@@ -32,6 +32,19 @@ test("a loop gets every event in order, and leaving it unsubscribes", async () =
   client.close();
 });
 
+test("what comes before the loop begins waits for it", async () => {
+  const { client, trade } = await connected();
+  const losses: Loss[] = [];
+  const subscription = client.subscribe("AAPL", { bufferSize: 2, onLoss: (loss) => losses.push(loss) });
+  for (const price of [1, 2, 3]) trade(price);
+  await settle();
+  assert.deepEqual(losses, []);
+  const loop = subscription[Symbol.asyncIterator]();
+  assert.equal((await loop.next()).value!.data.price, 2);
+  assert.deepEqual(losses, [{ kind: "overflow", count: 1 }]);
+  client.close();
+});
+
 test("a loop that is too slow loses the oldest events, and is told how many", async () => {
   const { client, trade } = await connected();
   const losses: Loss[] = [];

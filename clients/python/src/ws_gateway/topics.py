@@ -110,8 +110,9 @@ class Topics:
         """Who wants an event or a status about that topic; without a symbol, everyone who wants the type."""
         if symbol is None:
             return _users(topic for topic in self._topics.values() if topic.type == type)
+        symbol = self._name(type, symbol)
         exact = self._topics.get((type, symbol))
-        others = [topic for topic in self._patterns if topic.type == type and symbol.startswith(topic.symbol[:-1])]
+        others = self._matches(type, symbol)
         if not others:
             return list(exact.users) if exact else []
         return _users([exact, *others] if exact else others)
@@ -120,7 +121,7 @@ class Topics:
         """Remembers an event, unless a newer one of its topic has come before it."""
         if not isinstance(event.symbol, str):
             return
-        key = (event.type, event.symbol, event.interval if isinstance(event, Candle) else "")
+        key = (event.type, self._name(event.type, event.symbol), event.interval if isinstance(event, Candle) else "")
         last = self._last.get(key)
         timestamp, seq = event.timestamp or 0, event.seq
         newest = timestamp
@@ -146,6 +147,17 @@ class Topics:
             last, topic = self.last(type, symbol), self._topics.get((type, symbol))
             if last and topic and topic.recovered:
                 last.epoch = self.epoch
+
+    def _name(self, type: str, symbol: str) -> str:
+        """A symbol as the gateway knows it: a worker may write it in any case."""
+        if (type, symbol) in self._topics or self._matches(type, symbol):
+            return symbol
+        upper = symbol.upper()
+        return upper if (type, upper) in self._topics or self._matches(type, upper) else symbol
+
+    def _matches(self, type: str, symbol: str) -> list[Topic]:
+        """The patterns that the symbol matches."""
+        return [topic for topic in self._patterns if topic.type == type and symbol.startswith(topic.symbol[:-1])]
 
     def _add(self, topic: Topic) -> None:
         self._topics[topic.type, topic.symbol] = topic
