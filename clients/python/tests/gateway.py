@@ -8,6 +8,7 @@ import os
 import re
 import tempfile
 from collections.abc import Callable, Coroutine
+from pathlib import Path
 from signal import Signals
 from typing import Any
 
@@ -65,8 +66,7 @@ class Gateway:
         port = re.search(r"listening on port (\d+)", said)
         broker = re.search(r"embedded on [\d.]+:(\d+)", said)
         assert port
-        assert broker
-        return cls(process, int(port[1]), int(broker[1]))
+        return cls(process, int(port[1]), int(broker[1]) if broker else 0)
 
     @property
     def url(self) -> str:
@@ -100,6 +100,37 @@ class Gateway:
         """Publishes one trade."""
         data = {"symbol": symbol, "price": price, "volume": 100, "timestamp": seq, "seq": seq}
         await self.publish(f"channel:trade:{symbol}", data)
+
+
+class Redis:
+    """A redis-server on a socket of its own."""
+
+    def __init__(self, process: asyncio.subprocess.Process, path: Path) -> None:
+        self.process, self.path = process, path
+
+    @classmethod
+    async def start(cls, directory: Path) -> Redis:
+        """Starts it and waits until it is ready."""
+        path = directory / "redis.sock"
+        process = await asyncio.create_subprocess_exec(
+            *("redis-server", "--port", "0", "--unixsocket", path, "--save", "", "--dir", directory),
+            stdout=asyncio.subprocess.PIPE,
+        )
+        RUNNING.append(process)
+        assert process.stdout
+        while b"eady to accept connections" not in (line := await process.stdout.readline()):
+            assert line, "redis-server ended"
+        return cls(process, path)
+
+    @property
+    def url(self) -> str:
+        """Its address."""
+        return f"unix://{self.path}"
+
+    async def stop(self) -> None:
+        """Ends it."""
+        self.process.kill()
+        await self.process.communicate()
 
 
 class Address:
