@@ -38,25 +38,3 @@ fn actions_help_and_version() {
     assert_eq!(version.trim(), format!("ws-gateway {}", env!("CARGO_PKG_VERSION")));
     assert!(matches!(resolve(&["--nonsense"], &[]), Err(ConfigError::CommandLine(_))));
 }
-
-/// The block of `docs/security.md` can be copied as it stands, but for files and the token, which are the place's own.
-#[test]
-fn the_settings_for_the_internet_are_settings() {
-    let page = include_str!("../../docs/security.md");
-    let section = page.split("## A gateway on the internet").nth(1).expect("the section");
-    let block = section.lines().skip_while(|line| !line.starts_with("    "));
-    let lines = block.take_while(|line| line.starts_with("    ")).map(str::trim);
-    let pairs: Vec<_> = lines.map(|line| line.split_once('=').expect("NAME=value")).collect();
-    for name in ["MESSAGE_RATE_LIMIT", "MAX_CONNECTIONS_PER_IP", "CONNECTION_RATE_LIMIT", "OPS_TOKEN"] {
-        assert!(pairs.iter().any(|(found, _)| *found == name), "{name} in {pairs:?}");
-    }
-    assert!(pairs.contains(&("MESSAGE_RATE_LIMIT", "100/1m")));
-    let own = pairs.iter().filter(|(name, _)| !name.starts_with("TLS_"));
-    let env: Vec<_> =
-        own.map(|(name, value)| (*name, if *name == "OPS_TOKEN" { "a-token" } else { *value })).collect();
-    let config = resolve(&[], &env).expect("a configuration");
-    assert_eq!(config.warnings, [""; 0]);
-    for (name, value) in env.iter().filter(|(name, _)| *name != "OPS_TOKEN") {
-        assert!(config.show().contains(&format!("{name}={value}\n")), "{name} is a setting");
-    }
-}
