@@ -3,21 +3,26 @@
 //! messages back.
 //!
 //! One thread, one `mio::Poll`. A client is read only while nothing waits to be written to it, so what is kept for it is
-//! one message and the answers to one read.
+//! one message and the answers to one read. With a certificate all this is under TLS, whose handshake the thread waits for.
 
 use std::io::{self, ErrorKind};
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::{Ipv4Addr, SocketAddr, TcpStream};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::{Context, Result};
 use clap::Parser;
 use mio::net::TcpListener;
 use mio::{Events, Interest, Poll, Token};
+use rustls::{ServerConfig, ServerConnection};
 use slotmap::{DefaultKey, Key, KeyData, SlotMap};
 use tokio_tungstenite::tungstenite::handshake::machine::TryParse;
 use tokio_tungstenite::tungstenite::handshake::server::{Request, create_response, write_response};
 use tokio_tungstenite::tungstenite::protocol::frame::FrameHeader;
 use tokio_tungstenite::tungstenite::protocol::frame::coding::{Data, OpCode};
 use ws_gateway::limits::{HTTP_HEADER_BYTES_MAX, KIB, MIB};
+use ws_gateway::tls::{PairFiles, Role, Server, ServerFiles};
 use ws_gateway::transport::Transport;
 use ws_gateway::websocket::close::{CloseCode, close_frame, pong_frame};
 use ws_gateway::websocket::reader::{Incoming, Reader};
@@ -28,15 +33,36 @@ const MESSAGE_BYTES_MAX: usize = 64 * MIB;
 /// A key of the slot map is never this.
 const LISTENER: Token = Token(usize::MAX);
 
+/// How long a peer may be silent within its TLS handshake.
+const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(5);
+
 #[derive(Parser)]
 struct Args {
     /// Port on 127.0.0.1; 0 takes a free one. The first line printed is the address.
     #[arg(long, default_value_t = 0)]
     port: u16,
+    /// The certificate in PEM; with one the server speaks TLS.
+    #[arg(long, requires = "tls_key_file")]
+    tls_cert_file: Option<PathBuf>,
+    /// Its key.
+    #[arg(long, requires = "tls_cert_file")]
+    tls_key_file: Option<PathBuf>,
+}
+
+impl Args {
+    /// TLS by these files, if there are any.
+    fn tls(&self) -> Result<Option<Arc<ServerConfig>>> {
+        let (Some(certificate), Some(key)) = (&self.tls_cert_file, &self.tls_key_file) else {
+            return Ok(None);
+        };
+        let pair = PairFiles { role: Role::Port, certificate: certificate.clone(), key: key.clone() };
+        Ok(Some(Server::read(&ServerFiles { pair, client_ca: None })?.config))
+    }
 }
 
 fn main() -> Result<()> {
     let args = Args::parse();
+    let tls = args.tls()?;
     let address = SocketAddr::from((Ipv4Addr::LOCALHOST, args.port));
     let mut listener = TcpListener::bind(address).with_context(|| format!("cannot listen on {address}"))?;
     println!("{}", listener.local_addr()?);
@@ -52,27 +78,48 @@ fn main() -> Result<()> {
         }
         for event in &events {
             if event.token() == LISTENER {
-                accept(&listener, &poll, &mut clients)?;
+                accept(&listener, tls.as_ref(), &poll, &mut clients, &mut scratch)?;
                 continue;
             }
             let key = DefaultKey::from(KeyData::from_ffi(event.token().0 as u64));
-            let Some(client) = clients.get_mut(key) else { continue };
-            if !matches!(client.turn(&mut scratch), Err(error) if error.kind() == ErrorKind::WouldBlock) {
-                clients.remove(key);
-            }
+            turn(key, &mut clients, &mut scratch);
         }
     }
 }
 
-fn accept(listener: &TcpListener, poll: &Poll, clients: &mut SlotMap<DefaultKey, Client>) -> Result<()> {
+/// Reads and writes what one client has and takes, and drops it if that is all.
+fn turn(key: DefaultKey, clients: &mut SlotMap<DefaultKey, Client>, scratch: &mut [u8]) {
+    let Some(client) = clients.get_mut(key) else { return };
+    if !matches!(client.turn(scratch), Err(error) if error.kind() == ErrorKind::WouldBlock) {
+        clients.remove(key);
+    }
+}
+
+fn accept(
+    listener: &TcpListener,
+    tls: Option<&Arc<ServerConfig>>,
+    poll: &Poll,
+    clients: &mut SlotMap<DefaultKey, Client>,
+    scratch: &mut [u8],
+) -> Result<()> {
     loop {
         let socket = match listener.accept() {
             Ok((socket, _)) => socket,
             Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(()),
             Err(error) => return Err(error).context("cannot accept a connection"),
         };
+        let transport = match tls {
+            None => Transport::Plain(socket),
+            Some(config) => match shake_hands(socket.into(), config) {
+                Ok(transport) => transport,
+                Err(error) => {
+                    eprintln!("a TLS handshake failed: {error}");
+                    continue;
+                }
+            },
+        };
         let key = clients.insert(Client {
-            transport: Transport::Plain(socket),
+            transport,
             stage: Stage::Handshake(Vec::new()),
             reader: Reader::default(),
             out: Vec::new(),
@@ -80,7 +127,21 @@ fn accept(listener: &TcpListener, poll: &Poll, clients: &mut SlotMap<DefaultKey,
         });
         let token = Token(key.data().as_ffi() as usize);
         clients[key].transport.register(poll.registry(), token)?;
+        // The session may hold what no poll reports: bytes of the peer's, and ciphertext that has yet to be written.
+        turn(key, clients, scratch);
     }
+}
+
+/// Waits for the peer's handshake.
+fn shake_hands(mut socket: TcpStream, config: &Arc<ServerConfig>) -> io::Result<Transport> {
+    socket.set_nonblocking(false)?;
+    socket.set_read_timeout(Some(HANDSHAKE_TIMEOUT))?;
+    let mut session = ServerConnection::new(Arc::clone(config)).map_err(io::Error::other)?;
+    while session.is_handshaking() {
+        session.complete_io(&mut socket)?;
+    }
+    socket.set_nonblocking(true)?;
+    Ok(Transport::tls(mio::net::TcpStream::from_std(socket), session))
 }
 
 struct Client {
@@ -108,11 +169,13 @@ impl Client {
     fn turn(&mut self, scratch: &mut [u8]) -> io::Result<()> {
         loop {
             self.flush()?;
-            let count = self.transport.read(scratch)?;
-            if count == 0 {
-                return Ok(());
+            match self.transport.read(scratch) {
+                Ok(0) => return Ok(()),
+                Ok(count) => self.take(&mut scratch[..count])?,
+                // A part of a TLS record: the rest may have come as well.
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
             }
-            self.take(&mut scratch[..count])?;
         }
     }
 
@@ -120,6 +183,7 @@ impl Client {
         while self.written < self.out.len() {
             self.written += self.transport.write(&self.out[self.written..])?;
         }
+        self.transport.flush()?;
         self.out.clear();
         self.written = 0;
         if let Stage::Closing = self.stage {

@@ -48,17 +48,28 @@ def versions(repo):
     return f"ws-gateway {ours}, tungstenite {tungstenite} (headers), rustc {rustc}, autobahntestsuite {suite} on Python 2.7"
 
 
-def summary(cases, versions):
+# The servers of fuzzingclient.json, and what the summary calls them.
+AGENTS = {"ws": "Over TCP", "wss": "Over TLS"}
+
+
+def summary(agents, versions):
     today = datetime.datetime.now(datetime.timezone.utc).date().isoformat()
     lines = [
         "# Autobahn test suite",
         "",
         "The frame reader of the gateway, with its transport and close frames, behind an echo server"
-        " (`examples/autobahn_echo.rs`).",
+        " (`examples/autobahn_echo.rs`), over TCP as it is and under TLS.",
         "Cases 12 and 13 test compression, which isn't negotiated. A case counts as failed if its messages or its close do.",
         "",
         f"Written by `tests/autobahn/run` on {today}: {versions}.",
-        "",
+    ]
+    for agent, heading in AGENTS.items():
+        lines += ["", f"## {heading}", "", *table(agents[agent])]
+    return "\n".join(lines) + "\n"
+
+
+def table(cases):
+    lines = [
         "| group | what | cases | OK | NON-STRICT | INFORMATIONAL | FAILED |",
         "|---|---|---:|---:|---:|---:|---:|",
     ]
@@ -74,7 +85,7 @@ def summary(cases, versions):
         numbers = sorted((number for number in cases if verdict(cases[number]) == column), key=natural)
         if numbers:
             lines += ["", f"{column}: {', '.join(numbers)}."]
-    return "\n".join(lines) + "\n"
+    return lines
 
 
 def row(*cells):
@@ -90,20 +101,23 @@ def natural(number):
 
 
 def main(index, target):
-    (cases,) = json.loads(pathlib.Path(index).read_text()).values()
-    groups = {group_of(number) for number in cases}
-    if groups != set(GROUPS):
-        sys.exit(f"summarize.py: {index} has cases of the groups {sorted(groups)}, expected {list(GROUPS)}")
+    agents = json.loads(pathlib.Path(index).read_text())
+    if set(agents) != set(AGENTS):
+        sys.exit(f"summarize.py: {index} is about {sorted(agents)}, expected {sorted(AGENTS)}")
+    for agent, cases in agents.items():
+        groups = {group_of(number) for number in cases}
+        if groups != set(GROUPS):
+            sys.exit(f"summarize.py: {agent} has cases of the groups {sorted(groups)}, expected {list(GROUPS)}")
     repo = pathlib.Path(__file__).resolve().parents[2]
     target = pathlib.Path(target)
     target.parent.mkdir(exist_ok=True)
-    text = summary(cases, versions(repo))
+    text = summary(agents, versions(repo))
     target.write_text(text)
     print(text)
-    failed = sorted((number for number in cases if verdict(cases[number]) == "FAILED"), key=natural)
-    for number in failed:
-        case = cases[number]
-        print(f"failed: {number} ({case['behavior']}, close {case['behaviorClose']})", file=sys.stderr)
+    failed = [(agent, number) for agent, cases in agents.items() for number in cases if verdict(cases[number]) == "FAILED"]
+    for agent, number in sorted(failed, key=lambda case: (case[0], natural(case[1]))):
+        case = agents[agent][number]
+        print(f"failed: {number} over {agent}:// ({case['behavior']}, close {case['behaviorClose']})", file=sys.stderr)
     sys.exit(1 if failed else 0)
 
 
