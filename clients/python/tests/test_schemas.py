@@ -1,0 +1,170 @@
+"""docs/asyncapi.yaml is what the gateway sends: its recorded bytes and documented conversations, which tests in Rust hold it to, and
+a session with the gateway itself. The client's types have the fields that the schemas have."""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+import json
+import re
+import typing
+from collections.abc import Iterator
+from pathlib import Path
+from signal import Signals
+from typing import Any
+
+import jsonschema
+import pytest
+import yaml
+from websockets.asyncio.client import ClientConnection, connect
+from websockets.typing import Subprotocol
+
+from ws_gateway import Candle, Conflated, Event, FeedLost, Gap, Halt, News, Quote, Skipped, Trade
+
+from .gateway import Gateway, needs_gateway, run
+from .test_behaviour import snake
+
+ROOT = Path(__file__).resolve().parents[3]
+COMPONENTS = yaml.safe_load((ROOT / "docs/asyncapi.yaml").read_text())["components"]
+SCHEMAS = COMPONENTS["schemas"]
+PROTOCOL = (ROOT / "docs/protocol.md").read_text()
+
+
+def validator(name: str) -> jsonschema.Draft202012Validator:
+    """What checks a value by one of the schemas."""
+    return jsonschema.Draft202012Validator({"$ref": f"#/components/schemas/{name}", "components": COMPONENTS})
+
+
+FROM_GATEWAY = validator("FromGateway")
+
+
+def documented() -> Iterator[dict[str, Any]]:
+    """Messages of the gateway in docs/protocol.md."""
+    for text in re.findall(r"^(?:< )?(\{\"type\":.*\})$", PROTOCOL, re.MULTILINE):
+        yield json.loads(text)
+    # The table of statuses.
+    for event, cell in re.findall(r"^\| (`\w+`(?:, `\w+`)*) \| (`\{.*?\}`(?:, `\{.*?\}`)*) \|", PROTOCOL, re.MULTILINE):
+        for name in re.findall(r"\w+", event):
+            for data in re.findall(r"`(\{.*?\})`(?=,|$)", cell):
+                yield {"type": "status", "event": name, "data": json.loads(data), "timestamp": 1}
+
+
+def recorded() -> Iterator[dict[str, Any]]:
+    """Text frames of the gateway in golden_bytes.txt. Long runs of one letter are shortened there, in strings only; times are zeros."""
+    for text in re.findall(r"^< 81[0-9a-f]* (\s*\{.*)$", (ROOT / "tests/guarantees/golden_bytes.txt").read_text(), re.MULTILINE):
+        yield json.loads(re.sub(r":0+(?=[,}])", ":0", text))
+
+
+def kind(message: dict[str, Any]) -> str:
+    """What kind of message it is."""
+    return f"status {message['event']}" if message["type"] == "status" else message["type"]
+
+
+def test_every_message_that_is_documented_or_recorded_is_described() -> None:
+    messages = [*documented(), *recorded()]
+    assert len(messages) > 100
+    for message in messages:
+        FROM_GATEWAY.validate(message)
+    seen = {kind(message) for message in messages}
+    statuses = {f"status {event}" for event in SCHEMAS["Status"]["properties"]["event"]["enum"]}
+    assert seen >= statuses | {"success", "error", "pong", "trade", "quote", "candle", "order_book"}
+
+
+def test_a_field_that_is_not_described_is_noticed() -> None:
+    for message in documented():
+        assert not FROM_GATEWAY.is_valid({**message, "stranger": 1}), message
+        if message["type"] in ("status", "success"):
+            assert not FROM_GATEWAY.is_valid({**message, "data": {**message["data"], "stranger": 1}}), message
+
+
+def test_every_request_and_every_workers_event_that_is_documented_is_described() -> None:
+    requests = [json.loads(text) for text in re.findall(r"^> (\{.*\})$", PROTOCOL, re.MULTILINE)]
+    assert {request["action"] for request in requests} == {"subscribe", "unsubscribe", "list", "ping"}
+    for request in requests:
+        validator(request["action"].capitalize()).validate(request)
+    events = re.findall(r"^PUBLISH channel:(\w+):\S+ (\{.*\})$", PROTOCOL, re.MULTILINE)
+    assert len(events) > 20
+    for name, text in events:
+        validator(name.capitalize() if name.capitalize() in SCHEMAS else "Custom").validate(json.loads(text))
+
+
+@pytest.mark.parametrize("symbol", ["", " A", "A ", "A,B", "A*B", 'A"', "A\\", "Ä", "A" * 65])
+def test_a_symbol_that_is_none_is_refused_by_the_schema_as_by_the_gateway(symbol: str) -> None:
+    assert not validator("Symbol").is_valid(symbol)
+
+
+@pytest.mark.parametrize("symbol", ["A", "M&M.NS", "$SPX", "AAPL  240119C00190000", "BTC/USDT", "ES1!", "A" * 64])
+def test_symbols_of_all_markets_fit(symbol: str) -> None:
+    validator("Symbol").validate(symbol)
+    validator("SymbolOrPattern").validate(symbol)
+
+
+@needs_gateway
+def test_what_the_gateway_sends_is_as_described() -> None:
+    async def scene() -> None:
+        gateway = await Gateway.start(CHANNEL_TYPES="trade,news,halt,order_book", MAX_SYMBOLS_PER_CLIENT="10")
+        async with connect(gateway.url, subprotocols=[Subprotocol("md.v1.json")]) as client:
+            for request in (
+                {"action": "auth", "token": "any", "id": "a"},
+                {"action": "subscribe", "symbols": ["AAPL", "X-*"], "types": ["trade", "news", "halt", "order_book"], "id": 1},
+                {"action": "subscribe", "symbols": ["AAPL"], "snapshot": True, "resume": {"AAPL": 1}, "heartbeat": True},
+                {"action": "list", "id": "list"},
+                {"action": "ping", "stats": True, "id": 1.5},
+                {"action": "subscribe", "symbols": ["no,good"], "id": 2},
+                {"action": "subscribe", "symbols": list("ABCDEFGHIJK"), "id": 3},
+                {"action": "sell", "id": 4},
+                {"action": "unsubscribe", "symbols": ["X-*"], "types": ["news"]},
+            ):
+                await client.send(json.dumps(request))
+            await client.send("{")
+            seen = await _until(client, "error", "INVALID_JSON")
+            await gateway.trade("AAPL", 150.25, 7)
+            await gateway.trade("AAPL", 150.25, 9)
+            await gateway.publish("channel:news:AAPL", {"headline": "h", "timestamp": 1})
+            await gateway.publish("channel:halt:AAPL", {"symbol": "AAPL", "status": "halted", "timestamp": 1})
+            await gateway.publish("channel:order_book:X-1", {"bids": [[1, 2]]})
+            seen |= await _until(client, "order_book", None)
+            seen |= await _until(client, "status heartbeat", None)
+            ending = asyncio.create_task(gateway.stop(Signals.SIGTERM))
+            seen |= await _until(client, "status shutdown", None)
+        await ending
+        wanted = {"success", "error", "pong", "trade", "news", "halt", "order_book"}
+        assert seen >= wanted | {f"status {event}" for event in ("gap", "snapshotEnd", "replayEnd", "heartbeat", "shutdown")}
+
+    run(scene)
+
+
+async def _until(client: ClientConnection, name: str, code: str | None) -> set[str]:
+    """Reads until such a message, checks each, and tells the kinds that came."""
+    seen: set[str] = set()
+    while True:
+        message = json.loads(await client.recv())
+        FROM_GATEWAY.validate(message)
+        seen.add(kind(message))
+        if kind(message) == name and message.get("code") == code:
+            return seen
+
+
+ENVELOPE = {field.name for field in dataclasses.fields(Event)}
+NAMES = {"from_seq": "from", "to_seq": "to", "timestamp": "timestamp", "sent_at": "timestamp"}
+
+
+@pytest.mark.parametrize("event", [Trade, Quote, Candle, News, Halt])
+def test_the_types_of_events_have_the_fields_of_the_schemas(event: type[Event]) -> None:
+    schema = SCHEMAS[event.__name__]
+    own = {field.name for field in dataclasses.fields(event)} - ENVELOPE
+    assert own | {"symbol", "timestamp", "seq"} == {snake(name) for name in schema["properties"]}
+    hints = typing.get_type_hints(event)
+    for name in schema["properties"]:
+        if name != "seq":
+            is_optional = type(None) in typing.get_args(hints[snake(name)])
+            assert is_optional == (name not in schema["required"]), name
+
+
+def test_the_types_of_envelopes_and_losses_have_the_fields_of_the_schemas() -> None:
+    envelope = set(SCHEMAS["Event"]["properties"]) - {"timestamp"}
+    assert {snake(name) for name in envelope} == ENVELOPE - {"sent_at", "symbol", "timestamp", "seq"}
+    for described, name in ((Conflated, "Conflated"), (Gap, "Gap"), (Skipped, "Skipped")):
+        fields = {NAMES.get(field.name, field.name) for field in dataclasses.fields(described)}
+        assert fields == {snake(property) for property in SCHEMAS[name]["properties"]}
+    assert [field.name for field in dataclasses.fields(FeedLost)] == ["gap_ms"]
