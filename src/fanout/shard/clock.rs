@@ -1,5 +1,6 @@
 //! The shard's time: read once a turn, and told to everything else as a number.
 
+use std::cell::Cell;
 use std::time::{Duration, Instant};
 
 use super::super::wheel::{RATE_TICK_MS, TICK_MS, Wheel};
@@ -89,9 +90,19 @@ pub(super) fn ticks(time: Duration) -> u32 {
 /// Where the time comes from: the system's clocks, or a test.
 pub(super) type Source = Box<dyn Fn() -> Now>;
 
-/// The system's clocks; `started` is when the gateway was built.
+/// The system's clocks; `started` is when the gateway was built. The shard asks for the time after every few writes, so the wall
+/// clock is read once in a millisecond at most.
 pub(super) fn system(started: Instant) -> Source {
-    Box::new(move || Now { us: started.elapsed().as_micros() as u64, unix_ms: unix_ms() })
+    let read = Cell::new((0, unix_ms()));
+    Box::new(move || {
+        let us = started.elapsed().as_micros() as u64;
+        let (mut read_us, mut now_ms) = read.get();
+        if us - read_us >= 1_000 {
+            (read_us, now_ms) = (us, unix_ms());
+            read.set((read_us, now_ms));
+        }
+        Now { us, unix_ms: now_ms }
+    })
 }
 
 /// The time as of the current turn, and all that is to happen by it.
