@@ -91,12 +91,14 @@ def test_the_lines_work_as_printed(title: str, language: str, code: str, tmp_pat
         gateway = await Gateway.start()
         program = await start(title, language, code, gateway, tmp_path)
         # Nobody says when it has subscribed, so a trade comes again and again.
-        publishing = asyncio.create_task(_publish(gateway))
+        heard = asyncio.Event()
+        publishing = asyncio.create_task(_publish(gateway, heard))
         try:
             assert program.stdout
             assert (await program.stdout.readline()).decode().split() == ["AAPL", "150.25"]
         finally:
-            publishing.cancel()
+            heard.set()
+            await publishing
             os.killpg(program.pid, 9)
             await program.communicate()
         await gateway.stop()
@@ -107,9 +109,10 @@ def test_the_lines_work_as_printed(title: str, language: str, code: str, tmp_pat
     run(publishes if "publish" in title else consumes)
 
 
-async def _publish(gateway: Gateway) -> None:
+async def _publish(gateway: Gateway, heard: asyncio.Event) -> None:
+    # It ends between two trades: cancelled within one, it would leave a socket open.
     seq = 0
-    while True:
+    while not heard.is_set():
         seq += 1
         await gateway.trade("AAPL", 150.25, seq)
         await asyncio.sleep(0.05)
