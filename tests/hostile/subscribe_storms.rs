@@ -8,7 +8,7 @@ use crate::stage::{MIB, Stage};
 use crate::support::http::get;
 use crate::support::{Client, until};
 
-const CLIENTS: usize = 16;
+const CLIENTS: usize = 8;
 const ROUNDS: usize = 2;
 const SYMBOLS: usize = 1_000;
 /// Those of the honest clients: two on one shard.
