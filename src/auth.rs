@@ -23,7 +23,7 @@ use jsonwebtoken::errors::ErrorKind;
 use self::api_keys::ApiKeys;
 use self::key_file::KeyFile;
 use self::keys::{Key, TokenRules};
-use crate::bus::{Count, Standing};
+use crate::bus::{Count, Denied, Seat, Standing};
 use crate::config::Config;
 use crate::config::access::Access;
 use crate::identity::claims::{ClaimRules, Claims, ClaimsError};
@@ -181,13 +181,18 @@ impl Auth {
             Ok(identity) => return Ok(Standing::Known(identity)),
             Err(error) => error,
         };
-        match is_browser.then(|| self.turned_away.take()).flatten() {
+        match is_browser.then(|| self.place_to_turn_away()).flatten() {
             Some(place) => {
                 self.refused(&error);
-                Ok(Standing::Refused { why: error.to_string(), place })
+                Ok(Standing::Refused { denied: Box::new(Denied::token(error.to_string())), place })
             }
             None => Err(error),
         }
+    }
+
+    /// A place among the browsers that are told over WebSocket why they aren't let in, if there is one.
+    pub fn place_to_turn_away(&self) -> Option<Seat> {
+        self.turned_away.take()
     }
 
     /// Counts a token that doesn't hold, and logs why, once a second at most.

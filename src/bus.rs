@@ -8,6 +8,7 @@
 //! | [`to_ingest`] | what a shard asks of ingest |
 //! | [`to_control`] | what a shard tells the control side |
 //! | [`arrival`] | a client on its way from the control side to a shard |
+//! | [`user_seat`] | a connection's place among those of its user |
 //! | [`fn_sender`] | how a shard speaks to ingest and to the control side |
 //! | [`budget`] | how much of what clients have missed may be on its way to a shard |
 //!
@@ -21,6 +22,7 @@ pub mod inbox;
 pub mod to_control;
 pub mod to_ingest;
 pub mod to_shard;
+pub mod user_seat;
 
 pub use self::arrival::{Adopt, Arrival, Count, Seat, Standing};
 pub use self::budget::ReplayBudget;
@@ -28,4 +30,5 @@ pub use self::fn_sender::FnSender;
 pub use self::frames::{Entry, Frames, SeqChange, SeqNotice, Seqs, TopicId};
 pub use self::to_control::{ControlSender, ToControl};
 pub use self::to_ingest::{HistoryRequest, Ticket, Wish, WishSender};
-pub use self::to_shard::{Feed, HistoryReply, LookedUp, ShardPort, ToShard};
+pub use self::to_shard::{Denied, Feed, HistoryReply, LookedUp, ShardPort, ToShard, Verified};
+pub use self::user_seat::{UserSeat, UserShare};

@@ -37,8 +37,7 @@ use std::time::Duration;
 pub use self::shard::ShardConfig;
 pub(crate) use self::shard::{Shard, ShardHandles};
 use crate::bus::inbox::Sender;
-use crate::bus::{Adopt, Arrival, ShardPort, Ticket, ToShard};
-use crate::identity::Identity;
+use crate::bus::{Adopt, Arrival, Denied, ShardPort, Ticket, ToShard, Verified};
 
 /// The running shards, as the control side reaches them.
 #[derive(Debug)]
@@ -65,8 +64,8 @@ impl Fanout {
         Arc::clone(&self.shards[id].load)
     }
 
-    /// Answers a question of shard `id`: who a client is, or why its token doesn't hold.
-    pub fn answer(&self, id: usize, ticket: Ticket, result: Result<Arc<Identity>, String>) {
+    /// Answers a question of shard `id`: who a client is, or why it is not let in.
+    pub fn answer(&self, id: usize, ticket: Ticket, result: Result<Verified, Denied>) {
         if let Some(shard) = self.shards.get(id) {
             // A shard that has ended has no client left to answer.
             let _ = shard.inbox.send(ToShard::Verified { ticket, result }, 0);
@@ -98,6 +97,13 @@ impl Adopt for Fanout {
                 // A shard that has ended drops the clients, which closes their sockets.
                 let _ = shard.inbox.send(ToShard::Adopt(part), 0);
             }
+        }
+    }
+
+    fn replace(&self, number: u64) {
+        for shard in &self.shards {
+            // Which of them has the connection is not known here; a shard that has ended has none.
+            let _ = shard.inbox.send(ToShard::Replaced(number), 0);
         }
     }
 }

@@ -14,6 +14,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use self::control::Answers;
 use self::wiring::{Source, Wiring};
 use crate::admission::Admission;
 use crate::auth::Auth;
@@ -57,6 +58,7 @@ pub struct Gateway {
     broker_addr: Option<SocketAddr>,
     drain_timeout: Duration,
     auth: Arc<Auth>,
+    admission: Arc<Admission>,
     state: Arc<State>,
     fanout: Arc<Fanout>,
     threads: Threads,
@@ -90,6 +92,12 @@ impl Gateway {
         let key_files = config.access.files().map(|file| (file.clone(), Watched::now(vec![file.clone()])));
         let key_files: Vec<_> = key_files.collect();
         let auth = Arc::new(Auth::new(&config, Arc::clone(&state))?);
+        let admission = Admission::new(
+            config.server.max_connections,
+            config.addresses.per_ip(),
+            config.clients.per_user(),
+            state.users_counted(),
+        );
         let listener = http::bind(config.server.listen)?;
         let local_addr = listener.local_addr().context("the listening socket has no address")?;
         let operators = config.operator.listen().map(http::bind_operator).transpose()?;
@@ -127,6 +135,7 @@ impl Gateway {
             drain_timeout: config.process.drain_timeout,
             publisher: Publisher::new(ingest.clone()),
             auth,
+            admission,
             state,
             fanout,
             threads,
@@ -271,7 +280,8 @@ impl Gateway {
     /// Starts what answers the shards, and what reads key files again.
     fn start_auth(&self, told: mpsc::UnboundedReceiver<ToControl>, key_files: Vec<(PathBuf, Watched)>) {
         let (auth, fanout) = (Arc::clone(&self.auth), Arc::clone(&self.fanout));
-        self.tasks.spawn(control::run(told, auth, fanout, Arc::clone(&self.state)));
+        let (admission, state) = (Arc::clone(&self.admission), Arc::clone(&self.state));
+        self.tasks.spawn(Answers { auth, admission, fanout, state }.run(told));
         for (file, watched) in key_files {
             let (auth, asked) = (Arc::clone(&self.auth), self.reloading.subscribe());
             self.tasks.spawn(watched.reload(move || auth.reload(&file), asked, self.accepting.clone()));
@@ -279,11 +289,10 @@ impl Gateway {
     }
 
     fn start_serving(&self, config: &Config, listeners: Listeners, certificate: Option<Arc<Certificate>>) {
-        let admission = Admission::new(config.server.max_connections, config.addresses.per_ip());
         let adopt = Arc::clone(&self.fanout) as Arc<dyn Adopt>;
         let new_http = || {
             let (state, auth) = (Arc::clone(&self.state), Arc::clone(&self.auth));
-            Http::new(config, state, auth, Arc::clone(&admission), Arc::clone(&adopt))
+            Http::new(config, state, auth, Arc::clone(&self.admission), Arc::clone(&adopt))
         };
         if let Some(listener) = listeners.operators {
             let http = new_http().for_operator(config);

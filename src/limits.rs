@@ -114,6 +114,17 @@ pub const CORS_MAX_AGE_S: u64 = 600;
 pub const RATED_NETWORKS_MAX: usize = 1 << 18;
 /// Networks without a connection are forgotten once twice as many are known as had one the last time, but not before there are so many.
 pub const NETWORKS_SWEPT_MIN: usize = 1024;
+/// `MAX_CONNECTIONS_PER_USER`: some windows and a phone.
+pub const USER_CONNECTIONS_DEFAULT: usize = 5;
+/// With `ON_USER_LIMIT=close_oldest` a user's oldest connection is replaced at most once in this time: two clients that come back whenever
+/// they are closed must not replace each other without end.
+pub const USER_REPLACED_INTERVAL: Duration = Duration::from_secs(5);
+/// Users without a connection that are known because they have used up something of `MESSAGE_RATE_LIMIT`. Beyond it those that have used the
+/// least are forgotten. With those that are connected, and as many again before the table is swept, users take at most
+/// 2 × (`MAX_CONNECTIONS` + 16,384) × ~0.4 KiB (a name of 128 B and what its connections share): 13 MiB, and 0.8 KiB a connection.
+pub const USERS_OWING_MAX: usize = 1 << 14;
+/// The table of users is not swept before it has so many.
+pub const USERS_SWEPT_MIN: usize = 1024;
 /// Connections to the operator's port at a time: scrapers, health checks and people. Where descriptors are few it is an eighth of what
 /// HTTP has.
 pub const OPS_IN_FLIGHT_MAX: usize = 64;

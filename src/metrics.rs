@@ -198,6 +198,8 @@ pub struct ControlMetrics {
     pub tls_not_after_s: Counter,
     /// Tokens that did not hold.
     pub tokens_refused: Counter,
+    /// Connections whose place a newer one of their user has taken.
+    pub connections_replaced: Counter,
     /// Times a key file was read again and taken.
     pub key_files_taken: Counter,
     /// Times a key file was read again and could not be used.
@@ -275,11 +277,13 @@ pub enum UpgradeRefusal {
     ConnectionsPerIp,
     /// `CONNECTION_RATE_LIMIT`.
     ConnectionRate,
+    /// `MAX_CONNECTIONS_PER_USER`.
+    ConnectionsPerUser,
 }
 
 impl UpgradeRefusal {
     /// All of them.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::Handshake,
         Self::ProxyHeader,
         Self::Origin,
@@ -288,6 +292,7 @@ impl UpgradeRefusal {
         Self::Full,
         Self::ConnectionsPerIp,
         Self::ConnectionRate,
+        Self::ConnectionsPerUser,
     ];
 
     /// As metrics have it.
@@ -301,6 +306,7 @@ impl UpgradeRefusal {
             Self::Full => "full",
             Self::ConnectionsPerIp => "connections_per_ip",
             Self::ConnectionRate => "connection_rate",
+            Self::ConnectionsPerUser => "connections_per_user",
         }
     }
 }

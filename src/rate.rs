@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::num::NonZeroU32;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 /// A number of times in a period, as in `100/1m`.
@@ -79,6 +80,37 @@ impl Allowance {
     }
 }
 
+/// An [`Allowance`] that several threads take from.
+#[derive(Debug, Default)]
+pub struct SharedAllowance(AtomicU64);
+
+impl SharedAllowance {
+    /// Takes one of `rate` at `now_us`, as [`Allowance::take`] does.
+    ///
+    /// # Errors
+    /// When none is left: the number of whole seconds after which one is. A refusal takes nothing.
+    pub fn take(&self, rate: Rate, now_us: u64) -> Result<(), u64> {
+        let mut taken = Ok(());
+        let take = |whole_at_ns| {
+            let mut allowance = Allowance { whole_at_ns };
+            taken = allowance.take(rate, now_us);
+            taken.is_ok().then_some(allowance.whole_at_ns)
+        };
+        let _ = self.0.fetch_update(Ordering::Relaxed, Ordering::Relaxed, take);
+        taken
+    }
+
+    /// What is left, to be compared.
+    pub fn get(&self) -> Allowance {
+        Allowance { whole_at_ns: self.0.load(Ordering::Relaxed) }
+    }
+
+    /// Whether all of it is left at `now_us`.
+    pub fn is_whole(&self, now_us: u64) -> bool {
+        self.get().whole_at_ns <= now_us.saturating_mul(1_000)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
@@ -129,6 +161,20 @@ mod tests {
             assert_eq!(Rate::new(count, Duration::from_millis(ms)).unwrap().to_string(), text);
         }
         assert_eq!((Rate::new(0, SECOND), Rate::new(1, Duration::ZERO)), (None, None));
+    }
+
+    #[test]
+    fn several_threads_take_no_more_than_one() {
+        let rate = Rate::new(1_000, MINUTE).unwrap();
+        let allowance = SharedAllowance::default();
+        assert!(allowance.is_whole(0));
+        let taken: usize = std::thread::scope(|scope| {
+            let take = || (0..1_000).filter(|_| allowance.take(rate, 0).is_ok()).count();
+            let threads: Vec<_> = (0..4).map(|_| scope.spawn(take)).collect();
+            threads.into_iter().map(|thread| thread.join().unwrap()).sum()
+        });
+        assert_eq!(taken, 1_000);
+        assert!(!allowance.is_whole(59_000_000) && allowance.is_whole(60_000_000));
     }
 
     /// A bucket that holds `count` and gets one back each `per / count`.

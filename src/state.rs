@@ -1,5 +1,6 @@
 //! The state of the whole process, as health and readiness report it.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use crate::metrics::Metrics;
@@ -17,7 +18,7 @@ pub struct State {
     redis_connected: AtomicBool,
     feed_up: AtomicBool,
     draining: AtomicBool,
-    users_online: AtomicU64,
+    users_online: Arc<AtomicU64>,
 }
 
 impl State {
@@ -29,7 +30,7 @@ impl State {
             redis_connected: AtomicBool::new(false),
             feed_up: AtomicBool::new(false),
             draining: AtomicBool::new(false),
-            users_online: AtomicU64::new(0),
+            users_online: Arc::default(),
         }
     }
 
@@ -58,9 +59,9 @@ impl State {
         self.users_online.load(Ordering::Relaxed)
     }
 
-    /// Says how many users have a connection.
-    pub fn set_users_online(&self, users: u64) {
-        self.users_online.store(users, Ordering::Relaxed);
+    /// The same count, for the table that counts them.
+    pub fn users_counted(&self) -> Arc<AtomicU64> {
+        Arc::clone(&self.users_online)
     }
 
     /// How many rooms have members: none, because there are no rooms.

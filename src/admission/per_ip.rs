@@ -67,7 +67,9 @@ struct Open {
 
 impl Open {
     fn take(&mut self, client: Network, max: Option<NonZeroUsize>) -> Result<Seat, NotAdmitted> {
-        let Some(max) = max.map(NonZeroUsize::get) else { return self.seats.take().ok_or(NotAdmitted::Full) };
+        let Some(max) = max.map(NonZeroUsize::get) else {
+            return self.seats.take().ok_or_else(|| NotAdmitted::Full(self.seats.max()));
+        };
         if self.networks.len() >= self.sweep_at && !self.networks.contains_key(&client) {
             self.networks.retain(|_, count| count.taken() > 0);
             self.sweep_at = (2 * self.networks.len()).max(NETWORKS_SWEPT_MIN);
@@ -76,7 +78,7 @@ impl Open {
         let count = self.networks.entry(client).or_insert_with(|| Count::within(max, &self.seats));
         count.take().ok_or_else(|| match count.is_full() {
             true => NotAdmitted::ConnectionsPerIp(max),
-            false => NotAdmitted::Full,
+            false => NotAdmitted::Full(self.seats.max()),
         })
     }
 }
@@ -142,7 +144,7 @@ mod tests {
         assert_eq!(admit(1).unwrap_err(), NotAdmitted::ConnectionsPerIp(2));
         let _second = (admit(2).unwrap(), admit(2).unwrap());
         let third = admit(3).unwrap();
-        assert_eq!(admit(3).unwrap_err(), NotAdmitted::Full);
+        assert_eq!(admit(3).unwrap_err(), NotAdmitted::Full(5));
         assert_eq!(seats.taken(), 5, "refusals take nothing");
         drop(first);
         assert_eq!(seats.taken(), 3);

@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use bytes::Bytes;
 
+use super::{Denied, UserSeat};
 use crate::identity::Identity;
 use crate::protocol::Dialect;
 use crate::transport::Transport;
@@ -24,6 +25,8 @@ pub struct Arrival {
     pub symbols: Option<Vec<String>>,
     /// The client's place in `MAX_CONNECTIONS`.
     pub seat: Seat,
+    /// Its place among the connections of its user, if it is known to have one.
+    pub user_seat: Option<Arc<UserSeat>>,
 }
 
 /// What the control side knows of a client that arrives.
@@ -33,10 +36,10 @@ pub enum Standing {
     Known(Arc<Identity>),
     /// Nothing yet: the client has to send a token first.
     Unknown,
-    /// Its token doesn't hold: the client is told why and closed.
+    /// Its token doesn't hold, or its user has too many connections: the client is told why and closed.
     Refused {
         /// For the client.
-        why: String,
+        denied: Box<Denied>,
         /// Its place among those of this kind, which are bounded.
         place: Seat,
     },
@@ -46,6 +49,9 @@ pub enum Standing {
 pub trait Adopt: Send + Sync + 'static {
     /// Takes the clients over for life.
     fn adopt(&self, clients: Vec<Arrival>);
+
+    /// Closes the connection with that number ([`UserSeat::number`]), whose place a newer one of its user has taken.
+    fn replace(&self, number: u64);
 }
 
 /// How many of something are taken, of as many as there are. It may be a part of another count, such as the clients of one network

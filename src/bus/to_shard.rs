@@ -6,9 +6,10 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use super::inbox::Sender;
-use super::{Arrival, Frames, ReplayBudget, SeqChange, SeqNotice, Ticket, TopicId};
+use super::{Arrival, Frames, ReplayBudget, SeqChange, SeqNotice, Ticket, TopicId, UserSeat};
 use crate::identity::Identity;
 use crate::market::Subject;
+use crate::protocol::refusal::ErrorCode;
 
 /// What ingest holds of a shard.
 #[derive(Debug, Clone)]
@@ -67,13 +68,41 @@ pub enum ToShard {
     Verified {
         /// That of the question.
         ticket: Ticket,
-        /// Who the client is, or why its token doesn't hold.
-        result: Result<Arc<Identity>, String>,
+        /// Who the client is, or why it is not let in.
+        result: Result<Verified, Denied>,
     },
+    /// A newer connection of its user has taken the place of the one with this number ([`UserSeat::number`]). At most one for each user in
+    /// [`limits::USER_REPLACED_INTERVAL`](crate::limits::USER_REPLACED_INTERVAL).
+    Replaced(u64),
     /// New clients. Bounded by `MAX_CONNECTIONS`: each has a seat.
     Adopt(Vec<Arrival>),
     /// Tell every client to go elsewhere, and end with the last of them, at the latest after the time given. Told once.
     Drain(Duration),
+}
+
+/// A client whose token holds.
+#[derive(Debug)]
+pub struct Verified {
+    /// Who it is.
+    pub identity: Arc<Identity>,
+    /// Its place among the connections of its user; `None` if it has one already, or no user.
+    pub seat: Option<Arc<UserSeat>>,
+}
+
+/// Why a client is not let in, for itself.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Denied {
+    /// [`ErrorCode::Unauthorized`] or [`ErrorCode::TooManyConnections`].
+    pub code: ErrorCode,
+    /// In words.
+    pub why: String,
+}
+
+impl Denied {
+    /// A token doesn't hold.
+    pub fn token(why: impl Into<String>) -> Self {
+        Self { code: ErrorCode::Unauthorized, why: why.into() }
+    }
 }
 
 impl ToShard {

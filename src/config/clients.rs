@@ -3,10 +3,11 @@
 use std::num::NonZeroUsize;
 use std::time::Duration;
 
-use super::setting::{Alias, Group, Preset, Setting, Unit, Value, Zero};
+use super::setting::{Alias, Given, Group, Preset, Setting, Unit, Value, Zero};
+use crate::admission::{OnUserLimit, PerUserLimits};
 use crate::limits::{
-    MAX_MESSAGE_DEFAULT_BYTES, MAX_MESSAGE_MAX_BYTES, MAX_MESSAGE_MIN_BYTES, MAX_SYMBOLS_DEFAULT,
-    MAX_SYMBOLS_MAX,
+    MAX_CONNECTIONS_MAX, MAX_MESSAGE_DEFAULT_BYTES, MAX_MESSAGE_MAX_BYTES, MAX_MESSAGE_MIN_BYTES,
+    MAX_SYMBOLS_DEFAULT, MAX_SYMBOLS_MAX, USER_CONNECTIONS_DEFAULT,
 };
 use crate::rate::Rate;
 
@@ -23,6 +24,21 @@ pub struct Clients {
     pub message_warn_bytes: Option<NonZeroUsize>,
     /// `MESSAGE_RATE_LIMIT`; `None` for no limit.
     pub message_rate_limit: Option<Rate>,
+    /// `MAX_CONNECTIONS_PER_USER`; `None` for no limit.
+    pub max_connections_per_user: Option<NonZeroUsize>,
+    /// `ON_USER_LIMIT`.
+    pub on_user_limit: OnUserLimit,
+}
+
+impl Clients {
+    /// What one user may take.
+    pub fn per_user(&self) -> PerUserLimits {
+        PerUserLimits {
+            connections: self.max_connections_per_user,
+            on_limit: self.on_user_limit,
+            message_rate: self.message_rate_limit,
+        }
+    }
 }
 
 impl Default for Clients {
@@ -33,6 +49,8 @@ impl Default for Clients {
             max_message_bytes: MAX_MESSAGE_DEFAULT_BYTES,
             message_warn_bytes: None,
             message_rate_limit: None,
+            max_connections_per_user: NonZeroUsize::new(USER_CONNECTIONS_DEFAULT),
+            on_user_limit: OnUserLimit::default(),
         }
     }
 }
@@ -94,11 +112,45 @@ pub(super) const GROUP: Group = Group {
             unit: Unit::Rate { bare_per: Duration::from_secs(60) },
             zero: Zero::Off,
             preset: Preset::Fixed,
-            help: "How many messages one client may send, such as `100/1m` (a number alone is for a minute); all of them \
-                   may come at once. Further ones are answered RATE_LIMIT_EXCEEDED, and a hundred such answers in a row \
+            help: "How many messages one user may send, over all connections to this gateway, or one client without a user, such \
+                   as `100/1m` (a number alone is for a minute); all of them may come at once. Further ones are answered RATE_LIMIT_EXCEEDED, and a hundred such answers in a row \
                    end the connection with 1008.",
             set: |config, given| given.store(&mut config.clients.message_rate_limit),
             show: |config, unit| config.clients.message_rate_limit.show(unit),
         },
+        Setting {
+            env: "MAX_CONNECTIONS_PER_USER",
+            flag: "max-connections-per-user",
+            aliases: &[Alias::same("WS_MAX_CONNECTIONS_PER_USER")],
+            unit: Unit::Number { min: 1, max: MAX_CONNECTIONS_MAX as u64 },
+            zero: Zero::Off,
+            preset: Preset::Fixed,
+            help: "How many connections to this gateway a user may have at a time, where tokens say who users are. ON_USER_LIMIT \
+                   says what becomes of one more.",
+            set: |config, given| given.store(&mut config.clients.max_connections_per_user),
+            show: |config, unit| config.clients.max_connections_per_user.show(unit),
+        },
+        Setting {
+            env: "ON_USER_LIMIT",
+            flag: "on-user-limit",
+            aliases: &[],
+            unit: Unit::Choice(&["refuse", "close_oldest"]),
+            zero: Zero::Refused,
+            preset: Preset::Fixed,
+            help: "What becomes of a connection beyond MAX_CONNECTIONS_PER_USER: refuse it (429, or TOO_MANY_CONNECTIONS and 1008), \
+                   or close_oldest, which closes the user's oldest with 1008 \"replaced\", at most once in 5 s for a user.",
+            set: |config, given| given.store(&mut config.clients.on_user_limit),
+            show: |config, unit| config.clients.on_user_limit.show(unit),
+        },
     ],
 };
+
+impl Value for OnUserLimit {
+    fn read(given: &Given<'_>) -> Option<Self> {
+        [Self::Refuse, Self::CloseOldest].into_iter().find(|choice| choice.word() == given.text)
+    }
+
+    fn show(&self, _: &Unit) -> String {
+        self.word().to_owned()
+    }
+}

@@ -231,6 +231,7 @@ impl Shard {
             ToShard::Retired(topics) => self.retire_topics(&topics),
             ToShard::Granted { ticket, topics, history } => self.on_granted(ticket, topics, history),
             ToShard::Verified { ticket, result } => self.on_verified(ticket, result),
+            ToShard::Replaced(number) => self.on_replaced(number),
             ToShard::Feed(feed) => self.tell_feed(feed),
             ToShard::Adopt(clients) => clients.into_iter().for_each(|client| self.adopt(client)),
             ToShard::Drain(timeout) => self.drain(timeout),

@@ -1,44 +1,49 @@
 //! The control side's answers to the shards.
 
-use std::collections::HashMap;
-use std::collections::hash_map::Entry;
 use std::sync::Arc;
 
 use tokio::sync::mpsc;
 
+use crate::admission::{Admission, UserAdmitted};
 use crate::auth::Auth;
-use crate::bus::ToControl;
+use crate::bus::{Adopt, Denied, ToControl, Verified};
 use crate::fanout::Fanout;
-use crate::identity::User;
+use crate::protocol::refusal::ErrorCode;
 use crate::state::State;
 
-/// Answers what shards ask, until the last of them has ended, and counts their users.
-pub(super) async fn run(
-    mut told: mpsc::UnboundedReceiver<ToControl>,
-    auth: Arc<Auth>,
-    fanout: Arc<Fanout>,
-    state: Arc<State>,
-) {
-    let mut connections = HashMap::<User, usize>::new();
-    while let Some(told) = told.recv().await {
-        match told {
-            ToControl::Verify { shard, ticket, token } => {
-                let result = auth.verify(token.as_str());
-                if let Err(error) = &result {
-                    auth.refused(error);
-                }
-                fanout.answer(shard, ticket, result.map_err(|error| error.to_string()));
-            }
-            ToControl::Came(user) => *connections.entry(user).or_default() += 1,
-            ToControl::Gone(user) => {
-                if let Entry::Occupied(mut count) = connections.entry(user) {
-                    *count.get_mut() -= 1;
-                    if *count.get() == 0 {
-                        count.remove();
-                    }
-                }
-            }
+/// What it takes to answer a shard.
+pub(super) struct Answers {
+    pub(super) auth: Arc<Auth>,
+    pub(super) admission: Arc<Admission>,
+    pub(super) fanout: Arc<Fanout>,
+    pub(super) state: Arc<State>,
+}
+
+impl Answers {
+    /// Answers what shards ask, until the last of them has ended.
+    pub(super) async fn run(self, mut told: mpsc::UnboundedReceiver<ToControl>) {
+        while let Some(ToControl::Verify { shard, ticket, token, has_seat }) = told.recv().await {
+            self.fanout.answer(shard, ticket, self.verify(token.as_str(), has_seat));
         }
-        state.set_users_online(connections.len() as u64);
+    }
+
+    /// Who the holder of a token is, with a place among the connections of that user, unless the connection has one.
+    fn verify(&self, token: &str, has_seat: bool) -> Result<Verified, Denied> {
+        let identity = self.auth.verify(token).map_err(|error| {
+            self.auth.refused(&error);
+            Denied::token(error.to_string())
+        })?;
+        let Some(user) = identity.user.as_ref().filter(|_| !has_seat) else {
+            return Ok(Verified { identity, seat: None });
+        };
+        let now_us = self.state.metrics.started.elapsed().as_micros() as u64;
+        let admitted = self.admission.admit_user(user, now_us);
+        let UserAdmitted { seat, replaces } = admitted
+            .map_err(|limit| Denied { code: ErrorCode::TooManyConnections, why: limit.to_string() })?;
+        if let Some(number) = replaces {
+            self.state.metrics.control.connections_replaced.add_shared(1);
+            self.fanout.replace(number);
+        }
+        Ok(Verified { identity, seat: Some(seat) })
     }
 }

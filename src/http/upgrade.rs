@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use hyper::header::{
@@ -16,12 +17,13 @@ use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 use super::Http;
 use super::answers::{Answer, refusal, refusal_until, wrong_method};
 use super::handshake::{Fault, Handshake, VERSION};
-use crate::admission::NotAdmitted;
+use crate::admission::{NotAdmitted, UserAdmitted};
 use crate::auth::AuthError;
-use crate::bus::{Arrival, Seat, Standing};
+use crate::bus::{Arrival, Denied, Seat, Standing, UserSeat};
 use crate::limits::RETRY_AFTER_S;
 use crate::metrics::UpgradeRefusal;
 use crate::protocol::Dialect;
+use crate::protocol::refusal::ErrorCode;
 use crate::transport::Transport;
 
 /// The header that names the gateway (`SERVER_ID`).
@@ -33,6 +35,8 @@ pub(super) struct Accepted {
     pub(super) seat: Seat,
     /// What is known of the client.
     standing: Standing,
+    /// Its place among the connections of its user.
+    user_seat: Option<Arc<UserSeat>>,
     /// The symbols of `?symbols=`.
     pub(super) symbols: Option<Vec<String>>,
     /// The answer's header fields.
@@ -68,9 +72,10 @@ impl Refused {
             Self::Origin => UpgradeRefusal::Origin,
             Self::Token(_) => UpgradeRefusal::Token,
             Self::Draining => UpgradeRefusal::Draining,
-            Self::NotAdmitted(NotAdmitted::Full) => UpgradeRefusal::Full,
+            Self::NotAdmitted(NotAdmitted::Full(_)) => UpgradeRefusal::Full,
             Self::NotAdmitted(NotAdmitted::ConnectionsPerIp(_)) => UpgradeRefusal::ConnectionsPerIp,
             Self::NotAdmitted(NotAdmitted::Rate { .. }) => UpgradeRefusal::ConnectionRate,
+            Self::NotAdmitted(NotAdmitted::ConnectionsPerUser(_)) => UpgradeRefusal::ConnectionsPerUser,
         }
     }
 
@@ -103,19 +108,19 @@ impl Refused {
                 "The gateway is shutting down",
                 RETRY_AFTER_S,
             ),
-            Self::NotAdmitted(NotAdmitted::Full) => refusal_until(
-                StatusCode::SERVICE_UNAVAILABLE,
-                "TOO_MANY_CONNECTIONS",
-                "Maximum number of connections reached",
-                RETRY_AFTER_S,
-            ),
-            Self::NotAdmitted(NotAdmitted::ConnectionsPerIp(max)) => {
-                let message = format!("Too many connections from your address: at most {max} at a time");
-                refusal_until(StatusCode::TOO_MANY_REQUESTS, "TOO_MANY_CONNECTIONS", &message, RETRY_AFTER_S)
-            }
-            Self::NotAdmitted(NotAdmitted::Rate { rate, retry_after_s }) => {
-                let message = format!("Too many new connections from your address: at most {rate}");
-                refusal_until(StatusCode::TOO_MANY_REQUESTS, "RATE_LIMIT_EXCEEDED", &message, retry_after_s)
+            Self::NotAdmitted(limit) => {
+                let (status, code, retry_after_s) = match limit {
+                    NotAdmitted::Full(_) => {
+                        (StatusCode::SERVICE_UNAVAILABLE, "TOO_MANY_CONNECTIONS", RETRY_AFTER_S)
+                    }
+                    NotAdmitted::ConnectionsPerIp(_) | NotAdmitted::ConnectionsPerUser(_) => {
+                        (StatusCode::TOO_MANY_REQUESTS, "TOO_MANY_CONNECTIONS", RETRY_AFTER_S)
+                    }
+                    NotAdmitted::Rate { retry_after_s, .. } => {
+                        (StatusCode::TOO_MANY_REQUESTS, "RATE_LIMIT_EXCEEDED", retry_after_s)
+                    }
+                };
+                refusal_until(status, code, &limit.to_string(), retry_after_s)
             }
         }
     }
@@ -139,8 +144,9 @@ pub(super) fn accept(
     let seat = http.admission.admit(client, now_us).map_err(Refused::NotAdmitted)?;
     let in_query = || token(uri.query().filter(|_| http.auth.takes_query_token));
     let token = handshake.token.map(Cow::Borrowed).or_else(in_query);
-    let standing =
-        http.auth.standing(token.as_deref(), handshake.origin.is_some()).map_err(Refused::Token)?;
+    let is_browser = handshake.origin.is_some();
+    let standing = http.auth.standing(token.as_deref(), is_browser).map_err(Refused::Token)?;
+    let (standing, user_seat) = seat_of_user(standing, is_browser, now_us, http)?;
 
     let mut fields = Vec::with_capacity(5);
     fields.push((CONNECTION, HeaderValue::from_static("Upgrade")));
@@ -154,14 +160,41 @@ pub(super) fn accept(
     if let Some(subprotocol) = handshake.subprotocol {
         fields.push((SEC_WEBSOCKET_PROTOCOL, HeaderValue::from_static(subprotocol)));
     }
-    Ok(Accepted { seat, standing, symbols: symbols(uri.query()), fields })
+    Ok(Accepted { seat, standing, user_seat, symbols: symbols(uri.query()), fields })
+}
+
+/// Takes a place among the connections of the client's user, if it has one. A browser can't read the status of an HTTP answer, so one
+/// that gets no place is let in and told, unless too many are at that already.
+fn seat_of_user(
+    standing: Standing,
+    is_browser: bool,
+    now_us: u64,
+    http: &Http,
+) -> Result<(Standing, Option<Arc<UserSeat>>), Refused> {
+    let Standing::Known(identity) = &standing else { return Ok((standing, None)) };
+    let Some(user) = &identity.user else { return Ok((standing, None)) };
+    match http.admission.admit_user(user, now_us) {
+        Ok(UserAdmitted { seat, replaces }) => {
+            if let Some(number) = replaces {
+                http.state.metrics.control.connections_replaced.add_shared(1);
+                http.adopt.replace(number);
+            }
+            Ok((standing, Some(seat)))
+        }
+        Err(limit) => {
+            let place = is_browser.then(|| http.auth.place_to_turn_away()).flatten();
+            let place = place.ok_or(Refused::NotAdmitted(limit))?;
+            let denied = Denied { code: ErrorCode::TooManyConnections, why: limit.to_string() };
+            Ok((Standing::Refused { denied: Box::new(denied), place }, None))
+        }
+    }
 }
 
 impl Accepted {
     /// The client, to be handed to a shard. `transport` has sent the answer; `early` are the bytes that came behind the request.
     pub(super) fn arrival(self, transport: Transport, early: Bytes) -> Arrival {
-        let Self { seat, standing, symbols, .. } = self;
-        Arrival { transport, dialect: Dialect::Native, standing, early, symbols, seat }
+        let Self { seat, standing, user_seat, symbols, .. } = self;
+        Arrival { transport, dialect: Dialect::Native, standing, early, symbols, seat, user_seat }
     }
 
     /// The 101 answer for hyper to send.

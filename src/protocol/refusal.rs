@@ -23,6 +23,8 @@ pub enum ErrorCode {
     Unauthorized,
     /// The client's rights don't cover what it asks for.
     Forbidden,
+    /// The client's user has `MAX_CONNECTIONS_PER_USER` others, or a newer connection has taken its place.
+    TooManyConnections,
     /// The message is longer than `MAX_MESSAGE_SIZE`.
     MessageTooLarge,
     /// The client does not read fast enough for `SLOW_CLIENT_POLICY=disconnect`.
@@ -31,7 +33,7 @@ pub enum ErrorCode {
 
 impl ErrorCode {
     /// All of them.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::InvalidJson,
         Self::InvalidInput,
         Self::UnknownAction,
@@ -39,6 +41,7 @@ impl ErrorCode {
         Self::RateLimitExceeded,
         Self::Unauthorized,
         Self::Forbidden,
+        Self::TooManyConnections,
         Self::MessageTooLarge,
         Self::SlowClient,
     ];
@@ -53,6 +56,7 @@ impl ErrorCode {
             Self::RateLimitExceeded => "RATE_LIMIT_EXCEEDED",
             Self::Unauthorized => "UNAUTHORIZED",
             Self::Forbidden => "FORBIDDEN",
+            Self::TooManyConnections => "TOO_MANY_CONNECTIONS",
             Self::MessageTooLarge => "MESSAGE_TOO_LARGE",
             Self::SlowClient => "SLOW_CLIENT",
         }

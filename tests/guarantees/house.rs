@@ -25,13 +25,13 @@ words, pure parts and atomics, for both sides
     metrics: market protocol
     state: metrics
     identity: limits market protocol
-    bus: identity market protocol transport
+    bus: identity market protocol rate transport
 the data path, from Redis to a client's socket
     ingest: backoff bus escape limits market protocol resp state tls unix_time
     fanout: bus identity limits market metrics protocol rate state transport unix_time websocket
     engine: bus fanout ingest state
 the control side, which starts, accepts, tells and stops
-    admission: address bus limits rate
+    admission: address bus identity limits rate
     signals:
     stats: state
     reload: limits
@@ -42,7 +42,7 @@ the control side, which starts, accepts, tells and stops
     http: accept address admission auth backoff bus config limits logging market metrics origin protocol state tls transport unix_time
     broker: accept backoff ingest limits resp
     demo: ingest market unix_time
-    gateway: admission auth broker bus config demo engine fanout http identity ingest limits market protocol reload signals state stats
+    gateway: admission auth broker bus config demo engine fanout http ingest limits market protocol reload signals state stats
 ";
 
 /// A room of the list.

@@ -63,6 +63,7 @@ mod nothing_else_has_to_be_installed;
 mod nothing_that_clients_send_reaches_redis;
 mod numbers_byte_for_byte;
 mod one_address_takes_no_more_than_its_part;
+mod one_user_takes_no_more_than_its_part;
 mod one_write_for_each_batch;
 mod operators_have_a_port_of_their_own;
 mod order_and_completeness;

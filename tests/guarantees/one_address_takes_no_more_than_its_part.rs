@@ -52,7 +52,10 @@ async fn at_a_time() {
     tokio::io::AsyncWriteExt::write_all(stream, &bytes).await.unwrap();
     let refused = crate::support::http::read_to_end(stream).await;
     assert_eq!((refused.status, refused.code().as_str()), (429, "TOO_MANY_CONNECTIONS"));
-    assert_eq!(refused.json()["message"], "Too many connections from your address: at most 2 at a time");
+    assert_eq!(
+        refused.json()["message"],
+        "Too many connections from your address: at most 2 at a time. Close another one first"
+    );
     assert!(refused.header("Retry-After").unwrap().parse::<u32>().unwrap() > 0);
 }
 

@@ -85,8 +85,11 @@ async fn setting_by_setting() {
     assert_eq!(ask(operators, &head).await.status, 200);
 
     let key = EncodingKey::from_ec_pem(pair.serialize_pem().as_bytes()).expect("a key");
-    let token = sign(Algorithm::ES256, &key, json!({"sub": "u"}));
-    let bearer = format!("Authorization: Bearer {token}\r\n");
+    let of = |user: usize| {
+        let token = sign(Algorithm::ES256, &key, json!({"sub": format!("user-{user}")}));
+        format!("Authorization: Bearer {token}\r\n")
+    };
+    let bearer = of(0);
     let page = "Origin: https://app.example.com\r\n";
     assert_eq!(handshake(&gateway, "Origin: https://evil.example\r\n").await.0.status, 403);
     assert_eq!(handshake(&gateway, "Authorization: Bearer a.b.c\r\n").await.0.status, 401);
@@ -106,8 +109,17 @@ async fn setting_by_setting() {
     drop((stranger, client, large));
 
     let mut held = Vec::new();
+    until("five clients of one user, and no more", async || {
+        match handshake(&gateway, &of(1)).await {
+            (_, Some(client)) => held.push(client),
+            (reply, None) => return (reply.status == 429 && held.len() >= 5).then_some(()),
+        }
+        None
+    })
+    .await;
+    assert_eq!(held.len(), 5);
     until("twenty clients of one address, and no more", async || {
-        match handshake(&gateway, &bearer).await {
+        match handshake(&gateway, &of(1 + held.len())).await {
             (_, Some(client)) => held.push(client),
             (reply, None) => return (reply.status == 429 && held.len() >= 20).then_some(()),
         }

@@ -2,6 +2,8 @@
 //! header, in the query, among the subprotocols, in a message. A token has 16 KiB at most; browsers that are told so over WebSocket are 256
 //! at a time; no forgery costs more than a verification.
 
+use std::sync::atomic::{AtomicUsize, Ordering};
+
 use aws_lc_rs::hmac;
 use futures_util::future::join_all;
 use jsonwebtoken::{Algorithm, EncodingKey};
@@ -150,8 +152,12 @@ async fn let_nobody_in() {
     std::fs::write(&file, pair.public_key_pem()).expect("the directory is ours");
     let flags = ["--jwt-secret-key", SECRET, "--jwt-public-key-file", file.to_str().expect("text")];
     let gateway = gateway_on(&redis, &flags).await;
-    let honest = format!("Authorization: Bearer {}", token(json!({"sub": "honest"})));
-    let clients = connect(async || enter(gateway.addr(), "", &[&honest]).await).await;
+    let users = AtomicUsize::new(0);
+    let honest = || {
+        let user = format!("honest-{}", users.fetch_add(1, Ordering::Relaxed));
+        format!("Authorization: Bearer {}", token(json!({"sub": user})))
+    };
+    let clients = connect(async || enter(gateway.addr(), "", &[&honest()]).await).await;
     let stage = Stage::with(redis, gateway, clients).await;
     let mut forged = forgeries(&pair);
     forged.extend(odd_claims());

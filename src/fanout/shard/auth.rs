@@ -12,7 +12,7 @@ use super::Shard;
 use super::clock::{Tick, ticks};
 use super::conn::{Conn, ConnKey, Phase};
 use super::subscriptions::{Pending, Purpose, Renewal};
-use crate::bus::{Seat, Ticket, ToControl};
+use crate::bus::{Denied, Seat, Ticket, ToControl, UserSeat, UserShare, Verified};
 use crate::identity::{Grant, Identity, User};
 use crate::limits::TOKEN_EXPIRING_BEFORE;
 use crate::market::Subject;
@@ -36,9 +36,16 @@ pub(super) struct Session {
     end_us: Option<u64>,
     /// The place of a client that is turned away.
     place: Option<Seat>,
+    /// The client's place among the connections of its user.
+    user_seat: Option<Arc<UserSeat>>,
 }
 
 impl Session {
+    /// What the client shares with its user's other connections, if it has a user.
+    pub(super) fn user_share(&self) -> Option<&UserShare> {
+        self.user_seat.as_deref().map(UserSeat::share)
+    }
+
     /// When something has to be done.
     pub(super) fn next_deadline(&self) -> Tick {
         let warn = self.warn_us.map_or(Tick::NEVER, Tick::not_before_us);
@@ -47,7 +54,7 @@ impl Session {
     }
 }
 
-/// The clients of a shard that have yet to show who they are, and tokens on their way.
+/// The clients of a shard that have yet to show who they are, tokens on their way, and the numbers of those that have a user.
 #[derive(Debug, Default)]
 pub(super) struct Newcomers {
     /// The oldest first. Some may have shown it since, or gone.
@@ -56,6 +63,8 @@ pub(super) struct Newcomers {
     count: usize,
     /// Tokens that the control side verifies.
     verifying: HashMap<Ticket, (ConnKey, Option<Id>)>,
+    /// Clients that have a user, by the number of their [`UserSeat`].
+    numbered: HashMap<u64, ConnKey>,
 }
 
 impl Shard {
@@ -64,7 +73,8 @@ impl Shard {
         while self.newcomers.count >= self.config.max_unauthenticated {
             let Some(oldest) = self.newcomers.keys.pop_front() else { break };
             if self.conns.get(oldest).is_some_and(is_newcomer) {
-                self.refuse_token(oldest, "Not authenticated: newer clients need the place", None);
+                let denied = Denied::token("Not authenticated: newer clients need the place");
+                self.deny(oldest, &denied, None);
             }
         }
         let Some(conn) = self.conns.get_mut(key) else { return };
@@ -80,49 +90,76 @@ impl Shard {
     }
 
     /// Tells a new client why it isn't let in, and closes it.
-    pub(super) fn turn_away(&mut self, key: ConnKey, why: &str, place: Seat) {
+    pub(super) fn turn_away(&mut self, key: ConnKey, denied: &Denied, place: Seat) {
         if let Some(conn) = self.conns.get_mut(key) {
             conn.session = Some(Box::new(Session { place: Some(place), ..Session::default() }));
         }
-        self.refuse_token(key, why, None);
+        self.deny(key, denied, None);
     }
 
     /// Has the control side verify what a client has sent.
     pub(super) fn verify(&mut self, key: ConnKey, token: Token, id: Option<Id>) {
         let Some(conn) = self.conns.get_mut(key) else { return };
         conn.phase = Phase::Waiting;
+        let has_seat = conn.session.as_ref().is_some_and(|session| session.user_seat.is_some());
         let ticket = self.subscriptions.next_ticket();
         self.newcomers.verifying.insert(ticket, (key, id));
-        self.handles.control.send(ToControl::Verify { shard: self.handles.id, ticket, token });
+        self.handles.control.send(ToControl::Verify { shard: self.handles.id, ticket, token, has_seat });
     }
 
-    /// The control side says who a client is, or that its token doesn't hold.
-    pub(super) fn on_verified(&mut self, ticket: Ticket, result: Result<Arc<Identity>, String>) {
+    /// The control side says who a client is, or why it is not let in.
+    pub(super) fn on_verified(&mut self, ticket: Ticket, result: Result<Verified, Denied>) {
         let Some((key, id)) = self.newcomers.verifying.remove(&ticket) else { return };
         // The client may have gone meanwhile.
         let Some(conn) = self.conns.get_mut(key).filter(|conn| conn.phase == Phase::Waiting) else { return };
         conn.phase = Phase::Open;
         let known = conn.identity.as_ref().and_then(|identity| identity.user.as_ref());
         match result {
-            Ok(new) if known.is_some_and(|user| new.user.as_ref() != Some(user)) => {
-                self.refuse_token(key, "The token is another user's than the connection", id);
+            Ok(new) if known.is_some_and(|user| new.identity.user.as_ref() != Some(user)) => {
+                self.deny(key, &Denied::token("The token is another user's than the connection"), id);
             }
-            Ok(identity) => self.renew(key, identity, id),
-            Err(why) => self.refuse_token(key, &why, id),
+            Ok(verified) => self.renew(key, verified, id),
+            Err(denied) => self.deny(key, &denied, id),
         }
         if self.conns.get(key).is_some_and(Conn::has_input) {
             self.input.unfinished.push(key);
         }
     }
 
-    fn refuse_token(&mut self, key: ConnKey, why: &str, id: Option<Id>) {
-        self.refuse(key, &Refusal { id, ..Refusal::new(ErrorCode::Unauthorized, why) });
-        self.close(key, CloseCode::Policy, "unauthorized");
+    /// Tells a client why it is not let in, and closes it.
+    fn deny(&mut self, key: ConnKey, denied: &Denied, id: Option<Id>) {
+        let Denied { code, why } = denied;
+        self.refuse(key, &Refusal { id, ..Refusal::new(*code, why) });
+        let reason = match code {
+            ErrorCode::TooManyConnections => "too many connections",
+            _ => "unauthorized",
+        };
+        self.close(key, CloseCode::Policy, reason);
+    }
+
+    /// A newer connection of the same user has taken the place of one of this shard's clients, perhaps.
+    pub(super) fn on_replaced(&mut self, number: u64) {
+        if let Some(&key) = self.newcomers.numbered.get(&number) {
+            self.close_if_replaced(key);
+        }
+    }
+
+    /// Closes a client whose place a newer connection of its user has taken. That may have happened before the client was here.
+    pub(super) fn close_if_replaced(&mut self, key: ConnKey) {
+        let Some(conn) = self.conns.get(key).filter(|conn| conn.is_live()) else { return };
+        let seat = conn.session.as_ref().and_then(|session| session.user_seat.as_deref());
+        if seat.is_some_and(UserSeat::is_replaced) {
+            let why = "A newer connection of your user takes this one's place: there may be no more at a time \
+                       (MAX_CONNECTIONS_PER_USER)";
+            self.refuse(key, &Refusal::new(ErrorCode::TooManyConnections, why));
+            self.close(key, CloseCode::Policy, "replaced");
+        }
     }
 
     /// The client is somebody from now on, for the first time or with other rights than before. What it holds is intersected with
     /// its rights again. New parts of it are asked of ingest first, so that no event is missed between the old ones and the new.
-    fn renew(&mut self, key: ConnKey, identity: Arc<Identity>, id: Option<Id>) {
+    fn renew(&mut self, key: ConnKey, verified: Verified, id: Option<Id>) {
+        let Verified { identity, seat } = verified;
         let Some(conn) = self.conns.get(key) else { return };
         let index = &mut self.subscriptions.index;
         let held = held_by(conn, index, key);
@@ -134,21 +171,21 @@ impl Shard {
         let added: Vec<_> = parts.filter(|part| !old.contains(part) && seen.insert(*part)).cloned().collect();
         let newly_held = index.hold_all(&added);
         let must_wait = !newly_held.is_empty() || !index.all_live(&added);
-        let purpose = Purpose::Renewal(Box::new(Renewal { identity, grants, has_lost_some, id }));
+        let purpose = Purpose::Renewal(Box::new(Renewal { identity, seat, grants, has_lost_some, id }));
         let pending = Pending { ticket: self.subscriptions.next_ticket(), key, subjects: added, purpose };
         self.ask(pending, must_wait, newly_held, None);
     }
 
     /// The client is subscribed to what its new rights leave of its subscriptions, and told who it is.
     pub(super) fn complete_renewal(&mut self, key: ConnKey, added: &[Subject], renewal: Renewal) {
-        let Renewal { identity, grants, has_lost_some, id } = renewal;
+        let Renewal { identity, seat, grants, has_lost_some, id } = renewal;
         self.subscriptions.index.subscribe(key, added);
         self.inherit_terms(key, &grants, added);
         let parts: HashSet<_> = grants.iter().flat_map(|grant| &grant.parts).collect();
         let subjects = self.subscriptions.index.subjects_of(key);
         let ended: Vec<_> = subjects.filter(|subject| !parts.contains(subject)).cloned().collect();
         self.end(key, &ended);
-        let symbols = self.identify(key, Arc::clone(&identity));
+        let symbols = self.identify(key, Arc::clone(&identity), seat);
         let Self { conns, subscriptions, output, clocks, .. } = self;
         let Some(conn) = conns.get_mut(key) else { return };
         if let Some(narrowed) = conn.narrowed_mut() {
@@ -170,6 +207,7 @@ impl Shard {
         self.arm(key);
         self.subscribe_by_query(key, symbols);
         self.tell_feed_once(key);
+        self.close_if_replaced(key);
     }
 
     /// What takes a subscription's place is delivered on its terms.
@@ -211,21 +249,25 @@ impl Shard {
     }
 
     /// From now on the client is known. Returns the symbols of its URL, if they have waited for that.
-    pub(super) fn identify(&mut self, key: ConnKey, identity: Arc<Identity>) -> Option<Vec<String>> {
-        let Self { conns, newcomers, clocks, handles, .. } = self;
+    pub(super) fn identify(
+        &mut self,
+        key: ConnKey,
+        identity: Arc<Identity>,
+        seat: Option<Arc<UserSeat>>,
+    ) -> Option<Vec<String>> {
+        let Self { conns, newcomers, clocks, .. } = self;
         let conn = conns.get_mut(key)?;
         newcomers.settle(conn);
         let (expiry, is_literal) = (identity.expiry, identity.rights.is_literal());
-        if let Some(user) = &identity.user
-            && conn.identity.as_ref().is_none_or(|known| known.user.is_none())
-        {
-            handles.control.send(ToControl::Came(user.clone()));
-        }
         conn.identity = Some(identity);
-        if conn.session.is_none() && expiry.is_none() && is_literal {
+        if conn.session.is_none() && expiry.is_none() && is_literal && seat.is_none() {
             return None;
         }
         let session = conn.session.get_or_insert_default();
+        if let Some(seat) = seat {
+            newcomers.numbered.insert(seat.number, key);
+            session.user_seat = Some(seat);
+        }
         if !is_literal {
             session.narrowed.get_or_insert_default();
         }
@@ -244,7 +286,7 @@ impl Shard {
         if session.auth_by.is_some_and(|auth_by| auth_by.is_due(now)) {
             let within = self.config.auth_timeout.as_millis();
             let why = format!("Not authenticated within {within} ms (AUTH_TIMEOUT)");
-            return self.refuse_token(key, &why, None);
+            return self.deny(key, &Denied::token(why), None);
         }
         let Some(end_us) = session.end_us else { return };
         if now_us >= end_us {
@@ -262,9 +304,11 @@ impl Shard {
     /// The client has gone.
     pub(super) fn forget(&mut self, conn: &mut Conn) {
         self.newcomers.settle(conn);
-        drop(conn.session.take().and_then(|session| session.place));
-        if let Some(user) = conn.identity.take().and_then(|identity| identity.user.clone()) {
-            self.handles.control.send(ToControl::Gone(user));
+        let Some(session) = conn.session.take() else { return };
+        let Session { place, user_seat, .. } = *session;
+        drop(place);
+        if let Some(seat) = user_seat {
+            self.newcomers.numbered.remove(&seat.number);
         }
     }
 }

@@ -7,11 +7,12 @@ use serde_json::{Value, json};
 
 use super::ShardConfig;
 use super::turn_tests::{Client, ROOMY, World, config, prices};
-use crate::bus::{Standing, ToControl, ToShard};
+use crate::bus::{Denied, Standing, ToControl, ToShard, UserSeat, UserShare, Verified};
 use crate::identity::scope::Scopes;
 use crate::identity::{Expiry, Identity, Rights, User};
 use crate::market::SymbolCase;
 use crate::protocol::terms::MaxRate;
+use crate::rate::Rate;
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -28,11 +29,20 @@ fn user(name: &str, rights: Rights) -> Arc<Identity> {
 fn authenticate(world: &mut World, client: &Client, result: Result<Arc<Identity>, String>) {
     world.send(client, &json!({"action": "auth", "token": "t", "id": 1}));
     let told = std::mem::take(&mut *world.control.lock().unwrap());
-    let Some(ToControl::Verify { shard, ticket, token }) = told.into_iter().last() else {
+    let Some(ToControl::Verify { shard, ticket, token, has_seat }) = told.into_iter().last() else {
         panic!("no token")
     };
     assert_eq!(token.as_str(), "t");
-    world.tell(shard, ToShard::Verified { ticket, result });
+    let verified = |identity: Arc<Identity>| {
+        let seat = identity.user.as_ref().filter(|_| !has_seat).map(|_| UserSeat::new(1, share()));
+        Verified { identity, seat }
+    };
+    world.tell(shard, ToShard::Verified { ticket, result: result.map(verified).map_err(Denied::token) });
+}
+
+/// A user without a connection yet.
+fn share() -> Arc<UserShare> {
+    UserShare::new(&Arc::default())
 }
 
 /// Frames since the last call, without pings.
@@ -249,18 +259,77 @@ fn a_connection_stays_one_users() {
 }
 
 #[test]
-fn users_come_and_go_with_their_connections() {
+fn a_place_among_the_users_connections_is_asked_for_once_and_given_back() {
     let mut world = quiet();
     let open = Rights::of_gateway(true, 5);
     let anonymous = Standing::Known(Arc::new(Identity::anonymous(open.clone())));
     let client = world.connect_as(0, ROOMY, anonymous);
-    assert!(world.control.lock().unwrap().is_empty());
-    authenticate(&mut world, &client, Ok(user("alice", open.clone())));
-    authenticate(&mut world, &client, Ok(user("alice", open)));
+    let share = share();
+    for (seat, expects) in [(Some(UserSeat::new(1, Arc::clone(&share))), false), (None, true)] {
+        world.send(&client, &json!({"action": "auth", "token": "t"}));
+        let told = std::mem::take(&mut *world.control.lock().unwrap());
+        let [ToControl::Verify { ticket, has_seat, .. }] = told.as_slice() else { panic!("{told:?}") };
+        assert_eq!(*has_seat, expects);
+        let verified = Verified { identity: user("alice", open.clone()), seat };
+        world.tell(0, ToShard::Verified { ticket: *ticket, result: Ok(verified) });
+    }
+    assert!(share.is_online());
     world.send_close(&client);
-    let told = std::mem::take(&mut *world.control.lock().unwrap());
-    let [ToControl::Gone(gone)] = told.as_slice() else { panic!("{told:?}") };
-    assert_eq!(gone.as_str(), "alice");
+    assert!(!share.is_online());
+}
+
+#[test]
+fn a_connection_whose_place_is_taken_is_told_and_closed() {
+    let mut world = quiet();
+    let share = share();
+    let connect = |world: &mut World, seat: &Arc<UserSeat>| {
+        let standing = Standing::Known(user("alice", Rights::of_gateway(true, 5)));
+        world.connect_in(0, ROOMY, standing, Some(Arc::clone(seat)))
+    };
+    let [first, second, third] = [1, 2, 3].map(|number| UserSeat::new(number, Arc::clone(&share)));
+    let clients = [connect(&mut world, &first), connect(&mut world, &second)];
+    first.replace();
+    world.tell(0, ToShard::Replaced(1));
+    // The shard hears of the third before it has it.
+    third.replace();
+    world.tell(0, ToShard::Replaced(3));
+    let early = connect(&mut world, &third);
+    for client in [&clients[0], &early] {
+        let frames = said(client);
+        let [.., (1, refusal), (8, close)] = frames.as_slice() else { panic!("{frames:?}") };
+        let refusal: Value = serde_json::from_slice(refusal).unwrap();
+        assert_eq!(error(&refusal), ("error", "TOO_MANY_CONNECTIONS"));
+        assert_eq!((&close[..2], &close[2..]), (&1008_u16.to_be_bytes()[..], &b"replaced"[..]));
+    }
+    assert_eq!(clients[1].closed(), None);
+    world.tell(0, ToShard::Replaced(2));
+    assert_eq!(clients[1].closed(), None, "nobody has taken its place");
+}
+
+#[test]
+fn users_have_one_message_rate_for_all_their_connections() {
+    let message_rate = Rate::new(3, Duration::from_secs(3_600));
+    let mut world = World::new(2, &ShardConfig { message_rate, ..config() });
+    let (alice, bob) = (share(), share());
+    let mut connect = |shard, number, share: &Arc<UserShare>| {
+        let standing = Standing::Known(user("u", Rights::of_gateway(true, 5)));
+        world.connect_in(shard, ROOMY, standing, Some(UserSeat::new(number, Arc::clone(share))))
+    };
+    let (one, two, other) = (connect(0, 1, &alice), connect(1, 2, &alice), connect(0, 3, &bob));
+    let anonymous = world.connect(1, ROOMY);
+    let ask = |world: &mut World, client: &Client| {
+        client.received();
+        world.send(client, &json!({"action": "ping"}));
+        client.received()[0]["type"] == "pong"
+    };
+    assert!(ask(&mut world, &one) && ask(&mut world, &two) && ask(&mut world, &one));
+    assert!(!ask(&mut world, &two) && !ask(&mut world, &one));
+    for client in [&other, &anonymous] {
+        for _ in 0..3 {
+            assert!(ask(&mut world, client));
+        }
+        assert!(!ask(&mut world, client));
+    }
 }
 
 #[test]

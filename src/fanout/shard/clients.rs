@@ -14,7 +14,7 @@ use crate::websocket::close::{CloseCode, close_frame};
 impl Shard {
     /// Takes over a client for life.
     pub(super) fn adopt(&mut self, client: Arrival) {
-        let Arrival { transport, dialect, standing, early, symbols, seat } = client;
+        let Arrival { transport, dialect, standing, early, symbols, seat, user_seat } = client;
         // As if the last ping had fallen due at a random moment of the interval before: pings are spread over it.
         let since_ping = fastrand::u32(..ticks(self.config.ping_interval));
         let conn = Conn::new(transport, dialect, seat, self.clocks.now.tick(), since_ping);
@@ -26,14 +26,15 @@ impl Shard {
         }
         match standing {
             Standing::Known(identity) => {
-                self.identify(key, identity);
+                self.identify(key, identity, user_seat);
                 self.subscribe_by_query(key, symbols);
             }
             Standing::Unknown => self.await_token(key, symbols),
-            Standing::Refused { why, place } => self.turn_away(key, &why, place),
+            Standing::Refused { denied, place } => self.turn_away(key, &denied, place),
         }
         self.arm(key);
         self.tell_feed_once(key);
+        self.close_if_replaced(key);
         if self.drain_until_us.is_some() {
             self.send_away(key);
         }

@@ -18,7 +18,7 @@ use crate::fanout::slowness::Slowness;
 use crate::identity::Identity;
 use crate::limits::CONTROL_RESERVE_BYTES;
 use crate::protocol::Dialect;
-use crate::rate::Allowance;
+use crate::rate::{Allowance, Rate};
 use crate::transport::Transport;
 use crate::websocket::reader::Reader;
 
@@ -94,7 +94,7 @@ pub(super) struct Conn {
     pub(super) cut_off: Tick,
     /// The tick of the one entry in the wheel that counts; others are stale.
     pub(super) timer: Tick,
-    /// What is left of the client's message rate.
+    /// What is left of the message rate of a client without a user.
     pub(super) allowance: Allowance,
     /// The place in `MAX_CONNECTIONS`, freed with the connection.
     pub(super) seat: Seat,
@@ -137,6 +137,14 @@ impl Conn {
             timer: Tick::NEVER,
             allowance: Allowance::default(),
             seat,
+        }
+    }
+
+    /// Takes one message off the rate of the client's user, whose connections share it, or of a client without a user.
+    pub(super) fn take_message(&mut self, rate: Rate, now_us: u64) -> Result<(), u64> {
+        match self.session.as_ref().and_then(|session| session.user_share()) {
+            Some(share) => share.messages.take(rate, now_us),
+            None => self.allowance.take(rate, now_us),
         }
     }
 

@@ -23,7 +23,7 @@ impl Shard {
     pub(super) fn answer(&mut self, key: ConnKey, message: Result<Request, Refusal>) {
         let Some(conn) = self.conns.get_mut(key) else { return };
         if let Some(rate) = self.config.message_rate
-            && let Err(retry_after_s) = conn.allowance.take(rate, self.clocks.now.us)
+            && let Err(retry_after_s) = conn.take_message(rate, self.clocks.now.us)
         {
             return self.refuse_rate(key, rate, retry_after_s, message);
         }

@@ -12,7 +12,7 @@ use super::super::batch::Batch;
 use super::super::index::Index;
 use super::Shard;
 use super::conn::{Conn, ConnKey, Phase};
-use crate::bus::{HistoryReply, HistoryRequest, Ticket, TopicId, Wish};
+use crate::bus::{HistoryReply, HistoryRequest, Ticket, TopicId, UserSeat, Wish};
 use crate::identity::{Grant, Identity};
 use crate::limits;
 use crate::market::Subject;
@@ -81,6 +81,8 @@ pub(super) enum Purpose {
 pub(super) struct Renewal {
     /// Who the client is, and what it may have from now on.
     pub(super) identity: Arc<Identity>,
+    /// Its place among the connections of its user, if it gets one now.
+    pub(super) seat: Option<Arc<UserSeat>>,
     /// What is left of its subscriptions.
     pub(super) grants: Vec<Grant>,
     /// Whether some of them are not.

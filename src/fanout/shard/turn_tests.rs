@@ -15,7 +15,8 @@ use super::clock::Now;
 use super::conn::ConnKey;
 use super::{Ready, Shard, ShardConfig, ShardHandles};
 use crate::bus::{
-    Arrival, ControlSender, Count, Feed, Standing, Ticket, ToControl, ToShard, TopicId, Wish, WishSender,
+    Arrival, ControlSender, Count, Feed, Standing, Ticket, ToControl, ToShard, TopicId, UserSeat, Wish,
+    WishSender,
 };
 use crate::identity::{Identity, Rights};
 use crate::ingest::router::{Handoff, Router};
@@ -168,12 +169,22 @@ impl World {
     }
 
     pub(super) fn connect_as(&mut self, shard: usize, room_bytes: usize, standing: Standing) -> Client {
+        self.connect_in(shard, room_bytes, standing, None)
+    }
+
+    pub(super) fn connect_in(
+        &mut self,
+        shard: usize,
+        room_bytes: usize,
+        standing: Standing,
+        user_seat: Option<Arc<UserSeat>>,
+    ) -> Client {
         let (end, pipe) = pipe::pipe(room_bytes);
         let seat = self.seats.take().unwrap();
         let transport = Transport::Pipe(end);
         let before: Vec<_> = self.shards[shard].conns.keys().collect();
         let (dialect, early) = (Dialect::Native, Bytes::new());
-        let arrival = Arrival { transport, dialect, standing, early, symbols: None, seat };
+        let arrival = Arrival { transport, dialect, standing, early, symbols: None, seat, user_seat };
         self.tell(shard, ToShard::Adopt(vec![arrival]));
         let key = self.shards[shard].conns.keys().find(|key| !before.contains(key)).unwrap();
         Client { shard, key, pipe }

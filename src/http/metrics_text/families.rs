@@ -242,6 +242,11 @@ pub(super) const FAMILIES: &[Family] = &[
     family("ws_upgrades", "WebSocket handshakes completed", Control(|c| c.upgrades.get())),
     family("ws_upgrades_refused", "WebSocket handshakes refused, by reason", UpgradesRefused),
     family("ws_tokens_refused", "Tokens that did not hold", Control(|c| c.tokens_refused.get())),
+    family(
+        "ws_connections_replaced",
+        "Connections whose place a newer one of their user has taken",
+        Control(|c| c.connections_replaced.get()),
+    ),
     family("ws_users", "Distinct users with a connection", Process(|s| Some(s.state.users_online() as f64))),
     family("ws_key_files_taken", "Key files read again and taken", Control(|c| c.key_files_taken.get())),
     family(

@@ -27,6 +27,8 @@ impl Adopt for Collect {
         let sender = self.0.lock().unwrap();
         clients.into_iter().for_each(|client| sender.send(client).expect("the test still runs"));
     }
+
+    fn replace(&self, _: u64) {}
 }
 
 /// A running HTTP side.
@@ -53,7 +55,12 @@ impl Server {
     /// Starts with that state as well.
     pub(crate) fn of(config: &Config, bounds: Bounds, state: State) -> Self {
         let state = Arc::new(state);
-        let admission = Admission::new(config.server.max_connections, config.addresses.per_ip());
+        let admission = Admission::new(
+            config.server.max_connections,
+            config.addresses.per_ip(),
+            config.clients.per_user(),
+            state.users_counted(),
+        );
         let (sender, clients) = mpsc::unbounded_channel();
         let adopt = Arc::new(Collect(Mutex::new(sender)));
         let auth = Arc::new(Auth::new(config, Arc::clone(&state)).unwrap());

@@ -1,0 +1,74 @@
+//! A connection of a user: what it shares with the user's other connections.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+
+use crate::rate::SharedAllowance;
+
+/// What the connections of one user to this gateway share.
+#[derive(Debug)]
+pub struct UserShare {
+    /// What is left of `MESSAGE_RATE_LIMIT`.
+    pub messages: SharedAllowance,
+    connections: AtomicUsize,
+    /// Users with a connection, of whom this may be one.
+    online: Arc<AtomicU64>,
+}
+
+impl UserShare {
+    /// A user without a connection, who counts among `online` as long as there is one.
+    pub fn new(online: &Arc<AtomicU64>) -> Arc<Self> {
+        Arc::new(Self {
+            messages: SharedAllowance::default(),
+            connections: AtomicUsize::new(0),
+            online: Arc::clone(online),
+        })
+    }
+
+    /// Whether the user has a connection.
+    pub fn is_online(&self) -> bool {
+        self.connections.load(Ordering::Relaxed) > 0
+    }
+}
+
+/// A connection's place among those of its user; given back when dropped, on whatever thread that happens.
+#[derive(Debug)]
+pub struct UserSeat {
+    /// Its number; no other connection to this gateway has it.
+    pub number: u64,
+    share: Arc<UserShare>,
+    replaced: AtomicBool,
+}
+
+impl UserSeat {
+    /// One more connection of a user.
+    pub fn new(number: u64, share: Arc<UserShare>) -> Arc<Self> {
+        if share.connections.fetch_add(1, Ordering::Relaxed) == 0 {
+            share.online.fetch_add(1, Ordering::Relaxed);
+        }
+        Arc::new(Self { number, share, replaced: AtomicBool::new(false) })
+    }
+
+    /// What the connection shares with the user's others.
+    pub fn share(&self) -> &UserShare {
+        &self.share
+    }
+
+    /// Whether a newer connection has taken its place: the connection is to be closed.
+    pub fn is_replaced(&self) -> bool {
+        self.replaced.load(Ordering::Relaxed)
+    }
+
+    /// A newer connection takes its place.
+    pub fn replace(&self) {
+        self.replaced.store(true, Ordering::Relaxed);
+    }
+}
+
+impl Drop for UserSeat {
+    fn drop(&mut self) {
+        if self.share.connections.fetch_sub(1, Ordering::Relaxed) == 1 {
+            self.share.online.fetch_sub(1, Ordering::Relaxed);
+        }
+    }
+}
