@@ -14,17 +14,14 @@ use super::NotAdmitted;
 use crate::bus::{UserSeat, UserShare};
 use crate::identity::User;
 use crate::limits::{USER_REPLACED_INTERVAL, USERS_OWING_MAX, USERS_SWEPT_MIN};
-use crate::rate::Rate;
 
-/// What one user may take.
+/// How many connections one user may have.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct PerUserLimits {
     /// `MAX_CONNECTIONS_PER_USER`; `None` = no limit.
     pub connections: Option<NonZeroUsize>,
     /// `ON_USER_LIMIT`.
     pub on_limit: OnUserLimit,
-    /// `MESSAGE_RATE_LIMIT`, which shards hold users to.
-    pub message_rate: Option<Rate>,
 }
 
 /// `ON_USER_LIMIT`: what becomes of a user's connection beyond `MAX_CONNECTIONS_PER_USER`.
@@ -126,7 +123,7 @@ impl Known {
             _ => None,
         };
         let oldest = oldest.ok_or(NotAdmitted::ConnectionsPerUser(max))?;
-        oldest.replace();
+        oldest.replace(max);
         self.replaced_us = Some(now_us);
         self.seats.remove(0);
         Ok(Some(oldest.number))
@@ -159,6 +156,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::rate::Rate;
 
     const SECOND_US: u64 = 1_000_000;
 
@@ -167,7 +165,7 @@ mod tests {
     }
 
     fn per_user(max: usize, on_limit: OnUserLimit) -> PerUser {
-        let limits = PerUserLimits { connections: NonZeroUsize::new(max), on_limit, message_rate: None };
+        let limits = PerUserLimits { connections: NonZeroUsize::new(max), on_limit };
         PerUser::new(limits, Arc::default())
     }
 

@@ -1,7 +1,7 @@
 //! A connection of a user: what it shares with the user's other connections.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock};
 
 use crate::rate::SharedAllowance;
 
@@ -37,7 +37,8 @@ pub struct UserSeat {
     /// Its number; no other connection to this gateway has it.
     pub number: u64,
     share: Arc<UserShare>,
-    replaced: AtomicBool,
+    /// How many connections the user may have, once this is one too many.
+    replaced: OnceLock<usize>,
 }
 
 impl UserSeat {
@@ -46,7 +47,7 @@ impl UserSeat {
         if share.connections.fetch_add(1, Ordering::Relaxed) == 0 {
             share.online.fetch_add(1, Ordering::Relaxed);
         }
-        Arc::new(Self { number, share, replaced: AtomicBool::new(false) })
+        Arc::new(Self { number, share, replaced: OnceLock::new() })
     }
 
     /// What the connection shares with the user's others.
@@ -56,12 +57,18 @@ impl UserSeat {
 
     /// Whether a newer connection has taken its place: the connection is to be closed.
     pub fn is_replaced(&self) -> bool {
-        self.replaced.load(Ordering::Relaxed)
+        self.replaced().is_some()
     }
 
-    /// A newer connection takes its place.
-    pub fn replace(&self) {
-        self.replaced.store(true, Ordering::Relaxed);
+    /// If so, how many connections the user may have.
+    pub fn replaced(&self) -> Option<usize> {
+        self.replaced.get().copied()
+    }
+
+    /// A newer connection takes its place, as the user may have no more than `max`.
+    pub fn replace(&self, max: usize) {
+        // It has been replaced for the same reason before, if it has.
+        let _ = self.replaced.set(max);
     }
 }
 

@@ -31,13 +31,9 @@ pub struct Clients {
 }
 
 impl Clients {
-    /// What one user may take.
+    /// How many connections one user may have.
     pub fn per_user(&self) -> PerUserLimits {
-        PerUserLimits {
-            connections: self.max_connections_per_user,
-            on_limit: self.on_user_limit,
-            message_rate: self.message_rate_limit,
-        }
+        PerUserLimits { connections: self.max_connections_per_user, on_limit: self.on_user_limit }
     }
 }
 

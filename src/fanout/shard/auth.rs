@@ -148,9 +148,10 @@ impl Shard {
     pub(super) fn close_if_replaced(&mut self, key: ConnKey) {
         let Some(conn) = self.conns.get(key).filter(|conn| conn.is_live()) else { return };
         let seat = conn.session.as_ref().and_then(|session| session.user_seat.as_deref());
-        if seat.is_some_and(UserSeat::is_replaced) {
-            let why = "A newer connection of your user takes this one's place: there may be no more at a time \
-                       (MAX_CONNECTIONS_PER_USER)";
+        if let Some(max) = seat.and_then(UserSeat::replaced) {
+            let why = format!(
+                "A newer connection of your user has taken this one's place: at most {max} at a time (MAX_CONNECTIONS_PER_USER)"
+            );
             self.refuse(key, &Refusal::new(ErrorCode::TooManyConnections, why));
             self.close(key, CloseCode::Policy, "replaced");
         }

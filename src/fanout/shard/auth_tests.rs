@@ -288,10 +288,10 @@ fn a_connection_whose_place_is_taken_is_told_and_closed() {
     };
     let [first, second, third] = [1, 2, 3].map(|number| UserSeat::new(number, Arc::clone(&share)));
     let clients = [connect(&mut world, &first), connect(&mut world, &second)];
-    first.replace();
+    first.replace(2);
     world.tell(0, ToShard::Replaced(1));
     // The shard hears of the third before it has it.
-    third.replace();
+    third.replace(2);
     world.tell(0, ToShard::Replaced(3));
     let early = connect(&mut world, &third);
     for client in [&clients[0], &early] {
