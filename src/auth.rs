@@ -13,7 +13,6 @@ pub mod api_keys;
 pub mod key_file;
 pub mod keys;
 
-use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -25,7 +24,7 @@ use self::key_file::KeyFile;
 use self::keys::{Key, TokenRules};
 use crate::bus::{Count, Denied, Seat, Standing};
 use crate::config::Config;
-use crate::config::access::Access;
+use crate::config::access::{Access, KeySource};
 use crate::identity::claims::{ClaimRules, Claims, ClaimsError};
 use crate::identity::{Expiry, Identity, Rights};
 use crate::limits::{TOKEN_BYTES_MAX, TURNED_AWAY_MAX};
@@ -208,14 +207,17 @@ impl Auth {
         }
     }
 
-    /// Reads a key file again. If it can't be used, the keys that it had last still count.
-    pub fn reload(&self, file: &Path) {
-        let public_key = self.public_key.as_ref().filter(|keys| keys.path() == file);
-        let api_keys = self.api_keys.as_ref().filter(|keys| keys.path() == file);
-        for is_taken in public_key.map(KeyFile::reload).into_iter().chain(api_keys.map(KeyFile::reload)) {
-            let control = &self.state.metrics.control;
-            let counter = if is_taken { &control.key_files_taken } else { &control.key_files_refused };
-            counter.add_shared(1);
+    /// Reads a key file again, if it is set. If it can't be used, the keys that it had last still count.
+    pub fn reload(&self, source: KeySource) {
+        let is_taken = match source {
+            KeySource::PublicKey => self.public_key.as_ref().map(KeyFile::reload),
+            KeySource::ApiKeys => self.api_keys.as_ref().map(KeyFile::reload),
+        };
+        let control = &self.state.metrics.control;
+        match is_taken {
+            Some(true) => control.key_files_taken.add_shared(1),
+            Some(false) => control.key_files_refused.add_shared(1),
+            None => {}
         }
     }
 }

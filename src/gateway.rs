@@ -5,7 +5,6 @@ mod control;
 mod wiring;
 
 use std::net::SocketAddr;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -22,6 +21,7 @@ use crate::broker::{BrokerError, EmbeddedBroker, EmbeddedConfig};
 use crate::bus::inbox::Sender;
 use crate::bus::{Adopt, ControlSender, ToControl};
 use crate::config::Config;
+use crate::config::access::KeySource;
 use crate::engine::{Engine, Threads};
 use crate::fanout::Fanout;
 use crate::http::{self, Certificate, Http};
@@ -89,7 +89,8 @@ impl Gateway {
         let Wiring { ingest: ingest_config, shard, source, last_values, patterns } = Wiring::of(&config)?;
         let state = Arc::new(State::new(config.server.server_id.clone(), config.process.shards));
         // Files are looked at before they are read, so that no change falls in between.
-        let key_files = config.access.files().map(|file| (file.clone(), Watched::now(vec![file.clone()])));
+        let key_files =
+            config.access.files().map(|(source, file)| (source, Watched::now(vec![file.clone()])));
         let key_files: Vec<_> = key_files.collect();
         let auth = Arc::new(Auth::new(&config, Arc::clone(&state))?);
         let admission = Admission::new(
@@ -278,13 +279,13 @@ impl Gateway {
     }
 
     /// Starts what answers the shards, and what reads key files again.
-    fn start_auth(&self, told: mpsc::UnboundedReceiver<ToControl>, key_files: Vec<(PathBuf, Watched)>) {
+    fn start_auth(&self, told: mpsc::UnboundedReceiver<ToControl>, key_files: Vec<(KeySource, Watched)>) {
         let (auth, fanout) = (Arc::clone(&self.auth), Arc::clone(&self.fanout));
         let (admission, state) = (Arc::clone(&self.admission), Arc::clone(&self.state));
         self.tasks.spawn(Answers { auth, admission, fanout, state }.run(told));
-        for (file, watched) in key_files {
+        for (source, watched) in key_files {
             let (auth, asked) = (Arc::clone(&self.auth), self.reloading.subscribe());
-            self.tasks.spawn(watched.reload(move || auth.reload(&file), asked, self.accepting.clone()));
+            self.tasks.spawn(watched.reload(move || auth.reload(source), asked, self.accepting.clone()));
         }
     }
 

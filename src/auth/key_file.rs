@@ -37,11 +37,6 @@ impl<T: 'static> KeyFile<T> {
         Ok(Self { setting, path, make, current: RwLock::new(Arc::new(first)) })
     }
 
-    /// Where the file is.
-    pub fn path(&self) -> &Path {
-        &self.path
-    }
-
     /// The keys that count.
     pub fn current(&self) -> Arc<T> {
         Arc::clone(&self.current.read().unwrap_or_else(PoisonError::into_inner))

@@ -10,6 +10,15 @@ use crate::limits::{
     AUTH_TIMEOUT_DEFAULT_MS, JWT_LEEWAY_DEFAULT_MS, JWT_LEEWAY_MAX_MS, JWT_SECRET_MIN_BYTES, TIME_MAX_MS,
 };
 
+/// A file of keys that may be replaced while the gateway runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum KeySource {
+    /// `JWT_PUBLIC_KEY_FILE`.
+    PublicKey,
+    /// `API_KEYS_FILE`.
+    ApiKeys,
+}
+
 /// Who may come in, and how they show who they are.
 #[derive(Clone)]
 pub struct Access {
@@ -38,9 +47,10 @@ pub struct Access {
 }
 
 impl Access {
-    /// The files that may be replaced while the gateway runs.
-    pub fn files(&self) -> impl Iterator<Item = &PathBuf> {
-        self.public_key_file.iter().chain(&self.api_keys_file)
+    /// The files that may be replaced while the gateway runs, as far as they are set.
+    pub fn files(&self) -> impl Iterator<Item = (KeySource, &PathBuf)> {
+        let public_key = self.public_key_file.iter().map(|file| (KeySource::PublicKey, file));
+        public_key.chain(self.api_keys_file.iter().map(|file| (KeySource::ApiKeys, file)))
     }
 
     /// Whether nobody has to show who they are: there is nothing to verify a token with.
