@@ -5,11 +5,11 @@
 //! | [`inbox`] | the queue by which a thread of the data path is spoken to |
 //! | [`frames`] | frames on their way from ingest to a shard, and topic ids |
 //! | [`to_shard`] | what a shard is told, by ingest and by the control side |
-//! | [`to_ingest`] | what a shard asks of ingest |
+//! | [`to_ingest`] | what shards, and the control side, ask of ingest |
 //! | [`to_control`] | what a shard tells the control side |
 //! | [`arrival`] | a client on its way from the control side to a shard |
 //! | [`user_seat`] | a connection's place among those of its user |
-//! | [`fn_sender`] | how a shard speaks to ingest and to the control side |
+//! | [`fn_sender`] | how shards, ingest and the control side speak to each other |
 //! | [`budget`] | how much of what clients have missed may be on its way to a shard |
 //!
 //! Nothing in here decides anything. Ingest, the shards and the control side all import it; ingest and the shards don't import each other.
@@ -29,6 +29,6 @@ pub use self::budget::ReplayBudget;
 pub use self::fn_sender::FnSender;
 pub use self::frames::{Entry, Frames, SeqChange, SeqNotice, Seqs, TopicId};
 pub use self::to_control::{ControlSender, ToControl};
-pub use self::to_ingest::{HistoryRequest, Ticket, Wish, WishSender};
+pub use self::to_ingest::{HistoryRequest, LastEvent, LastQuestion, LastSender, Ticket, Wish, WishSender};
 pub use self::to_shard::{Denied, Feed, HistoryReply, LookedUp, ShardPort, ToShard, Verified};
 pub use self::user_seat::{UserSeat, UserShare};

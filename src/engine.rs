@@ -15,7 +15,7 @@ use std::thread::{Builder, JoinHandle};
 use mio::{Events, Poll};
 
 use crate::bus::inbox::{Alarm, Inbox, Sender, WAKER};
-use crate::bus::{ControlSender, ShardPort, ToShard};
+use crate::bus::{ControlSender, LastSender, ShardPort, ToShard};
 use crate::fanout::{Fanout, Shard, ShardConfig, ShardHandles};
 use crate::ingest::{self, Command, Helpers, Ingest, IngestConfig, LINK};
 use crate::state::State;
@@ -31,6 +31,8 @@ const ANSWERS_PER_TURN: usize = 8;
 pub struct Engine {
     /// The shards, as the control side reaches them.
     pub fanout: Arc<Fanout>,
+    /// Where ingest is asked for last events.
+    pub last: LastSender,
     /// Where ingest is spoken to.
     pub ingest: Sender<Command>,
     /// What runs them.
@@ -107,7 +109,7 @@ impl Engine {
             };
             threads.shards.push(Builder::new().name(format!("shard-{id}")).spawn(run)?);
         }
-        Ok(Self { fanout, ingest: to_ingest, threads })
+        Ok(Self { fanout, last: ingest::last_questions(&to_ingest), ingest: to_ingest, threads })
     }
 }
 

@@ -19,7 +19,7 @@ use crate::admission::Admission;
 use crate::auth::Auth;
 use crate::broker::{BrokerError, EmbeddedBroker, EmbeddedConfig};
 use crate::bus::inbox::Sender;
-use crate::bus::{Adopt, ControlSender, ToControl};
+use crate::bus::{Adopt, ControlSender, LastSender, ToControl};
 use crate::config::Config;
 use crate::config::access::KeySource;
 use crate::engine::{Engine, Threads};
@@ -125,7 +125,7 @@ impl Gateway {
             // Once nobody listens the gateway has ended.
             let _ = control_tx.send(told);
         });
-        let Engine { fanout, ingest, threads } =
+        let Engine { fanout, last, ingest, threads } =
             Engine::start(config.process.shards, ingest_config, &shard, &state, helpers, &control)
                 .context("the threads of the data path could not be started")?;
 
@@ -157,7 +157,7 @@ impl Gateway {
         }
         gateway.start_auth(control_rx, key_files);
         gateway.start_feed(&config, source, lost_rx).await;
-        gateway.start_serving(&config, Listeners { clients: listener, operators }, certificate);
+        gateway.start_serving(&config, Listeners { clients: listener, operators }, certificate, &last);
         Ok(gateway)
     }
 
@@ -289,11 +289,17 @@ impl Gateway {
         }
     }
 
-    fn start_serving(&self, config: &Config, listeners: Listeners, certificate: Option<Arc<Certificate>>) {
+    fn start_serving(
+        &self,
+        config: &Config,
+        listeners: Listeners,
+        certificate: Option<Arc<Certificate>>,
+        last: &LastSender,
+    ) {
         let adopt = Arc::clone(&self.fanout) as Arc<dyn Adopt>;
         let new_http = || {
             let (state, auth) = (Arc::clone(&self.state), Arc::clone(&self.auth));
-            Http::new(config, state, auth, Arc::clone(&self.admission), Arc::clone(&adopt))
+            Http::new(config, state, auth, Arc::clone(&self.admission), Arc::clone(&adopt), last.clone())
         };
         if let Some(listener) = listeners.operators {
             let http = new_http().for_operator(config);

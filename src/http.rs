@@ -10,7 +10,8 @@
 //! A plain handshake is answered at the `door`, and hyper serves every other connection; the same rules (`handshake`, `upgrade`) apply.
 //! With a certificate the port speaks TLS only (`secure`), and hyper serves all connections.
 //!
-//! HTTP/1.1 only. Every answer comes from atomics and constants, so a request waits for nothing but its peer. The resources of a peer
+//! HTTP/1.1 only. Every answer comes from atomics and constants, so a request waits for nothing but its peer; only
+//! `/v1/last` asks ingest (`last`), and few of these questions may wait at a time. The resources of a peer
 //! are bounded: connections in flight, header bytes and count, and the time for each step (`limits.rs`, "HTTP and the handshake").
 
 mod accept_header;
@@ -19,6 +20,7 @@ mod connection;
 mod cors;
 mod door;
 pub mod handshake;
+mod last;
 mod listen;
 mod metrics_text;
 mod pages;
@@ -45,10 +47,11 @@ pub use self::secure::Certificate;
 use crate::address::{Forwarded, Network, Proxies};
 use crate::admission::Admission;
 use crate::auth::Auth;
-use crate::bus::Adopt;
+use crate::bus::{Adopt, Count, LastSender};
 use crate::config::Config;
 use crate::limits::*;
 use crate::origin::{Origins, Target};
+use crate::protocol::request::Grammar;
 use crate::state::State;
 
 /// The gateway's parts that HTTP uses.
@@ -59,6 +62,12 @@ pub struct Http {
     pub admission: Arc<Admission>,
     /// Where upgraded clients go.
     pub adopt: Arc<dyn Adopt>,
+    /// Where ingest is asked for last events.
+    last: LastSender,
+    /// The questions for last events that wait for ingest.
+    last_questions: Arc<Count>,
+    /// How the symbols and types of such a question are read.
+    grammar: Grammar,
     /// Who clients are.
     pub auth: Arc<Auth>,
     /// The web pages that may connect.
@@ -126,8 +135,15 @@ impl Http {
         auth: Arc<Auth>,
         admission: Arc<Admission>,
         adopt: Arc<dyn Adopt>,
+        last: LastSender,
     ) -> Self {
         Self {
+            last,
+            last_questions: Count::of(LAST_QUESTIONS_MAX),
+            grammar: Grammar {
+                kinds: config.events.channel_types.clone(),
+                symbol_case: config.events.symbol_case,
+            },
             state,
             admission,
             adopt,

@@ -44,7 +44,7 @@ use self::pace::ReadPace;
 use self::publisher::EventBatch;
 use self::router::Router;
 use crate::bus::inbox::{Inbox, Sender};
-use crate::bus::{Feed, ShardPort, Wish, WishSender};
+use crate::bus::{Feed, LastQuestion, LastSender, ShardPort, Wish, WishSender};
 use crate::limits;
 use crate::market::event::Reason;
 use crate::market::{Kind, Subject};
@@ -61,6 +61,8 @@ pub enum Command {
     Wish(Wish),
     /// Events that come through the process itself. Bounded in bytes ([`limits::INGEST_INBOX_BYTES`]) by [`publisher`].
     Publish(EventBatch),
+    /// The control side asks for last events. Bounded by [`LastQuestion::place`].
+    Last(LastQuestion),
     /// What was found of the last values that were asked for. Each topic that is remembered is asked for once at a time.
     LookedUp {
         /// The topics and the bytes of their keys.
@@ -114,6 +116,13 @@ pub(crate) fn wishes(ingest: &Sender<Command>) -> WishSender {
     let ingest = ingest.clone();
     // Ingest ends after the shards do.
     WishSender::new(move |wish| drop(ingest.send(Command::Wish(wish), 0)))
+}
+
+/// Where the control side asks ingest for last events.
+pub(crate) fn last_questions(ingest: &Sender<Command>) -> LastSender {
+    let ingest = ingest.clone();
+    // Once ingest has ended, whoever asks learns it from the answer's channel.
+    LastSender::new(move |question| drop(ingest.send(Command::Last(question), 0)))
 }
 
 /// What ingest asks of the control side.
@@ -250,6 +259,11 @@ impl Ingest {
                 Command::Wish(Wish::Retire { shard, topics }) => {
                     let arrived_us = self.now_us();
                     self.handover.retire(&mut self.router, shard, topics, arrived_us);
+                }
+                Command::Last(LastQuestion { subjects, answer, place: _place }) => {
+                    let events = subjects.iter().map(|subject| self.router.history.last(subject)).collect();
+                    // Whoever has asked may be gone.
+                    let _ = answer.send(events);
                 }
                 Command::LookedUp { found, failed } => self.looked_up(&found, failed),
                 Command::Publish(events) => {

@@ -84,6 +84,14 @@ pub const HTTP_HEADERS_MAX: usize = 64;
 /// Bytes of a request line and header, and so the memory that a connection takes before it is upgraded. Cookies of a shared
 /// domain need more than a few hundred. More are answered 431.
 pub const HTTP_HEADER_BYTES_MAX: usize = 16 * KIB;
+/// Questions of `/v1/last` that wait for ingest at a time; a further one is answered 503. Ingest answers each with at most
+/// [`LAST_SYMBOLS_MAX`] look-ups, so all of them cost it well below 10 ms.
+pub const LAST_QUESTIONS_MAX: usize = 64;
+/// Symbols of one question of `/v1/last`.
+pub const LAST_SYMBOLS_MAX: usize = 100;
+/// Bytes of the events in an answer of `/v1/last` with more than one: 100 trades have 20 kB. With [`HTTP_IN_FLIGHT_MAX`] answers that nobody
+/// reads it bounds what they keep.
+pub const LAST_ANSWER_BYTES_MAX: usize = MIB;
 /// HTTP connections that aren't upgraded yet: 1024 × ([`HTTP_HEADER_BYTES_MAX`] + ~4 KiB of task) = 20 MiB at worst. Under TLS a session
 /// comes to that: at most 64 KiB of a handshake's messages, or a record of [`TLS_RECORD_BYTES`] each way; 1024 × 84 KiB = 84 MiB.
 /// A further one gets the place of the one whose peer has been silent longest. There are fewer places where descriptors are few.

@@ -1,6 +1,11 @@
-//! What a shard asks of ingest, which owns interest: the one that knows which shard wants which topic.
+//! What a shard asks of ingest, which owns interest: the one that knows which shard wants which topic. And what the control side asks
+//! of it.
+
+use bytes::Bytes;
+use tokio::sync::oneshot;
 
 use super::TopicId;
+use super::arrival::Seat;
 use super::fn_sender::FnSender;
 use crate::market::Subject;
 
@@ -56,6 +61,31 @@ pub struct HistoryRequest {
     /// The last `seq` that the client has seen of these.
     pub resume: Vec<(Subject, u64)>,
 }
+
+/// The control side asks for last events. Ingest answers at once; whoever has gone meanwhile misses the answer.
+#[derive(Debug)]
+pub struct LastQuestion {
+    /// Of what: symbols, no patterns of clients.
+    pub subjects: Vec<Subject>,
+    /// Where the answer goes: one element for each subject, `None` where no event is known.
+    pub answer: oneshot::Sender<Vec<Option<LastEvent>>>,
+    /// The question's place among those that wait, which are bounded.
+    pub place: Seat,
+}
+
+/// The last event of a topic.
+#[derive(Debug, Clone)]
+pub struct LastEvent {
+    /// Its frame, marked as a snapshot.
+    pub frame: Bytes,
+    /// Its number, if it has one.
+    pub seq: Option<u64>,
+    /// When it came, in Unix milliseconds.
+    pub arrived_ms: u64,
+}
+
+/// How the control side asks ingest for last events.
+pub type LastSender = FnSender<LastQuestion>;
 
 /// How shards speak to ingest. A shard knows nothing else of it.
 pub type WishSender = FnSender<Wish>;

@@ -2,10 +2,10 @@
 
 use std::cell::Cell;
 use std::convert::Infallible;
-use std::future::{Ready, ready};
+use std::future::{Future, ready};
 use std::io::{self, ErrorKind};
 use std::net::IpAddr;
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -60,7 +60,7 @@ enum Expected {
 impl Service<Request<Incoming>> for Requests {
     type Response = Answer;
     type Error = Infallible;
-    type Future = Ready<Result<Answer, Infallible>>;
+    type Future = Pin<Box<dyn Future<Output = Result<Answer, Infallible>> + Send>>;
 
     fn call(&self, request: Request<Incoming>) -> Self::Future {
         self.begun.fetch_add(1, Ordering::Relaxed);
@@ -74,10 +74,15 @@ impl Service<Request<Incoming>> for Requests {
                 Outcome::Refused(answer, UpgradeRefusal::Handshake)
             }
         };
-        let (mut answer, is_last) = match outcome {
+        let (answer, is_last) = match outcome {
             Outcome::Plain(answer) => {
                 control.http_requests.add_shared(1);
                 (answer, self.is_crowded())
+            }
+            Outcome::Asked(asked) => {
+                control.http_requests.add_shared(1);
+                let is_last = self.is_crowded();
+                return Box::pin(async move { Ok(closing(asked.await, is_last)) });
             }
             // A refused client has no reason to keep the connection.
             Outcome::Refused(answer, why) => {
@@ -86,14 +91,19 @@ impl Service<Request<Incoming>> for Requests {
             }
             Outcome::Upgrade(answer, accepted) => {
                 self.accepted.set(Some(accepted));
-                return ready(Ok(answer));
+                return Box::pin(ready(Ok(answer)));
             }
         };
-        if is_last {
-            answer.headers_mut().append(CONNECTION, HeaderValue::from_static("close"));
-        }
-        ready(Ok(answer))
+        Box::pin(ready(Ok(closing(answer, is_last))))
     }
+}
+
+/// The answer; after the last one of a connection it is closed.
+fn closing(mut answer: Answer, is_last: bool) -> Answer {
+    if is_last {
+        answer.headers_mut().append(CONNECTION, HeaderValue::from_static("close"));
+    }
+    answer
 }
 
 impl Requests {
@@ -187,7 +197,7 @@ impl Connection {
                 _ended = &mut connection => break,
                 () = &mut stopped, if !stopping => {
                     stopping = true;
-                    std::pin::Pin::new(&mut connection).graceful_shutdown();
+                    Pin::new(&mut connection).graceful_shutdown();
                     deadline.as_mut().reset(Instant::now() + Duration::from_millis(HTTP_DRAIN_TIMEOUT_MS));
                 }
                 () = &mut deadline => {

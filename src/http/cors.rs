@@ -35,11 +35,21 @@ pub(super) fn options(methods: &'static str, request: &HeaderMap, http: &Http) -
 
 /// Says in an answer which origin may read it: the request's own, if that is allowed. Caches have to keep the answers to different
 /// origins apart.
-pub(super) fn mark(answer: &mut Answer, request: &HeaderMap, http: &Http) {
-    let headers = answer.headers_mut();
-    headers.append(VARY, HeaderValue::from_static("Origin"));
-    if let Some(origin) = allowed_origin(request, http) {
-        headers.insert(ACCESS_CONTROL_ALLOW_ORIGIN, origin);
+pub(super) struct Mark(Option<HeaderValue>);
+
+impl Mark {
+    /// That of the answer to a request with these header fields.
+    pub(super) fn of(request: &HeaderMap, http: &Http) -> Self {
+        Self(allowed_origin(request, http))
+    }
+
+    /// Puts it into the answer.
+    pub(super) fn put_into(self, answer: &mut Answer) {
+        let headers = answer.headers_mut();
+        headers.append(VARY, HeaderValue::from_static("Origin"));
+        if let Some(origin) = self.0 {
+            headers.insert(ACCESS_CONTROL_ALLOW_ORIGIN, origin);
+        }
     }
 }
 

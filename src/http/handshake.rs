@@ -133,7 +133,7 @@ fn subprotocol<F: Fields + ?Sized>(fields: &F) -> Option<&'static str> {
 }
 
 /// The token of `Authorization: Bearer` (RFC 6750 section 2.1); empty if it can't be one.
-fn authorization<F: Fields + ?Sized>(fields: &F) -> Option<&str> {
+pub(super) fn authorization<F: Fields + ?Sized>(fields: &F) -> Option<&str> {
     let credentials = fields.values(&AUTHORIZATION).find_map(bearer_credentials)?;
     Some(visible(credentials).unwrap_or_default().trim())
 }
@@ -165,7 +165,7 @@ pub(super) fn target<F: Fields + ?Sized>(fields: &F) -> Target<'_> {
 }
 
 /// Whom a request says that it was sent for. A line that isn't text is kept as one that names no address.
-fn forwarded<F: Fields + ?Sized>(fields: &F) -> Forwarded<'_> {
+pub(super) fn forwarded<F: Fields + ?Sized>(fields: &F) -> Forwarded<'_> {
     let for_lines = fields.values(&X_FORWARDED_FOR).map(|line| visible(line).unwrap_or("?")).collect();
     Forwarded { for_lines, real_ip: only(fields, &X_REAL_IP) }
 }

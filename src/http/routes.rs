@@ -8,6 +8,7 @@ use hyper::http::{Method, StatusCode};
 
 use super::answers::{Answer, refusal, wrong_method};
 use super::handshake::{self, Handshake};
+use super::last::{self, Asked};
 use super::upgrade::{self, Accepted, Refused};
 use super::{Http, cors, metrics_text, pages, reports};
 use crate::metrics::UpgradeRefusal;
@@ -16,6 +17,8 @@ use crate::metrics::UpgradeRefusal;
 pub(super) enum Outcome {
     /// To a request that is no handshake.
     Plain(Answer),
+    /// To a request that waits for ingest.
+    Asked(Asked),
     /// To a handshake that is refused, and why: 4xx or 503.
     Refused(Answer, UpgradeRefusal),
     /// To a handshake that is accepted: 101.
@@ -63,18 +66,21 @@ enum Content {
     Ready,
     Stats,
     Metrics,
+    Last,
 }
 
 const READ: &str = "GET, HEAD, OPTIONS";
 const UPGRADE: &str = "GET, OPTIONS";
 
 /// Every route.
-const ROUTES: [Route; 10] = [
+const ROUTES: [Route; 12] = [
     route("/", Surface::Public, READ, Content::Home),
     route("/live.css", Surface::Public, READ, Content::Style),
     route("/live.js", Surface::Public, READ, Content::Script),
     route("/ws", Surface::Public, UPGRADE, Content::WebSocket),
     route("/ws/", Surface::Public, UPGRADE, Content::WebSocket),
+    route("/v1/last", Surface::Public, READ, Content::Last),
+    route(last::PATH, Surface::Public, READ, Content::Last),
     route("/health", Surface::Both, READ, Content::Health),
     route("/ws/health", Surface::Both, READ, Content::HealthOfConnections),
     route("/ready", Surface::Both, READ, Content::Ready),
@@ -95,19 +101,34 @@ pub(super) fn is_endpoint(path: &str) -> bool {
 }
 
 fn find(path: &str, port: Surface) -> Option<&'static Route> {
-    ROUTES.iter().find(|route| route.path == path && route.surface.is_served_on(port))
+    // A symbol stands behind the path, and may have any character in it.
+    let is_at =
+        |route: &Route| route.path == path || (route.path == last::PATH && path.starts_with(route.path));
+    ROUTES.iter().find(|route| is_at(route) && route.surface.is_served_on(port))
 }
 
 /// Answers a request on a connection from `address`. Ignores its body, if it has one.
 pub(super) fn answer<B>(request: &Request<B>, address: IpAddr, http: &Http) -> Outcome {
-    let mut outcome = outcome(request, address, http);
+    let outcome = outcome(request, address, http);
     // No browser shows its page the answer to a handshake, and the operator's port is for no page.
-    if let Outcome::Plain(answer) = &mut outcome
-        && http.surface != Surface::Operator
-    {
-        cors::mark(answer, request.headers(), http);
+    if http.surface == Surface::Operator {
+        return outcome;
     }
-    outcome
+    match outcome {
+        Outcome::Plain(mut answer) => {
+            cors::Mark::of(request.headers(), http).put_into(&mut answer);
+            Outcome::Plain(answer)
+        }
+        Outcome::Asked(asked) => {
+            let mark = cors::Mark::of(request.headers(), http);
+            Outcome::Asked(Box::pin(async move {
+                let mut answer = asked.await;
+                mark.put_into(&mut answer);
+                answer
+            }))
+        }
+        outcome => outcome,
+    }
 }
 
 fn outcome<B>(request: &Request<B>, address: IpAddr, http: &Http) -> Outcome {
@@ -124,6 +145,10 @@ fn outcome<B>(request: &Request<B>, address: IpAddr, http: &Http) -> Outcome {
     }
     Outcome::Plain(match route.content {
         Content::WebSocket => return shake_hands(request, address, http),
+        Content::Last => match last::ask(request, address, http) {
+            Ok(asked) => return Outcome::Asked(asked),
+            Err(answer) => *answer,
+        },
         Content::Home if handshake::is_asked(request.headers()) => {
             return shake_hands(request, address, http);
         }
@@ -154,8 +179,8 @@ fn shake_hands<B>(request: &Request<B>, address: IpAddr, http: &Http) -> Outcome
 
 fn not_found(port: Surface) -> Answer {
     let message = match port {
-        Surface::Both => "Not found; there are /, /ws, /health, /ready, /stats and /metrics",
-        Surface::Public => "Not found; there are /, /ws, /health and /ready",
+        Surface::Both => "Not found; there are /, /ws, /v1/last, /health, /ready, /stats and /metrics",
+        Surface::Public => "Not found; there are /, /ws, /v1/last, /health and /ready",
         Surface::Operator => "Not found; there are /health, /ready, /stats and /metrics",
     };
     refusal(StatusCode::NOT_FOUND, "INVALID_INPUT", message)
@@ -182,7 +207,18 @@ mod tests {
         assert_eq!(served(Surface::Both).len(), ROUTES.len());
         assert_eq!(
             served(Surface::Public),
-            ["/", "/live.css", "/live.js", "/ws", "/ws/", "/health", "/ws/health", "/ready"]
+            [
+                "/",
+                "/live.css",
+                "/live.js",
+                "/ws",
+                "/ws/",
+                "/v1/last",
+                "/v1/last/",
+                "/health",
+                "/ws/health",
+                "/ready"
+            ]
         );
         assert_eq!(served(Surface::Operator), ["/health", "/ws/health", "/ready", "/stats", "/metrics"]);
     }

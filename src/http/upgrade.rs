@@ -221,7 +221,7 @@ impl Accepted {
 
 /// The symbols of `?symbols=AAPL,GOOGL`, decoded but not checked; `None` if there are none. A `+` stays a `+`, because symbols
 /// may have one, and `%20` is a space. Bytes that aren't UTF-8 become U+FFFD, which no symbol may have.
-fn symbols(query: Option<&str>) -> Option<Vec<String>> {
+pub(super) fn symbols(query: Option<&str>) -> Option<Vec<String>> {
     let lists = query?.split('&').filter_map(|pair| pair.strip_prefix("symbols="));
     let mut symbols = Vec::new();
     for list in lists {
@@ -232,7 +232,7 @@ fn symbols(query: Option<&str>) -> Option<Vec<String>> {
 }
 
 /// The token of `?token=`, decoded. What isn't UTF-8 becomes U+FFFD, which no token has.
-fn token(query: Option<&str>) -> Option<Cow<'_, str>> {
+pub(super) fn token(query: Option<&str>) -> Option<Cow<'_, str>> {
     let token = query?.split('&').find_map(|pair| pair.strip_prefix("token="))?;
     Some(percent_decode_str(token).decode_utf8_lossy())
 }

@@ -29,6 +29,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use foldhash::fast::RandomState;
+use smallvec::SmallVec;
 
 use self::log::{Entry, Log, Position};
 use self::reader::{Hint, Reader};
@@ -36,9 +37,10 @@ pub use self::resume::{Replay, Resumed};
 pub use self::sequence::Verdict;
 use self::topic::Topic;
 pub use self::topic::{LookUp, LookingUp};
+use crate::bus::LastEvent;
 use crate::limits;
 use crate::market::event::{Checker, Event};
-use crate::market::{Kind, KindSet, Kinds, Numbering, Pattern, Symbol};
+use crate::market::{Kind, KindSet, Kinds, Name, Numbering, Pattern, Subject, Symbol};
 use crate::protocol::native::event::Openings;
 
 /// How much is remembered.
@@ -201,6 +203,22 @@ impl History {
     /// The frame of a pinned topic's last event, marked as a snapshot. Built once and shared until the next event.
     pub fn snapshot(&mut self, slot: Slot) -> Option<Bytes> {
         topic_at(&mut self.topics, slot)?.snapshot(&self.openings)
+    }
+
+    /// The last event of a subject; of a symbol of candles, that of the interval that was heard of last. Patterns have none.
+    pub fn last(&mut self, subject: &Subject) -> Option<LastEvent> {
+        let slots: SmallVec<[Slot; 1]> = match &subject.name {
+            Name::Symbol(symbol) => {
+                self.by_symbol[subject.kind.index()].get(symbol).copied().into_iter().collect()
+            }
+            Name::Pattern(of) if of.is_of_intervals() => {
+                beginning_with(&self.intervals, of.prefix()).map(|(_, slot)| *slot).collect()
+            }
+            Name::Pattern(_) => return None,
+        };
+        let Self { topics, reader, openings, .. } = self;
+        let events = slots.into_iter().filter_map(|slot| topic_at(topics, slot)?.last(reader, openings));
+        events.max_by_key(|event| event.arrived_ms)
     }
 
     /// Begins to look up the last value of a pinned topic that has none.

@@ -39,7 +39,7 @@ the control side, which starts, accepts, tells and stops
     config: address admission files limits market origin protocol rate tls
     logging: config escape limits
     auth: bus config files identity limits protocol state unix_time
-    http: accept address admission auth backoff bus config limits logging market metrics origin protocol state tls transport unix_time
+    http: accept address admission auth backoff bus config limits logging market metrics origin protocol state tls transport unix_time websocket
     broker: accept backoff ingest limits resp
     demo: ingest market unix_time
     gateway: admission auth broker bus config demo engine fanout http ingest limits market protocol reload signals state stats

@@ -53,7 +53,9 @@ async fn connect_if_their_origin_is_covered() {
 #[tokio::test(flavor = "multi_thread")]
 async fn read_answers_if_their_origin_is_covered() {
     let gateway = allowing(SETTING).await;
-    for path in ["/", "/live.js", "/health", "/ws/health", "/ready", "/stats", "/metrics", "/nothing"] {
+    for path in
+        ["/", "/live.js", "/health", "/ws/health", "/ready", "/stats", "/metrics", "/v1/last/A", "/nothing"]
+    {
         for method in ["GET", "HEAD", "OPTIONS"] {
             let head = format!("{method} {path} HTTP/1.1\r\nHost: h\r\n");
             for origin in COVERED {

@@ -13,6 +13,7 @@ pub use self::value::{LookUp, LookingUp};
 use super::log::Position;
 use super::reader::Reader;
 use super::sequence::{Sequence, Verdict};
+use crate::bus::LastEvent;
 use crate::market::event::Event;
 use crate::market::{Kind, Symbol};
 use crate::protocol::native::event::Openings;
@@ -94,7 +95,7 @@ impl Topic {
         self.claimed_seq = self.sequence.last_seq();
         let beside = self.value.compare_found(event);
         if verdict.is_newest() && beside != BesideFound::Older && self.kept {
-            self.value.store(event.object.as_bytes(), arrived_ms);
+            self.value.store(event, arrived_ms);
         }
         if is_first && beside == BesideFound::Restarted { Verdict::Restart } else { verdict }
     }
@@ -183,6 +184,12 @@ impl Topic {
 
     pub(super) fn has_value(&self) -> bool {
         self.value.is_some()
+    }
+
+    /// The last event, also if it was only set aside so far.
+    pub(super) fn last(&mut self, reader: &Reader, openings: &Openings) -> Option<LastEvent> {
+        self.condense(reader);
+        self.value.last(openings.of(self.kind))
     }
 
     /// The last value's frame, marked as a snapshot.

@@ -72,14 +72,47 @@ pub fn parse(message: &str, grammar: &Grammar) -> Result<Request, Refusal> {
 /// # Errors
 /// A [`Refusal`] that names the first bad symbol.
 pub fn parse_query<S: AsRef<str>>(symbols: &[S], grammar: &Grammar) -> Result<Subscribe, Refusal> {
-    // Browsers' own encoders write a space as `+`, and so the two spaces of an option's symbol as two.
-    if let Some(spaced) = symbols.iter().map(AsRef::as_ref).find(|symbol| symbol.contains("++")) {
-        let allowed = "written with %20 for each space: in a query a + stays a +";
-        return Err(invalid("symbols", &json_string(spaced), allowed));
-    }
+    no_adjacent_pluses(symbols)?;
     let types = types(None, grammar)?;
     let selection = Selection { names: parse_names(symbols, &types, grammar)?, types };
     Ok(Subscribe { selection, options: Options::default(), resume: Resume::default() })
+}
+
+/// Reads the symbols that `/v1/last` is asked for, in a path (`is_query` is false) or a query, and its `?type=`.
+///
+/// # Errors
+/// A [`Refusal`] that names the first bad value.
+pub fn parse_last<S: AsRef<str>>(
+    symbols: &[S],
+    is_query: bool,
+    type_name: Option<&str>,
+    grammar: &Grammar,
+) -> Result<Selection, Refusal> {
+    if is_query {
+        no_adjacent_pluses(symbols)?;
+    }
+    let types = match type_name {
+        None => types(None, grammar)?,
+        Some(name) => {
+            let allowed = || format!("a type configured here: {}", grammar.kinds);
+            let kind = grammar.kinds.find(name.as_bytes());
+            let kind = kind.ok_or_else(|| invalid("type", &json_string(name), &allowed()))?;
+            SmallVec::from_slice(&[kind])
+        }
+    };
+    let names = parse_names(symbols, &types, grammar)?;
+    match names.iter().find(|chosen| chosen.name.is_wildcard()) {
+        Some(pattern) => Err(invalid("symbols", &format!("\"{}\"", pattern.name), "symbols, no patterns")),
+        None => Ok(Selection { types, names }),
+    }
+}
+
+/// Refuses symbols with two adjacent `+` in a query.
+fn no_adjacent_pluses<S: AsRef<str>>(symbols: &[S]) -> Result<(), Refusal> {
+    // Browsers' own encoders write a space as `+`, and so the two spaces of an option's symbol as two.
+    let spaced = symbols.iter().map(AsRef::as_ref).find(|symbol| symbol.contains("++"));
+    let allowed = "written with %20 for each space: in a query a + stays a +";
+    spaced.map_or(Ok(()), |spaced| Err(invalid("symbols", &json_string(spaced), allowed)))
 }
 
 fn fields(message: &str) -> Result<Fields<'_>, Refusal> {

@@ -11,7 +11,7 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use ws_gateway::admission::Admission;
 use ws_gateway::auth::Auth;
-use ws_gateway::bus::{Adopt, Arrival};
+use ws_gateway::bus::{Adopt, Arrival, LastSender};
 use ws_gateway::config::Config;
 use ws_gateway::http::{Bounds, Http, bind, serve};
 use ws_gateway::state::State;
@@ -63,8 +63,11 @@ impl Server {
         );
         let (sender, clients) = mpsc::unbounded_channel();
         let adopt = Arc::new(Collect(Mutex::new(sender)));
+        // Nobody answers what is asked there.
+        let asked = Mutex::new(Vec::new());
+        let last = LastSender::new(move |question| asked.lock().unwrap().push(question));
         let auth = Arc::new(Auth::new(config, Arc::clone(&state)).unwrap());
-        let mut http = Http::new(config, Arc::clone(&state), auth, Arc::clone(&admission), adopt);
+        let mut http = Http::new(config, Arc::clone(&state), auth, Arc::clone(&admission), adopt, last);
         http.bounds = bounds;
         let listener = bind(config.server.listen).unwrap();
         let address = listener.local_addr().unwrap();

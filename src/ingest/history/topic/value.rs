@@ -3,6 +3,7 @@
 use bytes::Bytes;
 
 use super::super::sequence::Timestamp;
+use crate::bus::LastEvent;
 use crate::limits;
 use crate::market::event::Event;
 use crate::protocol::native::event::{Marker, write_event};
@@ -19,9 +20,10 @@ pub(super) struct LastValue {
 }
 
 /// The newest valid event.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 struct Stored {
     object: Vec<u8>,
+    seq: Option<u64>,
     /// When it arrived, in Unix milliseconds.
     arrived_ms: u64,
 }
@@ -85,10 +87,12 @@ impl LastValue {
     }
 
     /// A good event becomes the last value.
-    pub(super) fn store(&mut self, object: &[u8], arrived_ms: u64) {
+    pub(super) fn store(&mut self, event: &Event<'_>, arrived_ms: u64) {
         self.frame = None;
-        let stored = self.stored.get_or_insert_with(|| Stored { object: Vec::new(), arrived_ms });
+        let object = event.object.as_bytes();
+        let stored = self.stored.get_or_insert_with(Stored::default);
         stored.arrived_ms = arrived_ms;
+        stored.seq = event.seq;
         stored.object.clear();
         // One large event must not keep its memory for ever.
         stored.object.shrink_to(limits::PENDING_BYTES.max(object.len()));
@@ -120,14 +124,20 @@ impl LastValue {
 
     /// An event that was looked up becomes the last value.
     pub(super) fn store_found(&mut self, event: &Event<'_>, now_ms: u64) {
-        self.store(event.object.as_bytes(), now_ms);
+        self.store(event, now_ms);
         self.found = event.seq.map(|seq| (seq, Timestamp::parse(event.timestamp)));
+    }
+
+    /// The last event; `opening` is that of its type.
+    pub(super) fn last(&mut self, opening: &[u8]) -> Option<LastEvent> {
+        let Stored { seq, arrived_ms, .. } = *self.stored.as_ref()?;
+        Some(LastEvent { frame: self.snapshot(opening)?, seq, arrived_ms })
     }
 
     /// The frame, marked as a snapshot; `opening` is that of its type. Built once and shared until the value changes.
     pub(super) fn snapshot(&mut self, opening: &[u8]) -> Option<Bytes> {
         if self.frame.is_none() {
-            let Stored { object, arrived_ms } = self.stored.as_ref()?;
+            let Stored { object, arrived_ms, .. } = self.stored.as_ref()?;
             let object = std::str::from_utf8(object).ok()?;
             let mut out = Vec::with_capacity(object.len() + limits::FRAME_OVERHEAD_MAX_BYTES);
             write_event(&mut out, opening, object, *arrived_ms, Marker::Snapshot);

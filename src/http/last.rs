@@ -1,0 +1,185 @@
+//! `GET /v1/last`: the last event of a symbol, or of several, for whoever doesn't need the next one.
+//!
+//! A question is held to the rules of a handshake: origin, token and rights, limits on connections. It has a client's seat until it is
+//! answered. Ingest answers it from the history, which is where the snapshots of subscribes come from as well.
+
+use std::borrow::Cow;
+use std::future::Future;
+use std::net::IpAddr;
+use std::pin::Pin;
+
+use bytes::Bytes;
+use hyper::Request;
+use hyper::header::{
+    ACCESS_CONTROL_EXPOSE_HEADERS, CACHE_CONTROL, ETAG, HeaderMap, HeaderValue, IF_NONE_MATCH,
+    WWW_AUTHENTICATE,
+};
+use hyper::http::StatusCode;
+use percent_encoding::percent_decode_str;
+use tokio::sync::oneshot;
+
+use super::answers::{Answer, answer, refusal, refusal_until};
+use super::upgrade::{self, Refused};
+use super::{Http, handshake};
+use crate::bus::{LastEvent, LastQuestion, Standing};
+use crate::limits::{LAST_ANSWER_BYTES_MAX, LAST_SYMBOLS_MAX, RETRY_AFTER_S};
+use crate::market::Subject;
+use crate::protocol::native::read::parse_last;
+use crate::protocol::native::write;
+use crate::protocol::refusal::{ErrorCode, Refusal};
+use crate::protocol::reply::Reply;
+use crate::protocol::request::Selection;
+use crate::unix_time::unix_ms;
+use crate::websocket::header;
+
+/// What stands before the symbol in a path.
+pub(super) const PATH: &str = "/v1/last/";
+
+/// An answer that waits for ingest.
+pub(super) type Asked = Pin<Box<dyn Future<Output = Answer> + Send>>;
+
+/// Asks ingest what a request asks for.
+///
+/// # Errors
+/// The answer to a request that is refused.
+pub(super) fn ask<B>(request: &Request<B>, address: IpAddr, http: &Http) -> Result<Asked, Box<Answer>> {
+    let (headers, query) = (request.headers(), request.uri().query());
+    let symbol = request.uri().path().strip_prefix(PATH).filter(|symbol| !symbol.is_empty());
+    let symbol = symbol.map(|symbol| percent_decode_str(symbol).decode_utf8_lossy().into_owned());
+    let is_single = symbol.is_some();
+    let symbols = symbol.map_or_else(|| upgrade::symbols(query).unwrap_or_default(), |symbol| vec![symbol]);
+
+    let refused = |refused: Refused| Box::new(refused.into_answer());
+    if handshake::origin(headers).is_some_and(|origin| !http.allows(origin, handshake::target(headers))) {
+        return Err(refused(Refused::Origin));
+    }
+    if http.state.draining() {
+        return Err(refused(Refused::Draining));
+    }
+    let now_us = http.state.metrics.started.elapsed().as_micros() as u64;
+    let client = http.client(address, &handshake::forwarded(headers));
+    let seat = http.admission.admit(client, now_us).map_err(|error| refused(Refused::NotAdmitted(error)))?;
+    let selection = selected(&symbols, !is_single, query, headers, http)?;
+    let subjects = selection.subjects();
+    let Some(place) = http.last_questions.take() else {
+        return Err(Box::new(unavailable("Too many look-ups wait")));
+    };
+    let (sender, answered) = oneshot::channel();
+    http.last.send(LastQuestion { subjects: subjects.clone(), answer: sender, place });
+    let if_none_match = headers.get(IF_NONE_MATCH).cloned();
+    Ok(Box::pin(async move {
+        let _seat = seat;
+        let Ok(events) = answered.await else { return unavailable("The gateway is shutting down") };
+        if is_single {
+            return single(events.into_iter().flatten().next(), if_none_match.as_ref());
+        }
+        several(&subjects, &events)
+    }))
+}
+
+/// What the client asks for, if it may have it.
+fn selected(
+    symbols: &[String],
+    is_query: bool,
+    query: Option<&str>,
+    headers: &HeaderMap,
+    http: &Http,
+) -> Result<Selection, Box<Answer>> {
+    let in_query = || upgrade::token(query.filter(|_| http.auth.takes_query_token));
+    let token = handshake::authorization(headers).map(Cow::Borrowed).or_else(in_query);
+    let standing = http.auth.standing(token.as_deref(), false).map_err(|error| {
+        http.auth.refused(&error);
+        Box::new(Refused::Token(error).into_answer())
+    })?;
+    let Standing::Known(identity) = standing else { return Err(Box::new(unauthorized())) };
+    let refused = |refusal: Refusal| {
+        let status = match refusal.code {
+            ErrorCode::Forbidden => StatusCode::FORBIDDEN,
+            _ => StatusCode::BAD_REQUEST,
+        };
+        let frame = write::reply(&Reply::Refused(&refusal), &http.grammar.kinds, unix_ms());
+        Box::new(answer(status, "application/json", Bytes::copy_from_slice(header::payload(&frame))))
+    };
+    if symbols.is_empty() {
+        return Err(Box::new(bad("Missing symbols: ask for /v1/last/AAPL or /v1/last?symbols=AAPL,MSFT")));
+    }
+    let type_name = query.and_then(|query| query.split('&').find_map(|pair| pair.strip_prefix("type=")));
+    let type_name = type_name.map(|name| percent_decode_str(name).decode_utf8_lossy());
+    let selection = parse_last(symbols, is_query, type_name.as_deref(), &http.grammar).map_err(refused)?;
+    if selection.names.len() > LAST_SYMBOLS_MAX {
+        let count = selection.names.len();
+        let message = format!("Too many symbols: {count}, and at most {LAST_SYMBOLS_MAX} at a time");
+        return Err(Box::new(bad(&message)));
+    }
+    identity.rights.allow(&selection, &http.grammar.kinds).map_err(refused)?;
+    Ok(selection)
+}
+
+/// The answer about one symbol: the object of its frame.
+fn single(event: Option<LastEvent>, if_none_match: Option<&HeaderValue>) -> Answer {
+    let Some(LastEvent { frame, seq, .. }) = event else {
+        return refusal(StatusCode::NOT_FOUND, "NOT_FOUND", "No event of this symbol is known");
+    };
+    let tag = seq.and_then(|seq| HeaderValue::try_from(format!("\"{seq}\"")).ok());
+    let is_known = tag.as_ref().is_some_and(|tag| if_none_match.is_some_and(|known| names(known, tag)));
+    let mut answer = match is_known {
+        true => {
+            let mut answer = Answer::default();
+            *answer.status_mut() = StatusCode::NOT_MODIFIED;
+            answer
+        }
+        false => {
+            let object = frame.slice(frame.len() - header::payload(&frame).len()..);
+            answer(StatusCode::OK, "application/json", object)
+        }
+    };
+    let headers = answer.headers_mut();
+    // A cache has to ask each time, and may keep it for this client only.
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("private, no-cache"));
+    headers.insert(ACCESS_CONTROL_EXPOSE_HEADERS, HeaderValue::from_static("ETag"));
+    if let Some(tag) = tag {
+        headers.insert(ETAG, tag);
+    }
+    answer
+}
+
+/// Whether an `If-None-Match` names a tag (RFC 9110 section 13.1.2, by weak comparison).
+fn names(if_none_match: &HeaderValue, tag: &HeaderValue) -> bool {
+    let (Ok(known), Ok(tag)) = (if_none_match.to_str(), tag.to_str()) else { return false };
+    let mut known = known.split(',').map(str::trim);
+    known.any(|known| known == "*" || known.strip_prefix("W/").unwrap_or(known) == tag)
+}
+
+/// The answer about several symbols, in the request's order.
+fn several(subjects: &[Subject], events: &[Option<LastEvent>]) -> Answer {
+    let objects: Vec<_> = events.iter().flatten().map(|event| header::payload(&event.frame)).collect();
+    if objects.len() > 1 && objects.iter().map(|object| object.len()).sum::<usize>() > LAST_ANSWER_BYTES_MAX {
+        return bad(&format!(
+            "These events have more than {LAST_ANSWER_BYTES_MAX} bytes: ask for fewer at a time"
+        ));
+    }
+    let missing = subjects.iter().zip(events).filter(|(_, event)| event.is_none());
+    let missing: Vec<_> = missing.map(|(subject, _)| format!("\"{}\"", subject.name)).collect();
+    let mut body = br#"{"type":"last","data":["#.to_vec();
+    body.extend_from_slice(&objects.join(&b","[..]));
+    // None of a symbol's characters needs an escape.
+    let end = format!(r#"],"missing":[{}],"timestamp":{}}}"#, missing.join(","), unix_ms());
+    body.extend_from_slice(end.as_bytes());
+    answer(StatusCode::OK, "application/json", body)
+}
+
+fn bad(message: &str) -> Answer {
+    refusal(StatusCode::BAD_REQUEST, "INVALID_INPUT", message)
+}
+
+fn unavailable(message: &str) -> Answer {
+    refusal_until(StatusCode::SERVICE_UNAVAILABLE, "UNAVAILABLE", message, RETRY_AFTER_S)
+}
+
+/// What a client without a token is answered where one is asked for.
+fn unauthorized() -> Answer {
+    let message = "Not authenticated: send Authorization: Bearer <token>";
+    let mut answer = refusal(StatusCode::UNAUTHORIZED, "UNAUTHORIZED", message);
+    answer.headers_mut().insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+    answer
+}
