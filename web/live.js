@@ -1,9 +1,10 @@
 "use strict";
 const $ = (id) => document.getElementById(id);
-const STORE = "ws-gateway.symbols", STORE_TYPES = "ws-gateway.types", STORE_RATE = "ws-gateway.rate";
+const STORE = "ws-gateway.symbols", STORE_TYPES = "ws-gateway.types", STORE_RATE = "ws-gateway.rate", STORE_TOKEN = "ws-gateway.token";
 const RETRY_MIN_MS = 500, RETRY_MAX_MS = 30000;
 const FIRST_VISIT = ["AAPL", "GOOGL", "MSFT"]; // Something to see at once; the demo trades them.
 const NEVER_AGAIN = new Set([1002, 1007, 1008, 1009]); // The contract: not unchanged.
+const SUBPROTOCOL = /^[\w!#$%&'*+.^`|~-]+$/; // What may stand there; an API key with a secret may not, and goes in a message.
 const ROWS_MAX = 500; // A pattern may bring any number of symbols, a page has room for so many.
 const NEWS_MAX = 8, ITEM_MAX = 200;
 const MARKET = new Set(["trade", "quote", "candle", "news", "halt"]); // The others are the workers' own: any JSON objects.
@@ -19,6 +20,8 @@ const COLUMNS = [
 const names = new Set(split(load("symbols", STORE) ?? FIRST_VISIT.join())); // What the person asked for; outlives a connection.
 const types = new Set((load("types", STORE_TYPES) ?? "").split(",").filter((type) => TYPES.includes(type)));
 if (!types.size) types.add(TYPES[0]);
+let token = "", tried = ""; // What lets the page in, for as long as its tab lives; what was sent and not yet answered.
+try { token = sessionStorage.getItem(STORE_TOKEN) ?? ""; } catch { /* As `store`. */ }
 const rows = new Map();           // symbol -> { element, cells, first, last, trades }
 const pending = new Map();        // type and symbol -> last event and for how many it stands, since the last frame
 const custom = new Map();         // type and symbol -> last event of a type of the workers' own, since the last frame
@@ -66,8 +69,11 @@ function connect() {
   url.protocol = location.protocol === "https:" ? "wss:" : "ws:";
   url.search = "";
   pill("connection", "wait", "connecting");
-  const mine = socket = new WebSocket(url, "md.v1.json");
+  const inHandshake = token && SUBPROTOCOL.test(token);
+  const mine = socket = new WebSocket(url, inHandshake ? ["md.v1.json", "bearer", token] : ["md.v1.json"]);
   mine.onopen = () => {
+    if (mine !== socket) return;
+    if (token && !inHandshake) send({ action: "auth", token, id: "auth" });
     held = {};
     pill("connection", "good", "connected");
     pill("feed", "good", "feed up"); // A gateway without its feed says so at once.
@@ -82,12 +88,16 @@ function connect() {
   mine.onclose = (event) => { if (mine === socket) closed(event); };
 }
 
-function closed({ code, reason }) {
+function away() {
   socket = null;
+  tried = "";
   buttons(false);
   pill("feed", "", "feed unknown");
   pill("slow", "wait", "");
   $("age").textContent = "";
+}
+function closed({ code, reason }) {
+  away();
   const why = reason ? `${code}: ${reason}` : `${code}`;
   if (NEVER_AGAIN.has(code)) {
     pill("connection", "bad", "closed");
@@ -98,6 +108,45 @@ function closed({ code, reason }) {
   const waitMs = retryAfterMs ?? backOffMs * (0.5 + Math.random() / 2); // Spread, so that not all come back at once.
   pill("connection", "bad", `reconnecting in ${Math.max(1, Math.round(waitMs / 1000))} s`);
   retryTimer = setTimeout(connect, waitMs);
+}
+
+// Asks for a token; `bad` if it is because of the one that the page has.
+function ask(why, bad = false) {
+  $("token-note").textContent = why;
+  $("token-note").classList.toggle("bad", bad);
+  $("token").ariaInvalid = String(bad);
+  $("token-form").hidden = false;
+}
+// Without a token that holds there is nothing to come back for: the page waits for the person, without a connection.
+function unauthorized(why) {
+  const had = token || tried;
+  keep("");
+  const mine = socket;
+  away();
+  mine?.close();
+  pill("connection", "bad", "token needed");
+  note("");
+  ask(had ? `${why}. Enter another one.` : "This gateway asks for a token.", Boolean(had));
+  $("token").focus();
+}
+function authenticated({ data }) {
+  if (tried) keep(tried);
+  answered();
+  note(data?.user ? `The gateway knows you as ${data.user}.` : "The gateway needs no token.");
+  // With fewer rights than before, some of what was subscribed may have gone.
+  if (data?.currentSubscriptions) {
+    held = { trade: data.currentSubscriptions, ...data.currentByType };
+    restore();
+  }
+}
+function answered() {
+  $("token-note").textContent = "";
+  $("token-form").hidden = true;
+}
+function keep(it) {
+  token = it;
+  tried = "";
+  try { it ? sessionStorage.setItem(STORE_TOKEN, it) : sessionStorage.removeItem(STORE_TOKEN); } catch { /* As `store`. */ }
 }
 
 function buttons(on) {
@@ -123,8 +172,10 @@ function receive(text) {
   let message;
   try { message = JSON.parse(text); } catch { return; }
   switch (message.type) {
-    case "success": return success(message);
+    case "success": return message.id === "auth" ? authenticated(message) : success(message);
     case "error":
+      if (message.code === "UNAUTHORIZED") return unauthorized(message.message);
+      if (message.code === "FORBIDDEN" && !token) ask("A token may allow more.");
       note(`${message.message} (${message.code})`, true);
       if (message.id === "subscribe") restore();
       return;
@@ -169,6 +220,8 @@ function status(event, data) {
     missing += count;
     $("gaps").textContent = `${missing.toLocaleString()} missing upstream`;
     badge(data.symbol, `gap of ${count}`, `The workers left out ${data.type} ${data.from} to ${data.to}.`);
+  } else if (event === "tokenExpiring") {
+    ask(`Your token ends in ${Math.max(0, Math.round((data.expiresInMs ?? 0) / 1000))} s. With a new one the connection goes on.`);
   } else if (event === "slow") {
     pill("slow", "wait", data.policy === "lossless" ? "" : "too slow: latest prices only");
   } else if (event === "shutdown") {
@@ -396,6 +449,22 @@ $("form").onsubmit = (event) => {
   if (event.submitter?.value === "unsubscribe") unsubscribe(symbols);
   else subscribe(symbols);
   $("symbols").value = "";
+};
+$("token-form").onsubmit = (event) => {
+  event.preventDefault();
+  const typed = $("token").value.trim();
+  if (!typed) return;
+  $("token").value = "";
+  answered();
+  $("symbols").focus();
+  if (socket?.readyState === WebSocket.OPEN) {
+    tried = typed;
+    send({ action: "auth", token: typed, id: "auth" });
+  } else {
+    keep(typed);
+    socket?.close();
+    connect();
+  }
 };
 setInterval(() => {
   $("rate-now").textContent = `${messages.toLocaleString()} message${messages === 1 ? "" : "s"}/s`;

@@ -1,12 +1,14 @@
 //! The live page in a real browser (headless Chromium): trades appear, one subscribes and unsubscribes, the state of
 //! feed and connection is told, and the page comes back by itself when the gateway restarts. Where the gateway carries more
-//! than trades it shows them, prices are there at once, patterns bring symbols, and what is missing is told.
+//! than trades it shows them, prices are there at once, patterns bring symbols, and what is missing is told. It asks for a token
+//! where the gateway does, and again before the token ends.
 //!
 //! `PAGE_SCREENSHOTS=<directory>` keeps pictures of the steps.
 
 use crate::support::process::Process;
 use crate::support::program::{Program, node};
 use crate::support::tls::Identity;
+use crate::support::tokens::{SECRET, from_now, token};
 use crate::support::{Redis, trade, until};
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -55,6 +57,17 @@ impl Browser {
     async fn submit(&mut self, button: &str, symbols: &str) {
         self.act(json!({"do": "fill", "at": "#symbols", "with": symbols})).await;
         self.act(json!({"do": "click", "at": format!("button[value={button}]")})).await;
+    }
+
+    /// Enters a token where the page asks for one.
+    async fn enter_token(&mut self, token: &str) {
+        self.act(json!({"do": "fill", "at": "#token", "with": token})).await;
+        self.act(json!({"do": "click", "at": "#token-form button"})).await;
+    }
+
+    /// Waits until the page asks for no token.
+    async fn until_not_asked(&mut self) {
+        self.act(json!({"do": "untilGone", "at": "#token-form:visible"})).await;
     }
 
     /// The texts of one column, counted from 1.
@@ -233,4 +246,70 @@ async fn a_pattern_brings_symbols_and_what_is_missing_is_told() {
     page.act(json!({"do": "click", "at": "[aria-label='Unsubscribe from BTC-*']"})).await;
     page.act(json!({"do": "untilGone", "at": "td:has-text('BTC-USD')"})).await;
     assert_eq!(page.symbols().await, ["AAPL", "GOOGL", "MSFT"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_token_is_asked_for_where_one_is_needed() {
+    let redis = Redis::start().await;
+    let dir = TempDir::new().expect("a temporary directory");
+    let keys = dir.path().join("keys");
+    std::fs::write(&keys, "a-key:with-a-secret\t{\"sub\":\"bob\"}\n").expect("a file");
+    let keys = keys.to_str().expect("UTF-8");
+    let gateway = Process::on(&redis, &["--jwt-secret-key", SECRET, "--api-keys-file", keys]).await;
+    let mut page = Browser::open(&gateway).await;
+    page.until("#token-note", "This gateway asks for a token.").await;
+    page.until("#connection", "token needed").await;
+    page.until("label[for=token]:visible", "Token").await;
+    page.act(json!({"do": "untilGone", "at": "#token:not(:focus)"})).await;
+    page.picture("token-needed").await;
+
+    // One that stands in the handshake, and one that can't.
+    for bad in ["no.such.token", "no:such key"] {
+        page.enter_token(bad).await;
+        page.until("#token-note.bad", "Enter another one.").await;
+        page.act(
+            json!({"do": "untilGone", "at": "#token:not([aria-invalid=true][aria-describedby=token-note])"}),
+        )
+        .await;
+        page.until("#connection", "token needed").await;
+    }
+    page.picture("token-refused").await;
+
+    for good in [token(json!({"sub": "alice"})), "a-key:with-a-secret".to_owned()] {
+        page.enter_token(&good).await;
+        page.until("#note", "Successfully subscribed to 3").await;
+        page.until_not_asked().await;
+        // The tab keeps it, and no other does.
+        page.act(json!({"do": "reload"})).await;
+        page.until("#note", "Successfully subscribed to 3").await;
+        page.until_not_asked().await;
+        page.act(json!({"do": "forget"})).await;
+        page.until("#token-note", "This gateway asks for a token.").await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_token_that_ends_is_asked_for_anew() {
+    let redis = Redis::start().await;
+    let gateway = Process::on(&redis, &["--jwt-secret-key", SECRET, "--jwt-leeway", "0s"]).await;
+    let ending = |seconds| token(json!({"sub": "alice", "exp": from_now(seconds)}));
+    let mut page = Browser::open(&gateway).await;
+    page.until("#token-note", "This gateway asks for a token.").await;
+    page.enter_token(&ending(50)).await;
+    page.until("#token-note", "Your token ends in").await;
+    page.until("#connection", "connected").await;
+    page.picture("token-ending").await;
+    page.enter_token(&ending(3_600)).await;
+    page.until("#note", "The gateway knows you as alice.").await;
+    page.until_not_asked().await;
+    assert_eq!(page.symbols().await, ["AAPL", "GOOGL", "MSFT"]);
+    redis.publisher().await.trade("AAPL", &trade("AAPL", "150.250", 1_795_000_000_000)).await;
+    page.until_cell("AAPL", 2, "150.25").await;
+
+    page.act(json!({"do": "forget"})).await;
+    page.until("#token-note", "This gateway asks for a token.").await;
+    page.enter_token(&ending(4)).await;
+    page.until("#token-note.bad", "expired").await;
+    page.until("#connection", "token needed").await;
+    page.until("tbody.stale", "AAPL").await;
 }

@@ -2,6 +2,8 @@
 //
 //   {"do":"goto","at":"http://…"}
 //   {"do":"click","at":"button"}
+//   {"do":"reload"}
+//   {"do":"forget"}                                 reloads as another tab would: without what the tab keeps for itself
 //   {"do":"fill","at":"#symbols","with":"AAPL"}
 //   {"do":"select","at":"#rate","with":"4"}         chooses from a list
 //   {"do":"texts","at":"td:first-child"}            what each of the elements says
@@ -20,6 +22,10 @@ const [userData, width = 1200, height = 640, scale = 1] = process.argv.slice(2);
 async function act(page, { do: what, at, with: text }) {
   switch (what) {
     case "goto": return void (await page.goto(at));
+    case "reload": return void (await page.reload());
+    case "forget":
+      await page.evaluate(() => sessionStorage.clear());
+      return void (await page.reload());
     case "click": return void (await page.click(at));
     case "fill": return void (await page.fill(at, text));
     case "select": return void (await page.selectOption(at, text));
