@@ -49,6 +49,7 @@ impl Refusing {
             ["--trusted-proxies", "127.0.0.1"],
             ["--max-connections", "4"],
             ["--max-connections-per-ip", "2"],
+            ["--max-connections-per-user", "1"],
             ["--connection-rate-limit", "3/1h"],
         ];
         let args = ["ws-gateway", "--proxy-protocol"].into_iter().chain(flags.concat());
@@ -63,8 +64,12 @@ impl Refusing {
     }
 
     /// A client from that address that comes in.
-    async fn enters(&mut self, client: &str) -> (tokio::net::TcpStream, ws_gateway::bus::Arrival) {
-        let (stream, reply) = handshake(self.server.address, &header(client), "").await;
+    async fn enters(
+        &mut self,
+        client: &str,
+        more: &str,
+    ) -> (tokio::net::TcpStream, ws_gateway::bus::Arrival) {
+        let (stream, reply) = handshake(self.server.address, &header(client), more).await;
         assert_eq!(reply.status, 101, "{reply:?}");
         (stream, self.server.clients.recv().await.expect("the client"))
     }
@@ -84,17 +89,21 @@ impl Refusing {
 async fn upgrades() {
     let mut gateway = Refusing::start().await;
     let from = |client: &str| header(client);
+    let bearer = format!("Authorization: Bearer {}\r\n", token(json!({"sub": "u"})));
     gateway.refuses(&from("192.0.2.1"), "Sec-WebSocket-Key: another\r\n", 400, "handshake").await;
     gateway.refuses(b"PROXY TCP4 nobody\r\n", "", 400, "proxy_header").await;
     gateway.refuses(&from("192.0.2.2"), "Origin: https://evil.example\r\n", 403, "origin").await;
     gateway.refuses(&from("192.0.2.3"), "Authorization: Bearer a.b.c\r\n", 401, "token").await;
-    let held = [gateway.enters("192.0.2.4").await, gateway.enters("192.0.2.4").await];
+    let held = [gateway.enters("192.0.2.4", "").await, gateway.enters("192.0.2.4", "").await];
     gateway.refuses(&from("192.0.2.4"), "", 429, "connections_per_ip").await;
+    let user = gateway.enters("192.0.2.10", &bearer).await;
+    gateway.refuses(&from("192.0.2.11"), &bearer, 429, "connections_per_user").await;
+    drop(user);
     for _ in 0..3 {
-        gateway.enters("192.0.2.5").await;
+        gateway.enters("192.0.2.5", "").await;
     }
     gateway.refuses(&from("192.0.2.5"), "", 429, "connection_rate").await;
-    let more = [gateway.enters("192.0.2.6").await, gateway.enters("192.0.2.7").await];
+    let more = [gateway.enters("192.0.2.6", &bearer).await, gateway.enters("192.0.2.7", "").await];
     gateway.refuses(&from("192.0.2.8"), "", 503, "full").await;
     drop((held, more));
     gateway.server.state.start_draining();
@@ -108,6 +117,7 @@ async fn requests() {
     let redis = Redis::start().await;
     let flags = [
         ["--jwt-secret-key", SECRET],
+        ["--max-connections-per-user", "1"],
         ["--max-symbols-per-client", "2"],
         ["--message-rate-limit", "6/1h"],
         ["--max-message-size", "512"],
@@ -115,8 +125,10 @@ async fn requests() {
         ["--max-outbox-bytes", "131584"],
     ];
     let gateway = Process::on(&redis, &flags.concat()).await;
-    let bearer = format!("Authorization: Bearer {}", token(json!({"sub": "u", "symbols": ["A", "B", "C"]})));
-    let mut client = enter(gateway.addr(), "", &[&bearer]).await;
+    // Users have one message rate each, so every part of this has a user of its own.
+    let user = |user| json!({"sub": user, "symbols": ["A", "B", "C"]});
+    let bearer = |name| format!("Authorization: Bearer {}", token(user(name)));
+    let mut client = enter(gateway.addr(), "", &[&bearer("in-error")]).await;
     let mut expected = Vec::new();
     for (message, code) in [
         ("{".to_owned(), "INVALID_JSON"),
@@ -130,7 +142,9 @@ async fn requests() {
         assert_eq!(client.json().await["code"], code);
         expected.push(code);
     }
-    let mut client = enter(gateway.addr(), "", &[&bearer]).await;
+    let mut browser = enter(gateway.addr(), "", &[&bearer("in-error"), "Origin: http://app.example"]).await;
+    assert_eq!(browser.json().await["code"], "TOO_MANY_CONNECTIONS");
+    let mut client = enter(gateway.addr(), "", &[&bearer("fast")]).await;
     for _ in 0..7 {
         client.send(r#"{"action":"ping"}"#).await;
     }
@@ -138,11 +152,11 @@ async fn requests() {
         assert_eq!(client.json().await["type"], "pong");
     }
     assert_eq!(client.json().await["code"], "RATE_LIMIT_EXCEEDED");
-    let mut client = enter(gateway.addr(), "", &[&bearer]).await;
+    let mut client = enter(gateway.addr(), "", &[&bearer("long-winded")]).await;
     client.send(" ".repeat(513)).await;
     assert_eq!(client.json().await["code"], "MESSAGE_TOO_LARGE");
     let _slow = slow(&gateway, &redis).await;
-    expected.extend(["RATE_LIMIT_EXCEEDED", "MESSAGE_TOO_LARGE", "SLOW_CLIENT"]);
+    expected.extend(["TOO_MANY_CONNECTIONS", "RATE_LIMIT_EXCEEDED", "MESSAGE_TOO_LARGE", "SLOW_CLIENT"]);
     expected.sort_unstable();
     let counted = counts(&gateway.get("/metrics").await.body, "ws_errors_sent_total");
     assert_eq!(counted.keys().collect::<Vec<_>>(), expected, "no other code");
@@ -151,7 +165,7 @@ async fn requests() {
 
 /// A client that is sent too much, and reads nothing of it.
 async fn slow(gateway: &Process, redis: &Redis) -> tokio::net::TcpStream {
-    let query = format!("/ws?symbols=A&token={}", token(json!({"sub": "u"})));
+    let query = format!("/ws?symbols=A&token={}", token(json!({"sub": "slow"})));
     let stream = raw::connect(gateway.addr(), &query, Some(4_096)).await;
     let mut worker = redis.publisher().await;
     let payload = trade("A", "1", 1).replace("NASDAQ", &"N".repeat(1_000));
