@@ -111,7 +111,7 @@ fn selected(
         let message = format!("Too many symbols: {count}, and at most {LAST_SYMBOLS_MAX} at a time");
         return Err(Box::new(bad(&message)));
     }
-    identity.rights.allow(&selection, &http.grammar.kinds).map_err(refused)?;
+    identity.rights.grant(&selection, &http.grammar.kinds).map_err(refused)?;
     Ok(selection)
 }
 

@@ -5,7 +5,7 @@ use std::collections::HashSet;
 use super::scope::Scopes;
 use crate::market::{Kind, KindSet, Kinds, Subject};
 use crate::protocol::refusal::{Forbidden, Refusal};
-use crate::protocol::request::{Chosen, Selection};
+use crate::protocol::request::Selection;
 use crate::protocol::terms::MaxRate;
 
 /// What a client may subscribe to: what the configuration offers, as far as the client's claims go.
@@ -43,6 +43,14 @@ pub struct Grant {
     pub parts: Vec<Subject>,
 }
 
+impl Granted {
+    /// The subjects of the request, as the client wrote them.
+    pub fn written(&self) -> impl Iterator<Item = &Subject> {
+        let literal = if self.grants.is_empty() { self.subjects.as_slice() } else { &[] };
+        literal.iter().chain(self.grants.iter().map(|grant| &grant.written))
+    }
+}
+
 impl Grant {
     /// A subject that is granted as it is written.
     pub fn literal(subject: Subject) -> Self {
@@ -61,37 +69,37 @@ impl Rights {
         self.scopes.is_none()
     }
 
-    /// Whether a client may subscribe to that selection.
+    /// What a subscribe to that selection comes to.
     ///
     /// # Errors
     /// A [`Refusal`] that names all that the client may not have.
-    pub fn allow(&self, selection: &Selection, kinds: &Kinds) -> Result<(), Refusal> {
+    pub fn grant(&self, selection: &Selection, kinds: &Kinds) -> Result<Granted, Refusal> {
         let mut names = selection.names.iter().map(|chosen| &chosen.name);
         let pattern = names.find(|name| name.is_wildcard()).filter(|_| !self.allow_wildcard);
         if let Some(pattern) = pattern {
             return Err(Refusal::no_wildcards(pattern));
         }
         let types = selection.types.iter().filter(|kind| !self.has_type(**kind));
-        let types = types.map(|kind| kinds.name(*kind).into()).collect();
-        let is_forbidden = |chosen: &&Chosen| {
-            let mut types = selection.types.iter().filter(|kind| chosen.is_of(**kind));
-            types.any(|kind| !self.has_any_of(&Subject::new(*kind, chosen.name.clone())))
-        };
-        let symbols = selection.names.iter().filter(is_forbidden).map(|chosen| chosen.name.clone()).collect();
-        let forbidden = Forbidden { symbols, types };
-        if forbidden.is_empty() { Ok(()) } else { Err(Refusal::forbidden(forbidden)) }
-    }
-
-    /// What a subscribe to the subjects of an allowed selection comes to.
-    pub fn grant(&self, subjects: Vec<Subject>) -> Granted {
-        if self.is_literal() {
-            return Granted { subjects, grants: Vec::new() };
+        let types: Vec<_> = types.map(|kind| kinds.name(*kind).into()).collect();
+        if self.is_literal() && types.is_empty() {
+            return Ok(Granted { subjects: selection.subjects(), grants: Vec::new() });
         }
-        let grants: Vec<_> = subjects.into_iter().map(|subject| self.grant_one(subject)).collect();
+        let (mut grants, mut symbols) = (Vec::new(), Vec::new());
+        for chosen in &selection.names {
+            let begin = grants.len();
+            grants.extend(selection.subjects_of(chosen).map(|subject| self.grant_one(subject)));
+            if grants[begin..].iter().any(|grant| grant.parts.is_empty()) {
+                symbols.push(chosen.name.clone());
+            }
+        }
+        let forbidden = Forbidden { symbols, types };
+        if !forbidden.is_empty() {
+            return Err(Refusal::forbidden(forbidden));
+        }
         let mut seen = HashSet::new();
         let parts = grants.iter().flat_map(|grant| &grant.parts);
         let subjects = parts.filter(|part| seen.insert(*part)).cloned().collect();
-        Granted { subjects, grants }
+        Ok(Granted { subjects, grants })
     }
 
     /// What becomes of subscriptions that other rights allowed, in their order: those that aren't allowed any more are left out, and so
@@ -109,10 +117,6 @@ impl Rights {
         let part = |name| Subject { kind: written.kind, name };
         let common = scopes.of(written.kind).intersect(&written.name);
         Grant { parts: common.into_iter().map(part).collect(), written }
-    }
-
-    fn has_any_of(&self, subject: &Subject) -> bool {
-        self.scopes.as_ref().is_none_or(|scopes| scopes.of(subject.kind).has_any_of(&subject.name))
     }
 
     fn has_type(&self, kind: Kind) -> bool {
@@ -150,15 +154,15 @@ mod tests {
     fn without_claims_all_is_granted_as_it_is_written() {
         let open = Rights::of_gateway(true, 5);
         let asked = selection(&[Kind::TRADE, Kind::QUOTE], &["AAPL", "BTC-*"]);
-        assert_eq!(open.allow(&asked, &kinds()), Ok(()));
-        let granted = open.grant(asked.subjects());
+        let granted = open.grant(&asked, &kinds()).unwrap();
         assert_eq!(granted, Granted { subjects: asked.subjects(), grants: Vec::new() });
-        let refusal = Rights::of_gateway(false, 5).allow(&asked, &kinds()).unwrap_err();
+        assert!(granted.written().eq(&asked.subjects()));
+        let refusal = Rights::of_gateway(false, 5).grant(&asked, &kinds()).unwrap_err();
         assert_eq!(
             refusal.message,
             r#"Invalid symbols "BTC-*": must be a symbol: this gateway has no wildcards (ALLOW_WILDCARD)"#
         );
-        assert!(Rights::of_gateway(false, 5).allow(&selection(&[Kind::TRADE], &["AAPL"]), &kinds()).is_ok());
+        assert!(Rights::of_gateway(false, 5).grant(&selection(&[Kind::TRADE], &["AAPL"]), &kinds()).is_ok());
     }
 
     #[test]
@@ -167,8 +171,8 @@ mod tests {
         let types = Some([Kind::TRADE, Kind::HALT].into_iter().collect());
         let rights = Rights { scopes, types, ..Rights::of_gateway(true, 5) };
         let asked = selection(&[Kind::TRADE], &["*", "B*", "AAPL"]);
-        assert_eq!(rights.allow(&asked, &kinds()), Ok(()));
-        let granted = rights.grant(asked.subjects());
+        let granted = rights.grant(&asked, &kinds()).unwrap();
+        assert!(granted.written().eq(&asked.subjects()));
         let parts: Vec<_> = granted.grants.iter().map(|grant| grant.parts.as_slice()).collect();
         assert_eq!(
             parts,
@@ -180,11 +184,14 @@ mod tests {
         );
         assert_eq!(granted.subjects, parts[0], "each once");
         let asked = selection(&[Kind::TRADE, Kind::QUOTE], &["AAPL", "MSFT", "E*", "*"]);
-        let refusal = rights.allow(&asked, &kinds()).unwrap_err();
+        let refusal = rights.grant(&asked, &kinds()).unwrap_err();
         assert_eq!(refusal.code, ErrorCode::Forbidden);
         let forbidden = refusal.forbidden.unwrap();
         assert_eq!(forbidden.symbols, [name("MSFT"), name("E*")]);
         assert_eq!(forbidden.types, [Box::<str>::from("quote")]);
+        let literal = Rights { scopes: None, ..rights };
+        let forbidden = literal.grant(&asked, &kinds()).unwrap_err().forbidden.unwrap();
+        assert_eq!((forbidden.symbols, forbidden.types), (Vec::new(), vec!["quote".into()]));
     }
 
     #[test]
@@ -193,7 +200,7 @@ mod tests {
         let kinds: Kinds = "candle".parse().unwrap();
         let candles = |names: &[&str]| {
             let asked = selection(&[Kind::CANDLE], names);
-            rights.allow(&asked, &kinds).map(|()| rights.grant(asked.subjects()).subjects)
+            rights.grant(&asked, &kinds).map(|granted| granted.subjects)
         };
         let subject = |text: &str| Subject::parse(Kind::CANDLE, text.as_bytes(), SymbolCase::Upper).unwrap();
         assert_eq!(candles(&["AAPL"]).unwrap(), [subject("AAPL")]);
@@ -212,7 +219,7 @@ mod tests {
         let mine = kinds().find(b"mine").unwrap();
         let part = |kind: Kind, text: &str| {
             let subject = Subject::parse(kind, text.as_bytes(), SymbolCase::Upper).unwrap();
-            rights.grant(vec![subject]).subjects.iter().map(|part| part.name.to_string()).collect::<Vec<_>>()
+            rights.grant_one(subject).parts.iter().map(|part| part.name.to_string()).collect::<Vec<_>>()
         };
         assert_eq!(part(Kind::TRADE, "*"), ["AAPL", "B*"]);
         assert_eq!(part(mine, "*"), ["aapl", "b*"]);

@@ -81,15 +81,6 @@ impl Scope {
         symbols.map(Name::Symbol).chain(patterns.map(Name::Pattern)).collect()
     }
 
-    /// Whether a name and the scope have anything in common.
-    pub fn has_any_of(&self, name: &Name) -> bool {
-        let has_within = |pattern: &Pattern| {
-            !beginning_with(&self.symbols, Symbol::as_bytes, pattern.prefix()).is_empty()
-                || !beginning_with(&self.patterns, Pattern::prefix, pattern.prefix()).is_empty()
-        };
-        self.has_all_of(name) || matches!(name, Name::Pattern(pattern) if has_within(pattern))
-    }
-
     /// Whether all that a name stands for is in the scope.
     fn has_all_of(&self, name: &Name) -> bool {
         match name {
@@ -160,7 +151,6 @@ mod tests {
             let asked = name(&asked);
             let scope = Scope::new(names.clone());
             let common = scope.intersect(&asked);
-            prop_assert_eq!(scope.has_any_of(&asked), !common.is_empty());
             let symbols = (1..=5_u32).flat_map(|length| {
                 (0..1_u32 << length).map(move |bits| {
                     (0..length).map(|at| if bits >> at & 1 == 0 { 'A' } else { 'B' }).collect::<String>()

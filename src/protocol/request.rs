@@ -74,11 +74,13 @@ impl Chosen {
 impl Selection {
     /// The subjects that a request means: each name in each type, in the order of the names.
     pub fn subjects(&self) -> Vec<Subject> {
-        let in_each_type = |chosen: &'_ Chosen| {
-            let types = self.types.iter().filter(|kind| chosen.is_of(**kind));
-            types.map(|kind| Subject::new(*kind, chosen.name.clone())).collect::<SmallVec<[_; 2]>>()
-        };
-        self.names.iter().flat_map(in_each_type).collect()
+        self.names.iter().flat_map(|chosen| self.subjects_of(chosen)).collect()
+    }
+
+    /// What one of its names means.
+    pub fn subjects_of<'c>(&'c self, chosen: &'c Chosen) -> impl Iterator<Item = Subject> + 'c {
+        let types = self.types.iter().filter(|kind| chosen.is_of(**kind));
+        types.map(|kind| Subject::new(*kind, chosen.name.clone()))
     }
 
     #[cfg(test)]

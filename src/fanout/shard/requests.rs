@@ -62,19 +62,19 @@ impl Shard {
             return self.refuse(key, &Refusal::unauthenticated(id));
         };
         let index = &mut self.subscriptions.index;
-        if let Err(refusal) = rights.allow(&request.selection, &self.config.grammar.kinds) {
-            return self.refuse(key, &Refusal { id, ..refusal });
-        }
-        let subjects = request.selection.subjects();
+        let granted = match rights.grant(&request.selection, &self.config.grammar.kinds) {
+            Ok(granted) => granted,
+            Err(refusal) => return self.refuse(key, &Refusal { id, ..refusal }),
+        };
         let count = match conn.narrowed() {
-            Some(narrowed) => narrowed.count_with(&subjects),
-            None => index.count_with(key, &subjects),
+            Some(narrowed) => narrowed.count_with(granted.written()),
+            None => index.count_with(key, &granted.subjects),
         };
         if count > rights.max_symbols {
             let refusal = Refusal::symbol_limit(rights.max_symbols, id);
             return self.refuse(key, &refusal);
         }
-        let Granted { subjects, grants } = rights.grant(subjects);
+        let Granted { subjects, grants } = granted;
         let newly_held = index.hold_all(&subjects);
         let history = history_request(&request);
         // Only ingest knows the history, also of topics that are live on this shard.
