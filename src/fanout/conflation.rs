@@ -28,6 +28,9 @@
 //! A **late** event is older than one of its topic that came before it. It replaces nothing and isn't delivered by itself: it counts as
 //! replaced, and with `aggregate` it is added to the event that waits, or else to the next one (see `late.rs`).
 //!
+//! A **cap** is the highest rate that a client may have, whatever it asks for. Its subscriptions then have a period at least as long; what
+//! it asked for is kept, and counts again where the cap is raised or lifted.
+//!
 //! With [`Conflate::Aggregate`] an event that replaces another carries the totals of both (see `event.rs` and `aggregate.rs`), so no trade
 //! is missing from the sums. A trade that can't be added up exactly neither replaces another nor is replaced: it is queued by itself.
 
@@ -113,8 +116,10 @@ impl Change {
 /// The conflated topics of one client.
 #[derive(Debug, Default)]
 pub struct Conflation {
-    /// By subscription: a topic, or a pattern.
-    terms: HashMap<TopicId, Terms, RandomState>,
+    /// What the client has asked for, by subscription: a topic, or a pattern.
+    asked: HashMap<TopicId, Terms, RandomState>,
+    /// The least period of every subscription, asked for or not, in microseconds; 0 = none.
+    cap_us: u32,
     /// By topic. Some may have been written already.
     pending: HashMap<TopicId, Pending, RandomState>,
     /// With more pending events than this, those that have been written are removed.
@@ -137,7 +142,8 @@ impl Conflation {
     /// Whether every event is queued at once.
     #[inline]
     pub fn is_idle(&self) -> bool {
-        self.terms.is_empty() && self.held.is_empty() && self.pending.is_empty() && !self.is_fallback
+        let has_terms = !self.asked.is_empty() || self.cap_us > 0 || self.is_fallback;
+        !has_terms && self.held.is_empty() && self.pending.is_empty()
     }
 
     /// Whether the client is too slow for every event ([`Conflation::fall_back`]).
@@ -219,42 +225,37 @@ impl Conflation {
             .filter(|(subscription, kind)| self.set_terms(*subscription, *kind, change))
             .map(|(subscription, _)| subscription)
             .collect();
-        self.apply(outbox, &changed);
+        let held = self.topics_held_by(&changed);
+        self.apply(outbox, held);
     }
 
-    /// Holds subscriptions to a rate: those with a higher rate, or without one, come at this one from now on.
-    pub fn cap(
-        &mut self,
-        outbox: &mut Outbox,
-        subscriptions: impl Iterator<Item = TopicId>,
-        max_rate: MaxRate,
-    ) {
-        // At most 10 s: the lowest rate is 0.1.
-        let period_us = max_rate.period_us() as u32;
-        let is_faster = |subscription: &TopicId| {
-            let terms = self.terms.entry(*subscription).or_insert(Terms::LATEST);
-            let is_faster = terms.period_us < period_us;
-            terms.period_us = terms.period_us.max(period_us);
-            is_faster
-        };
-        let changed = subscriptions.filter(is_faster).collect();
-        self.apply(outbox, &changed);
+    /// Holds every subscription to a rate from now on, or to none: those that asked for a higher rate, or for none, come at this one. What
+    /// they asked for counts again under the next cap.
+    pub fn cap(&mut self, outbox: &mut Outbox, max_rate: Option<MaxRate>) {
+        let cap_us = max_rate.map_or(0, period_us);
+        if std::mem::replace(&mut self.cap_us, cap_us) == cap_us {
+            return;
+        }
+        let is_changed = |held: &Held| self.terms(held.subscription) != Some(held.terms);
+        let held = self.held.iter().filter(|(_, held)| is_changed(held));
+        let changed = held.map(|(topic, _)| *topic).collect();
+        self.apply(outbox, changed);
     }
 
-    /// The terms of a subscription, for another one that takes its place.
+    /// What was asked for of a subscription, for another one that takes its place.
     pub fn terms_of(&self, subscription: TopicId) -> Option<Terms> {
-        self.terms.get(&subscription).copied()
+        self.asked.get(&subscription).copied()
     }
 
     /// Gives a new subscription the terms of one whose place it takes.
     pub fn inherit(&mut self, subscription: TopicId, terms: Terms) {
-        self.terms.insert(subscription, terms);
+        self.asked.insert(subscription, terms);
     }
 
-    /// What is held of subscriptions whose terms have changed comes under the new ones.
-    fn apply(&mut self, outbox: &mut Outbox, changed: &HashSet<TopicId, RandomState>) {
+    /// Of these topics, what is held comes under the terms that count now.
+    fn apply(&mut self, outbox: &mut Outbox, topics: Vec<TopicId>) {
         self.forget_late();
-        for topic in self.topics_held_by(changed) {
+        for topic in topics {
             let Some(held) = self.held.remove(&topic) else { continue };
             match self.terms(held.subscription) {
                 Some(terms) => self.offer(outbox, topic, Held { terms, ..held }),
@@ -275,7 +276,7 @@ impl Conflation {
         mut is_still_wanted: impl FnMut(TopicId) -> bool,
     ) {
         let left: HashSet<TopicId, RandomState> = subscriptions.collect();
-        self.terms.retain(|subscription, _| !left.contains(subscription));
+        self.asked.retain(|subscription, _| !left.contains(subscription));
         for topic in self.topics_held_by(&left) {
             if is_still_wanted(topic) {
                 self.flush_held(outbox, topic);
@@ -309,13 +310,16 @@ impl Conflation {
         self.pending.remove(&topic);
     }
 
+    /// The terms that count: those that were asked for, within the cap.
     fn terms(&self, subscription: TopicId) -> Option<Terms> {
-        self.terms.get(&subscription).copied().or_else(|| self.is_fallback.then_some(Terms::LATEST))
+        let asked = self.asked.get(&subscription).copied();
+        let without = (self.is_fallback || self.cap_us > 0).then_some(Terms::LATEST);
+        asked.or(without).map(|terms| Terms { period_us: terms.period_us.max(self.cap_us), ..terms })
     }
 
-    /// Changes the terms of one subscription; `false` if they stay the same.
+    /// Changes what was asked for of one subscription; `false` if it stays the same.
     fn set_terms(&mut self, subscription: TopicId, kind: Kind, change: Change) -> bool {
-        let old = self.terms.get(&subscription).copied();
+        let old = self.asked.get(&subscription).copied();
         let mut new = old;
         match change.conflate {
             None => {}
@@ -326,12 +330,11 @@ impl Conflation {
             }
         }
         if let Some(rate) = change.max_rate {
-            // At most 10 s: the lowest rate is 0.1.
-            new.get_or_insert(Terms::LATEST).period_us = rate.period_us() as u32;
+            new.get_or_insert(Terms::LATEST).period_us = period_us(rate);
         }
         match new {
-            Some(terms) => self.terms.insert(subscription, terms),
-            None => self.terms.remove(&subscription),
+            Some(terms) => self.asked.insert(subscription, terms),
+            None => self.asked.remove(&subscription),
         };
         old != new
     }
@@ -414,6 +417,11 @@ impl Held {
     fn replace(&mut self, older: &Event) -> bool {
         !self.terms.aggregate || self.event.absorb(older)
     }
+}
+
+/// At most 10 s: the lowest rate is 0.1.
+fn period_us(rate: MaxRate) -> u32 {
+    rate.period_us() as u32
 }
 
 #[cfg(test)]

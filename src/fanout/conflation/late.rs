@@ -85,7 +85,7 @@ impl Conflation {
 
     /// Drops the late trades of subscriptions that have no `aggregate` any more.
     pub(super) fn forget_late(&mut self) {
-        let Self { terms, late, .. } = self;
-        late.retain(|_, late| terms.get(&late.subscription).is_some_and(|terms| terms.aggregate));
+        let Self { asked, late, .. } = self;
+        late.retain(|_, late| asked.get(&late.subscription).is_some_and(|terms| terms.aggregate));
     }
 }

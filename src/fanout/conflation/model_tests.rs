@@ -29,6 +29,7 @@ enum Op {
     FallBack,
     Reply,
     Change(usize, Option<Conflate>, Option<f64>),
+    Cap(Option<f64>),
     Leave(usize),
     Join(usize),
     /// A late event of a topic.
@@ -81,6 +82,7 @@ fn any_op() -> impl Strategy<Value = Op> {
     prop_oneof![
         8 => steady_op(),
         2 => (0..TOPICS, conflate(), rate()).prop_map(|(topic, conflate, rate)| Op::Change(topic, conflate, rate)),
+        1 => rate().prop_map(Op::Cap),
         1 => Just(Op::FallBack),
         1 => (0..TOPICS).prop_map(Op::Leave),
         1 => (0..TOPICS).prop_map(Op::Join),
@@ -152,6 +154,9 @@ impl World {
                 self.outbox.push_own(reply);
             }
             Op::Change(topic, conflate, rate) => self.change(*topic, *conflate, *rate),
+            Op::Cap(rate) => {
+                self.conflation.cap(&mut self.outbox, rate.map(|rate| MaxRate::new(rate).unwrap()));
+            }
             Op::Leave(topic) => self.leave(*topic),
             Op::Late(topic) => self.late(*topic),
             Op::Join(topic) => {

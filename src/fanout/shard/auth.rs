@@ -234,16 +234,16 @@ impl Shard {
         }
     }
 
-    /// Holds everything that the client is subscribed to to its claim `maxRate`, if it has one.
-    pub(super) fn cap_rates(&mut self, key: ConnKey) {
-        let Self { conns, subscriptions, clocks, metrics, .. } = self;
+    /// Holds everything that the client is subscribed to to its claim `maxRate`, and no longer to that of an earlier token.
+    fn cap_rates(&mut self, key: ConnKey) {
+        let Self { conns, clocks, metrics, .. } = self;
         let Some(conn) = conns.get_mut(key) else { return };
-        let Some(max_rate) = conn.identity.as_ref().and_then(|identity| identity.rights.max_rate) else {
-            return;
-        };
-        let extras = conn.extras.get_or_insert_default();
-        let topics = subscriptions.index.topics_of(key);
-        extras.conflation.cap(&mut conn.outbox, topics.into_iter(), max_rate);
+        let max_rate = conn.identity.as_ref().and_then(|identity| identity.rights.max_rate);
+        if max_rate.is_some() {
+            conn.extras.get_or_insert_default();
+        }
+        let Some(extras) = &mut conn.extras else { return };
+        extras.conflation.cap(&mut conn.outbox, max_rate);
         metrics.events_conflated.add(extras.conflation.take_replaced());
         let begun = extras.conflation.take_phases_begun();
         clocks.phases_begun.extend(begun.map(|period_us| (key, period_us)));

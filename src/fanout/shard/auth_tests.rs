@@ -360,3 +360,42 @@ fn a_rate_of_the_rights_holds_whatever_is_asked_for() {
     world.advance(20 * SECOND);
     assert!(seen(&mut world, "A", &client) <= 1, "a lower rate holds at once");
 }
+
+#[test]
+fn what_was_asked_for_counts_again_under_a_higher_rate_of_the_rights() {
+    let mut world = quiet();
+    let capped = |rate: Option<f64>| Rights {
+        max_rate: rate.map(|rate| MaxRate::new(rate).unwrap()),
+        ..Rights::of_gateway(true, 100)
+    };
+    let client = world.connect_as(0, ROOMY, Standing::Known(user("u", capped(Some(0.1)))));
+    world.subscribe(&client, &["A", "P*"]);
+    world.send(&client, &json!({"action": "subscribe", "symbols": ["B"], "conflate": false}));
+    world.send(&client, &json!({"action": "subscribe", "symbols": ["C"], "maxRate": 5}));
+    world.send(&client, &json!({"action": "subscribe", "symbols": ["D"], "maxRate": 0.5}));
+    let seen = |world: &mut World, client: &Client| {
+        world.advance(20 * SECOND);
+        ["A", "P1", "B", "C", "D"].map(|symbol| {
+            client.received();
+            for _ in 0..20 {
+                world.publish(symbol, 1);
+                world.advance(Duration::from_millis(100));
+            }
+            let count = prices(&client.received()).len();
+            world.advance(20 * SECOND);
+            count
+        })
+    };
+    let within = |seen: [usize; 5], at_least: [usize; 5], at_most: [usize; 5]| {
+        for at in 0..5 {
+            assert!((at_least[at]..=at_most[at]).contains(&seen[at]), "{seen:?}");
+        }
+    };
+    within(seen(&mut world, &client), [0; 5], [1; 5]);
+    authenticate(&mut world, &client, Ok(user("u", capped(Some(2.0)))));
+    within(seen(&mut world, &client), [3, 3, 3, 3, 1], [6, 6, 6, 6, 3]);
+    authenticate(&mut world, &client, Ok(user("u", capped(None))));
+    within(seen(&mut world, &client), [20, 20, 20, 7, 1], [20, 20, 20, 12, 3]);
+    authenticate(&mut world, &client, Ok(user("u", capped(Some(1.0)))));
+    within(seen(&mut world, &client), [1; 5], [3; 5]);
+}

@@ -8,7 +8,7 @@ use crate::bus::{Feed, TopicId};
 use crate::limits::HEARTBEAT_STATUS_INTERVAL;
 use crate::market::Subject;
 use crate::protocol::reply::{ClientStats, Reply, Status};
-use crate::protocol::terms::{Conflate, Options};
+use crate::protocol::terms::Options;
 
 impl Shard {
     /// Takes over the terms of a request; only what it names changes.
@@ -16,9 +16,6 @@ impl Shard {
         let Some(conn) = self.conns.get_mut(key) else { return };
         let Options { snapshot: _, conflate, max_rate, on_slow, heartbeat } = *options;
         let cap = conn.identity.as_ref().and_then(|identity| identity.rights.max_rate);
-        // With a rate there is no such thing as every event.
-        let conflate =
-            if cap.is_some() && conflate == Some(Conflate::Off) { Some(Conflate::Latest) } else { conflate };
         let change = Change { conflate, max_rate };
         if on_slow.is_none() && heartbeat.is_none() && change.is_none() && cap.is_none() {
             return;
@@ -32,11 +29,8 @@ impl Shard {
         if !change.is_none() || cap.is_some() {
             let index = &self.subscriptions.index;
             let known = |subject: &Subject| Some((index.topic(subject)?, subject.kind));
-            let subscriptions = subjects.iter().filter_map(known);
-            extras.conflation.change(&mut conn.outbox, subscriptions.clone(), change);
-            if let Some(cap) = cap {
-                extras.conflation.cap(&mut conn.outbox, subscriptions.map(|(topic, _)| topic), cap);
-            }
+            extras.conflation.change(&mut conn.outbox, subjects.iter().filter_map(known), change);
+            extras.conflation.cap(&mut conn.outbox, cap);
             self.metrics.events_conflated.add(extras.conflation.take_replaced());
             let begun = extras.conflation.take_phases_begun();
             self.clocks.phases_begun.extend(begun.map(|period_us| (key, period_us)));
