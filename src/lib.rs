@@ -83,6 +83,7 @@ pub mod broker;
 pub mod bus;
 pub mod config;
 pub mod demo;
+pub mod dial;
 pub mod engine;
 pub mod escape;
 pub mod fanout;

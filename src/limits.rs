@@ -328,8 +328,8 @@ pub const GAUGE_INTERVAL: Duration = Duration::from_secs(1);
 pub const CHANNEL_BYTES_MAX: usize = 1024;
 /// The longest time for each step of connecting to the upstream: looking up the host, connecting, TLS, AUTH, PSUBSCRIBE.
 pub const UPSTREAM_STEP_TIMEOUT: Duration = Duration::from_secs(3);
-/// If an address has not answered within this time, the host's next one is tried beside it (RFC 8305 recommends 250 ms).
-pub const UPSTREAM_CONNECT_STAGGER: Duration = Duration::from_millis(250);
+/// If an address of a server has not answered within this time, the host's next one is tried beside it (RFC 8305 recommends 250 ms).
+pub const CONNECT_STAGGER: Duration = Duration::from_millis(250);
 /// How many addresses of a host one attempt tries: the last one begins 7 × 250 ms = 1.75 s after the first. If the host has more,
 /// the next attempt tries others.
 pub const UPSTREAM_ADDRESSES_MAX: usize = 8;

@@ -3,9 +3,11 @@
 //! | towards | own certificate | own key | trusted certificates |
 //! |---|---|---|---|
 //! | clients | `TLS_CERT_FILE` | `TLS_KEY_FILE` | none is asked for, or one of `TLS_CLIENT_CA_FILE`'s authorities |
-//! | Redis | `REDIS_CERT_FILE` | `REDIS_KEY_FILE` | see [`crate::ingest::redis::tls`] |
+//! | Redis | `REDIS_CERT_FILE` | `REDIS_KEY_FILE` | see [`client_config`] |
+//! | the server of `JWKS_URL` | – | – | see [`client_config`] |
 //! | the gateway, from `--healthcheck` | – | – | all: it knows the address from the configuration |
 
+mod client;
 mod files;
 mod unchecked;
 
@@ -19,6 +21,7 @@ use rustls::pki_types::{CertificateDer, UnixTime};
 use rustls::server::{NoServerSessionStorage, WebPkiClientVerifier};
 use rustls::{ClientConfig, ServerConfig};
 
+pub use self::client::client_config;
 pub use self::files::{FileError, Pair, PairFiles, Role};
 pub use self::unchecked::Unchecked;
 

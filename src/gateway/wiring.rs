@@ -13,12 +13,12 @@ use crate::fanout::ShardConfig;
 use crate::ingest::IngestConfig;
 use crate::ingest::history::HistoryConfig;
 use crate::ingest::last_value::{self, LastValueConfig};
-use crate::ingest::redis::tls::client_config;
 use crate::ingest::redis::{RedisConfig, Server};
 use crate::limits;
 use crate::market::KindSet;
 use crate::market::event::Checker;
 use crate::protocol::request::Grammar;
+use crate::tls::client_config;
 
 /// The configuration, part by part.
 pub(super) struct Wiring {

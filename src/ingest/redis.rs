@@ -4,7 +4,6 @@
 //! |---|---|
 //! | this file | the supervisor: connects, subscribes, hands the link to ingest, and repeats this whenever ingest loses the link |
 //! | [`dial`] | opens a connection to an address |
-//! | [`tls`] | checks the server's certificate |
 //! | [`session`] | logs in, sends commands and reads replies |
 //! | [`error`] | why any of it failed |
 //!
@@ -15,7 +14,6 @@
 pub mod dial;
 pub mod error;
 pub mod session;
-pub mod tls;
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -26,13 +24,14 @@ use tokio::sync::mpsc::UnboundedReceiver;
 use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 
-use self::dial::{Address, Dialer, Resolver};
+use self::dial::{Address, Dialer};
 use self::error::RedisError;
 use self::session::{Login, Session};
 use super::Command;
 use super::link::{Link, Lost};
 use crate::backoff::Backoff;
 use crate::bus::inbox::Sender;
+use crate::dial::Resolver;
 use crate::limits;
 use crate::state::State;
 

@@ -19,6 +19,7 @@ words, pure parts and atomics, for both sides
     unix_time:
     websocket:
     limits: market
+    dial: limits
     tls: files limits
     transport: limits
     protocol: market websocket
@@ -27,7 +28,7 @@ words, pure parts and atomics, for both sides
     identity: limits market protocol
     bus: identity market protocol rate transport
 the data path, from Redis to a client's socket
-    ingest: backoff bus escape limits market protocol resp state tls unix_time
+    ingest: backoff bus dial escape limits market protocol resp state unix_time
     fanout: bus identity limits market metrics protocol rate state transport unix_time websocket
     engine: bus fanout ingest state
 the control side, which starts, accepts, tells and stops
@@ -42,7 +43,7 @@ the control side, which starts, accepts, tells and stops
     http: accept address admission auth backoff bus config limits logging market metrics origin protocol state tls transport unix_time websocket
     broker: accept backoff ingest limits resp
     demo: ingest market unix_time
-    gateway: admission auth broker bus config demo engine fanout http ingest limits market protocol reload signals state stats
+    gateway: admission auth broker bus config demo engine fanout http ingest limits market protocol reload signals state stats tls
 ";
 
 /// A room of the list.

@@ -1,12 +1,8 @@
 //! Opens a connection to an address: name resolution, TCP or unix socket, TLS.
-//!
-//! A host name may have several addresses, and the first may belong to a machine that drops packets. So the attempts are
-//! staggered (RFC 8305, "happy eyeballs"): if an address has not answered within [`limits::UPSTREAM_CONNECT_STAGGER`], the
-//! next one is tried beside it, and the first to connect is used.
 
 use std::fmt;
 use std::io;
-use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
+use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -15,13 +11,12 @@ use rustls::ClientConfig;
 use rustls::pki_types::ServerName;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpStream, UnixStream};
-use tokio::sync::oneshot;
-use tokio::task::JoinSet;
-use tokio::time::{sleep, timeout};
+use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
 use super::error::{RedisError, within};
+use crate::dial::{Resolution, Resolver, first_to_connect, in_order, no_answer};
 use crate::ingest::link;
 use crate::limits;
 
@@ -64,35 +59,6 @@ impl fmt::Display for Address {
             Self::Tcp { host, port, .. } => write!(f, "{host}:{port}"),
             Self::Unix(path) => path.display().fmt(f),
         }
-    }
-}
-
-/// Finds the addresses of a host: the system's resolver, or a test's own. Blocking.
-#[derive(Clone)]
-pub struct Resolver(Arc<dyn Resolve>);
-
-/// A function from a host and a port to addresses.
-trait Resolve: Fn(&str, u16) -> io::Result<Vec<SocketAddr>> + Send + Sync {}
-
-impl<R: Fn(&str, u16) -> io::Result<Vec<SocketAddr>> + Send + Sync> Resolve for R {}
-
-impl Resolver {
-    /// A resolver that answers as `resolve` does.
-    pub fn new(resolve: impl Fn(&str, u16) -> io::Result<Vec<SocketAddr>> + Send + Sync + 'static) -> Self {
-        Self(Arc::new(resolve))
-    }
-}
-
-impl Default for Resolver {
-    /// The system's.
-    fn default() -> Self {
-        Self::new(|host, port| (host, port).to_socket_addrs().map(Iterator::collect))
-    }
-}
-
-impl fmt::Debug for Resolver {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Resolver")
     }
 }
 
@@ -145,7 +111,7 @@ pub struct Dialer {
     tls: Arc<ClientConfig>,
     resolver: Resolver,
     /// A resolution under way. If it takes longer than an attempt, the next attempt uses its result.
-    resolution: Option<oneshot::Receiver<io::Result<Vec<SocketAddr>>>>,
+    resolution: Option<Resolution>,
     /// Attempts since the last [`Dialer::note_success`].
     attempts: usize,
 }
@@ -178,7 +144,8 @@ impl Dialer {
             }
             Address::Tcp { host, port, tls } => (host.clone(), *port, *tls),
         };
-        let addresses = in_order(self.resolve(&host, port).await?, self.attempts);
+        let addresses = self.resolve(&host, port).await?;
+        let addresses = in_order(addresses, self.attempts, limits::UPSTREAM_ADDRESSES_MAX);
         self.attempts += 1;
         let stream =
             first_to_connect(addresses, TcpStream::connect).await.map_err(RedisError::Unreachable)?;
@@ -203,7 +170,7 @@ impl Dialer {
         let failed = |source| RedisError::Io { step: "look up the host", source };
         let resolution = match &mut self.resolution {
             Some(resolution) => resolution,
-            none => none.insert(start_resolution(self.resolver.clone(), host, port).map_err(failed)?),
+            none => none.insert(self.resolver.start(host, port).map_err(failed)?),
         };
         let limit = limits::UPSTREAM_STEP_TIMEOUT;
         let Ok(outcome) = timeout(limit, resolution).await else {
@@ -217,87 +184,6 @@ impl Dialer {
         }
         Ok(addresses)
     }
-}
-
-/// Resolves a host on a thread of its own, which neither an attempt nor the process' end waits for: the system's resolver can
-/// take 30 s.
-fn start_resolution(
-    resolver: Resolver,
-    host: &str,
-    port: u16,
-) -> io::Result<oneshot::Receiver<io::Result<Vec<SocketAddr>>>> {
-    let (answer, resolution) = oneshot::channel();
-    let host = host.to_owned();
-    std::thread::Builder::new().name("resolve".to_owned()).spawn(move || {
-        // The dialer may have been dropped meanwhile.
-        let _ = answer.send((resolver.0)(&host, port));
-    })?;
-    Ok(resolution)
-}
-
-/// The order in which addresses are tried: the resolver's, but with IPv6 and IPv4 in turn (RFC 8305 section 4), without repeats,
-/// and begun `attempts` places further on. At most [`limits::UPSTREAM_ADDRESSES_MAX`].
-fn in_order(addresses: Vec<SocketAddr>, attempts: usize) -> Vec<SocketAddr> {
-    let prefers_ipv6 = addresses.first().is_some_and(SocketAddr::is_ipv6);
-    let (first, second): (Vec<_>, Vec<_>) =
-        addresses.into_iter().partition(|address| address.is_ipv6() == prefers_ipv6);
-    let mut ordered = Vec::new();
-    let (mut first, mut second) = (first.into_iter(), second.into_iter());
-    loop {
-        let pair = [first.next(), second.next()];
-        if pair == [None, None] {
-            break;
-        }
-        for address in pair.into_iter().flatten() {
-            if !ordered.contains(&address) {
-                ordered.push(address);
-            }
-        }
-    }
-    let begin = attempts.checked_rem(ordered.len()).unwrap_or_default();
-    ordered.rotate_left(begin);
-    ordered.truncate(limits::UPSTREAM_ADDRESSES_MAX);
-    ordered
-}
-
-/// Tries addresses in their order, the next one as soon as one has failed or has not answered within
-/// [`limits::UPSTREAM_CONNECT_STAGGER`]. Returns the first connection and drops the others.
-///
-/// # Errors
-/// If all addresses failed: each of them, and why.
-async fn first_to_connect<S, F>(
-    addresses: Vec<SocketAddr>,
-    connect: impl Fn(SocketAddr) -> F,
-) -> Result<S, Vec<(SocketAddr, io::Error)>>
-where
-    S: Send + 'static,
-    F: Future<Output = io::Result<S>> + Send + 'static,
-{
-    let mut waiting = addresses.into_iter();
-    let mut under_way = JoinSet::new();
-    let mut failed = Vec::new();
-    loop {
-        if let Some(address) = waiting.next() {
-            let connected = timeout(limits::UPSTREAM_STEP_TIMEOUT, connect(address));
-            under_way.spawn(async move { (address, connected.await) });
-        }
-        let ended = tokio::select! {
-            ended = under_way.join_next() => ended,
-            () = sleep(limits::UPSTREAM_CONNECT_STAGGER), if waiting.len() > 0 => continue,
-        };
-        let Some(ended) = ended else { return Err(failed) };
-        let (address, outcome) = ended.unwrap_or_else(|panic| std::panic::resume_unwind(panic.into_panic()));
-        match outcome {
-            Ok(Ok(stream)) => return Ok(stream),
-            Ok(Err(error)) => failed.push((address, error)),
-            Err(_) => failed.push((address, no_answer())),
-        }
-    }
-}
-
-fn no_answer() -> io::Error {
-    let limit_s = limits::UPSTREAM_STEP_TIMEOUT.as_secs();
-    io::Error::new(io::ErrorKind::TimedOut, format!("no answer within {limit_s} s"))
 }
 
 fn set_options(stream: &TcpStream) -> io::Result<()> {

@@ -1,16 +1,10 @@
 use std::net::Ipv4Addr;
-use std::pin::Pin;
 use std::sync::Mutex;
 
-use proptest::prelude::*;
 use tokio::net::TcpListener;
 
-use super::super::tls::client_config;
 use super::*;
-
-fn addresses(names: &[&str]) -> Vec<SocketAddr> {
-    names.iter().map(|name| name.parse().unwrap()).collect()
-}
+use crate::tls::client_config;
 
 /// A dialer whose host has these addresses.
 fn dialer(addresses: Vec<SocketAddr>) -> Dialer {
@@ -26,30 +20,10 @@ async fn black_hole() -> (SocketAddr, impl Sized) {
     listener.listen(0).unwrap();
     let address = listener.local_addr().unwrap().as_socket().unwrap();
     let mut queued = Vec::new();
-    while let Ok(connected) = timeout(limits::UPSTREAM_CONNECT_STAGGER, TcpStream::connect(address)).await {
+    while let Ok(connected) = timeout(limits::CONNECT_STAGGER, TcpStream::connect(address)).await {
         queued.push(connected.unwrap());
     }
     (address, (listener, queued))
-}
-
-#[test]
-fn address_families_alternate_and_no_address_is_tried_twice() {
-    let of_host = addresses(&["[::1]:1", "[::2]:1", "[::3]:1", "10.0.0.1:1", "[::1]:1", "10.0.0.2:1"]);
-    let expected = ["[::1]:1", "10.0.0.1:1", "[::2]:1", "10.0.0.2:1", "[::3]:1"];
-    assert_eq!(in_order(of_host, 0), addresses(&expected));
-    assert_eq!(in_order(addresses(&["10.0.0.1:1", "[::1]:1"]), 0), addresses(&["10.0.0.1:1", "[::1]:1"]));
-    assert_eq!(in_order(Vec::new(), 3), []);
-}
-
-proptest! {
-    #[test]
-    fn every_address_is_first_in_its_turn(count in 1_u8..40) {
-        let of_host: Vec<_> = (0..count).map(|n| SocketAddr::from(([10, 0, 0, n], 1))).collect();
-        let first = |attempt| in_order(of_host.clone(), attempt)[0];
-        let firsts: Vec<_> = (0..of_host.len()).map(first).collect();
-        prop_assert_eq!(firsts, of_host.clone());
-        prop_assert_eq!(in_order(of_host.clone(), 0).len(), of_host.len().min(limits::UPSTREAM_ADDRESSES_MAX));
-    }
 }
 
 #[tokio::test]
@@ -86,23 +60,6 @@ async fn a_failure_names_every_address_and_its_reason() {
     assert_eq!(error.to_string(), format!("connect: {gone}: Connection refused (os error 111)"));
     let error = dialer(Vec::new()).dial().await.unwrap_err();
     assert_eq!(error.to_string(), "look up the host: the host has no address");
-}
-
-/// The connections follow a script, and the order of the attempts is noted.
-#[tokio::test]
-async fn the_next_address_is_tried_at_once_where_one_is_refused() {
-    let tried = Arc::new(Mutex::new(Vec::new()));
-    let connect = |address: SocketAddr| -> Pin<Box<dyn Future<Output = io::Result<u16>> + Send>> {
-        tried.lock().unwrap().push(address.port());
-        match address.port() {
-            1 | 3 => Box::pin(async { Err(io::ErrorKind::ConnectionRefused.into()) }),
-            2 => Box::pin(std::future::pending()),
-            port => Box::pin(async move { Ok(port) }),
-        }
-    };
-    let all = addresses(&["10.0.0.1:1", "10.0.0.1:2", "10.0.0.1:3", "10.0.0.1:4", "10.0.0.1:5"]);
-    assert_eq!(first_to_connect(all, connect).await.unwrap(), 4);
-    assert_eq!(*tried.lock().unwrap(), [1, 2, 3, 4]);
 }
 
 #[tokio::test]

@@ -1,10 +1,10 @@
-//! TLS towards a `rediss://` server: checks its certificate, and sends the gateway's own (`REDIS_CERT_FILE`).
+//! TLS towards a server that the gateway connects to: checks its certificate, and sends the gateway's own (`REDIS_CERT_FILE`).
 //!
 //! | configured | trusted certificates |
 //! |---|---|
 //! | nothing | those signed by the public authorities (Mozilla's list) |
-//! | `REDIS_CA_FILE` | those signed by the file's authorities; a self-signed certificate that is in the file itself |
-//! | `#insecure` in the URL | all |
+//! | `REDIS_CA_FILE`, `JWKS_CA_FILE` | those signed by the file's authorities; a self-signed certificate that is in the file itself |
+//! | `#insecure` in `REDIS_URL` | all |
 
 use std::path::Path;
 use std::sync::Arc;
@@ -19,9 +19,9 @@ use rustls::{
     CertificateError, ClientConfig, DigitallySignedStruct, Error, OtherError, RootCertStore, SignatureScheme,
 };
 
-use crate::tls::{Pair, Unchecked, provider};
+use super::{Pair, Unchecked, provider};
 
-/// The configuration for a `rediss://` server. `own` is the gateway's certificate, for a server that asks for one. With `insecure` the
+/// The configuration for a server. `own` is the gateway's certificate, for a server that asks for one. With `insecure` the
 /// server's certificate isn't checked, and `ca_file` is not read.
 ///
 /// # Errors
@@ -53,7 +53,7 @@ pub fn client_config(
     }))
 }
 
-/// Trusts authorities, and self-signed certificates that are in `REDIS_CA_FILE`.
+/// Trusts authorities, and self-signed certificates that are in the CA file.
 ///
 /// WebPKI refuses a self-signed certificate as the server's own, even if it is the trust anchor: `openssl req -x509` makes it an
 /// authority, and often gives it no name that WebPKI looks at. OpenSSL, and so redis-cli, trusts such a certificate if it is in the CA
@@ -62,7 +62,7 @@ pub fn client_config(
 #[derive(Debug)]
 struct Verifier {
     authorities: Arc<WebPkiServerVerifier>,
-    /// The certificates of `REDIS_CA_FILE` that are their own issuer.
+    /// The certificates of the CA file that are their own issuer.
     self_signed: Vec<CertificateDer<'static>>,
 }
 
@@ -171,7 +171,7 @@ mod tests {
         params.self_signed(&KeyPair::generate().unwrap()).unwrap()
     }
 
-    /// Verifies a server that sends `shown`, with `file` as `REDIS_CA_FILE`, at the beginning of a year.
+    /// Verifies a server that sends `shown`, with `file` as CA file, at the beginning of a year.
     fn verdict(file: &[&Certificate], shown: &Certificate, name: &str, year: u64) -> Result<(), Error> {
         let file = file.iter().map(|certificate| certificate.der().clone()).collect();
         let verifier = Verifier::new(file, provider()).unwrap();
