@@ -109,6 +109,13 @@ impl Admission {
         }
     }
 
+    /// What becomes of a client of that network, which has a seat, is decided on again, with another one: it is to count once.
+    pub fn give_back(&self, client: Network) {
+        if let Some(per_ip) = &self.per_ip {
+            per_ip.give_back(client);
+        }
+    }
+
     /// Takes a place among the connections of a user.
     ///
     /// # Errors

@@ -5,13 +5,19 @@
 //! | [`keys`] | the keys that tokens are verified with |
 //! | [`api_keys`] | the file of API keys |
 //! | [`key_file`] | a file of keys that may be replaced |
+//! | [`remote_keys`] | the keys of a key server, [`key_set`] and [`fetch`] its parts |
 //!
 //! [`Auth::verify`] is all there is to a token: a handshake asks it at once, and shards ask it for their clients through the
-//! control side. It takes some microseconds for a secret and a fraction of a millisecond for a public key, and waits for nothing.
+//! control side. It takes some microseconds for a secret and a fraction of a millisecond for a public key, and waits for nothing. A token
+//! whose key may be fetched gets [`AuthError::KeyWanted`] for an answer: whoever asked waits for [`Auth::keys_fetched`] and asks again,
+//! once.
 
 pub mod api_keys;
+pub mod fetch;
 pub mod key_file;
+pub mod key_set;
 pub mod keys;
+pub mod remote_keys;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -21,15 +27,18 @@ use jsonwebtoken::errors::ErrorKind;
 
 use self::api_keys::ApiKeys;
 use self::key_file::KeyFile;
-use self::keys::{Key, TokenRules};
+use self::key_set::Signers;
+use self::keys::{Key, TokenRules, expiry};
+use self::remote_keys::RemoteKeys;
 use crate::bus::{Count, Denied, Seat, Standing};
 use crate::config::Config;
 use crate::config::access::{Access, KeySource};
 use crate::identity::claims::{ClaimRules, Claims, ClaimsError};
-use crate::identity::{Expiry, Identity, Rights};
+use crate::identity::{Identity, Rights};
 use crate::limits::{TOKEN_BYTES_MAX, TURNED_AWAY_MAX};
 use crate::protocol::request::Grammar;
 use crate::state::State;
+use crate::tls::client_config;
 use crate::unix_time::unix_ms;
 
 /// Why a token doesn't hold. For the client, and for the log; it repeats nothing of the token.
@@ -38,6 +47,9 @@ pub enum AuthError {
     /// No key has signed it, and it is no API key.
     #[error("The token is none that this gateway knows: no key fits its signature")]
     Unknown,
+    /// The key that it names is not known yet, and is being fetched.
+    #[error("The token is none that this gateway knows so far: its key is being fetched")]
+    KeyWanted,
     /// Longer than any token.
     #[error("The token is longer than {TOKEN_BYTES_MAX} bytes")]
     TooLong,
@@ -75,6 +87,15 @@ enum Anonymous {
     Denied,
 }
 
+/// Whether a token whose key isn't known may wait for it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Patience {
+    /// It may: [`AuthError::KeyWanted`] says that it should.
+    Left,
+    /// It has waited, or nobody can wait for it.
+    Gone,
+}
+
 /// Verifies tokens.
 #[derive(Debug)]
 pub struct Auth {
@@ -82,6 +103,7 @@ pub struct Auth {
     tokens: TokenRules,
     secret: Option<Key>,
     public_key: Option<KeyFile<Key>>,
+    remote_keys: Option<Arc<RemoteKeys>>,
     api_keys: Option<KeyFile<ApiKeys>>,
     anonymous: Anonymous,
     /// `AUTH_QUERY_TOKEN`.
@@ -109,6 +131,12 @@ impl Auth {
         let leeway_ms = access.leeway.as_millis() as u64;
         let public_key = access.public_key_file.clone();
         let public_key = public_key.map(|path| KeyFile::read("JWT_PUBLIC_KEY_FILE", path, Key::from_pem));
+        let key_server = access.key_server().map_err(|allowed| anyhow::anyhow!("JWT_ISSUER: {allowed}"))?;
+        let remote_keys = key_server.map(|server| -> anyhow::Result<_> {
+            let file = access.jwks_ca_file.as_deref();
+            let tls = client_config(false, file, None).context("JWKS_CA_FILE")?;
+            Ok(Arc::new(RemoteKeys::new(server, access.key_pace.clone(), tls, Arc::clone(&state))))
+        });
         let of_file = claims.clone();
         let parse = move |bytes: &[u8]| ApiKeys::parse(bytes, &of_file, leeway_ms);
         let api_keys = access.api_keys_file.clone();
@@ -117,6 +145,7 @@ impl Auth {
             tokens: TokenRules::of(access),
             secret: access.secret_key.as_deref().map(|secret| Key::from_secret(secret.as_bytes())),
             public_key: public_key.transpose()?,
+            remote_keys: remote_keys.transpose()?,
             api_keys: api_keys.transpose()?,
             anonymous: anonymous(access, &claims)?,
             takes_query_token: access.query_token,
@@ -130,8 +159,8 @@ impl Auth {
     /// Who the holder of a token is.
     ///
     /// # Errors
-    /// Why the token doesn't hold.
-    pub fn verify(&self, token: &str) -> Result<Arc<Identity>, AuthError> {
+    /// Why the token doesn't hold, or doesn't yet.
+    pub fn verify(&self, token: &str, patience: Patience) -> Result<Arc<Identity>, AuthError> {
         if let Anonymous::Open(everyone) = &self.anonymous {
             return Ok(Arc::clone(everyone));
         }
@@ -139,21 +168,60 @@ impl Auth {
             return Err(AuthError::TooLong);
         }
         let public_key = self.public_key.as_ref().map(KeyFile::current);
-        let keys = self.secret.iter().chain(public_key.as_deref());
-        for key in keys {
-            match self.tokens.verify(token, key) {
-                Ok(claims) => return self.identity(&claims),
-                // Another key may fit.
-                Err(error) if is_anothers(&error) => {}
-                Err(error) => return Err(error.into()),
+        if let Some(verdict) = self.by_one_of(self.secret.iter().chain(public_key.as_deref()), token) {
+            return verdict;
+        }
+        let mut needs = None;
+        if let Some(remote_keys) = self.remote_keys.as_deref()
+            && let Some(header) = keys::header_of_a_pair(token)
+        {
+            let set = remote_keys.current().unwrap_or_default();
+            match set.signers(&header) {
+                Signers::Known(keys) => {
+                    if let Some(verdict) = self.by_one_of(keys.into_iter(), token) {
+                        return verdict;
+                    }
+                }
+                Signers::Unknown => needs = Some(remote_keys),
             }
         }
         let api_keys = self.api_keys.as_ref().map(KeyFile::current);
-        let identity = api_keys.and_then(|keys| keys.find(token)).ok_or(AuthError::Unknown)?;
+        let Some(identity) = api_keys.and_then(|keys| keys.find(token)) else {
+            // A token that no key can save is not worth a fetch.
+            let may_hold = |_: &&RemoteKeys| patience == Patience::Left && self.tokens.may_hold(token);
+            let is_coming = needs.filter(may_hold).is_some_and(RemoteKeys::want);
+            return Err(if is_coming { AuthError::KeyWanted } else { AuthError::Unknown });
+        };
         match identity.expiry {
             Some(expiry) if expiry.ends_ms <= unix_ms() => Err(AuthError::Expired),
             _ => Ok(identity),
         }
+    }
+
+    /// The verdict of the first key that has signed a token; `None` if none has.
+    fn by_one_of<'k>(
+        &self,
+        mut keys: impl Iterator<Item = &'k Key>,
+        token: &str,
+    ) -> Option<Result<Arc<Identity>, AuthError>> {
+        keys.find_map(|key| match self.tokens.verify(token, key) {
+            Ok(claims) => Some(self.identity(&claims)),
+            // Another key may fit.
+            Err(error) if is_anothers(&error) => None,
+            Err(error) => Some(Err(error.into())),
+        })
+    }
+
+    /// Waits until no keys are being fetched, or a token has waited long enough.
+    pub async fn keys_fetched(&self) {
+        if let Some(remote_keys) = &self.remote_keys {
+            remote_keys.fetched().await;
+        }
+    }
+
+    /// The key server's keys, if there is one.
+    pub fn remote_keys(&self) -> Option<&Arc<RemoteKeys>> {
+        self.remote_keys.as_ref()
     }
 
     fn identity(&self, claims: &Claims) -> Result<Arc<Identity>, AuthError> {
@@ -166,8 +234,13 @@ impl Auth {
     /// answer, so one with a bad token is let in and told, unless too many are at that already.
     ///
     /// # Errors
-    /// Why the token doesn't hold, if the client is to read it in an HTTP answer.
-    pub fn standing(&self, token: Option<&str>, is_browser: bool) -> Result<Standing, AuthError> {
+    /// Why the token doesn't hold, if the client is to read it in an HTTP answer, or doesn't yet.
+    pub fn standing(
+        &self,
+        token: Option<&str>,
+        is_browser: bool,
+        patience: Patience,
+    ) -> Result<Standing, AuthError> {
         let Some(token) = token else {
             return Ok(match &self.anonymous {
                 Anonymous::Open(identity) | Anonymous::Allowed(identity) => {
@@ -176,8 +249,9 @@ impl Auth {
                 Anonymous::Denied => Standing::Unknown,
             });
         };
-        let error = match self.verify(token) {
+        let error = match self.verify(token, patience) {
             Ok(identity) => return Ok(Standing::Known(identity)),
+            Err(AuthError::KeyWanted) => return Err(AuthError::KeyWanted),
             Err(error) => error,
         };
         match is_browser.then(|| self.place_to_turn_away()).flatten() {
@@ -231,15 +305,6 @@ fn anonymous(access: &Access, claims: &ClaimRules) -> anyhow::Result<Anonymous> 
     let rights: Claims = serde_json::from_str(rights).context("ANONYMOUS")?;
     let rights = claims.rights(&rights).context("ANONYMOUS")?;
     Ok(Anonymous::Allowed(Arc::new(Identity::anonymous(rights))))
-}
-
-/// When a token ends by its `exp`, which may have a fraction (RFC 7519 section 2); `Err` if that is no time.
-fn expiry(claims: &Claims, leeway_ms: u64) -> Result<Option<Expiry>, ()> {
-    let Some(exp) = claims.get("exp") else { return Ok(None) };
-    let seconds = exp.as_f64().filter(|seconds| *seconds >= 0.0).ok_or(())?;
-    // Exact as far as it matters; what is too large saturates.
-    let expires_ms = exp.as_u64().map_or((seconds * 1_000.0) as u64, |seconds| seconds.saturating_mul(1_000));
-    Ok(Some(Expiry { expires_ms, ends_ms: expires_ms.saturating_add(leeway_ms) }))
 }
 
 /// Whether an error says only that a token was not signed with a key.

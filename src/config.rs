@@ -13,6 +13,7 @@ pub mod clients;
 pub mod delivery;
 pub mod events;
 pub mod history;
+pub mod key_server;
 pub mod operator;
 pub mod process;
 pub mod server;
@@ -271,8 +272,19 @@ impl Config {
             access.anonymous.is_some() || access.issuer.is_some() || !access.audiences.is_empty();
         if access.is_open() && is_restricted {
             let warning = "ANONYMOUS, JWT_AUDIENCE and JWT_ISSUER change nothing in an open gateway: set JWT_SECRET_KEY, \
-                           JWT_PUBLIC_KEY_FILE or API_KEYS_FILE";
+                           JWT_PUBLIC_KEY_FILE, JWKS_URL or API_KEYS_FILE";
             warnings.push(warning.to_owned());
+        }
+        let key_server = access.key_server().map_err(|allowed| {
+            ConfigError::unfit("JWT_ISSUER", access.issuer.as_deref().unwrap_or_default(), allowed)
+        })?;
+        if key_server.is_some() && access.audiences.is_empty() {
+            let warning =
+                "JWT_AUDIENCE isn't set: a token of the key server counts, whatever service it was made for";
+            warnings.push(warning.to_owned());
+        }
+        if key_server.is_none() && access.jwks_ca_file.is_some() {
+            warnings.push("JWKS_CA_FILE is not used: no keys are fetched".to_owned());
         }
         if upstream.is_embedded() && history.last_value_key.is_some() {
             warnings.push("LAST_VALUE_KEY needs REDIS_URL: the embedded broker keeps no keys".to_owned());

@@ -77,12 +77,12 @@ pub struct Gateway {
 }
 
 impl Gateway {
-    /// Listens, starts every thread and task, and waits for the first attempt to reach the upstream. So if the upstream
-    /// can be reached, events flow before the first client is accepted.
+    /// Listens, starts every thread and task, and waits for the first attempt to reach the upstream, and to fetch keys if there is a key
+    /// server ([`limits::JWKS_WAIT`] at most). So if they can be reached, events flow and tokens hold before the first client is accepted.
     ///
     /// # Errors
     /// When a port is taken, a file of the configuration can't be used, or the system gives no descriptor or thread. An
-    /// upstream that can't be reached is no error: the gateway tries again until it can.
+    /// upstream or a key server that can't be reached is no error: the gateway tries again until it can.
     pub async fn build(config: Config) -> anyhow::Result<Self> {
         // The process has one provider. It fails if an embedding program has installed one already, which is fine.
         let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
@@ -157,6 +157,7 @@ impl Gateway {
         }
         gateway.start_auth(control_rx, key_files);
         gateway.start_feed(&config, source, lost_rx).await;
+        gateway.auth.keys_fetched().await;
         gateway.start_serving(&config, Listeners { clients: listener, operators }, certificate, &last);
         Ok(gateway)
     }
@@ -278,7 +279,7 @@ impl Gateway {
         }
     }
 
-    /// Starts what answers the shards, and what reads key files again.
+    /// Starts what answers the shards, reads key files again and fetches keys.
     fn start_auth(&self, told: mpsc::UnboundedReceiver<ToControl>, key_files: Vec<(KeySource, Watched)>) {
         let (auth, fanout) = (Arc::clone(&self.auth), Arc::clone(&self.fanout));
         let (admission, state) = (Arc::clone(&self.admission), Arc::clone(&self.state));
@@ -286,6 +287,10 @@ impl Gateway {
         for (source, watched) in key_files {
             let (auth, asked) = (Arc::clone(&self.auth), self.reloading.subscribe());
             self.tasks.spawn(watched.reload(move || auth.reload(source), asked, self.accepting.clone()));
+        }
+        if let Some(keys) = self.auth.remote_keys() {
+            let asked = self.reloading.subscribe();
+            self.tasks.spawn(Arc::clone(keys).run(asked, self.accepting.clone()));
         }
     }
 

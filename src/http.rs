@@ -10,8 +10,9 @@
 //! A plain handshake is answered at the `door`, and hyper serves every other connection; the same rules (`handshake`, `upgrade`) apply.
 //! With a certificate the port speaks TLS only (`secure`), and hyper serves all connections.
 //!
-//! HTTP/1.1 only. Every answer comes from atomics and constants, so a request waits for nothing but its peer; only
-//! `/v1/last` asks ingest (`last`), and few of these questions may wait at a time. The resources of a peer
+//! HTTP/1.1 only. Every answer comes from atomics and constants, so a request waits for nothing but its peer, with two exceptions:
+//! `/v1/last` asks ingest (`last`), and few of these questions may wait at a time; a request whose token names a key that is being
+//! fetched waits for that, for at most [`JWKS_WAIT`]. The resources of a peer
 //! are bounded: connections in flight, header bytes and count, and the time for each step (`limits.rs`, "HTTP and the handshake").
 
 mod accept_header;

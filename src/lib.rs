@@ -25,7 +25,7 @@
 //! | another vendor's protocol | [`protocol::Dialect`] (messages), `http::upgrade` (who speaks it) |
 //! | what a client can ask for | [`protocol::request`] |
 //! | what of it a client may have | [`identity`] |
-//! | tokens, keys | [`auth`], [`identity::claims`] |
+//! | tokens, keys | [`auth`] (keys from a server: [`auth::remote_keys`]), [`identity::claims`] |
 //! | WebSocket frames, close codes | [`websocket`] |
 //! | what threads say to each other | [`bus`] |
 //! | who gets an event | [`ingest::router`] (which shards), [`fanout::index`] (which clients), [`market::patterns`] (`BTC-*`) |
@@ -33,7 +33,8 @@
 //! | what happens to a slow client | [`fanout::slowness`] (when), [`fanout::outbox`] (what) |
 //! | conflation, rates | [`fanout::conflation`] |
 //! | reading Redis | [`ingest`], [`ingest::link`] |
-//! | reaching Redis, its TLS, coming back after a loss | [`ingest::redis`] |
+//! | reaching Redis, coming back after a loss | [`ingest::redis`] |
+//! | reaching any server by its name | [`dial`] |
 //! | the embedded broker | [`broker`] |
 //! | the Redis protocol as bytes | [`resp`] |
 //! | HTTP, handshakes | [`http`] |

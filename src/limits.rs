@@ -31,8 +31,8 @@ pub const OPEN_FILES_UNKNOWN: u64 = 1024;
 /// Descriptors of the process itself: 3 standard streams, the listeners, polls and wakers of the runtime and of ingest, signals,
 /// the upstream, name look-ups, a file being read, and for each listener one connection that has no place yet.
 /// 20 were counted with one connection to Redis for the feed and one for look-ups; [`UPSTREAM_ADDRESSES_MAX`] and
-/// [`LAST_VALUE_NODES_MAX`] add 14.
-pub const FD_PROCESS: usize = 35;
+/// [`LAST_VALUE_NODES_MAX`] add 14, the key server's addresses and the look-up of its name 3.
+pub const FD_PROCESS: usize = 38;
 /// Descriptors of a shard: its poll and its waker.
 pub const FD_SHARD: usize = 2;
 /// Descriptors that `MAX_CONNECTIONS` leaves free by default: those of the process, of the largest number of shards, of all
@@ -165,6 +165,30 @@ pub const JWT_LEEWAY_DEFAULT_MS: u64 = 30_000;
 pub const JWT_LEEWAY_MAX_MS: u64 = 3_600_000;
 /// Least that `JWT_SECRET_KEY` may be, in bytes: as long as the shortest hash (RFC 7518 section 3.2).
 pub const JWT_SECRET_MIN_BYTES: usize = 32;
+/// Bytes of a key set, or of an issuer's discovery document: 64 RSA keys with their certificates have some 300 KB.
+pub const JWKS_BYTES_MAX: usize = MIB;
+/// Keys of a key set: issuers have two or three at a time, and one for each tenant at most. Further ones are ignored.
+pub const JWKS_KEYS_MAX: usize = 64;
+/// How many keys a token is tried with: a stranger can ask for as many verifications with each handshake, of 0.03 to 0.3 ms each.
+pub const JWKS_KEYS_TRIED_MAX: usize = 8;
+/// How many addresses of the key server are tried at once: one of IPv6 and one of IPv4.
+pub const JWKS_ADDRESSES_MAX: usize = 2;
+/// Bytes of the header of the key server's answer.
+pub const JWKS_HEADER_BYTES_MAX: usize = 64 * KIB;
+/// The longest time for fetching keys, discovery included.
+pub const JWKS_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long a token whose key isn't known waits for a fetch. A client has waited for its handshake that long before.
+pub const JWKS_WAIT: Duration = Duration::from_secs(3);
+/// Tokens whose key isn't known have keys fetched at most once in this time: strangers can write any `kid`.
+pub const JWKS_UNKNOWN_KEY_INTERVAL: Duration = Duration::from_secs(30);
+/// A key set is kept for as long at least, whatever its `Cache-Control` says.
+pub const JWKS_FRESH_MIN: Duration = Duration::from_secs(10 * 60);
+/// A key set is fetched again after this time at the latest, so that a key that was withdrawn ends.
+pub const JWKS_FRESH_MAX: Duration = Duration::from_secs(60 * 60);
+/// The first pause after keys could not be fetched; it doubles up to [`JWKS_BACKOFF_MAX`].
+pub const JWKS_BACKOFF_MIN: Duration = Duration::from_secs(1);
+/// The longest pause between two attempts to fetch keys.
+pub const JWKS_BACKOFF_MAX: Duration = Duration::from_secs(60);
 /// Of `MAX_CONNECTIONS`, one in so many may be clients that have yet to show who they are.
 pub const UNAUTHENTICATED_PART: usize = 4;
 /// The largest file of keys: some 100,000 API keys.

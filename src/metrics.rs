@@ -204,6 +204,12 @@ pub struct ControlMetrics {
     pub key_files_taken: Counter,
     /// Times a key file was read again and could not be used.
     pub key_files_refused: Counter,
+    /// Attempts to fetch keys from the key server, by [`KeyFetch`].
+    pub key_fetches: [Counter; KeyFetch::ALL.len()],
+    /// Gauge: when the keys in use were fetched, in milliseconds since [`Metrics::started`]; 0 = there are none.
+    pub keys_fetched_ms: Counter,
+    /// Gauge: how many keys of the key server are in use.
+    pub keys_fetched: Counter,
     /// Attempts to reach the upstream.
     pub upstream_connects: Counter,
     /// Attempts to reach the upstream that failed.
@@ -224,6 +230,37 @@ impl ControlMetrics {
     /// Upgrades refused for any reason.
     pub fn upgrades_refused(&self) -> u64 {
         self.upgrades_refused.iter().map(Counter::get).sum()
+    }
+}
+
+/// What an attempt to fetch keys has come to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum KeyFetch {
+    /// They are in use.
+    Taken,
+    /// The server can't be reached, by name, TCP, TLS or HTTP.
+    Unreachable,
+    /// It took too long.
+    Timeout,
+    /// The server answers with another status than 200.
+    Refused,
+    /// What it sends can't be used.
+    Unusable,
+}
+
+impl KeyFetch {
+    /// All of them, in the order of their numbers.
+    pub const ALL: [Self; 5] = [Self::Taken, Self::Unreachable, Self::Timeout, Self::Refused, Self::Unusable];
+
+    /// As a metric's label has it.
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Taken => "taken",
+            Self::Unreachable => "unreachable",
+            Self::Timeout => "timeout",
+            Self::Refused => "refused",
+            Self::Unusable => "unusable",
+        }
     }
 }
 

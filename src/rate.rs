@@ -78,6 +78,11 @@ impl Allowance {
             }
         }
     }
+
+    /// Gives one of `rate` back that was taken.
+    pub fn give_back(&mut self, rate: Rate) {
+        self.whole_at_ns = self.whole_at_ns.saturating_sub(rate.one_ns());
+    }
 }
 
 /// An [`Allowance`] that several threads take from.

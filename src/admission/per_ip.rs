@@ -49,6 +49,12 @@ impl PerIp {
         Ok(seat)
     }
 
+    pub(super) fn give_back(&self, client: Network) {
+        if let Some(rate) = self.limits.rate {
+            self.lock().recent.give_back(client, rate);
+        }
+    }
+
     /// Nothing panics under the lock, so it is never poisoned in earnest.
     fn lock(&self) -> MutexGuard<'_, Tables> {
         self.tables.lock().unwrap_or_else(PoisonError::into_inner)
@@ -114,6 +120,16 @@ impl Recent {
         places[place] = (client, allowance);
         Ok(())
     }
+
+    /// Gives back what was taken off a network's rate, unless it is forgotten.
+    fn give_back(&mut self, client: Network, rate: Rate) {
+        let sets = self.places.len() / Self::WAYS;
+        let set = (self.hasher.hash_one(client) % sets as u64) as usize;
+        let mut places = self.places[set * Self::WAYS..][..Self::WAYS].iter_mut();
+        if let Some((_, allowance)) = places.find(|(network, _)| *network == client) {
+            allowance.give_back(rate);
+        }
+    }
 }
 
 #[cfg(test)]
@@ -151,6 +167,20 @@ mod tests {
         drop(third);
         let _again = (admit(1).unwrap(), admit(1).unwrap());
         assert_eq!(admit(1).unwrap_err(), NotAdmitted::ConnectionsPerIp(2));
+    }
+
+    #[test]
+    fn what_was_taken_off_the_rate_can_be_given_back() {
+        let rate = Rate::new(2, Duration::from_secs(60));
+        let per_ip = PerIp::new(limits(0, rate), &Count::of(100));
+        for _ in 0..100 {
+            drop(per_ip.admit(walked(1), 0).unwrap());
+            per_ip.give_back(walked(1));
+            per_ip.give_back(walked(2));
+        }
+        let _two = [per_ip.admit(walked(1), 0).unwrap(), per_ip.admit(walked(1), 0).unwrap()];
+        assert!(per_ip.admit(walked(1), 0).is_err());
+        assert!(per_ip.admit(walked(2), 0).is_ok(), "and nobody has more for it");
     }
 
     #[test]

@@ -90,7 +90,7 @@ fn read_line(line: &[u8], rules: &ClaimRules, leeway_ms: u64) -> Result<(Hash, A
     }
     let claims: Claims = serde_json::from_str(claims).map_err(|_| Fault::NoClaims)?;
     let identity = rules.identity(&claims).map_err(Fault::Claims)?;
-    let expiry = super::expiry(&claims, leeway_ms).map_err(|()| Fault::NoExpiry)?;
+    let expiry = super::keys::expiry(&claims, leeway_ms).map_err(|()| Fault::NoExpiry)?;
     Ok((hash(key), Arc::new(Identity { expiry, ..identity })))
 }
 

@@ -1,11 +1,15 @@
 //! The keys that JSON Web Tokens are verified with. The algorithm comes from the key, never from the token.
 
 use jsonwebtoken::crypto::{self, aws_lc};
+use jsonwebtoken::dangerous::insecure_decode_claims;
 use jsonwebtoken::errors::Error;
-use jsonwebtoken::{Algorithm, DecodingKey, Validation, decode};
+use jsonwebtoken::{Algorithm, DecodingKey, Header, Validation, decode, decode_header};
+use serde_json::Value;
 
 use crate::config::access::Access;
+use crate::identity::Expiry;
 use crate::identity::claims::Claims;
+use crate::unix_time::unix_ms;
 
 /// A key, and the algorithms that it is for.
 #[derive(Debug)]
@@ -30,7 +34,8 @@ pub enum KeyError {
 }
 
 const HMAC: &[Algorithm] = &[Algorithm::HS256, Algorithm::HS384, Algorithm::HS512];
-const RSA: &[Algorithm] = &[
+/// The algorithms of an RSA key.
+pub(super) const RSA: &[Algorithm] = &[
     Algorithm::RS256,
     Algorithm::RS384,
     Algorithm::RS512,
@@ -38,8 +43,29 @@ const RSA: &[Algorithm] = &[
     Algorithm::PS384,
     Algorithm::PS512,
 ];
+/// The algorithm of a key on P-256.
+pub(super) const ES256: &[Algorithm] = &[Algorithm::ES256];
+/// The algorithm of a key on P-384.
+pub(super) const ES384: &[Algorithm] = &[Algorithm::ES384];
+/// The algorithm of an Ed25519 key.
+pub(super) const EDDSA: &[Algorithm] = &[Algorithm::EdDSA];
+
+/// The header of a token that says that it is signed with one key of a pair, of which servers show the other.
+pub fn header_of_a_pair(token: &str) -> Option<Header> {
+    decode_header(token).ok().filter(|header| !HMAC.contains(&header.alg))
+}
 
 impl Key {
+    /// A key for those algorithms.
+    pub(super) const fn new(key: DecodingKey, algorithms: &'static [Algorithm]) -> Self {
+        Self { key, algorithms }
+    }
+
+    /// Whether tokens of that algorithm may be signed with it.
+    pub fn is_for(&self, algorithm: Algorithm) -> bool {
+        self.algorithms.contains(&algorithm)
+    }
+
     /// The secret that both sides know.
     pub fn from_secret(secret: &[u8]) -> Self {
         Self { key: DecodingKey::from_secret(secret), algorithms: HMAC }
@@ -59,13 +85,13 @@ impl Key {
             return Ok(Self { key, algorithms: RSA });
         }
         if let Ok(key) = DecodingKey::from_ed_pem(pem) {
-            return Ok(Self { key, algorithms: &[Algorithm::EdDSA] });
+            return Ok(Self { key, algorithms: EDDSA });
         }
         let key = DecodingKey::from_ec_pem(pem).map_err(|_| KeyError::Unsupported)?;
         // An uncompressed point: a byte, and two numbers of the curve's size (SEC 1, section 2.3.3).
-        let algorithms: &[Algorithm] = match key.try_get_as_bytes().map(<[u8]>::len) {
-            Ok(65) => &[Algorithm::ES256],
-            Ok(97) => &[Algorithm::ES384],
+        let algorithms = match key.try_get_as_bytes().map(<[u8]>::len) {
+            Ok(65) => ES256,
+            Ok(97) => ES384,
             _ => return Err(KeyError::Unsupported),
         };
         Ok(Self { key, algorithms })
@@ -104,10 +130,31 @@ impl TokenRules {
         decode(token, &key.key, &rules).map(|data| data.claims)
     }
 
+    /// Whether a token may hold under a key that isn't known: its claims, which anybody can have written, don't say that it can't.
+    pub fn may_hold(&self, token: &str) -> bool {
+        let Ok(claims) = insecure_decode_claims::<Claims>(token) else { return false };
+        let has_ended = match expiry(&claims, self.leeway_ms()) {
+            Ok(Some(expiry)) => expiry.ends_ms <= unix_ms(),
+            Ok(None) => self.0.required_spec_claims.contains("exp"),
+            Err(()) => true,
+        };
+        let issuer = claims.get("iss").and_then(Value::as_str).unwrap_or_default();
+        !has_ended && self.0.iss.as_ref().is_none_or(|issuers| issuers.contains(issuer))
+    }
+
     /// `JWT_LEEWAY`, in milliseconds.
     pub const fn leeway_ms(&self) -> u64 {
         self.0.leeway * 1_000
     }
+}
+
+/// When a token ends by its `exp`, which may have a fraction (RFC 7519 section 2); `Err` if that is no time.
+pub(super) fn expiry(claims: &Claims, leeway_ms: u64) -> Result<Option<Expiry>, ()> {
+    let Some(exp) = claims.get("exp") else { return Ok(None) };
+    let seconds = exp.as_f64().filter(|seconds| *seconds >= 0.0).ok_or(())?;
+    // Exact as far as it matters; what is too large saturates.
+    let expires_ms = exp.as_u64().map_or((seconds * 1_000.0) as u64, |seconds| seconds.saturating_mul(1_000));
+    Ok(Some(Expiry { expires_ms, ends_ms: expires_ms.saturating_add(leeway_ms) }))
 }
 
 /// Sets the cryptography up for the process, and tries it on signatures that are known: it would fail at the first token otherwise.

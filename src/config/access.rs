@@ -4,11 +4,12 @@ use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use url::Url;
+
+use super::key_server::KeyPace;
 use super::setting::{Group, Preset, Setting, Unit, Value, Zero};
 use super::values;
-use crate::limits::{
-    AUTH_TIMEOUT_DEFAULT_MS, JWT_LEEWAY_DEFAULT_MS, JWT_LEEWAY_MAX_MS, JWT_SECRET_MIN_BYTES, TIME_MAX_MS,
-};
+use crate::limits::*;
 
 /// A file of keys that may be replaced while the gateway runs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -26,6 +27,12 @@ pub struct Access {
     pub secret_key: Option<String>,
     /// `JWT_PUBLIC_KEY_FILE`.
     pub public_key_file: Option<PathBuf>,
+    /// `JWKS_URL`.
+    pub jwks_url: Option<Url>,
+    /// `JWKS_CA_FILE`; `None` for the public authorities.
+    pub jwks_ca_file: Option<PathBuf>,
+    /// How often the key server is asked. No setting.
+    pub key_pace: KeyPace,
     /// `API_KEYS_FILE`.
     pub api_keys_file: Option<PathBuf>,
     /// `JWT_AUDIENCE`: one of these must be a token's; empty = not checked.
@@ -54,8 +61,14 @@ impl Access {
     }
 
     /// Whether nobody has to show who they are: there is nothing to verify a token with.
-    pub const fn is_open(&self) -> bool {
-        self.secret_key.is_none() && self.public_key_file.is_none() && self.api_keys_file.is_none()
+    pub fn is_open(&self) -> bool {
+        !self.has_keys() && self.issuer_to_discover().is_none()
+    }
+
+    pub(super) const fn has_keys(&self) -> bool {
+        let of_tokens =
+            self.secret_key.is_some() || self.public_key_file.is_some() || self.jwks_url.is_some();
+        of_tokens || self.api_keys_file.is_some()
     }
 }
 
@@ -64,6 +77,9 @@ impl Default for Access {
         Self {
             secret_key: None,
             public_key_file: None,
+            jwks_url: None,
+            jwks_ca_file: None,
+            key_pace: KeyPace::default(),
             api_keys_file: None,
             audiences: Vec::new(),
             issuer: None,
@@ -82,6 +98,7 @@ impl fmt::Debug for Access {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Access")
             .field("public_key_file", &self.public_key_file)
+            .field("jwks_url", &self.jwks_url.as_ref().map(Url::as_str))
             .field("api_keys_file", &self.api_keys_file)
             .field("audiences", &self.audiences)
             .field("issuer", &self.issuer)
@@ -102,8 +119,8 @@ pub(super) const GROUP: Group = Group {
             unit: Unit::Secret("at least 32 bytes of text"),
             zero: Zero::Refused,
             preset: Preset::Computed("none"),
-            help: "Secret that tokens are signed with (HS256, HS384, HS512). As long as this, JWT_PUBLIC_KEY_FILE and \
-                   API_KEYS_FILE are all unset, the gateway is open to everyone.",
+            help: "Secret that tokens are signed with (HS256, HS384, HS512). As long as this, JWT_PUBLIC_KEY_FILE, JWKS_URL and \
+                   API_KEYS_FILE are all unset, and JWT_ISSUER is no https address, the gateway is open to everyone.",
             set: |config, given| {
                 (given.text.len() >= JWT_SECRET_MIN_BYTES).then_some(())?;
                 config.access.secret_key = Some(given.text.to_owned());
@@ -125,6 +142,40 @@ pub(super) const GROUP: Group = Group {
                 Some(())
             },
             show: |config, _| values::show_path(config.access.public_key_file.as_ref()),
+        },
+        Setting {
+            env: "JWKS_URL",
+            flag: "jwks-url",
+            aliases: &[],
+            // A password in it isn't allowed, and must not be shown for it.
+            unit: Unit::Secret(
+                "an address with https, or with http on this machine, without user and fragment",
+            ),
+            zero: Zero::Refused,
+            preset: Preset::Computed("none"),
+            help: "Key set (JWKS) of those who sign tokens: RSA, EC P-256 and P-384, Ed25519; 64 keys and 1 MiB at most, no redirects. \
+                   Fetched again when its `Cache-Control` ends (after 10 minutes to an hour), for a token with an unknown `kid` \
+                   (once in 30 s at most, and the token waits up to 3 s for it), and on SIGHUP. If that fails, the last set stays.",
+            set: |config, given| {
+                config.access.jwks_url = Some(values::key_url(given.text)?);
+                Some(())
+            },
+            show: |config, _| config.access.jwks_url.as_ref().map_or_else(String::new, Url::to_string),
+        },
+        Setting {
+            env: "JWKS_CA_FILE",
+            flag: "jwks-ca-file",
+            aliases: &[],
+            unit: Unit::Text("the path of a PEM file with at least one certificate"),
+            zero: Zero::Refused,
+            preset: Preset::Computed("the public authorities"),
+            help: "Certificate authorities that the certificate of JWKS_URL, or of a discovered JWT_ISSUER, is checked against, instead \
+                   of the public ones; or that certificate itself, if it is self-signed.",
+            set: |config, given| {
+                config.access.jwks_ca_file = Some(values::pem_file(given.text)?);
+                Some(())
+            },
+            show: |config, _| values::show_path(config.access.jwks_ca_file.as_ref()),
         },
         Setting {
             env: "API_KEYS_FILE",
@@ -162,7 +213,8 @@ pub(super) const GROUP: Group = Group {
             unit: Unit::Text("any text"),
             zero: Zero::Text,
             preset: Preset::Computed("not checked"),
-            help: "Issuer (`iss`) that a token must name.",
+            help: "Issuer (`iss`) that a token must name. Where no other setting has keys, those of an https issuer are discovered \
+                   (`/.well-known/openid-configuration`) and fetched as from JWKS_URL.",
             set: |config, given| {
                 config.access.issuer = Some(given.text.to_owned());
                 Some(())

@@ -76,7 +76,7 @@ impl ConfigError {
     /// A value that `setting` doesn't allow.
     pub(super) fn bad_value(found: &Found, setting: &Setting) -> Self {
         let value = match setting.unit {
-            _ if setting.env == "REDIS_URL" => format!("{:?}", redact_url(&found.text)),
+            _ if ["REDIS_URL", "JWKS_URL"].contains(&setting.env) => format!("{:?}", redact_url(&found.text)),
             Unit::Secret(_) => NOT_SHOWN.to_owned(),
             _ => format!("{:?}", found.text),
         };
@@ -99,6 +99,15 @@ impl ConfigError {
     pub(super) fn alone(name: &str, path: &Path, other: &str) -> Self {
         let allowed = format!("together with {other}");
         Self::BadValue { source_name: name.to_owned(), value: format!("{path:?}"), allowed }
+    }
+
+    /// A text that doesn't fit the other settings.
+    pub(super) fn unfit(name: &str, value: &str, allowed: &str) -> Self {
+        Self::BadValue {
+            source_name: name.to_owned(),
+            value: format!("{value:?}"),
+            allowed: allowed.to_owned(),
+        }
     }
 
     /// A size that doesn't fit that of another setting.

@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 use tracing_subscriber::EnvFilter;
+use url::{Host, Url};
 
 use crate::limits::{CHANNEL_PREFIX_BYTES_MAX, OPS_TOKEN_BYTES_MAX, SERVER_ID_BYTES_MAX};
 use crate::origin;
@@ -54,6 +55,19 @@ pub(super) fn switch(text: &str) -> Option<bool> {
         "false" | "0" | "no" | "off" => Some(false),
         _ => None,
     }
+}
+
+/// The address of a key set: with https, or with http where no packet leaves the machine.
+pub(super) fn key_url(text: &str) -> Option<Url> {
+    let url = Url::parse(text).ok()?;
+    let is_loopback = match url.host()? {
+        Host::Domain(name) => name == "localhost",
+        Host::Ipv4(address) => address.is_loopback(),
+        Host::Ipv6(address) => address.is_loopback(),
+    };
+    let is_safe = url.scheme() == "https" || url.scheme() == "http" && is_loopback;
+    let is_bare = url.username().is_empty() && url.password().is_none() && url.fragment().is_none();
+    (is_safe && is_bare).then_some(url)
 }
 
 /// A host to connect to: a name or an address, with or without brackets, without a port.
@@ -148,6 +162,32 @@ mod tests {
         }
         for bad in ["redis:6379", "redis://h", "a b", "[redis]", "u@h", "0"] {
             assert_eq!(host(bad), None, "{bad}");
+        }
+    }
+
+    #[test]
+    fn keys_come_over_https_or_from_this_machine() {
+        for good in [
+            "https://id.example/keys?p=1",
+            "https://10.0.0.1:8443/",
+            "http://localhost:8080/jwks",
+            "http://127.0.0.2/jwks",
+            "http://[::1]/jwks",
+        ] {
+            assert_eq!(key_url(good).map(|url| url.to_string()).as_deref(), Some(good));
+        }
+        for bad in [
+            "0",
+            "id.example/keys",
+            "http://id.example/keys",
+            "http://10.0.0.1/keys",
+            "http://localhost.example/keys",
+            "file:///etc/keys",
+            "https://user@id.example/keys",
+            "https://:secret@id.example/keys",
+            "https://id.example/keys#one",
+        ] {
+            assert_eq!(key_url(bad), None, "{bad}");
         }
     }
 

@@ -3,11 +3,13 @@
 use std::sync::Arc;
 
 use tokio::sync::mpsc;
+use tokio::task::JoinSet;
 
 use crate::admission::{Admission, UserAdmitted};
-use crate::auth::Auth;
+use crate::auth::{Auth, AuthError, Patience};
 use crate::bus::{Adopt, Denied, ToControl, Verified};
 use crate::fanout::Fanout;
+use crate::identity::Identity;
 use crate::protocol::refusal::ErrorCode;
 use crate::state::State;
 
@@ -20,16 +22,33 @@ pub(super) struct Answers {
 }
 
 impl Answers {
-    /// Answers what shards ask, until the last of them has ended.
+    /// Answers what shards ask, until the last of them has ended. A token whose key is being fetched is set aside meanwhile; all others are
+    /// verified, and get their places among their users' connections, one after the other.
     pub(super) async fn run(self, mut told: mpsc::UnboundedReceiver<ToControl>) {
-        while let Some(ToControl::Verify { shard, ticket, token, has_seat }) = told.recv().await {
-            self.fanout.answer(shard, ticket, self.verify(token.as_str(), has_seat));
+        let mut waiting = JoinSet::new();
+        loop {
+            let (asked, patience) = tokio::select! {
+                asked = told.recv() => (asked, Patience::Left),
+                Some(Ok(asked)) = waiting.join_next() => (Some(asked), Patience::Gone),
+            };
+            let Some(asked) = asked else { return };
+            let ToControl::Verify { shard, ticket, token, has_seat } = &asked;
+            match self.auth.verify(token.as_str(), patience) {
+                Err(AuthError::KeyWanted) => {
+                    let auth = Arc::clone(&self.auth);
+                    waiting.spawn(async move {
+                        auth.keys_fetched().await;
+                        asked
+                    });
+                }
+                verdict => self.fanout.answer(*shard, *ticket, self.admit(verdict, *has_seat)),
+            }
         }
     }
 
-    /// Who the holder of a token is, with a place among the connections of that user, unless the connection has one.
-    fn verify(&self, token: &str, has_seat: bool) -> Result<Verified, Denied> {
-        let identity = self.auth.verify(token).map_err(|error| {
+    /// Gives the holder of a token a place among the connections of its user, unless the connection has one.
+    fn admit(&self, verdict: Result<Arc<Identity>, AuthError>, has_seat: bool) -> Result<Verified, Denied> {
+        let identity = verdict.map_err(|error| {
             self.auth.refused(&error);
             Denied::token(error.to_string())
         })?;

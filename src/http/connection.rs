@@ -1,13 +1,12 @@
 //! Serves one HTTP connection, from `accept` to its end or its hand-over to a shard.
 
-use std::cell::Cell;
 use std::convert::Infallible;
 use std::future::{Future, ready};
 use std::io::{self, ErrorKind};
 use std::net::IpAddr;
 use std::pin::{Pin, pin};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use hyper::Request;
@@ -27,24 +26,29 @@ use tokio_util::sync::CancellationToken;
 use super::Http;
 use super::answers::{Answer, error_body, refusal};
 use super::door::{self, Caller, Look};
+use super::last::Asked;
 use super::places::{Place, Stage};
 use super::routes::{self, Outcome};
 use super::secure::{self, Certificate, Spoken};
 use super::upgrade::Accepted;
+use crate::auth::Patience;
 use crate::limits::*;
 use crate::metrics::UpgradeRefusal;
 use crate::transport::Transport;
 
-/// Answers the requests that hyper reads, in their order. Only one task calls it, so a `Cell` will do.
-struct Requests {
+/// Answers the requests that hyper reads, in their order.
+struct Requests(Arc<Serving>);
+
+/// What it takes to answer the requests of a connection.
+struct Serving {
     http: Arc<Http>,
     place: Place,
     /// The number of requests begun. At its deadline the connection looks whether this has grown.
-    begun: Arc<AtomicU64>,
+    begun: AtomicU64,
     /// The address that the connection comes from.
     address: IpAddr,
     /// Set by the request that was answered 101, which is the connection's last.
-    accepted: Cell<Option<Accepted>>,
+    accepted: Mutex<Option<Accepted>>,
     expected: Expected,
 }
 
@@ -63,17 +67,54 @@ impl Service<Request<Incoming>> for Requests {
     type Future = Pin<Box<dyn Future<Output = Result<Answer, Infallible>> + Send>>;
 
     fn call(&self, request: Request<Incoming>) -> Self::Future {
-        self.begun.fetch_add(1, Ordering::Relaxed);
-        let control = &self.http.state.metrics.control;
-        self.place.enter(Stage::Answered);
-        let outcome = match self.expected {
-            Expected::Spoken => routes::answer(&request, self.address, &self.http),
+        let serving = &self.0;
+        serving.begun.fetch_add(1, Ordering::Relaxed);
+        serving.place.enter(Stage::Answered);
+        let outcome = match serving.expected {
+            Expected::Spoken => routes::answer(&request, serving.address, &serving.http, Patience::Left),
             Expected::Tls => {
                 let message = "This port speaks TLS: use https:// or wss://";
                 let answer = refusal(StatusCode::BAD_REQUEST, "INVALID_INPUT", message);
                 Outcome::Refused(answer, UpgradeRefusal::Handshake)
             }
         };
+        match serving.settle(outcome) {
+            Settled::Answer(answer) => Box::pin(ready(Ok(answer))),
+            Settled::Asked(asked, is_last) => Box::pin(async move { Ok(closing(asked.await, is_last)) }),
+            Settled::Waits => {
+                let serving = Arc::clone(serving);
+                Box::pin(async move { Ok(serving.answer_later(request).await) })
+            }
+        }
+    }
+}
+
+/// What becomes of a request, once it is counted.
+enum Settled {
+    Answer(Answer),
+    /// The answer comes from ingest; whether it is the connection's last.
+    Asked(Asked, bool),
+    /// It is not counted: its token's key is being fetched.
+    Waits,
+}
+
+impl Serving {
+    /// Answers a request whose token's key is being fetched.
+    async fn answer_later(&self, request: Request<Incoming>) -> Answer {
+        self.http.auth.keys_fetched().await;
+        let outcome = routes::answer(&request, self.address, &self.http, Patience::Gone);
+        match self.settle(outcome) {
+            Settled::Answer(answer) => answer,
+            Settled::Asked(asked, is_last) => closing(asked.await, is_last),
+            Settled::Waits => {
+                let message = "The token's key can't be fetched";
+                closing(refusal(StatusCode::UNAUTHORIZED, "UNAUTHORIZED", message), true)
+            }
+        }
+    }
+
+    fn settle(&self, outcome: Outcome) -> Settled {
+        let control = &self.http.state.metrics.control;
         let (answer, is_last) = match outcome {
             Outcome::Plain(answer) => {
                 control.http_requests.add_shared(1);
@@ -81,8 +122,7 @@ impl Service<Request<Incoming>> for Requests {
             }
             Outcome::Asked(asked) => {
                 control.http_requests.add_shared(1);
-                let is_last = self.is_crowded();
-                return Box::pin(async move { Ok(closing(asked.await, is_last)) });
+                return Settled::Asked(asked, self.is_crowded());
             }
             // A refused client has no reason to keep the connection.
             Outcome::Refused(answer, why) => {
@@ -90,11 +130,23 @@ impl Service<Request<Incoming>> for Requests {
                 (answer, true)
             }
             Outcome::Upgrade(answer, accepted) => {
-                self.accepted.set(Some(accepted));
-                return Box::pin(ready(Ok(answer)));
+                *self.accepted() = Some(accepted);
+                return Settled::Answer(answer);
             }
+            Outcome::Waits => return Settled::Waits,
         };
-        Box::pin(ready(Ok(closing(answer, is_last))))
+        Settled::Answer(closing(answer, is_last))
+    }
+
+    /// Nothing panics under the lock, so poisoning means nothing.
+    fn accepted(&self) -> MutexGuard<'_, Option<Accepted>> {
+        self.accepted.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether so few places are free that no connection is kept alive for further requests.
+    fn is_crowded(&self) -> bool {
+        let places = self.place.places();
+        places.free() < (places.max() / HTTP_CROWDED_PART).max(1)
     }
 }
 
@@ -104,14 +156,6 @@ fn closing(mut answer: Answer, is_last: bool) -> Answer {
         answer.headers_mut().append(CONNECTION, HeaderValue::from_static("close"));
     }
     answer
-}
-
-impl Requests {
-    /// Whether so few places are free that no connection is kept alive for further requests.
-    fn is_crowded(&self) -> bool {
-        let places = self.place.places();
-        places.free() < (places.max() / HTTP_CROWDED_PART).max(1)
-    }
 }
 
 /// A connection's server.
@@ -172,20 +216,19 @@ impl Connection {
         expected: Expected,
     ) {
         let Self { http, place, stop } = self;
-        let begun = Arc::new(AtomicU64::new(0));
-        let requests = Requests {
+        let serving = Arc::new(Serving {
             http: Arc::clone(&http),
             place,
-            begun: Arc::clone(&begun),
+            begun: AtomicU64::new(0),
             address,
-            accepted: Cell::new(None),
+            accepted: Mutex::new(None),
             expected,
-        };
+        });
         let mut connection = http1::Builder::new()
             .header_read_timeout(None)
             .max_headers(HTTP_HEADERS_MAX)
             .max_buf_size(HTTP_HEADER_BYTES_MAX)
-            .serve_connection(TokioIo::new(stream), requests);
+            .serve_connection(TokioIo::new(stream), Requests(Arc::clone(&serving)));
 
         let mut deadline = pin!(sleep_until(started + http.bounds.handshake_timeout));
         let mut stopped = pin!(stop.cancelled());
@@ -201,7 +244,7 @@ impl Connection {
                     deadline.as_mut().reset(Instant::now() + Duration::from_millis(HTTP_DRAIN_TIMEOUT_MS));
                 }
                 () = &mut deadline => {
-                    let now_begun = begun.load(Ordering::Relaxed);
+                    let now_begun = serving.begun.load(Ordering::Relaxed);
                     if stopping || now_begun == seen {
                         return;
                     }
@@ -213,11 +256,12 @@ impl Connection {
 
         let parts = connection.into_parts();
         let stream = parts.io.into_inner();
-        match parts.service.accepted.take() {
+        let accepted = serving.accepted().take();
+        match accepted {
             Some(accepted) => hand_over(stream, parts.read_buf, accepted, &http),
             // Boxed, so that its buffer isn't part of every connection's task.
             None if !stopping => {
-                parts.service.place.enter(Stage::Ending);
+                serving.place.enter(Stage::Ending);
                 Box::pin(linger(stream)).await;
             }
             None => {}

@@ -16,6 +16,7 @@ use super::handshake::recognise;
 use super::secure::Certificate;
 use super::{Http, Surface, upgrade};
 use crate::address::proxy_header::{self, Header};
+use crate::auth::Patience;
 use crate::bus::Arrival;
 use crate::transport::Transport;
 
@@ -73,8 +74,16 @@ pub(super) fn look(caller: Caller, http: &Http) -> Look {
         return Look::Other(caller);
     }
     let accepted = recognise(&buffer[..seen], |handshake, uri, length| {
-        // A refusal needs a body: hyper gets the request, applies the same rules and sends it.
-        upgrade::accept(&handshake, uri, caller.address, http).ok().map(|accepted| (accepted, length))
+        // A refusal needs a body, and a token whose key is being fetched has to wait: hyper gets the request and applies the same rules.
+        match upgrade::accept(&handshake, uri, caller.address, http, Patience::Left) {
+            Ok(accepted) => Some((accepted, length)),
+            Err(refused) => {
+                if refused.is_counted() {
+                    http.admission.give_back(http.client(caller.address, &handshake.forwarded));
+                }
+                None
+            }
+        }
     });
     let Some((accepted, length)) = accepted.flatten() else { return Look::Other(caller) };
     let answer = accepted.answer_bytes();

@@ -21,6 +21,7 @@ use tokio::sync::oneshot;
 use super::answers::{Answer, answer, refusal, refusal_until};
 use super::upgrade::{self, Refused};
 use super::{Http, handshake};
+use crate::auth::{AuthError, Patience};
 use crate::bus::{LastEvent, LastQuestion, Standing};
 use crate::limits::{LAST_ANSWER_BYTES_MAX, LAST_SYMBOLS_MAX, RETRY_AFTER_S};
 use crate::market::Subject;
@@ -38,18 +39,37 @@ pub(super) const PATH: &str = "/v1/last/";
 /// An answer that waits for ingest.
 pub(super) type Asked = Pin<Box<dyn Future<Output = Answer> + Send>>;
 
+/// Why nothing is asked.
+pub(super) enum Declined {
+    /// The request is refused with this answer.
+    Answer(Box<Answer>),
+    /// Its token's key is being fetched.
+    Waits,
+}
+
+impl From<Answer> for Declined {
+    fn from(answer: Answer) -> Self {
+        Self::Answer(Box::new(answer))
+    }
+}
+
 /// Asks ingest what a request asks for.
 ///
 /// # Errors
-/// The answer to a request that is refused.
-pub(super) fn ask<B>(request: &Request<B>, address: IpAddr, http: &Http) -> Result<Asked, Box<Answer>> {
+/// When the request is refused, or has to wait.
+pub(super) fn ask<B>(
+    request: &Request<B>,
+    address: IpAddr,
+    http: &Http,
+    patience: Patience,
+) -> Result<Asked, Declined> {
     let (headers, query) = (request.headers(), request.uri().query());
     let symbol = request.uri().path().strip_prefix(PATH).filter(|symbol| !symbol.is_empty());
     let symbol = symbol.map(|symbol| percent_decode_str(symbol).decode_utf8_lossy().into_owned());
     let is_single = symbol.is_some();
     let symbols = symbol.map_or_else(|| upgrade::symbols(query).unwrap_or_default(), |symbol| vec![symbol]);
 
-    let refused = |refused: Refused| Box::new(refused.into_answer());
+    let refused = |refused: Refused| Declined::from(refused.into_answer());
     if handshake::origin(headers).is_some_and(|origin| !http.allows(origin, handshake::target(headers))) {
         return Err(refused(Refused::Origin));
     }
@@ -59,10 +79,15 @@ pub(super) fn ask<B>(request: &Request<B>, address: IpAddr, http: &Http) -> Resu
     let now_us = http.state.metrics.started.elapsed().as_micros() as u64;
     let client = http.client(address, &handshake::forwarded(headers));
     let seat = http.admission.admit(client, now_us).map_err(|error| refused(Refused::NotAdmitted(error)))?;
-    let selection = selected(&symbols, !is_single, query, headers, http)?;
+    let selection =
+        selected(&symbols, !is_single, query, headers, http, patience).inspect_err(|declined| {
+            if matches!(declined, Declined::Waits) {
+                http.admission.give_back(client);
+            }
+        })?;
     let subjects = selection.subjects();
     let Some(place) = http.last_questions.take() else {
-        return Err(Box::new(unavailable("Too many look-ups wait")));
+        return Err(unavailable("Too many look-ups wait").into());
     };
     let (sender, answered) = oneshot::channel();
     http.last.send(LastQuestion { subjects: subjects.clone(), answer: sender, place });
@@ -84,24 +109,31 @@ fn selected(
     query: Option<&str>,
     headers: &HeaderMap,
     http: &Http,
-) -> Result<Selection, Box<Answer>> {
+    patience: Patience,
+) -> Result<Selection, Declined> {
     let in_query = || upgrade::token(query.filter(|_| http.auth.takes_query_token));
     let token = handshake::authorization(headers).map(Cow::Borrowed).or_else(in_query);
-    let standing = http.auth.standing(token.as_deref(), false).map_err(|error| {
+    let standing = http.auth.standing(token.as_deref(), false, patience).map_err(|error| {
+        if error == AuthError::KeyWanted {
+            return Declined::Waits;
+        }
         http.auth.refused(&error);
-        Box::new(Refused::Token(error).into_answer())
+        Refused::Token(error).into_answer().into()
     })?;
-    let Standing::Known(identity) = standing else { return Err(Box::new(unauthorized())) };
+    let Standing::Known(identity) = standing else { return Err(unauthorized().into()) };
     let refused = |refusal: Refusal| {
         let status = match refusal.code {
             ErrorCode::Forbidden => StatusCode::FORBIDDEN,
             _ => StatusCode::BAD_REQUEST,
         };
         let frame = write::reply(&Reply::Refused(&refusal), &http.grammar.kinds, unix_ms());
-        Box::new(answer(status, "application/json", Bytes::copy_from_slice(header::payload(&frame))))
+        let body = Bytes::copy_from_slice(header::payload(&frame));
+        Declined::from(answer(status, "application/json", body))
     };
     if symbols.is_empty() {
-        return Err(Box::new(bad("Missing symbols: ask for /v1/last/AAPL or /v1/last?symbols=AAPL,MSFT")));
+        return Err(Declined::from(bad(
+            "Missing symbols: ask for /v1/last/AAPL or /v1/last?symbols=AAPL,MSFT",
+        )));
     }
     let type_name = query.and_then(|query| query.split('&').find_map(|pair| pair.strip_prefix("type=")));
     let type_name = type_name.map(|name| percent_decode_str(name).decode_utf8_lossy());
@@ -109,7 +141,7 @@ fn selected(
     if selection.names.len() > LAST_SYMBOLS_MAX {
         let count = selection.names.len();
         let message = format!("Too many symbols: {count}, and at most {LAST_SYMBOLS_MAX} at a time");
-        return Err(Box::new(bad(&message)));
+        return Err(bad(&message).into());
     }
     identity.rights.grant(&selection, &http.grammar.kinds).map_err(refused)?;
     Ok(selection)

@@ -23,7 +23,7 @@ use super::answers::{Answer, answer as http_answer};
 use super::{Http, accept_header};
 use crate::admission::Admission;
 use crate::market::event::Reason;
-use crate::metrics::{HISTOGRAM_BUCKETS, TlsFailure, UpgradeRefusal};
+use crate::metrics::{HISTOGRAM_BUCKETS, KeyFetch, TlsFailure, UpgradeRefusal};
 use crate::protocol::refusal::ErrorCode;
 use crate::state::State;
 
@@ -109,6 +109,11 @@ impl Scrape {
         (end_s > 0).then_some(end_s as f64)
     }
 
+    fn keys_age(&self) -> Option<f64> {
+        let fetched_ms = self.state.metrics.control.keys_fetched_ms.get();
+        (fetched_ms > 0).then(|| seconds(self.now_ms().saturating_sub(fetched_ms)))
+    }
+
     fn encode_family(&self, source: &Source, mut metric: MetricEncoder<'_>) -> fmt::Result {
         let metrics = &self.state.metrics;
         match source {
@@ -157,6 +162,10 @@ impl Scrape {
                 counter(&mut metric, &[("outcome", "loaded")], control.tls_reloads.get())?;
                 counter(&mut metric, &[("outcome", "refused")], control.tls_reloads_refused.get())
             }
+            Source::KeyFetches => KeyFetch::ALL.into_iter().try_for_each(|result| {
+                let fetches = metrics.control.key_fetches[result as usize].get();
+                counter(&mut metric, &[("result", result.word())], fetches)
+            }),
             Source::UpgradesRefused => UpgradeRefusal::ALL.into_iter().try_for_each(|why| {
                 let refused = metrics.control.upgrade_refused(why).get();
                 counter(&mut metric, &[("reason", why.word())], refused)

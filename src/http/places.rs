@@ -1,7 +1,7 @@
 //! Bounds the number of HTTP connections that aren't upgraded: each holds a place.
 //!
 //! If no place is free, a new connection gets the place of one that waits for its peer. Every connection waits only for its
-//! peer, because answers are ready at once. So neither silent peers nor refused clients that stay connected keep others out.
+//! peer, because answers are ready at once; but for a moment in which a token's key is fetched. So neither silent peers nor refused clients that stay connected keep others out.
 
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};

@@ -8,9 +8,10 @@ use hyper::http::{Method, StatusCode};
 
 use super::answers::{Answer, refusal, wrong_method};
 use super::handshake::{self, Handshake};
-use super::last::{self, Asked};
+use super::last::{self, Asked, Declined};
 use super::upgrade::{self, Accepted, Refused};
 use super::{Http, cors, metrics_text, pages, reports};
+use crate::auth::{AuthError, Patience};
 use crate::metrics::UpgradeRefusal;
 
 /// The answer to a request.
@@ -23,6 +24,9 @@ pub(super) enum Outcome {
     Refused(Answer, UpgradeRefusal),
     /// To a handshake that is accepted: 101.
     Upgrade(Answer, Accepted),
+    /// To a request whose token's key is being fetched: none yet. It is to be answered once [`crate::auth::Auth::keys_fetched`] is
+    /// done, with no patience left.
+    Waits,
 }
 
 /// Whom a route or a port is for.
@@ -108,8 +112,8 @@ fn find(path: &str, port: Surface) -> Option<&'static Route> {
 }
 
 /// Answers a request on a connection from `address`. Ignores its body, if it has one.
-pub(super) fn answer<B>(request: &Request<B>, address: IpAddr, http: &Http) -> Outcome {
-    let outcome = outcome(request, address, http);
+pub(super) fn answer<B>(request: &Request<B>, address: IpAddr, http: &Http, patience: Patience) -> Outcome {
+    let outcome = outcome(request, address, http, patience);
     // No browser shows its page the answer to a handshake, and the operator's port is for no page.
     if http.surface == Surface::Operator {
         return outcome;
@@ -131,7 +135,7 @@ pub(super) fn answer<B>(request: &Request<B>, address: IpAddr, http: &Http) -> O
     }
 }
 
-fn outcome<B>(request: &Request<B>, address: IpAddr, http: &Http) -> Outcome {
+fn outcome<B>(request: &Request<B>, address: IpAddr, http: &Http, patience: Patience) -> Outcome {
     let route = find(request.uri().path(), http.surface);
     if !route.is_some_and(|route| route.is_open) && !http.is_operator(request.headers()) {
         return Outcome::Plain(unauthorized());
@@ -144,13 +148,14 @@ fn outcome<B>(request: &Request<B>, address: IpAddr, http: &Http) -> Outcome {
         return Outcome::Plain(wrong_method(route.methods));
     }
     Outcome::Plain(match route.content {
-        Content::WebSocket => return shake_hands(request, address, http),
-        Content::Last => match last::ask(request, address, http) {
+        Content::WebSocket => return shake_hands(request, address, http, patience),
+        Content::Last => match last::ask(request, address, http, patience) {
             Ok(asked) => return Outcome::Asked(asked),
-            Err(answer) => *answer,
+            Err(Declined::Waits) => return Outcome::Waits,
+            Err(Declined::Answer(answer)) => *answer,
         },
         Content::Home if handshake::is_asked(request.headers()) => {
-            return shake_hands(request, address, http);
+            return shake_hands(request, address, http, patience);
         }
         Content::Home => pages::live(&http.page),
         Content::Style => pages::style(),
@@ -163,10 +168,11 @@ fn outcome<B>(request: &Request<B>, address: IpAddr, http: &Http) -> Outcome {
     })
 }
 
-fn shake_hands<B>(request: &Request<B>, address: IpAddr, http: &Http) -> Outcome {
+fn shake_hands<B>(request: &Request<B>, address: IpAddr, http: &Http, patience: Patience) -> Outcome {
     let checked = Handshake::of(request).map_err(Refused::from);
-    match checked.and_then(|handshake| upgrade::accept(&handshake, request.uri(), address, http)) {
+    match checked.and_then(|handshake| upgrade::accept(&handshake, request.uri(), address, http, patience)) {
         Ok(accepted) => Outcome::Upgrade(accepted.answer(), accepted),
+        Err(Refused::Token(AuthError::KeyWanted)) => Outcome::Waits,
         Err(refused) => {
             if let Refused::Token(error) = &refused {
                 http.auth.refused(error);

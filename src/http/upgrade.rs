@@ -18,7 +18,7 @@ use super::Http;
 use super::answers::{Answer, refusal, refusal_until, wrong_method};
 use super::handshake::{Fault, Handshake, VERSION};
 use crate::admission::{NotAdmitted, UserAdmitted};
-use crate::auth::AuthError;
+use crate::auth::{AuthError, Patience};
 use crate::bus::{Arrival, Denied, Seat, Standing, UserSeat};
 use crate::limits::RETRY_AFTER_S;
 use crate::metrics::UpgradeRefusal;
@@ -79,6 +79,15 @@ impl Refused {
         }
     }
 
+    /// Whether it counts towards `CONNECTION_RATE_LIMIT`.
+    pub(super) fn is_counted(&self) -> bool {
+        match self {
+            Self::Token(error) => *error != AuthError::KeyWanted,
+            Self::NotAdmitted(limit) => matches!(limit, NotAdmitted::ConnectionsPerUser(_)),
+            Self::Fault(_) | Self::Origin | Self::Draining => false,
+        }
+    }
+
     /// The refusal as an HTTP answer.
     pub(super) fn into_answer(self) -> Answer {
         match self {
@@ -132,6 +141,7 @@ pub(super) fn accept(
     uri: &Uri,
     address: IpAddr,
     http: &Http,
+    patience: Patience,
 ) -> Result<Accepted, Refused> {
     if handshake.origin.is_some_and(|origin| !http.allows(origin, handshake.target)) {
         return Err(Refused::Origin);
@@ -145,7 +155,12 @@ pub(super) fn accept(
     let in_query = || token(uri.query().filter(|_| http.auth.takes_query_token));
     let token = handshake.token.map(Cow::Borrowed).or_else(in_query);
     let is_browser = handshake.origin.is_some();
-    let standing = http.auth.standing(token.as_deref(), is_browser).map_err(Refused::Token)?;
+    let standing = http.auth.standing(token.as_deref(), is_browser, patience).map_err(|error| {
+        if error == AuthError::KeyWanted {
+            http.admission.give_back(client);
+        }
+        Refused::Token(error)
+    })?;
     let (standing, user_seat) = seat_of_user(standing, is_browser, now_us, http)?;
 
     let mut fields = Vec::with_capacity(5);

@@ -29,6 +29,8 @@ fn a_bad_value_is_one_line_with_name_value_and_what_is_allowed() {
         ("PUBLIC_HOSTS", "https://prices.example.com", "prices.example.com"),
         ("DEMO", "maybe", "true or false"),
         ("SHARDS", "2\n3", "from 1 to"),
+        ("JWKS_URL", "http://id.example/keys", "with https, or with http on this machine"),
+        ("JWKS_URL", "id.example/keys", "an address"),
         ("REDIS_URL", "http://h", "redis://"),
         ("REDIS_URL", "redis://h/notadb", "rediss://"),
     ] {
@@ -47,6 +49,21 @@ fn settings_that_contradict_each_other_stop_the_start_or_warn() {
     let line = refusal(&[], &[("MAX_BACKLOG_BYTES", "1m")]);
     assert!(line.starts_with("MAX_BACKLOG_BYTES: 1MiB") && line.contains("MAX_OUTBOX_BYTES"), "{line}");
 
+    let line = refusal(&[], &[("JWT_ISSUER", "https://id.example/?tenant=1")]);
+    assert!(
+        line.starts_with("JWT_ISSUER: \"https://id.example/?tenant=1\"") && line.contains("no query"),
+        "{line}"
+    );
+    let line = refusal(&[], &[("JWKS_URL", "https://user:s3cret@id.example/keys")]);
+    assert!(line.starts_with("JWKS_URL: ") && !line.contains("s3cret"), "{line}");
+
+    for (name, value) in [("JWKS_URL", "https://id.example/keys"), ("JWT_ISSUER", "https://id.example")] {
+        let config = resolve(&[], &[(name, value)]).unwrap();
+        assert!(config.warnings[0].contains("JWT_AUDIENCE isn't set"), "{:?}", config.warnings);
+        assert!(resolve(&[], &[(name, value), ("JWT_AUDIENCE", "prices")]).unwrap().warnings.is_empty());
+    }
+    let config = resolve(&[], &[("JWT_ISSUER", "id.example")]).unwrap();
+    assert!(config.warnings[0].contains("change nothing in an open gateway"), "{:?}", config.warnings);
     let config = resolve(&[], &[("PING_INTERVAL", "1000")]).unwrap();
     assert_eq!(config.delivery.pong_timeout, Duration::from_secs(1));
     assert!(config.warnings[0].contains("PONG_TIMEOUT"), "{:?}", config.warnings);

@@ -39,11 +39,11 @@ the control side, which starts, accepts, tells and stops
     healthcheck: escape limits tls
     config: address admission files limits market origin protocol rate tls
     logging: config escape limits
-    auth: bus config files identity limits protocol state unix_time
+    auth: backoff bus config dial files identity limits metrics protocol state tls unix_time
     http: accept address admission auth backoff bus config limits logging market metrics origin protocol state tls transport unix_time websocket
     broker: accept backoff ingest limits resp
     demo: ingest market unix_time
-    gateway: admission auth broker bus config demo engine fanout http ingest limits market protocol reload signals state stats tls
+    gateway: admission auth broker bus config demo engine fanout http identity ingest limits market protocol reload signals state stats tls
 ";
 
 /// A room of the list.

@@ -47,6 +47,7 @@ mod http_upgrade;
 mod interop_node;
 mod interop_python;
 mod interop_wscat;
+mod keys_come_from_a_key_server;
 mod kubernetes_links_are_ignored;
 mod last_events_are_answered_over_http;
 mod last_value_key;

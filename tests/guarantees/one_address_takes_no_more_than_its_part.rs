@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use crate::support::http::{ask, read_head};
 use crate::support::introduced::{handshake, header};
+use crate::support::key_server::{Answer, KeyServer, Signer, set};
 use crate::support::process::Process;
 use crate::support::until;
 use tokio::net::TcpStream;
@@ -126,4 +127,31 @@ async fn however_the_handshake_arrives() {
         tokio::time::sleep(Duration::from_millis(2)).await;
     }
     assert_eq!(read_head(&mut stream).await.status, 429);
+}
+
+/// Two ways lead to an answer, and a token may have to wait for its key in between.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_handshake_counts_once() {
+    let (old, new) = (Signer::new("old"), Signer::new("new"));
+    let server = KeyServer::start(Answer::Body(set(&[&old]))).await;
+    let flags = server.flags();
+    let flags: Vec<_> = flags.iter().map(String::as_str).collect();
+    let gateway = start(&[&["--connection-rate-limit", "3/10h"], &flags[..]].concat()).await;
+    let status = async |address: &str, token: &str| {
+        let more = format!("Authorization: Bearer {token}\r\n");
+        handshake(gateway.addr(), &header(address), &more).await.1.status
+    };
+    // A fetch that never ends, so that each of them waits.
+    server.answers(Answer::Nothing);
+    gateway.signal("HUP");
+    until("the server to be asked", async || (server.asked() == 2).then_some(())).await;
+    for (address, token) in [
+        ("203.0.113.7", "a.b.c".to_owned()),
+        ("203.0.113.8", old.token("u")),
+        ("203.0.113.9", new.token("u")),
+    ] {
+        let statuses = futures_util::future::join_all((0..3).map(|_| status(address, &token))).await;
+        assert!(statuses.iter().all(|status| [101, 401].contains(status)), "{statuses:?}");
+        assert_eq!(status(address, &token).await, 429, "{address}");
+    }
 }

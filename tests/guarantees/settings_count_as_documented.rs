@@ -76,6 +76,8 @@ fn what_print_config_prints_is_a_configuration() {
             "OPS_TOKEN",
             "JWT_SECRET_KEY",
             "JWT_PUBLIC_KEY_FILE",
+            "JWKS_URL",
+            "JWKS_CA_FILE",
             "API_KEYS_FILE",
             "JWT_AUDIENCE",
             "JWT_ISSUER",

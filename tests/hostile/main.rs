@@ -17,6 +17,7 @@ mod forged_tokens;
 mod frames_behind_the_upgrade;
 mod header_bombs;
 mod json_bombs;
+mod kid_walks;
 mod redis_that_lies;
 mod slow_handshakes;
 mod subscribe_storms;

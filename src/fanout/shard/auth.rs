@@ -284,7 +284,9 @@ impl Shard {
         let now_us = self.clocks.now.us;
         let Some(conn) = self.conns.get_mut(key) else { return };
         let Some(session) = &mut conn.session else { return };
-        if session.auth_by.is_some_and(|auth_by| auth_by.is_due(now)) {
+        // A token that has come in time may have to wait for its key.
+        let is_silent = conn.phase != Phase::Waiting;
+        if is_silent && session.auth_by.is_some_and(|auth_by| auth_by.is_due(now)) {
             let within = self.config.auth_timeout.as_millis();
             let why = format!("Not authenticated within {within} ms (AUTH_TIMEOUT)");
             return self.deny(key, &Denied::token(why), None);

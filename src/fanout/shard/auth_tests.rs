@@ -28,6 +28,11 @@ fn user(name: &str, rights: Rights) -> Arc<Identity> {
 /// Sends a token and answers for the control side.
 fn authenticate(world: &mut World, client: &Client, result: Result<Arc<Identity>, String>) {
     world.send(client, &json!({"action": "auth", "token": "t", "id": 1}));
+    answer(world, result);
+}
+
+/// Answers the token that was sent last.
+fn answer(world: &mut World, result: Result<Arc<Identity>, String>) {
     let told = std::mem::take(&mut *world.control.lock().unwrap());
     let Some(ToControl::Verify { shard, ticket, token, has_seat }) = told.into_iter().last() else {
         panic!("no token")
@@ -99,6 +104,22 @@ fn a_newcomer_has_its_time() {
     assert_eq!(error(&refusal), ("error", "UNAUTHORIZED"));
     assert!(refusal["message"].as_str().unwrap().contains("AUTH_TIMEOUT"), "{refusal}");
     assert_eq!(close[..2], 1008_u16.to_be_bytes());
+}
+
+#[test]
+fn a_token_that_comes_in_time_may_wait_for_its_key() {
+    let mut world = quiet();
+    for holds in [true, false] {
+        let client = world.connect_as(0, ROOMY, Standing::Unknown);
+        world.advance(9 * SECOND);
+        client.received();
+        world.send(&client, &json!({"action": "auth", "token": "t", "id": 1}));
+        world.advance(3 * SECOND);
+        assert_eq!(client.closed(), None);
+        let user = user("u", Rights::of_gateway(true, 5));
+        answer(&mut world, if holds { Ok(user) } else { Err("no key".to_owned()) });
+        assert_eq!(client.closed().is_none(), holds);
+    }
 }
 
 #[test]

@@ -37,6 +37,8 @@ pub(super) enum Source {
     TlsFailed,
     /// Times the certificate was read again, labelled `outcome`.
     TlsReloads,
+    /// Attempts to fetch keys, labelled `result`.
+    KeyFetches,
     /// Refused upgrades, labelled `reason`.
     UpgradesRefused,
     /// Error replies, labelled `code`.
@@ -50,8 +52,8 @@ pub(super) enum Source {
 }
 
 use Source::{
-    AcceptErrors, Build, Control, Delivery, Errors, Ingest, Log, Process, Rejected, ShardCounter, ShardGauge,
-    ShardSeconds, TickAge, TlsFailed, TlsReloads, UpgradesRefused,
+    AcceptErrors, Build, Control, Delivery, Errors, Ingest, KeyFetches, Log, Process, Rejected, ShardCounter,
+    ShardGauge, ShardSeconds, TickAge, TlsFailed, TlsReloads, UpgradesRefused,
 };
 
 const fn family(name: &'static str, help: &'static str, source: Source) -> Family {
@@ -254,6 +256,17 @@ pub(super) const FAMILIES: &[Family] = &[
         "Key files read again that could not be used",
         Control(|c| c.key_files_refused.get()),
     ),
+    family("ws_jwks_fetches", "Attempts to fetch keys from the key server, by result", KeyFetches),
+    family(
+        "ws_jwks_age_seconds",
+        "Time since the key server's keys in use were fetched; absent without any",
+        Process(Scrape::keys_age),
+    ),
+    family(
+        "ws_jwks_keys",
+        "Keys of the key server in use",
+        Process(|s| Some(s.state.metrics.control.keys_fetched.get() as f64)),
+    ),
     family(
         "ws_http_requests",
         "HTTP requests answered, other than handshakes",
@@ -285,7 +298,7 @@ impl Source {
     pub(super) fn metric_type(&self) -> MetricType {
         match self {
             ShardCounter(_) | ShardSeconds(_) | Ingest(_) | Control(_) | Log(_) => MetricType::Counter,
-            Rejected | AcceptErrors | TlsFailed | TlsReloads | UpgradesRefused | Errors => {
+            Rejected | AcceptErrors | TlsFailed | TlsReloads | KeyFetches | UpgradesRefused | Errors => {
                 MetricType::Counter
             }
             ShardGauge(_) | Process(_) | TickAge => MetricType::Gauge,

@@ -8,6 +8,7 @@ pub(crate) mod haproxy;
 pub(crate) mod http;
 pub(crate) mod http_server;
 pub(crate) mod introduced;
+pub(crate) mod key_server;
 pub(crate) mod nginx;
 pub(crate) mod process;
 pub(crate) mod program;
