@@ -5,6 +5,7 @@
 //! | [`keys`] | the keys that tokens are verified with |
 //! | [`api_keys`] | the file of API keys |
 //! | [`key_file`] | a file of keys that may be replaced |
+//! | [`explain`] | why a token holds or doesn't, for people |
 //! | [`remote_keys`] | the keys of a key server, [`key_set`] and [`fetch`] its parts |
 //!
 //! [`Auth::verify`] is all there is to a token: a handshake asks it at once, and shards ask it for their clients through the
@@ -13,6 +14,7 @@
 //! once.
 
 pub mod api_keys;
+pub mod explain;
 pub mod fetch;
 pub mod key_file;
 pub mod key_set;

@@ -61,6 +61,11 @@ impl Key {
         Self { key, algorithms }
     }
 
+    /// The algorithms that it is for.
+    pub const fn algorithms(&self) -> &'static [Algorithm] {
+        self.algorithms
+    }
+
     /// Whether tokens of that algorithm may be signed with it.
     pub fn is_for(&self, algorithm: Algorithm) -> bool {
         self.algorithms.contains(&algorithm)

@@ -65,6 +65,14 @@ impl RemoteKeys {
         Self { server, pace, tls, current: RwLock::default(), progress, state }
     }
 
+    /// The setting that names the server.
+    pub const fn setting(&self) -> &'static str {
+        match self.server {
+            KeyServer::KeySet(_) => "JWKS_URL",
+            KeyServer::Issuer { .. } => "JWT_ISSUER",
+        }
+    }
+
     /// The keys that count; `None` before the first fetch that succeeds.
     pub fn current(&self) -> Option<Arc<KeySet>> {
         self.current.read().unwrap_or_else(PoisonError::into_inner).clone()

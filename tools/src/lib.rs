@@ -1,9 +1,10 @@
-//! What the tools are made of: the test publisher and the client for the command line.
+//! What the tools are made of: the test publisher, the client for the command line, and tokens.
 //!
 //! | module | what lives there |
 //! |---|---|
 //! | [`publisher`] | trades → Redis: made up or replayed, paced, pipelined |
 //! | [`client`] | WebSocket → terminal: subscribe, print, come back |
+//! | [`token`] | keys and tokens: make, sign, look into, check by a gateway's settings |
 //! | [`trade`] | a trade's JSON as both tools show it, and the aligned columns |
 //! | [`event`] | the same for events of other types |
 //! | [`cli`] | values of flags and environment variables |
@@ -16,6 +17,7 @@ pub mod client;
 pub mod event;
 pub mod publisher;
 pub mod term;
+pub mod token;
 pub mod trade;
 
 use std::time::Duration;

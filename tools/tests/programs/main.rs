@@ -8,3 +8,4 @@ mod end_to_end;
 mod examples;
 mod publisher;
 mod quiet_ends;
+mod token;

@@ -1,0 +1,263 @@
+//! Signs a token whose claims are given in the gateway's terms.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::{Duration, UNIX_EPOCH};
+
+use anyhow::{Context as _, bail, ensure};
+use clap::Args;
+use jsonwebtoken::{Algorithm, AlgorithmFamily, Header, encode};
+use serde_json::{Map, Number, Value, json};
+
+use super::keys::{self, SigningKey, alg_family};
+use crate::cli;
+use crate::term::print;
+
+/// What is signed, and with which key.
+#[derive(Debug, Args)]
+pub struct Options {
+    /// Private key in PEM to sign with; without one the secret is
+    #[arg(long, value_name = "FILE")]
+    pub key: Option<PathBuf>,
+
+    /// File with the secret, in place of JWT_SECRET_KEY
+    #[arg(long, value_name = "FILE", conflicts_with = "key")]
+    pub secret_file: Option<PathBuf>,
+
+    /// Secret to sign with. Prefer the variable: everybody on the machine sees command lines
+    #[arg(long, env = "JWT_SECRET_KEY", value_name = "TEXT", hide_env_values = true, hide = true)]
+    pub secret: Option<String>,
+
+    /// Algorithm [default: HS256, RS256, ES256, ES384 or EdDSA, by the key]
+    #[arg(long, value_name = "ALG")]
+    pub alg: Option<Algorithm>,
+
+    /// Name of the key in the header; '' for none [default: the thumbprint of a key of a pair]
+    #[arg(long, value_name = "TEXT")]
+    pub kid: Option<String>,
+
+    /// The user (claim sub)
+    #[arg(long, value_name = "USER")]
+    pub sub: Option<String>,
+
+    /// When it ends (claim exp): 15m, 1h, 30d; 0 for no end
+    #[arg(long, value_name = "TIME", default_value = "1h", value_parser = long_duration)]
+    pub expires: Duration,
+
+    /// When it begins (claim nbf), from now
+    #[arg(long, value_name = "TIME", value_parser = long_duration)]
+    pub not_before: Option<Duration>,
+
+    /// Whom it is for (claim aud); one of the gateway's JWT_AUDIENCE
+    #[arg(long, value_name = "LIST", value_delimiter = ',')]
+    pub aud: Vec<String>,
+
+    /// Who has made it (claim iss); the gateway's JWT_ISSUER
+    #[arg(long, value_name = "TEXT")]
+    pub iss: Option<String>,
+
+    /// Claim symbols: names, and beginnings with a star; '' for none at all
+    #[arg(long, value_name = "LIST", value_delimiter = ',', value_parser = symbol_or_nothing)]
+    pub symbols: Option<Vec<String>>,
+
+    /// Claim types
+    #[arg(long, value_name = "LIST", value_delimiter = ',', value_parser = cli::type_name)]
+    pub types: Option<Vec<String>>,
+
+    /// Claim maxSymbols: subscriptions at a time
+    #[arg(long, value_name = "N")]
+    pub max_symbols: Option<u64>,
+
+    /// Claim maxRate: events a second of each topic, 0.1 to 1000
+    #[arg(long, value_name = "RATE", value_parser = cli::max_rate)]
+    pub max_rate: Option<Number>,
+
+    /// Claim delayMs: how old events have to be
+    #[arg(long, value_name = "TIME", value_parser = cli::duration)]
+    pub delay: Option<Duration>,
+
+    /// Claim rooms
+    #[arg(long, value_name = "LIST", value_delimiter = ',')]
+    pub rooms: Option<Vec<String>>,
+
+    /// Where symbols and the like stand: a JSON pointer, the gateway's JWT_CLAIMS
+    #[arg(long, env = "JWT_CLAIMS", value_name = "POINTER")]
+    pub claims_at: Option<String>,
+
+    /// Any other claim at the top level, its value as JSON or as text
+    #[arg(long, value_name = "NAME=VALUE", value_parser = claim)]
+    pub claim: Vec<(String, Value)>,
+}
+
+/// Signs a token and prints it.
+///
+/// # Errors
+/// When there is no key, or it can't sign so.
+pub fn run(options: &Options) -> anyhow::Result<ExitCode> {
+    let SigningKey { key, algorithm } = match (&options.key, &options.secret_file, &options.secret) {
+        (Some(file), _, _) => keys::read(file)?,
+        (None, Some(file), _) => {
+            let named = || file.display().to_string();
+            let secret = std::fs::read_to_string(file).with_context(named)?;
+            keys::secret(secret.trim_end_matches(['\r', '\n'])).with_context(named)?
+        }
+        (None, None, Some(secret)) => keys::secret(secret).context("JWT_SECRET_KEY")?,
+        (None, None, None) => bail!("there is no key: --key FILE, --secret-file FILE or JWT_SECRET_KEY"),
+    };
+    let algorithm = options.alg.unwrap_or(algorithm);
+    let is_fitting = alg_family(algorithm) == key.family();
+    ensure!(is_fitting, "the key can't sign with {algorithm:?}");
+    let mut header = Header::new(algorithm);
+    header.kid = match &options.kid {
+        Some(kid) if kid.is_empty() => None,
+        Some(kid) => Some(kid.clone()),
+        None if key.family() == AlgorithmFamily::Hmac => None,
+        None => Some(keys::thumbprint(&key, algorithm)?),
+    };
+    let token = encode(&header, &claims(options, UNIX_EPOCH.elapsed()?)?, &key);
+    print(&token.with_context(|| format!("the key can't sign with {algorithm:?}"))?)?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// The claims that the options ask for, at `now` since 1970.
+fn claims(options: &Options, now: Duration) -> anyhow::Result<Value> {
+    let mut claims: Map<String, Value> = options.claim.iter().cloned().collect();
+    let mut put = |name: &str, value: Option<Value>| {
+        if let Some(value) = value {
+            claims.insert(name.to_owned(), value);
+        }
+    };
+    let at = |time: Duration| json!((now + time).as_secs());
+    put("sub", options.sub.as_ref().map(|sub| json!(sub)));
+    put("iss", options.iss.as_ref().map(|iss| json!(iss)));
+    put(
+        "aud",
+        match options.aud.as_slice() {
+            [] => None,
+            [one] => Some(json!(one)),
+            several => Some(json!(several)),
+        },
+    );
+    put("iat", Some(at(Duration::ZERO)));
+    put("nbf", options.not_before.map(at));
+    put("exp", (!options.expires.is_zero()).then(|| at(options.expires)));
+    let mut rights = Map::new();
+    let listed = |list: &Vec<String>| json!(list.iter().filter(|name| !name.is_empty()).collect::<Vec<_>>());
+    for (name, value) in [
+        ("symbols", options.symbols.as_ref().map(listed)),
+        ("types", options.types.as_ref().map(|types| json!(types))),
+        ("maxSymbols", options.max_symbols.map(|most| json!(most))),
+        ("maxRate", options.max_rate.as_ref().map(|rate| json!(rate))),
+        ("delayMs", options.delay.map(|delay| json!(delay.as_millis() as u64))),
+        ("rooms", options.rooms.as_ref().map(listed)),
+    ] {
+        if let Some(value) = value {
+            rights.insert(name.to_owned(), value);
+        }
+    }
+    let mut claims = Value::Object(claims);
+    let target = match options.claims_at.as_deref().unwrap_or_default() {
+        "" => &mut claims,
+        pointer => object_at(&mut claims, pointer)?,
+    };
+    target.as_object_mut().context("--claims-at: it points at no object")?.extend(rights);
+    Ok(claims)
+}
+
+/// The object at a JSON pointer (RFC 6901), made with all objects on the way.
+fn object_at<'v>(value: &'v mut Value, pointer: &str) -> anyhow::Result<&'v mut Value> {
+    let path = pointer.strip_prefix('/').context("--claims-at: a JSON pointer begins with /")?;
+    path.split('/').try_fold(value, |value, name| {
+        let name = name.replace("~1", "/").replace("~0", "~");
+        let object = value.as_object_mut().with_context(|| format!("--claims-at: {name} is in no object"))?;
+        Ok(object.entry(name).or_insert_with(|| json!({})))
+    })
+}
+
+/// As [`cli::duration`], and with days.
+fn long_duration(text: &str) -> Result<Duration, String> {
+    let days = text.trim().strip_suffix('d').and_then(|days| days.parse::<u32>().ok());
+    match days {
+        Some(days @ 0..=36_525) => Ok(Duration::from_secs(u64::from(days) * 86_400)),
+        Some(_) => Err("a time is a hundred years at most".to_owned()),
+        None => cli::duration(text).map_err(|error| format!("{error}, or days (30d)")),
+    }
+}
+
+fn symbol_or_nothing(text: &str) -> Result<String, String> {
+    if text.is_empty() { Ok(String::new()) } else { cli::symbol_or_pattern(text) }
+}
+
+fn claim(text: &str) -> Result<(String, Value), String> {
+    let rule = "a claim looks like name=value, its value being JSON or text";
+    let (name, value) = text.split_once('=').filter(|(name, _)| !name.is_empty()).ok_or(rule)?;
+    let value = serde_json::from_str(value).unwrap_or_else(|_| Value::String(value.to_owned()));
+    Ok((name.to_owned(), value))
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser as _;
+
+    use super::super::Command;
+    use super::*;
+
+    fn made(arguments: &[&str]) -> Value {
+        let line = [&["ws-token", "sign"], arguments].concat();
+        let Command::Sign(options) = super::super::Options::parse_from(line).command else { panic!("sign") };
+        claims(&options, Duration::from_secs(1_000)).unwrap()
+    }
+
+    #[test]
+    fn claims_are_in_the_gateways_terms() {
+        assert_eq!(made(&["--sub", "u"]), json!({"sub": "u", "iat": 1_000, "exp": 4_600}));
+        let all = [
+            "--sub=u",
+            "--expires=2d",
+            "--not-before=10s",
+            "--aud=a,b",
+            "--iss=i",
+            "--symbols=AAPL,btc-*",
+            "--types=trade,quote",
+            "--max-symbols=7",
+            "--max-rate=0.5",
+            "--delay=15m",
+            "--rooms=r-*",
+            "--claim=role=admin",
+            "--claim=level=3",
+        ];
+        let rights = json!({
+            "symbols": ["AAPL", "btc-*"], "types": ["trade", "quote"], "maxSymbols": 7, "maxRate": 0.5,
+            "delayMs": 900_000, "rooms": ["r-*"],
+        });
+        let mut expected = json!({
+            "sub": "u", "iss": "i", "aud": ["a", "b"], "iat": 1_000, "nbf": 1_010, "exp": 173_800, "role": "admin", "level": 3,
+        });
+        let mut top = expected.clone();
+        top.as_object_mut().unwrap().extend(rights.as_object().unwrap().clone());
+        assert_eq!(made(&all), top);
+        expected["app"] = json!({"a/b": rights});
+        assert_eq!(made(&[&all[..], &["--claims-at=/app/a~1b"]].concat()), expected);
+        let none = json!({"iat": 1_000, "symbols": []});
+        assert_eq!(made(&["--expires=0", "--symbols="]), none);
+        assert_eq!(made(&["--expires=0", "--aud=a"])["aud"], "a");
+    }
+
+    #[test]
+    fn what_is_no_claim_is_refused() {
+        for bad in [
+            "--symbols=A*B",
+            "--types=Trade",
+            "--max-rate=0",
+            "--max-symbols=-1",
+            "--expires=soon",
+            "--expires=99999d",
+            "--claim=x",
+            "--claim==1",
+            "--alg=none",
+            "--alg=XS256",
+        ] {
+            assert!(super::super::Options::try_parse_from(["ws-token", "sign", bad]).is_err(), "{bad}");
+        }
+    }
+}
