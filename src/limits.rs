@@ -407,6 +407,8 @@ const _: () = {
         "a handshake is judged before a first ping would be due"
     );
     assert!(PONG_TIMEOUT_DEFAULT_MS <= PING_INTERVAL_DEFAULT_MS, "a pong is judged before the next ping");
+    assert!(JWKS_WAIT.as_millis() < JWKS_TIMEOUT.as_millis() && JWKS_KEYS_TRIED_MAX <= JWKS_KEYS_MAX);
+    assert!(JWKS_FRESH_MIN.as_secs() <= JWKS_FRESH_MAX.as_secs(), "a set's time has bounds");
     assert!(CLOSE_TIMEOUT.as_millis() < DRAIN_TIMEOUT_DEFAULT_MS as u128, "closing fits into draining");
     assert!(HTTP_DRAIN_TIMEOUT_MS < DRAIN_TIMEOUT_DEFAULT_MS);
     assert!(HEARTBEAT_MIN_MS <= PONG_TIMEOUT_DEFAULT_MS && STALL_TIMEOUT_DEFAULT_MS <= TIME_MAX_MS);

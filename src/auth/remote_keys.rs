@@ -177,9 +177,11 @@ impl RemoteKeys {
                 KeySet::parse(&document.bytes).map_err(|error| FetchError::Unusable(error.to_string()))?;
             let mut content = DefaultHasher::new();
             content.write(&document.bytes);
-            let fresh_for = document.fresh_for.unwrap_or_default();
-            let fresh_for = fresh_for.clamp(self.pace.fresh_min, self.pace.fresh_max);
-            Ok(Fetched { set, content: content.finish(), fresh_for })
+            Ok(Fetched {
+                set,
+                content: content.finish(),
+                fresh_for: kept_for(document.fresh_for, &self.pace),
+            })
         };
         let outcome = within(self.pace.timeout, fetching).await;
         outcome.map_err(|error| (asked.into_owned(), error))
@@ -251,4 +253,25 @@ async fn discover(fetcher: &mut Fetcher, issuer: &str, url: &Url) -> Result<Url,
     discovered_keys(&discovery.jwks_uri).ok_or_else(|| {
         unusable("its jwks_uri must be an address with https, without user and fragment".to_owned())
     })
+}
+
+/// For how long a set is kept whose server says that it is fresh for so long, or nothing of it.
+fn kept_for(fresh_for: Option<Duration>, pace: &KeyPace) -> Duration {
+    fresh_for.unwrap_or_default().clamp(pace.fresh_min, pace.fresh_max)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_set_is_kept_between_ten_minutes_and_an_hour() {
+        let kept_s =
+            |fresh_s: Option<u64>| kept_for(fresh_s.map(Duration::from_secs), &KeyPace::default()).as_secs();
+        for (fresh_s, expected) in
+            [(None, 600), (Some(0), 600), (Some(900), 900), (Some(86_400), 3_600), (Some(u64::MAX), 3_600)]
+        {
+            assert_eq!(kept_s(fresh_s), expected);
+        }
+    }
 }

@@ -1,5 +1,5 @@
 //! The README stays short; links between the documents lead to existing pages and headings; and the rules in
-//! `docs/invariants.md` name existing files and tests.
+//! `docs/invariants.md` and the promises in `docs/security.md` name existing files and tests.
 
 use std::path::{Path, PathBuf};
 
@@ -57,6 +57,33 @@ fn links_lead_somewhere() {
         }
     }
     assert!(links > 20, "{links}");
+}
+
+#[test]
+fn promises_of_tokens_name_the_tests_that_show_them() {
+    let page = read(&root().join("docs/security.md"));
+    let section = page.split("\n## ").find(|section| section.starts_with("Tokens, sentence by sentence"));
+    let rows = section.expect("a section").lines().filter(|line| line.starts_with("| ")).skip(1);
+    let mut promises = 0;
+    for row in rows {
+        let Some((promise, tests)) = row.rsplit_once(" | ").filter(|(_, tests)| tests.contains('`')) else {
+            continue;
+        };
+        promises += 1;
+        for test in tests.split('`').skip(1).step_by(2) {
+            let Some((file, function)) = test.split_once("::") else {
+                let code = read(&root().join("src").join(test));
+                assert!(code.contains("#[test]") || code.contains("#[tokio::test"), "{promise}: {test}");
+                continue;
+            };
+            let places = ["tests/guarantees/", "tests/hostile/"].map(|place| root().join(place).join(file));
+            let place =
+                places.map(|place| place.with_extension("rs")).into_iter().find(|place| place.exists());
+            let code = read(&place.unwrap_or_else(|| panic!("{promise}: no file of {test}")));
+            assert!(code.contains(&format!("fn {function}()")), "{promise}: {test}");
+        }
+    }
+    assert!(promises > 30, "{promises}");
 }
 
 #[test]
