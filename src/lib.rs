@@ -21,6 +21,7 @@
 //! | what is an acceptable event | [`market::event`] |
 //! | a type of events | `market::kind` (its name), [`market::event`] (its fields) |
 //! | the bytes of an event or reply | [`protocol::native`] |
+//! | the bytes of an event in another form | [`protocol::form`]; [`market::Form`] numbers the forms |
 //! | what the gateway tells a client | [`protocol::reply`] (what), [`protocol::native`] (the bytes), `fanout::shard` (when) |
 //! | another vendor's protocol | [`protocol::Dialect`] (messages), `http::upgrade` (who speaks it) |
 //! | what a client can ask for | [`protocol::request`] |

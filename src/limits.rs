@@ -276,9 +276,9 @@ pub const MAX_EVENT_DEFAULT_BYTES: usize = 64 * KIB;
 pub const MAX_EVENT_MIN_BYTES: usize = 256;
 /// Most that `MAX_EVENT_BYTES` may be: sixteen such events fit into a shard's inbox.
 pub const MAX_EVENT_MAX_BYTES: usize = MIB;
-/// The most bytes that a frame adds to an event: 10 of WebSocket header, `{"type":"…","data":` with a type of 32 bytes,
-/// `,"timestamp":` with 20 digits, markers.
-pub const FRAME_OVERHEAD_MAX_BYTES: usize = 256;
+/// The most bytes that a form adds to an event: `{"type":"…","data":` with a type of 32 bytes, `,"timestamp":` with 20 digits, a marker;
+/// and 10 of WebSocket header, or of a server-sent event `event: …`, `id: …` with type, number and symbol, and `data: `.
+pub const FRAME_OVERHEAD_MAX_BYTES: usize = 320;
 /// Bytes of `CHANNEL_PREFIX`.
 pub const CHANNEL_PREFIX_BYTES_MAX: usize = 128;
 /// `CHANNEL_PREFIX`.

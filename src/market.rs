@@ -7,10 +7,12 @@
 //! gateway it is one: [`Pattern::of_intervals`].
 
 pub mod event;
+mod form;
 mod kind;
 pub mod patterns;
 mod symbol;
 
+pub use self::form::{Encoding, Form};
 pub use self::kind::{
     BadTypes, Kind, KindSet, Kinds, RESERVED_TYPES, TYPE_BYTES_MAX, TYPES_MAX, check_type_name,
 };
@@ -39,23 +41,36 @@ impl Numbering {
     }
 }
 
-/// A topic, or what a client subscribes to: a name within a type of events. `MAX_SYMBOLS_PER_CLIENT` counts these.
+/// A topic, or what a client subscribes to: a name within a type of events, in a form. `MAX_SYMBOLS_PER_CLIENT` counts these.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Subject {
     /// The type of the events.
     pub kind: Kind,
+    /// How the events are written.
+    pub form: Form,
     /// The symbol, with its interval if the topic has one; or the pattern.
     pub name: Name,
 }
 
 impl Subject {
-    /// What a client means by a name within a type: a symbol of candles stands for all its intervals.
+    /// What a client means by a name within a type: a symbol of candles stands for all its intervals. In the form [`Form::JSON`].
     pub fn new(kind: Kind, name: Name) -> Self {
         let name = match name {
             Name::Symbol(symbol) if kind.has_intervals() => Name::Pattern(Pattern::of_intervals(&symbol)),
             name => name,
         };
-        Self { kind, name }
+        Self::literal(kind, name)
+    }
+
+    /// A name within a type, in the form [`Form::JSON`]. A symbol of candles has its interval.
+    pub const fn literal(kind: Kind, name: Name) -> Self {
+        Self { kind, form: Form::JSON, name }
+    }
+
+    /// The same in another form.
+    #[must_use]
+    pub fn in_form(self, form: Form) -> Self {
+        Self { form, ..self }
     }
 
     /// A name as a client writes it, within a type; `None` if it is none. `case` is `SYMBOL_CASE`.

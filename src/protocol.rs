@@ -7,7 +7,9 @@
 //! | [`reply`] | what the gateway says to one client |
 //! | [`refusal`] | why a request changes nothing |
 //! | [`native`] | the gateway's own protocol: JSON in text frames |
+//! | [`form`] | events in each form |
 
+pub mod form;
 pub mod native;
 pub mod refusal;
 pub mod reply;
@@ -17,10 +19,10 @@ pub mod terms;
 use self::refusal::Refusal;
 use self::reply::Reply;
 use self::request::{Grammar, Request, Subscribe};
-use crate::market::Kinds;
+use crate::market::{Form, Kinds};
 
 /// How a connection's requests are read and its replies written; `http::upgrade` decides on it. Events are not among
-/// them: they are framed once, in the gateway's own protocol ([`native::event`]), for all clients together. A closed set, so that a connection keeps one byte of it and nothing is looked up
+/// them: they are written once in each form ([`form`]), for all clients together. A closed set, so that a connection keeps one byte of it and nothing is looked up
 /// where messages are read and written.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum Dialect {
@@ -30,6 +32,13 @@ pub enum Dialect {
 }
 
 impl Dialect {
+    /// The form that events have.
+    pub const fn form(self) -> Form {
+        match self {
+            Self::Native => Form::JSON,
+        }
+    }
+
     /// Reads a text message of the client.
     ///
     /// # Errors

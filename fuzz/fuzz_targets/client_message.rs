@@ -12,7 +12,7 @@ use ws_gateway::protocol::refusal::Refusal;
 use ws_gateway::protocol::reply::{ClientStats, Reply};
 use ws_gateway::protocol::request::{Action, Id, Grammar, Request, Selection};
 use ws_gateway::protocol::terms::{Conflate, Options};
-use ws_gateway::market::{Kind, Kinds, Name, SymbolCase};
+use ws_gateway::market::{Form, Kind, Kinds, Name, SymbolCase};
 use ws_gateway_fuzz::text_of_frame;
 
 const NOW_MS: u64 = 1_234_567_890;
@@ -47,7 +47,7 @@ fn accepted(message: &str, request: &Request, grammar: &Grammar) {
     match &request.action {
         Action::Subscribe(subscribe) => {
             check_names(&subscribe.selection, grammar);
-            let subjects = subscribe.selection.subjects();
+            let subjects = subscribe.selection.subjects(Form::JSON);
             let held: Vec<_> = subjects.iter().collect();
             let recovered: Vec<_> =
                 subscribe.resume.iter().map(|(symbol, seq)| (symbol.clone(), seq % 2 == 0)).collect();
@@ -59,7 +59,7 @@ fn accepted(message: &str, request: &Request, grammar: &Grammar) {
         Action::Unsubscribe(selection) => {
             check_names(selection, grammar);
             let left: Vec<&Name> = selection.names();
-            let subjects = selection.subjects();
+            let subjects = selection.subjects(Form::JSON);
             let held: Vec<_> = subjects.iter().collect();
             check_reply(&reply(&Reply::Unsubscribed { left: &left, held: &held, id }, kinds, NOW_MS), "success", id);
             check_reply(&reply(&Reply::Unsubscribed { left: &[], held: &[], id }, kinds, NOW_MS), "success", id);
@@ -164,7 +164,7 @@ fn check_names(selection: &Selection, grammar: &Grammar) {
         }
     }
     let named: usize = selection.types.iter().map(|kind| selection.names_of(*kind).len()).sum();
-    assert_eq!(selection.subjects().len(), named);
+    assert_eq!(selection.subjects(Form::JSON).len(), named);
 }
 
 fn check_reply(frame: &[u8], expected: &str, id: Option<&Id>) {

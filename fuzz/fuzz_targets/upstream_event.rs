@@ -12,11 +12,13 @@ use serde::Deserialize;
 use serde::de::{Deserializer, IgnoredAny, MapAccess, Visitor};
 use serde_json::Value;
 use serde_json::value::RawValue;
-use ws_gateway::bus::HistoryRequest;
+use ws_gateway::bus::{Frames, HistoryRequest};
 use ws_gateway::ingest::history::HistoryConfig;
 use ws_gateway::ingest::router::{Routed, Router};
 use ws_gateway::market::event::{Checker, Event, Reason, Reject, SEQ_END};
-use ws_gateway::market::{INTERVAL_BYTES_MAX, Kind, Kinds, Subject, SymbolCase};
+use ws_gateway::market::{Form, INTERVAL_BYTES_MAX, Kind, Kinds, Subject, SymbolCase};
+use ws_gateway::protocol::form;
+use ws_gateway::websocket::header;
 use ws_gateway_fuzz::text_of_frame;
 
 const MAX_EVENT_BYTES: usize = 4_096;
@@ -91,21 +93,39 @@ fn route(kind: Kind, name: &[u8], payload: &[u8], checked: Result<Event<'_>, Rej
     let mut router = new_router();
     let topic = router.want(0, &subject);
     assert_eq!(router.want(SHARDS - 1, &subject), topic);
+    let others = [Form::JSON_BATCH, Form::SSE];
+    others.iter().for_each(|form| _ = router.want(0, &subject.clone().in_form(*form)));
     let routed = router.route(kind, name, payload, NOW_MS);
     let framed = |event: Event<'_>| if event.has_odd_seq { Routed::FramedWithOddSeq } else { Routed::Framed };
     assert_eq!(routed, checked.map_or_else(Routed::Rejected, framed));
-    assert!(router.take(1, 0).frames.is_none());
-    let batches = (router.take(0, 0).frames, router.take(SHARDS - 1, 0).frames);
+    let mut frames = |shard| -> Vec<Frames> {
+        router.take(shard, 0).batches.into_iter().map(|batch| batch.frames).collect()
+    };
+    assert!(frames(1).is_empty());
+    let (first, last) = (frames(0), frames(SHARDS - 1));
     let Ok(event) = checked else {
-        assert!(batches.0.is_none() && batches.1.is_none(), "a bad event leaves a trace");
+        assert!(first.is_empty() && last.is_empty(), "a bad event leaves a trace");
         return;
     };
-    let (Some(first), Some(last)) = batches else { panic!("framed for nobody") };
+    let ([first, others @ ..], [last]) = (&first[..], &last[..]) else { panic!("framed for nobody") };
+    assert_eq!(others.len(), 2);
+    for other in others {
+        assert_eq!(other.table.len(), 1);
+        let object = form::object_of(other.form, &other.bytes);
+        let one_line: Vec<u8> = header::payload(&first.bytes).iter().map(|byte| into_blank(*byte)).collect();
+        let expected = if other.form == Form::SSE { &one_line[..] } else { header::payload(&first.bytes) };
+        assert_eq!(object, expected);
+    }
     assert_eq!(first.bytes, last.bytes);
     assert_eq!((first.table.len(), first.table[0].end as usize), (1, first.bytes.len()));
     assert_eq!(first.table[0].topic == topic, !kind.has_intervals(), "a candle's topic has an interval");
     assert!(event.object.contains(event.timestamp));
     check_frame(kind, &first.bytes, event.object, payload);
+}
+
+/// A server-sent event has its object in one line.
+fn into_blank(byte: u8) -> u8 {
+    if matches!(byte, b'\n' | b'\r') { b' ' } else { byte }
 }
 
 #[derive(Deserialize)]

@@ -3,6 +3,8 @@
 use bytes::Bytes;
 use slotmap::new_key_type;
 
+use crate::market::Form;
+
 new_key_type! {
     /// A topic as the data path knows it. Given out by ingest while any shard wants the topic; generational, so
     /// that an id that is still in some batch never names the topic that came after.
@@ -18,10 +20,13 @@ pub struct Entry {
     pub topic: TopicId,
 }
 
-/// Frames back to back with a table of them, as it crosses from ingest to a shard.
+/// Frames back to back with a table of them, as it crosses from ingest to a shard. A frame is an event in one form, whether that is a
+/// WebSocket frame or not.
 #[derive(Debug, Default, Clone)]
 pub struct Frames {
-    /// Complete WebSocket frames, one behind the other.
+    /// The form of all of them.
+    pub form: Form,
+    /// Events as their form has them, one behind the other.
     pub bytes: Bytes,
     /// One entry a frame, ends ascending.
     pub table: Vec<Entry>,

@@ -11,7 +11,7 @@ use foldhash::fast::RandomState;
 use slotmap::Key;
 
 use crate::bus::{Entry, Frames, TopicId};
-use crate::market::Subject;
+use crate::market::{Form, Subject};
 
 /// Counts the bytes that wait for the clients of one shard: every live [`Batch`] and every [`BacklogShare`]. Clones share the count.
 #[derive(Debug, Clone, Default)]
@@ -161,12 +161,17 @@ impl Batch {
     /// A batch of `frame` alone. It takes the place of event `index` and tells of `event_count` events.
     pub fn with_frame(&self, index: u32, frame: Vec<u8>, event_count: u64) -> Rc<Self> {
         let frames = frame_of(frame, self.topic(index), self.frames.arrived_us);
-        Self::new(frames, event_count, None, &self.backlog)
+        Self::new(Frames { form: self.form(), ..frames }, event_count, None, &self.backlog)
     }
 
     /// How many events each frame tells of: more than 1 only in a frame with the totals of an aggregate, 0 if it is no event.
     pub fn event_count(&self) -> u64 {
         self.event_count
+    }
+
+    /// The form of the events.
+    pub fn form(&self) -> Form {
+        self.frames.form
     }
 
     /// The entries of the frames.

@@ -148,7 +148,7 @@ mod tests {
         let mut seqs = Seqs::default();
         seqs.set(0, 7, true);
         let batch = Batch::shared(
-            Frames { bytes: Bytes::from_static(b"late,"), table, seqs, arrived_us: 1 },
+            Frames { bytes: Bytes::from_static(b"late,"), table, seqs, arrived_us: 1, ..Frames::default() },
             &backlog,
         );
         extras.queue(&mut outbox, &TopicRun::new(&batch, topic, 0, 1), topic);

@@ -1,6 +1,6 @@
 //! Who is subscribed to what on one shard: topic → clients and client → topics. Pure.
 //!
-//! A *topic* is an event type with a symbol or a pattern ([`Subject`]). Ingest gives it an id while any shard wants it, and all its
+//! A *topic* is an event type with a symbol or a pattern, in a form ([`Subject`]). Ingest gives it an id while any shard wants it, and all its
 //! events come under that id. A *hold* is a request under way that names the topic: the topic stays until the request is answered.
 //!
 //! An operation costs what its own client holds or names, never what other clients hold. A subscription is stored on both sides,

@@ -24,7 +24,7 @@ use super::{Http, handshake};
 use crate::auth::{AuthError, Patience};
 use crate::bus::{LastEvent, LastQuestion, Standing};
 use crate::limits::{LAST_ANSWER_BYTES_MAX, LAST_SYMBOLS_MAX, RETRY_AFTER_S};
-use crate::market::Subject;
+use crate::market::{Form, Subject};
 use crate::protocol::native::read::parse_last;
 use crate::protocol::native::write;
 use crate::protocol::refusal::{ErrorCode, Refusal};
@@ -85,7 +85,7 @@ pub(super) fn ask<B>(
                 http.admission.give_back(client);
             }
         })?;
-    let subjects = selection.subjects();
+    let subjects = selection.subjects(Form::JSON);
     let Some(place) = http.last_questions.take() else {
         return Err(unavailable("Too many look-ups wait").into());
     };
@@ -143,7 +143,7 @@ fn selected(
         let message = format!("Too many symbols: {count}, and at most {LAST_SYMBOLS_MAX} at a time");
         return Err(bad(&message).into());
     }
-    identity.rights.grant(&selection, &http.grammar.kinds).map_err(refused)?;
+    identity.rights.grant(&selection, Form::JSON, &http.grammar.kinds).map_err(refused)?;
     Ok(selection)
 }
 

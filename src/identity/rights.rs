@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 
 use super::scope::Scopes;
-use crate::market::{Kind, KindSet, Kinds, Subject};
+use crate::market::{Form, Kind, KindSet, Kinds, Subject};
 use crate::protocol::refusal::{Forbidden, Refusal};
 use crate::protocol::request::Selection;
 use crate::protocol::terms::MaxRate;
@@ -69,11 +69,11 @@ impl Rights {
         self.scopes.is_none()
     }
 
-    /// What a subscribe to that selection comes to.
+    /// What a subscribe to that selection, with its events in that form, comes to.
     ///
     /// # Errors
     /// A [`Refusal`] that names all that the client may not have.
-    pub fn grant(&self, selection: &Selection, kinds: &Kinds) -> Result<Granted, Refusal> {
+    pub fn grant(&self, selection: &Selection, form: Form, kinds: &Kinds) -> Result<Granted, Refusal> {
         let mut names = selection.names.iter().map(|chosen| &chosen.name);
         let pattern = names.find(|name| name.is_wildcard()).filter(|_| !self.allow_wildcard);
         if let Some(pattern) = pattern {
@@ -82,12 +82,12 @@ impl Rights {
         let types = selection.types.iter().filter(|kind| !self.has_type(**kind));
         let types: Vec<_> = types.map(|kind| kinds.name(*kind).into()).collect();
         if self.is_literal() && types.is_empty() {
-            return Ok(Granted { subjects: selection.subjects(), grants: Vec::new() });
+            return Ok(Granted { subjects: selection.subjects(form), grants: Vec::new() });
         }
         let (mut grants, mut symbols) = (Vec::new(), Vec::new());
         for chosen in &selection.names {
             let begin = grants.len();
-            grants.extend(selection.subjects_of(chosen).map(|subject| self.grant_one(subject)));
+            grants.extend(selection.subjects_of(chosen, form).map(|subject| self.grant_one(subject)));
             if grants[begin..].iter().any(|grant| grant.parts.is_empty()) {
                 symbols.push(chosen.name.clone());
             }
@@ -114,7 +114,7 @@ impl Rights {
 
     fn grant_one(&self, written: Subject) -> Grant {
         let Some(scopes) = &self.scopes else { return Grant::literal(written) };
-        let part = |name| Subject { kind: written.kind, name };
+        let part = |name| Subject { name, ..written };
         let common = scopes.of(written.kind).intersect(&written.name);
         Grant { parts: common.into_iter().map(part).collect(), written }
     }
@@ -147,22 +147,26 @@ mod tests {
     }
 
     fn trade(text: &str) -> Subject {
-        Subject { kind: Kind::TRADE, name: name(text) }
+        Subject::literal(Kind::TRADE, name(text))
     }
 
     #[test]
     fn without_claims_all_is_granted_as_it_is_written() {
         let open = Rights::of_gateway(true, 5);
         let asked = selection(&[Kind::TRADE, Kind::QUOTE], &["AAPL", "BTC-*"]);
-        let granted = open.grant(&asked, &kinds()).unwrap();
-        assert_eq!(granted, Granted { subjects: asked.subjects(), grants: Vec::new() });
-        assert!(granted.written().eq(&asked.subjects()));
-        let refusal = Rights::of_gateway(false, 5).grant(&asked, &kinds()).unwrap_err();
+        let granted = open.grant(&asked, Form::JSON, &kinds()).unwrap();
+        assert_eq!(granted, Granted { subjects: asked.subjects(Form::JSON), grants: Vec::new() });
+        assert!(granted.written().eq(&asked.subjects(Form::JSON)));
+        let refusal = Rights::of_gateway(false, 5).grant(&asked, Form::JSON, &kinds()).unwrap_err();
         assert_eq!(
             refusal.message,
             r#"Invalid symbols "BTC-*": must be a symbol: this gateway has no wildcards (ALLOW_WILDCARD)"#
         );
-        assert!(Rights::of_gateway(false, 5).grant(&selection(&[Kind::TRADE], &["AAPL"]), &kinds()).is_ok());
+        assert!(
+            Rights::of_gateway(false, 5)
+                .grant(&selection(&[Kind::TRADE], &["AAPL"]), Form::JSON, &kinds())
+                .is_ok()
+        );
     }
 
     #[test]
@@ -171,8 +175,8 @@ mod tests {
         let types = Some([Kind::TRADE, Kind::HALT].into_iter().collect());
         let rights = Rights { scopes, types, ..Rights::of_gateway(true, 5) };
         let asked = selection(&[Kind::TRADE], &["*", "B*", "AAPL"]);
-        let granted = rights.grant(&asked, &kinds()).unwrap();
-        assert!(granted.written().eq(&asked.subjects()));
+        let granted = rights.grant(&asked, Form::JSON, &kinds()).unwrap();
+        assert!(granted.written().eq(&asked.subjects(Form::JSON)));
         let parts: Vec<_> = granted.grants.iter().map(|grant| grant.parts.as_slice()).collect();
         assert_eq!(
             parts,
@@ -184,13 +188,13 @@ mod tests {
         );
         assert_eq!(granted.subjects, parts[0], "each once");
         let asked = selection(&[Kind::TRADE, Kind::QUOTE], &["AAPL", "MSFT", "E*", "*"]);
-        let refusal = rights.grant(&asked, &kinds()).unwrap_err();
+        let refusal = rights.grant(&asked, Form::JSON, &kinds()).unwrap_err();
         assert_eq!(refusal.code, ErrorCode::Forbidden);
         let forbidden = refusal.forbidden.unwrap();
         assert_eq!(forbidden.symbols, [name("MSFT"), name("E*")]);
         assert_eq!(forbidden.types, [Box::<str>::from("quote")]);
         let literal = Rights { scopes: None, ..rights };
-        let forbidden = literal.grant(&asked, &kinds()).unwrap_err().forbidden.unwrap();
+        let forbidden = literal.grant(&asked, Form::JSON, &kinds()).unwrap_err().forbidden.unwrap();
         assert_eq!((forbidden.symbols, forbidden.types), (Vec::new(), vec!["quote".into()]));
     }
 
@@ -200,7 +204,7 @@ mod tests {
         let kinds: Kinds = "candle".parse().unwrap();
         let candles = |names: &[&str]| {
             let asked = selection(&[Kind::CANDLE], names);
-            rights.grant(&asked, &kinds).map(|granted| granted.subjects)
+            rights.grant(&asked, Form::JSON, &kinds).map(|granted| granted.subjects)
         };
         let subject = |text: &str| Subject::parse(Kind::CANDLE, text.as_bytes(), SymbolCase::Upper).unwrap();
         assert_eq!(candles(&["AAPL"]).unwrap(), [subject("AAPL")]);

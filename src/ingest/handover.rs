@@ -16,7 +16,7 @@ use std::time::Duration;
 use foldhash::fast::RandomState;
 
 use self::held::HeldFeed;
-use super::router::{Handoff, Reported, Router};
+use super::router::{Batch, Handoff, Reported, Router};
 use crate::bus::{Feed, HistoryReply, LookedUp, ReplayBudget, ShardPort, Ticket, ToShard, TopicId};
 use crate::limits;
 use crate::market::Subject;
@@ -73,17 +73,21 @@ impl Handover {
     }
 
     fn hand_to(&mut self, router: &mut Router, shard: usize, arrived_us: u64) {
-        let Handoff { opened, frames, notices } = router.take(shard, arrived_us);
+        let Handoff { opened, batches } = router.take(shard, arrived_us);
         self.shards[shard].open(opened);
-        let Some(frames) = frames else { return };
-        if !self.has_room_for(shard, frames.bytes.len()) {
-            return router.fall_behind(shard, &frames, notices);
+        if batches.is_empty() {
+            return;
+        }
+        if !self.has_room_for(shard, batches.iter().map(|batch| batch.frames.bytes.len()).sum()) {
+            return router.fall_behind(shard, batches);
         }
         self.state.metrics.ingest.batches.add(1);
-        self.shards[shard].send(match notices.is_empty() {
-            true => ToShard::Batch(frames),
-            false => ToShard::BatchWithChanges(frames, notices),
-        });
+        for Batch { frames, notices } in batches {
+            self.shards[shard].send(match notices.is_empty() {
+                true => ToShard::Batch(frames),
+                false => ToShard::BatchWithChanges(frames, notices),
+            });
+        }
     }
 
     /// Once the inbox of a shard that is behind is half empty, the shard is told all that it has to know, and gets events again.

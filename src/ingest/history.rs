@@ -40,7 +40,7 @@ pub use self::topic::{LookUp, LookingUp};
 use crate::bus::LastEvent;
 use crate::limits;
 use crate::market::event::{Checker, Event};
-use crate::market::{Kind, KindSet, Kinds, Name, Numbering, Pattern, Subject, Symbol};
+use crate::market::{Form, Kind, KindSet, Kinds, Name, Numbering, Pattern, Subject, Symbol};
 use crate::protocol::native::event::Openings;
 
 /// How much is remembered.
@@ -200,9 +200,9 @@ impl History {
         }
     }
 
-    /// The frame of a pinned topic's last event, marked as a snapshot. Built once and shared until the next event.
-    pub fn snapshot(&mut self, slot: Slot) -> Option<Bytes> {
-        topic_at(&mut self.topics, slot)?.snapshot(&self.openings)
+    /// A pinned topic's last event in a form, marked as a snapshot. Built once and shared until the next event.
+    pub fn snapshot(&mut self, slot: Slot, form: Form) -> Option<Bytes> {
+        topic_at(&mut self.topics, slot)?.snapshot(form, &self.openings)
     }
 
     /// The last event of a subject; of a symbol of candles, that of the interval that was heard of last. Patterns have none.

@@ -2,11 +2,13 @@
 
 use std::collections::HashSet;
 
-use super::history::{LookUp, Replay, Resumed, Slot};
+use smallvec::SmallVec;
+
+use super::history::{LookUp, LookingUp, Replay, Resumed, Slot};
 use super::last_value::Found;
 use super::router::Router;
 use crate::bus::{Frames, HistoryReply, HistoryRequest, LookedUp, TopicId};
-use crate::market::{Kind, Name, Pattern, Subject};
+use crate::market::{Form, Kind, Name, Pattern, Subject};
 
 impl Router {
     /// Recalls what a request for `subjects`, all of which the shard wants, asks of the reply. Topics that a pattern among
@@ -21,7 +23,9 @@ impl Router {
     ) -> HistoryReply {
         let mut reply = HistoryReply::default();
         let mut settled = HashSet::new();
-        let mut replay = Replay::with_room(room_bytes);
+        // A request that resumes is for one form.
+        let form = request.resume.first().map_or_else(Form::default, |(subject, _)| subject.form);
+        let mut replay = Replay::with_room(room_bytes, form);
         for (subject, seen) in &request.resume {
             let topic = self.topic_to_resume(subject);
             let resumed = topic.map(|(id, slot)| (id, self.history.resume(slot, *seen, id, &mut replay)));
@@ -40,7 +44,7 @@ impl Router {
             }
         }
         let Replay { bytes, table, .. } = replay;
-        reply.replay = Frames { bytes: bytes.into(), table, arrived_us: now_us, ..Frames::default() };
+        reply.replay = Frames { form, bytes: bytes.into(), table, arrived_us: now_us, ..Frames::default() };
         if request.snapshot {
             for subject in subjects {
                 let topics = self.topics_with_value(subject);
@@ -77,8 +81,15 @@ impl Router {
         if !pattern.is_of_intervals() || !self.history.is_looked_up(subject.kind) {
             return None;
         }
-        let id = self.pattern_of(subject.kind, pattern)?;
-        let look_up = self.looking_up(id)?.begin();
+        let id = self.pattern_of(subject.kind, subject.form, pattern)?;
+        // Somebody else may have asked for the symbol in another form.
+        let others = Form::ALL.into_iter().filter_map(|form| self.pattern_of(subject.kind, form, pattern));
+        let others: SmallVec<[TopicId; 1]> = others.filter(|other| *other != id).collect();
+        let known = others.into_iter().filter_map(|other| self.looking_up(other).copied());
+        let known = known.filter(|known| *known != LookingUp::NotYet).last();
+        let looking_up = self.looking_up(id)?;
+        *looking_up = known.unwrap_or(*looking_up);
+        let look_up = looking_up.begin();
         if look_up == LookUp::Begin {
             self.look_ups.push(subject.clone());
         }
@@ -92,21 +103,26 @@ impl Router {
 
     /// Takes what was looked up; a value counts if it keeps the contract and no event came first. Returns what to tell the shards.
     pub fn looked_up(&mut self, found: &[Found], failed: bool, now_ms: u64) -> Vec<LookedUp> {
-        let values = found.iter().filter_map(|(subject, payload)| {
+        let mut values = Vec::new();
+        for (subject, payload) in found {
+            let (kind, payload) = (subject.kind, payload.as_deref());
             let symbol = match &subject.name {
                 Name::Symbol(symbol) => symbol,
                 Name::Pattern(of) => {
-                    return self.looked_up_symbol(subject.kind, of, payload.as_deref(), failed, now_ms);
+                    values.extend(self.looked_up_symbol(kind, of, payload, failed, now_ms));
+                    continue;
                 }
             };
-            let seq = self.history.looked_up(subject.kind, symbol, payload.as_deref(), failed, now_ms);
-            let (topic, slot) = self.topic_of(subject)?;
-            Some(LookedUp { awaited: topic, topic, frame: self.history.snapshot(slot), seq })
-        });
-        values.collect()
+            let seq = self.history.looked_up(kind, symbol, payload, failed, now_ms);
+            for topic in self.topics_of(kind, symbol) {
+                values.push(LookedUp { awaited: topic, topic, frame: self.snapshot(topic), seq });
+            }
+        }
+        values
     }
 
-    /// Takes what was looked up of a symbol of candles: it says itself which interval it is. `None` if nobody wants it any more.
+    /// Takes what was looked up of a symbol of candles: it says itself which interval it is. One value for each form in which the symbol is
+    /// still wanted.
     fn looked_up_symbol(
         &mut self,
         kind: Kind,
@@ -114,23 +130,38 @@ impl Router {
         payload: Option<&[u8]>,
         failed: bool,
         now_ms: u64,
-    ) -> Option<LookedUp> {
-        let awaited = self.pattern_of(kind, of)?;
-        self.looking_up(awaited)?.end(failed);
-        let nothing = LookedUp { awaited, topic: awaited, frame: None, seq: None };
-        let Some(symbol) = payload.and_then(|payload| self.interval_of(kind, of, payload)) else {
-            return Some(nothing);
-        };
-        let subject = Subject { kind, name: Name::Symbol(symbol.clone()) };
-        let topic = self.topic_or_new(&subject);
-        self.open(topic);
-        // An event of the interval that came first wins.
-        let (_, slot) = self.topic_of(&subject)?;
-        if self.snapshot(topic).is_some() || self.history.look_up(slot) == LookUp::Unavailable {
-            return Some(nothing);
+    ) -> Vec<LookedUp> {
+        let awaited = Form::ALL.into_iter().filter_map(|form| Some((form, self.pattern_of(kind, form, of)?)));
+        let awaited: SmallVec<[(Form, TopicId); 1]> = awaited.collect();
+        for (_, id) in &awaited {
+            self.looking_up(*id).into_iter().for_each(|looking_up| looking_up.end(failed));
         }
-        let seq = self.history.looked_up(kind, &symbol, payload, failed, now_ms);
-        Some(LookedUp { awaited, topic, frame: self.snapshot(topic), seq })
+        let nothing = |awaited| LookedUp { awaited, topic: awaited, frame: None, seq: None };
+        let interval = payload.and_then(|payload| self.interval_of(kind, of, payload));
+        let Some(symbol) = interval.filter(|_| !awaited.is_empty()) else {
+            return awaited.into_iter().map(|(_, id)| nothing(id)).collect();
+        };
+        let subject = Subject::literal(kind, Name::Symbol(symbol.clone()));
+        let topics = awaited.into_iter().map(|(form, awaited)| {
+            let topic = self.topic_or_new(&subject.clone().in_form(form));
+            self.open(topic);
+            (awaited, topic)
+        });
+        let topics: SmallVec<[(TopicId, TopicId); 1]> = topics.collect();
+        // An event of the interval that came first wins.
+        let is_first = topics.first().is_some_and(|(_, topic)| self.look_up_first(*topic));
+        let seq = is_first.then(|| self.history.looked_up(kind, &symbol, payload, failed, now_ms)).flatten();
+        let value = |(awaited, topic)| match is_first {
+            true => LookedUp { awaited, topic, frame: self.snapshot(topic), seq },
+            false => nothing(awaited),
+        };
+        topics.into_iter().map(value).collect()
+    }
+
+    /// Whether nothing is known of a topic yet, so that what was looked up becomes its value.
+    fn look_up_first(&mut self, topic: TopicId) -> bool {
+        self.snapshot(topic).is_none()
+            && self.slot_of(topic).is_some_and(|slot| self.history.look_up(slot) != LookUp::Unavailable)
     }
 
     /// The topic that a client means that has seen a certain `seq` of a subject: of a symbol of candles the interval, if there is but one.
@@ -142,7 +173,7 @@ impl Router {
         let mut intervals = self.history.intervals(of);
         let (Some(only), None) = (intervals.next().cloned(), intervals.next()) else { return None };
         drop(intervals);
-        let subject = Subject { kind: subject.kind, name: Name::Symbol(only) };
+        let subject = Subject { name: Name::Symbol(only), ..*subject };
         let id = self.topic_or_new(&subject);
         self.open(id);
         self.topic_of(&subject)
@@ -150,13 +181,13 @@ impl Router {
 
     /// The topics that a subject stands for and that may have a last value, in order.
     fn topics_with_value(&mut self, subject: &Subject) -> Vec<TopicId> {
-        let kind = subject.kind;
-        let Name::Pattern(pattern) = &subject.name else {
+        let &Subject { kind, form, ref name } = subject;
+        let Name::Pattern(pattern) = name else {
             return self.topic_of(subject).map(|(id, _)| id).into_iter().collect();
         };
         let known = self.history.known(kind, pattern.prefix());
         let topics = known.into_iter().map(|symbol| {
-            let id = self.topic_or_new(&Subject { kind, name: Name::Symbol(symbol) });
+            let id = self.topic_or_new(&Subject { kind, form, name: Name::Symbol(symbol) });
             self.open(id);
             id
         });

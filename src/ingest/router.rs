@@ -5,26 +5,39 @@
 //! framed once, into the buffer of the first shard that wants it, and copied into those of the others: a few
 //! hundred bytes, where sharing them would have cores fight over a reference count.
 //!
+//! The same symbol in another form is another topic. The *first* topic of a symbol, in whatever form, is the one that a look-up finds; it has
+//! the ids of the *others*. So where only one form is wanted, forms cost an event a look at an empty list. An event is framed once in
+//! each form, into a buffer of that form.
+//!
 //! Before the first event of a topic that a pattern of a shard matches, the topic is *opened* to the shard: the router hands over its id. From
 //! then on the shard wants the topic, until it releases the id or, when it has too many, retires it ([`Router::retire`]). The epoch counts
 //! new patterns; a topic remembers the epoch at which it was last held against them. So patterns cost an event one comparison.
 //!
 //! For a shard that is behind ([`Router::fall_behind`]) nothing is framed: its events are counted as lost, until it has caught up.
 
+mod behind;
+mod building;
+mod opened;
+
 use std::collections::HashMap;
 
 use bytes::Bytes;
 use foldhash::quality::RandomState;
-use slotmap::SlotMap;
+use slotmap::{Key, SlotMap};
+use smallvec::SmallVec;
 
+pub use self::behind::Reported;
+pub use self::building::{Batch, Handoff};
+use self::building::{Building, Framing};
 use super::history::{History, HistoryConfig, LookingUp, Slot, Verdict};
-use super::losses::Losses;
-use crate::bus::{Entry, Frames, SeqChange, SeqNotice, Seqs, TopicId};
+use crate::bus::TopicId;
 use crate::limits;
 use crate::market::event::{Checker, Event, Reject};
 use crate::market::patterns::Patterns;
-use crate::market::{self, Kind, Name, Pattern, SYMBOL_BYTES_MAX, Subject, Symbol, TOPIC_KEY_BYTES_MAX};
-use crate::protocol::native::event::{Marker, Openings, write_event};
+use crate::market::{
+    self, Form, Kind, Name, Pattern, SYMBOL_BYTES_MAX, Subject, Symbol, TOPIC_KEY_BYTES_MAX,
+};
+use crate::protocol::native::event::Openings;
 
 const _: () = assert!(limits::SHARDS_MAX <= u64::BITS as usize, "the interest mask has one bit a shard");
 
@@ -34,61 +47,14 @@ struct Topic {
     subject: Subject,
     /// The shards that know the id, one bit each.
     wanted_by: u64,
-    /// [`Router::epoch`] when the topic was last opened to the shards whose patterns match it.
+    /// Of the first topic of a symbol: [`Router::epoch`] when its topics were last opened to the shards whose patterns match them.
     epoch: u64,
+    /// Of the first topic of a symbol: its topics in other forms.
+    others: Box<[TopicId]>,
     /// What is remembered of it; patterns have no history of their own.
     history: Option<Slot>,
     /// For the intervals of a candle's symbol: whether the value that workers keep of the symbol has been looked up.
     looking_up: LookingUp,
-}
-
-/// Frames for one shard since the last hand-over.
-#[derive(Debug, Default)]
-struct Building {
-    bytes: Vec<u8>,
-    table: Vec<Entry>,
-    seqs: Seqs,
-    /// Topics that the shard's patterns match and that it has to learn of before the frames.
-    opened: Vec<(Subject, TopicId)>,
-    /// Changes of sequence numbers between the frames.
-    notices: Vec<SeqNotice>,
-    /// While the shard is behind: what it has lost, in place of all the others.
-    losses: Losses,
-}
-
-impl Building {
-    /// The bytes appended since the last frame are a frame of `topic`.
-    #[inline]
-    fn end_frame(&mut self, topic: TopicId, seq: Option<u64>, verdict: Verdict) {
-        if let Some(seq) = seq {
-            self.seqs.set(self.table.len() as u32, seq, !verdict.is_newest());
-        }
-        self.table.push(Entry { end: self.bytes.len() as u32, topic });
-    }
-}
-
-/// What a shard is handed at the end of a turn, in the order in which it has to learn of it.
-#[derive(Debug, Default)]
-pub struct Handoff {
-    /// Topics that the shard's patterns match and whose events come from now on.
-    pub opened: Vec<(Subject, TopicId)>,
-    /// Events; `None` if there are none.
-    pub frames: Option<Frames>,
-    /// Changes of sequence numbers between the events.
-    pub notices: Vec<SeqNotice>,
-}
-
-/// What a shard that is behind has to be told, in this order.
-#[derive(Debug, Default)]
-pub struct Reported {
-    /// Topics that its patterns match and that came up meanwhile.
-    pub opened: Vec<(Subject, TopicId)>,
-    /// Events lost: counts by topic, each topic once.
-    pub counts: Vec<(TopicId, u64)>,
-    /// Changes of sequence numbers among the lost events.
-    pub changes: Vec<(TopicId, SeqChange)>,
-    /// Patterns whose clients have lost events of further topics, more than are counted.
-    pub uncounted: Vec<TopicId>,
 }
 
 /// What became of an event.
@@ -114,7 +80,7 @@ pub enum Routed {
 #[derive(Debug)]
 pub struct Router {
     topics: SlotMap<TopicId, Topic>,
-    /// By type, so that a look-up needs no more than the symbol's bytes.
+    /// The first topic of each symbol, in whatever form. By type, so that a look-up needs no more than the symbol's bytes.
     by_symbol: Vec<HashMap<Symbol, TopicId, RandomState>>,
     by_pattern: Patterns<TopicId>,
     /// Goes up when a shard begins to want a pattern: topics may have to be opened to it.
@@ -175,15 +141,38 @@ impl Router {
     }
 
     pub(super) fn topic_or_new(&mut self, subject: &Subject) -> TopicId {
-        let known = match &subject.name {
-            Name::Symbol(symbol) => self.by_symbol[subject.kind.index()].get(symbol).copied(),
-            Name::Pattern(pattern) => self.by_pattern.get(subject.kind, pattern).copied(),
+        let &Subject { kind, form, ref name } = subject;
+        let known = match name {
+            Name::Symbol(symbol) => match self.first_of(kind, symbol.as_bytes()) {
+                Some(first) => return self.in_form(first, form).unwrap_or_else(|| self.add_to(first, form)),
+                None => None,
+            },
+            Name::Pattern(pattern) => self.pattern_of(kind, form, pattern),
         };
         known.unwrap_or_else(|| self.add(subject.clone()))
     }
 
+    /// The first topic of a symbol that is wanted.
+    #[inline]
+    fn first_of(&self, kind: Kind, symbol: &[u8]) -> Option<TopicId> {
+        self.by_symbol[kind.index()].get(symbol).copied()
+    }
+
+    /// A symbol's topic in a form, if it is wanted in it. `first` is the first of its topics.
+    fn in_form(&self, first: TopicId, form: Form) -> Option<TopicId> {
+        self.with_others(first)
+            .find(|id| self.topics.get(*id).is_some_and(|topic| topic.subject.form == form))
+    }
+
+    /// The first topic of a symbol and those in other forms.
+    fn with_others(&self, first: TopicId) -> impl Iterator<Item = TopicId> {
+        let others = self.topics.get(first).map_or(&[][..], |topic| &topic.others);
+        std::iter::once(first).chain(others.iter().copied())
+    }
+
+    /// Adds the first topic of a symbol, or a pattern.
     fn add(&mut self, subject: Subject) -> TopicId {
-        let Subject { kind, name } = subject.clone();
+        let Subject { kind, form, name } = subject.clone();
         let history = name.symbol().map(|symbol| self.history.pin(kind, symbol));
         // Behind the epoch: its first event finds out which patterns match.
         let epoch = self.epoch.wrapping_sub(1);
@@ -191,6 +180,7 @@ impl Router {
             subject,
             wanted_by: 0,
             epoch,
+            others: Box::default(),
             history,
             looking_up: LookingUp::default(),
         });
@@ -198,7 +188,24 @@ impl Router {
             Name::Symbol(symbol) => {
                 self.by_symbol[kind.index()].insert(symbol, id);
             }
-            Name::Pattern(pattern) => self.by_pattern.insert(kind, pattern, id),
+            Name::Pattern(pattern) => self.by_pattern.insert(kind, form, pattern, id),
+        }
+        id
+    }
+
+    /// Adds a symbol's topic in another form. `first` is the first of its topics.
+    fn add_to(&mut self, first: TopicId, form: Form) -> TopicId {
+        let Some(Topic { subject, history, .. }) = self.topics.get(first) else { return TopicId::null() };
+        let id = self.topics.insert(Topic {
+            subject: subject.clone().in_form(form),
+            wanted_by: 0,
+            epoch: 0,
+            others: Box::default(),
+            history: *history,
+            looking_up: LookingUp::default(),
+        });
+        if let Some(topic) = self.topics.get_mut(first) {
+            topic.others = topic.others.iter().copied().chain([id]).collect();
         }
         id
     }
@@ -207,23 +214,48 @@ impl Router {
     pub fn release(&mut self, shard: usize, id: TopicId) {
         let Some(topic) = self.topics.get_mut(id) else { return };
         topic.wanted_by &= !(1 << shard);
-        if topic.wanted_by == 0
-            && let Some(Topic { subject: Subject { kind, name }, history, .. }) = self.topics.remove(id)
-        {
-            if let Some(slot) = history {
-                self.history.unpin(slot);
+        if topic.wanted_by == 0 {
+            self.remove(id);
+        }
+    }
+
+    fn remove(&mut self, id: TopicId) {
+        let Some(Topic { subject, others, history, .. }) = self.topics.remove(id) else { return };
+        let Subject { kind, form, name } = subject;
+        let symbol = match &name {
+            Name::Symbol(symbol) => symbol,
+            Name::Pattern(pattern) => {
+                self.by_pattern.remove(kind, form, pattern);
+                return;
             }
-            match &name {
-                Name::Symbol(symbol) => self.by_symbol[kind.index()].remove(symbol),
-                Name::Pattern(pattern) => self.by_pattern.remove(kind, pattern),
-            };
+        };
+        let Some(first) = self.by_symbol[kind.index()].get_mut(symbol) else { return };
+        let (new_first, others) = match (*first == id, others.split_first()) {
+            (true, None) => {
+                self.by_symbol[kind.index()].remove(symbol);
+                return history.into_iter().for_each(|slot| self.history.unpin(slot));
+            }
+            (true, Some((next, rest))) => (*next, rest.into()),
+            (false, _) => {
+                let others = self.topics.get(*first).into_iter().flat_map(|topic| &topic.others);
+                (*first, others.copied().filter(|other| *other != id).collect())
+            }
+        };
+        *first = new_first;
+        if let Some(topic) = self.topics.get_mut(new_first) {
+            // Its next event finds out which patterns match.
+            topic.epoch = self.epoch.wrapping_sub(1);
+            topic.others = others;
         }
     }
 
     /// A shard gives a topic back that its patterns still match: it is not sent to it until its next event opens it anew, perhaps
     /// under the same id. What is framed for the shard already has to be handed over before it is told so.
     pub fn retire(&mut self, shard: usize, id: TopicId) {
-        if let Some(topic) = self.topics.get_mut(id) {
+        let symbol =
+            self.topics.get(id).and_then(|topic| Some((topic.subject.kind, topic.subject.name.symbol()?)));
+        let first = symbol.and_then(|(kind, symbol)| self.first_of(kind, symbol.as_bytes()));
+        if let Some(topic) = first.and_then(|first| self.topics.get_mut(first)) {
             topic.epoch = self.epoch.wrapping_sub(1);
         }
         self.release(shard, id);
@@ -231,13 +263,25 @@ impl Router {
 
     /// A live topic's id and its place in the history.
     pub(super) fn topic_of(&self, subject: &Subject) -> Option<(TopicId, Slot)> {
-        let id = *self.by_symbol[subject.kind.index()].get(subject.name.symbol()?)?;
+        let first = self.first_of(subject.kind, subject.name.symbol()?.as_bytes())?;
+        let id = self.in_form(first, subject.form)?;
         Some((id, self.topics.get(id)?.history?))
     }
 
+    /// A live topic's place in the history.
+    pub(super) fn slot_of(&self, id: TopicId) -> Option<Slot> {
+        self.topics.get(id)?.history
+    }
+
+    /// The ids of a symbol's live topics, one for each form that it is wanted in.
+    pub(super) fn topics_of(&self, kind: Kind, symbol: &Symbol) -> SmallVec<[TopicId; 1]> {
+        let first = self.first_of(kind, symbol.as_bytes());
+        first.into_iter().flat_map(|first| self.with_others(first)).collect()
+    }
+
     /// The id of a live pattern.
-    pub(super) fn pattern_of(&self, kind: Kind, pattern: &Pattern) -> Option<TopicId> {
-        self.by_pattern.get(kind, pattern).copied()
+    pub(super) fn pattern_of(&self, kind: Kind, form: Form, pattern: &Pattern) -> Option<TopicId> {
+        self.by_pattern.get(kind, form, pattern).copied()
     }
 
     /// Whether the value that workers keep of a symbol of candles has been looked up.
@@ -252,9 +296,10 @@ impl Router {
         Some(Symbol::of_topic(event.key_with_interval(symbol, &mut [0; TOPIC_KEY_BYTES_MAX])))
     }
 
-    /// The last event of a topic, framed as a snapshot.
+    /// The last event of a topic as a snapshot, in the topic's form.
     pub(super) fn snapshot(&mut self, id: TopicId) -> Option<Bytes> {
-        self.history.snapshot(self.topics.get(id)?.history?)
+        let topic = self.topics.get(id)?;
+        self.history.snapshot(topic.history?, topic.subject.form)
     }
 
     /// How many topics and patterns any shard wants.
@@ -285,12 +330,14 @@ impl Router {
     /// Routes an event of the topic with that symbol and, where it has one, interval.
     #[inline]
     fn route_to(&mut self, kind: Kind, symbol: &[u8], payload: &[u8], now_ms: u64) -> Routed {
-        let known = self.by_symbol[kind.index()].get(symbol).copied();
+        let known = self.first_of(kind, symbol);
         if known.is_none() {
             let matched = self.matched_by(kind, symbol);
             if matched & !self.full() == 0 {
                 if matched != 0 && self.checker.check(kind, payload, symbol).is_ok() {
-                    self.note_uncounted(matched, kind, symbol);
+                    for form in self.by_pattern.forms() {
+                        self.note_uncounted(self.matched_in(kind, form, symbol), kind, form, symbol);
+                    }
                 }
                 self.history.keep(kind, symbol, payload, now_ms);
                 return Routed::Unwanted;
@@ -298,7 +345,7 @@ impl Router {
         }
         match self.checker.check(kind, payload, symbol) {
             Ok(event) => {
-                let id = known.unwrap_or_else(|| self.add_symbol(kind, symbol));
+                let id = known.unwrap_or_else(|| self.add_matched(kind, symbol));
                 self.deliver(id, &event, now_ms)
             }
             Err(reject) => Routed::Rejected(reject),
@@ -321,79 +368,34 @@ impl Router {
         }
     }
 
-    fn add_symbol(&mut self, kind: Kind, symbol: &[u8]) -> TopicId {
-        self.add(Subject { kind, name: Name::Symbol(Symbol::of_topic(symbol)) })
+    /// Adds a symbol of which only patterns know, in a form in which one is wanted by a shard that has room for it.
+    fn add_matched(&mut self, kind: Kind, symbol: &[u8]) -> TopicId {
+        let full = self.full();
+        let is_wanted = |form: &Form| self.matched_in(kind, *form, symbol) & !full != 0;
+        let form = self.by_pattern.forms().find(is_wanted).unwrap_or_default();
+        self.add(Subject::literal(kind, Name::Symbol(Symbol::of_topic(symbol))).in_form(form))
     }
 
-    /// The shards that want a pattern that matches a symbol, one bit each.
-    fn matched_by(&self, kind: Kind, symbol: &[u8]) -> u64 {
-        let patterns = self.by_pattern.matching(kind, symbol);
-        patterns.filter_map(|id| self.topics.get(*id)).fold(0, |shards, pattern| shards | pattern.wanted_by)
-    }
-
-    /// Opens a topic to the shards whose patterns match it and that don't know it yet.
-    pub(super) fn open(&mut self, id: TopicId) {
-        self.open_except(id, 0);
-    }
-
-    /// Opens a topic, but not to the shards of this mask, which has one bit each.
-    fn open_except(&mut self, id: TopicId, except: u64) {
-        let Some(Topic { subject, wanted_by, .. }) = self.topics.get(id) else { return };
-        let Some(symbol) = subject.name.symbol() else { return };
-        let missing = self.matched_by(subject.kind, symbol.as_bytes()) & !wanted_by;
-        let new = missing & !except;
-        for shard in Shards(new) {
-            self.building[shard].opened.push((subject.clone(), id));
+    /// Frames an event in each form that its symbol is wanted in. `first` is the first of its topics.
+    fn frame(&mut self, first: TopicId, event: &Event<'_>, now_ms: u64, verdict: Verdict) {
+        if self.topics.get(first).is_some_and(|topic| topic.epoch != self.epoch) {
+            self.open_in_each_form(first, self.full());
         }
-        if missing & except != 0 {
-            // The epoch stays behind: the next event finds those shards again.
-            let (kind, symbol) = (subject.kind, symbol.clone());
-            self.note_uncounted(missing & except, kind, symbol.as_bytes());
-        }
-        let epoch = if missing == new { self.epoch } else { self.epoch.wrapping_sub(1) };
-        if let Some(topic) = self.topics.get_mut(id) {
-            topic.wanted_by |= new;
-            topic.epoch = epoch;
-        }
-    }
-
-    fn frame(&mut self, id: TopicId, event: &Event<'_>, now_ms: u64, verdict: Verdict) {
-        let change = change_of(verdict);
-        if self.topics.get(id).is_some_and(|topic| topic.epoch != self.epoch) {
-            self.open_except(id, self.full());
-        }
-        let Some(topic) = self.topics.get(id) else { return };
-        for shard in Shards(topic.wanted_by & self.behind) {
-            let losses = &mut self.building[shard].losses;
-            change.into_iter().for_each(|change| losses.note_change(id, change));
-            losses.count(id);
-            self.lost_events += 1;
-        }
-        let wanted_by = topic.wanted_by & !self.behind;
-        if let Some(change) = change {
-            for shard in Shards(wanted_by) {
-                let Building { table, notices, .. } = &mut self.building[shard];
-                notices.push(SeqNotice { before: table.len() as u32, topic: id, change });
+        let Self { topics, building, behind, lost_events, openings, .. } = self;
+        let Some(topic) = topics.get(first) else { return };
+        let behind = *behind;
+        let mut framing = Framing { building, behind, lost_events, openings, event, now_ms, verdict };
+        framing.frame(first, topic);
+        for id in &topic.others {
+            if let Some(topic) = topics.get(*id) {
+                framing.frame(*id, topic);
             }
-        }
-        let mut shards = Shards(wanted_by);
-        let Some(first) = shards.next() else { return };
-        let building = &mut self.building[first];
-        let start = building.bytes.len();
-        let opening = self.openings.of(topic.subject.kind);
-        write_event(&mut building.bytes, opening, event.object, now_ms, Marker::None);
-        building.end_frame(id, event.seq, verdict);
-        for shard in shards {
-            let [from, to] =
-                self.building.get_disjoint_mut([first, shard]).unwrap_or_else(|_| unreachable!());
-            to.bytes.extend_from_slice(&from.bytes[start..]);
-            to.end_frame(id, event.seq, verdict);
         }
     }
 
     /// Bytes framed for the shard that has most, since the last hand-over.
     pub fn building_bytes(&self) -> usize {
-        self.building.iter().map(|building| building.bytes.len()).max().unwrap_or(0)
+        self.building.iter().map(Building::bytes).max().unwrap_or(0)
     }
 
     /// Takes the topics that have been opened to a shard and that [`Router::take`] has not handed over yet. The shard has to learn of
@@ -404,87 +406,7 @@ impl Router {
 
     /// Takes what has come up for a shard since the last hand-over.
     pub fn take(&mut self, shard: usize, arrived_us: u64) -> Handoff {
-        let Some(building) = self.building.get_mut(shard) else { return Handoff::default() };
-        let Building { bytes, table, seqs, .. } = building;
-        // Exactly sized copies: what an outbox keeps alive for long has no slack, and the buffers here stay warm.
-        let frames = (!table.is_empty()).then(|| Frames {
-            bytes: Bytes::copy_from_slice(bytes),
-            table: table.as_slice().into(),
-            seqs: seqs.take(),
-            arrived_us,
-        });
-        bytes.clear();
-        table.clear();
-        let opened = std::mem::take(&mut building.opened);
-        Handoff { opened, frames, notices: std::mem::take(&mut building.notices) }
-    }
-
-    /// A shard has no room for these events: they are lost, and so is all that comes until [`Router::catch_up`].
-    pub fn fall_behind(&mut self, shard: usize, frames: &Frames, notices: Vec<SeqNotice>) {
-        self.behind |= 1 << shard;
-        self.lost_events += frames.table.len() as u64;
-        let Some(Building { losses, .. }) = self.building.get_mut(shard) else { return };
-        frames.table.iter().for_each(|entry| losses.count(entry.topic));
-        notices.into_iter().for_each(|notice| losses.note_change(notice.topic, notice.change));
-    }
-
-    /// Whether events for a shard are counted as lost.
-    pub fn is_behind(&self, shard: usize) -> bool {
-        self.behind & (1 << shard) != 0
-    }
-
-    /// Whether events for any shard are counted as lost.
-    pub fn is_any_behind(&self) -> bool {
-        self.behind != 0
-    }
-
-    /// Takes what a shard has lost and has not been told of. It stays behind.
-    pub fn report(&mut self, shard: usize) -> Reported {
-        let Some(Building { opened, losses, .. }) = self.building.get_mut(shard) else {
-            return Reported::default();
-        };
-        Reported {
-            opened: std::mem::take(opened),
-            counts: losses.take_counts(),
-            changes: losses.take_changes(),
-            uncounted: losses.take_uncounted(),
-        }
-    }
-
-    /// A shard has room again, and has been told of its losses: events are framed for it from now on.
-    pub fn catch_up(&mut self, shard: usize) {
-        self.behind &= !(1 << shard);
-    }
-
-    /// How many events were lost since this was last asked: each as often as shards have lost it.
-    pub fn take_lost_events(&mut self) -> u64 {
-        std::mem::take(&mut self.lost_events)
-    }
-
-    /// The shards that are behind and have no room for further topics, one bit each.
-    fn full(&self) -> u64 {
-        let is_full = |shard: &usize| self.building[*shard].opened.len() >= self.opened_behind_max;
-        Shards(self.behind).filter(is_full).fold(0, |full, shard| full | (1 << shard))
-    }
-
-    /// Records that these shards, which have no room for the topic, lose one event of it.
-    fn note_uncounted(&mut self, shards: u64, kind: Kind, symbol: &[u8]) {
-        self.lost_events += u64::from(shards.count_ones());
-        for id in self.by_pattern.matching(kind, symbol) {
-            let wanted_by = self.topics.get(*id).map_or(0, |pattern| pattern.wanted_by);
-            for shard in Shards(wanted_by & shards) {
-                self.building[shard].losses.note_uncounted(*id);
-            }
-        }
-    }
-}
-
-/// What shards have to be told before an event.
-fn change_of(verdict: Verdict) -> Option<SeqChange> {
-    match verdict {
-        Verdict::Gap { from, to } => Some(SeqChange::Gap { from, to }),
-        Verdict::Restart => Some(SeqChange::Restarted),
-        Verdict::Next | Verdict::Late | Verdict::Repeat => None,
+        self.building.get_mut(shard).map_or_else(Handoff::default, |building| building.take(arrived_us))
     }
 }
 

@@ -8,7 +8,7 @@ use std::collections::HashMap;
 
 use foldhash::quality::RandomState;
 
-use super::{Kind, Pattern};
+use super::{Form, Kind, Pattern, TYPES_MAX};
 
 impl Borrow<[u8]> for Pattern {
     fn borrow(&self) -> &[u8] {
@@ -16,9 +16,16 @@ impl Borrow<[u8]> for Pattern {
     }
 }
 
-/// Patterns of each type, with something kept for each.
+/// Patterns of each type in each form, with something kept for each.
 #[derive(Debug)]
 pub struct Patterns<V>(Vec<OfType<V>>);
+
+/// Places of one form: one for each type.
+const PLACES: usize = Kind::MARKET.len() + TYPES_MAX;
+
+const fn place(kind: Kind, form: Form) -> usize {
+    form.index() * PLACES + kind.index()
+}
 
 #[derive(Debug)]
 struct OfType<V> {
@@ -40,32 +47,39 @@ impl<V> Default for Patterns<V> {
 }
 
 impl<V> Patterns<V> {
+    /// The forms that have, or have had, patterns, and perhaps some others.
+    #[inline]
+    pub fn forms(&self) -> impl Iterator<Item = Form> + use<V> {
+        Form::ALL.into_iter().take(self.0.len().div_ceil(PLACES))
+    }
+
     /// Whether no type has any.
     pub fn is_empty(&self) -> bool {
         self.0.iter().all(|of_type| of_type.lengths.is_empty())
     }
 
     /// What is kept for a pattern.
-    pub fn get(&self, kind: Kind, pattern: &Pattern) -> Option<&V> {
-        self.0.get(kind.index())?.by_prefix.get(pattern)
+    pub fn get(&self, kind: Kind, form: Form, pattern: &Pattern) -> Option<&V> {
+        self.0.get(place(kind, form))?.by_prefix.get(pattern)
     }
 
     /// What is kept for a pattern.
-    pub fn get_mut(&mut self, kind: Kind, pattern: &Pattern) -> Option<&mut V> {
-        self.0.get_mut(kind.index())?.by_prefix.get_mut(pattern)
+    pub fn get_mut(&mut self, kind: Kind, form: Form, pattern: &Pattern) -> Option<&mut V> {
+        self.0.get_mut(place(kind, form))?.by_prefix.get_mut(pattern)
     }
 
     /// What is kept for the pattern of a prefix.
-    pub fn of_prefix_mut(&mut self, kind: Kind, prefix: &[u8]) -> Option<&mut V> {
-        self.0.get_mut(kind.index())?.by_prefix.get_mut(prefix)
+    pub fn of_prefix_mut(&mut self, kind: Kind, form: Form, prefix: &[u8]) -> Option<&mut V> {
+        self.0.get_mut(place(kind, form))?.by_prefix.get_mut(prefix)
     }
 
     /// Adds a pattern, or replaces what is kept for it.
-    pub fn insert(&mut self, kind: Kind, pattern: Pattern, value: V) {
-        if self.0.len() <= kind.index() {
-            self.0.resize_with(kind.index() + 1, OfType::default);
+    pub fn insert(&mut self, kind: Kind, form: Form, pattern: Pattern, value: V) {
+        let place = place(kind, form);
+        if self.0.len() <= place {
+            self.0.resize_with(place + 1, OfType::default);
         }
-        let OfType { by_prefix, lengths } = &mut self.0[kind.index()];
+        let OfType { by_prefix, lengths } = &mut self.0[place];
         let length = pattern.prefix().len();
         if by_prefix.insert(pattern, value).is_some() {
             return;
@@ -77,8 +91,8 @@ impl<V> Patterns<V> {
     }
 
     /// Takes a pattern out.
-    pub fn remove(&mut self, kind: Kind, pattern: &Pattern) -> Option<V> {
-        let OfType { by_prefix, lengths } = self.0.get_mut(kind.index())?;
+    pub fn remove(&mut self, kind: Kind, form: Form, pattern: &Pattern) -> Option<V> {
+        let OfType { by_prefix, lengths } = self.0.get_mut(place(kind, form))?;
         let value = by_prefix.remove(pattern)?;
         let length = pattern.prefix().len();
         if let Ok(at) = lengths.binary_search_by(|(each, _)| length.cmp(each)) {
@@ -92,15 +106,15 @@ impl<V> Patterns<V> {
 
     /// What is kept for the patterns that match a symbol, the longest first.
     #[inline]
-    pub fn matching(&self, kind: Kind, symbol: &[u8]) -> impl Iterator<Item = &V> {
-        self.0.get(kind.index()).into_iter().flat_map(|OfType { by_prefix, lengths }| {
+    pub fn matching(&self, kind: Kind, form: Form, symbol: &[u8]) -> impl Iterator<Item = &V> {
+        self.0.get(place(kind, form)).into_iter().flat_map(|OfType { by_prefix, lengths }| {
             lengths.iter().filter_map(|(length, _)| by_prefix.get(symbol.get(..*length)?))
         })
     }
 
     /// What is kept for the longest pattern that matches a symbol.
-    pub fn longest_mut(&mut self, kind: Kind, symbol: &[u8]) -> Option<&mut V> {
-        let OfType { by_prefix, lengths } = self.0.get_mut(kind.index())?;
+    pub fn longest_mut(&mut self, kind: Kind, form: Form, symbol: &[u8]) -> Option<&mut V> {
+        let OfType { by_prefix, lengths } = self.0.get_mut(place(kind, form))?;
         let beginnings = lengths.iter().filter_map(|(length, _)| symbol.get(..*length));
         let longest = beginnings.into_iter().find(|beginning| by_prefix.contains_key(*beginning))?;
         by_prefix.get_mut(longest)
@@ -127,32 +141,39 @@ mod tests {
         /// Against a plain map that is searched from end to end.
         #[test]
         fn a_symbol_is_matched_by_its_beginnings_the_longest_first(
-            steps in prop::collection::vec((any::<bool>(), 0..2usize, "[AB]{0,4}"), 1..60),
+            steps in prop::collection::vec((any::<bool>(), 0..4usize, "[AB]{0,4}"), 1..60),
             symbol in "[AB]{1,6}",
         ) {
-            let types = [Kind::TRADE, Kind::HALT];
+            let places = [
+                (Kind::TRADE, Form::JSON),
+                (Kind::HALT, Form::JSON),
+                (Kind::TRADE, Form::SSE),
+                (Kind::HALT, Form::JSON_BATCH),
+            ];
             let mut patterns = Patterns::default();
-            let mut model: BTreeMap<(Kind, String), usize> = BTreeMap::new();
-            for (step, (add, kind, prefix)) in steps.into_iter().enumerate() {
-                let kind = types[kind];
+            let mut model: BTreeMap<((Kind, Form), String), usize> = BTreeMap::new();
+            for (step, (add, at, prefix)) in steps.into_iter().enumerate() {
+                let (kind, form) = places[at];
                 let pattern = pattern(&format!("{prefix}*"));
                 if add {
-                    patterns.insert(kind, pattern, step);
-                    model.insert((kind, prefix), step);
+                    patterns.insert(kind, form, pattern, step);
+                    model.insert(((kind, form), prefix), step);
                 } else {
-                    prop_assert_eq!(patterns.remove(kind, &pattern), model.remove(&(kind, prefix)));
+                    let removed = patterns.remove(kind, form, &pattern);
+                    prop_assert_eq!(removed, model.remove(&((kind, form), prefix)));
                 }
                 prop_assert_eq!(patterns.is_empty(), model.is_empty());
-                for kind in types {
-                    let matches = |(each, prefix): &&(Kind, String)| {
-                        *each == kind && symbol.starts_with(prefix.as_str())
+                prop_assert!(model.keys().all(|((_, form), _)| patterns.forms().any(|each| each == *form)));
+                for (kind, form) in places {
+                    let matches = |(each, prefix): &&((Kind, Form), String)| {
+                        *each == (kind, form) && symbol.starts_with(prefix.as_str())
                     };
                     let mut expected: Vec<_> = model.keys().filter(matches).collect();
                     expected.sort_by_key(|(_, prefix)| std::cmp::Reverse(prefix.len()));
                     let expected: Vec<usize> = expected.into_iter().map(|key| model[key]).collect();
-                    let found: Vec<usize> = patterns.matching(kind, symbol.as_bytes()).copied().collect();
+                    let found: Vec<usize> = patterns.matching(kind, form, symbol.as_bytes()).copied().collect();
                     prop_assert_eq!(&found, &expected);
-                    let longest = patterns.longest_mut(kind, symbol.as_bytes());
+                    let longest = patterns.longest_mut(kind, form, symbol.as_bytes());
                     prop_assert_eq!(longest.copied(), expected.first().copied());
                 }
             }

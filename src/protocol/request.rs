@@ -5,7 +5,7 @@ use std::fmt;
 use smallvec::SmallVec;
 
 use super::terms::Options;
-use crate::market::{Kind, Kinds, Name, Subject, Symbol, SymbolCase};
+use crate::market::{Form, Kind, Kinds, Name, Subject, Symbol, SymbolCase};
 
 /// How requests are read: which types there are, and when two names are the same. What a client may have of it is a matter of its
 /// rights.
@@ -72,15 +72,15 @@ impl Chosen {
 }
 
 impl Selection {
-    /// The subjects that a request means: each name in each type, in the order of the names.
-    pub fn subjects(&self) -> Vec<Subject> {
-        self.names.iter().flat_map(|chosen| self.subjects_of(chosen)).collect()
+    /// The subjects that a request means, in that form: each name in each type, in the order of the names.
+    pub fn subjects(&self, form: Form) -> Vec<Subject> {
+        self.names.iter().flat_map(|chosen| self.subjects_of(chosen, form)).collect()
     }
 
-    /// What one of its names means.
-    pub fn subjects_of<'c>(&'c self, chosen: &'c Chosen) -> impl Iterator<Item = Subject> + 'c {
+    /// What one of its names means, in that form.
+    pub fn subjects_of<'c>(&'c self, chosen: &'c Chosen, form: Form) -> impl Iterator<Item = Subject> + 'c {
         let types = self.types.iter().filter(|kind| chosen.is_of(**kind));
-        types.map(|kind| Subject::new(*kind, chosen.name.clone()))
+        types.map(move |kind| Subject::new(*kind, chosen.name.clone()).in_form(form))
     }
 
     #[cfg(test)]

@@ -11,8 +11,8 @@ use bigdecimal::num_bigint::{BigInt, Sign};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use crate::protocol::native::event::{self, Marker};
-use crate::websocket::header;
+use crate::market::Form;
+use crate::protocol::form;
 
 /// Most digits of a price or volume, and most places that an exponent may shift them: far beyond any market, and small enough that a
 /// hostile `1e999999999` costs nothing. A trade with more isn't added to others.
@@ -59,9 +59,9 @@ struct Trade<'f> {
 }
 
 impl Aggregate {
-    /// The trade of a frame; `None` if it can't be added up exactly: a number is too long, or the object has it twice.
-    pub(super) fn of(frame: &[u8]) -> Option<Self> {
-        let envelope: Envelope<'_> = serde_json::from_slice(header::payload(frame)).ok()?;
+    /// The trade of a frame in that form; `None` if it can't be added up exactly: a number is too long, or the object has it twice.
+    pub(super) fn of(form: Form, frame: &[u8]) -> Option<Self> {
+        let envelope: Envelope<'_> = serde_json::from_slice(form::object_of(form, frame)).ok()?;
         let trade: Trade<'_> = serde_json::from_str(envelope.data.get()).ok()?;
         let price = decimal(trade.price.get())?;
         let volume = decimal(trade.volume.get())?;
@@ -103,9 +103,9 @@ impl Aggregate {
         self.count
     }
 
-    /// The frame of the newest of the trades, with the totals of all.
-    pub(super) fn mark(&self, newest: &[u8]) -> Option<Vec<u8>> {
-        let envelope: Envelope<'_> = serde_json::from_slice(header::payload(newest)).ok()?;
+    /// The frame of the newest of the trades, which is in that form, with the totals of all.
+    pub(super) fn mark(&self, form: Form, newest: &[u8]) -> Option<Vec<u8>> {
+        let envelope: Envelope<'_> = serde_json::from_slice(form::object_of(form, newest)).ok()?;
         let Self { count, volume, turnover, high, low, first_timestamp } = self;
         let volume_text = volume.to_plain_string();
         let vwap =
@@ -114,11 +114,7 @@ impl Aggregate {
             r#"{{"count":{count},"volume":{volume_text},"high":{},"low":{},"vwap":{vwap},"firstTimestamp":{first_timestamp}}}"#,
             high.text, low.text
         );
-        let mut out = Vec::with_capacity(newest.len() + marker.len() + 32);
-        let object = envelope.data.get();
-        let marker = Marker::Conflated(&marker);
-        event::write_event(&mut out, event::TRADE_OPENING, object, envelope.timestamp, marker);
-        Some(out)
+        Some(form::with_totals(form, newest, envelope.data.get(), envelope.timestamp, &marker))
     }
 }
 
@@ -157,6 +153,10 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::protocol::native::event::{self, Marker};
+    use crate::websocket::header;
+
+    const JSON: Form = Form::JSON;
 
     fn frame_of(price: &str, volume: &str, timestamp: u64) -> Vec<u8> {
         let object =
@@ -177,8 +177,8 @@ mod tests {
     fn totals(trades: &[(&str, &str)]) -> Option<String> {
         let frames: Vec<_> =
             trades.iter().zip(0..).map(|((price, volume), n)| frame_of(price, volume, n)).collect();
-        let aggregates = frames.iter().map(|frame| Aggregate::of(frame)).collect::<Option<Vec<_>>>()?;
-        let marked = sum(aggregates)?.mark(frames.last()?)?;
+        let aggregates = frames.iter().map(|frame| Aggregate::of(JSON, frame)).collect::<Option<Vec<_>>>()?;
+        let marked = sum(aggregates)?.mark(JSON, frames.last()?)?;
         let text = std::str::from_utf8(header::payload(&marked)).unwrap().to_owned();
         Some(text.split_once(r#","conflated":"#)?.1.trim_end_matches('}').to_owned() + "}")
     }
@@ -186,8 +186,8 @@ mod tests {
     #[test]
     fn the_newest_trade_is_sent_with_the_totals_of_all() {
         let frames = [frame_of("150.250", "100", 1), frame_of("150.5", "50.50", 2)];
-        let both = sum(frames.iter().map(|frame| Aggregate::of(frame).unwrap())).unwrap();
-        let marked = both.mark(&frames[1]).unwrap();
+        let both = sum(frames.iter().map(|frame| Aggregate::of(JSON, frame).unwrap())).unwrap();
+        let marked = both.mark(JSON, &frames[1]).unwrap();
         assert_eq!(
             std::str::from_utf8(header::payload(&marked)).unwrap(),
             r#"{"type":"trade","data":{"symbol":"A","price":150.5,"volume":50.50,"timestamp":2,"x":[1]},"timestamp":1002,"conflated":{"count":2,"volume":150.50,"high":150.5,"low":150.250,"vwap":150.33388704,"firstTimestamp":1}}"#
@@ -233,11 +233,11 @@ mod tests {
     #[test]
     fn what_cannot_be_added_exactly_is_not() {
         for bad in ["1e41", "1e-41", "1e999999999", "1e99999999999999999999", &"9".repeat(41)] {
-            assert!(Aggregate::of(&frame_of(bad, "1", 1)).is_none(), "{bad}");
-            assert!(Aggregate::of(&frame_of("1", bad, 1)).is_none(), "{bad}");
+            assert!(Aggregate::of(JSON, &frame_of(bad, "1", 1)).is_none(), "{bad}");
+            assert!(Aggregate::of(JSON, &frame_of("1", bad, 1)).is_none(), "{bad}");
         }
-        assert!(Aggregate::of(&frame_of(r#"1,"price":1"#, "1", 1)).is_none());
-        assert!(Aggregate::of(&frame_of(&"9".repeat(40), "1e40", 1)).is_some());
+        assert!(Aggregate::of(JSON, &frame_of(r#"1,"price":1"#, "1", 1)).is_none());
+        assert!(Aggregate::of(JSON, &frame_of(&"9".repeat(40), "1e40", 1)).is_some());
     }
 
     proptest! {
@@ -257,10 +257,10 @@ mod tests {
                 .zip(0..)
                 .map(|((price, volume), n)| frame_of(&fixed(*price, 2), &fixed(*volume, 1), n))
                 .collect();
-            let part = |frames: &[Vec<u8>]| sum(frames.iter().map(|frame| Aggregate::of(frame).unwrap()));
+            let part = |frames: &[Vec<u8>]| sum(frames.iter().map(|frame| Aggregate::of(JSON, frame).unwrap()));
             let (first, second) = frames.split_at(split.min(frames.len()));
             let whole = sum([part(first), part(second)].into_iter().flatten()).unwrap();
-            let marked = whole.mark(frames.last().unwrap()).unwrap();
+            let marked = whole.mark(JSON, frames.last().unwrap()).unwrap();
             let value: serde_json::Value = serde_json::from_slice(header::payload(&marked)).unwrap();
             let conflated = &value["conflated"];
             let volume: i64 = trades.iter().map(|trade| trade.1).sum();

@@ -145,7 +145,7 @@ impl SharedAggregate {
     }
 
     fn sums(&self, event: &Event) -> Option<&Aggregate> {
-        self.sums.get_or_init(|| Aggregate::of(event.batch.frame(event.index))).as_ref()
+        self.sums.get_or_init(|| Aggregate::of(event.batch.form(), event.batch.frame(event.index))).as_ref()
     }
 
     /// The frame of `event`, which is the newest of the trades, with the totals of all; `None` if there is but one.
@@ -156,7 +156,7 @@ impl SharedAggregate {
         if let Some(marked) = self.marked.borrow().upgrade() {
             return Some(marked);
         }
-        let frame = self.sums(event)?.mark(event.batch.frame(event.index))?;
+        let frame = self.sums(event)?.mark(event.batch.form(), event.batch.frame(event.index))?;
         let marked = event.batch.with_frame(event.index, frame, self.count);
         self.marked.replace(Rc::downgrade(&marked));
         Some(marked)

@@ -209,7 +209,8 @@ impl World {
         let table = vec![Entry { end: bytes.len() as u32, topic: self.ids[topic] }];
         let mut seqs = Seqs::default();
         seqs.set(0, 1, true);
-        let frames = Frames { bytes: bytes.into(), table, seqs, arrived_us: self.now_us };
+        let frames =
+            Frames { bytes: bytes.into(), table, seqs, arrived_us: self.now_us, ..Frames::default() };
         let batch = Batch::shared(frames, &self.backlog);
         let run = TopicRun::new(&batch, self.ids[topic], 0, 1);
         self.conflation.queue(&mut self.outbox, &run, self.ids[topic]);

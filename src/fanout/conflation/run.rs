@@ -69,7 +69,7 @@ impl<'b> TopicRun<'b> {
         let mut sum: Option<Aggregate> = None;
         let part = |newest: u32, sum: Option<Aggregate>| Part { newest, aggregate: SharedAggregate::of(sum) };
         for index in self.from..self.to {
-            match (Aggregate::of(self.batch.frame(index)), &mut sum) {
+            match (Aggregate::of(self.batch.form(), self.batch.frame(index)), &mut sum) {
                 (Some(trade), Some(sum)) => sum.add(&trade),
                 (Some(trade), None) => sum = Some(trade),
                 (None, sum) => {

@@ -7,12 +7,12 @@ use proptest::prelude::*;
 use slotmap::{DefaultKey, SlotMap};
 
 use super::*;
-use crate::market::{Kind, Name, Symbol, SymbolCase, TOPIC_KEY_BYTES_MAX};
+use crate::market::{Form, Kind, Name, Symbol, SymbolCase, TOPIC_KEY_BYTES_MAX};
 
 const OPENED_MAX: usize = 3;
-/// Beside symbols: the patterns `*` and `S1*`. Those from 62 on are candles: `*`, names, and topics of two
-/// intervals.
-const NUMBERS: u8 = 82;
+/// Beside symbols: the patterns `*` and `S5*`. Those from 62 on are candles: `*`, names, and topics of two
+/// intervals. Those from 82 on are those from 50 on in another form.
+const NUMBERS: u8 = 82 + 32;
 
 #[derive(Debug, Clone)]
 enum Op {
@@ -44,16 +44,19 @@ fn op() -> impl Strategy<Value = Op> {
 }
 
 fn subject(number: u8) -> Subject {
+    if number >= 82 {
+        return subject(number - 82 + 50).in_form(Form::SSE);
+    }
     let (kind, name) = match number {
         60 => (Kind::TRADE, "*".to_owned()),
-        61 => (Kind::TRADE, "S1*".to_owned()),
+        61 => (Kind::TRADE, "S5*".to_owned()),
         62 => (Kind::CANDLE, "*".to_owned()),
         63..70 => (Kind::CANDLE, format!("S{}", number - 63)),
         70.. => {
             let mut buffer = [0; TOPIC_KEY_BYTES_MAX];
             let (symbol, interval) = (format!("S{}", number % 6), ["1m", "1d"][usize::from(number / 6 % 2)]);
             let key = Symbol::key_with_interval(symbol.as_bytes(), interval, &mut buffer);
-            return Subject { kind: Kind::CANDLE, name: Name::Symbol(Symbol::of_topic(key)) };
+            return Subject::literal(Kind::CANDLE, Name::Symbol(Symbol::of_topic(key)));
         }
         _ => (Kind::TRADE, format!("S{number}")),
     };
@@ -62,7 +65,9 @@ fn subject(number: u8) -> Subject {
 
 fn is_match(pattern: &Subject, topic: &Subject) -> bool {
     match (&pattern.name, topic.name.symbol()) {
-        (Name::Pattern(name), Some(symbol)) => pattern.kind == topic.kind && name.matches(symbol.as_bytes()),
+        (Name::Pattern(name), Some(symbol)) => {
+            (pattern.kind, pattern.form) == (topic.kind, topic.form) && name.matches(symbol.as_bytes())
+        }
         _ => false,
     }
 }

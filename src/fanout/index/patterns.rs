@@ -39,7 +39,8 @@ impl<K: Key> Index<K> {
             topic.epoch = self.epoch;
             topic.patterns.clear();
             if let Some(symbol) = topic.subject.name.symbol() {
-                let entries = self.patterns.matching(topic.subject.kind, symbol.as_bytes());
+                let entries =
+                    self.patterns.matching(topic.subject.kind, topic.subject.form, symbol.as_bytes());
                 topic.patterns.extend(entries.map(|entry| entry.id).filter(|id| !id.is_null()));
             }
         }
@@ -50,8 +51,9 @@ impl<K: Key> Index<K> {
     /// protected from retiring.
     pub fn patterns_of(&self, topic: TopicId) -> SmallVec<[TopicId; 2]> {
         let subject = self.subject(topic);
-        let symbol = subject.and_then(|subject| Some((subject.kind, subject.name.symbol()?)));
-        let entries = symbol.map(|(kind, symbol)| self.patterns.matching(kind, symbol.as_bytes()));
+        let entries = subject.and_then(|subject| {
+            Some(self.patterns.matching(subject.kind, subject.form, subject.name.symbol()?.as_bytes()))
+        });
         entries.into_iter().flatten().map(|entry| entry.id).filter(|id| !id.is_null()).collect()
     }
 
@@ -67,7 +69,12 @@ impl<K: Key> Index<K> {
                 *interest = Interest::Live(id);
                 self.topics.insert(id, Topic::new(subject, holds));
             }
-            None if self.patterns.matching(subject.kind, symbol.as_bytes()).next().is_none() => {
+            None if self
+                .patterns
+                .matching(subject.kind, subject.form, symbol.as_bytes())
+                .next()
+                .is_none() =>
+            {
                 self.unwanted.push(id);
             }
             None => {
@@ -85,7 +92,8 @@ impl<K: Key> Index<K> {
         }
         let Some(topic) = self.topics.get_mut(id) else { return false };
         let Some(symbol) = topic.subject.name.symbol() else { return false };
-        let Some(entry) = self.patterns.longest_mut(topic.subject.kind, symbol.as_bytes()) else {
+        let Subject { kind, form, .. } = topic.subject;
+        let Some(entry) = self.patterns.longest_mut(kind, form, symbol.as_bytes()) else {
             return false;
         };
         if topic.pattern_only.is_none() {
@@ -106,7 +114,7 @@ impl<K: Key> Index<K> {
         if let Name::Pattern(pattern) = &subject.name {
             let prefix_bytes = pattern.prefix().len() as u8;
             let entry = PatternEntry { id: TopicId::null(), prefix_bytes, listed: Vec::new() };
-            self.patterns.insert(subject.kind, pattern.clone(), entry);
+            self.patterns.insert(subject.kind, subject.form, pattern.clone(), entry);
             self.has_patterns = true;
         }
     }
@@ -114,7 +122,7 @@ impl<K: Key> Index<K> {
     /// If the subject is a pattern, it is live from now on.
     pub(super) fn pattern_granted(&mut self, subject: &Subject, id: TopicId) {
         if let Name::Pattern(pattern) = &subject.name
-            && let Some(entry) = self.patterns.get_mut(subject.kind, pattern)
+            && let Some(entry) = self.patterns.get_mut(subject.kind, subject.form, pattern)
         {
             entry.id = id;
             self.epoch += 1;
@@ -124,7 +132,7 @@ impl<K: Key> Index<K> {
     /// If the subject is a pattern, it has ended: each topic of its list ends too, unless another pattern matches it.
     pub(super) fn pattern_ended(&mut self, subject: &Subject) {
         let Name::Pattern(pattern) = &subject.name else { return };
-        let Some(entry) = self.patterns.remove(subject.kind, pattern) else { return };
+        let Some(entry) = self.patterns.remove(subject.kind, subject.form, pattern) else { return };
         self.has_patterns = !self.patterns.is_empty();
         self.epoch += 1;
         // Two passes: listing a topic with another pattern may make others retire, which must not be on the removed list any more.
@@ -138,7 +146,7 @@ mod tests {
     use slotmap::{DefaultKey, SlotMap};
 
     use super::*;
-    use crate::market::{Kind, SymbolCase};
+    use crate::market::{Form, Kind, SymbolCase};
 
     #[test]
     fn a_pattern_lists_a_topic_once_however_often_subscribers_come_and_go() {
@@ -153,8 +161,9 @@ mod tests {
         index.subscribe(faithful, std::slice::from_ref(&pattern));
         let id = ids.insert(());
         let Name::Pattern(name) = &pattern.name else { panic!("no pattern") };
-        let listed =
-            |index: &Index<DefaultKey>| index.patterns.get(Kind::TRADE, name).unwrap().listed.clone();
+        let listed = |index: &Index<DefaultKey>| {
+            index.patterns.get(Kind::TRADE, Form::JSON, name).unwrap().listed.clone()
+        };
         index.topic_opened(symbol.clone(), id);
         for _ in 0..10 {
             assert!(!index.hold(&symbol), "opened, so ingest need not be asked");

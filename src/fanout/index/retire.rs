@@ -97,7 +97,7 @@ impl<K: Key> Index<K> {
         let symbol = topic.subject.name.symbol().map_or(&[][..], |symbol| symbol.as_bytes());
         let prefix = symbol.get(..prefix_bytes as usize).unwrap_or_default();
         // There is no entry if the pattern is just ending.
-        let entry = patterns.of_prefix_mut(topic.subject.kind, prefix);
+        let entry = patterns.of_prefix_mut(topic.subject.kind, topic.subject.form, prefix);
         if let Some(moved) = entry.and_then(|entry| swap_remove(&mut entry.listed, place))
             && let Some(pattern_only) = topics.get_mut(moved).and_then(|topic| topic.pattern_only.as_mut())
         {
@@ -122,7 +122,10 @@ impl<K: Key> Index<K> {
             assert_eq!(pattern_only.ring_place as usize, place);
             let symbol = topic.subject.name.symbol().expect("no pattern").as_bytes();
             let prefix = &symbol[..pattern_only.prefix_bytes as usize];
-            let entry = self.patterns.of_prefix_mut(topic.subject.kind, prefix).expect("a live pattern");
+            let entry = self
+                .patterns
+                .of_prefix_mut(topic.subject.kind, topic.subject.form, prefix)
+                .expect("a live pattern");
             assert_eq!(entry.listed[pattern_only.place as usize], *id);
         }
         let live = self.by_subject.values().filter_map(|interest| match interest {

@@ -54,8 +54,11 @@ impl Shard {
     /// Drops the floors of topics that the client resumes again.
     fn forget_floors(&mut self, key: ConnKey, kind: Kind, names: &[Name]) {
         let Self { conns, subscriptions, .. } = self;
-        let Some(backfill) = conns.get_mut(key).and_then(Conn::backfill) else { return };
-        let topic_of = |name: &Name| subscriptions.index.topic(&Subject::new(kind, name.clone()));
+        let Some(conn) = conns.get_mut(key) else { return };
+        let form = conn.dialect.form();
+        let Some(backfill) = conn.backfill() else { return };
+        let topic_of =
+            |name: &Name| subscriptions.index.topic(&Subject::new(kind, name.clone()).in_form(form));
         names.iter().filter_map(topic_of).for_each(|topic| backfill.clear_floor(topic));
     }
 

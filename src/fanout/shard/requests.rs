@@ -8,7 +8,7 @@ use super::conn::{Conn, ConnKey};
 use super::subscriptions::{Pending, Purpose};
 use crate::bus::{HistoryReply, HistoryRequest, TopicId};
 use crate::identity::{Grant, Granted, Identity};
-use crate::market::{Name, Subject, Symbol};
+use crate::market::{Form, Name, Subject, Symbol};
 use crate::protocol::refusal::{ErrorCode, Refusal};
 use crate::protocol::reply::Reply;
 use crate::protocol::request::{Action, Id, Request, Selection, Subscribe};
@@ -62,7 +62,8 @@ impl Shard {
             return self.refuse(key, &Refusal::unauthenticated(id));
         };
         let index = &mut self.subscriptions.index;
-        let granted = match rights.grant(&request.selection, &self.config.grammar.kinds) {
+        let granted = match rights.grant(&request.selection, conn.dialect.form(), &self.config.grammar.kinds)
+        {
             Ok(granted) => granted,
             Err(refusal) => return self.refuse(key, &Refusal { id, ..refusal }),
         };
@@ -76,7 +77,7 @@ impl Shard {
         }
         let Granted { subjects, grants } = granted;
         let newly_held = index.hold_all(&subjects);
-        let history = history_request(&request);
+        let history = history_request(&request, conn.dialect.form());
         // Only ingest knows the history, also of topics that are live on this shard.
         let asked = if history.is_some() { subjects.clone() } else { newly_held };
         let must_wait = !asked.is_empty() || !index.all_live(&subjects);
@@ -180,7 +181,7 @@ impl Shard {
     fn named(&self, key: ConnKey, selection: &Selection) -> Vec<Subject> {
         let Some(conn) = self.conns.get(key) else { return Vec::new() };
         if !selection.names.iter().any(|chosen| chosen.name.is_everything()) {
-            return selection.subjects();
+            return selection.subjects(conn.dialect.form());
         }
         let held = held_by(conn, &self.subscriptions.index, key).into_iter();
         held.filter(|subject| selection.types.contains(&subject.kind)).cloned().collect()
@@ -229,15 +230,15 @@ impl Shard {
     }
 }
 
-/// What a request asks of the history of its topics; `None` = nothing.
-fn history_request(request: &Subscribe) -> Option<Box<HistoryRequest>> {
+/// What a request asks of the history of its topics, in that form; `None` = nothing.
+fn history_request(request: &Subscribe, form: Form) -> Option<Box<HistoryRequest>> {
     let snapshot = request.options.snapshot;
     if !snapshot && request.resume.is_empty() {
         return None;
     }
     // A request that resumes names one type.
     let kind = *request.selection.types.first()?;
-    let subject = |symbol: &Symbol| Subject::new(kind, Name::Symbol(symbol.clone()));
+    let subject = |symbol: &Symbol| Subject::new(kind, Name::Symbol(symbol.clone())).in_form(form);
     let resume = request.resume.iter().map(|(symbol, seen)| (subject(symbol), *seen)).collect();
     Some(Box::new(HistoryRequest { snapshot, resume }))
 }

@@ -113,11 +113,11 @@ impl World {
     /// What ingest does in a turn: answers wishes, hands over what is framed.
     fn hand_over(&mut self) {
         for shard in 0..self.shards.len() {
-            let Handoff { opened, frames, .. } = self.router.take(shard, self.now.get().us);
+            let Handoff { opened, batches } = self.router.take(shard, self.now.get().us);
             if !opened.is_empty() {
                 self.told[shard].push_back(ToShard::Opened(opened));
             }
-            self.told[shard].extend(frames.map(ToShard::Batch));
+            self.told[shard].extend(batches.into_iter().map(|batch| ToShard::Batch(batch.frames)));
         }
     }
 

@@ -100,6 +100,8 @@ proptest! {
         world.handover.inbox_bytes_max = INBOX_BYTES;
         world.want(0, "*");
         world.want(1, "*");
+        // One of them has a second form.
+        world.want(1, "*/2");
         let mut model = Model { world, published: HashMap::new(), feed: Vec::new() };
         for op in ops {
             model.apply(op);
@@ -108,6 +110,10 @@ proptest! {
         for shard in &model.world.shards {
             for (symbol, count) in &model.published {
                 prop_assert_eq!(shard.accounted.get(*symbol), Some(count), "{}", symbol);
+            }
+            for (topic, count) in shard.accounted.iter().filter(|(topic, _)| topic.ends_with("/2")) {
+                let symbol = topic.trim_end_matches("/2");
+                prop_assert_eq!(model.published.get(symbol), Some(count), "{}", topic);
             }
             let is_up = |feed: Option<&Feed>| matches!(feed, Some(Feed::Up { .. }));
             prop_assert_eq!(is_up(shard.feed.last()), is_up(model.feed.last()));

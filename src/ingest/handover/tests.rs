@@ -5,7 +5,7 @@ use mio::Poll;
 
 use super::*;
 use crate::bus::inbox::{Alarm, Inbox};
-use crate::market::{Kind, SymbolCase};
+use crate::market::{Form, Kind, SymbolCase};
 
 /// A router, the handover, and shards whose inboxes nobody empties unless the test does.
 pub(super) struct World {
@@ -66,8 +66,16 @@ pub(super) fn world(shards: usize) -> World {
     }
 }
 
+/// Behind a slash the number of the form, if it isn't JSON.
 pub(super) fn subject(name: &str) -> Subject {
-    Subject::parse(Kind::TRADE, name.as_bytes(), SymbolCase::Upper).unwrap()
+    let (name, form) = name.split_once('/').unwrap_or((name, "0"));
+    let subject = Subject::parse(Kind::TRADE, name.as_bytes(), SymbolCase::Upper).unwrap();
+    subject.in_form(Form::ALL[form.parse::<usize>().unwrap()])
+}
+
+fn name_of(subject: &Subject) -> String {
+    let name = subject.name.to_string();
+    if subject.form == Form::JSON { name } else { format!("{name}/{}", subject.form.index()) }
 }
 
 impl World {
@@ -124,8 +132,7 @@ impl Shard {
         self.messages += 1;
         match command {
             ToShard::Opened(topics) | ToShard::Granted { topics, .. } => {
-                let topics = topics.into_iter().map(|(subject, id)| (id, subject.name.to_string()));
-                self.names.extend(topics);
+                self.names.extend(topics.into_iter().map(|(subject, id)| (id, name_of(&subject))));
             }
             ToShard::Batch(frames) => {
                 let mut start = 0;
@@ -153,7 +160,8 @@ impl Shard {
     /// Whatever was lost before an event has been told before it.
     fn take_event(&mut self, topic: TopicId, frame: &str) {
         let name = self.names.get(&topic).expect("known before its first event");
-        assert!(frame.contains(&format!(r#""symbol":"{name}""#)), "{name}: {frame}");
+        let symbol = name.split('/').next().unwrap_or_default();
+        assert!(frame.contains(&format!(r#""symbol":"{symbol}""#)), "{name}: {frame}");
         let count = frame.split(r#""timestamp":"#).nth(1).and_then(|rest| rest.split('}').next());
         let accounted = self.accounted.entry(name.clone()).or_default();
         *accounted += 1;

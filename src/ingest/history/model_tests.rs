@@ -4,7 +4,8 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::bus::TopicId;
-use crate::market::SymbolCase;
+use crate::market::{Encoding, SymbolCase};
+use crate::websocket::header;
 
 const TRADE: Kind = Kind::TRADE;
 const TOPICS: usize = 3;
@@ -15,9 +16,9 @@ enum Op {
     Event(usize, Shape),
     Pin(usize),
     Unpin(usize),
-    Snapshot(usize),
+    Snapshot(usize, Form),
     /// Resume so far behind (or ahead of) the last `seq`.
-    Resume(usize, i64),
+    Resume(usize, i64, Form),
 }
 
 #[derive(Debug, Clone)]
@@ -51,14 +52,18 @@ fn shape() -> impl Strategy<Value = Shape> {
     ]
 }
 
+fn form() -> impl Strategy<Value = Form> {
+    prop::sample::select(&Form::ALL[..])
+}
+
 fn op() -> impl Strategy<Value = Op> {
     let topic = 0..TOPICS;
     prop_oneof![
         20 => (topic.clone(), shape()).prop_map(|(topic, shape)| Op::Event(topic, shape)),
         1 => topic.clone().prop_map(Op::Pin),
         1 => topic.clone().prop_map(Op::Unpin),
-        2 => topic.clone().prop_map(Op::Snapshot),
-        4 => (topic, -2_i64..12).prop_map(|(topic, behind)| Op::Resume(topic, behind)),
+        2 => (topic.clone(), form()).prop_map(|(topic, form)| Op::Snapshot(topic, form)),
+        4 => (topic, -2_i64..12, form()).prop_map(|(topic, behind, form)| Op::Resume(topic, behind, form)),
     ]
 }
 
@@ -67,7 +72,7 @@ fn op() -> impl Strategy<Value = Op> {
 struct Model {
     events: Vec<Arrived>,
     ended: Option<u64>,
-    last: Option<(String, u64)>,
+    last: Option<(String, u64, Option<u64>)>,
     pinned: Option<Slot>,
 }
 
@@ -125,13 +130,13 @@ impl Model {
             self.events.push(Arrived { seq, timestamp, data: data.to_owned(), at_ms });
         }
         if verdict != Verdict::Late {
-            self.last = Some((data.to_owned(), at_ms));
+            self.last = Some((data.to_owned(), at_ms, seq));
         }
         verdict
     }
 
-    /// What a client has missed, in the order of the numbers; `None` if that can't be known.
-    fn missed(&self, seen: u64, numbering: Numbering) -> Option<Vec<String>> {
+    /// What a client has missed, in the order of the numbers, each with its number; `None` if that can't be known.
+    fn missed(&self, seen: u64, numbering: Numbering) -> Option<Vec<(String, u64)>> {
         let last = self.last_seq()?;
         if self.ended.is_some_and(|ended| seen <= ended) {
             return None;
@@ -150,8 +155,8 @@ impl Model {
         };
         missed.sort_by_key(|event| event.seq);
         is_whole.then(|| {
-            let frame = |Arrived { data, at_ms, .. }: &Arrived| {
-                format!(r#"{{"type":"trade","data":{data},"timestamp":{at_ms},"replay":true}}"#)
+            let frame = |Arrived { data, at_ms, seq, .. }: &Arrived| {
+                (format!(r#"{{"type":"trade","data":{data},"timestamp":{at_ms},"replay":true}}"#), *seq)
             };
             missed.into_iter().map(frame).collect()
         })
@@ -185,17 +190,19 @@ impl World {
                     self.history.unpin(slot);
                 }
             }
-            Op::Snapshot(topic) => self.pinned(*topic, |world, slot| {
-                let frame = world.history.snapshot(slot).map(|frame| text(&frame));
-                let expected = world.models[*topic].last.as_ref().map(|(data, at)| {
-                    format!(r#"{{"type":"trade","data":{data},"timestamp":{at},"snapshot":true}}"#)
+            Op::Snapshot(topic, form) => self.pinned(*topic, |world, slot| {
+                let frame = world.history.snapshot(slot, *form);
+                let expected = world.models[*topic].last.as_ref().map(|(data, at, seq)| {
+                    let object =
+                        format!(r#"{{"type":"trade","data":{data},"timestamp":{at},"snapshot":true}}"#);
+                    in_form(*form, &object, *topic, *seq)
                 });
-                assert_eq!(frame, expected);
+                assert_eq!(frame.map(|frame| text(&frame)), expected.map(|expected| text(&expected)));
             }),
-            Op::Resume(topic, behind) => {
+            Op::Resume(topic, behind, form) => {
                 let last = self.models[*topic].last_seq().unwrap_or(5);
                 if let Some(seen) = last.checked_add_signed(-behind) {
-                    self.pinned(*topic, |world, slot| world.resume(*topic, slot, seen));
+                    self.pinned(*topic, |world, slot| world.resume(*topic, slot, seen, *form));
                 }
             }
         }
@@ -260,8 +267,8 @@ impl World {
         }
     }
 
-    fn resume(&mut self, topic: usize, slot: Slot, seen: u64) {
-        let mut replay = Replay::with_room(usize::MAX);
+    fn resume(&mut self, topic: usize, slot: Slot, seen: u64, form: Form) {
+        let mut replay = Replay::with_room(usize::MAX, form);
         let resumed = self.history.resume(slot, seen, TopicId::default(), &mut replay);
         let mut start = 0;
         let frames: Vec<_> = replay
@@ -274,6 +281,10 @@ impl World {
             .collect();
         let model = &self.models[topic];
         let missed = model.missed(seen, self.numbering);
+        let missed = missed.map(|missed| {
+            let frame = |(object, seq): (String, u64)| text(&in_form(form, &object, topic, Some(seq)));
+            missed.into_iter().map(frame).collect::<Vec<_>>()
+        });
         match resumed {
             Resumed::Ahead => assert!(missed.is_some() && model.last_seq() < Some(seen) && frames.is_empty()),
             Resumed::Whole => assert_eq!(Some(frames), missed, "never a part, never anything else"),
@@ -285,9 +296,20 @@ impl World {
     }
 }
 
+/// An object as an event of a topic in a form.
+fn in_form(form: Form, object: &str, topic: usize, seq: Option<u64>) -> Vec<u8> {
+    match form.encoding() {
+        Encoding::Json => header::text(object.as_bytes()),
+        Encoding::JsonBatch => format!(",{object}").into_bytes(),
+        Encoding::Sse => {
+            let id = seq.map_or_else(String::new, |seq| format!("id: trade:{seq}:S{topic}\n"));
+            format!("event: trade\n{id}data: {object}\n\n").into_bytes()
+        }
+    }
+}
+
 fn text(frame: &[u8]) -> String {
-    let header = if frame[1] == 126 { 4 } else { 2 };
-    String::from_utf8(frame[header..].to_vec()).unwrap()
+    String::from_utf8_lossy(frame).into_owned()
 }
 
 proptest! {

@@ -4,8 +4,9 @@ use super::log::Position;
 use super::{History, Slot, read_claims, topic_at};
 use crate::bus::{Entry, TopicId};
 use crate::limits::SEQ_WINDOW;
-use crate::market::Numbering;
-use crate::protocol::native::event::{Marker, write_event};
+use crate::market::{Form, Numbering};
+use crate::protocol::form::{self, EventParts};
+use crate::protocol::native::event::Marker;
 
 /// How far a client that has seen a certain `seq` of a topic can be helped.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -23,16 +24,18 @@ pub enum Resumed {
 pub struct Replay {
     /// How many bytes of them there is room for.
     room_bytes: usize,
-    /// Complete WebSocket frames, one behind the other.
+    /// The form of all of them.
+    form: Form,
+    /// Events as their form has them, one behind the other.
     pub bytes: Vec<u8>,
     /// One entry a frame, ends ascending.
     pub table: Vec<Entry>,
 }
 
 impl Replay {
-    /// An empty replay with room for `room_bytes` bytes.
-    pub fn with_room(room_bytes: usize) -> Self {
-        Self { room_bytes, bytes: Vec::new(), table: Vec::new() }
+    /// An empty replay in a form, with room for `room_bytes` bytes.
+    pub fn with_room(room_bytes: usize, form: Form) -> Self {
+        Self { room_bytes, form, bytes: Vec::new(), table: Vec::new() }
     }
 }
 
@@ -47,7 +50,7 @@ impl History {
         if topic.sequence.is_ambiguous(seen) {
             return Resumed::Lost;
         }
-        let kind = topic.kind;
+        let (kind, symbol) = (topic.kind, topic.symbol.clone());
         if seen >= last {
             return if seen > last { Resumed::Ahead } else { Resumed::Whole };
         }
@@ -58,8 +61,9 @@ impl History {
             let entry = self.log.get(position);
             let object = entry.and_then(|entry| std::str::from_utf8(entry.payload.trim_ascii()).ok());
             if let (Some(entry), Some(object)) = (entry, object) {
-                let opening = self.openings.of(kind);
-                write_event(&mut replay.bytes, opening, object, entry.arrived_ms, Marker::Replay);
+                let (symbol, seq, marker) = (&symbol, Some(entry.seq), Marker::Replay);
+                let event = EventParts { kind, symbol, seq, object, at_ms: entry.arrived_ms, marker };
+                form::write(&mut replay.bytes, replay.form, &self.openings, &event);
             }
             if replay.bytes.len() > room_bytes || object.is_none() {
                 replay.bytes.truncate(bytes_before);

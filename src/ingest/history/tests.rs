@@ -21,7 +21,7 @@ fn keep(history: &mut History, name: &str, payload: &str, now_ms: u64) {
 /// The frame's text, without its header.
 fn snapshot(history: &mut History, name: &str) -> Option<String> {
     let slot = history.pin(TRADE, &symbol(name));
-    let frame = history.snapshot(slot);
+    let frame = history.snapshot(slot, Form::JSON);
     history.unpin(slot);
     frame.map(|frame| {
         let header = if frame[1] == 126 { 4 } else { 2 };
@@ -52,10 +52,11 @@ fn a_snapshot_is_built_once_until_the_next_event() {
     let payload = trade("A", 1);
     let event = Checker::with_max_bytes(65_536).check(TRADE, payload.as_bytes(), b"A").unwrap();
     assert_eq!(history.take(slot, &event, 5), Verdict::Next);
-    let (first, second) = (history.snapshot(slot).unwrap(), history.snapshot(slot).unwrap());
+    let (first, second) =
+        (history.snapshot(slot, Form::JSON).unwrap(), history.snapshot(slot, Form::JSON).unwrap());
     assert_eq!(first.as_ptr(), second.as_ptr());
     history.take(slot, &event, 6);
-    assert_ne!(history.snapshot(slot).unwrap(), first);
+    assert_ne!(history.snapshot(slot, Form::JSON).unwrap(), first);
 }
 
 #[test]
@@ -92,12 +93,12 @@ fn topics_beyond_the_bound_are_wanted_all_the_same() {
     assert_eq!(take(&mut history, 1), Verdict::Next);
     assert_eq!(take(&mut history, 3), Verdict::Gap { from: 2, to: 2 });
     assert_eq!(take(&mut history, 3), Verdict::Repeat);
-    assert_eq!((history.topics(), history.snapshot(second)), (1, None));
+    assert_eq!((history.topics(), history.snapshot(second, Form::JSON)), (1, None));
     history.unpin(first);
     // Its place can be taken now.
     history.topics[first.0 as usize].as_mut().unwrap().recent = false;
     assert_eq!(take(&mut history, 4), Verdict::Next);
-    assert!(history.snapshot(second).is_some());
+    assert!(history.snapshot(second, Form::JSON).is_some());
     history.unpin(second);
     assert_eq!(history.topics(), 1);
 }

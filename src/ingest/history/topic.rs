@@ -15,7 +15,7 @@ use super::reader::Reader;
 use super::sequence::{Sequence, Verdict};
 use crate::bus::LastEvent;
 use crate::market::event::Event;
-use crate::market::{Kind, Symbol};
+use crate::market::{Form, Kind, Symbol};
 use crate::protocol::native::event::Openings;
 
 /// What is remembered of one topic.
@@ -189,11 +189,12 @@ impl Topic {
     /// The last event, also if it was only set aside so far.
     pub(super) fn last(&mut self, reader: &Reader, openings: &Openings) -> Option<LastEvent> {
         self.condense(reader);
-        self.value.last(openings.of(self.kind))
+        let frame = self.snapshot(Form::JSON, openings)?;
+        self.value.last(frame)
     }
 
-    /// The last value's frame, marked as a snapshot.
-    pub(super) fn snapshot(&mut self, openings: &Openings) -> Option<Bytes> {
-        self.value.snapshot(openings.of(self.kind))
+    /// The last value in a form, marked as a snapshot.
+    pub(super) fn snapshot(&mut self, form: Form, openings: &Openings) -> Option<Bytes> {
+        self.value.snapshot(form, self.kind, &self.symbol, openings)
     }
 }

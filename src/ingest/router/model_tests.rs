@@ -7,8 +7,10 @@ use proptest::prelude::*;
 use slotmap::{DefaultKey, SlotMap};
 
 use super::*;
+use crate::bus::Frames;
 use crate::fanout::index::Index;
 use crate::market::{Kinds, SymbolCase};
+use crate::protocol::form;
 
 const SHARDS: usize = 2;
 const TYPES: &str = "trade,candle,mine";
@@ -17,6 +19,8 @@ const SYMBOLS: [&str; 6] = ["A", "AA", "AB", "AAA", "B", "C"];
 /// So few topics may live by patterns alone that some leave all the time.
 const OPENED_MAX: usize = 1;
 const NAMES: [&str; 5] = ["A", "AA", "*", "A*", "AA*"];
+/// So that subscriptions meet, and forms as well.
+const FORMS: [Form; 4] = [Form::JSON, Form::JSON, Form::JSON_BATCH, Form::SSE];
 
 #[derive(Debug, Clone)]
 enum Op {
@@ -49,12 +53,13 @@ fn topic_of(kind: Kind, symbol: &str, interval: &str) -> Subject {
         true => Symbol::key_with_interval(symbol.as_bytes(), interval, &mut buffer),
         false => symbol.as_bytes(),
     };
-    Subject { kind, name: Name::Symbol(Symbol::of_topic(key)) }
+    Subject::literal(kind, Name::Symbol(Symbol::of_topic(key)))
 }
 
 fn op() -> impl Strategy<Value = Op> {
-    let subject = (0..6usize, 0..NAMES.len()).prop_map(|(kind, name)| {
-        Subject::parse(kind_of(kind), NAMES[name].as_bytes(), SymbolCase::Upper).unwrap()
+    let subject = (0..6usize, 0..NAMES.len(), 0..FORMS.len()).prop_map(|(kind, name, form)| {
+        let subject = Subject::parse(kind_of(kind), NAMES[name].as_bytes(), SymbolCase::Upper);
+        subject.unwrap().in_form(FORMS[form])
     });
     let subjects =
         prop::collection::btree_set(subject, 1..3).prop_map(|set| set.into_iter().collect::<Vec<_>>());
@@ -82,10 +87,13 @@ enum ToShard {
     Opened(Vec<(Subject, TopicId)>),
     Granted(Vec<(Subject, TopicId)>),
     Retired(Vec<TopicId>),
-    Batch(Option<Frames>),
+    Batch(Frames),
     /// Stands behind the frames of an event, if there are any.
     Published(u64),
 }
+
+/// A client that is due an event, in which form, and by the round of which subscribe.
+type Due = (DefaultKey, Form, u64);
 
 struct Shard {
     index: Index<DefaultKey>,
@@ -93,9 +101,9 @@ struct Shard {
     outbox: VecDeque<ToIngest>,
     pending: VecDeque<(DefaultKey, Vec<Subject>)>,
     clients: SlotMap<DefaultKey, Client>,
-    /// By event: who has got it, and by whom it has to be got, in which round of subscribing.
-    got: BTreeMap<u64, BTreeSet<DefaultKey>>,
-    due: BTreeMap<u64, (Subject, Vec<(DefaultKey, u64)>)>,
+    /// By event: who has got it in which form, and by whom it has to be got, in which round of subscribing.
+    got: BTreeMap<u64, BTreeSet<(DefaultKey, Form)>>,
+    due: BTreeMap<u64, (Subject, Vec<Due>)>,
     /// By topic the last event that came.
     last: BTreeMap<Subject, u64>,
 }
@@ -108,7 +116,8 @@ struct Client {
 }
 
 impl Client {
-    fn rounds(&self, topic: &Subject) -> impl Iterator<Item = u64> {
+    /// The subscriptions that match a topic in whatever form: the form and the round of each.
+    fn rounds(&self, topic: &Subject) -> impl Iterator<Item = (Form, u64)> {
         let matches = |held: &Subject| {
             held.kind == topic.kind
                 && match (&held.name, topic.name.symbol()) {
@@ -117,7 +126,7 @@ impl Client {
                     _ => false,
                 }
         };
-        self.held.iter().filter(move |(held, _)| matches(held)).map(|(_, round)| *round)
+        self.held.iter().filter(move |(held, _)| matches(held)).map(|(held, round)| (held.form, *round))
     }
 }
 
@@ -177,7 +186,7 @@ impl Shard {
                 }
             }
             Some(ToShard::Retired(topics)) => topics.into_iter().for_each(|id| self.index.topic_retired(id)),
-            Some(ToShard::Batch(frames)) => frames.iter().for_each(|frames| self.apply(frames)),
+            Some(ToShard::Batch(frames)) => self.apply(&frames),
             Some(ToShard::Published(event)) => self.check(event),
         }
         self.release_unwanted();
@@ -186,11 +195,14 @@ impl Shard {
     fn apply(&mut self, frames: &Frames) {
         let mut start = 0;
         for entry in &frames.table {
-            let frame = String::from_utf8_lossy(&frames.bytes[start..entry.end as usize]).into_owned();
+            let frame = &frames.bytes[start..entry.end as usize];
             start = entry.end as usize;
+            let object = form::object_of(frames.form, frame);
+            assert!(object.starts_with(b"{") && object.ends_with(b"}"));
+            let frame = String::from_utf8_lossy(object);
             let number = frame.split("\"timestamp\":").nth(1).and_then(|rest| rest.split('}').next());
             let event: u64 = number.and_then(|number| number.parse().ok()).expect("a number");
-            let topic = self.due[&event].0.clone();
+            let topic = self.due[&event].0.clone().in_form(frames.form);
             // An id that nobody knows: there was no subscription when it was routed, or there is none any more.
             if let Some(subject) = self.index.subject(entry.topic) {
                 assert_eq!(*subject, topic, "an id names one topic");
@@ -202,11 +214,13 @@ impl Shard {
             assert!(self.index.has_patterns() || subscriptions.len() == 1);
             let subscribers: BTreeSet<_> =
                 subscriptions.iter().flat_map(|id| self.index.subscribers(*id)).copied().collect();
-            for key in &subscribers {
+            for key in subscribers {
                 let topic = &self.due[&event].0;
-                assert!(self.clients[*key].rounds(topic).next().is_some(), "{topic:?} came unasked");
+                let is_asked = self.clients[key].rounds(topic).any(|(form, _)| form == frames.form);
+                assert!(is_asked, "{topic:?} came unasked in {:?}", frames.form);
+                let is_first = self.got.entry(event).or_default().insert((key, frames.form));
+                assert!(is_first, "event {event} came twice");
             }
-            assert!(self.got.insert(event, subscribers).is_none(), "event {event} came twice");
         }
     }
 
@@ -214,10 +228,10 @@ impl Shard {
     fn check(&mut self, event: u64) {
         let (topic, due) = self.due.remove(&event).expect("published");
         let got = self.got.remove(&event).unwrap_or_default();
-        for (key, round) in due {
+        for (key, form, round) in due {
             let Some(client) = self.clients.get(key) else { continue };
-            let kept = client.rounds(&topic).any(|each| each == round);
-            assert!(!kept || got.contains(&key), "{topic:?} did not come");
+            let kept = client.rounds(&topic).any(|each| each == (form, round));
+            assert!(!kept || got.contains(&(key, form)), "{topic:?} did not come in {form:?}");
         }
     }
 }
@@ -308,7 +322,8 @@ impl World {
         let topic = topic_of(kind, symbol, interval);
         for shard in &mut self.shards {
             let clients = shard.clients.iter();
-            let due = clients.flat_map(|(key, client)| client.rounds(&topic).map(move |round| (key, round)));
+            let due = clients
+                .flat_map(|(key, client)| client.rounds(&topic).map(move |(form, round)| (key, form, round)));
             let due = due.collect();
             shard.due.insert(event, (topic.clone(), due));
         }
@@ -319,9 +334,9 @@ impl World {
     /// As `Handover::hand_over` does.
     fn hand_over(&mut self) {
         for (id, shard) in self.shards.iter_mut().enumerate() {
-            let Handoff { opened, frames, .. } = self.router.take(id, 1);
+            let Handoff { opened, batches } = self.router.take(id, 1);
             shard.inbox.push_back(ToShard::Opened(opened));
-            shard.inbox.push_back(ToShard::Batch(frames));
+            shard.inbox.extend(batches.into_iter().map(|batch| ToShard::Batch(batch.frames)));
             shard.inbox.extend(self.published.iter().copied().map(ToShard::Published));
         }
         self.published.clear();

@@ -1,6 +1,7 @@
 //! Where events go, and under which topics.
 
 use super::*;
+use crate::bus::{Frames, SeqChange, Seqs};
 use crate::market::SymbolCase;
 
 fn trade(symbol: &str) -> Vec<u8> {
@@ -9,6 +10,13 @@ fn trade(symbol: &str) -> Vec<u8> {
 
 fn symbol(name: &str) -> Subject {
     Subject::parse(Kind::TRADE, name.as_bytes(), SymbolCase::Upper).unwrap()
+}
+
+/// What is framed for a shard, in one form.
+fn framed(router: &mut Router, shard: usize) -> Option<Frames> {
+    let mut batches = router.take(shard, 7).batches;
+    assert!(batches.len() <= 1);
+    batches.pop().map(|batch| batch.frames)
 }
 
 fn route(router: &mut Router, name: &[u8], payload: &[u8]) -> Routed {
@@ -23,12 +31,12 @@ fn an_event_goes_to_the_shards_that_want_it() {
     assert_eq!(router.want(2, &symbol("AAPL")), id);
     assert_eq!(route(&mut router, b"aapl", &trade("AAPL")), Routed::Framed);
     assert_eq!(route(&mut router, b"MSFT", b"not even JSON"), Routed::Unwanted);
-    let frames = router.take(0, 7).frames.unwrap();
+    let frames = framed(&mut router, 0).unwrap();
     assert_eq!((frames.table[0].end as usize, frames.table[0].topic), (frames.bytes.len(), id));
     assert_eq!(frames.arrived_us, 7);
-    assert!(router.take(1, 7).frames.is_none());
-    assert_eq!(router.take(2, 7).frames.unwrap().bytes, frames.bytes);
-    assert!(router.take(0, 7).frames.is_none());
+    assert!(framed(&mut router, 1).is_none());
+    assert_eq!(framed(&mut router, 2).unwrap().bytes, frames.bytes);
+    assert!(framed(&mut router, 0).is_none());
 }
 
 #[test]
@@ -41,10 +49,10 @@ fn sequence_numbers_go_beside_the_frames() {
     route(&mut router, b"MSFT", &trade("MSFT"));
     route(&mut router, b"AAPL", numbered(6).as_bytes());
     let seqs = |frames: &Frames| (0..4).map(|index| frames.seqs.get(index)).collect::<Vec<_>>();
-    assert_eq!(seqs(&router.take(0, 0).frames.unwrap()), [Some(5), Some(6), None, None]);
-    assert_eq!(seqs(&router.take(1, 0).frames.unwrap()), [Some(5), None, Some(6), None]);
+    assert_eq!(seqs(&framed(&mut router, 0).unwrap()), [Some(5), Some(6), None, None]);
+    assert_eq!(seqs(&framed(&mut router, 1).unwrap()), [Some(5), None, Some(6), None]);
     route(&mut router, b"MSFT", &trade("MSFT"));
-    assert_eq!(router.take(1, 0).frames.unwrap().seqs, Seqs::default(), "none, and none left over");
+    assert_eq!(framed(&mut router, 1).unwrap().seqs, Seqs::default(), "none, and none left over");
 }
 
 #[test]
@@ -60,19 +68,20 @@ fn a_late_event_is_marked_and_lost_like_any_other() {
     assert_eq!(numbered(&mut router, 7), Routed::FramedBehindGap(1));
     assert_eq!(numbered(&mut router, 6), Routed::FramedLate);
     assert_eq!(numbered(&mut router, 6), Routed::Duplicate);
-    let Handoff { frames, notices, .. } = router.take(0, 0);
-    let seqs = frames.as_ref().unwrap().seqs.clone();
+    let batches = router.take(0, 0).batches;
+    let Batch { frames, notices } = &batches[0];
+    let seqs = frames.seqs.clone();
     let told = |index| (seqs.get(index), seqs.is_late(index));
     assert_eq!([0, 1, 2].map(told), [(Some(5), false), (Some(7), false), (Some(6), true)]);
     assert_eq!(notices.len(), 1, "the gap");
-    router.fall_behind(0, &frames.unwrap(), notices);
+    router.fall_behind(0, batches);
     assert_eq!(numbered(&mut router, 9), Routed::FramedBehindGap(1));
     assert_eq!(numbered(&mut router, 8), Routed::FramedLate);
     let Reported { counts, changes, .. } = router.report(0);
     assert_eq!((counts, changes), (vec![(id, 5)], vec![(id, SeqChange::Gap { from: 6, to: 8 })]));
     router.take(1, 0);
     assert_eq!(numbered(&mut router, 10), Routed::Framed);
-    assert!(!router.take(1, 0).frames.unwrap().seqs.is_late(0), "nothing is left over");
+    assert!(!framed(&mut router, 1).unwrap().seqs.is_late(0), "nothing is left over");
 }
 
 #[test]
@@ -82,7 +91,7 @@ fn bad_events_leave_no_trace() {
     assert_eq!(route(&mut router, b"A,B", &trade("A,B")), Routed::Rejected(Reject::BadSymbol));
     assert_eq!(route(&mut router, b"AAPL", &trade("MSFT")), Routed::Rejected(Reject::WrongSymbol));
     assert_eq!(route(&mut router, b"AAPL", &[b' '; 101]), Routed::Rejected(Reject::TooLarge));
-    assert!(router.take(0, 0).frames.is_none());
+    assert!(framed(&mut router, 0).is_none());
 }
 
 #[test]
@@ -105,7 +114,7 @@ fn types_are_told_apart() {
     assert_eq!(route(&mut router, b"AAPL", &trade("AAPL")), Routed::Unwanted);
     let payload = br#"{"symbol":"AAPL","bidPrice":1,"askPrice":2,"timestamp":3}"#;
     assert_eq!(router.route(Kind::QUOTE, b"AAPL", payload, 1), Routed::Framed);
-    assert_eq!(router.take(0, 0).frames.unwrap().table[0].topic, id);
+    assert_eq!(framed(&mut router, 0).unwrap().table[0].topic, id);
 }
 
 fn candle(interval: &str, close: u32) -> Vec<u8> {
@@ -127,8 +136,8 @@ fn each_interval_of_a_candle_is_a_topic_of_its_own() {
     {
         assert_eq!(route(&mut router, interval, close), Routed::Framed);
     }
-    let Handoff { opened, frames, .. } = router.take(0, 0);
-    let table = frames.unwrap().table;
+    let Handoff { opened, batches } = router.take(0, 0);
+    let table = &batches[0].frames.table;
     let topics: Vec<_> = table.iter().map(|entry| entry.topic).collect();
     assert_eq!((topics[0], topics[1], topics.len()), (topics[3], topics[2], 5));
     assert!(topics[0] != topics[1] && topics[1] != topics[4] && topics[0] != topics[4]);
@@ -162,4 +171,62 @@ fn a_candles_name_recalls_all_its_intervals() {
     assert_eq!(closes, [false, true], "1d and 1m");
     assert_eq!(past.recovered, [false], "which of them the client means can't be told");
     assert_eq!(router.take(0, 0).opened.len(), 2);
+}
+
+/// An event is framed once in each form that is wanted, for each shard that wants it, and a topic ends by itself in each.
+#[test]
+fn each_form_of_a_symbol_is_a_topic_of_its_own() {
+    let mut router = Router::new(2, 1_000);
+    let [json, batch, sse] = Form::ALL.map(|form| symbol("AAPL").in_form(form));
+    let in_batch = router.want(0, &batch);
+    let in_json = router.want(1, &json);
+    let in_sse = router.want(1, &sse);
+    router.want(0, &sse);
+    assert_eq!(router.topics(), 3);
+    let forms = |router: &mut Router, shard| -> Vec<_> {
+        route(router, b"AAPL", &trade("AAPL"));
+        let batches = router.take(shard, 0).batches.into_iter();
+        batches.map(|batch| (batch.frames.form, batch.frames.table[0].topic)).collect()
+    };
+    assert_eq!(forms(&mut router, 0), [(Form::JSON_BATCH, in_batch), (Form::SSE, in_sse)]);
+    assert_eq!(router.take(1, 0).batches.len(), 2);
+    router.release(0, in_batch);
+    assert_eq!(forms(&mut router, 1), [(Form::JSON, in_json), (Form::SSE, in_sse)]);
+    router.release(1, in_json);
+    router.release(0, in_sse);
+    router.take(0, 0);
+    assert_eq!((forms(&mut router, 0), router.topics()), (vec![], 1));
+    router.take(1, 0);
+    assert_eq!(forms(&mut router, 1), [(Form::SSE, in_sse)]);
+    router.release(1, in_sse);
+    assert_eq!((router.topics(), router.by_symbol[0].len()), (0, 0));
+    assert_eq!(route(&mut router, b"AAPL", &trade("AAPL")), Routed::Unwanted);
+}
+
+/// What was looked up once is told in each form that waits for it.
+#[test]
+fn what_is_looked_up_is_told_in_each_form() {
+    use crate::bus::HistoryRequest;
+    for kind in [Kind::TRADE, Kind::CANDLE] {
+        let look_up = Some([kind].into_iter().collect());
+        let mut router = Router::with_history(1, true, HistoryConfig { look_up, ..HistoryConfig::default() });
+        let asked = HistoryRequest { snapshot: true, ..HistoryRequest::default() };
+        let name = Subject::parse(kind, b"AAPL", SymbolCase::Upper).unwrap();
+        let mut awaited = Vec::new();
+        for form in Form::ALL {
+            let subject = name.clone().in_form(form);
+            router.want(0, &subject);
+            awaited.extend(router.recall(&[subject], &asked, 1_000, 1).awaited);
+        }
+        assert_eq!(awaited.len(), Form::COUNT);
+        let look_ups = router.take_look_ups();
+        assert_eq!(look_ups, [name], "each once");
+        let payload = if kind == Kind::TRADE { trade("AAPL") } else { candle("60", 1) };
+        let told = router.looked_up(&[(look_ups[0].clone(), Some(payload))], false, 5);
+        let ids: Vec<_> = told.iter().map(|value| value.awaited).collect();
+        assert_eq!(ids, awaited);
+        let mut values: Vec<_> = told.iter().map(|value| value.frame.clone().unwrap()).collect();
+        values.dedup();
+        assert_eq!(values.len(), Form::COUNT, "each in its form");
+    }
 }

@@ -1,4 +1,5 @@
-//! An event's frame: built once, with header and payload, and shared by every client that wants it.
+//! An event's frame: built once, with header and payload, and shared by every client that wants it. And its object alone, for forms that
+//! have it without a frame ([`form`](crate::protocol::form)).
 
 use std::sync::Arc;
 
@@ -13,19 +14,34 @@ pub const TRADE_OPENING: &[u8] = br#"{"type":"trade","data":"#;
 
 /// What stands before the worker's object in the frames of each type of a gateway. Clones share it.
 #[derive(Debug, Clone)]
-pub struct Openings(Arc<[Box<[u8]>]>);
+pub struct Openings(Arc<[Opening]>);
+
+#[derive(Debug)]
+struct Opening {
+    bytes: Box<[u8]>,
+    /// The name of the type.
+    name: Box<str>,
+}
 
 impl Openings {
     /// Those of the types of a table.
     pub fn new(kinds: &Kinds) -> Self {
-        let opening = |kind| format!(r#"{{"type":"{}","data":"#, kinds.name(kind)).into_bytes().into();
+        let opening = |kind| {
+            let name = kinds.name(kind);
+            Opening { bytes: format!(r#"{{"type":"{name}","data":"#).into_bytes().into(), name: name.into() }
+        };
         Self(kinds.iter().map(opening).collect())
     }
 
     /// That of a type of the table.
     #[inline]
     pub fn of(&self, kind: Kind) -> &[u8] {
-        &self.0[kind.index()]
+        &self.0[kind.index()].bytes
+    }
+
+    /// The name of a type of the table.
+    pub fn name(&self, kind: Kind) -> &str {
+        &self.0[kind.index()].name
     }
 }
 
@@ -57,11 +73,29 @@ impl<'m> Marker<'m> {
 /// clock in Unix milliseconds, then the marker.
 #[inline]
 pub fn write_event(out: &mut Vec<u8>, opening: &[u8], object: &str, at_ms: u64, marker: Marker<'_>) {
+    write(out, opening, object, at_ms, marker, write_header);
+}
+
+/// Appends the payload of that frame alone.
+pub fn write_object(out: &mut Vec<u8>, opening: &[u8], object: &str, at_ms: u64, marker: Marker<'_>) {
+    write(out, opening, object, at_ms, marker, |_, _| {});
+}
+
+/// `begin` writes what stands before a payload of so many bytes.
+#[inline]
+fn write(
+    out: &mut Vec<u8>,
+    opening: &[u8],
+    object: &str,
+    at_ms: u64,
+    marker: Marker<'_>,
+    begin: impl FnOnce(&mut Vec<u8>, usize),
+) {
     let mut digits = itoa::Buffer::new();
     let at = digits.format(at_ms).as_bytes();
     let (key, value) = marker.parts();
     let payload_len = opening.len() + object.len() + TIMESTAMP.len() + at.len() + key.len() + value.len() + 1;
-    write_header(out, payload_len);
+    begin(out, payload_len);
     out.extend_from_slice(opening);
     out.extend_from_slice(object.as_bytes());
     out.extend_from_slice(TIMESTAMP);

@@ -1,7 +1,7 @@
 //! What is read, and what is refused with which words.
 
 use super::*;
-use crate::market::{Symbol, SymbolCase};
+use crate::market::{Form, Symbol, SymbolCase};
 use crate::protocol::terms::{Conflate, MaxRate, SlowClientPolicy};
 
 fn grammar(types: &str, symbol_case: SymbolCase) -> Grammar {
@@ -47,7 +47,7 @@ fn types_are_those_configured() {
     let message = r#"{"action":"subscribe","symbols":["A","B"],"types":["quote","trade","quote"]}"#;
     let Action::Subscribe(both) = super::parse(message, &rules).unwrap().action else { panic!() };
     assert_eq!(both.selection.types.as_slice(), [Kind::QUOTE, Kind::TRADE]);
-    let subjects = both.selection.subjects();
+    let subjects = both.selection.subjects(Form::JSON);
     assert_eq!(subjects.len(), 4);
     assert_eq!((subjects[1].kind, subjects[1].name.to_string()), (Kind::TRADE, "A".to_owned()));
     let quotes = grammar("quote", SymbolCase::Upper);
@@ -195,7 +195,7 @@ fn names_are_folded_for_each_type_by_its_own_rule() {
     let mine = upper.kinds.find(b"mine").unwrap();
     assert_eq!(texts(selection.names_of(Kind::TRADE)), ["AAPL", "B*"]);
     assert_eq!(texts(selection.names_of(mine)), ["AAPL", "aapl", "B*"]);
-    let subjects = selection.subjects();
+    let subjects = selection.subjects(Form::JSON);
     let subjects: Vec<_> = subjects.iter().map(|subject| (subject.kind, subject.name.to_string())).collect();
     let expected = [(Kind::TRADE, "AAPL"), (mine, "AAPL"), (mine, "aapl"), (Kind::TRADE, "B*"), (mine, "B*")];
     assert_eq!(subjects, expected.map(|(kind, name)| (kind, name.to_owned())));

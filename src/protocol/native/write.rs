@@ -61,7 +61,7 @@ fn status(status: &Status<'_>, kinds: &Kinds, now_ms: u64) -> Vec<u8> {
         Status::FeedDown => tell("feed", FeedState { state: "down", gap_ms: None }, now_ms),
         Status::FeedUp { gap_ms } => tell("feed", FeedState { state: "up", gap_ms: Some(gap_ms) }, now_ms),
         Status::Skipped { subject, count } => {
-            let &Subject { kind, ref name } = subject;
+            let &Subject { kind, ref name, .. } = subject;
             tell("skipped", Skipped { symbol: name, r#type: kinds.name(kind), count }, now_ms)
         }
         Status::FellBack { queued_bytes } => tell("slow", Slow { policy: "conflate", queued_bytes }, now_ms),
@@ -72,7 +72,7 @@ fn status(status: &Status<'_>, kinds: &Kinds, now_ms: u64) -> Vec<u8> {
             now_ms,
         ),
         Status::Gap { subject, from, to } => {
-            let &Subject { kind, ref name } = subject;
+            let &Subject { kind, ref name, .. } = subject;
             tell("gap", Gap { symbol: name, r#type: kinds.name(kind), from, to }, now_ms)
         }
         Status::SnapshotEnd { names, kind } => {

@@ -15,7 +15,7 @@ use ws_gateway::auth::{Auth, AuthError, Patience};
 use ws_gateway::bus::Standing;
 use ws_gateway::config::Config;
 use ws_gateway::identity::{Grant, Identity, Rights};
-use ws_gateway::market::{Kind, Name, SymbolCase};
+use ws_gateway::market::{Form, Kind, Name, SymbolCase};
 use ws_gateway::protocol::native::read;
 use ws_gateway::protocol::refusal::Refusal;
 use ws_gateway::protocol::request::{Action, Grammar, Request};
@@ -246,7 +246,7 @@ fn subscribe(rights: &Rights, options: &Options, grammar: &Grammar) -> Result<Ve
     }
     let request = read::parse(&message.to_string(), grammar)?;
     let Request { action: Action::Subscribe(request), .. } = request else { return Ok(Vec::new()) };
-    let granted = rights.grant(&request.selection, &grammar.kinds)?;
+    let granted = rights.grant(&request.selection, Form::JSON, &grammar.kinds)?;
     let count = granted.written().count();
     if count > rights.max_symbols {
         return Err(Refusal::symbol_limit(rights.max_symbols, None));

@@ -1,19 +1,22 @@
 //! A topic's last value, from the feed or looked up where workers keep it.
 
 use bytes::Bytes;
+use smallvec::SmallVec;
 
 use super::super::sequence::Timestamp;
 use crate::bus::LastEvent;
 use crate::limits;
 use crate::market::event::Event;
-use crate::protocol::native::event::{Marker, write_event};
+use crate::market::{Form, Kind, Symbol};
+use crate::protocol::form::{self, EventParts};
+use crate::protocol::native::event::{Marker, Openings};
 
 /// The last value of a topic, and how it is looked up.
 #[derive(Debug, Default)]
 pub(super) struct LastValue {
     stored: Option<Stored>,
-    /// Its frame, once somebody has asked for it.
-    frame: Option<Bytes>,
+    /// As a snapshot, in each form that somebody has asked for.
+    snapshots: SmallVec<[(Form, Bytes); 1]>,
     looking_up: LookingUp,
     /// The `seq` and `timestamp` of a value that was looked up, until the feed has passed it.
     found: Option<(u64, Timestamp)>,
@@ -88,7 +91,7 @@ impl LastValue {
 
     /// A good event becomes the last value.
     pub(super) fn store(&mut self, event: &Event<'_>, arrived_ms: u64) {
-        self.frame = None;
+        self.snapshots.clear();
         let object = event.object.as_bytes();
         let stored = self.stored.get_or_insert_with(Stored::default);
         stored.arrived_ms = arrived_ms;
@@ -128,22 +131,32 @@ impl LastValue {
         self.found = event.seq.map(|seq| (seq, Timestamp::parse(event.timestamp)));
     }
 
-    /// The last event; `opening` is that of its type.
-    pub(super) fn last(&mut self, opening: &[u8]) -> Option<LastEvent> {
+    /// The last event; `frame` is it as a snapshot.
+    pub(super) fn last(&self, frame: Bytes) -> Option<LastEvent> {
         let Stored { seq, arrived_ms, .. } = *self.stored.as_ref()?;
-        Some(LastEvent { frame: self.snapshot(opening)?, seq, arrived_ms })
+        Some(LastEvent { frame, seq, arrived_ms })
     }
 
-    /// The frame, marked as a snapshot; `opening` is that of its type. Built once and shared until the value changes.
-    pub(super) fn snapshot(&mut self, opening: &[u8]) -> Option<Bytes> {
-        if self.frame.is_none() {
-            let Stored { object, arrived_ms, .. } = self.stored.as_ref()?;
-            let object = std::str::from_utf8(object).ok()?;
-            let mut out = Vec::with_capacity(object.len() + limits::FRAME_OVERHEAD_MAX_BYTES);
-            write_event(&mut out, opening, object, *arrived_ms, Marker::Snapshot);
-            out.shrink_to_fit();
-            self.frame = Some(out.into());
+    /// The last event of that topic in a form, marked as a snapshot. Built once and shared until the value changes.
+    pub(super) fn snapshot(
+        &mut self,
+        form: Form,
+        kind: Kind,
+        symbol: &Symbol,
+        openings: &Openings,
+    ) -> Option<Bytes> {
+        if let Some((_, snapshot)) = self.snapshots.iter().find(|(known, _)| *known == form) {
+            return Some(snapshot.clone());
         }
-        self.frame.clone()
+        let Stored { object, seq, arrived_ms } = self.stored.as_ref()?;
+        let object = std::str::from_utf8(object).ok()?;
+        let mut out = Vec::with_capacity(object.len() + limits::FRAME_OVERHEAD_MAX_BYTES);
+        let marker = Marker::Snapshot;
+        let event = EventParts { kind, symbol, seq: *seq, object, at_ms: *arrived_ms, marker };
+        form::write(&mut out, form, openings, &event);
+        out.shrink_to_fit();
+        let snapshot = Bytes::from(out);
+        self.snapshots.push((form, snapshot.clone()));
+        Some(snapshot)
     }
 }

@@ -1,0 +1,168 @@
+//! Events in each form: the bytes that a [`Form`] stands for. Pure.
+//!
+//! | form | an event |
+//! |---|---|
+//! | [`Form::JSON`] | a text frame with one object |
+//! | [`Form::JSON_BATCH`] | a comma and the object: a part of an array. When a message is begun, header and bracket take the place of its first comma |
+//! | [`Form::SSE`] | `event:`, `id:` where the event has a `seq`, `data:` with the object in one line |
+//!
+//! An event is written once in a form, and these bytes are shared by every client that has it in that form.
+
+use super::native::event::{Marker, Openings, TRADE_OPENING, write_event, write_object};
+use crate::market::{Encoding, Form, Kind, Symbol};
+use crate::websocket::header;
+
+/// What stands before each event of [`Form::JSON_BATCH`].
+pub const SEPARATOR: u8 = b',';
+
+/// What stands before the object of a server-sent event, and behind it.
+const DATA: &[u8] = b"data: ";
+const END: &[u8] = b"\n\n";
+
+/// An event that is to be written.
+#[derive(Debug, Clone, Copy)]
+pub struct EventParts<'e> {
+    /// Its type.
+    pub kind: Kind,
+    /// Its symbol.
+    pub symbol: &'e Symbol,
+    /// Its number, if it has one.
+    pub seq: Option<u64>,
+    /// The worker's object, byte for byte.
+    pub object: &'e str,
+    /// When it arrived, in Unix milliseconds.
+    pub at_ms: u64,
+    /// What it is, other than an ordinary live event.
+    pub marker: Marker<'e>,
+}
+
+/// Appends an event in a form. `openings` are those of the gateway's types.
+#[inline]
+pub fn write(out: &mut Vec<u8>, form: Form, openings: &Openings, event: &EventParts<'_>) {
+    let &EventParts { kind, object, at_ms, marker, .. } = event;
+    match form.encoding() {
+        Encoding::Json => write_event(out, openings.of(kind), object, at_ms, marker),
+        Encoding::JsonBatch => {
+            out.push(SEPARATOR);
+            write_object(out, openings.of(kind), object, at_ms, marker);
+        }
+        Encoding::Sse => write_server_sent(out, openings, event),
+    }
+}
+
+/// Appends a server-sent event (HTML Living Standard, section 9.2.5).
+fn write_server_sent(out: &mut Vec<u8>, openings: &Openings, event: &EventParts<'_>) {
+    let &EventParts { kind, symbol, seq, object, at_ms, marker } = event;
+    let name = openings.name(kind).as_bytes();
+    for part in [&b"event: "[..], name, b"\n"] {
+        out.extend_from_slice(part);
+    }
+    if let Some(seq) = seq {
+        let mut digits = itoa::Buffer::new();
+        let seq = digits.format(seq).as_bytes();
+        for part in [&b"id: "[..], name, b":", seq, b":", symbol.as_str().as_bytes(), b"\n"] {
+            out.extend_from_slice(part);
+        }
+    }
+    out.extend_from_slice(DATA);
+    let start = out.len();
+    write_object(out, openings.of(kind), object, at_ms, marker);
+    into_one_line(&mut out[start..]);
+    out.extend_from_slice(END);
+}
+
+/// A line break would end the field. In JSON it stands between values only, where a blank means the same.
+fn into_one_line(object: &mut [u8]) {
+    let mut at = 0;
+    while let Some(found) = memchr::memchr2(b'\n', b'\r', &object[at..]) {
+        at += found;
+        object[at] = b' ';
+    }
+}
+
+/// The object in the bytes of an event; empty if there is none.
+pub fn object_of(form: Form, event: &[u8]) -> &[u8] {
+    match form.encoding() {
+        Encoding::Json => header::payload(event),
+        Encoding::JsonBatch => event.get(1..).unwrap_or_default(),
+        Encoding::Sse => event.get(object_start(event)..).map_or(&[], <[u8]>::trim_ascii_end),
+    }
+}
+
+/// A trade in a form with the totals of several: the bytes of `newest`, which is the newest of them, with the marker. `object` is the
+/// worker's and `at_ms` its arrival, both as `newest` has them.
+pub fn with_totals(form: Form, newest: &[u8], object: &str, at_ms: u64, totals: &str) -> Vec<u8> {
+    let mut out = Vec::with_capacity(newest.len() + totals.len() + 32);
+    let marker = Marker::Conflated(totals);
+    match form.encoding() {
+        Encoding::Json => write_event(&mut out, TRADE_OPENING, object, at_ms, marker),
+        Encoding::JsonBatch => {
+            out.push(SEPARATOR);
+            write_object(&mut out, TRADE_OPENING, object, at_ms, marker);
+        }
+        Encoding::Sse => {
+            out.extend_from_slice(newest.get(..object_start(newest)).unwrap_or_default());
+            write_object(&mut out, TRADE_OPENING, object, at_ms, marker);
+            out.extend_from_slice(END);
+        }
+    }
+    out
+}
+
+/// Where the object of a server-sent event begins: behind the name of its last field.
+fn object_start(event: &[u8]) -> usize {
+    let before = [b"\n", DATA].concat();
+    memchr::memmem::find(event, &before).map_or(event.len(), |at| at + before.len())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::market::{Kinds, SymbolCase};
+
+    const OBJECT: &str = "{\"symbol\":\"X:Y\",\r\n \"price\":1.50}";
+
+    fn written(form: Form, seq: Option<u64>, marker: Marker<'_>) -> Vec<u8> {
+        let symbol = Symbol::parse(b"X:Y", SymbolCase::Upper).unwrap();
+        let event = EventParts { kind: Kind::TRADE, symbol: &symbol, seq, object: OBJECT, at_ms: 7, marker };
+        let mut out = b"before".to_vec();
+        write(&mut out, form, &Openings::new(&Kinds::default()), &event);
+        out.split_off(6)
+    }
+
+    fn text(bytes: &[u8]) -> &str {
+        std::str::from_utf8(bytes).unwrap()
+    }
+
+    #[test]
+    fn an_event_in_each_form() {
+        let object = format!(r#"{{"type":"trade","data":{OBJECT},"timestamp":7}}"#);
+        assert_eq!(written(Form::JSON, Some(3), Marker::None), header::text(object.as_bytes()));
+        assert_eq!(text(&written(Form::JSON_BATCH, Some(3), Marker::None)), format!(",{object}"));
+        let line = object.replace("\r\n", "  ");
+        let expected = format!("event: trade\nid: trade:3:X:Y\ndata: {line}\n\n");
+        assert_eq!(text(&written(Form::SSE, Some(3), Marker::None)), expected);
+        let marked = line.replace("7}", "7,\"replay\":true}");
+        let expected = format!("event: trade\ndata: {marked}\n\n");
+        assert_eq!(text(&written(Form::SSE, None, Marker::Replay)), expected);
+    }
+
+    #[test]
+    fn the_object_is_found_and_marked_in_each_form() {
+        for form in Form::ALL {
+            let event = written(form, Some(3), Marker::None);
+            let object = object_of(form, &event);
+            assert!(object.starts_with(b"{\"type\"") && object.ends_with(b"7}"), "{:?}", text(object));
+            let data = text(object).strip_prefix(text(TRADE_OPENING)).unwrap();
+            let data = data.strip_suffix(r#","timestamp":7}"#).unwrap();
+            let marked = with_totals(form, &event, data, 7, "{}");
+            let expected = written(form, Some(3), Marker::Conflated("{}"));
+            assert_eq!(text(object_of(form, &marked)), text(object_of(form, &expected)));
+            assert!(form == Form::JSON || marked == expected);
+        }
+        assert_eq!(
+            (object_of(Form::SSE, b"event: x\n"), object_of(Form::JSON_BATCH, b"")),
+            (&b""[..], &b""[..])
+        );
+    }
+}
