@@ -239,6 +239,10 @@ pub const TIME_MAX_MS: u64 = 24 * 60 * 60 * 1000;
 pub const MAX_OUTBOX_DEFAULT_BYTES: usize = 4 * MIB;
 /// Most that `MAX_OUTBOX_BYTES` may be.
 pub const MAX_OUTBOX_MAX_BYTES: usize = 1024 * MIB;
+/// Most events of one message of a JSON batch.
+pub const BATCH_EVENTS_MAX: u32 = 1_000;
+/// Largest payload of such a message, brackets included, in bytes; a larger event goes alone.
+pub const BATCH_BYTES_MAX: usize = 64 * KIB;
 /// Room in an outbox for pongs, replies and statuses, beyond `MAX_OUTBOX_BYTES`. More of them count towards `MAX_OUTBOX_BYTES`.
 /// The shard doesn't read from a client while half of this is in use, so no more than one reply ever exceeds it.
 pub const CONTROL_RESERVE_BYTES: usize = 64 * KIB;

@@ -7,6 +7,7 @@ use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::rc::Rc;
 
+use bytes::Bytes;
 use foldhash::fast::RandomState;
 use slotmap::Key;
 
@@ -153,9 +154,18 @@ impl Batch {
         Rc::new(Self { frames, event_count, ended, backlog: backlog.clone() })
     }
 
-    /// A batch of event `index` alone, copied: it lives on when the rest of this batch is dropped.
-    pub fn extract(&self, index: u32) -> Rc<Self> {
-        self.with_frame(index, self.frame(index).to_vec(), self.event_count())
+    /// A batch of events `from..to` alone, copied: they live on when the rest of this batch is dropped.
+    pub fn extract(&self, from: u32, to: u32) -> Rc<Self> {
+        let start = self.start(from);
+        let entries = self.table()[from as usize..to as usize].iter();
+        let frames = Frames {
+            form: self.form(),
+            bytes: Bytes::copy_from_slice(self.slice(start, self.start(to))),
+            table: entries.map(|entry| Entry { end: entry.end - start, ..*entry }).collect(),
+            arrived_us: self.frames.arrived_us,
+            ..Frames::default()
+        };
+        Self::new(frames, self.event_count(), None, &self.backlog)
     }
 
     /// A batch of `frame` alone. It takes the place of event `index` and tells of `event_count` events.

@@ -1,6 +1,7 @@
 //! An outbox: the queue of what waits to be written to one client. Pure: no socket, no clock.
 //!
-//! The shard asks for the next [`Outbox::chunk`], writes as much of it as the socket takes, and reports that to [`Outbox::advance`].
+//! The shard asks for the next [`Outbox::chunk`], writes as much of it as the socket takes, and reports that to [`Outbox::advance`]. Of a client
+//! whose events are parts of messages it is [`Outbox::chunk_of_messages`] and [`Outbox::advance_messages`].
 //! An outbox doesn't bound itself: the shard watches [`Outbox::limited_bytes`] and uses the tools in `policies.rs`.
 //!
 //! The queue is one of *runs*. A run is a range of adjacent frames of one batch, so a burst costs a client one entry, and frames are
@@ -13,6 +14,7 @@
 //!   at the [mark](Batch::mark) of the topic's end, which is queued before the reply to an unsubscribe; once the queue is
 //!   empty. The count is fixed when the first byte of the announcement is written.
 
+mod messages;
 mod out_of_band;
 mod policies;
 
@@ -22,6 +24,7 @@ use std::rc::Rc;
 use foldhash::fast::RandomState;
 use slotmap::Key;
 
+pub use self::messages::Messages;
 use self::out_of_band::OutOfBand;
 use super::batch::Batch;
 use crate::bus::TopicId;
@@ -174,11 +177,19 @@ impl Outbox {
     }
 
     /// Takes off the queue the first `written` bytes of the last chunk: the socket has taken them.
-    pub fn advance(&mut self, mut written: usize) -> Progress {
-        let mut progress = Progress::default();
+    pub fn advance(&mut self, written: usize) -> Progress {
         if self.out_of_band.is_some() && self.advance_out_of_band(written) {
-            return progress;
+            return Progress::default();
         }
+        let progress = self.advance_queue(written);
+        self.pass_marks();
+        progress
+    }
+
+    /// Takes the first `written` bytes off the queue.
+    #[inline]
+    fn advance_queue(&mut self, mut written: usize) -> Progress {
+        let mut progress = Progress::default();
         while written > 0 {
             let Some(head) = &mut self.head else { break };
             let own = head.batch.is_own();
@@ -203,8 +214,13 @@ impl Outbox {
                 self.event_bytes -= taken_bytes;
             }
         }
-        self.pass_marks();
         progress
+    }
+
+    /// Whether the last frame or message of which a byte is written is written whole.
+    fn is_at_boundary(&self) -> bool {
+        self.head_written_bytes == 0
+            && self.out_of_band.as_ref().is_none_or(|out_of_band| out_of_band.begun.is_none())
     }
 
     /// Takes marks off the front, up to one before which something has to be announced.
@@ -262,6 +278,13 @@ impl Outbox {
         let of_topic =
             |run: &Run| (run.from..run.to).filter(|index| run.batch.topic(*index) == topic).count();
         self.runs().map(of_topic).sum()
+    }
+
+    fn run_at(&self, place: FromFront) -> Option<&Run> {
+        match place.0.checked_sub(1) {
+            Some(behind_head) => self.tail.as_ref()?.get(behind_head),
+            None => self.head.as_ref(),
+        }
     }
 
     fn runs(&self) -> impl Iterator<Item = &Run> {

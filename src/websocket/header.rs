@@ -26,6 +26,15 @@ pub fn payload(frame: &[u8]) -> &[u8] {
 /// The longest header of an unmasked frame.
 const HEADER_BYTES_MAX: usize = 10;
 
+/// The length of the header of a payload of so many bytes.
+pub(crate) const fn header_bytes(payload_len: usize) -> usize {
+    match payload_len {
+        0..=125 => 2,
+        126..=0xffff => 4,
+        _ => HEADER_BYTES_MAX,
+    }
+}
+
 /// Appends the header of a text frame: 7 bits of length, or 126 and 16 bits, or 127 and 64 bits.
 pub(crate) fn write_header(out: &mut Vec<u8>, payload_len: usize) {
     out.push(FIN_TEXT);
@@ -59,7 +68,7 @@ mod tests {
             assert!(header.is_final && header.mask.is_none());
             assert_eq!(payload_len as usize, len);
             assert_eq!(frame.len() - cursor.position() as usize, len);
-            assert_eq!(payload(&frame).len(), len);
+            assert_eq!((payload(&frame).len(), header_bytes(len)), (len, frame.len() - len));
         }
     }
 }

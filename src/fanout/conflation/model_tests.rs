@@ -9,8 +9,10 @@ use slotmap::SlotMap;
 use super::super::batch::{BacklogBytes, Batch, EndedNames};
 use super::*;
 use crate::bus::{Entry, Frames, Seqs};
-use crate::market::{Subject, SymbolCase};
-use crate::protocol::native::event::{self, Marker};
+use crate::fanout::outbox::Messages;
+use crate::market::{Form, Kinds, Subject, Symbol, SymbolCase};
+use crate::protocol::form::{self, EventParts};
+use crate::protocol::native::event::{Marker, Openings};
 use crate::websocket::header;
 
 const TOPICS: usize = 5;
@@ -100,6 +102,7 @@ enum Seen {
 }
 
 struct World {
+    form: Form,
     ids: Vec<TopicId>,
     conflation: Conflation,
     outbox: Outbox,
@@ -118,9 +121,10 @@ struct World {
 }
 
 impl World {
-    fn new() -> Self {
+    fn new(form: Form) -> Self {
         let mut slots: SlotMap<TopicId, ()> = SlotMap::with_key();
         Self {
+            form,
             ids: (0..TOPICS).map(|_| slots.insert(())).collect(),
             conflation: Conflation::default(),
             outbox: Outbox::default(),
@@ -168,11 +172,11 @@ impl World {
     }
 
     fn own(&self, json: &str) -> Rc<Batch> {
-        Batch::own(header::text(json.as_bytes()), &self.backlog)
+        Batch::own(own_frame(self.form, json), &self.backlog)
     }
 
     fn events(&mut self, events: &[(usize, bool)]) {
-        let mut frames = Frames { arrived_us: self.now_us, ..Frames::default() };
+        let mut frames = Frames { form: self.form, arrived_us: self.now_us, ..Frames::default() };
         let mut bytes = Vec::new();
         for &(topic, is_addable) in events {
             if !self.held[topic] {
@@ -184,7 +188,7 @@ impl World {
                 r#"{{"topic":{topic},"price":{price},"volume":{},"timestamp":{number}}}"#,
                 number + 1
             );
-            event::write_event(&mut bytes, event::TRADE_OPENING, &object, 7, Marker::None);
+            self.write_event(&mut bytes, topic, number, &object);
             frames.table.push(Entry { end: bytes.len() as u32, topic: self.ids[topic] });
             self.published[topic].push((price, self.now_us));
         }
@@ -200,17 +204,23 @@ impl World {
         }
     }
 
+    fn write_event(&self, out: &mut Vec<u8>, topic: usize, number: u64, object: &str) {
+        let symbol = Symbol::parse(format!("T{topic}").as_bytes(), SymbolCase::Upper).unwrap();
+        let (kind, seq, marker) = (Kind::TRADE, Some(number), Marker::None);
+        let event = EventParts { kind, symbol: &symbol, seq, object, at_ms: 7, marker };
+        form::write(out, self.form, &Openings::new(&Kinds::default()), &event);
+    }
+
     fn late(&mut self, topic: usize) {
         let number = LATE + self.late[topic];
         self.late[topic] += 1;
         let object = format!(r#"{{"topic":{topic},"price":9.5,"volume":1,"timestamp":{number}}}"#);
         let mut bytes = Vec::new();
-        event::write_event(&mut bytes, event::TRADE_OPENING, &object, 7, Marker::None);
+        self.write_event(&mut bytes, topic, number, &object);
         let table = vec![Entry { end: bytes.len() as u32, topic: self.ids[topic] }];
         let mut seqs = Seqs::default();
         seqs.set(0, 1, true);
-        let frames =
-            Frames { bytes: bytes.into(), table, seqs, arrived_us: self.now_us, ..Frames::default() };
+        let frames = Frames { form: self.form, bytes: bytes.into(), table, seqs, arrived_us: self.now_us };
         let batch = Batch::shared(frames, &self.backlog);
         let run = TopicRun::new(&batch, self.ids[topic], 0, 1);
         self.conflation.queue(&mut self.outbox, &run, self.ids[topic]);
@@ -263,26 +273,33 @@ impl World {
         self.dropped += u64::from(self.conflation.held.contains_key(&ids[topic]));
         let still_wanted = |id| held[ids.iter().position(|known| *known == id).unwrap()];
         self.conflation.leave(&mut self.outbox, [ids[topic]].into_iter(), still_wanted);
-        let reply = header::text(format!(r#"{{"left":{topic}}}"#).as_bytes());
+        let reply = self.own(&format!(r#"{{"left":{topic}}}"#));
         let subject = Subject::parse(Kind::TRADE, format!("T{topic}").as_bytes(), SymbolCase::Upper).unwrap();
         let mark = Batch::mark(&[(ids[topic], subject)], &EndedNames::default(), &self.backlog);
         self.outbox.push_mark(&mark);
-        self.outbox.push_own(Batch::own(reply, &self.backlog));
+        self.outbox.push_own(reply);
     }
 
     fn write(&mut self, mut room: usize) {
-        let (ids, backlog) = (self.ids.clone(), self.backlog.clone());
+        let (form, ids, backlog) = (self.form, self.ids.clone(), self.backlog.clone());
         let announce = |id: TopicId, count: u64| {
             let topic = ids.iter().position(|known| *known == id).unwrap();
-            Batch::own(header::text(format!(r#"{{"skipped":{topic},"count":{count}}}"#).as_bytes()), &backlog)
+            Batch::own(own_frame(form, &format!(r#"{{"skipped":{topic},"count":{count}}}"#)), &backlog)
         };
         let mut scratch = Vec::with_capacity(512);
+        let mut messages = Messages::limited(4, 700);
         while room > 0 && !self.outbox.is_empty() {
-            let chunk = self.outbox.chunk(&mut scratch, &announce);
+            let chunk = match self.form {
+                Form::JSON_BATCH => self.outbox.chunk_of_messages(&mut scratch, &mut messages, &announce),
+                _ => self.outbox.chunk(&mut scratch, &announce),
+            };
             let taken = chunk.len().min(room);
             self.wire.extend_from_slice(&chunk[..taken]);
             room -= taken;
-            self.outbox.advance(taken);
+            match self.form {
+                Form::JSON_BATCH => self.outbox.advance_messages(&messages, taken),
+                _ => self.outbox.advance(taken),
+            };
         }
         if self.outbox.is_empty() && self.conflation.caught_up() {
             let status = self.own("{}");
@@ -293,39 +310,41 @@ impl World {
 
     /// Takes the whole frames off the wire.
     fn read(&mut self) {
-        loop {
-            let header_bytes = if self.wire.get(1) == Some(&126) { 4 } else { 2 };
-            if self.wire.len() < header_bytes {
-                return;
-            }
-            let len = match header_bytes {
-                4 => u16::from_be_bytes([self.wire[2], self.wire[3]]) as usize,
-                _ => self.wire[1] as usize,
-            };
-            if self.wire.len() < header_bytes + len {
-                return;
-            }
-            let rest = self.wire.split_off(header_bytes + len);
+        while let Some(length) = frame_bytes(self.form, &self.wire) {
+            let rest = self.wire.split_off(length);
             let frame = std::mem::replace(&mut self.wire, rest);
-            let value: Value = serde_json::from_slice(header::payload(&frame)).unwrap();
-            let topic = |value: &Value| value.as_u64().unwrap() as usize;
-            self.seen.push(if value["type"] == "trade" {
-                Seen::Event {
-                    topic: topic(&value["data"]["topic"]),
-                    number: value["data"]["timestamp"].as_u64().unwrap(),
-                    at_us: self.now_us,
-                    conflated: value.get("conflated").cloned(),
+            let json = match self.form {
+                Form::SSE => form::object_of(Form::SSE, &frame),
+                _ => header::payload(&frame),
+            };
+            match serde_json::from_slice(json).unwrap() {
+                Value::Array(values) => {
+                    assert!(self.form == Form::JSON_BATCH && (1..=4).contains(&values.len()));
+                    values.iter().for_each(|value| self.see(value));
                 }
-            } else if let Some(skipped) = value.get("skipped") {
-                Seen::Skipped { topic: topic(skipped), count: value["count"].as_u64().unwrap() }
-            } else if let Some(left) = value.get("left") {
-                Seen::Left { topic: topic(left) }
-            } else if let Some(joined) = value.get("joined") {
-                Seen::Joined { topic: topic(joined) }
-            } else {
-                Seen::Other
-            });
+                value => self.see(&value),
+            }
         }
+    }
+
+    fn see(&mut self, value: &Value) {
+        let topic = |value: &Value| value.as_u64().unwrap() as usize;
+        self.seen.push(if value["type"] == "trade" {
+            Seen::Event {
+                topic: topic(&value["data"]["topic"]),
+                number: value["data"]["timestamp"].as_u64().unwrap(),
+                at_us: self.now_us,
+                conflated: value.get("conflated").cloned(),
+            }
+        } else if let Some(skipped) = value.get("skipped") {
+            Seen::Skipped { topic: topic(skipped), count: value["count"].as_u64().unwrap() }
+        } else if let Some(left) = value.get("left") {
+            Seen::Left { topic: topic(left) }
+        } else if let Some(joined) = value.get("joined") {
+            Seen::Joined { topic: topic(joined) }
+        } else {
+            Seen::Other
+        });
     }
 
     /// Everything that is held or queued reaches the client.
@@ -389,17 +408,45 @@ impl World {
     }
 }
 
+/// A frame that is no event, in a form.
+fn own_frame(form: Form, json: &str) -> Vec<u8> {
+    match form {
+        Form::JSON_BATCH => header::text(format!("[{json}]").as_bytes()),
+        Form::SSE => format!("event: status\ndata: {json}\n\n").into_bytes(),
+        _ => header::text(json.as_bytes()),
+    }
+}
+
+/// The length of the frame at the beginning of what a client has read, if it is whole.
+fn frame_bytes(form: Form, wire: &[u8]) -> Option<usize> {
+    if form == Form::SSE {
+        return Some(wire.windows(2).position(|pair| pair == b"\n\n")? + 2);
+    }
+    let length = match *wire.get(1)? {
+        126 => 4 + usize::from(u16::from_be_bytes([*wire.get(2)?, *wire.get(3)?])),
+        length => 2 + usize::from(length),
+    };
+    (wire.len() >= length).then_some(length)
+}
+
+fn form() -> impl Strategy<Value = Form> {
+    prop::sample::select(&Form::ALL[..])
+}
+
 fn ascending(numbers: &[u64]) -> bool {
     numbers.windows(2).all(|pair| pair[0] < pair[1])
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(1_000))]
+    #![proptest_config(ProptestConfig::with_cases(2_000))]
 
     /// Topic 0 lossless, 1 conflated, 2 with a rate, 3 aggregated, 4 aggregated with a rate.
     #[test]
-    fn nothing_is_lost_but_what_newer_events_replace(ops in prop::collection::vec(steady_op(), 1..80)) {
-        let mut world = World::new();
+    fn nothing_is_lost_but_what_newer_events_replace(
+        form in form(),
+        ops in prop::collection::vec(steady_op(), 1..80),
+    ) {
+        let mut world = World::new(form);
         world.change(1, Some(Conflate::Latest), None);
         world.change(2, None, Some(1_000.0));
         world.change(3, Some(Conflate::Aggregate), None);
@@ -426,8 +473,11 @@ proptest! {
 
     /// Topic 0 lossless, 1 conflated, 2 with a rate, 3 aggregated, 4 aggregated with a rate.
     #[test]
-    fn a_late_event_counts_and_takes_no_place(ops in prop::collection::vec(op_with_late(), 1..80)) {
-        let mut world = World::new();
+    fn a_late_event_counts_and_takes_no_place(
+        form in form(),
+        ops in prop::collection::vec(op_with_late(), 1..80),
+    ) {
+        let mut world = World::new(form);
         world.change(1, Some(Conflate::Latest), None);
         world.change(2, None, Some(1_000.0));
         world.change(3, Some(Conflate::Aggregate), None);
@@ -467,9 +517,10 @@ proptest! {
     /// Every topic lossless, until the client has fallen back.
     #[test]
     fn a_slow_client_keeps_the_newest_event_and_no_late_one_instead(
+        form in form(),
         ops in prop::collection::vec(prop_oneof![9 => op_with_late(), 1 => Just(Op::FallBack)], 1..80),
     ) {
-        let mut world = World::new();
+        let mut world = World::new(form);
         ops.iter().for_each(|op| world.apply(op));
         world.finish();
         for topic in 0..TOPICS {
@@ -485,8 +536,11 @@ proptest! {
 
     /// Everything is written at the end of each turn, so that what is seen is when it was queued.
     #[test]
-    fn a_rate_is_a_rate(ops in prop::collection::vec(prop_oneof![events(), (1u64..6_000).prop_map(Op::Turn)], 1..120)) {
-        let mut world = World::new();
+    fn a_rate_is_a_rate(
+        form in form(),
+        ops in prop::collection::vec(prop_oneof![events(), (1u64..6_000).prop_map(Op::Turn)], 1..120),
+    ) {
+        let mut world = World::new(form);
         let periods_us = [1_000, 1_000, 4_000, 4_000, 1_000];
         for (topic, period_us) in periods_us.iter().enumerate() {
             world.change(topic, None, Some(1e6 / *period_us as f64));
@@ -525,8 +579,11 @@ proptest! {
 
     /// Terms come and go, topics are left and joined again, the client falls back and catches up.
     #[test]
-    fn an_older_event_never_follows_a_newer_one(ops in prop::collection::vec(any_op(), 1..120)) {
-        let mut world = World::new();
+    fn an_older_event_never_follows_a_newer_one(
+        form in form(),
+        ops in prop::collection::vec(any_op(), 1..120),
+    ) {
+        let mut world = World::new(form);
         ops.iter().for_each(|op| world.apply(op));
         world.finish();
         for topic in 0..TOPICS {

@@ -44,7 +44,7 @@ impl Conflation {
     /// Copies held events out of their batches, which then don't live on for them.
     pub fn compact(&mut self) {
         for held in self.held.values_mut().filter(|held| held.event.batch.table().len() > 1) {
-            held.event.batch = held.event.batch.extract(held.event.index);
+            held.event.batch = held.event.batch.extract(held.event.index, held.event.index + 1);
             held.event.index = 0;
         }
     }

@@ -10,6 +10,7 @@ use super::super::batch::{BacklogBytes, EndedNames};
 use super::*;
 use crate::bus::{Entry, Frames};
 use crate::market::{Kind, Subject, SymbolCase};
+use crate::websocket::header;
 
 /// A frame of these tests: kind, topic, number (u32), how many bytes of filler follow.
 const HEADER: usize = 7;
@@ -26,15 +27,50 @@ fn subject(topic: u8) -> Subject {
     Subject::parse(Kind::TRADE, &[b'A' + topic], SymbolCase::Upper).unwrap()
 }
 
+/// Most of a message of events, where they are sent so.
+const EVENTS_MAX: u32 = 5;
+const MESSAGE_BYTES_MAX: u32 = 200;
+
 /// What a client would read: (kind, topic, number), whole frames only.
 fn parse(mut bytes: &[u8]) -> Vec<(u8, u8, u32)> {
     let mut frames = Vec::new();
     while !bytes.is_empty() {
-        let number = u32::from_be_bytes(bytes[2..6].try_into().unwrap());
-        frames.push((bytes[0], bytes[1], number));
-        bytes = &bytes[HEADER + bytes[6] as usize..];
+        if bytes[0] == 0x81 {
+            let header = if bytes[1] == 126 { 4 } else { 2 };
+            let len: usize =
+                if header == 4 { u16::from_be_bytes([bytes[2], bytes[3]]).into() } else { bytes[1].into() };
+            let (message, rest) = bytes.split_at(header + len);
+            bytes = rest;
+            let events = parse_message(&message[header..]);
+            assert!(events.len() <= EVENTS_MAX as usize);
+            assert!(len <= MESSAGE_BYTES_MAX as usize);
+            frames.extend(events);
+            continue;
+        }
+        let (frame, rest) = parse_frame(bytes);
+        frames.push(frame);
+        bytes = rest;
     }
     frames
+}
+
+fn parse_frame(bytes: &[u8]) -> ((u8, u8, u32), &[u8]) {
+    let number = u32::from_be_bytes(bytes[2..6].try_into().unwrap());
+    ((bytes[0], bytes[1], number), &bytes[HEADER + bytes[6] as usize..])
+}
+
+/// The events of an array.
+fn parse_message(payload: &[u8]) -> Vec<(u8, u8, u32)> {
+    let mut events = Vec::new();
+    let (mut before, mut rest) = (b'[', payload);
+    while rest != b"]" {
+        assert_eq!(rest[0], before);
+        let (event, behind) = parse_frame(&rest[1..]);
+        events.push(event);
+        (before, rest) = (b',', behind);
+    }
+    assert!(events.iter().all(|(kind, ..)| *kind == b'E') && !events.is_empty());
+    events
 }
 
 #[derive(Debug, Clone)]
@@ -65,6 +101,8 @@ fn op() -> impl Strategy<Value = Op> {
 }
 
 struct Client {
+    /// Its events are sent as arrays.
+    in_messages: bool,
     slots: SlotMap<TopicId, u8>,
     /// The topics' present ids.
     ids: Vec<TopicId>,
@@ -79,9 +117,10 @@ struct Client {
 }
 
 impl Client {
-    fn new() -> Self {
+    fn new(in_messages: bool) -> Self {
         let mut slots: SlotMap<TopicId, u8> = SlotMap::with_key();
         Self {
+            in_messages,
             ids: (0..4).map(|topic| slots.insert(topic)).collect(),
             slots,
             names: EndedNames::default(),
@@ -113,7 +152,7 @@ impl Client {
             }
             Op::SkipTo(target_bytes) => {
                 self.outbox.skip_oldest(u32::from(*target_bytes));
-                let largest = HEADER as u32 + 40;
+                let largest = if self.in_messages { MESSAGE_BYTES_MAX } else { HEADER as u32 + 40 };
                 assert!(self.outbox.event_bytes() <= u32::from(*target_bytes) + largest);
             }
             Op::Leave(topic) => {
@@ -139,6 +178,9 @@ impl Client {
         let mut bytes = Vec::new();
         for &(topic, filler) in events {
             let number = self.published.entry(topic).or_default();
+            if self.in_messages {
+                bytes.push(b',');
+            }
             bytes.extend_from_slice(&frame(b'E', topic, *number, filler));
             *number += 1;
             frames.table.push(Entry { end: bytes.len() as u32, topic: self.ids[topic as usize] });
@@ -164,15 +206,23 @@ impl Client {
             Batch::own(frame(b'S', topic, count as u32, 0), &backlog)
         };
         let mut scratch = Vec::with_capacity(128);
+        let mut messages = Messages::limited(EVENTS_MAX, MESSAGE_BYTES_MAX);
         loop {
-            let chunk = self.outbox.chunk(&mut scratch, &announce);
+            let chunk = match self.in_messages {
+                true => self.outbox.chunk_of_messages(&mut scratch, &mut messages, &announce),
+                false => self.outbox.chunk(&mut scratch, &announce),
+            };
             if chunk.is_empty() {
                 break;
             }
             let taken = chunk.len().min(room);
             self.wire.extend_from_slice(&chunk[..taken]);
             room -= taken;
-            self.progress += self.outbox.advance(taken).frames;
+            let progress = match self.in_messages {
+                true => self.outbox.advance_messages(&messages, taken),
+                false => self.outbox.advance(taken),
+            };
+            self.progress += progress.frames;
             if room == 0 {
                 break;
             }
@@ -184,8 +234,11 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(2_000))]
 
     #[test]
-    fn delivered_and_announced_is_published(ops in prop::collection::vec(op(), 1..80)) {
-        let mut client = Client::new();
+    fn delivered_and_announced_is_published(
+        in_messages in any::<bool>(),
+        ops in prop::collection::vec(op(), 1..80),
+    ) {
+        let mut client = Client::new(in_messages);
         for op in &ops {
             client.apply(op);
         }
@@ -223,10 +276,11 @@ proptest! {
     /// With nothing written before the skips, every announcement stands directly before its topic's next event.
     #[test]
     fn an_announcement_stands_before_the_next_event(
+        in_messages in any::<bool>(),
         batches in prop::collection::vec(prop::collection::vec((0u8..3, 0u8..40), 1..12), 1..20),
         target_bytes in 0u32..400,
     ) {
-        let mut client = Client::new();
+        let mut client = Client::new(in_messages);
         batches.iter().for_each(|batch| client.events(batch));
         client.outbox.skip_oldest(target_bytes);
         client.write(usize::MAX);
@@ -250,9 +304,10 @@ proptest! {
     /// Skipped events of a topic are announced before its next event, also if that comes under another id.
     #[test]
     fn an_announcement_stands_before_the_next_event_under_another_id(
+        in_messages in any::<bool>(),
         steps in prop::collection::vec((prop::collection::vec((0u8..3, 0u8..40), 1..12), 0u8..6, 0u16..900), 1..20),
     ) {
-        let mut client = Client::new();
+        let mut client = Client::new(in_messages);
         for (batch, closed, bytes) in steps {
             client.events(&batch);
             if closed < 3 {
@@ -275,7 +330,7 @@ proptest! {
 
 #[test]
 fn clearing_spares_the_partly_written_frame_only() {
-    let mut client = Client::new();
+    let mut client = Client::new(false);
     client.events(&[(0, 10), (1, 10), (0, 10)]);
     client.write(5);
     client.outbox.push_control(&frame(b'P', 0, 1, 0));
@@ -284,4 +339,85 @@ fn clearing_spares_the_partly_written_frame_only() {
     client.write(usize::MAX);
     assert_eq!(parse(&client.wire), [(b'E', 0, 0), (b'R', 0, 1)]);
     assert_eq!((client.outbox.event_bytes(), client.outbox.own_bytes()), (0, 0));
+}
+
+#[test]
+fn clearing_spares_the_message_that_is_begun_only() {
+    let message_bytes = 2 + 1 + 3 * (HEADER + 10) + 2 + 1;
+    for written in 1..message_bytes {
+        let mut client = Client::new(true);
+        client.events(&[(0, 10), (1, 10), (0, 10)]);
+        client.write(written);
+        client.events(&[(0, 10), (1, 10), (0, 10)]);
+        client.outbox.push_control(&frame(b'P', 0, 1, 0));
+        client.outbox.clear();
+        client.outbox.push_own(Batch::own(frame(b'R', 0, 1, 0), &client.backlog));
+        client.write(usize::MAX);
+        let begun = [(b'E', 0, 0), (b'E', 1, 0), (b'E', 0, 1)];
+        assert_eq!(parse(&client.wire), [&begun[..], &[(b'R', 0, 1)]].concat(), "{written}");
+        assert_eq!((client.outbox.event_bytes(), client.outbox.own_bytes()), (0, 0));
+        assert!(client.outbox.out_of_band.is_none());
+    }
+}
+
+/// Everything that waits when a message is begun is in it, and what comes later isn't.
+#[test]
+fn a_message_has_what_waits_when_it_is_begun() {
+    let mut client = Client::new(true);
+    client.apply(&Op::Reply(3));
+    client.events(&[(0, 1), (1, 1)]);
+    client.events(&[(3, 1), (2, 1)]);
+    client.write(HEADER + 3 + 1);
+    client.events(&[(0, 1)]);
+    client.apply(&Op::Ping);
+    client.write(usize::MAX);
+    let events = [(b'E', 0, 0), (b'E', 1, 0), (b'E', 2, 0)];
+    let behind = [(b'P', 0, 1), (b'E', 0, 1)];
+    assert_eq!(parse(&client.wire), [&[(b'R', 0, 1)][..], &events, &behind].concat());
+    let openings = client.wire.windows(2).filter(|pair| pair[0] == 0x81).count();
+    assert_eq!(openings, 2);
+}
+
+/// An event that is larger than a message may be goes alone, in pieces as the scratch buffer holds them.
+#[test]
+fn a_large_event_goes_alone() {
+    let backlog = BacklogBytes::default();
+    let topic: TopicId = SlotMap::with_key().insert(());
+    for size in [10, 99, 100, 101, 500, 70_000] {
+        let mut outbox = Outbox::default();
+        let mut bytes = Vec::new();
+        let mut table = Vec::new();
+        for len in [5, size, 5] {
+            bytes.push(b',');
+            bytes.resize(bytes.len() + len, b'x');
+            table.push(Entry { end: bytes.len() as u32, topic });
+        }
+        let batch = Batch::shared(Frames { bytes: bytes.into(), table, ..Frames::default() }, &backlog);
+        outbox.push_events(&batch, 0, 3, batch.start(3));
+        let (mut scratch, mut messages) = (Vec::with_capacity(64), Messages::limited(10, 102));
+        let (mut wire, mut frames) = (Vec::new(), 0);
+        while !outbox.is_empty() {
+            let chunk = outbox.chunk_of_messages(&mut scratch, &mut messages, &|_, _| panic!("no skips"));
+            assert!(!chunk.is_empty() && chunk.len() <= 64);
+            wire.extend_from_slice(chunk);
+            let written = chunk.len();
+            frames += outbox.advance_messages(&messages, written).frames;
+        }
+        let mut sizes = Vec::new();
+        while !wire.is_empty() {
+            let payload = header::payload(&wire);
+            let header_bytes = wire.len() - payload.len();
+            let len = match header_bytes {
+                2 => usize::from(wire[1]),
+                4 => u16::from_be_bytes([wire[2], wire[3]]).into(),
+                _ => u64::from_be_bytes(wire[2..10].try_into().unwrap()) as usize,
+            };
+            assert_eq!((payload[0], payload[len - 1]), (b'[', b']'));
+            sizes.push(len - 2);
+            wire = payload[len..].to_vec();
+        }
+        let expected = if size == 10 { vec![5 + 1 + 10 + 1 + 5] } else { vec![5, size, 5] };
+        assert_eq!((sizes, frames), (expected, 3));
+        assert!(outbox.out_of_band.is_none() && outbox.event_bytes() == 0);
+    }
 }

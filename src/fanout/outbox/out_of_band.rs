@@ -1,5 +1,5 @@
-//! Ping and pong frames that overtake the queue, and counts of skipped events to announce. Most clients have neither at most times, so
-//! both are in a box of their own.
+//! Ping and pong frames that overtake the queue, counts of skipped events to announce, and the message that is partly written. Most clients
+//! have none of them at most times, so they are in a box of their own.
 
 use std::collections::HashMap;
 use std::rc::Rc;
@@ -7,6 +7,7 @@ use std::rc::Rc;
 use foldhash::fast::RandomState;
 
 use super::super::batch::Batch;
+use super::messages::Begun;
 use super::{Announce, Outbox, Run};
 use crate::bus::TopicId;
 
@@ -20,11 +21,13 @@ pub(super) struct OutOfBand {
     skipped: HashMap<TopicId, u64, RandomState>,
     /// The announcement that is the last chunk. Until its first byte is written it is not queued, and its count may grow.
     offered: Option<(TopicId, Rc<Batch>)>,
+    /// The message of several events of which a byte is written.
+    pub(super) begun: Option<Begun>,
 }
 
 impl OutOfBand {
     pub(super) fn is_idle(&self) -> bool {
-        self.control.is_empty() && self.skipped.is_empty()
+        self.control.is_empty() && self.skipped.is_empty() && self.begun.is_none()
     }
 
     /// Bytes of pings and pongs not yet written.
@@ -40,7 +43,11 @@ impl OutOfBand {
     /// Drops the counts, and pings and pongs unless they are partly written; `false` if nothing is left then.
     pub(super) fn clear(&mut self) -> bool {
         self.skipped.clear();
-        self.control_written_bytes > 0
+        self.offered = None;
+        if self.control_written_bytes == 0 {
+            self.control = Vec::new();
+        }
+        !self.is_idle()
     }
 
     /// Whether pings or pongs are next: they overtake, but only at a frame boundary.
@@ -64,6 +71,18 @@ impl OutOfBand {
     /// Whether skipped events must be announced before the first frame of `run`.
     pub(super) fn announces_before(&self, run: &Run) -> bool {
         self.due_announcement(Some(run)).is_some()
+    }
+
+    /// Whether something has to come before a frame of `run`, which is none of the first that are written next.
+    pub(super) fn is_due_before(&self, run: &Run, frame: u32) -> bool {
+        let is_event = !run.batch.is_own();
+        !self.control.is_empty()
+            || (!self.skipped.is_empty()
+                && if is_event {
+                    self.skipped.contains_key(&run.batch.topic(frame))
+                } else {
+                    self.announces_before(run)
+                })
     }
 }
 
@@ -95,17 +114,10 @@ impl Outbox {
         scratch: &'o mut Vec<u8>,
         announce: Announce<'_>,
     ) -> &'o [u8] {
+        let at_boundary = self.is_at_boundary();
         let Some(mut out_of_band) = self.out_of_band.take() else { return &[] };
         scratch.clear();
-        out_of_band.offered = None;
-        let at_boundary = self.head_written_bytes == 0;
-        if out_of_band.control_is_due(at_boundary) {
-            scratch.extend_from_slice(&out_of_band.control[out_of_band.control_written_bytes..]);
-        } else if at_boundary && let Some(topic) = out_of_band.due_announcement(self.head.as_ref()) {
-            let batch = announce(topic, out_of_band.skipped[&topic]);
-            scratch.extend_from_slice(batch.slice(0, batch.start(1)));
-            out_of_band.offered = Some((topic, batch));
-        } else {
+        if !self.offer(&mut out_of_band, at_boundary, scratch, announce) {
             self.gather_frames(scratch, |frame| {
                 !out_of_band.control.is_empty() || out_of_band.announces_before(frame)
             });
@@ -114,10 +126,31 @@ impl Outbox {
         scratch
     }
 
+    /// Puts pings and pongs into `scratch`, or an announcement, if one of them is next. `false`: the queue is.
+    pub(super) fn offer(
+        &self,
+        out_of_band: &mut OutOfBand,
+        at_boundary: bool,
+        scratch: &mut Vec<u8>,
+        announce: Announce<'_>,
+    ) -> bool {
+        out_of_band.offered = None;
+        if out_of_band.control_is_due(at_boundary) {
+            scratch.extend_from_slice(&out_of_band.control[out_of_band.control_written_bytes..]);
+            return true;
+        }
+        let due = out_of_band.due_announcement(self.head.as_ref()).filter(|_| at_boundary);
+        let Some(topic) = due else { return false };
+        let batch = announce(topic, out_of_band.skipped[&topic]);
+        scratch.extend_from_slice(batch.slice(0, batch.start(1)));
+        out_of_band.offered = Some((topic, batch));
+        true
+    }
+
     /// The part of [`Outbox::advance`] that concerns [`OutOfBand`]. `true`: what was written were pings and pongs, and nothing of the
     /// queue. An offered announcement of which a byte was written becomes the head.
     pub(super) fn advance_out_of_band(&mut self, written: usize) -> bool {
-        let at_boundary = self.head_written_bytes == 0;
+        let at_boundary = self.is_at_boundary();
         let Some(out_of_band) = &mut self.out_of_band else { return false };
         if out_of_band.control_is_due(at_boundary) {
             out_of_band.control_written_bytes += written;
@@ -159,7 +192,7 @@ impl Outbox {
         }
     }
 
-    fn out_of_band(&mut self) -> &mut OutOfBand {
+    pub(super) fn out_of_band(&mut self) -> &mut OutOfBand {
         self.out_of_band.get_or_insert_default()
     }
 }

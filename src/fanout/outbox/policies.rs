@@ -14,11 +14,8 @@ impl Outbox {
     /// The event at `position`, as frame of a batch, if it may be replaced: it is still queued, no byte of it is written, and its run
     /// is one event of `topic`.
     pub fn pending(&self, position: Position, topic: TopicId) -> Option<(&Rc<Batch>, u32)> {
-        let place = self.find(position)?;
-        let run = match place.0.checked_sub(1) {
-            Some(behind_head) => self.tail.as_ref()?.get(behind_head),
-            None => self.head.as_ref().filter(|_| self.head_written_bytes == 0),
-        }?;
+        let place = self.find(position).filter(|place| !self.is_locked(*place))?;
+        let run = self.run_at(place)?;
         let is_pending = run.to - run.from == 1 && run.batch.topic(run.from) == topic;
         is_pending.then_some((&run.batch, run.from))
     }
@@ -55,11 +52,12 @@ impl Outbox {
         newest.filter(|(topic, position)| self.pending(*position, *topic).is_some()).collect()
     }
 
-    /// Drops each event than which a newer one of its topic is queued, but neither a partly written one nor any of the topics in
-    /// `spared`. Returns how many were dropped. `status` is queued before the first event that is not partly written. The events
+    /// Drops each event than which a newer one of its topic is queued, but neither a locked one nor any of the topics in
+    /// `spared`. Returns how many were dropped. `status` is queued before the first event that is not locked. The events
     /// that stay are copied out of their batches, which then don't live on for them. Positions change.
     pub fn reduce_to_latest(&mut self, spared: &HashSet<TopicId, RandomState>, status: Rc<Batch>) -> u64 {
-        let partly_written = self.head_written_bytes > 0;
+        let mut locked = self.locked_events();
+        let mut untouched = usize::from(self.head_written_bytes > 0);
         let runs = self.take_runs();
         let newest = newest_events(runs.iter());
         let mut kept = VecDeque::with_capacity(runs.len());
@@ -69,19 +67,23 @@ impl Outbox {
                 kept.push_back(run);
                 continue;
             }
-            for index in run.from..run.to {
+            let first = run.to.min(run.from + locked);
+            if first > run.from {
+                locked -= first - run.from;
+                kept.push_back(run.copied(run.from, first));
+                untouched = kept.len();
+            }
+            for index in first..run.to {
                 let topic = run.batch.topic(index);
-                let is_partly_written = partly_written && at == 0 && index == run.from;
                 let is_newest = newest.get(&topic).is_some_and(|newest| newest.is_at(at, index));
-                if is_partly_written || is_newest || spared.contains(&topic) {
-                    kept.push_back(run.alone(index));
+                if is_newest || spared.contains(&topic) {
+                    kept.push_back(run.copied(index, index + 1));
                 } else {
                     self.event_bytes -= run.batch.start(index + 1) - run.batch.start(index);
                     dropped += 1;
                 }
             }
         }
-        let untouched = usize::from(partly_written);
         let events = kept.iter().skip(untouched).position(|run| !run.batch.is_own());
         self.own_bytes += status.start(1);
         kept.insert(events.map_or(kept.len(), |at| at + untouched), Run { batch: status, from: 0, to: 1 });
@@ -89,7 +91,7 @@ impl Outbox {
         dropped
     }
 
-    /// Skips the oldest events, but not a partly written one, until at most `target_bytes` of events are queued. They will be announced.
+    /// Skips the oldest events, but no locked one, until at most `target_bytes` of events are queued. They will be announced.
     /// Returns how many were skipped. Positions change.
     pub fn skip_oldest(&mut self, target_bytes: u32) -> u64 {
         self.skip_oldest_of(target_bytes, |_| true)
@@ -98,18 +100,17 @@ impl Outbox {
     /// [`Outbox::skip_oldest`] with the events of some topics only.
     pub fn skip_oldest_of(&mut self, target_bytes: u32, may_skip: impl Fn(TopicId) -> bool) -> u64 {
         let mut kept = VecDeque::new();
-        let mut partly_written = self.head_written_bytes > 0;
+        let mut locked = self.locked_events();
         let mut skipped = 0;
         for run in self.take_runs() {
             if run.batch.is_own() {
                 kept.push_back(run);
-                partly_written = false;
                 continue;
             }
-            let mut first = run.from;
-            if std::mem::take(&mut partly_written) {
-                kept.push_back(run.alone(first));
-                first += 1;
+            let first = run.to.min(run.from + locked);
+            if first > run.from {
+                locked -= first - run.from;
+                kept.push_back(run.copied(run.from, first));
             }
             let mut from = first;
             for index in first..run.to {
@@ -133,21 +134,14 @@ impl Outbox {
         skipped
     }
 
-    /// Drops everything but a partly written frame, without announcing it: the client is about to be closed.
+    /// Drops everything but a partly written frame or message, without announcing it: the client is about to be closed.
     pub fn clear(&mut self) {
-        let partly_written = self.head_written_bytes > 0;
-        let first = self.take_runs().into_iter().next().filter(|_| partly_written);
         self.event_bytes = 0;
         self.own_bytes = 0;
         if self.out_of_band.as_mut().is_some_and(|out_of_band| !out_of_band.clear()) {
             self.out_of_band = None;
         }
-        if let Some(run) = first {
-            let rest = Run { batch: run.batch, from: run.from, to: run.from + 1 };
-            let left_bytes = rest.bytes() - self.head_written_bytes;
-            *self.account(rest.batch.is_own()) += left_bytes;
-            self.head = Some(rest);
-        }
+        self.drop_unlocked();
     }
 }
 
@@ -182,11 +176,11 @@ fn newest_events<'r>(runs: impl Iterator<Item = &'r Run>) -> HashMap<TopicId, Ne
 }
 
 impl Run {
-    /// Frame `index` of the run, as a run whose batch has no other frame.
-    fn alone(&self, index: u32) -> Self {
-        if self.batch.table().len() == 1 {
-            return Self { batch: Rc::clone(&self.batch), from: 0, to: 1 };
+    /// Frames `from..to` of the run, as a run whose batch has no others.
+    fn copied(&self, from: u32, to: u32) -> Self {
+        if self.batch.table().len() as u32 == to - from {
+            return Self { batch: Rc::clone(&self.batch), from, to };
         }
-        Self { batch: self.batch.extract(index), from: 0, to: 1 }
+        Self { batch: self.batch.extract(from, to), from: 0, to: to - from }
     }
 }

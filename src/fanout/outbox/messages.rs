@@ -1,0 +1,383 @@
+//! Messages of several events: for clients whose form is a part of an array ([`Form::JSON_BATCH`](crate::market::Form::JSON_BATCH)).
+//!
+//! The queue has the events as parts, each with the comma before it. A message is *begun* when the shard asks for bytes to write: it takes
+//! whatever events wait, up to its limits, and header and opening bracket take the place of the first comma. So the bytes of a run are
+//! copied as they are, and only header and brackets are each client's own. Replies and statuses are complete frames, and end a message.
+//!
+//! A message of which a byte is written is finished, whatever the policies do meanwhile: its events are *locked*. All that is kept of it
+//! is its length and how many of its events are still to be written.
+
+use std::collections::VecDeque;
+
+use super::out_of_band::OutOfBand;
+use super::{Announce, FromFront, Outbox, Progress, Run};
+use crate::limits::{BATCH_BYTES_MAX, BATCH_EVENTS_MAX};
+use crate::websocket::header::{header_bytes, write_header};
+
+/// Bytes of the comma before an event.
+const SEPARATOR_BYTES: u32 = 1;
+/// What stands before the first event of a message, and behind the last one.
+const OPENING: u8 = b'[';
+const CLOSING: u8 = b']';
+
+/// The messages of the last chunk, and how much a message may have. A shard has one, for all its clients.
+#[derive(Debug)]
+pub struct Messages {
+    parts: Vec<Part>,
+    events_max: u32,
+    /// Of the payload, brackets included.
+    bytes_max: u32,
+}
+
+/// A part of a chunk.
+#[derive(Debug, Clone, Copy)]
+enum Part {
+    /// So many bytes of a frame that is no event.
+    Own(u32),
+    /// A message of events. Its end may be beyond the end of the chunk.
+    Message(Message),
+}
+
+/// Adjacent events of the queue as a message.
+#[derive(Debug, Clone, Copy)]
+struct Message {
+    events: u32,
+    /// Bytes of the events in the queue.
+    queued_bytes: u32,
+}
+
+/// A message of which a byte is written.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Begun {
+    message: Message,
+    /// Bytes of header and opening bracket that are written.
+    opening_written_bytes: usize,
+    /// Its events that are not written, or only in part: the first ones of the queue. Behind them comes the closing bracket.
+    events_left: u32,
+}
+
+/// A place in the queue: a run, and a frame of its batch.
+#[derive(Debug, Clone, Copy)]
+struct Cursor {
+    run: FromFront,
+    frame: u32,
+}
+
+impl Default for Messages {
+    fn default() -> Self {
+        Self::limited(BATCH_EVENTS_MAX, BATCH_BYTES_MAX as u32)
+    }
+}
+
+impl Messages {
+    /// Messages of at most so many events, and payloads of at most so many bytes.
+    pub const fn limited(events_max: u32, bytes_max: u32) -> Self {
+        Self { parts: Vec::new(), events_max, bytes_max }
+    }
+}
+
+impl Message {
+    /// Two brackets, and no comma before the first event.
+    const fn payload_bytes(self) -> usize {
+        (self.queued_bytes - SEPARATOR_BYTES + 2) as usize
+    }
+
+    /// Header and opening bracket.
+    const fn opening_bytes(self) -> usize {
+        header_bytes(self.payload_bytes()) + 1
+    }
+
+    /// Its length on the wire.
+    const fn bytes(self) -> usize {
+        header_bytes(self.payload_bytes()) + self.payload_bytes()
+    }
+
+    fn write_opening(self, out: &mut Vec<u8>) {
+        write_header(out, self.payload_bytes());
+        out.push(OPENING);
+    }
+}
+
+impl Outbox {
+    /// The next bytes to write of a client whose events are parts of messages; empty when nothing waits. They are put together in
+    /// `scratch`, as far as its capacity reaches, and described in `messages`, which [`Outbox::advance_messages`] is to be given.
+    pub fn chunk_of_messages<'o>(
+        &mut self,
+        scratch: &'o mut Vec<u8>,
+        messages: &mut Messages,
+        announce: Announce<'_>,
+    ) -> &'o [u8] {
+        scratch.clear();
+        messages.parts.clear();
+        let at_boundary = self.is_at_boundary();
+        let mut out_of_band = self.out_of_band.take();
+        match &mut out_of_band {
+            None => self.gather_messages(scratch, messages, None),
+            Some(out_of_band) => {
+                if !self.offer(out_of_band, at_boundary, scratch, announce) {
+                    match &out_of_band.begun {
+                        Some(begun) => self.gather_rest(begun, scratch),
+                        None => self.gather_messages(scratch, messages, Some(out_of_band)),
+                    }
+                }
+            }
+        }
+        self.out_of_band = out_of_band;
+        scratch
+    }
+
+    /// Takes off the queue the first `written` bytes of the last chunk of messages: the socket has taken them.
+    pub fn advance_messages(&mut self, messages: &Messages, mut written: usize) -> Progress {
+        let mut progress = Progress::default();
+        if self.out_of_band.is_some() && self.advance_out_of_band(written) {
+            return progress;
+        }
+        if self.begun().is_some() {
+            progress = self.advance_begun(written);
+        } else if messages.parts.is_empty() {
+            progress = self.advance_queue(written);
+        }
+        for part in &messages.parts {
+            if written == 0 {
+                break;
+            }
+            let (taken, part_progress) = match part {
+                Part::Own(bytes) => {
+                    let taken = written.min(*bytes as usize);
+                    (taken, self.advance_queue(taken))
+                }
+                Part::Message(message) if written >= message.bytes() => {
+                    (message.bytes(), self.advance_queue(message.queued_bytes as usize))
+                }
+                Part::Message(message) => (written, self.begin(message, written)),
+            };
+            progress.frames += part_progress.frames;
+            written -= taken;
+        }
+        self.pass_marks();
+        progress
+    }
+
+    /// How many events at the front of the queue nothing may skip or replace, as bytes of them, or of their message, are written.
+    pub(super) fn locked_events(&self) -> u32 {
+        match (self.begun(), &self.head) {
+            (Some(begun), _) => begun.events_left,
+            (None, Some(head)) => u32::from(self.head_written_bytes > 0 && !head.batch.is_own()),
+            (None, None) => 0,
+        }
+    }
+
+    /// Whether the run at a place has a locked event.
+    pub(super) fn is_locked(&self, place: FromFront) -> bool {
+        if place.0 == 0 && self.head_written_bytes > 0 {
+            return true;
+        }
+        let Some(begun) = self.begun() else { return false };
+        let before = self.runs().take(place.0).filter(|run| !run.batch.is_own());
+        before.map(|run| run.to - run.from).sum::<u32>() < begun.events_left
+    }
+
+    fn begun(&self) -> Option<&Begun> {
+        self.out_of_band.as_ref()?.begun.as_ref()
+    }
+
+    /// The place behind another one: the next frame, or the first one of the next run.
+    fn next_run(&self, at: Cursor) -> Cursor {
+        let run = FromFront(at.run.0 + 1);
+        Cursor { run, frame: self.run_at(run).map_or(0, |run| run.from) }
+    }
+
+    /// Puts messages together, and frames that are no events between them, until one doesn't fit any more or something of `out_of_band` is due.
+    fn gather_messages(
+        &self,
+        scratch: &mut Vec<u8>,
+        messages: &mut Messages,
+        out_of_band: Option<&OutOfBand>,
+    ) {
+        let mut at = Cursor { run: FromFront(0), frame: self.head.as_ref().map_or(0, |head| head.from) };
+        let mut skip_bytes = self.head_written_bytes;
+        while let Some(run) = self.run_at(at.run) {
+            let room_bytes = scratch.capacity() - scratch.len();
+            let is_first = scratch.is_empty();
+            if !is_first && out_of_band.is_some_and(|out_of_band| out_of_band.is_due_before(run, at.frame)) {
+                return;
+            }
+            if run.batch.is_own() {
+                let frame = run.batch.slice(std::mem::take(&mut skip_bytes), run.batch.start(1));
+                if !is_first && frame.len() > room_bytes {
+                    return;
+                }
+                let frame = &frame[..frame.len().min(room_bytes)];
+                scratch.extend_from_slice(frame);
+                if !frame.is_empty() {
+                    messages.parts.push(Part::Own(frame.len() as u32));
+                }
+                at = self.next_run(at);
+                continue;
+            }
+            let (message, behind) = self.next_message(at, messages, out_of_band);
+            let fits = message.bytes() <= room_bytes;
+            if !is_first && !fits {
+                return;
+            }
+            messages.parts.push(Part::Message(message));
+            message.write_opening(scratch);
+            self.gather_events(scratch, at, SEPARATOR_BYTES, message.events);
+            if !fits {
+                return;
+            }
+            scratch.push(CLOSING);
+            at = behind;
+        }
+    }
+
+    /// The message that begins with an event of the queue, and the place behind it.
+    fn next_message(
+        &self,
+        from: Cursor,
+        limits: &Messages,
+        out_of_band: Option<&OutOfBand>,
+    ) -> (Message, Cursor) {
+        let (mut events, mut queued_bytes, mut at) = (0, 0, from);
+        while let Some(run) = self.run_at(at.run) {
+            if run.batch.is_own() {
+                let is_due = out_of_band.is_some_and(|out_of_band| out_of_band.is_due_before(run, 0));
+                if run.bytes() > 0 || is_due {
+                    break;
+                }
+                at = self.next_run(at);
+                continue;
+            }
+            let (batch, start) = (&run.batch, run.batch.start(at.frame));
+            let room_bytes = (limits.bytes_max - 1).saturating_sub(queued_bytes);
+            let most = run.to.min(at.frame.saturating_add(limits.events_max - events));
+            let table = &batch.table()[at.frame as usize..most as usize];
+            let mut count = table.partition_point(|entry| entry.end - start <= room_bytes) as u32;
+            if events == 0 && count == 0 {
+                // An event that is larger than a message may be goes alone.
+                count = 1;
+            }
+            if let Some(out_of_band) = out_of_band {
+                let is_due = |ahead: &u32| out_of_band.is_due_before(run, at.frame + ahead);
+                // What is due before the first event has come before this message.
+                let first = u32::from(events == 0);
+                count = (first..count).find(is_due).unwrap_or(count);
+            }
+            events += count;
+            queued_bytes += batch.start(at.frame + count) - start;
+            at.frame += count;
+            if at.frame < run.to {
+                break;
+            }
+            at = self.next_run(at);
+        }
+        (Message { events, queued_bytes }, at)
+    }
+
+    /// Appends the bytes of events from a place of the queue on, without the first `skip_bytes`, as far as `scratch` has room. `true`: all of
+    /// them.
+    fn gather_events(&self, scratch: &mut Vec<u8>, from: Cursor, mut skip_bytes: u32, events: u32) -> bool {
+        let (mut at, mut left) = (from, events);
+        while let Some(run) = self.run_at(at.run).filter(|_| left > 0) {
+            if !run.batch.is_own() {
+                let to = run.to.min(at.frame + left);
+                left -= to - at.frame;
+                let start = run.batch.start(at.frame) + std::mem::take(&mut skip_bytes);
+                let bytes = run.batch.slice(start, run.batch.start(to));
+                let room_bytes = scratch.capacity() - scratch.len();
+                scratch.extend_from_slice(&bytes[..bytes.len().min(room_bytes)]);
+                if bytes.len() > room_bytes {
+                    return false;
+                }
+            }
+            at = self.next_run(at);
+        }
+        true
+    }
+
+    /// The rest of a message of which a byte is written.
+    fn gather_rest(&self, begun: &Begun, scratch: &mut Vec<u8>) {
+        begun.message.write_opening(scratch);
+        scratch.drain(..begun.opening_written_bytes);
+        let from = Cursor { run: FromFront(0), frame: self.head.as_ref().map_or(0, |head| head.from) };
+        let is_whole = self.gather_events(scratch, from, self.head_written_bytes, begun.events_left);
+        if is_whole && scratch.len() < scratch.capacity() {
+            scratch.push(CLOSING);
+        }
+    }
+
+    /// The first bytes of a message are written, but not all.
+    fn begin(&mut self, message: &Message, written: usize) -> Progress {
+        // Nothing is to be announced before these marks, or the message would not have been put together.
+        while self.head.as_ref().is_some_and(|head| head.bytes() == 0) {
+            self.pop();
+        }
+        let (message, events_left) = (*message, message.events);
+        self.out_of_band().begun = Some(Begun { message, opening_written_bytes: 0, events_left });
+        self.head_written_bytes = SEPARATOR_BYTES;
+        self.event_bytes -= SEPARATOR_BYTES;
+        self.advance_begun(written)
+    }
+
+    /// More bytes of the message that is begun are written.
+    fn advance_begun(&mut self, mut written: usize) -> Progress {
+        let Some(mut begun) = self.begun().copied() else { return Progress::default() };
+        let opening_bytes = written.min(begun.message.opening_bytes() - begun.opening_written_bytes);
+        begun.opening_written_bytes += opening_bytes;
+        written -= opening_bytes;
+        let event_bytes = written.min(self.locked_bytes() as usize);
+        let progress = self.advance_queue(event_bytes);
+        begun.events_left -= progress.frames as u32;
+        written -= event_bytes;
+        // What is left is the closing bracket.
+        let is_done = written > 0 && begun.events_left == 0;
+        self.out_of_band().begun = (!is_done).then_some(begun);
+        self.shrink();
+        progress
+    }
+
+    /// Bytes of the locked events that are not written.
+    fn locked_bytes(&self) -> u32 {
+        let mut left = self.locked_events();
+        let mut bytes = 0;
+        for run in self.runs().filter(|run| !run.batch.is_own()) {
+            let to = run.to.min(run.from + left);
+            bytes += run.batch.start(to) - run.batch.start(run.from);
+            left -= to - run.from;
+            if left == 0 {
+                break;
+            }
+        }
+        bytes.saturating_sub(self.head_written_bytes)
+    }
+
+    /// Drops everything but the rest of a message or frame of which a byte is written.
+    pub(super) fn drop_unlocked(&mut self) {
+        let mut left = self.locked_events();
+        let written_bytes = self.head_written_bytes;
+        let mut kept = VecDeque::new();
+        for run in self.take_runs() {
+            if run.batch.is_own() {
+                // Only the head can be partly written without being locked.
+                if written_bytes > 0 && left == 0 && kept.is_empty() {
+                    kept.push_back(run);
+                    break;
+                }
+                continue;
+            }
+            let to = run.to.min(run.from + left);
+            if to == run.from {
+                break;
+            }
+            left -= to - run.from;
+            kept.push_back(Run { to, ..run });
+        }
+        for run in &kept {
+            *self.account(run.batch.is_own()) += run.bytes();
+        }
+        if let Some(head) = kept.front() {
+            *self.account(head.batch.is_own()) -= written_bytes;
+        }
+        self.put_runs(kept);
+    }
+}
