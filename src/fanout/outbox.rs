@@ -178,10 +178,24 @@ impl Outbox {
 
     /// Takes off the queue the first `written` bytes of the last chunk: the socket has taken them.
     pub fn advance(&mut self, written: usize) -> Progress {
-        if self.out_of_band.is_some() && self.advance_out_of_band(written) {
-            return Progress::default();
+        if self.out_of_band.is_some() {
+            return self.advance_with_out_of_band(written);
         }
         let progress = self.advance_queue(written);
+        self.pass_marks();
+        progress
+    }
+
+    /// [`Outbox::advance`] of a client that has something in [`OutOfBand`].
+    fn advance_with_out_of_band(&mut self, written: usize) -> Progress {
+        if self.advance_out_of_band(written) {
+            return Progress::default();
+        }
+        let event_bytes = self.event_bytes;
+        let progress = self.advance_queue(written);
+        if self.event_bytes != event_bytes {
+            self.forget_announced();
+        }
         self.pass_marks();
         progress
     }

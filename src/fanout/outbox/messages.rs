@@ -132,6 +132,7 @@ impl Outbox {
         if self.out_of_band.is_some() && self.advance_out_of_band(written) {
             return progress;
         }
+        let event_bytes = self.event_bytes;
         if self.begun().is_some() {
             progress = self.advance_begun(written);
         } else if messages.parts.is_empty() {
@@ -154,27 +155,31 @@ impl Outbox {
             progress.frames += part_progress.frames;
             written -= taken;
         }
+        if self.event_bytes != event_bytes {
+            self.forget_announced();
+        }
         self.pass_marks();
         progress
     }
 
-    /// How many events at the front of the queue nothing may skip or replace, as bytes of them, or of their message, are written.
+    /// How many events at the front of the queue nothing may skip, as bytes of them, or of their message, are written, or an announcement
+    /// that has to stand directly before them.
     pub(super) fn locked_events(&self) -> u32 {
         match (self.begun(), &self.head) {
             (Some(begun), _) => begun.events_left,
-            (None, Some(head)) => u32::from(self.head_written_bytes > 0 && !head.batch.is_own()),
-            (None, None) => 0,
+            (None, Some(head)) if self.head_written_bytes > 0 && !head.batch.is_own() => 1,
+            (None, _) => u32::from(self.is_first_event_announced()),
         }
     }
 
     /// Whether the run at a place has a locked event.
     pub(super) fn is_locked(&self, place: FromFront) -> bool {
-        if place.0 == 0 && self.head_written_bytes > 0 {
-            return true;
+        let locked = self.locked_events();
+        if locked == 0 {
+            return false;
         }
-        let Some(begun) = self.begun() else { return false };
         let before = self.runs().take(place.0).filter(|run| !run.batch.is_own());
-        before.map(|run| run.to - run.from).sum::<u32>() < begun.events_left
+        before.map(|run| run.to - run.from).sum::<u32>() < locked
     }
 
     fn begun(&self) -> Option<&Begun> {
@@ -334,6 +339,11 @@ impl Outbox {
         self.out_of_band().begun = (!is_done).then_some(begun);
         self.shrink();
         progress
+    }
+
+    /// Bytes of the events of a message that is begun, as far as they are not written.
+    pub(super) fn begun_bytes(&self) -> u32 {
+        if self.begun().is_some() { self.locked_bytes() } else { 0 }
     }
 
     /// Bytes of the locked events that are not written.

@@ -298,6 +298,24 @@ proptest! {
     }
 }
 
+/// What was announced is directly before the topic's next event also if the socket was full just then.
+#[test]
+fn nothing_is_skipped_between_an_announcement_and_its_event() {
+    for in_messages in [false, true] {
+        let mut client = Client::new(in_messages);
+        client.events(&[(0, 10), (1, 10)]);
+        client.outbox.skip_oldest(0);
+        client.events(&[(1, 10), (0, 10), (1, 10)]);
+        client.write(HEADER);
+        client.outbox.skip_oldest(0);
+        client.write(usize::MAX);
+        let expected = [(b'S', 1, 1), (b'E', 1, 1), (b'S', 0, 2), (b'S', 1, 1)];
+        let read = parse(&client.wire);
+        assert_eq!(read[..2], expected[..2]);
+        assert!(read.len() == 4 && expected[2..].iter().all(|told| read.contains(told)), "{read:?}");
+    }
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(1_000))]
 

@@ -21,6 +21,9 @@ pub(super) struct OutOfBand {
     skipped: HashMap<TopicId, u64, RandomState>,
     /// The announcement that is the last chunk. Until its first byte is written it is not queued, and its count may grow.
     offered: Option<(TopicId, Rc<Batch>)>,
+    /// The topic of an announcement that is written and stands directly before the first event of the queue, until that is begun. Nothing
+    /// may skip or replace the event.
+    announced: Option<TopicId>,
     /// The message of several events of which a byte is written.
     pub(super) begun: Option<Begun>,
 }
@@ -44,6 +47,7 @@ impl OutOfBand {
     pub(super) fn clear(&mut self) -> bool {
         self.skipped.clear();
         self.offered = None;
+        self.announced = None;
         if self.control_written_bytes == 0 {
             self.control = Vec::new();
         }
@@ -139,7 +143,9 @@ impl Outbox {
             scratch.extend_from_slice(&out_of_band.control[out_of_band.control_written_bytes..]);
             return true;
         }
-        let due = out_of_band.due_announcement(self.head.as_ref()).filter(|_| at_boundary);
+        // What was skipped since an announcement is behind the event that it stands before.
+        let may_announce = at_boundary && out_of_band.announced.is_none();
+        let due = out_of_band.due_announcement(self.head.as_ref()).filter(|_| may_announce);
         let Some(topic) = due else { return false };
         let batch = announce(topic, out_of_band.skipped[&topic]);
         scratch.extend_from_slice(batch.slice(0, batch.start(1)));
@@ -166,6 +172,8 @@ impl Outbox {
             && (written > 0 || batch.start(1) == 0)
         {
             out_of_band.skipped.remove(&topic);
+            let is_before_event = self.head.as_ref().is_some_and(|head| head.batch.topic(head.from) == topic);
+            out_of_band.announced = is_before_event.then_some(topic);
             self.own_bytes += batch.start(1);
             let old_head = self.head.replace(Run { batch, from: 0, to: 1 });
             if let Some(run) = old_head {
@@ -173,6 +181,18 @@ impl Outbox {
             }
         }
         false
+    }
+
+    /// Whether an announcement is written that stands directly before the first event of the queue.
+    pub(super) fn is_first_event_announced(&self) -> bool {
+        self.out_of_band.as_ref().is_some_and(|out_of_band| out_of_band.announced.is_some())
+    }
+
+    /// An event is begun.
+    pub(super) fn forget_announced(&mut self) {
+        if let Some(out_of_band) = &mut self.out_of_band {
+            out_of_band.announced = None;
+        }
     }
 
     /// Copies the head's first frame and those behind it into `scratch`, until one doesn't fit or `stop_before` is true of it.

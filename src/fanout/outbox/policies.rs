@@ -91,8 +91,8 @@ impl Outbox {
         dropped
     }
 
-    /// Skips the oldest events, but no locked one, until at most `target_bytes` of events are queued. They will be announced.
-    /// Returns how many were skipped. Positions change.
+    /// Skips the oldest events, but no locked one, until at most `target_bytes` of events are queued, beside a message that is begun. They
+    /// will be announced. Returns how many were skipped. Positions change.
     pub fn skip_oldest(&mut self, target_bytes: u32) -> u64 {
         self.skip_oldest_of(target_bytes, |_| true)
     }
@@ -101,6 +101,8 @@ impl Outbox {
     pub fn skip_oldest_of(&mut self, target_bytes: u32, may_skip: impl Fn(TopicId) -> bool) -> u64 {
         let mut kept = VecDeque::new();
         let mut locked = self.locked_events();
+        // Such a message may be larger than the target: what is behind it must not all be skipped for that.
+        let target_bytes = target_bytes + self.begun_bytes();
         let mut skipped = 0;
         for run in self.take_runs() {
             if run.batch.is_own() {
