@@ -7,6 +7,8 @@
 //!            └────────────────────► upgrade ─► 101 ─► Adopt::adopt(Arrival)     (leaves HTTP for good)
 //! ```
 //!
+//! A request for a stream of server-sent events (`sse`) goes the same way; its shard answers it.
+//!
 //! A plain handshake is answered at the `door`, and hyper serves every other connection; the same rules (`handshake`, `upgrade`) apply.
 //! With a certificate the port speaks TLS only (`secure`), and hyper serves all connections.
 //!
@@ -29,6 +31,7 @@ mod places;
 mod reports;
 mod routes;
 mod secure;
+mod sse;
 mod upgrade;
 
 use std::net::IpAddr;

@@ -22,6 +22,7 @@
 //! | a type of events | `market::kind` (its name), [`market::event`] (its fields) |
 //! | the bytes of an event or reply | [`protocol::native`] |
 //! | the bytes of an event in another form | [`protocol::form`]; [`market::Form`] numbers the forms |
+//! | events of one message, or a stream of them over HTTP | `fanout::outbox::messages`; [`protocol::sse`], `http::sse` |
 //! | what the gateway tells a client | [`protocol::reply`] (what), [`protocol::native`] (the bytes), `fanout::shard` (when) |
 //! | another vendor's protocol | [`protocol::Dialect`] (messages), `http::upgrade` (who speaks it) |
 //! | what a client can ask for | [`protocol::request`] |

@@ -227,6 +227,8 @@ pub const DRAIN_TIMEOUT_DEFAULT_MS: u64 = 10_000;
 pub const DRAIN_TIMEOUT_MAX_MS: u64 = 10 * 60 * 1000;
 /// How long the gateway waits for the peer's close frame after its own.
 pub const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
+/// How often a stream of server-sent events has a comment: browsers and proxies give up one that is silent for a minute or less.
+pub const SSE_COMMENT_INTERVAL: Duration = Duration::from_secs(15);
 /// `STATS_INTERVAL`: one line a minute in the log.
 pub const STATS_INTERVAL_DEFAULT_MS: u64 = 60_000;
 /// The longest time that any setting may be: one day.

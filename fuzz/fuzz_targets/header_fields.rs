@@ -8,7 +8,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use libfuzzer_sys::fuzz_target;
 use tungstenite::http::{HeaderMap, HeaderValue, Request};
 use ws_gateway::address::{Forwarded, Network, Proxies};
-use ws_gateway::http::handshake::{BEARER, Handshake, SUBPROTOCOL};
+use ws_gateway::http::handshake::{BEARER, Handshake, SUBPROTOCOL, SUBPROTOCOL_BATCH};
 use ws_gateway::origin::{Origins, Target, normalise, normalise_allowed};
 
 const NAMES: [(u8, &str); 7] = [
@@ -88,7 +88,9 @@ fn is_whole_scheme(line: &HeaderValue) -> bool {
 
 fn check_subprotocol(handshake: &Handshake<'_>, headers: &HeaderMap) {
     let offered = elements(headers, "sec-websocket-protocol");
-    let known = [SUBPROTOCOL, BEARER].into_iter().find(|known| offered.contains(known));
+    let forms = [SUBPROTOCOL, SUBPROTOCOL_BATCH];
+    let form = offered.iter().find_map(|offered| forms.into_iter().find(|form| form == offered));
+    let known = form.or_else(|| offered.contains(&BEARER).then_some(BEARER));
     assert_eq!(handshake.subprotocol, known);
 }
 

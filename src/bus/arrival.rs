@@ -8,12 +8,13 @@ use bytes::Bytes;
 use super::{Denied, UserSeat};
 use crate::identity::Identity;
 use crate::protocol::Dialect;
+use crate::protocol::request::FirstRequest;
 use crate::transport::Transport;
 
 /// A client whose handshake is done.
 #[derive(Debug)]
 pub struct Arrival {
-    /// The socket, behind its 101 answer, with the options that it has from the listening one.
+    /// The socket, behind its 101 answer or before its greeting, with the options that it has from the listening one.
     pub transport: Transport,
     /// How its messages are written.
     pub dialect: Dialect,
@@ -21,8 +22,10 @@ pub struct Arrival {
     pub standing: Standing,
     /// Bytes that came behind the upgrade request: the first of the client's frames.
     pub early: Bytes,
-    /// `?symbols=` of the URL, as the client wrote them.
-    pub symbols: Option<Vec<String>>,
+    /// What the client is sent before anything else: the head of an HTTP answer, or nothing.
+    pub greeting: Box<[u8]>,
+    /// What the client asks for in its URL.
+    pub request: Option<FirstRequest>,
     /// The client's place in `MAX_CONNECTIONS`.
     pub seat: Seat,
     /// Its place among the connections of its user, if it is known to have one.

@@ -1,7 +1,7 @@
 //! Serves one HTTP connection, from `accept` to its end or its hand-over to a shard.
 
 use std::convert::Infallible;
-use std::future::{Future, ready};
+use std::future::{Future, pending, ready};
 use std::io::{self, ErrorKind};
 use std::net::IpAddr;
 use std::pin::{Pin, pin};
@@ -19,6 +19,7 @@ use hyper_util::rt::TokioIo;
 use rustix::net::RecvFlags;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, Interest};
 use tokio::net::TcpStream;
+use tokio::sync::Notify;
 use tokio::time::{Instant, sleep_until, timeout};
 use tokio_rustls::server::TlsStream;
 use tokio_util::sync::CancellationToken;
@@ -47,8 +48,10 @@ struct Serving {
     begun: AtomicU64,
     /// The address that the connection comes from.
     address: IpAddr,
-    /// Set by the request that was answered 101, which is the connection's last.
+    /// Set by the request that was answered 101, or that a shard answers; it is the connection's last.
     accepted: Mutex<Option<Accepted>>,
+    /// A shard is to answer the request.
+    taken: Notify,
     expected: Expected,
 }
 
@@ -81,6 +84,7 @@ impl Service<Request<Incoming>> for Requests {
         match serving.settle(outcome) {
             Settled::Answer(answer) => Box::pin(ready(Ok(answer))),
             Settled::Asked(asked, is_last) => Box::pin(async move { Ok(closing(asked.await, is_last)) }),
+            Settled::Taken => Box::pin(pending()),
             Settled::Waits => {
                 let serving = Arc::clone(serving);
                 Box::pin(async move { Ok(serving.answer_later(request).await) })
@@ -94,6 +98,8 @@ enum Settled {
     Answer(Answer),
     /// The answer comes from ingest; whether it is the connection's last.
     Asked(Asked, bool),
+    /// A shard answers it. hyper has nothing to write, and is dropped.
+    Taken,
     /// It is not counted: its token's key is being fetched.
     Waits,
 }
@@ -106,6 +112,7 @@ impl Serving {
         match self.settle(outcome) {
             Settled::Answer(answer) => answer,
             Settled::Asked(asked, is_last) => closing(asked.await, is_last),
+            Settled::Taken => pending().await,
             Settled::Waits => {
                 let message = "The token's key can't be fetched";
                 closing(refusal(StatusCode::UNAUTHORIZED, "UNAUTHORIZED", message), true)
@@ -132,6 +139,11 @@ impl Serving {
             Outcome::Upgrade(answer, accepted) => {
                 *self.accepted() = Some(accepted);
                 return Settled::Answer(answer);
+            }
+            Outcome::Stream(accepted) => {
+                *self.accepted() = Some(accepted);
+                self.taken.notify_one();
+                return Settled::Taken;
             }
             Outcome::Waits => return Settled::Waits,
         };
@@ -222,6 +234,7 @@ impl Connection {
             begun: AtomicU64::new(0),
             address,
             accepted: Mutex::new(None),
+            taken: Notify::new(),
             expected,
         });
         let mut connection = http1::Builder::new()
@@ -238,6 +251,7 @@ impl Connection {
             tokio::select! {
                 // An error is the peer's fault, and hyper has answered a bad request (400, 431).
                 _ended = &mut connection => break,
+                () = serving.taken.notified() => break,
                 () = &mut stopped, if !stopping => {
                     stopping = true;
                     Pin::new(&mut connection).graceful_shutdown();

@@ -58,7 +58,7 @@ pub(super) fn look(caller: Caller, http: &Http) -> Look {
     } else {
         match introduce(caller, http) {
             Ok(caller) => caller,
-            Err(look) => return look,
+            Err(look) => return *look,
         }
     };
     if let Some(certificate) = &http.certificate {
@@ -102,32 +102,32 @@ pub(super) fn look(caller: Caller, http: &Http) -> Look {
 
 /// Takes the PROXY header off a connection, if it has one: from then on it comes from where the header says. `Err` if the connection
 /// can't be looked at further, now or at all.
-fn introduce(caller: Caller, http: &Http) -> Result<Caller, Look> {
+fn introduce(caller: Caller, http: &Http) -> Result<Caller, Box<Look>> {
     let mut buffer = [0; proxy_header::BYTES_MAX];
     let seen = match caller.stream.peek(&mut buffer) {
         Ok(seen) => seen,
-        Err(error) if error.kind() == ErrorKind::WouldBlock => return Err(Look::Silent(caller)),
-        Err(_) => return Err(Look::Other(caller)),
+        Err(error) if error.kind() == ErrorKind::WouldBlock => return Err(Box::new(Look::Silent(caller))),
+        Err(_) => return Err(Box::new(Look::Other(caller))),
     };
     let address = caller.address;
     match proxy_header::read(&buffer[..seen]) {
-        Header::Partial if seen > 0 => Err(Look::Partial(caller, seen)),
+        Header::Partial if seen > 0 => Err(Box::new(Look::Partial(caller, seen))),
         Header::Partial | Header::Absent => Ok(Caller { is_introduced: true, ..caller }),
         Header::Whole { .. } | Header::Malformed if !http.proxies.trust(address) => {
             http.warn_of_header(address);
             let message =
                 format!("A PROXY header from {}, which is not in TRUSTED_PROXIES", address.to_canonical());
-            Err(Look::Misintroduced(caller.stream, message))
+            Err(Box::new(Look::Misintroduced(caller.stream, message)))
         }
         Header::Malformed => {
             let message = "The PROXY header is malformed or too long".to_owned();
-            Err(Look::Misintroduced(caller.stream, message))
+            Err(Box::new(Look::Misintroduced(caller.stream, message)))
         }
         Header::Whole { client, length } => match (&caller.stream).read(&mut buffer[..length]) {
             Ok(read) if read == length => {
                 Ok(Caller { address: client.unwrap_or(address), is_introduced: true, ..caller })
             }
-            _ => Err(Look::Gone),
+            _ => Err(Box::new(Look::Gone)),
         },
     }
 }

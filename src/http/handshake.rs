@@ -16,6 +16,8 @@ use crate::origin::Target;
 
 /// The gateway's subprotocol: JSON text frames (docs/protocol.md).
 pub const SUBPROTOCOL: &str = "md.v1.json";
+/// The same with several events in a message.
+pub const SUBPROTOCOL_BATCH: &str = "md.v1.json.batch";
 /// Among a client's subprotocols: the next one is no subprotocol, but its token. A browser has no other way to send one in a header.
 pub const BEARER: &str = "bearer";
 /// The only version there is (RFC 6455 section 4.1).
@@ -125,11 +127,14 @@ impl<'r> Handshake<'r> {
     }
 }
 
-/// The subprotocol that is answered. A client that offers none that we speak is answered none: a server must not name what
-/// wasn't offered (section 4.2.2).
+/// The subprotocol that is answered. Clients offer them in the order of preference (section 4.1). One that offers none that we speak is
+/// answered none: a server must not name what wasn't offered (section 4.2.2).
 fn subprotocol<F: Fields + ?Sized>(fields: &F) -> Option<&'static str> {
-    let offers = |name: &str| tokens(fields, &SEC_WEBSOCKET_PROTOCOL).any(|offered| offered == name);
-    [SUBPROTOCOL, BEARER].into_iter().find(|name| offers(name))
+    let first_of = |names: &'static [&'static str]| {
+        let mut offered = tokens(fields, &SEC_WEBSOCKET_PROTOCOL);
+        offered.find_map(|offered| names.iter().copied().find(|name| *name == offered))
+    };
+    first_of(&[SUBPROTOCOL, SUBPROTOCOL_BATCH]).or_else(|| first_of(&[BEARER]))
 }
 
 /// The token of `Authorization: Bearer` (RFC 6750 section 2.1); empty if it can't be one.

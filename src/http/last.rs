@@ -8,7 +8,6 @@ use std::future::Future;
 use std::net::IpAddr;
 use std::pin::Pin;
 
-use bytes::Bytes;
 use hyper::Request;
 use hyper::header::{
     ACCESS_CONTROL_EXPOSE_HEADERS, CACHE_CONTROL, ETAG, HeaderMap, HeaderValue, IF_NONE_MATCH,
@@ -126,9 +125,8 @@ fn selected(
             ErrorCode::Forbidden => StatusCode::FORBIDDEN,
             _ => StatusCode::BAD_REQUEST,
         };
-        let frame = write::reply(&Reply::Refused(&refusal), &http.grammar.kinds, unix_ms());
-        let body = Bytes::copy_from_slice(header::payload(&frame));
-        Declined::from(answer(status, "application/json", body))
+        let object = write::reply(&Reply::Refused(&refusal), &http.grammar.kinds, unix_ms());
+        Declined::from(answer(status, "application/json", object))
     };
     if symbols.is_empty() {
         return Err(Declined::from(bad(
@@ -209,7 +207,7 @@ fn unavailable(message: &str) -> Answer {
 }
 
 /// What a client without a token is answered where one is asked for.
-fn unauthorized() -> Answer {
+pub(super) fn unauthorized() -> Answer {
     let message = "Not authenticated: send Authorization: Bearer <token>";
     let mut answer = refusal(StatusCode::UNAUTHORIZED, "UNAUTHORIZED", message);
     answer.headers_mut().insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));

@@ -10,7 +10,7 @@ use super::answers::{Answer, refusal, wrong_method};
 use super::handshake::{self, Handshake};
 use super::last::{self, Asked, Declined};
 use super::upgrade::{self, Accepted, Refused};
-use super::{Http, cors, metrics_text, pages, reports};
+use super::{Http, cors, metrics_text, pages, reports, sse};
 use crate::auth::{AuthError, Patience};
 use crate::metrics::UpgradeRefusal;
 
@@ -24,6 +24,8 @@ pub(super) enum Outcome {
     Refused(Answer, UpgradeRefusal),
     /// To a handshake that is accepted: 101.
     Upgrade(Answer, Accepted),
+    /// To a request for a stream that is accepted: the shard answers it.
+    Stream(Accepted),
     /// To a request whose token's key is being fetched: none yet. It is to be answered once [`crate::auth::Auth::keys_fetched`] is
     /// done, with no patience left.
     Waits,
@@ -71,18 +73,20 @@ enum Content {
     Stats,
     Metrics,
     Last,
+    Stream,
 }
 
 const READ: &str = "GET, HEAD, OPTIONS";
 const UPGRADE: &str = "GET, OPTIONS";
 
 /// Every route.
-const ROUTES: [Route; 12] = [
+const ROUTES: [Route; 13] = [
     route("/", Surface::Public, READ, Content::Home),
     route("/live.css", Surface::Public, READ, Content::Style),
     route("/live.js", Surface::Public, READ, Content::Script),
     route("/ws", Surface::Public, UPGRADE, Content::WebSocket),
     route("/ws/", Surface::Public, UPGRADE, Content::WebSocket),
+    route("/sse", Surface::Public, UPGRADE, Content::Stream),
     route("/v1/last", Surface::Public, READ, Content::Last),
     route(last::PATH, Surface::Public, READ, Content::Last),
     route("/health", Surface::Both, READ, Content::Health),
@@ -154,6 +158,11 @@ fn outcome<B>(request: &Request<B>, address: IpAddr, http: &Http, patience: Pati
             Err(Declined::Waits) => return Outcome::Waits,
             Err(Declined::Answer(answer)) => *answer,
         },
+        Content::Stream => match sse::open(request, address, http, patience) {
+            Ok(accepted) => return Outcome::Stream(accepted),
+            Err(sse::Declined::Refused(answer, why)) => return Outcome::Refused(*answer, why),
+            Err(sse::Declined::Waits) => return Outcome::Waits,
+        },
         Content::Home if handshake::is_asked(request.headers()) => {
             return shake_hands(request, address, http, patience);
         }
@@ -185,8 +194,8 @@ fn shake_hands<B>(request: &Request<B>, address: IpAddr, http: &Http, patience: 
 
 fn not_found(port: Surface) -> Answer {
     let message = match port {
-        Surface::Both => "Not found; there are /, /ws, /v1/last, /health, /ready, /stats and /metrics",
-        Surface::Public => "Not found; there are /, /ws, /v1/last, /health and /ready",
+        Surface::Both => "Not found; there are /, /ws, /sse, /v1/last, /health, /ready, /stats and /metrics",
+        Surface::Public => "Not found; there are /, /ws, /sse, /v1/last, /health and /ready",
         Surface::Operator => "Not found; there are /health, /ready, /stats and /metrics",
     };
     refusal(StatusCode::NOT_FOUND, "INVALID_INPUT", message)
@@ -219,6 +228,7 @@ mod tests {
                 "/live.js",
                 "/ws",
                 "/ws/",
+                "/sse",
                 "/v1/last",
                 "/v1/last/",
                 "/health",

@@ -16,31 +16,65 @@ use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 
 use super::Http;
 use super::answers::{Answer, refusal, refusal_until, wrong_method};
-use super::handshake::{Fault, Handshake, VERSION};
+use super::handshake::{Fault, Handshake, SUBPROTOCOL_BATCH, VERSION};
+use crate::address::Forwarded;
 use crate::admission::{NotAdmitted, UserAdmitted};
 use crate::auth::{AuthError, Patience};
 use crate::bus::{Arrival, Denied, Seat, Standing, UserSeat};
 use crate::limits::RETRY_AFTER_S;
 use crate::metrics::UpgradeRefusal;
+use crate::origin::Target;
 use crate::protocol::Dialect;
+use crate::protocol::native::read::parse_query;
 use crate::protocol::refusal::ErrorCode;
+use crate::protocol::request::FirstRequest;
 use crate::transport::Transport;
 
 /// The header that names the gateway (`SERVER_ID`).
-const X_SERVER_ID: HeaderName = HeaderName::from_static("x-server-id");
+pub(super) const X_SERVER_ID: HeaderName = HeaderName::from_static("x-server-id");
 
-/// An accepted handshake, to be answered 101.
+/// An accepted handshake, to be answered 101, or an accepted request for a stream.
 pub(super) struct Accepted {
     /// The client's seat.
     pub(super) seat: Seat,
     /// What is known of the client.
-    standing: Standing,
+    pub(super) standing: Standing,
     /// Its place among the connections of its user.
-    user_seat: Option<Arc<UserSeat>>,
-    /// The symbols of `?symbols=`.
-    pub(super) symbols: Option<Vec<String>>,
-    /// The answer's header fields.
-    fields: Vec<(HeaderName, HeaderValue)>,
+    pub(super) user_seat: Option<Arc<UserSeat>>,
+    /// What it asks for in its URL.
+    pub(super) request: Option<FirstRequest>,
+    /// How its messages are written.
+    pub(super) dialect: Dialect,
+    /// What the shard has to send first.
+    pub(super) greeting: Box<[u8]>,
+    /// The answer's header fields, of a handshake.
+    pub(super) fields: Vec<(HeaderName, HeaderValue)>,
+}
+
+/// A client that is let in.
+pub(super) struct Admitted {
+    /// Its place in `MAX_CONNECTIONS`.
+    pub(super) seat: Seat,
+    /// What is known of it.
+    pub(super) standing: Standing,
+    /// Its place among the connections of its user.
+    pub(super) user_seat: Option<Arc<UserSeat>>,
+}
+
+/// What a request says of the client that sends it.
+pub(super) struct Applicant<'r> {
+    /// `Origin`: see [`Handshake::origin`].
+    pub(super) origin: Option<&'r str>,
+    /// The scheme and host that the request was sent to.
+    pub(super) target: Target<'r>,
+    /// Whom a proxy has sent it for.
+    pub(super) forwarded: &'r Forwarded<'r>,
+    /// The token in a header.
+    pub(super) token: Option<&'r str>,
+    /// The query of the URL.
+    pub(super) query: Option<&'r str>,
+    /// Whether it would not see the status of an HTTP answer.
+    pub(super) is_blind: bool,
 }
 
 /// Why a handshake is refused.
@@ -143,25 +177,15 @@ pub(super) fn accept(
     http: &Http,
     patience: Patience,
 ) -> Result<Accepted, Refused> {
-    if handshake.origin.is_some_and(|origin| !http.allows(origin, handshake.target)) {
-        return Err(Refused::Origin);
-    }
-    if http.state.draining() {
-        return Err(Refused::Draining);
-    }
-    let now_us = http.state.metrics.started.elapsed().as_micros() as u64;
-    let client = http.client(address, &handshake.forwarded);
-    let seat = http.admission.admit(client, now_us).map_err(Refused::NotAdmitted)?;
-    let in_query = || token(uri.query().filter(|_| http.auth.takes_query_token));
-    let token = handshake.token.map(Cow::Borrowed).or_else(in_query);
-    let is_browser = handshake.origin.is_some();
-    let standing = http.auth.standing(token.as_deref(), is_browser, patience).map_err(|error| {
-        if error == AuthError::KeyWanted {
-            http.admission.give_back(client);
-        }
-        Refused::Token(error)
-    })?;
-    let (standing, user_seat) = seat_of_user(standing, is_browser, now_us, http)?;
+    let applicant = Applicant {
+        origin: handshake.origin,
+        target: handshake.target,
+        forwarded: &handshake.forwarded,
+        token: handshake.token,
+        query: uri.query(),
+        is_blind: handshake.origin.is_some(),
+    };
+    let Admitted { seat, standing, user_seat } = admit(&applicant, address, http, patience)?;
 
     let mut fields = Vec::with_capacity(5);
     fields.push((CONNECTION, HeaderValue::from_static("Upgrade")));
@@ -175,7 +199,43 @@ pub(super) fn accept(
     if let Some(subprotocol) = handshake.subprotocol {
         fields.push((SEC_WEBSOCKET_PROTOCOL, HeaderValue::from_static(subprotocol)));
     }
-    Ok(Accepted { seat, standing, user_seat, symbols: symbols(uri.query()), fields })
+    let dialect = dialect(handshake.subprotocol, uri.query());
+    let request = symbols(uri.query()).map(|symbols| Box::new(parse_query(&symbols, &http.grammar)));
+    Ok(Accepted { seat, standing, user_seat, request, dialect, greeting: Box::default(), fields })
+}
+
+/// Holds a client, whose connection comes from `address`, to the rules for all of them, and takes a seat for it.
+pub(super) fn admit(
+    applicant: &Applicant<'_>,
+    address: IpAddr,
+    http: &Http,
+    patience: Patience,
+) -> Result<Admitted, Refused> {
+    if applicant.origin.is_some_and(|origin| !http.allows(origin, applicant.target)) {
+        return Err(Refused::Origin);
+    }
+    if http.state.draining() {
+        return Err(Refused::Draining);
+    }
+    let now_us = http.state.metrics.started.elapsed().as_micros() as u64;
+    let client = http.client(address, applicant.forwarded);
+    let seat = http.admission.admit(client, now_us).map_err(Refused::NotAdmitted)?;
+    let in_query = || token(applicant.query.filter(|_| http.auth.takes_query_token));
+    let token = applicant.token.map(Cow::Borrowed).or_else(in_query);
+    let standing = http.auth.standing(token.as_deref(), applicant.is_blind, patience).map_err(|error| {
+        if error == AuthError::KeyWanted {
+            http.admission.give_back(client);
+        }
+        Refused::Token(error)
+    })?;
+    let (standing, user_seat) = seat_of_user(standing, applicant.is_blind, now_us, http)?;
+    Ok(Admitted { seat, standing, user_seat })
+}
+
+/// What a client speaks: several events in a message if it asks for that by the subprotocol that is answered or by `?batch=1`.
+fn dialect(subprotocol: Option<&str>, query: Option<&str>) -> Dialect {
+    let in_query = query.is_some_and(|query| query.split('&').any(|pair| pair == "batch=1"));
+    if in_query || subprotocol == Some(SUBPROTOCOL_BATCH) { Dialect::Batch } else { Dialect::Native }
 }
 
 /// Takes a place among the connections of the client's user, if it has one. A browser can't read the status of an HTTP answer, so one
@@ -206,10 +266,10 @@ fn seat_of_user(
 }
 
 impl Accepted {
-    /// The client, to be handed to a shard. `transport` has sent the answer; `early` are the bytes that came behind the request.
+    /// The client, to be handed to a shard. `transport` has sent the answer, if there is no greeting; `early` are the bytes that came behind the request.
     pub(super) fn arrival(self, transport: Transport, early: Bytes) -> Arrival {
-        let Self { seat, standing, user_seat, symbols, .. } = self;
-        Arrival { transport, dialect: Dialect::Native, standing, early, symbols, seat, user_seat }
+        let Self { seat, standing, user_seat, request, dialect, greeting, .. } = self;
+        Arrival { transport, dialect, standing, early, greeting, request, seat, user_seat }
     }
 
     /// The 101 answer for hyper to send.
@@ -224,14 +284,22 @@ impl Accepted {
     pub(super) fn answer_bytes(&self) -> Vec<u8> {
         let mut answer = Vec::with_capacity(256);
         answer.extend_from_slice(b"HTTP/1.1 101 Switching Protocols\r\n");
-        for (name, value) in &self.fields {
-            for part in [name.as_str().as_bytes(), b": ", value.as_bytes(), b"\r\n"] {
-                answer.extend_from_slice(part);
-            }
-        }
-        answer.extend_from_slice(b"\r\n");
+        write_fields(&mut answer, self.fields.iter().map(|(name, value)| (name, value)));
         answer
     }
+}
+
+/// Appends the header fields of an answer, and their end.
+pub(super) fn write_fields<'f>(
+    out: &mut Vec<u8>,
+    fields: impl Iterator<Item = (&'f HeaderName, &'f HeaderValue)>,
+) {
+    for (name, value) in fields {
+        for part in [name.as_str().as_bytes(), b": ", value.as_bytes(), b"\r\n"] {
+            out.extend_from_slice(part);
+        }
+    }
+    out.extend_from_slice(b"\r\n");
 }
 
 /// The symbols of `?symbols=AAPL,GOOGL`, decoded but not checked; `None` if there are none. A `+` stays a `+`, because symbols
@@ -255,6 +323,16 @@ pub(super) fn token(query: Option<&str>) -> Option<Cow<'_, str>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_batch_is_asked_for_in_the_query_or_by_subprotocol() {
+        let is_batch = |subprotocol, query| dialect(subprotocol, query) == Dialect::Batch;
+        assert!(is_batch(Some(SUBPROTOCOL_BATCH), None));
+        assert!(is_batch(None, Some("symbols=A&batch=1")));
+        for query in [None, Some("batch=0"), Some("batch"), Some("mybatch=1"), Some("batch=10")] {
+            assert!(!is_batch(Some("md.v1.json"), query), "{query:?}");
+        }
+    }
 
     #[test]
     fn token_of_the_query() {

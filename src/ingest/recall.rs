@@ -168,7 +168,7 @@ impl Router {
     fn topic_to_resume(&mut self, subject: &Subject) -> Option<(TopicId, Slot)> {
         let of = match &subject.name {
             Name::Pattern(pattern) if pattern.is_of_intervals() => pattern,
-            _ => return self.topic_of(subject),
+            _ => return self.topic_of(subject).or_else(|| self.opened_by_pattern(subject)),
         };
         let mut intervals = self.history.intervals(of);
         let (Some(only), None) = (intervals.next().cloned(), intervals.next()) else { return None };
@@ -177,6 +177,17 @@ impl Router {
         let id = self.topic_or_new(&subject);
         self.open(id);
         self.topic_of(&subject)
+    }
+
+    /// A topic that nobody has named, if a pattern matches it.
+    fn opened_by_pattern(&mut self, subject: &Subject) -> Option<(TopicId, Slot)> {
+        let symbol = subject.name.symbol()?;
+        if self.matched_in(subject.kind, subject.form, symbol.as_bytes()) == 0 {
+            return None;
+        }
+        let id = self.topic_or_new(subject);
+        self.open(id);
+        self.topic_of(subject)
     }
 
     /// The topics that a subject stands for and that may have a last value, in order.

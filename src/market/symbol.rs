@@ -222,6 +222,17 @@ impl Name {
         }
     }
 
+    /// Whether it is that symbol, stands for its intervals, or matches it.
+    pub fn covers(&self, symbol: &Symbol) -> bool {
+        match self {
+            Self::Symbol(name) => name == symbol,
+            Self::Pattern(pattern) => match pattern.symbol_of_intervals() {
+                Some(name) => name == symbol.as_bytes(),
+                None => pattern.matches(symbol.as_bytes()),
+            },
+        }
+    }
+
     /// Whether it is a pattern to clients: a candle's symbol is none.
     pub fn is_wildcard(&self) -> bool {
         matches!(self, Self::Pattern(pattern) if !pattern.is_of_intervals())

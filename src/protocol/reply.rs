@@ -5,7 +5,7 @@
 
 use super::refusal::Refusal;
 use super::request::Id;
-use crate::market::{Kind, Name, Subject, Symbol};
+use crate::market::{Kind, Name, Subject};
 
 /// The answer to a request, or a status.
 #[derive(Debug, Clone)]
@@ -16,8 +16,8 @@ pub enum Reply<'r> {
         names: &'r [&'r Name],
         /// Everything that the client holds now, in the order in which it was first subscribed.
         held: &'r [&'r Subject],
-        /// For each symbol that was to be resumed, whether it is.
-        recovered: &'r [(Symbol, bool)],
+        /// For each name that was to be resumed, whether it is.
+        recovered: &'r [(Name, bool)],
         /// That of the request.
         id: Option<&'r Id>,
     },

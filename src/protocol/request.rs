@@ -4,6 +4,7 @@ use std::fmt;
 
 use smallvec::SmallVec;
 
+use super::refusal::Refusal;
 use super::terms::Options;
 use crate::market::{Form, Kind, Kinds, Name, Subject, Symbol, SymbolCase};
 
@@ -108,9 +109,15 @@ pub struct Subscribe {
     pub selection: Selection,
     /// On which terms.
     pub options: Options,
-    /// The last sequence numbers that the client has seen, by symbol; the request has one type then.
+    /// The last sequence numbers that the client has seen, by symbol, of the request's first type. Only a stream of server-sent events may
+    /// have others then.
     pub resume: Resume,
+    /// The client comes back and has missed something of everything that is not in `resume`.
+    pub is_return: bool,
 }
+
+/// What a client asks for in its URL, or why it gets nothing of it.
+pub type FirstRequest = Box<Result<Subscribe, Refusal>>;
 
 /// A request's `id`: a JSON number or string, exactly as the client wrote it.
 #[derive(Debug, Clone, PartialEq, Eq)]

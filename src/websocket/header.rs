@@ -24,7 +24,7 @@ pub fn payload(frame: &[u8]) -> &[u8] {
 }
 
 /// The longest header of an unmasked frame.
-const HEADER_BYTES_MAX: usize = 10;
+pub(crate) const HEADER_BYTES_MAX: usize = 10;
 
 /// The length of the header of a payload of so many bytes.
 pub(crate) const fn header_bytes(payload_len: usize) -> usize {

@@ -1,6 +1,9 @@
-//! A batch costs each client one write, however many of its frames are for that client; and a frame is built once, however
-//! many clients get it.
+//! A batch costs each client one write, however many of its frames are for that client and in whatever form; and a frame is built once,
+//! however many clients get it.
 
+use std::collections::VecDeque;
+
+use crate::support::stream::{Reader, Stream};
 use crate::support::{Client, Redis, TestGateway, trade};
 use ws_gateway::ingest::publisher::EventBatch;
 
@@ -11,9 +14,19 @@ const EVENTS: u64 = 100;
 async fn a_burst_leaves_in_one_write() {
     let redis = Redis::start().await;
     let gateway = TestGateway::on(&redis, |config| config.process.shards = 2).await;
-    let mut clients: Vec<Client> = Vec::new();
-    for _ in 0..CLIENTS {
-        clients.push(gateway.subscriber(&["AAPL", "MSFT"]).await);
+    let mut clients: Vec<Reader> = Vec::new();
+    for n in 0..CLIENTS {
+        clients.push(match n % 3 {
+            0 => Reader::Objects(gateway.subscriber(&["AAPL", "MSFT"]).await),
+            1 => Reader::Events(Stream::open(gateway.addr, "symbols=AAPL,MSFT").await),
+            _ => {
+                let url = format!("ws://{}/ws?batch=1&symbols=AAPL,MSFT", gateway.addr);
+                Reader::Arrays(Client::connect(&url).await, VecDeque::new())
+            }
+        });
+        if n % 3 > 0 {
+            assert_eq!(clients.last_mut().unwrap().json().await["type"], "success");
+        }
     }
     let metrics = &gateway.gateway.state().metrics;
     let before = (metrics.sum(|shard| &shard.writes), metrics.ingest.events_framed.get());

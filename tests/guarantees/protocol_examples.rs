@@ -1,5 +1,9 @@
 //! Every conversation in docs/protocol.md is played to a real gateway, and its answers are as documented.
 
+use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
+use tokio::net::TcpStream;
+
+use crate::support::http::read_head;
 use crate::support::redis::Publisher;
 use crate::support::{Client, PATIENCE, Redis, TestGateway, raw, until};
 use tokio_tungstenite::tungstenite::Message;
@@ -25,6 +29,41 @@ async fn take_place() {
     }
 }
 
+/// Streams are shown line by line.
+#[tokio::test(flavor = "multi_thread")]
+async fn streams_come_as_shown() {
+    let redis = Redis::start().await;
+    let gateway = TestGateway::on(&redis, |_| {}).await;
+    let conversation = PROTOCOL.split("```").find(|block| block.contains("\n> GET /sse")).expect("a stream");
+    let (mut worker, mut published, mut stream) = (redis.publisher().await, 0, None);
+    let mut lines = conversation.trim().lines().peekable();
+    while let Some(line) = lines.next() {
+        if let Some(request) = line.strip_prefix("> ") {
+            let more = lines.next_if(|next| next.starts_with("> ")).unwrap_or_default();
+            let more = more.strip_prefix("> ").map_or_else(String::new, |line| format!("{line}\r\n"));
+            let head = format!("{request} HTTP/1.1\r\nHost: h\r\n{more}\r\n");
+            let mut tcp = TcpStream::connect(gateway.addr).await.expect("the gateway listens");
+            tcp.write_all(head.as_bytes()).await.expect("the request is taken");
+            assert_eq!(read_head(&mut tcp).await.status, 200);
+            stream = Some(BufReader::new(tcp).lines());
+        } else if let Some(event) = line.strip_prefix("PUBLISH ") {
+            let (channel, payload) = event.split_once(' ').expect("a channel and a payload");
+            worker.publish_all([(channel.to_owned(), payload.to_owned())].into_iter()).await;
+            published += 1;
+            gateway.taken(published).await;
+            if stream.is_some() {
+                // The example ends there, and goes on with another stream.
+                stream = None;
+            }
+        } else if let Some(shown) = line.strip_prefix('<') {
+            let heard = stream.as_mut().expect("an open stream").next_line();
+            let heard =
+                tokio::time::timeout(PATIENCE, heard).await.expect("a line in time").unwrap().unwrap();
+            assert_eq!(timeless(&heard), timeless(shown.trim_start()));
+        }
+    }
+}
+
 /// A conversation as it takes place.
 struct Play<'p> {
     conversation: &'p str,
@@ -39,7 +78,10 @@ struct Play<'p> {
 impl<'p> Play<'p> {
     async fn of(gateway: &'p TestGateway, redis: &Redis, conversation: &'p str) -> Self {
         let worker = redis.publisher().await;
-        let (client, witness) = if conversation.contains("PUBLISH …") {
+        let target = conversation.lines().find_map(|line| line.strip_prefix("CONNECT "));
+        let (client, witness) = if let Some(target) = target {
+            (Client::connect(&format!("ws://{}{target}", gateway.addr)).await, None)
+        } else if conversation.contains("PUBLISH …") {
             // The less waits in the kernel, the sooner the gateway finds the client too slow.
             let slow = Client::from_raw(raw::connect(gateway.addr, "/ws", Some(4_096)).await).await;
             (slow, Some(gateway.subscriber(&["*"]).await))

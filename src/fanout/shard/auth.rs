@@ -18,7 +18,7 @@ use crate::limits::TOKEN_EXPIRING_BEFORE;
 use crate::market::Subject;
 use crate::protocol::refusal::{ErrorCode, Refusal};
 use crate::protocol::reply::{Reply, Status};
-use crate::protocol::request::{Id, Token};
+use crate::protocol::request::{FirstRequest, Id, Token};
 use crate::websocket::close::CloseCode;
 
 /// What a shard keeps of a client that has a token, needs one, or may have only some names.
@@ -28,8 +28,8 @@ pub(super) struct Session {
     pub(super) narrowed: Option<Narrowed>,
     /// Until when the client has to show who it is.
     auth_by: Option<Tick>,
-    /// `?symbols=`, for when it has.
-    symbols: Option<Vec<String>>,
+    /// What it asks for in its URL, for when it has.
+    request: Option<FirstRequest>,
     /// When the client is told that its token ends, until it has been.
     warn_us: Option<u64>,
     /// When its token ends, in microseconds since the gateway was built.
@@ -69,7 +69,7 @@ pub(super) struct Newcomers {
 
 impl Shard {
     /// A new client has to send a token before anything else.
-    pub(super) fn await_token(&mut self, key: ConnKey, symbols: Option<Vec<String>>) {
+    pub(super) fn await_token(&mut self, key: ConnKey, request: Option<FirstRequest>) {
         while self.newcomers.count >= self.config.max_unauthenticated {
             let Some(oldest) = self.newcomers.keys.pop_front() else { break };
             if self.conns.get(oldest).is_some_and(is_newcomer) {
@@ -79,7 +79,7 @@ impl Shard {
         }
         let Some(conn) = self.conns.get_mut(key) else { return };
         let auth_by = Some(self.clocks.now.tick().plus(ticks(self.config.auth_timeout)));
-        conn.session = Some(Box::new(Session { auth_by, symbols, ..Session::default() }));
+        conn.session = Some(Box::new(Session { auth_by, request, ..Session::default() }));
         self.newcomers.count += 1;
         // Those that are no newcomers any more leave when they come to the front, or when they are many.
         if self.newcomers.keys.len() >= 2 * self.config.max_unauthenticated {
@@ -186,7 +186,7 @@ impl Shard {
         let subjects = self.subscriptions.index.subjects_of(key);
         let ended: Vec<_> = subjects.filter(|subject| !parts.contains(subject)).cloned().collect();
         self.end(key, &ended);
-        let symbols = self.identify(key, Arc::clone(&identity), seat);
+        let request = self.identify(key, Arc::clone(&identity), seat);
         let Self { conns, subscriptions, output, clocks, .. } = self;
         let Some(conn) = conns.get_mut(key) else { return };
         if let Some(narrowed) = conn.narrowed_mut() {
@@ -206,7 +206,7 @@ impl Shard {
         self.release_unwanted();
         self.cap_rates(key);
         self.arm(key);
-        self.subscribe_by_query(key, symbols);
+        self.take_first_request(key, request);
         self.tell_feed_once(key);
         self.close_if_replaced(key);
     }
@@ -249,13 +249,13 @@ impl Shard {
         clocks.phases_begun.extend(begun.map(|period_us| (key, period_us)));
     }
 
-    /// From now on the client is known. Returns the symbols of its URL, if they have waited for that.
+    /// From now on the client is known. Returns what it asks for in its URL, if that has waited for it.
     pub(super) fn identify(
         &mut self,
         key: ConnKey,
         identity: Arc<Identity>,
         seat: Option<Arc<UserSeat>>,
-    ) -> Option<Vec<String>> {
+    ) -> Option<FirstRequest> {
         let Self { conns, newcomers, clocks, .. } = self;
         let conn = conns.get_mut(key)?;
         newcomers.settle(conn);
@@ -276,7 +276,7 @@ impl Shard {
         session.end_us = expiry.map(|expiry| clocks.now.us.saturating_add(in_us(expiry.ends_ms)));
         let before_us = TOKEN_EXPIRING_BEFORE.as_micros() as u64;
         session.warn_us = session.end_us.map(|end_us| end_us.saturating_sub(before_us));
-        session.symbols.take()
+        session.request.take()
     }
 
     /// Looks at the deadlines of a live client that has, or needs, a token.

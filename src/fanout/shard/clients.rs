@@ -9,14 +9,15 @@ use crate::bus::{Arrival, Feed, Standing};
 use crate::limits;
 use crate::protocol::refusal::Refusal;
 use crate::protocol::reply::{Reply, Status};
+use crate::protocol::request::FirstRequest;
 use crate::websocket::close::{CloseCode, close_frame};
 
 impl Shard {
     /// Takes over a client for life.
     pub(super) fn adopt(&mut self, client: Arrival) {
-        let Arrival { transport, dialect, standing, early, symbols, seat, user_seat } = client;
+        let Arrival { transport, dialect, standing, early, greeting, request, seat, user_seat } = client;
         // As if the last ping had fallen due at a random moment of the interval before: pings are spread over it.
-        let since_ping = fastrand::u32(..ticks(self.config.ping_interval));
+        let since_ping = fastrand::u32(..ticks(self.ping_interval(dialect)));
         let conn = Conn::new(transport, dialect, seat, self.clocks.now.tick(), since_ping);
         let key = self.conns.insert(conn);
         self.metrics.connections_opened.add(1);
@@ -24,12 +25,16 @@ impl Shard {
         if conn.transport.register(&self.registry, token_of(key)).is_err() {
             return self.remove(key);
         }
+        if !greeting.is_empty() {
+            let greeting = self.output.own_frame(greeting.into());
+            self.output.queue(key, conn, greeting);
+        }
         match standing {
             Standing::Known(identity) => {
                 self.identify(key, identity, user_seat);
-                self.subscribe_by_query(key, symbols);
+                self.take_first_request(key, request);
             }
-            Standing::Unknown => self.await_token(key, symbols),
+            Standing::Unknown => self.await_token(key, request),
             Standing::Refused { denied, place } => self.turn_away(key, &denied, place),
         }
         self.arm(key);
@@ -51,19 +56,19 @@ impl Shard {
         }
     }
 
-    /// Subscribes a new client to the symbols of its URL, if it has named any.
-    pub(super) fn subscribe_by_query(&mut self, key: ConnKey, symbols: Option<Vec<String>>) {
-        let (Some(symbols), Some(conn)) = (symbols, self.conns.get(key)) else { return };
-        match conn.dialect.read_query(&symbols, &self.config.grammar) {
-            Ok(request) => self.subscribe(key, request, None),
-            Err(refusal) => self.refuse(key, &refusal),
+    /// Subscribes a new client to what it asks for in its URL, if it does.
+    pub(super) fn take_first_request(&mut self, key: ConnKey, request: Option<FirstRequest>) {
+        match request.map(|request| *request) {
+            Some(Ok(request)) => self.subscribe(key, request, None),
+            Some(Err(refusal)) => self.refuse(key, &refusal),
+            None => {}
         }
     }
 
     /// Tells a new client that the upstream is down, if it is. While the reply to `?symbols=` is awaited this does nothing: that is
     /// the first frame.
     pub(super) fn tell_feed_once(&mut self, key: ConnKey) {
-        let Some(conn) = self.conns.get_mut(key) else { return };
+        let Some(conn) = self.conns.get_mut(key).filter(|conn| conn.is_live()) else { return };
         if conn.phase == Phase::Waiting || !std::mem::take(&mut conn.feed_status_due) {
             return;
         }
@@ -72,13 +77,16 @@ impl Shard {
         }
     }
 
-    /// Tells a client why its request changes nothing. It may go on.
+    /// Tells a client why its request changes nothing. It may go on, if it can ask again.
     pub(super) fn refuse(&mut self, key: ConnKey, refusal: &Refusal) {
         self.metrics.errors_sent[refusal.code as usize].add(1);
         self.say(key, &Reply::Refused(refusal));
+        if self.conns.get(key).is_some_and(|conn| !conn.dialect.is_web_socket()) {
+            self.close(key, CloseCode::Policy, "refused");
+        }
     }
 
-    /// Queues the close frame behind what waits already; from now on the client gets and says nothing more.
+    /// Queues the close frame, if the client speaks WebSocket, behind what waits already; from now on the client gets and says nothing more.
     pub(super) fn close(&mut self, key: ConnKey, code: CloseCode, reason: &str) {
         let Self { conns, subscriptions, newcomers, output, .. } = self;
         let Some(conn) = conns.get_mut(key).filter(|conn| conn.is_live()) else { return };
@@ -87,8 +95,11 @@ impl Shard {
         let named = |topic| Some((topic, subscriptions.index.subject(topic)?.clone()));
         let ended: Vec<_> = conn.outbox.skipped().filter_map(named).collect();
         output.mark_ended(conn, &ended);
-        let frame = output.own_frame(close_frame(code, reason));
-        output.queue(key, conn, frame);
+        if conn.dialect.is_web_socket() {
+            let frame = output.own_frame(close_frame(code, reason));
+            output.queue(key, conn, frame);
+        }
+        output.mark_dirty(key, conn);
         conn.phase = Phase::Closing;
         conn.unread = None;
         newcomers.settle(conn);

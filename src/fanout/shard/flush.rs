@@ -92,7 +92,7 @@ impl Shard {
     fn write(&mut self, key: ConnKey) -> Written {
         let Self { conns, subscriptions, output, clocks, config, metrics, .. } = self;
         let Some(conn) = conns.get_mut(key) else { return Written::Gone };
-        let Output { backlog, ended_names, gather_scratch, kinds, .. } = output;
+        let Output { backlog, ended_names, gather_scratch, messages, kinds, .. } = output;
         let (now, dialect) = (&clocks.now, conn.dialect);
         let announce = |topic, count| {
             let subject = subscriptions.index.subject(topic).cloned().or_else(|| ended_names.get(topic));
@@ -117,7 +117,10 @@ impl Shard {
                 };
             }
             let arrived_us = conn.outbox.head_arrival_us();
-            let chunk = conn.outbox.chunk(gather_scratch, &announce);
+            let chunk = match dialect.has_messages_of_events() {
+                true => conn.outbox.chunk_of_messages(gather_scratch, messages, &announce),
+                false => conn.outbox.chunk(gather_scratch, &announce),
+            };
             let offered = chunk.len();
             metrics.writes.add(1);
             let taken = match conn.transport.write(chunk) {
@@ -125,7 +128,10 @@ impl Shard {
                 Err(error) if error.kind() == ErrorKind::WouldBlock => 0,
                 Err(_) => return Written::Gone,
             };
-            let progress = conn.outbox.advance(taken);
+            let progress = match dialect.has_messages_of_events() {
+                true => conn.outbox.advance_messages(messages, taken),
+                false => conn.outbox.advance(taken),
+            };
             metrics.messages_sent.add(progress.frames);
             metrics.bytes_sent.add(taken as u64);
             if arrived_us > 0 && progress.frames > 0 {

@@ -112,6 +112,10 @@ impl Shard {
                 conn.unread = Some(input[at..].into());
                 return;
             }
+            if !conn.dialect.is_web_socket() {
+                // The request was all that the client had to say.
+                return;
+            }
             if !conn.is_live() {
                 return self.discard_input(key, &mut input[at..]);
             }

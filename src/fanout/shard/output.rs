@@ -3,7 +3,10 @@
 use std::collections::VecDeque;
 use std::rc::Rc;
 
+use smallvec::SmallVec;
+
 use super::super::batch::{BacklogBytes, Batch, EndedNames};
+use super::super::outbox::Messages;
 use super::Shard;
 use super::conn::{Conn, ConnKey};
 use crate::bus::TopicId;
@@ -11,9 +14,10 @@ use crate::limits;
 use crate::market::{Kinds, Subject};
 use crate::protocol::Dialect;
 use crate::protocol::reply::Reply;
+use crate::websocket::header;
 
-/// The scratch buffer that runs are gathered into: about what a socket takes at once.
-const GATHER_BYTES: usize = 64 * 1024;
+/// The scratch buffer that runs are gathered into: about what a socket takes at once, and a whole message of events.
+const GATHER_BYTES: usize = limits::BATCH_BYTES_MAX + header::HEADER_BYTES_MAX;
 
 /// The output side of a shard.
 pub(super) struct Output {
@@ -29,6 +33,8 @@ pub(super) struct Output {
     pub(super) flushed_all: bool,
     /// What one write offers is put together in here.
     pub(super) gather_scratch: Vec<u8>,
+    /// The messages of events in it.
+    pub(super) messages: Messages,
     /// The names of the types.
     pub(super) kinds: Kinds,
 }
@@ -43,6 +49,7 @@ impl Output {
             flushed_us: 0,
             flushed_all: true,
             gather_scratch: Vec::with_capacity(GATHER_BYTES),
+            messages: Messages::default(),
         }
     }
 
@@ -97,17 +104,21 @@ impl Shard {
         }
     }
 
-    /// Queues one status, written once, to several clients.
+    /// Queues one status, written once in each dialect, to several clients.
     pub(super) fn say_to_all(&mut self, keys: &[ConnKey], reply: &Reply<'_>) {
-        let mut written = None;
+        let mut written = SmallVec::<[_; 1]>::new();
         for &key in keys {
             let Some(conn) = self.conns.get_mut(key) else { continue };
-            let frame = match &written {
-                Some((dialect, frame)) if *dialect == conn.dialect => Rc::clone(frame),
-                _ => self.output.write(conn.dialect, reply, self.clocks.now.unix_ms),
+            let known = written.iter().find(|(dialect, _)| *dialect == conn.dialect);
+            let frame = match known {
+                Some((_, frame)) => Rc::clone(frame),
+                None => {
+                    let frame = self.output.write(conn.dialect, reply, self.clocks.now.unix_ms);
+                    written.push((conn.dialect, Rc::clone(&frame)));
+                    frame
+                }
             };
-            self.output.queue(key, conn, Rc::clone(&frame));
-            written = Some((conn.dialect, frame));
+            self.output.queue(key, conn, frame);
         }
     }
 }

@@ -56,7 +56,7 @@ impl Shard {
 
     /// All or nothing: either the client may have every subject, or nothing changes. Subjects that this shard has no interest in yet
     /// are asked of ingest; the reply waits for its answer, so that no event published after it is missed.
-    pub(super) fn subscribe(&mut self, key: ConnKey, request: Subscribe, id: Option<Id>) {
+    pub(super) fn subscribe(&mut self, key: ConnKey, mut request: Subscribe, id: Option<Id>) {
         let Some(conn) = self.conns.get(key) else { return };
         let Some(Identity { rights, .. }) = conn.identity.as_deref() else {
             return self.refuse(key, &Refusal::unauthenticated(id));
@@ -76,6 +76,13 @@ impl Shard {
             return self.refuse(key, &refusal);
         }
         let Granted { subjects, grants } = granted;
+        if request.is_return {
+            // A client may say that it has seen what it is not subscribed to.
+            let kind = request.selection.types.first().copied();
+            request.resume.retain(|(symbol, _)| {
+                subjects.iter().any(|subject| Some(subject.kind) == kind && subject.name.covers(symbol))
+            });
+        }
         let newly_held = index.hold_all(&subjects);
         let history = history_request(&request, conn.dialect.form());
         // Only ingest knows the history, also of topics that are live on this shard.
@@ -119,9 +126,7 @@ impl Shard {
             let literal = subjects.into_iter().filter(|_| are_literal).map(Grant::literal);
             narrowed.add(literal.chain(grants).collect());
         }
-        let recovered = history.as_deref().map_or(&[][..], |history| &history.recovered);
-        let resumed = request.resume.iter().map(|(symbol, _)| symbol.clone());
-        let recovered: Vec<_> = resumed.zip(recovered.iter().copied()).collect();
+        let recovered = recovered(request, history.as_deref());
         let held = held_by(conn, &self.subscriptions.index, key);
         let names = request.selection.names();
         let reply = Reply::Subscribed { names: &names, held: &held, recovered: &recovered, id };
@@ -230,13 +235,31 @@ impl Shard {
     }
 }
 
+/// Whether what the client has missed is in the history, by name; of a client that comes back, of all its names.
+fn recovered(request: &Subscribe, history: Option<&HistoryReply>) -> Vec<(Name, bool)> {
+    let are_recovered = history.map_or(&[][..], |history| &history.recovered).iter();
+    // Of the other types nothing is resumed.
+    let is_whole = request.selection.types.len() == 1;
+    let resumed = request.resume.iter().map(|(symbol, _)| Name::Symbol(symbol.clone()));
+    let mut recovered: Vec<_> =
+        resumed.zip(are_recovered.map(|is_recovered| *is_recovered && is_whole)).collect();
+    if request.is_return {
+        let resumed = recovered.len();
+        for name in request.selection.names() {
+            if !recovered[..resumed].iter().any(|(each, _)| each == name) {
+                recovered.push((name.clone(), false));
+            }
+        }
+    }
+    recovered
+}
+
 /// What a request asks of the history of its topics, in that form; `None` = nothing.
 fn history_request(request: &Subscribe, form: Form) -> Option<Box<HistoryRequest>> {
     let snapshot = request.options.snapshot;
     if !snapshot && request.resume.is_empty() {
         return None;
     }
-    // A request that resumes names one type.
     let kind = *request.selection.types.first()?;
     let subject = |symbol: &Symbol| Subject::new(kind, Name::Symbol(symbol.clone())).in_form(form);
     let resume = request.resume.iter().map(|(symbol, seen)| (subject(symbol), *seen)).collect();

@@ -10,6 +10,7 @@ use super::clock::{Tick, ticks};
 use super::conn::{Conn, ConnKey};
 use crate::limits;
 use crate::protocol::reply::{Reply, Status};
+use crate::protocol::{Dialect, sse};
 use crate::websocket::close::{CloseCode, ping_frame};
 
 impl Shard {
@@ -73,13 +74,25 @@ impl Shard {
         }
     }
 
+    /// How often a client is sent something that shows that the connection lives.
+    pub(super) fn ping_interval(&self, dialect: Dialect) -> Duration {
+        if dialect.is_web_socket() { self.config.ping_interval } else { limits::SSE_COMMENT_INTERVAL }
+    }
+
     fn ping_if_due(&mut self, key: ConnKey, now: Tick) {
-        let interval = ticks(self.config.ping_interval);
-        let Some(conn) = self.conns.get_mut(key).filter(|conn| conn.is_live()) else { return };
-        if now.since(conn.pinged) < interval {
+        let Some(conn) = self.conns.get(key).filter(|conn| conn.is_live()) else { return };
+        let interval = ticks(self.ping_interval(conn.dialect));
+        let Some(conn) = self.conns.get_mut(key).filter(|conn| now.since(conn.pinged) >= interval) else {
+            return;
+        };
+        conn.pinged = now;
+        if !conn.dialect.is_web_socket() {
+            if !conn.blocked {
+                conn.outbox.push_control(sse::COMMENT);
+                self.output.mark_dirty(key, conn);
+            }
             return;
         }
-        conn.pinged = now;
         conn.ping_pending = !conn.blocked;
         if conn.ping_pending {
             // 0 would say that there is no ping to be answered.
@@ -133,7 +146,8 @@ impl Shard {
         if let Some(session) = &conn.session {
             next = next.min(session.next_deadline());
         }
-        let wait = if conn.ping_pending { self.config.pong_timeout } else { self.config.ping_interval };
+        let wait =
+            if conn.ping_pending { self.config.pong_timeout } else { self.ping_interval(conn.dialect) };
         next.min(conn.pinged.plus(ticks(wait)))
     }
 

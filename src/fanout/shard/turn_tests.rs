@@ -23,6 +23,7 @@ use crate::ingest::router::{Handoff, Router};
 use crate::limits;
 use crate::market::{Kind, Kinds, Subject, SymbolCase};
 use crate::protocol::Dialect;
+use crate::protocol::native::read::parse_query;
 use crate::protocol::request::Grammar;
 use crate::protocol::terms::SlowClientPolicy;
 use crate::state::State;
@@ -69,6 +70,7 @@ pub(super) struct Client {
     shard: usize,
     key: ConnKey,
     pub(super) pipe: pipe::Client,
+    dialect: Dialect,
 }
 
 impl World {
@@ -179,15 +181,45 @@ impl World {
         standing: Standing,
         user_seat: Option<Arc<UserSeat>>,
     ) -> Client {
+        let arriving = |arrival| Arrival { standing, user_seat, ..arrival };
+        self.arrive(shard, room_bytes, arriving)
+    }
+
+    /// A client connects and asks for these symbols in its URL.
+    fn connect_speaking(
+        &mut self,
+        shard: usize,
+        room_bytes: usize,
+        dialect: Dialect,
+        symbols: &[&str],
+    ) -> Client {
+        let request = parse_query(symbols, &self.shards[shard].config.grammar);
+        let request = Some(Box::new(request));
+        self.arrive(shard, room_bytes, |arrival| Arrival { dialect, request, ..arrival })
+    }
+
+    fn arrive(
+        &mut self,
+        shard: usize,
+        room_bytes: usize,
+        arriving: impl FnOnce(Arrival) -> Arrival,
+    ) -> Client {
         let (end, pipe) = pipe::pipe(room_bytes);
-        let seat = self.seats.take().unwrap();
-        let transport = Transport::Pipe(end);
         let before: Vec<_> = self.shards[shard].conns.keys().collect();
-        let (dialect, early) = (Dialect::Native, Bytes::new());
-        let arrival = Arrival { transport, dialect, standing, early, symbols: None, seat, user_seat };
+        let arrival = arriving(Arrival {
+            transport: Transport::Pipe(end),
+            dialect: Dialect::Native,
+            standing: Standing::Known(Arc::new(Identity::anonymous(Rights::of_gateway(true, 100)))),
+            early: Bytes::new(),
+            greeting: Box::default(),
+            request: None,
+            seat: self.seats.take().unwrap(),
+            user_seat: None,
+        });
+        let dialect = arrival.dialect;
         self.tell(shard, ToShard::Adopt(vec![arrival]));
         let key = self.shards[shard].conns.keys().find(|key| !before.contains(key)).unwrap();
-        Client { shard, key, pipe }
+        Client { shard, key, pipe, dialect }
     }
 
     fn ready(&mut self, client: &Client, readable: bool, writable: bool) {
@@ -250,10 +282,28 @@ impl Client {
         frames
     }
 
-    /// Messages since the last call.
+    /// Messages since the last call, those of an array one by one.
     pub(super) fn received(&self) -> Vec<Value> {
+        if self.dialect == Dialect::Sse {
+            let events = self.events().into_iter();
+            return events.map(|(_, data)| serde_json::from_str(&data).unwrap()).collect();
+        }
         let messages = self.frames().into_iter().filter(|(opcode, _)| *opcode == 1);
-        messages.map(|(_, payload)| serde_json::from_slice(&payload).unwrap()).collect()
+        let messages = messages.map(|(_, payload)| serde_json::from_slice(&payload).unwrap());
+        let all_of = |message| match (message, self.dialect) {
+            (Value::Array(messages), Dialect::Batch) => messages,
+            (message, Dialect::Native) => vec![message],
+            (other, _) => panic!("{other}"),
+        };
+        messages.flat_map(all_of).collect()
+    }
+
+    /// The events of a stream since the last call: what stands before the data, and that.
+    fn events(&self) -> Vec<(String, String)> {
+        let text = String::from_utf8(self.pipe.take()).unwrap();
+        let events = text.split_terminator("\n\n").filter(|event| *event != ":");
+        let parts = events.map(|event| event.split_once("data: ").unwrap_or((event, "null")));
+        parts.map(|(before, data)| (before.to_owned(), data.to_owned())).collect()
     }
 
     /// Close code and reason, if a close frame is the last thing the shard has written.
@@ -377,11 +427,17 @@ fn pings_of_many_clients_are_spread_over_the_interval() {
     assert!(seconds_with_pings > 10, "100 clients are pinged in {seconds_with_pings} of 30 seconds");
 }
 
+const DIALECTS: [Dialect; 3] = [Dialect::Native, Dialect::Batch, Dialect::Sse];
+
 #[test]
 fn what_a_slow_client_does_not_take_is_skipped_and_announced_exactly() {
+    DIALECTS.into_iter().for_each(is_skipped_and_announced_exactly);
+}
+
+fn is_skipped_and_announced_exactly(dialect: Dialect) {
     let mut world = World::new(1, &config());
-    let (slow, fast) = (world.connect(0, 1_000), world.connect(0, ROOMY));
-    [&slow, &fast].into_iter().for_each(|client| world.subscribe(client, &["AAPL"]));
+    let mut connect = |room_bytes| world.connect_speaking(0, room_bytes, dialect, &["AAPL"]);
+    let (slow, fast) = (connect(1_000), connect(ROOMY));
     for _ in 0..200 {
         world.publish("AAPL", 5);
         world.advance(Duration::from_millis(50));
@@ -395,6 +451,128 @@ fn what_a_slow_client_does_not_take_is_skipped_and_announced_exactly() {
     assert!(skipped(&received) > 0);
     assert_eq!(prices.len() as u64 + skipped(&received), 1_000, "delivered + announced = published");
     assert_eq!(world.shards[0].output.backlog.bytes(), 0, "nothing is kept alive");
+}
+
+/// Clients in each form, in one gateway: each gets every event in its own, statuses in their place, and is told of the end.
+#[test]
+fn every_form_has_the_same_events_between_the_same_statuses() {
+    let mut world = World::new(2, &config());
+    world.tell(0, ToShard::Feed(Feed::Up { gap_ms: 0 }));
+    world.tell(1, ToShard::Feed(Feed::Up { gap_ms: 0 }));
+    let mut clients = Vec::new();
+    for shard in 0..2 {
+        for (dialect, symbols) in DIALECTS.into_iter().flat_map(|each| [(each, "AAPL"), (each, "*")]) {
+            clients.push(world.connect_speaking(shard, ROOMY, dialect, &[symbols]));
+        }
+    }
+    world.publish("AAPL", 3);
+    for shard in 0..2 {
+        world.tell(shard, ToShard::Feed(Feed::Down));
+    }
+    world.publish("AAPL", 2);
+    let told = |client: &Client| {
+        let received = client.received();
+        let event = |message: &Value| match message["type"].as_str().unwrap() {
+            "status" => message["event"].as_str().unwrap().to_owned(),
+            "trade" => message["data"]["price"].to_string(),
+            other => other.to_owned(),
+        };
+        received.iter().map(event).collect::<Vec<_>>()
+    };
+    for client in &clients {
+        assert_eq!(told(client), ["success", "1", "2", "3", "feed", "4", "5"], "{:?}", client.dialect);
+    }
+    for (shard, dialects) in [(0, DIALECTS), (1, DIALECTS)] {
+        let shard: &Shard = &world.shards[shard];
+        assert_eq!(
+            shard.subscriptions.index.topics(),
+            3 * dialects.len() - dialects.len(),
+            "AAPL and * in each"
+        );
+    }
+    for shard in 0..2 {
+        world.tell(shard, ToShard::Drain(Duration::from_secs(5)));
+    }
+    for client in &clients {
+        assert!(client.pipe.is_output_closed());
+        match client.dialect {
+            Dialect::Sse => {
+                let last = client.events().pop().unwrap();
+                assert!(
+                    last.0.starts_with("event: status\nretry: ") && last.1.contains("shutdown"),
+                    "{last:?}"
+                );
+            }
+            _ => assert_eq!(client.closed().unwrap().0, 1012),
+        }
+    }
+    assert_eq!(world.router.topics(), 0);
+}
+
+/// What waits when a message is begun is one message, up to its limits; replies stand alone.
+#[test]
+fn a_batch_has_all_that_waits() {
+    let mut world = World::new(1, &config());
+    let client = world.connect_speaking(0, ROOMY, Dialect::Batch, &["*"]);
+    let count = |payload: &[u8]| serde_json::from_slice::<Vec<Value>>(payload).unwrap().len();
+    let lengths = |client: &Client| -> Vec<usize> {
+        client.frames().iter().map(|(_, payload)| count(payload)).collect()
+    };
+    assert_eq!(lengths(&client), [1, 1], "the reply, and that the feed is down");
+    world.publish("AAPL", 1);
+    world.publish("MSFT", 7);
+    assert_eq!(lengths(&client), [1, 7]);
+    world.publish("AAPL", 800);
+    let [(_, full), (_, rest)] = &client.frames()[..] else { panic!("two messages") };
+    let largest = limits::BATCH_BYTES_MAX;
+    assert!(full.len() <= largest && full.len() + full.len() / count(full) > largest, "{}", full.len());
+    assert_eq!(count(full) + count(rest), 800);
+    let writes = world.shards[0].metrics.writes.get();
+    world.publish("AAPL", 10);
+    world.send(&client, &json!({"action": "ping"}));
+    assert_eq!(lengths(&client), [10, 1]);
+    assert_eq!(world.shards[0].metrics.writes.get(), writes + 2, "one write for each turn");
+}
+
+/// A stream ends with the refusal, and has comments while nothing happens.
+#[test]
+fn a_stream_is_kept_alive_and_ends_when_it_is_refused() {
+    let mut world = World::new(1, &config());
+    let client = world.arrive(0, ROOMY, |arrival| Arrival {
+        dialect: Dialect::Sse,
+        greeting: b"HEAD\n\n"[..].into(),
+        request: Some(Box::new(parse_query(&["AAPL"], &config().grammar))),
+        ..arrival
+    });
+    let events: Vec<_> = client.events().into_iter().map(|(before, _)| before).collect();
+    assert_eq!(events, ["HEAD", "event: success\n", "event: status\n"]);
+    // What a client says behind its request, nobody hears.
+    client.pipe.send(b"GET / HTTP/1.1\r\n\r\n");
+    world.ready(&client, true, false);
+    for _ in 0..60 {
+        world.advance(Duration::from_secs(1));
+    }
+    let comments = client.pipe.take();
+    assert!(comments == b":\n\n".repeat(4) || comments == b":\n\n".repeat(3), "{comments:?}");
+    assert!(!client.pipe.is_gone());
+    for (symbols, rights) in [(&["A\"B"][..], None), (&["AAPL", "MSFT"], Some(1))] {
+        let client = world.arrive(0, ROOMY, |arrival| {
+            let standing = rights
+                .map(|max| Standing::Known(Arc::new(Identity::anonymous(Rights::of_gateway(true, max)))));
+            Arrival {
+                dialect: Dialect::Sse,
+                request: Some(Box::new(parse_query(symbols, &config().grammar))),
+                standing: standing.unwrap_or(arrival.standing),
+                ..arrival
+            }
+        });
+        assert!(client.pipe.is_output_closed());
+        let events: Vec<_> = client.events().into_iter().map(|(before, _)| before).collect();
+        assert_eq!(events, ["event: refused\nretry: 3600000\n"]);
+        world.advance(limits::CLOSE_TIMEOUT + Duration::from_millis(100));
+        assert!(client.pipe.is_gone());
+    }
+    assert_eq!(world.seats.taken(), 1);
 }
 
 #[test]

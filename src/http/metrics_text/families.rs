@@ -122,7 +122,7 @@ pub(super) const FAMILIES: &[Family] = &[
     // Their sockets.
     family(
         "ws_messages_sent",
-        "Events, replies and status written completely",
+        "Events, replies and status written completely, each by itself where several are in one message",
         ShardCounter(|s| s.messages_sent.get()),
     ),
     family(

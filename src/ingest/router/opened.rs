@@ -11,7 +11,7 @@ impl Router {
         forms.fold(0, |shards, form| shards | self.matched_in(kind, form, symbol))
     }
 
-    pub(super) fn matched_in(&self, kind: Kind, form: Form, symbol: &[u8]) -> u64 {
+    pub(in crate::ingest) fn matched_in(&self, kind: Kind, form: Form, symbol: &[u8]) -> u64 {
         let patterns = self.by_pattern.matching(kind, form, symbol);
         patterns.filter_map(|id| self.topics.get(*id)).fold(0, |shards, pattern| shards | pattern.wanted_by)
     }

@@ -75,7 +75,8 @@ pub fn parse_query<S: AsRef<str>>(symbols: &[S], grammar: &Grammar) -> Result<Su
     no_adjacent_pluses(symbols)?;
     let types = types(None, grammar)?;
     let selection = Selection { names: parse_names(symbols, &types, grammar)?, types };
-    Ok(Subscribe { selection, options: Options::default(), resume: Resume::default() })
+    let (options, resume) = (Options::default(), Resume::default());
+    Ok(Subscribe { selection, options, resume, is_return: false })
 }
 
 /// Reads the symbols that `/v1/last` is asked for, in a path (`is_query` is false) or a query, and its `?type=`.
@@ -108,7 +109,7 @@ pub fn parse_last<S: AsRef<str>>(
 }
 
 /// Refuses symbols with two adjacent `+` in a query.
-fn no_adjacent_pluses<S: AsRef<str>>(symbols: &[S]) -> Result<(), Refusal> {
+pub(in crate::protocol) fn no_adjacent_pluses<S: AsRef<str>>(symbols: &[S]) -> Result<(), Refusal> {
     // Browsers' own encoders write a space as `+`, and so the two spaces of an option's symbol as two.
     let spaced = symbols.iter().map(AsRef::as_ref).find(|symbol| symbol.contains("++"));
     let allowed = "written with %20 for each space: in a query a + stays a +";
@@ -144,7 +145,8 @@ fn action(fields: &Fields<'_>, grammar: &Grammar) -> Result<Action, Refusal> {
         "subscribe" => {
             let selection = selection(fields, grammar)?;
             let resume = options::resume(fields.resume, &selection, grammar)?;
-            Ok(Action::Subscribe(Subscribe { selection, options: options::options(fields)?, resume }))
+            let options = options::options(fields)?;
+            Ok(Action::Subscribe(Subscribe { selection, options, resume, is_return: false }))
         }
         "unsubscribe" => selection(fields, grammar).map(Action::Unsubscribe),
         "list" => Ok(Action::List),

@@ -1,4 +1,4 @@
-//! Replies and statuses as JSON objects, each a complete frame. Pure; the clock comes in as Unix milliseconds.
+//! Replies and statuses as JSON objects. Pure; the clock comes in as Unix milliseconds.
 //!
 //! Fields stand in the order of the contract (`docs/protocol.md`), which clients parse: the structs below declare them in it.
 
@@ -6,17 +6,16 @@ use serde::ser::SerializeMap;
 use serde::{Serialize, Serializer};
 use serde_json::value::RawValue;
 
-use crate::market::{Kind, Kinds, Name, Subject, Symbol};
+use crate::market::{Kind, Kinds, Name, Subject};
 use crate::protocol::refusal::{Forbidden, Refusal};
 use crate::protocol::reply::{ClientStats, Reply, Status};
 use crate::protocol::request::Id;
-use crate::websocket::header;
 
 #[cfg(test)]
 #[path = "write_tests.rs"]
 mod tests;
 
-/// A reply or status as a text frame. `kinds` has the names of the types.
+/// A reply or status as an object. `kinds` has the names of the types.
 pub fn reply(reply: &Reply<'_>, kinds: &Kinds, now_ms: u64) -> Vec<u8> {
     match reply {
         Reply::Subscribed { names, held, recovered, id } => {
@@ -40,7 +39,7 @@ pub fn reply(reply: &Reply<'_>, kinds: &Kinds, now_ms: u64) -> Vec<u8> {
         }
         Reply::Pong { stats, id } => {
             let stats = stats.as_ref().map(Stats::from);
-            frame(&Pong { r#type: "pong", timestamp: now_ms, stats, id: id.and_then(raw) })
+            object(&Pong { r#type: "pong", timestamp: now_ms, stats, id: id.and_then(raw) })
         }
         Reply::Authenticated { user, expires_ms, held, id } => {
             let held = held.map(|held| Held::new(held, kinds));
@@ -101,7 +100,7 @@ struct Success<'m, D> {
 }
 
 fn success(message: &str, data: impl Serialize, id: Option<&Id>, now_ms: u64) -> Vec<u8> {
-    frame(&Success { r#type: "success", message, data, timestamp: now_ms, id: id.and_then(raw) })
+    object(&Success { r#type: "success", message, data, timestamp: now_ms, id: id.and_then(raw) })
 }
 
 #[derive(Serialize)]
@@ -157,13 +156,13 @@ impl Serialize for ByType<'_> {
     }
 }
 
-struct Recovered<'m>(&'m [(Symbol, bool)]);
+struct Recovered<'m>(&'m [(Name, bool)]);
 
 impl Serialize for Recovered<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let mut map = serializer.serialize_map(Some(self.0.len()))?;
-        for (symbol, whole) in self.0 {
-            map.serialize_entry(symbol.as_str(), whole)?;
+        for (name, whole) in self.0 {
+            map.serialize_entry(name, whole)?;
         }
         map.end()
     }
@@ -242,7 +241,7 @@ impl<'m> From<&'m Forbidden> for NotAllowed<'m> {
 }
 
 fn error(refusal: &Refusal, now_ms: u64) -> Vec<u8> {
-    frame(&Error {
+    object(&Error {
         r#type: "error",
         message: &refusal.message,
         code: refusal.code.as_str(),
@@ -262,7 +261,7 @@ struct StatusMessage<D> {
 }
 
 fn tell(event: &'static str, data: impl Serialize, now_ms: u64) -> Vec<u8> {
-    frame(&StatusMessage { r#type: "status", event, data, timestamp: now_ms })
+    object(&StatusMessage { r#type: "status", event, data, timestamp: now_ms })
 }
 
 #[derive(Serialize)]
@@ -326,7 +325,7 @@ fn raw(id: &Id) -> Option<&RawValue> {
     serde_json::from_str(id.as_str()).ok()
 }
 
-fn frame(message: &impl Serialize) -> Vec<u8> {
+fn object(message: &impl Serialize) -> Vec<u8> {
     // These types have string keys and no failing parts, so serde_json can write them all.
-    header::text(&serde_json::to_vec(message).unwrap_or_default())
+    serde_json::to_vec(message).unwrap_or_default()
 }

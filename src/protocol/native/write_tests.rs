@@ -11,7 +11,7 @@ fn kinds() -> Kinds {
 }
 
 fn text(reply: &Reply<'_>, now_ms: u64) -> String {
-    String::from_utf8(header::payload(&super::reply(reply, &kinds(), now_ms)).to_vec()).unwrap()
+    String::from_utf8(super::reply(reply, &kinds(), now_ms)).unwrap()
 }
 
 fn told(status: Status<'_>) -> String {
@@ -70,8 +70,8 @@ fn the_extensions_are_those_of_the_contract() {
         subject(kinds().find(b"mine").unwrap(), "aapl"),
     ];
     let held: Vec<_> = held.iter().collect();
-    let aapl = Symbol::parse(b"AAPL", SymbolCase::Upper).unwrap();
-    let msft = Symbol::parse(b"MSFT", SymbolCase::Upper).unwrap();
+    let aapl = Name::parse(b"AAPL", SymbolCase::Upper).unwrap();
+    let msft = Name::parse(b"MSFT", SymbolCase::Upper).unwrap();
     assert_eq!(
         text(
             &Reply::Subscribed {

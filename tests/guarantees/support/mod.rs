@@ -17,6 +17,7 @@ pub(crate) mod redis;
 pub(crate) mod resp;
 pub(crate) mod settings;
 pub(crate) mod stats;
+pub(crate) mod stream;
 pub(crate) mod tls;
 pub(crate) mod tokens;
 
