@@ -7,7 +7,7 @@ use slotmap::SlotMap;
 use ws_gateway::bus::{Entry, Frames, TopicId};
 use ws_gateway::fanout::batch::{BacklogBytes, Batch};
 use ws_gateway::fanout::conflation::{Change, Conflation, TopicRun};
-use ws_gateway::fanout::outbox::Outbox;
+use ws_gateway::fanout::outbox::{Outbox, Scratch};
 use ws_gateway::market::Kind;
 use ws_gateway::protocol::native::event::{Marker, TRADE_OPENING, write_event};
 use ws_gateway::protocol::terms::{Conflate, MaxRate};
@@ -27,7 +27,7 @@ struct World {
     backlog: BacklogBytes,
     batches: Vec<Rc<Batch>>,
     clients: Vec<Client>,
-    scratch: Vec<u8>,
+    scratch: Scratch,
     now_us: u64,
 }
 
@@ -42,7 +42,7 @@ impl World {
             backlog,
             batches,
             clients: Vec::new(),
-            scratch: Vec::with_capacity(4_096),
+            scratch: Scratch::with_capacity(4_096),
             now_us: 1,
         };
         for _ in 0..clients {
@@ -68,7 +68,7 @@ impl World {
             conflation.boundary(outbox, PERIOD_US as u32, self.now_us);
             while !outbox.is_empty() {
                 let written = outbox.chunk(&mut self.scratch, &announce).len();
-                outbox.advance(written);
+                outbox.advance(&self.scratch, written);
             }
             conflation.caught_up();
         }

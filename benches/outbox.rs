@@ -6,7 +6,7 @@ use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use slotmap::SlotMap;
 use ws_gateway::bus::{Entry, Frames, TopicId};
 use ws_gateway::fanout::batch::{BacklogBytes, Batch};
-use ws_gateway::fanout::outbox::Outbox;
+use ws_gateway::fanout::outbox::{Outbox, Scratch};
 
 const CLIENTS: usize = 1_000;
 const FRAME_BYTES: u32 = 180;
@@ -21,7 +21,7 @@ fn outbox(c: &mut Criterion) {
     let topic: TopicId = SlotMap::with_key().insert(());
     let backlog = BacklogBytes::default();
     let announce = |_, _| Batch::own(Vec::new(), &backlog);
-    let mut scratch = Vec::with_capacity(64 * 1024);
+    let mut scratch = Scratch::with_capacity(64 * 1024);
     let mut outboxes: Vec<Outbox> = (0..CLIENTS).map(|_| Outbox::default()).collect();
     let mut group = c.benchmark_group("outbox");
     for (name, batches, frames) in [("lone trade", 1, 1), ("burst of 100", 1, 100), ("8 batches of 1", 8, 1)]
@@ -38,7 +38,7 @@ fn outbox(c: &mut Criterion) {
                 for outbox in &mut outboxes {
                     while !outbox.is_empty() {
                         let written = outbox.chunk(&mut scratch, &announce).len();
-                        outbox.advance(written);
+                        outbox.advance(&scratch, written);
                     }
                 }
             });

@@ -6,7 +6,7 @@ use std::rc::Rc;
 use slotmap::SlotMap;
 use ws_gateway::bus::{Entry, Frames, TopicId};
 use ws_gateway::fanout::batch::{BacklogBytes, Batch};
-use ws_gateway::fanout::outbox::Outbox;
+use ws_gateway::fanout::outbox::{Outbox, Scratch};
 
 #[global_allocator]
 static ALLOCATOR: dhat::Alloc = dhat::Alloc;
@@ -27,7 +27,7 @@ fn a_lone_trade_costs_a_client_no_allocation() {
         ..Frames::default()
     };
     let announce = |_, _| Batch::own(Vec::new(), &backlog);
-    let mut scratch = Vec::with_capacity(64 * 1024);
+    let mut scratch = Scratch::with_capacity(64 * 1024);
     let mut outboxes: Vec<Outbox> = (0..CLIENTS).map(|_| Outbox::default()).collect();
 
     let profiler = dhat::Profiler::builder().testing().build();
@@ -40,7 +40,7 @@ fn a_lone_trade_costs_a_client_no_allocation() {
         assert_eq!(Rc::strong_count(&batch), CLIENTS + 1, "adjacent frames are one run");
         for outbox in &mut outboxes {
             let written = outbox.chunk(&mut scratch, &announce).len();
-            assert_eq!((written, outbox.advance(written).frames), (360, 2));
+            assert_eq!((written, outbox.advance(&scratch, written).frames), (360, 2));
         }
     }
     let stats = dhat::HeapStats::get();
@@ -58,7 +58,7 @@ fn a_lone_trade_costs_a_client_no_allocation() {
         }
         while !outbox.is_empty() {
             let written = outbox.chunk(&mut scratch, &announce).len();
-            outbox.advance(written);
+            outbox.advance(&scratch, written);
         }
     }
     let kept_blocks = dhat::HeapStats::get().curr_blocks.saturating_sub(live_blocks);

@@ -36,7 +36,7 @@ pub enum ToShard {
     Batch(Frames),
     /// Events, and the changes of sequence numbers between them, in order. Bounded as [`ToShard::Batch`]: one change before each
     /// event at most.
-    BatchWithChanges(Frames, Vec<SeqNotice>),
+    BatchWithChanges(Frames, Box<[SeqNotice]>),
     /// Last values that clients of this shard wait for ([`HistoryReply::awaited`]) have been looked up. One for each topic that waits.
     LookedUp(Vec<LookedUp>),
     /// A change of sequence numbers among the [`ToShard::Lost`]: at most two for each of their topics.

@@ -194,6 +194,7 @@ mod tests {
     use slotmap::SlotMap;
 
     use super::*;
+    use crate::fanout::outbox::Scratch;
 
     const ROOM_BYTES: u32 = 64 * 1024;
 
@@ -203,7 +204,7 @@ mod tests {
 
     /// Writes everything. Returns it, and the most event bytes that waited at a time.
     fn drain(backfill: &mut Backfill, outbox: &mut Outbox, backlog: &BacklogBytes) -> (Vec<u8>, u32) {
-        let (mut all, mut scratch, mut most) = (Vec::new(), Vec::with_capacity(1_000), 0);
+        let (mut all, mut scratch, mut most) = (Vec::new(), Scratch::with_capacity(1_000), 0);
         loop {
             backfill.refill(outbox, ROOM_BYTES, backlog, 1);
             most = most.max(outbox.event_bytes());
@@ -213,7 +214,7 @@ mod tests {
             }
             all.extend_from_slice(chunk);
             let written = chunk.len();
-            outbox.advance(written);
+            outbox.advance(&scratch, written);
         }
     }
 

@@ -99,6 +99,7 @@ mod tests {
     use crate::bus::{Entry, Frames, Seqs};
     use crate::fanout::batch::Batch;
     use crate::fanout::conflation::Change;
+    use crate::fanout::outbox::Scratch;
     use crate::market::Kind;
     use crate::protocol::terms::{Conflate, MaxRate};
 
@@ -129,7 +130,7 @@ mod tests {
             extras.queue(&mut outbox, &TopicRun::new(&event(new, b"3,"), new, 0, 1), new);
             extras.refill(&mut outbox, 1_000, &backlog, 1);
             assert!(extras.backfill.is_none(), "nothing is left to wait for");
-            let mut scratch = Vec::with_capacity(100);
+            let mut scratch = Scratch::with_capacity(100);
             let written = outbox.chunk(&mut scratch, &|_, _| panic!("nothing is skipped"));
             assert_eq!(std::str::from_utf8(written), Ok("value,2,3,"));
         }
@@ -153,7 +154,7 @@ mod tests {
         );
         extras.queue(&mut outbox, &TopicRun::new(&batch, topic, 0, 1), topic);
         extras.refill(&mut outbox, 1_000, &backlog, 1);
-        let mut scratch = Vec::with_capacity(100);
+        let mut scratch = Scratch::with_capacity(100);
         let written = outbox.chunk(&mut scratch, &|_, _| panic!("nothing is skipped"));
         assert_eq!(std::str::from_utf8(written), Ok("late,value,"));
     }

@@ -1,7 +1,6 @@
 //! An outbox: the queue of what waits to be written to one client. Pure: no socket, no clock.
 //!
-//! The shard asks for the next [`Outbox::chunk`], writes as much of it as the socket takes, and reports that to [`Outbox::advance`]. Of a client
-//! whose events are parts of messages it is [`Outbox::chunk_of_messages`] and [`Outbox::advance_messages`].
+//! The shard asks for the next [`Outbox::chunk`], writes as much of it as the socket takes, and reports that to [`Outbox::advance`].
 //! An outbox doesn't bound itself: the shard watches [`Outbox::limited_bytes`] and uses the tools in `policies.rs`.
 //!
 //! The queue is one of *runs*. A run is a range of adjacent frames of one batch, so a burst costs a client one entry, and frames are
@@ -24,7 +23,7 @@ use std::rc::Rc;
 use foldhash::fast::RandomState;
 use slotmap::Key;
 
-pub use self::messages::Messages;
+use self::messages::Messages;
 use self::out_of_band::OutOfBand;
 use super::batch::Batch;
 use crate::bus::TopicId;
@@ -70,6 +69,13 @@ pub struct Position(u32);
 #[derive(Debug, Clone, Copy)]
 struct FromFront(usize);
 
+/// What one write offers is put together in here. A shard has one, for all its clients.
+#[derive(Debug)]
+pub struct Scratch {
+    bytes: Vec<u8>,
+    messages: Messages,
+}
+
 /// What a write has completed.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Progress {
@@ -80,7 +86,27 @@ pub struct Progress {
 /// Makes the batch that announces how many events of a topic were skipped.
 pub type Announce<'a> = &'a dyn Fn(TopicId, u64) -> Rc<Batch>;
 
+impl Scratch {
+    /// For chunks of at most so many bytes.
+    pub fn with_capacity(bytes: usize) -> Self {
+        Self { bytes: Vec::with_capacity(bytes), messages: Messages::default() }
+    }
+
+    /// The same, with other limits for a message of events.
+    #[cfg(test)]
+    pub(super) fn with_messages_limited(self, events_max: u32, bytes_max: u32) -> Self {
+        Self { messages: Messages::limited(events_max, bytes_max), ..self }
+    }
+}
+
 impl Outbox {
+    /// The outbox of a client whose events are parts of messages, or of one that gets each as it is. An empty one of the latter owns no
+    /// memory.
+    pub fn new(has_messages_of_events: bool) -> Self {
+        let out_of_band = has_messages_of_events.then(|| Box::new(OutOfBand::of_messages()));
+        Self { out_of_band, ..Self::default() }
+    }
+
     /// Whether nothing at all waits.
     pub fn is_empty(&self) -> bool {
         self.head.is_none() && self.out_of_band.as_ref().is_none_or(|out_of_band| out_of_band.is_idle())
@@ -169,30 +195,39 @@ impl Outbox {
 
     /// The next bytes to write, in one piece; empty when nothing waits. If one run waits, they are its batch's own bytes. Several runs
     /// are copied into `scratch`, as far as its capacity reaches.
-    pub fn chunk<'o>(&'o mut self, scratch: &'o mut Vec<u8>, announce: Announce<'_>) -> &'o [u8] {
-        if self.out_of_band.is_some() {
-            return self.chunk_by_frames(scratch, announce);
+    pub fn chunk<'o>(&'o mut self, scratch: &'o mut Scratch, announce: Announce<'_>) -> &'o [u8] {
+        if self.has_more_than_queue() {
+            return self.chunk_with_out_of_band(scratch, announce);
         }
-        self.gather(scratch)
+        self.chunk_of_queue(scratch)
     }
 
-    /// Takes off the queue the first `written` bytes of the last chunk: the socket has taken them.
-    pub fn advance(&mut self, written: usize) -> Progress {
+    /// Whether there may be more to write than what is queued, or other than just as it is queued. Rare.
+    pub fn has_more_than_queue(&self) -> bool {
+        self.out_of_band.is_some()
+    }
+
+    /// Takes off the queue the first `written` bytes of the last chunk, which `scratch` was given for: the socket has taken them.
+    pub fn advance(&mut self, scratch: &Scratch, written: usize) -> Progress {
         if self.out_of_band.is_some() {
-            return self.advance_with_out_of_band(written);
+            return self.advance_with_out_of_band(scratch, written);
         }
         let progress = self.advance_queue(written);
         self.pass_marks();
         progress
     }
 
-    /// [`Outbox::advance`] of a client that has something in [`OutOfBand`].
-    fn advance_with_out_of_band(&mut self, written: usize) -> Progress {
+    /// [`Outbox::advance`] of a client that has [`OutOfBand`].
+    #[cold]
+    fn advance_with_out_of_band(&mut self, scratch: &Scratch, written: usize) -> Progress {
         if self.advance_out_of_band(written) {
             return Progress::default();
         }
         let event_bytes = self.event_bytes;
-        let progress = self.advance_queue(written);
+        let progress = match self.has_messages_of_events() {
+            true => self.advance_messages(&scratch.messages, written),
+            false => self.take_off(written),
+        };
         if self.event_bytes != event_bytes {
             self.forget_announced();
         }
@@ -200,8 +235,9 @@ impl Outbox {
         progress
     }
 
-    /// Takes the first `written` bytes off the queue.
-    #[inline]
+    /// Takes the first `written` bytes off the queue. It is a part of every write of every client, so there it is inlined; all others call
+    /// [`Outbox::take_off`].
+    #[inline(always)]
     fn advance_queue(&mut self, mut written: usize) -> Progress {
         let mut progress = Progress::default();
         while written > 0 {
@@ -231,6 +267,12 @@ impl Outbox {
         progress
     }
 
+    /// Takes the first `written` bytes off the queue.
+    #[inline(never)]
+    fn take_off(&mut self, written: usize) -> Progress {
+        self.advance_queue(written)
+    }
+
     /// Whether the last frame or message of which a byte is written is written whole.
     fn is_at_boundary(&self) -> bool {
         self.head_written_bytes == 0
@@ -248,8 +290,9 @@ impl Outbox {
         }
     }
 
-    /// [`Outbox::chunk`] of a client that has nothing in [`OutOfBand`].
-    fn gather<'o>(&'o self, scratch: &'o mut Vec<u8>) -> &'o [u8] {
+    /// [`Outbox::chunk`], unless [`Outbox::has_more_than_queue`].
+    pub fn chunk_of_queue<'o>(&'o self, scratch: &'o mut Scratch) -> &'o [u8] {
+        let scratch = &mut scratch.bytes;
         let Some(head) = &self.head else { return &[] };
         let start = head.batch.start(head.from) + self.head_written_bytes;
         let first = head.batch.slice(start, head.batch.start(head.to));
@@ -270,7 +313,9 @@ impl Outbox {
 
     /// Frees the memory of [`OutOfBand`] once nothing waits any more.
     fn shrink(&mut self) {
-        if self.head.is_none() && self.out_of_band.as_ref().is_some_and(|out_of_band| out_of_band.is_idle()) {
+        if self.head.is_none()
+            && self.out_of_band.as_ref().is_some_and(|out_of_band| out_of_band.is_needless())
+        {
             self.out_of_band = None;
         }
     }

@@ -16,10 +16,10 @@ use std::time::Duration;
 use foldhash::fast::RandomState;
 
 use self::held::HeldFeed;
-use super::router::{Batch, Handoff, Reported, Router};
+use super::router::{Batch, Reported, Router};
 use crate::bus::{Feed, HistoryReply, LookedUp, ReplayBudget, ShardPort, Ticket, ToShard, TopicId};
 use crate::limits;
-use crate::market::Subject;
+use crate::market::{Form, Subject};
 use crate::state::State;
 
 pub(super) struct Handover {
@@ -73,19 +73,23 @@ impl Handover {
     }
 
     fn hand_to(&mut self, router: &mut Router, shard: usize, arrived_us: u64) {
-        let Handoff { opened, batches } = router.take(shard, arrived_us);
-        self.shards[shard].open(opened);
-        if batches.is_empty() {
+        self.shards[shard].open(router.take_opened(shard));
+        let bytes = router.bytes_for(shard);
+        if bytes == 0 {
             return;
         }
-        if !self.has_room_for(shard, batches.iter().map(|batch| batch.frames.bytes.len()).sum()) {
-            return router.fall_behind(shard, batches);
+        if !self.has_room_for(shard, bytes) {
+            let lost = router.take(shard, arrived_us).batches;
+            return router.fall_behind(shard, lost);
         }
         self.state.metrics.ingest.batches.add(1);
-        for Batch { frames, notices } in batches {
+        for form in Form::ALL {
+            let Some(Batch { frames, notices }) = router.take_in_form(shard, form, arrived_us) else {
+                continue;
+            };
             self.shards[shard].send(match notices.is_empty() {
                 true => ToShard::Batch(frames),
-                false => ToShard::BatchWithChanges(frames, notices),
+                false => ToShard::BatchWithChanges(frames, notices.into()),
             });
         }
     }

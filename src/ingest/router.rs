@@ -404,9 +404,22 @@ impl Router {
         self.building.get_mut(shard).map_or_else(Vec::new, |building| std::mem::take(&mut building.opened))
     }
 
-    /// Takes what has come up for a shard since the last hand-over.
+    /// Bytes framed for a shard since the last hand-over.
+    pub fn bytes_for(&self, shard: usize) -> usize {
+        self.building.get(shard).map_or(0, Building::bytes)
+    }
+
+    /// Takes what is framed for a shard in a form. The shard has to learn of [`Router::take_opened`] before.
+    #[inline]
+    pub fn take_in_form(&mut self, shard: usize, form: Form, arrived_us: u64) -> Option<Batch> {
+        self.building.get_mut(shard)?.take(form, arrived_us)
+    }
+
+    /// Takes all that has come up for a shard since the last hand-over.
     pub fn take(&mut self, shard: usize, arrived_us: u64) -> Handoff {
-        self.building.get_mut(shard).map_or_else(Handoff::default, |building| building.take(arrived_us))
+        let opened = self.take_opened(shard);
+        let batches = Form::ALL.into_iter().filter_map(|form| self.take_in_form(shard, form, arrived_us));
+        Handoff { opened, batches: batches.collect() }
     }
 }
 

@@ -9,7 +9,7 @@ use slotmap::SlotMap;
 use super::super::batch::{BacklogBytes, Batch, EndedNames};
 use super::*;
 use crate::bus::{Entry, Frames, Seqs};
-use crate::fanout::outbox::Messages;
+use crate::fanout::outbox::Scratch;
 use crate::market::{Form, Kinds, Subject, Symbol, SymbolCase};
 use crate::protocol::form::{self, EventParts};
 use crate::protocol::native::event::{Marker, Openings};
@@ -127,7 +127,7 @@ impl World {
             form,
             ids: (0..TOPICS).map(|_| slots.insert(())).collect(),
             conflation: Conflation::default(),
-            outbox: Outbox::default(),
+            outbox: Outbox::new(form == Form::JSON_BATCH),
             backlog: BacklogBytes::default(),
             now_us: 1,
             timers: BTreeSet::new(),
@@ -286,20 +286,13 @@ impl World {
             let topic = ids.iter().position(|known| *known == id).unwrap();
             Batch::own(own_frame(form, &format!(r#"{{"skipped":{topic},"count":{count}}}"#)), &backlog)
         };
-        let mut scratch = Vec::with_capacity(512);
-        let mut messages = Messages::limited(4, 700);
+        let mut scratch = Scratch::with_capacity(512).with_messages_limited(4, 700);
         while room > 0 && !self.outbox.is_empty() {
-            let chunk = match self.form {
-                Form::JSON_BATCH => self.outbox.chunk_of_messages(&mut scratch, &mut messages, &announce),
-                _ => self.outbox.chunk(&mut scratch, &announce),
-            };
+            let chunk = self.outbox.chunk(&mut scratch, &announce);
             let taken = chunk.len().min(room);
             self.wire.extend_from_slice(&chunk[..taken]);
             room -= taken;
-            match self.form {
-                Form::JSON_BATCH => self.outbox.advance_messages(&messages, taken),
-                _ => self.outbox.advance(taken),
-            };
+            self.outbox.advance(&scratch, taken);
         }
         if self.outbox.is_empty() && self.conflation.caught_up() {
             let status = self.own("{}");

@@ -7,6 +7,7 @@ use slotmap::SlotMap;
 use super::*;
 use crate::bus::{Frames, Seqs};
 use crate::fanout::batch::{BacklogBytes, Batch};
+use crate::fanout::outbox::Scratch;
 use crate::protocol::native::event::{Marker, TRADE_OPENING, write_event};
 
 const CLIENTS: usize = 4;
@@ -61,13 +62,13 @@ impl Client {
     }
 
     fn write(&mut self, mut room: usize) {
-        let mut scratch = Vec::with_capacity(1_024);
+        let mut scratch = Scratch::with_capacity(1_024);
         while room > 0 && !self.outbox.is_empty() {
             let chunk = self.outbox.chunk(&mut scratch, &|_, _| panic!("nothing is skipped"));
             let taken = chunk.len().min(room);
             self.wire.extend_from_slice(&chunk[..taken]);
             room -= taken;
-            self.outbox.advance(taken);
+            self.outbox.advance(&scratch, taken);
         }
     }
 }

@@ -10,7 +10,7 @@
 use std::collections::VecDeque;
 
 use super::out_of_band::OutOfBand;
-use super::{Announce, FromFront, Outbox, Progress, Run};
+use super::{FromFront, Outbox, Progress, Run};
 use crate::limits::{BATCH_BYTES_MAX, BATCH_EVENTS_MAX};
 use crate::websocket::header::{header_bytes, write_header};
 
@@ -20,9 +20,9 @@ const SEPARATOR_BYTES: u32 = 1;
 const OPENING: u8 = b'[';
 const CLOSING: u8 = b']';
 
-/// The messages of the last chunk, and how much a message may have. A shard has one, for all its clients.
+/// The messages of the last chunk, and how much a message may have.
 #[derive(Debug)]
-pub struct Messages {
+pub(super) struct Messages {
     parts: Vec<Part>,
     events_max: u32,
     /// Of the payload, brackets included.
@@ -71,8 +71,12 @@ impl Default for Messages {
 
 impl Messages {
     /// Messages of at most so many events, and payloads of at most so many bytes.
-    pub const fn limited(events_max: u32, bytes_max: u32) -> Self {
+    pub(super) const fn limited(events_max: u32, bytes_max: u32) -> Self {
         Self { parts: Vec::new(), events_max, bytes_max }
+    }
+
+    pub(super) fn clear(&mut self) {
+        self.parts.clear();
     }
 }
 
@@ -99,45 +103,16 @@ impl Message {
 }
 
 impl Outbox {
-    /// The next bytes to write of a client whose events are parts of messages; empty when nothing waits. They are put together in
-    /// `scratch`, as far as its capacity reaches, and described in `messages`, which [`Outbox::advance_messages`] is to be given.
-    pub fn chunk_of_messages<'o>(
-        &mut self,
-        scratch: &'o mut Vec<u8>,
-        messages: &mut Messages,
-        announce: Announce<'_>,
-    ) -> &'o [u8] {
-        scratch.clear();
-        messages.parts.clear();
-        let at_boundary = self.is_at_boundary();
-        let mut out_of_band = self.out_of_band.take();
-        match &mut out_of_band {
-            None => self.gather_messages(scratch, messages, None),
-            Some(out_of_band) => {
-                if !self.offer(out_of_band, at_boundary, scratch, announce) {
-                    match &out_of_band.begun {
-                        Some(begun) => self.gather_rest(begun, scratch),
-                        None => self.gather_messages(scratch, messages, Some(out_of_band)),
-                    }
-                }
-            }
-        }
-        self.out_of_band = out_of_band;
-        scratch
-    }
-
-    /// Takes off the queue the first `written` bytes of the last chunk of messages: the socket has taken them.
-    pub fn advance_messages(&mut self, messages: &Messages, mut written: usize) -> Progress {
-        let mut progress = Progress::default();
-        if self.out_of_band.is_some() && self.advance_out_of_band(written) {
-            return progress;
-        }
-        let event_bytes = self.event_bytes;
+    /// The part of [`Outbox::advance`] that concerns the queue of a client whose events are parts of messages.
+    pub(super) fn advance_messages(&mut self, messages: &Messages, mut written: usize) -> Progress {
         if self.begun().is_some() {
-            progress = self.advance_begun(written);
-        } else if messages.parts.is_empty() {
-            progress = self.advance_queue(written);
+            return self.advance_begun(written);
         }
+        if messages.parts.is_empty() {
+            // An announcement, which has become the head.
+            return self.take_off(written);
+        }
+        let mut progress = Progress::default();
         for part in &messages.parts {
             if written == 0 {
                 break;
@@ -145,20 +120,16 @@ impl Outbox {
             let (taken, part_progress) = match part {
                 Part::Own(bytes) => {
                     let taken = written.min(*bytes as usize);
-                    (taken, self.advance_queue(taken))
+                    (taken, self.take_off(taken))
                 }
                 Part::Message(message) if written >= message.bytes() => {
-                    (message.bytes(), self.advance_queue(message.queued_bytes as usize))
+                    (message.bytes(), self.take_off(message.queued_bytes as usize))
                 }
                 Part::Message(message) => (written, self.begin(message, written)),
             };
             progress.frames += part_progress.frames;
             written -= taken;
         }
-        if self.event_bytes != event_bytes {
-            self.forget_announced();
-        }
-        self.pass_marks();
         progress
     }
 
@@ -193,18 +164,18 @@ impl Outbox {
     }
 
     /// Puts messages together, and frames that are no events between them, until one doesn't fit any more or something of `out_of_band` is due.
-    fn gather_messages(
+    pub(super) fn gather_messages(
         &self,
         scratch: &mut Vec<u8>,
         messages: &mut Messages,
-        out_of_band: Option<&OutOfBand>,
+        out_of_band: &OutOfBand,
     ) {
         let mut at = Cursor { run: FromFront(0), frame: self.head.as_ref().map_or(0, |head| head.from) };
         let mut skip_bytes = self.head_written_bytes;
         while let Some(run) = self.run_at(at.run) {
             let room_bytes = scratch.capacity() - scratch.len();
             let is_first = scratch.is_empty();
-            if !is_first && out_of_band.is_some_and(|out_of_band| out_of_band.is_due_before(run, at.frame)) {
+            if !is_first && out_of_band.is_due_before(run, at.frame) {
                 return;
             }
             if run.batch.is_own() {
@@ -237,17 +208,11 @@ impl Outbox {
     }
 
     /// The message that begins with an event of the queue, and the place behind it.
-    fn next_message(
-        &self,
-        from: Cursor,
-        limits: &Messages,
-        out_of_band: Option<&OutOfBand>,
-    ) -> (Message, Cursor) {
+    fn next_message(&self, from: Cursor, limits: &Messages, out_of_band: &OutOfBand) -> (Message, Cursor) {
         let (mut events, mut queued_bytes, mut at) = (0, 0, from);
         while let Some(run) = self.run_at(at.run) {
             if run.batch.is_own() {
-                let is_due = out_of_band.is_some_and(|out_of_band| out_of_band.is_due_before(run, 0));
-                if run.bytes() > 0 || is_due {
+                if run.bytes() > 0 || out_of_band.is_due_before(run, 0) {
                     break;
                 }
                 at = self.next_run(at);
@@ -262,7 +227,7 @@ impl Outbox {
                 // An event that is larger than a message may be goes alone.
                 count = 1;
             }
-            if let Some(out_of_band) = out_of_band {
+            if !out_of_band.is_idle() {
                 let is_due = |ahead: &u32| out_of_band.is_due_before(run, at.frame + ahead);
                 // What is due before the first event has come before this message.
                 let first = u32::from(events == 0);
@@ -301,7 +266,7 @@ impl Outbox {
     }
 
     /// The rest of a message of which a byte is written.
-    fn gather_rest(&self, begun: &Begun, scratch: &mut Vec<u8>) {
+    pub(super) fn gather_rest(&self, begun: &Begun, scratch: &mut Vec<u8>) {
         begun.message.write_opening(scratch);
         scratch.drain(..begun.opening_written_bytes);
         let from = Cursor { run: FromFront(0), frame: self.head.as_ref().map_or(0, |head| head.from) };
@@ -331,7 +296,7 @@ impl Outbox {
         begun.opening_written_bytes += opening_bytes;
         written -= opening_bytes;
         let event_bytes = written.min(self.locked_bytes() as usize);
-        let progress = self.advance_queue(event_bytes);
+        let progress = self.take_off(event_bytes);
         begun.events_left -= progress.frames as u32;
         written -= event_bytes;
         // What is left is the closing bracket.

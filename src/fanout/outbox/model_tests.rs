@@ -124,7 +124,7 @@ impl Client {
             ids: (0..4).map(|topic| slots.insert(topic)).collect(),
             slots,
             names: EndedNames::default(),
-            outbox: Outbox::default(),
+            outbox: Outbox::new(in_messages),
             backlog: BacklogBytes::default(),
             wire: Vec::new(),
             published: HashMap::new(),
@@ -205,24 +205,16 @@ impl Client {
                 slots.get(id).copied().or_else(closed).expect("a mark of its end is queued behind it");
             Batch::own(frame(b'S', topic, count as u32, 0), &backlog)
         };
-        let mut scratch = Vec::with_capacity(128);
-        let mut messages = Messages::limited(EVENTS_MAX, MESSAGE_BYTES_MAX);
+        let mut scratch = Scratch::with_capacity(128).with_messages_limited(EVENTS_MAX, MESSAGE_BYTES_MAX);
         loop {
-            let chunk = match self.in_messages {
-                true => self.outbox.chunk_of_messages(&mut scratch, &mut messages, &announce),
-                false => self.outbox.chunk(&mut scratch, &announce),
-            };
+            let chunk = self.outbox.chunk(&mut scratch, &announce);
             if chunk.is_empty() {
                 break;
             }
             let taken = chunk.len().min(room);
             self.wire.extend_from_slice(&chunk[..taken]);
             room -= taken;
-            let progress = match self.in_messages {
-                true => self.outbox.advance_messages(&messages, taken),
-                false => self.outbox.advance(taken),
-            };
-            self.progress += progress.frames;
+            self.progress += self.outbox.advance(&scratch, taken).frames;
             if room == 0 {
                 break;
             }
@@ -247,7 +239,8 @@ proptest! {
         prop_assert_eq!((client.outbox.event_bytes(), client.outbox.own_bytes()), (0, 0));
         prop_assert_eq!(client.backlog.bytes(), 0, "an empty outbox keeps no batch alive");
         prop_assert!(client.names.is_empty(), "nor the name of a topic that has ended");
-        prop_assert!(client.outbox.tail.is_none() && client.outbox.out_of_band.is_none(), "nor memory of its own");
+        prop_assert!(client.outbox.tail.is_none(), "nor memory of its own");
+        prop_assert_eq!(client.outbox.out_of_band.is_some(), in_messages);
 
         let frames = parse(&client.wire);
         let pings = frames.iter().filter(|frame| frame.0 == b'P').count();
@@ -374,7 +367,7 @@ fn clearing_spares_the_message_that_is_begun_only() {
         let begun = [(b'E', 0, 0), (b'E', 1, 0), (b'E', 0, 1)];
         assert_eq!(parse(&client.wire), [&begun[..], &[(b'R', 0, 1)]].concat(), "{written}");
         assert_eq!((client.outbox.event_bytes(), client.outbox.own_bytes()), (0, 0));
-        assert!(client.outbox.out_of_band.is_none());
+        assert!(client.outbox.is_empty() && client.outbox.begun_bytes() == 0);
     }
 }
 
@@ -402,7 +395,7 @@ fn a_large_event_goes_alone() {
     let backlog = BacklogBytes::default();
     let topic: TopicId = SlotMap::with_key().insert(());
     for size in [10, 99, 100, 101, 500, 70_000] {
-        let mut outbox = Outbox::default();
+        let mut outbox = Outbox::new(true);
         let mut bytes = Vec::new();
         let mut table = Vec::new();
         for len in [5, size, 5] {
@@ -412,14 +405,14 @@ fn a_large_event_goes_alone() {
         }
         let batch = Batch::shared(Frames { bytes: bytes.into(), table, ..Frames::default() }, &backlog);
         outbox.push_events(&batch, 0, 3, batch.start(3));
-        let (mut scratch, mut messages) = (Vec::with_capacity(64), Messages::limited(10, 102));
+        let mut scratch = Scratch::with_capacity(64).with_messages_limited(10, 102);
         let (mut wire, mut frames) = (Vec::new(), 0);
         while !outbox.is_empty() {
-            let chunk = outbox.chunk_of_messages(&mut scratch, &mut messages, &|_, _| panic!("no skips"));
+            let chunk = outbox.chunk(&mut scratch, &|_, _| panic!("no skips"));
             assert!(!chunk.is_empty() && chunk.len() <= 64);
             wire.extend_from_slice(chunk);
             let written = chunk.len();
-            frames += outbox.advance_messages(&messages, written).frames;
+            frames += outbox.advance(&scratch, written).frames;
         }
         let mut sizes = Vec::new();
         while !wire.is_empty() {
@@ -436,6 +429,6 @@ fn a_large_event_goes_alone() {
         }
         let expected = if size == 10 { vec![5 + 1 + 10 + 1 + 5] } else { vec![5, size, 5] };
         assert_eq!((sizes, frames), (expected, 3));
-        assert!(outbox.out_of_band.is_none() && outbox.event_bytes() == 0);
+        assert!(outbox.begun_bytes() == 0 && outbox.event_bytes() == 0);
     }
 }

@@ -1,5 +1,6 @@
 //! Ping and pong frames that overtake the queue, counts of skipped events to announce, and the message that is partly written. Most clients
-//! have none of them at most times, so they are in a box of their own.
+//! have none of them at most times, so they are in a box of their own. Clients whose events are parts of messages always have the box: what
+//! is particular to them is behind the same test, and costs the others nothing.
 
 use std::collections::HashMap;
 use std::rc::Rc;
@@ -8,7 +9,7 @@ use foldhash::fast::RandomState;
 
 use super::super::batch::Batch;
 use super::messages::Begun;
-use super::{Announce, Outbox, Run};
+use super::{Announce, Outbox, Run, Scratch};
 use crate::bus::TopicId;
 
 /// What a client has beside its queue.
@@ -24,11 +25,24 @@ pub(super) struct OutOfBand {
     /// The topic of an announcement that is written and stands directly before the first event of the queue, until that is begun. Nothing
     /// may skip or replace the event.
     announced: Option<TopicId>,
+    /// The client's events are parts of messages.
+    has_messages_of_events: bool,
     /// The message of several events of which a byte is written.
     pub(super) begun: Option<Begun>,
 }
 
 impl OutOfBand {
+    /// That of a client whose events are parts of messages.
+    pub(super) fn of_messages() -> Self {
+        Self { has_messages_of_events: true, ..Self::default() }
+    }
+
+    /// Whether nothing in here is needed any more.
+    pub(super) fn is_needless(&self) -> bool {
+        self.is_idle() && !self.has_messages_of_events
+    }
+
+    /// Whether nothing of it waits.
     pub(super) fn is_idle(&self) -> bool {
         self.control.is_empty() && self.skipped.is_empty() && self.begun.is_none()
     }
@@ -43,7 +57,7 @@ impl OutOfBand {
         self.skipped.keys().copied()
     }
 
-    /// Drops the counts, and pings and pongs unless they are partly written; `false` if nothing is left then.
+    /// Drops the counts, and pings and pongs unless they are partly written; `false` if none of it is needed then.
     pub(super) fn clear(&mut self) -> bool {
         self.skipped.clear();
         self.offered = None;
@@ -51,7 +65,7 @@ impl OutOfBand {
         if self.control_written_bytes == 0 {
             self.control = Vec::new();
         }
-        !self.is_idle()
+        !self.is_needless()
     }
 
     /// Whether pings or pongs are next: they overtake, but only at a frame boundary.
@@ -111,27 +125,39 @@ impl Outbox {
         *self.out_of_band().skipped.entry(topic).or_default() += count;
     }
 
-    /// [`Outbox::chunk`] of a client that has something in [`OutOfBand`]. It looks at each frame, because the chunk ends where an
-    /// announcement, ping or pong is due. Always copied into `scratch`, as this is rare.
-    pub(super) fn chunk_by_frames<'o>(
+    /// [`Outbox::chunk`] of a client that has [`OutOfBand`]. The chunk ends where an announcement, ping or pong is due, so it is always
+    /// copied into `scratch`.
+    #[cold]
+    pub(super) fn chunk_with_out_of_band<'o>(
         &mut self,
-        scratch: &'o mut Vec<u8>,
+        scratch: &'o mut Scratch,
         announce: Announce<'_>,
     ) -> &'o [u8] {
         let at_boundary = self.is_at_boundary();
+        let Scratch { bytes, messages } = scratch;
         let Some(mut out_of_band) = self.out_of_band.take() else { return &[] };
-        scratch.clear();
-        if !self.offer(&mut out_of_band, at_boundary, scratch, announce) {
-            self.gather_frames(scratch, |frame| {
-                !out_of_band.control.is_empty() || out_of_band.announces_before(frame)
-            });
+        bytes.clear();
+        messages.clear();
+        if !self.offer(&mut out_of_band, at_boundary, bytes, announce) {
+            match (&out_of_band.begun, out_of_band.has_messages_of_events) {
+                (Some(begun), _) => self.gather_rest(begun, bytes),
+                (None, true) => self.gather_messages(bytes, messages, &out_of_band),
+                (None, false) => self.gather_frames(bytes, |frame| {
+                    !out_of_band.control.is_empty() || out_of_band.announces_before(frame)
+                }),
+            }
         }
         self.out_of_band = Some(out_of_band);
-        scratch
+        bytes
+    }
+
+    /// Whether the client's events are parts of messages.
+    pub(super) fn has_messages_of_events(&self) -> bool {
+        self.out_of_band.as_ref().is_some_and(|out_of_band| out_of_band.has_messages_of_events)
     }
 
     /// Puts pings and pongs into `scratch`, or an announcement, if one of them is next. `false`: the queue is.
-    pub(super) fn offer(
+    fn offer(
         &self,
         out_of_band: &mut OutOfBand,
         at_boundary: bool,

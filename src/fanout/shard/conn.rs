@@ -111,7 +111,7 @@ impl Conn {
     ) -> Self {
         Self {
             transport,
-            outbox: Outbox::default(),
+            outbox: Outbox::new(dialect.has_messages_of_events()),
             extras: None,
             reader: Reader::default(),
             unread: None,

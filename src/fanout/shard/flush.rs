@@ -92,16 +92,8 @@ impl Shard {
     fn write(&mut self, key: ConnKey) -> Written {
         let Self { conns, subscriptions, output, clocks, config, metrics, .. } = self;
         let Some(conn) = conns.get_mut(key) else { return Written::Gone };
-        let Output { backlog, ended_names, gather_scratch, messages, kinds, .. } = output;
+        let Output { backlog, ended_names, gather_scratch, kinds, .. } = output;
         let (now, dialect) = (&clocks.now, conn.dialect);
-        let announce = |topic, count| {
-            let subject = subscriptions.index.subject(topic).cloned().or_else(|| ended_names.get(topic));
-            let announcement = subject.map(|subject| {
-                let status = Status::Skipped { subject: &subject, count };
-                dialect.reply(&Reply::Status(status), kinds, now.unix_ms)
-            });
-            Batch::own(announcement.unwrap_or_default(), backlog)
-        };
         let room_bytes = limits::BACKFILL_BYTES.min(config.max_outbox_bytes / 2);
         let mut budget_bytes = FLUSH_BYTES_PER_SOCKET;
         loop {
@@ -117,9 +109,17 @@ impl Shard {
                 };
             }
             let arrived_us = conn.outbox.head_arrival_us();
-            let chunk = match dialect.has_messages_of_events() {
-                true => conn.outbox.chunk_of_messages(gather_scratch, messages, &announce),
-                false => conn.outbox.chunk(gather_scratch, &announce),
+            let chunk = match conn.outbox.has_more_than_queue() {
+                false => conn.outbox.chunk_of_queue(gather_scratch),
+                true => conn.outbox.chunk(gather_scratch, &|topic, count| {
+                    let subject =
+                        subscriptions.index.subject(topic).cloned().or_else(|| ended_names.get(topic));
+                    let announcement = subject.map(|subject| {
+                        let status = Status::Skipped { subject: &subject, count };
+                        dialect.reply(&Reply::Status(status), kinds, now.unix_ms)
+                    });
+                    Batch::own(announcement.unwrap_or_default(), backlog)
+                }),
             };
             let offered = chunk.len();
             metrics.writes.add(1);
@@ -128,10 +128,7 @@ impl Shard {
                 Err(error) if error.kind() == ErrorKind::WouldBlock => 0,
                 Err(_) => return Written::Gone,
             };
-            let progress = match dialect.has_messages_of_events() {
-                true => conn.outbox.advance_messages(messages, taken),
-                false => conn.outbox.advance(taken),
-            };
+            let progress = conn.outbox.advance(gather_scratch, taken);
             metrics.messages_sent.add(progress.frames);
             metrics.bytes_sent.add(taken as u64);
             if arrived_us > 0 && progress.frames > 0 {

@@ -6,7 +6,7 @@ use std::rc::Rc;
 use smallvec::SmallVec;
 
 use super::super::batch::{BacklogBytes, Batch, EndedNames};
-use super::super::outbox::Messages;
+use super::super::outbox::Scratch;
 use super::Shard;
 use super::conn::{Conn, ConnKey};
 use crate::bus::TopicId;
@@ -32,9 +32,7 @@ pub(super) struct Output {
     /// Whether the last round of writing reached every dirty connection.
     pub(super) flushed_all: bool,
     /// What one write offers is put together in here.
-    pub(super) gather_scratch: Vec<u8>,
-    /// The messages of events in it.
-    pub(super) messages: Messages,
+    pub(super) gather_scratch: Scratch,
     /// The names of the types.
     pub(super) kinds: Kinds,
 }
@@ -48,8 +46,7 @@ impl Output {
             dirty: VecDeque::new(),
             flushed_us: 0,
             flushed_all: true,
-            gather_scratch: Vec::with_capacity(GATHER_BYTES),
-            messages: Messages::default(),
+            gather_scratch: Scratch::with_capacity(GATHER_BYTES),
         }
     }
 

@@ -3,7 +3,6 @@
 //! A shard has one buffer for each form, so that the events of a form lie side by side, and a client's run of them is one slice.
 
 use bytes::Bytes;
-use smallvec::SmallVec;
 
 use super::{Shards, Topic};
 use crate::bus::{Entry, Frames, SeqChange, SeqNotice, Seqs, TopicId};
@@ -41,7 +40,7 @@ pub struct Handoff {
     /// Topics that the shard's patterns match and whose events come from now on.
     pub opened: Vec<(Subject, TopicId)>,
     /// Events, those of each form by themselves.
-    pub batches: SmallVec<[Batch; 1]>,
+    pub batches: Vec<Batch>,
 }
 
 /// Events of one form, at least one.
@@ -70,27 +69,24 @@ impl Building {
         self.parts.iter().map(|part| part.bytes.len()).sum()
     }
 
-    /// Takes what is framed.
-    pub(super) fn take(&mut self, arrived_us: u64) -> Handoff {
-        let mut batches = SmallVec::new();
-        for (form, part) in Form::ALL.into_iter().zip(&mut self.parts) {
-            let Part { bytes, table, seqs, notices } = part;
-            if table.is_empty() {
-                continue;
-            }
-            // Exactly sized copies: what an outbox keeps alive for long has no slack, and the buffers here stay warm.
-            let frames = Frames {
-                form,
-                bytes: Bytes::copy_from_slice(bytes),
-                table: table.as_slice().into(),
-                seqs: seqs.take(),
-                arrived_us,
-            };
-            bytes.clear();
-            table.clear();
-            batches.push(Batch { frames, notices: std::mem::take(notices) });
+    /// Takes what is framed in a form.
+    #[inline]
+    pub(super) fn take(&mut self, form: Form, arrived_us: u64) -> Option<Batch> {
+        let Part { bytes, table, seqs, notices } = &mut self.parts[form.index()];
+        if table.is_empty() {
+            return None;
         }
-        Handoff { opened: std::mem::take(&mut self.opened), batches }
+        // Exactly sized copies: what an outbox keeps alive for long has no slack, and the buffers here stay warm.
+        let frames = Frames {
+            form,
+            bytes: Bytes::copy_from_slice(bytes),
+            table: table.as_slice().into(),
+            seqs: seqs.take(),
+            arrived_us,
+        };
+        bytes.clear();
+        table.clear();
+        Some(Batch { frames, notices: std::mem::take(notices) })
     }
 }
 
