@@ -1,11 +1,12 @@
 //! The client for the command line: subscribes, prints what the gateway says, and comes back when the connection ends.
 //!
 //! [`frame`] understands the protocol, [`view`] makes lines of it, [`wanted`] knows what to subscribe to, [`reconnect`]
-//! decides whether and when to come back; all of these are pure. [`session`] is the loop that does it.
+//! decides whether and when to come back, [`stream`] reads server-sent events; all of these are pure. [`session`] is the loop that does it.
 
 pub mod frame;
 pub mod reconnect;
 pub mod session;
+pub mod stream;
 pub mod view;
 pub mod wanted;
 
@@ -34,6 +35,8 @@ Examples:
   ws-client --count 100 --duration 30s       fails unless 100 events come within 30 s
   ws-client --symbols 'BTC-*' --types trade,quote --snapshot
   ws-client --symbols '*' --max-rate 2 --conflate aggregate --stats
+  ws-client --form batch --json              several events a frame
+  ws-client --form sse --snapshot            the same from http://127.0.0.1:8080/sse
   ws-client --symbols AAPL --resume AAPL=1041  what came after trade 1041, then live ones
 
 Events and the gateway's messages go to standard output, what the client itself has to say to
@@ -54,6 +57,10 @@ pub struct Options {
         value_parser = cli::ws_url
     )]
     pub url: String,
+
+    /// How events come: an object in each frame, arrays of what waits, or server-sent events over HTTP
+    #[arg(long, env = "CLIENT_FORM", value_name = "FORM", value_enum, default_value = "json")]
+    pub form: Form,
 
     /// Symbols to subscribe to, separated by commas; * is all, BTC-* all that begin so [default: AAPL,GOOGL,MSFT]
     #[arg(
@@ -161,16 +168,53 @@ pub struct Options {
     pub stats: Option<Duration>,
 }
 
+/// How events come.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, clap::ValueEnum)]
+pub enum Form {
+    /// An object in each frame.
+    #[default]
+    Json,
+    /// Arrays of what waits.
+    Batch,
+    /// Server-sent events over HTTP.
+    Sse,
+}
+
 impl Options {
+    /// Whether what is asked for can be asked for in that form.
+    ///
+    /// # Errors
+    /// If a stream would have to be asked anything, or be encrypted.
+    fn check_form(&self) -> anyhow::Result<()> {
+        if self.form != Form::Sse {
+            return Ok(());
+        }
+        let asked = [
+            ("--swap", self.swap.is_some() || self.swap_after.is_some()),
+            ("--stats", self.stats.is_some()),
+            ("--resume", self.resume.as_ref().is_some_and(|LastSeen(seen)| !seen.is_empty())),
+        ];
+        if let Some((flag, _)) = asked.into_iter().find(|(_, is_asked)| *is_asked) {
+            anyhow::bail!(
+                "{flag} asks something of an open connection, which a stream (--form sse) has no way for"
+            );
+        }
+        if !self.url.starts_with("ws://") {
+            anyhow::bail!("--form sse is read without TLS only: a --url that begins with ws://");
+        }
+        Ok(())
+    }
+
     /// What to subscribe to, and what to swap when: what was asked for, or the default swap of the default symbols.
     ///
     /// # Errors
     /// If the swap drops a symbol that isn't subscribed to, or one is to be resumed that isn't.
     pub fn wanted(&self) -> anyhow::Result<(Wanted, Option<Duration>)> {
+        self.check_form()?;
         let default = self.symbols.is_empty();
         let symbols = if default { SYMBOLS.map(str::to_owned).to_vec() } else { self.symbols.clone() };
         let asked = self.swap.is_some() || self.swap_after.is_some();
-        let swap = if self.no_swap || !(default || asked) {
+        let swap = if self.no_swap || self.form == Form::Sse || !(default || asked) {
             None
         } else {
             let usual = || (SWAP.0.to_owned(), SWAP.1.to_owned());
@@ -288,6 +332,9 @@ mod tests {
             (&["--max-rate=0"], "0.1 to 1000"),
             (&["--on-slow=wait"], "disconnect"),
             (&["--types=Tick"], "is no type"),
+            (&["--form=xml"], "batch"),
+            (&["--form=sse", "--stats"], "--stats"),
+            (&["--form=sse", "--url=wss://x/ws"], "ws://"),
             (&["--resume=TSLA=1"], "--symbols"),
             (&["--resume=AAPL=1", "--types=trade,quote"], "one type"),
         ] {

@@ -3,6 +3,7 @@
 
 use std::fmt::Debug;
 use std::io::{self, BufRead, BufReader, ErrorKind, Write as _};
+use std::marker::PhantomData;
 use std::net::{SocketAddr, TcpStream, ToSocketAddrs as _};
 
 use anyhow::{Context as _, bail};
@@ -10,7 +11,9 @@ use redis::{ConnectionAddr, IntoConnectionInfo as _};
 use ws_gateway::resp::{write_array_header, write_bulk, write_command};
 
 use super::crowd::write_request;
+use super::forms::{Form, FormName, Json};
 use super::frames::{self, Front};
+use super::handshake;
 use super::message::{self, Message};
 
 /// User (perhaps none) and password.
@@ -30,6 +33,15 @@ pub trait Dialect: Debug + Send + 'static {
     const OPCODE: u8;
     /// Reads what a connection receives.
     type Reader: Reader;
+    /// The form of the events.
+    const FORM: FormName = FormName::Json;
+    /// The request for a connection is its subscribe as well, and nothing can be said later. The answer is 200 rather than 101.
+    const ASKS_BY_URL: bool = false;
+
+    /// The request for a connection, or for a stream of symbols.
+    fn request(host: &str, path: &str, _symbols: &[u32]) -> Vec<u8> {
+        handshake::request(host, path)
+    }
 
     /// Writes what a connection says once the handshake is over: whatever introduces it, and its subscribe.
     fn write_opening(out: &mut String, symbols: &[u32]);
@@ -106,9 +118,9 @@ pub enum Answer {
     Other,
 }
 
-/// The gateway's protocol: JSON requests and trades, published by Redis' PUBLISH.
+/// The gateway's protocol: JSON requests and trades, published by Redis' PUBLISH. The trades come in a form.
 #[derive(Debug)]
-pub struct Gateway;
+pub struct Gateway<F = Json>(PhantomData<F>);
 
 /// Every message has a frame of its own.
 #[derive(Debug, Default)]
@@ -128,14 +140,19 @@ impl Reader for Messages {
     }
 }
 
-impl Dialect for Gateway {
-    const NAME: &'static str = "gateway";
+impl<F: Form> Dialect for Gateway<F> {
+    const NAME: &'static str = F::DIALECT;
     const UPSTREAM: &'static str = "Redis";
-    // A subscribe to more would not fit into the 64 KiB that servers take.
-    const SUBSCRIBED_MAX: u32 = 5_000;
+    const SUBSCRIBED_MAX: u32 = F::SUBSCRIBED_MAX;
     const HAS_EARLY_EVENTS: bool = false;
     const OPCODE: u8 = frames::TEXT;
-    type Reader = Messages;
+    type Reader = F::Reader;
+    const FORM: FormName = F::NAME;
+    const ASKS_BY_URL: bool = F::ASKS_BY_URL;
+
+    fn request(host: &str, path: &str, symbols: &[u32]) -> Vec<u8> {
+        F::request(host, path, symbols)
+    }
 
     fn write_opening(out: &mut String, symbols: &[u32]) {
         write_request(out, "subscribe", symbols);

@@ -1,6 +1,8 @@
 //! The opening handshake (RFC 6455 section 4) by hand: one write, one answer, no allocation per connection but the
 //! request itself.
 
+use std::borrow::Cow;
+
 /// The nonce of the RFC's own example; the answer to it is known without hashing, and nothing here needs surprise.
 const KEY: &str = "dGhlIHNhbXBsZSBub25jZQ==";
 /// What the RFC says a server answers to it.
@@ -29,28 +31,54 @@ pub enum Response {
     Refused(String),
 }
 
+/// Reads the front of what the server sent to the request for a stream.
+pub fn stream_response(bytes: &[u8]) -> Response {
+    match head_of(bytes) {
+        Err(response) => response,
+        Ok((head, end)) => match status_of(&head) {
+            "200" => Response::Accepted(end),
+            _ => Response::Refused(format!(
+                "answered {:?} instead of 200",
+                head.lines().next().unwrap_or_default()
+            )),
+        },
+    }
+}
+
 /// Reads the front of what the server sent.
 pub fn response(bytes: &[u8]) -> Response {
-    let head = &bytes[..bytes.len().min(RESPONSE_BYTES_MAX)];
-    let Some(end) = head.windows(4).position(|window| window == b"\r\n\r\n") else {
-        return match bytes.len() {
-            len if len < RESPONSE_BYTES_MAX => Response::Partial,
-            _ => Response::Refused(format!("{RESPONSE_BYTES_MAX} bytes without the end of an HTTP header")),
-        };
+    let (head, end) = match head_of(bytes) {
+        Ok(head) => head,
+        Err(response) => return response,
     };
-    let head = String::from_utf8_lossy(&head[..end]);
     let mut lines = head.split("\r\n");
     let status = lines.next().unwrap_or_default();
-    if status.split(' ').nth(1) != Some("101") {
+    if status_of(&head) != "101" {
         return Response::Refused(format!("answered {status:?} instead of 101"));
     }
     let accept = lines.filter_map(|line| line.split_once(':')).find_map(|(name, value)| {
         name.trim().eq_ignore_ascii_case("sec-websocket-accept").then(|| value.trim())
     });
     match accept {
-        Some(ACCEPT) => Response::Accepted(end + 4),
+        Some(ACCEPT) => Response::Accepted(end),
         other => Response::Refused(format!("Sec-WebSocket-Accept is {other:?}, not {ACCEPT:?}")),
     }
+}
+
+/// An answer's head, and where it ends; an answer that has none, or not yet, otherwise.
+fn head_of(bytes: &[u8]) -> Result<(Cow<'_, str>, usize), Response> {
+    let head = &bytes[..bytes.len().min(RESPONSE_BYTES_MAX)];
+    match head.windows(4).position(|window| window == b"\r\n\r\n") {
+        Some(end) => Ok((String::from_utf8_lossy(&head[..end]), end + 4)),
+        None if bytes.len() < RESPONSE_BYTES_MAX => Err(Response::Partial),
+        None => {
+            Err(Response::Refused(format!("{RESPONSE_BYTES_MAX} bytes without the end of an HTTP header")))
+        }
+    }
+}
+
+fn status_of(head: &str) -> &str {
+    head.lines().next().and_then(|line| line.split(' ').nth(1)).unwrap_or_default()
 }
 
 #[cfg(test)]
@@ -86,6 +114,14 @@ mod tests {
         assert!(refused(&GOOD.replace("s3p", "xxx")).contains("xxx"));
         assert!(refused("HTTP/1.1 101 x\r\n\r\n").contains("None"));
         assert!(refused(&"x".repeat(RESPONSE_BYTES_MAX)).contains("without the end"));
+    }
+
+    #[test]
+    fn a_stream_is_accepted_with_200() {
+        assert_eq!(stream_response(b"HTTP/1.1 200 OK\r\nx: y\r\n\r\nevent"), Response::Accepted(25));
+        assert_eq!(stream_response(b"HTTP/1.1 200 OK\r\n"), Response::Partial);
+        let refused = stream_response(b"HTTP/1.1 401 Unauthorized\r\n\r\n");
+        assert!(matches!(refused, Response::Refused(why) if why.contains("401")));
     }
 
     #[test]

@@ -16,7 +16,7 @@
 //! | [`handshake`], [`frames`], [`message`] | what a connection reads and writes, in place |
 //! | [`crowd`], [`ledger`] | who subscribes to what; whether everything came once and in order |
 //! | [`feed`], [`pace`], [`resp`] | the publisher, its schedule, its protocol |
-//! | [`dialect`] | which protocol: the gateway's, or another to compare with |
+//! | [`dialect`], [`forms`] | which protocol: the gateway's in one of its forms, or another to compare with |
 //! | [`server`], [`clock`], [`latency`] | processor time and memory; clocks; histograms |
 //! | [`report`], [`table`] | the result, as JSON and for people |
 //!
@@ -27,6 +27,7 @@ pub mod clock;
 pub mod crowd;
 pub mod dialect;
 pub mod feed;
+pub mod forms;
 pub mod frames;
 pub mod handshake;
 pub mod latency;

@@ -6,7 +6,14 @@ use clap::Parser as _;
 use tools::term::end;
 use ws_load::Options;
 use ws_load::dialect::Gateway;
+use ws_load::forms::{Batch, FormName, Json, Sse};
 
 fn main() -> ExitCode {
-    end("ws-load", ws_load::main::<Gateway>(&Options::parse()))
+    let options = Options::parse();
+    let done = match options.form {
+        FormName::Json => ws_load::main::<Gateway<Json>>(&options),
+        FormName::Batch => ws_load::main::<Gateway<Batch>>(&options),
+        FormName::Sse => ws_load::main::<Gateway<Sse>>(&options),
+    };
+    end("ws-load", done)
 }

@@ -10,6 +10,7 @@ use tokio_tungstenite::tungstenite::http::Uri;
 use super::crowd::Crowd;
 use super::dialect::{Dialect, resolve};
 use super::feed::FeedConfig;
+use super::forms::FormName;
 use super::pace::Pace;
 use super::preset::{Preset, Scenario};
 use super::workers;
@@ -21,6 +22,7 @@ Examples:
   ws-load --preset spread --duration 30s       another scenario, for longer
   ws-load --preset idle --connections 50000    another size
   ws-load --burst 500 --burst-every 1s         a scenario of one's own
+  ws-load --preset burst --form batch          several events a message
   ws-load --preset ingest --json > result.json
 
 Each connection takes a descriptor here and one in the server: raise both limits (ulimit -n) first.
@@ -42,6 +44,9 @@ pub struct Options {
     /// Redis (or the gateway's embedded broker) to publish to
     #[arg(long, value_name = "URL", default_value = "redis://127.0.0.1:6379")]
     pub redis: String,
+    /// How events come: an object in each frame, arrays of what waits, or server-sent events over HTTP
+    #[arg(long, value_name = "FORM", value_enum, default_value = "json")]
+    pub form: FormName,
     /// Scenario; each of its figures can be set by the flags below
     #[arg(long, value_enum, default_value = "wide")]
     pub preset: Preset,
@@ -198,6 +203,11 @@ impl Options {
             scenario.subscribed <= held_max,
             "--subscribe {}: at most {held_max}, as many as one request has room for",
             scenario.subscribed
+        );
+        ensure!(
+            !D::ASKS_BY_URL || (scenario.subscribed > 0 && scenario.churn_per_second == 0),
+            "--form {} has to ask for its symbols at once: --subscribe 1 or more, and --churn 0",
+            D::FORM.word()
         );
         for (flag, time) in [("--duration", scenario.duration), ("--warmup", scenario.warmup)] {
             ensure!(time <= DURATION_MAX, "{flag} is {time:?}; at most {DURATION_MAX:?}");

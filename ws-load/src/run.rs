@@ -46,7 +46,7 @@ pub fn run<D: Dialect>(plan: &Plan) -> anyhow::Result<Report> {
     // The embedded broker is a part of the server.
     let redis = if redis == server { Processes::default() } else { redis };
     let feed = plan.feed.clone().map(Feed::<D>::connect).transpose()?;
-    let (mut workers, opening) = open(plan, &server)?;
+    let (mut workers, opening) = open::<D>(plan, &server)?;
     let stage = Stage { server: &server, redis: &redis, clients: workers.pids() };
     let mut measured = None;
     if workers.progress().open > 0 && !plan.duration.is_zero() {
@@ -69,11 +69,11 @@ pub fn run<D: Dialect>(plan: &Plan) -> anyhow::Result<Report> {
 }
 
 /// Opens the crowd, and measures what that takes.
-fn open(plan: &Plan, server: &Processes) -> anyhow::Result<(Workers, Opening)> {
+fn open<D: Dialect>(plan: &Plan, server: &Processes) -> anyhow::Result<(Workers, Opening)> {
     let rss_before_bytes = server.rss_bytes();
     let cpu_before_ns = server.cpu_ns();
     let begin_ns = monotonic_ns();
-    let mut workers = Workers::start(&plan.crowd, plan.workers)?;
+    let mut workers = Workers::start::<D>(&plan.crowd, plan.workers)?;
     let mut lines = Lines::new("opening", begin_ns);
     while !workers.are_opened() {
         workers.hear(Duration::from_millis(100))?;

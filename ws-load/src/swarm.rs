@@ -39,7 +39,6 @@ pub struct Swarm<D: Dialect> {
     connections: Vec<Connection>,
     /// What reads them, each one's at the same place.
     readers: Vec<D::Reader>,
-    request: Vec<u8>,
     scratch: Box<[u8]>,
     /// The next connection to open.
     next: usize,
@@ -67,7 +66,6 @@ impl<D: Dialect> Swarm<D> {
         let ledger = Ledger::new(&crowd, part.clone(), D::HAS_EARLY_EVENTS);
         let books = Books { ledger, window: Window::default(), open: 0, found: Outcome::default() };
         Self {
-            request: handshake::request(&crowd.host, &crowd.path),
             first: part.start,
             crowd,
             registry,
@@ -177,7 +175,12 @@ impl<D: Dialect> Swarm<D> {
                 return Ok(());
             }
             connection.stage = Stage::Upgrading;
-            connection.send(&self.request).map_err(|error| words(&error))?;
+            let symbols = match D::ASKS_BY_URL {
+                true => self.crowd.symbols_of(self.first + at as u32).0,
+                false => Vec::new(),
+            };
+            let request = D::request(&self.crowd.host, &self.crowd.path, &symbols);
+            connection.send(&request).map_err(|error| words(&error))?;
         } else if event.is_writable() {
             connection.flush().map_err(|error| words(&error))?;
         }
@@ -216,7 +219,9 @@ impl<D: Dialect> Swarm<D> {
     fn consume(&mut self, at: usize, bytes: &[u8], now_ns: u64) -> Result<usize, String> {
         let mut used = 0;
         if self.connections[at].stage == Stage::Upgrading {
-            match handshake::response(bytes) {
+            let response =
+                if D::ASKS_BY_URL { handshake::stream_response(bytes) } else { handshake::response(bytes) };
+            match response {
                 Response::Partial => return Ok(0),
                 Response::Refused(reason) => return Err(reason),
                 Response::Accepted(len) => used = len,
@@ -302,6 +307,9 @@ impl<D: Dialect> Swarm<D> {
             return Ok(());
         }
         connection.stage = Stage::Subscribing;
+        if D::ASKS_BY_URL {
+            return Ok(());
+        }
         let mut request = String::new();
         D::write_opening(&mut request, &symbols);
         connection.send_frame(D::OPCODE, request.as_bytes()).map_err(|error| words(&error))

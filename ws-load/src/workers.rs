@@ -10,6 +10,7 @@ use std::time::Duration;
 use anyhow::{Context as _, bail};
 
 use super::crowd::Crowd;
+use super::dialect::Dialect;
 use super::wire::{Command, Outcome, Progress, Report};
 
 /// The flag that makes the binary a worker.
@@ -51,10 +52,10 @@ impl Workers {
     ///
     /// # Errors
     /// If a process can't be started.
-    pub fn start(crowd: &Crowd, workers: u32) -> anyhow::Result<Self> {
+    pub fn start<D: Dialect>(crowd: &Crowd, workers: u32) -> anyhow::Result<Self> {
         let (sender, reports) = mpsc::channel();
         let all = (0..workers)
-            .map(|n| Worker::start(n as usize, sender.clone()))
+            .map(|n| Worker::start(n as usize, &D::FORM.word(), sender.clone()))
             .collect::<anyhow::Result<Vec<_>>>()
             .context("a worker process could not be started")?;
         let mut this = Self { all, reports };
@@ -130,10 +131,10 @@ impl Workers {
 }
 
 impl Worker {
-    fn start(n: usize, reports: Sender<(usize, io::Result<String>)>) -> anyhow::Result<Self> {
+    fn start(n: usize, form: &str, reports: Sender<(usize, io::Result<String>)>) -> anyhow::Result<Self> {
         let (commands, stdin) = UnixStream::pair()?;
         let mut process = Process::new(std::env::current_exe()?)
-            .arg(WORKER_FLAG)
+            .args([WORKER_FLAG, "--form", form])
             .stdin(OwnedFd::from(stdin))
             .stdout(Stdio::piped())
             .spawn()?;

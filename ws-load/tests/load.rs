@@ -125,6 +125,23 @@ async fn a_real_redis_and_several_worker_processes_make_no_difference() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn every_form_is_checked_event_by_event() {
+    let server = Server::start().await;
+    for form in ["batch", "sse"] {
+        let arguments = ["--connections", "60", "--symbols", "3", "--subscribe", "2"];
+        let bursts = ["--form", form, "--burst", "100", "--burst-every", "50ms"];
+        let run = server.load(&[&bursts, &arguments[..]].concat()).await;
+        run.assert_clean();
+        assert_eq!(run.report["scenario"]["dialect"], format!("gateway, {form}"), "{}", run.report);
+        assert_eq!(run.number("/events/delivered"), run.number("/events/expected"));
+    }
+    let churn = ["--form", "sse", "--preset", "churn"];
+    let (status, _, stderr) = Tool::start(env!("CARGO_BIN_EXE_ws-load"), &churn).end().await;
+    assert_eq!(status.code(), Some(1));
+    assert!(stderr.join("\n").contains("--form sse"), "{stderr:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn bursts_are_published_back_to_back() {
     let arguments = ["--preset", "burst", "--connections", "20", "--burst", "50", "--burst-every", "200ms"];
     let run = Server::start().await.load(&arguments).await;

@@ -4,25 +4,31 @@
 //! `--duration`, a signal; and for a sixth, silence. The gateway pings every 30 s, so a link without any frame for three times as
 //! long is dead, even if no packet has said so.
 
+use std::io;
 use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::bail;
 use futures_util::{SinkExt as _, StreamExt as _};
+use serde_json::value::RawValue;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::time::{Instant, sleep_until, timeout};
 use tokio_tungstenite::tungstenite::client::IntoClientRequest as _;
+use tokio_tungstenite::tungstenite::http::Uri;
+use tokio_tungstenite::tungstenite::http::header::{HeaderValue, SEC_WEBSOCKET_PROTOCOL};
 use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 use tokio_tungstenite::tungstenite::protocol::{CloseFrame, WebSocketConfig};
 use tokio_tungstenite::tungstenite::{Error, Message};
 use tokio_tungstenite::{MaybeTlsStream, WebSocketStream, connect_async_with_config};
 use ws_gateway::config::redact_url;
 
-use super::Options;
 use super::frame::{Frame, Place};
 use super::reconnect::{Ended, Next, Reconnect};
+use super::stream::{Head, Said, Stream, target};
 use super::view::View;
 use super::wanted::{PING_WITH_STATS, Wanted};
+use super::{Form, Options};
 use crate::term::{self, Palette, Stop, clean, on_one_line, tell};
 
 /// A link without any frame for so long is dead.
@@ -39,6 +45,9 @@ const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// One client needs no 128 KiB of read buffer; a burst of trades still comes in few reads.
 const READ_BUFFER_BYTES: usize = 4 * 1024;
+
+/// A gateway that wants us back after so long a time doesn't want us back.
+const NEVER: Duration = Duration::from_secs(3_600);
 
 /// The largest frame we take: far above an event (64 KiB), for long lists of subscriptions.
 const MESSAGE_BYTES_MAX: usize = 1 << 20;
@@ -68,6 +77,8 @@ struct Client<'o> {
     swap_at: Option<Instant>,
     deadline: Option<Instant>,
     policy: Reconnect,
+    /// With `--form sse`.
+    stream: Stream,
     view: View,
     events: u64,
     /// When the present connection was established.
@@ -88,6 +99,7 @@ pub async fn run(options: &Options, stop: Stop) -> anyhow::Result<ExitCode> {
         swap_at: None,
         deadline: options.duration.map(|duration| Instant::now() + duration),
         policy: Reconnect::new(fastrand::Rng::new()),
+        stream: Stream::default(),
         view: View::new(Palette::for_stdout()),
         events: 0,
         connected: None,
@@ -135,8 +147,11 @@ impl Client<'_> {
 
     /// One connection, from the attempt to its end.
     async fn connection(&mut self) -> anyhow::Result<Outcome> {
+        if self.options.form == Form::Sse {
+            return self.stream().await;
+        }
         let connected = tokio::select! {
-            connected = connect(&self.options.url) => connected,
+            connected = connect(&self.options.url, self.options.form) => connected,
             () = at(self.deadline) => return Ok(Outcome::Done(Done::Duration)),
             () = self.stop.requested() => return Ok(Outcome::Done(Done::Stopped)),
         };
@@ -196,10 +211,62 @@ impl Client<'_> {
         }
     }
 
+    /// One stream of server-sent events, from the attempt to its end.
+    async fn stream(&mut self) -> anyhow::Result<Outcome> {
+        let opened = tokio::select! {
+            opened = open(&self.options.url, &self.wanted, self.stream.last_id.as_deref()) => opened,
+            () = at(self.deadline) => return Ok(Outcome::Done(Done::Duration)),
+            () = self.stop.requested() => return Ok(Outcome::Done(Done::Stopped)),
+        };
+        let mut socket = match opened {
+            Ok(socket) => socket,
+            Err(ended) => return Ok(Outcome::Ended(ended)),
+        };
+        tell(format_args!("connected to {}", redact_url(&self.options.url)));
+        self.connected = Some(Instant::now());
+        self.stream.restart();
+        let mut buffer = vec![0; READ_BUFFER_BYTES];
+        let mut last_read = Instant::now();
+        let mut refused = None;
+        loop {
+            let read = tokio::select! {
+                read = socket.read(&mut buffer) => read,
+                () = at(self.deadline) => return Ok(Outcome::Done(Done::Duration)),
+                () = self.stop.requested() => return Ok(Outcome::Done(Done::Stopped)),
+                () = sleep_until(last_read + SILENCE_MAX) => {
+                    return Ok(Outcome::Ended(Ended::Silent(SILENCE_MAX)));
+                }
+            };
+            last_read = Instant::now();
+            let read = match read {
+                Ok(0) if refused.is_some() => {
+                    return Ok(Outcome::Ended(Ended::Closed { code: refused, reason: "refused".to_owned() }));
+                }
+                Ok(0) => return Ok(Outcome::Ended(Ended::Lost("the stream ended".to_owned()))),
+                Ok(read) => read,
+                Err(error) => return Ok(Outcome::Ended(Ended::Lost(error.to_string()))),
+            };
+            self.stream.push(&buffer[..read]);
+            if self.stream.unread_bytes() > MESSAGE_BYTES_MAX {
+                return Ok(Outcome::Ended(Ended::Lost("an event without an end".to_owned())));
+            }
+            while let Some(said) = self.stream.next() {
+                match said {
+                    Said::Retry(delay) if delay >= NEVER => refused = Some(1008),
+                    Said::Retry(delay) => self.policy.announced(delay),
+                    Said::Event { data, .. } => self.text(&data)?,
+                }
+                if self.options.count.is_some_and(|count| self.events >= count) {
+                    return Ok(Outcome::Done(Done::Count));
+                }
+            }
+        }
+    }
+
     async fn message(&mut self, socket: &mut Socket, message: Message) -> anyhow::Result<Option<Outcome>> {
         match message {
             Message::Text(text) => {
-                self.text(&text)?;
+                self.texts(&text)?;
                 let enough = self.options.count.is_some_and(|count| self.events >= count);
                 Ok(enough.then_some(Outcome::Done(Done::Count)))
             }
@@ -217,6 +284,18 @@ impl Client<'_> {
                 Ok(None)
             }
             Message::Ping(_) | Message::Pong(_) | Message::Frame(_) => Ok(None),
+        }
+    }
+
+    /// A frame: one message, or several in an array.
+    fn texts(&mut self, text: &str) -> anyhow::Result<()> {
+        let several = match self.options.form {
+            Form::Batch => serde_json::from_str::<Vec<&RawValue>>(text).ok(),
+            Form::Json | Form::Sse => None,
+        };
+        match several {
+            Some(several) => several.iter().try_for_each(|text| self.text(text.get())),
+            None => self.text(text),
         }
     }
 
@@ -262,8 +341,47 @@ async fn at(time: Option<Instant>) {
     }
 }
 
-async fn connect(url: &str) -> Result<Socket, Ended> {
-    let request = url.into_client_request().map_err(|error| Ended::Unreachable(error.to_string()))?;
+/// Asks for a stream, and reads the head of the answer.
+async fn open(url: &str, wanted: &Wanted, last_id: Option<&str>) -> Result<TcpStream, Ended> {
+    let attempt = async {
+        let uri: Uri = url.parse().map_err(|error| Ended::Unreachable(format!("{error}")))?;
+        let authority = uri.authority().map_or_else(String::new, ToString::to_string);
+        let host = uri.host().unwrap_or_default().trim_matches(['[', ']']);
+        let unreachable = |error: io::Error| Ended::Unreachable(error.to_string());
+        let mut socket =
+            TcpStream::connect((host, uri.port_u16().unwrap_or(80))).await.map_err(unreachable)?;
+        let target = target(uri.path_and_query().map_or("/", |target| target.as_str()), wanted);
+        let last_id = last_id.map_or_else(String::new, |id| format!("Last-Event-ID: {id}\r\n"));
+        let request = format!(
+            "GET {target} HTTP/1.1\r\nHost: {authority}\r\nAccept: text/event-stream\r\n{last_id}\r\n"
+        );
+        socket.write_all(request.as_bytes()).await.map_err(unreachable)?;
+        let mut head = Vec::new();
+        while !head.ends_with(b"\r\n\r\n") && head.len() < READ_BUFFER_BYTES {
+            head.push(socket.read_u8().await.map_err(unreachable)?);
+        }
+        match Head::parse(&String::from_utf8_lossy(&head)) {
+            Some(Head { status: 200, .. }) => Ok(socket),
+            Some(Head { status, retry_after }) => {
+                let mut reason = Vec::new();
+                // What can't be read is left out.
+                let _ = (&mut socket).take(1024).read_to_end(&mut reason).await;
+                let reason = String::from_utf8_lossy(&reason).into_owned();
+                Err(Ended::Refused { status, retry_after, reason })
+            }
+            None => Err(Ended::Unreachable("the answer is no HTTP".to_owned())),
+        }
+    };
+    let late = || Ended::Unreachable(format!("no answer within {} s", CONNECT_TIMEOUT.as_secs()));
+    timeout(CONNECT_TIMEOUT, attempt).await.unwrap_or_else(|_| Err(late()))
+}
+
+async fn connect(url: &str, form: Form) -> Result<Socket, Ended> {
+    let mut request = url.into_client_request().map_err(|error| Ended::Unreachable(error.to_string()))?;
+    if form == Form::Batch {
+        let offered = HeaderValue::from_static("md.v1.json.batch, md.v1.json");
+        request.headers_mut().insert(SEC_WEBSOCKET_PROTOCOL, offered);
+    }
     let config = WebSocketConfig::default()
         .read_buffer_size(READ_BUFFER_BYTES)
         .write_buffer_size(0)

@@ -32,14 +32,15 @@ impl StandIn {
         Connection(tokio_tungstenite::accept_async(stream).await.unwrap())
     }
 
-    /// Answers the next upgrade request with this instead.
-    async fn answer_http(&self, answer: &str) {
+    /// Answers the next request with this instead of an upgrade, and ends the connection. Returns the request.
+    async fn answer_http(&self, answer: &str) -> String {
         let (mut stream, _) = soon("a connection", self.0.accept()).await.unwrap();
         let mut request = Vec::new();
         while !request.ends_with(b"\r\n\r\n") {
             request.push(soon("a request", stream.read_u8()).await.unwrap());
         }
         stream.write_all(answer.as_bytes()).await.unwrap();
+        String::from_utf8(request).unwrap()
     }
 }
 
@@ -225,6 +226,26 @@ async fn it_resumes_where_the_connection_was_lost_and_asks_how_far_behind_it_is(
     while !connection.next().await.is_close() {}
     drop(connection);
     assert!(client.end().await.0.success());
+}
+
+/// With the number of the last event, when the gateway said, and not once it is refused.
+#[tokio::test]
+async fn a_stream_goes_on_where_it_ended() {
+    let gateway = StandIn::start().await;
+    let client = gateway.client(&["--form=sse", "--symbols=AAPL", "--snapshot", "--json"]);
+    let head = "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\n";
+    let trade = format!("event: trade\nid: trade:7:AAPL\ndata: {TRADE}\n\n");
+    let shutdown = "event: status\nretry: 1\ndata: {\"type\":\"status\",\"event\":\"shutdown\"}\n\n";
+    let request = gateway.answer_http(&format!("{head}{trade}{shutdown}")).await;
+    assert!(request.starts_with("GET /sse?symbols=AAPL&snapshot=1 HTTP/1.1\r\n"), "{request}");
+    assert!(request.contains("Accept: text/event-stream\r\n") && !request.contains("Last-Event-ID"));
+    let refused = "event: refused\nretry: 3600000\ndata: {\"type\":\"error\",\"code\":\"FORBIDDEN\"}\n\n";
+    let request = gateway.answer_http(&format!("{head}{refused}")).await;
+    assert!(request.contains("\r\nLast-Event-ID: trade:7:AAPL\r\n"), "{request}");
+    let (status, printed, stderr) = client.end().await;
+    assert_eq!((status.code(), printed.len()), (Some(1), 3), "{printed:?} {stderr:?}");
+    assert_eq!(printed[0], TRADE);
+    assert!(printed[2].contains("FORBIDDEN"));
 }
 
 #[tokio::test]

@@ -85,6 +85,25 @@ async fn trades_arrive_byte_for_byte_and_the_swap_is_kept_to() {
     }
 }
 
+/// Objects on lines of their own, each as it is in a frame of its own.
+#[tokio::test]
+async fn every_form_brings_the_same_trades() {
+    let redis = Redis::start(&[]).await;
+    let gateway = gateway(&redis, None).await;
+    let mut clients =
+        ["json", "batch", "sse"].map(|form| client(&gateway, &["--form", form, "--no-swap", "--count=3"]));
+    for client in &mut clients {
+        assert_eq!(holding(client).await, json!(["AAPL", "GOOGL", "MSFT"]));
+    }
+    publish(&redis, &[AAPL, MSFT, GOOGL]).await;
+    for mut client in clients {
+        for trade in [AAPL, MSFT, GOOGL] {
+            assert_trade(&mut client, trade).await;
+        }
+        assert!(client.end().await.0.success());
+    }
+}
+
 #[tokio::test]
 async fn a_made_up_market_arrives_as_well() {
     let redis = Redis::start(&[]).await;
