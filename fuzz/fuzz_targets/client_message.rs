@@ -49,8 +49,9 @@ fn accepted(message: &str, request: &Request, grammar: &Grammar) {
             check_names(&subscribe.selection, grammar);
             let subjects = subscribe.selection.subjects(Form::JSON);
             let held: Vec<_> = subjects.iter().collect();
+            let resumed = subscribe.resume.iter();
             let recovered: Vec<_> =
-                subscribe.resume.iter().map(|(symbol, seq)| (symbol.clone(), seq % 2 == 0)).collect();
+                resumed.map(|(symbol, seq)| (Name::Symbol(symbol.clone()), seq % 2 == 0)).collect();
             let names = subscribe.selection.names();
             let subscribed = Reply::Subscribed { names: &names, held: &held, recovered: &recovered, id };
             let frame = reply(&subscribed, kinds, NOW_MS);
