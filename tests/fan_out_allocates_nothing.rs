@@ -1,5 +1,5 @@
-//! Queuing a lone trade for a client and writing it off again allocates nothing, and an outbox that is empty again owns
-//! no memory: measured with a counting allocator, on the pure parts that do it.
+//! Queuing a lone trade for a client and writing it off again allocates nothing, whether it is a frame or a part of a message; and an
+//! outbox that is empty again owns no memory. Measured with a counting allocator, on the pure parts that do it.
 
 use std::rc::Rc;
 
@@ -18,6 +18,13 @@ const HARNESS_BLOCKS: usize = 32;
 
 #[test]
 fn a_lone_trade_costs_a_client_no_allocation() {
+    // The frames as they are; or a header of 4 bytes, brackets, and the second event's comma.
+    for (has_messages_of_events, bytes) in [(false, 360), (true, 4 + 361)] {
+        check(has_messages_of_events, bytes);
+    }
+}
+
+fn check(has_messages_of_events: bool, bytes: usize) {
     let topic: TopicId = SlotMap::with_key().insert(());
     let backlog = BacklogBytes::default();
     let frames = || Frames {
@@ -28,7 +35,7 @@ fn a_lone_trade_costs_a_client_no_allocation() {
     };
     let announce = |_, _| Batch::own(Vec::new(), &backlog);
     let mut scratch = Scratch::with_capacity(64 * 1024);
-    let mut outboxes: Vec<Outbox> = (0..CLIENTS).map(|_| Outbox::default()).collect();
+    let mut outboxes: Vec<Outbox> = (0..CLIENTS).map(|_| Outbox::new(has_messages_of_events)).collect();
 
     let profiler = dhat::Profiler::builder().testing().build();
     for _ in 0..10 {
@@ -40,7 +47,7 @@ fn a_lone_trade_costs_a_client_no_allocation() {
         assert_eq!(Rc::strong_count(&batch), CLIENTS + 1, "adjacent frames are one run");
         for outbox in &mut outboxes {
             let written = outbox.chunk(&mut scratch, &announce).len();
-            assert_eq!((written, outbox.advance(&scratch, written).frames), (360, 2));
+            assert_eq!((written, outbox.advance(&scratch, written).frames), (bytes, 2));
         }
     }
     let stats = dhat::HeapStats::get();
