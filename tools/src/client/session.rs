@@ -250,7 +250,7 @@ impl Client<'_> {
             if self.stream.unread_bytes() > MESSAGE_BYTES_MAX {
                 return Ok(Outcome::Ended(Ended::Lost("an event without an end".to_owned())));
             }
-            while let Some(said) = self.stream.next() {
+            while let Some(said) = self.stream.next_said() {
                 match said {
                     Said::Retry(delay) if delay >= NEVER => refused = Some(1008),
                     Said::Retry(delay) => self.policy.announced(delay),

@@ -38,7 +38,7 @@ impl Stream {
     }
 
     /// What has been said, one after the other.
-    pub fn next(&mut self) -> Option<Said> {
+    pub fn next_said(&mut self) -> Option<Said> {
         self.waiting.pop_front()
     }
 
@@ -155,7 +155,7 @@ mod tests {
             let mut said = Vec::new();
             for piece in bytes.chunks(size) {
                 stream.push(piece);
-                said.extend(std::iter::from_fn(|| stream.next()));
+                said.extend(std::iter::from_fn(|| stream.next_said()));
             }
             assert_eq!(said, expected, "{size}");
             assert_eq!((stream.last_id.as_deref(), stream.unread_bytes()), (Some("trade:7:A:B"), 0));
