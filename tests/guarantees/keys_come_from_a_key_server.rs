@@ -13,6 +13,7 @@ use ws_gateway::config::Config;
 use crate::support::http;
 use crate::support::key_server::{Answer, KeyServer, Signer, is_dead, ok, set};
 use crate::support::process::Process;
+use crate::support::stream::Stream;
 use crate::support::tokens::{SECRET, authenticate, enter, from_now, handshake, token};
 use crate::support::{Client, Redis, TestGateway, until};
 
@@ -83,7 +84,7 @@ async fn a_key_set_says_whose_tokens_hold() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_new_key_counts_with_the_first_token_that_needs_it() {
     let redis = Redis::start().await;
-    let keys: Vec<_> = (0..6).map(|n| Signer::new(&format!("key-{n}"))).collect();
+    let keys: Vec<_> = (0..7).map(|n| Signer::new(&format!("key-{n}"))).collect();
     let server = KeyServer::start(Answer::Body(set(&[&keys[0]]))).await;
     let gateway = gateway(&redis, &server, |_| {}).await;
     let mut old = enter(gateway.addr, "", &[&bearer(&keys[0].token("u"))]).await;
@@ -110,7 +111,11 @@ async fn a_new_key_counts_with_the_first_token_that_needs_it() {
         (404, "NOT_FOUND"),
         "a look-up of somebody who may ask"
     );
-    assert_eq!(server.asked(), 6, "once for each");
+    server.answers(Answer::Body(set(&[&keys[4], &keys[5], &keys[6]])));
+    let query = format!("symbols=AAPL&token={}", keys[6].token("u"));
+    let reply = Stream::open(gateway.addr, &query).await.expect("success").await;
+    assert_eq!(reply.json()["data"]["subscribed"], json!(["AAPL"]));
+    assert_eq!(server.asked(), 7, "once for each");
     // What is gone has ended, and who is in stays.
     assert_eq!(status(&gateway, &keys[0].token("u")).await, 401);
     old.subscribe(&["AAPL"]).await;

@@ -122,7 +122,7 @@ async fn requests() {
         ["--message-rate-limit", "6/1h"],
         ["--max-message-size", "512"],
         ["--slow-client-policy", "disconnect"],
-        ["--max-outbox-bytes", "131584"],
+        ["--max-outbox-bytes", "262144"],
     ];
     let gateway = Process::on(&redis, &flags.concat()).await;
     // Users have one message rate each, so every part of this has a user of its own.
