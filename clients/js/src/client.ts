@@ -252,7 +252,13 @@ export class Client {
     const gone = this.#topics.drop(subscription).filter((topic) => topic.accepted || asked.has(topic));
     if (!this.#connection.isOpen) return;
     for (const type of new Set(gone.map((topic) => topic.type))) {
-      this.#request("unsubscribe", gone.filter((topic) => topic.type === type));
+      const leaves = gone.filter((topic) => topic.type === type);
+      this.#request("unsubscribe", leaves);
+      // To leave "*" is to leave every symbol of the type: what is still wanted is asked for again.
+      if (!leaves.some(({ symbol }) => symbol === "*")) continue;
+      const rest = this.#topics.all().filter((topic) => topic.type === type && topic.accepted);
+      for (const topic of rest) Object.assign(topic, { accepted: false, lost: true });
+      this.#subscribe(rest);
     }
   }
 

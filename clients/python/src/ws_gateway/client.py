@@ -380,7 +380,14 @@ class Client:
         if not self._connection.is_open:
             return
         for kind in dict.fromkeys(topic.type for topic in gone):
-            self._request("unsubscribe", [topic for topic in gone if topic.type == kind])
+            leaves = [topic for topic in gone if topic.type == kind]
+            self._request("unsubscribe", leaves)
+            # To leave "*" is to leave every symbol of the type: what is still wanted is asked for again.
+            if any(topic.symbol == "*" for topic in leaves):
+                rest = [topic for topic in self._topics.all() if topic.type == kind and topic.accepted]
+                for topic in rest:
+                    topic.accepted, topic.lost = False, True
+                self._subscribe(rest)
 
     def _lost(self) -> None:
         self._topics.epoch += 1
