@@ -41,7 +41,7 @@
 //! | the Redis protocol as bytes | [`resp`] |
 //! | HTTP, handshakes | [`http`] |
 //! | a counter | [`metrics`] (counted), `http::metrics_text` (`/metrics`), `http::reports` (`/stats`, `/health`), [`stats`] (the log) |
-//! | the live page; simulated trades for it | `web/` and `http::pages`; [`demo`] |
+//! | the live page; simulated trades for it | `web/src` (built: `web/dist`) and `http::pages`; [`demo`] |
 //! | from where a client connects, and how many may | [`address`], [`admission`] |
 //! | a setting | [`config`] (its row), [`limits`] (its bounds), `gateway::wiring` (what of it each part gets) |
 //! | which thread runs what | [`engine`] |

@@ -1,4 +1,4 @@
-//! The live page: three files, part of the binary, that load nothing from elsewhere.
+//! The live page: four files, part of the binary, that load nothing from elsewhere. `web/check` shows that they are what `web/src` makes.
 
 use bytes::Bytes;
 use hyper::header::{CACHE_CONTROL, CONTENT_SECURITY_POLICY, HeaderValue, REFERRER_POLICY};
@@ -7,11 +7,13 @@ use hyper::http::StatusCode;
 use super::answers::{Answer, answer};
 use crate::market::{Kinds, SymbolCase};
 
-const PAGE: &str = include_str!("../../web/index.html");
-const STYLE: &str = include_str!("../../web/live.css");
+const PAGE: &str = include_str!("../../web/dist/index.html");
+const STYLE: &str = include_str!("../../web/dist/live.css");
 /// The part of the page that leads to what only operators get where they have a port of their own.
 const FOR_OPERATORS: &str = r#" · <a href="stats">stats</a> · <a href="metrics">metrics</a>"#;
-const SCRIPT: &str = include_str!("../../web/live.js");
+const SCRIPT: &str = include_str!("../../web/dist/live.js");
+/// TradingView's Lightweight Charts with the page's chart; the script loads it once prices are shown.
+const CHART: &str = include_str!("../../web/dist/chart.js");
 
 /// Allows only the page's own style and script, pictures that stand in the page, and connections to gateways. Code in the page
 /// itself is not run, so text from outside that became markup could do nothing.
@@ -47,6 +49,11 @@ pub(super) fn style() -> Answer {
 /// The page's script.
 pub(super) fn script() -> Answer {
     part("text/javascript; charset=utf-8", Bytes::from_static(SCRIPT.as_bytes()))
+}
+
+/// The script of the page's chart.
+pub(super) fn chart() -> Answer {
+    part("text/javascript; charset=utf-8", Bytes::from_static(CHART.as_bytes()))
 }
 
 fn part(content_type: &'static str, body: Bytes) -> Answer {

@@ -66,6 +66,7 @@ enum Content {
     Home,
     Style,
     Script,
+    Chart,
     WebSocket,
     Health,
     HealthOfConnections,
@@ -80,10 +81,11 @@ const READ: &str = "GET, HEAD, OPTIONS";
 const UPGRADE: &str = "GET, OPTIONS";
 
 /// Every route.
-const ROUTES: [Route; 13] = [
+const ROUTES: [Route; 14] = [
     route("/", Surface::Public, READ, Content::Home),
     route("/live.css", Surface::Public, READ, Content::Style),
     route("/live.js", Surface::Public, READ, Content::Script),
+    route("/chart.js", Surface::Public, READ, Content::Chart),
     route("/ws", Surface::Public, UPGRADE, Content::WebSocket),
     route("/ws/", Surface::Public, UPGRADE, Content::WebSocket),
     route("/sse", Surface::Public, UPGRADE, Content::Stream),
@@ -169,6 +171,7 @@ fn outcome<B>(request: &Request<B>, address: IpAddr, http: &Http, patience: Pati
         Content::Home => pages::live(&http.page),
         Content::Style => pages::style(),
         Content::Script => pages::script(),
+        Content::Chart => pages::chart(),
         Content::Health => reports::health(&http.state),
         Content::HealthOfConnections => reports::health_of_connections(&http.state),
         Content::Ready => reports::ready(&http.state, &http.admission),
@@ -226,6 +229,7 @@ mod tests {
                 "/",
                 "/live.css",
                 "/live.js",
+                "/chart.js",
                 "/ws",
                 "/ws/",
                 "/sse",

@@ -1,6 +1,6 @@
 //! What the gateway says to one client, whatever the dialect writes for it.
 //!
-//! A new status is a variant of [`Status`], and its bytes in `native::write`; the shard sends it with `Shard::say`. The page (`web/live.js`)
+//! A new status is a variant of [`Status`], and its bytes in `native::write`; the shard sends it with `Shard::say`. The page (`web/src`)
 //! and the example client (`tools/src/client/view.rs`) show it.
 
 use super::refusal::Refusal;

@@ -151,7 +151,17 @@ async fn the_page_loads_nothing_from_elsewhere() {
     let script = server.get("/live.js").await;
     assert_eq!(script.header("Content-Type"), Some("text/javascript; charset=utf-8"));
     assert!(!script.body.contains("innerHTML"), "foreign text is never markup");
-    for part in [page, style, script] {
+    // The one link away is that to the makers of the chart, whose licence asks for it.
+    let thanks = r#"href="https://www.tradingview.com/" target="_blank" rel="noopener noreferrer""#;
+    assert_eq!(page.body.matches(thanks).count(), 1);
+    let chart = server.get("/chart.js").await;
+    assert_eq!(chart.header("Content-Type"), Some("text/javascript; charset=utf-8"));
+    assert!(chart.body.contains("TradingView, Inc."), "its copyright goes with it");
+    for part in [&page, &style, &script] {
+        let own = part.body.replace(thanks, "");
+        assert!(!own.contains("http://") && !own.contains("https://"));
+    }
+    for part in [page, style, script, chart] {
         assert_eq!(
             part.header("Content-Security-Policy"),
             Some(
@@ -161,7 +171,6 @@ async fn the_page_loads_nothing_from_elsewhere() {
         );
         assert_eq!(part.header("X-Content-Type-Options"), Some("nosniff"));
         assert_eq!(part.header("Referrer-Policy"), Some("no-referrer"));
-        assert!(!part.body.contains("http://") && !part.body.contains("https://"));
     }
     // curl --http2 asks for another upgrade, which is ignored.
     let h2c = server.ask("GET / HTTP/1.1\r\nHost: h\r\nUpgrade: h2c\r\n").await;
@@ -206,6 +215,7 @@ async fn options_tell_the_methods_of_every_path() {
         "/",
         "/live.css",
         "/live.js",
+        "/chart.js",
         "/ws",
         "/ws/",
         "/health",

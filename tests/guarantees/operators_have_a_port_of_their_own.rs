@@ -34,7 +34,7 @@ async fn and_each_port_serves_its_own() {
         assert_eq!(gateway.get(path).await.status, 404, "{path}");
         assert_eq!(get(operators, path).await.status, 200, "{path}");
     }
-    for path in ["/", "/live.js", "/live.css"] {
+    for path in ["/", "/live.js", "/live.css", "/chart.js"] {
         let page = gateway.get(path).await;
         assert_eq!((page.status, get(operators, path).await.status), (200, 404), "{path}");
         assert!(!page.body.contains(r#"href="stats""#), "the page leads nowhere");

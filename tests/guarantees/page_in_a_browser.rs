@@ -3,100 +3,16 @@
 //! than trades it shows them, prices are there at once, patterns bring symbols, and what is missing is told. It asks for a token
 //! where the gateway does, and again before the token ends.
 //!
-//! `PAGE_SCREENSHOTS=<directory>` keeps pictures of the steps.
+//! `PAGE_SCREENSHOTS=<directory>` keeps pictures of the steps. Whatever goes wrong in the page, an error on the browser's console among it, fails
+//! the test.
 
+use crate::support::browser::Browser;
 use crate::support::process::Process;
-use crate::support::program::{Program, node};
 use crate::support::tls::Identity;
 use crate::support::tokens::{SECRET, from_now, token};
 use crate::support::{Redis, trade, until};
-use serde_json::{Value, json};
+use serde_json::json;
 use tempfile::TempDir;
-
-/// A browser with one page, see `support/browser.js`.
-struct Browser {
-    program: Program,
-    /// Profile and temporary files.
-    _dir: TempDir,
-}
-
-impl Browser {
-    /// Opens the page of a gateway, as somebody who has never been there.
-    async fn open(gateway: &Process) -> Self {
-        Self::open_at(&format!("http://{}/", gateway.addr())).await
-    }
-
-    async fn open_at(url: &str) -> Self {
-        let dir = TempDir::new().expect("a temporary directory");
-        let mut script = node("browser.js").await;
-        script.arg(dir.path().join("profile")).env("TMPDIR", dir.path());
-        let mut browser = Self { program: Program::start(script), _dir: dir };
-        browser.act(json!({"do": "goto", "at": url})).await;
-        browser
-    }
-
-    async fn act(&mut self, command: Value) -> Value {
-        self.program.say(&command.to_string()).await;
-        let answer = self.program.json().await;
-        assert!(answer.get("error").is_none(), "{command}: {}", answer["error"].as_str().unwrap_or_default());
-        answer["answer"].clone()
-    }
-
-    /// Waits until an element says so, and returns all that it says.
-    async fn until(&mut self, selector: &str, says: &str) -> String {
-        let text = self.act(json!({"do": "until", "at": selector, "with": says})).await;
-        text.as_str().expect("text").to_owned()
-    }
-
-    /// Waits until the row of a symbol shows a price.
-    async fn until_traded(&mut self, symbol: &str) {
-        self.until(&format!("tr:has(td:text-is('{symbol}'))"), "%").await;
-    }
-
-    /// Presses a button of the form, with symbols typed.
-    async fn submit(&mut self, button: &str, symbols: &str) {
-        self.act(json!({"do": "fill", "at": "#symbols", "with": symbols})).await;
-        self.act(json!({"do": "click", "at": format!("button[value={button}]")})).await;
-    }
-
-    /// Enters a token where the page asks for one.
-    async fn enter_token(&mut self, token: &str) {
-        self.act(json!({"do": "fill", "at": "#token", "with": token})).await;
-        self.act(json!({"do": "click", "at": "#token-form button"})).await;
-    }
-
-    /// Waits until the page asks for no token.
-    async fn until_not_asked(&mut self) {
-        self.act(json!({"do": "untilGone", "at": "#token-form:visible"})).await;
-    }
-
-    /// The texts of one column, counted from 1.
-    async fn column(&mut self, number: u32) -> Vec<String> {
-        let texts = self.act(json!({"do": "texts", "at": format!("tbody td:nth-child({number})")})).await;
-        serde_json::from_value(texts).expect("texts")
-    }
-
-    /// Waits until the cell of a symbol under a heading says so.
-    async fn until_cell(&mut self, symbol: &str, column: u32, says: &str) -> String {
-        let row = format!("tr:has(td:first-child:has-text('{symbol}')) td:nth-child({column})");
-        self.until(&row, says).await
-    }
-
-    async fn symbols(&mut self) -> Vec<String> {
-        self.column(1).await
-    }
-
-    /// The trades that the page has counted of the first symbol, by the column that has them.
-    async fn trades(&mut self, column: u32) -> u64 {
-        self.column(column).await[0].replace(',', "").parse().expect("a number")
-    }
-
-    async fn picture(&mut self, name: &str) {
-        if let Ok(directory) = std::env::var("PAGE_SCREENSHOTS") {
-            self.act(json!({"do": "screenshot", "at": format!("{directory}/{name}.png")})).await;
-        }
-    }
-}
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_demo_is_shown() {
@@ -110,16 +26,14 @@ async fn the_demo_is_shown() {
     }
     page.picture("first-visit").await;
 
-    page.submit("subscribe", "tsla").await;
+    page.add("tsla").await;
     page.until("#note", "Successfully subscribed to 1 symbol(s)").await;
     page.until_traded("TSLA").await;
-    page.act(json!({"do": "click", "at": "[aria-label='Unsubscribe from MSFT']"})).await;
-    page.act(json!({"do": "untilGone", "at": "td:text-is('MSFT')"})).await;
-    page.submit("unsubscribe", "GOOGL").await;
-    page.act(json!({"do": "untilGone", "at": "td:text-is('GOOGL')"})).await;
+    page.unsubscribe("MSFT").await;
+    page.unsubscribe("GOOGL").await;
     assert_eq!(page.symbols().await, ["AAPL", "TSLA"]);
 
-    page.submit("subscribe", "A B C D E").await;
+    page.add("A B C D E").await;
     page.until("#note", "SYMBOL_LIMIT_EXCEEDED").await;
     assert_eq!(page.symbols().await, ["AAPL", "TSLA"], "a refused request changes nothing");
     page.picture("refused").await;
@@ -133,8 +47,8 @@ async fn the_demo_is_shown() {
     let _restarted = Process::start(&[&demo[..], &["--ws-port", &port]].concat()).await;
     page.until("#note", "Successfully subscribed to 2 symbol(s)").await;
     assert_eq!(page.until("#connection", "connected").await, "connected");
-    let before = page.trades(7).await;
-    until("a trade after the restart", async || (page.trades(7).await > before).then_some(())).await;
+    let before = page.trades().await;
+    until("a trade after the restart", async || (page.trades().await > before).then_some(())).await;
     assert_eq!(page.symbols().await, ["AAPL", "TSLA"]);
     page.picture("back-again").await;
 }
@@ -159,16 +73,17 @@ async fn a_lost_feed_is_told() {
     let mut page = Browser::open(&gateway).await;
     page.until("#note", "Successfully subscribed").await;
     redis.publisher().await.trade("AAPL", &trade("AAPL", "150.250", 1_795_000_000_000)).await;
-    page.until("tbody tr:first-child", "150.25").await;
+    page.until_row("AAPL", "150.25").await;
     redis.kill();
     page.until("#feed", "feed down").await;
-    page.until("tbody.stale", "150.25").await;
+    page.until("#rows.stale", "150.25").await;
+    page.until("#panel-chart.stale", "150.25").await;
     page.picture("feed-down").await;
     redis.launch();
     page.until("#feed", "feed up, after").await;
-    page.until("tbody:not(.stale)", "150.25").await;
+    page.until("#rows:not(.stale)", "150.25").await;
     redis.publisher().await.trade("AAPL", &trade("AAPL", "150.5", 1_795_000_000_001)).await;
-    let row = page.until("tbody tr:first-child", "150.50").await;
+    let row = page.until_row("AAPL", "150.50").await;
     assert!(row.contains("+0.17 %"), "{row}");
     page.picture("feed-up").await;
 }
@@ -182,8 +97,8 @@ async fn all_types_are_shown_and_prices_are_there_at_once() {
     // Before anybody watches: the page shows it all the same.
     worker.trade("AAPL", &trade("AAPL", "150.250", 1_795_000_000_000)).await;
     let mut page = Browser::open(&gateway).await;
-    page.until("tr.known", "150.25").await;
-    assert_eq!(page.trades(10).await, 0, "it was no trade of now");
+    page.until("#rows li.known", "150.25").await;
+    assert_eq!(page.trades().await, 0, "it was no trade of now");
 
     for (kind, event) in [
         ("quote", r#""bidPrice":150.20,"bidSize":300,"askPrice":150.27"#),
@@ -197,17 +112,18 @@ async fn all_types_are_shown_and_prices_are_there_at_once() {
         let event = format!(r#"{{"symbol":"AAPL",{event},"timestamp":1795000000001}}"#);
         worker.raw(&format!("channel:{kind}:AAPL"), event.as_bytes()).await;
     }
-    page.until_cell("AAPL", 4, "150.20").await;
-    page.until_cell("AAPL", 5, "150.27").await;
-    page.until_cell("AAPL", 6, "149.75 – 151.50").await;
+    page.until_fact("bid", "150.20").await;
+    page.until_fact("ask", "150.27").await;
+    page.until_fact("range", "149.75 – 151.50").await;
     // The last price is never outside: a trade widens the candle until the next one comes, or begins the next itself.
     for (price, after_ms, range) in
         [("149.50", 2, "149.50 – 151.50"), ("152", 3, "149.50 – 152.00"), ("151", 60_000, "151.00 – 151.00")]
     {
         worker.trade("AAPL", &trade("AAPL", price, 1_795_000_000_000 + after_ms)).await;
-        page.until_cell("AAPL", 6, range).await;
+        page.until_fact("range", range).await;
     }
-    page.until("tr .badge:visible", "halted").await;
+    page.until("#rows .badge:visible", "halted").await;
+    page.until("#news", "AAPL halted").await;
     page.until("#news", "AAPL <b>beats</b> estimates").await;
     page.until("#age", "last event").await;
     page.picture("all-types").await;
@@ -220,7 +136,7 @@ async fn a_pattern_brings_symbols_and_what_is_missing_is_told() {
     let mut worker = redis.publisher().await;
     let mut page = Browser::open(&gateway).await;
     page.until("#note", "Successfully subscribed to 3").await;
-    page.submit("subscribe", "btc-*").await;
+    page.add("btc-*").await;
     page.until("#patterns", "BTC-*").await;
     let numbered = |symbol: &str, seq: u64| {
         let payload = trade(symbol, "7", 1_795_000_000_000 + seq);
@@ -229,8 +145,8 @@ async fn a_pattern_brings_symbols_and_what_is_missing_is_told() {
     for (symbol, seq) in [("BTC-USD", 1), ("ETH-USD", 1), ("BTC-EUR", 1), ("BTC-USD", 5)] {
         worker.trade(symbol, &numbered(symbol, seq)).await;
     }
-    page.until_cell("BTC-EUR", 2, "7.00").await;
-    page.until_cell("BTC-USD", 8, "gap of 3").await;
+    page.until_row("BTC-EUR", "7.00").await;
+    page.until_row("BTC-USD", "gap of 3").await;
     page.until("#gaps", "3 missing upstream").await;
     assert_eq!(page.symbols().await, ["AAPL", "GOOGL", "MSFT", "BTC-USD", "BTC-EUR"]);
 
@@ -240,11 +156,12 @@ async fn a_pattern_brings_symbols_and_what_is_missing_is_told() {
     for seq in 6..=105 {
         worker.trade("BTC-USD", &numbered("BTC-USD", seq)).await;
     }
-    page.until_cell("BTC-USD", 7, "102").await;
+    page.select("BTC-USD").await;
+    page.until_fact("trades", "102").await;
     page.picture("pattern").await;
 
     page.act(json!({"do": "click", "at": "[aria-label='Unsubscribe from BTC-*']"})).await;
-    page.act(json!({"do": "untilGone", "at": "td:has-text('BTC-USD')"})).await;
+    page.until_no_row("BTC-USD").await;
     assert_eq!(page.symbols().await, ["AAPL", "GOOGL", "MSFT"]);
 }
 
@@ -304,12 +221,12 @@ async fn a_token_that_ends_is_asked_for_anew() {
     page.until_not_asked().await;
     assert_eq!(page.symbols().await, ["AAPL", "GOOGL", "MSFT"]);
     redis.publisher().await.trade("AAPL", &trade("AAPL", "150.250", 1_795_000_000_000)).await;
-    page.until_cell("AAPL", 2, "150.25").await;
+    page.until_row("AAPL", "150.25").await;
 
     page.act(json!({"do": "forget"})).await;
     page.until("#token-note", "This gateway asks for a token.").await;
     page.enter_token(&ending(4)).await;
     page.until("#token-note.bad", "expired").await;
     page.until("#connection", "token needed").await;
-    page.until("tbody.stale", "AAPL").await;
+    page.until("#rows.stale", "AAPL").await;
 }

@@ -6,9 +6,16 @@
 //   {"do":"forget"}                                 reloads as another tab would: without what the tab keeps for itself
 //   {"do":"fill","at":"#symbols","with":"AAPL"}
 //   {"do":"select","at":"#rate","with":"4"}         chooses from a list
-//   {"do":"texts","at":"td:first-child"}            what each of the elements says
+//   {"do":"texts","at":".symbol"}                  what each of the elements says
 //   {"do":"until","at":"#feed","with":"feed up"}    waits for an element that contains it, and tells all that it says
-//   {"do":"untilGone","at":"td:text-is('AAPL')"}    waits until there is none
+//   {"do":"untilGone","at":"li:has-text('AAPL')"}    waits until there is none
+//   {"do":"press","with":"Alt+ArrowDown"}
+//   {"do":"drag","at":"#from","with":"#to"}         by its middle, to the lower edge of the other
+//   {"do":"evaluate","with":"document.title"}       tells what an expression is, or what it resolves to
+//   {"do":"size","with":[390,844]}                  of the window
+//   {"do":"scheme","with":"dark"}                   what the system prefers
+//   {"do":"run","at":"axe.min.js"}                  runs a script in the page
+//   {"do":"heap"}                                   bytes of the page's objects, behind a collection of those that nothing holds
 //   {"do":"screenshot","at":"page.png"}
 //
 // usage: browser.js USER_DATA_DIR [WIDTH HEIGHT [SCALE]]
@@ -36,6 +43,26 @@ async function act(page, { do: what, at, with: text }) {
       return (await found.textContent()).trim();
     }
     case "untilGone": return void (await page.locator(at).first().waitFor({ state: "detached" }));
+    case "press": return void (await page.keyboard.press(text));
+    case "drag": {
+      const [from, to] = await Promise.all([at, text].map((selector) => page.locator(selector).boundingBox()));
+      await page.mouse.move(from.x + from.width / 2, from.y + from.height / 2);
+      await page.mouse.down();
+      await page.mouse.move(to.x + to.width / 2, to.y + to.height - 3, { steps: 12 });
+      return void (await page.mouse.up());
+    }
+    case "evaluate": return page.evaluate(text);
+    case "size": return void (await page.setViewportSize({ width: text[0], height: text[1] }));
+    case "scheme": return void (await page.emulateMedia({ colorScheme: text }));
+    case "heap": {
+      const debug = await page.context().newCDPSession(page);
+      for (let pass = 0; pass < 3; pass++) await debug.send("HeapProfiler.collectGarbage");
+      const { usedSize } = await debug.send("Runtime.getHeapUsage");
+      await debug.detach();
+      return usedSize;
+    }
+    // As a debugger does, whatever the page's policy allows the page itself.
+    case "run": return void (await page.evaluate(require("node:fs").readFileSync(at, "utf8")));
     case "screenshot": return void (await page.screenshot({ path: at, animations: "disabled" }));
     default: throw new Error(`unknown command ${what}`);
   }
@@ -55,6 +82,9 @@ async function main() {
   const page = context.pages()[0] ?? (await context.newPage());
   const errors = [];
   page.on("pageerror", (error) => errors.push(String(error)));
+  // A connection that is lost is not the page's fault, but the browser writes of it; all else it writes there is.
+  const isLost = (text) => /WebSocket connection to|net::ERR_CONNECTION/.test(text);
+  page.on("console", (message) => message.type() === "error" && !isLost(message.text()) && errors.push(message.text()));
   const say = (what) => console.log(JSON.stringify(what));
   for await (const line of readline.createInterface({ input: process.stdin })) {
     try {

@@ -1,6 +1,7 @@
 //! What the tests share: a real redis-server, a gateway on port 0, and a client that reads frames as they are.
 
 pub(crate) mod broker;
+pub(crate) mod browser;
 pub(crate) mod child;
 pub(crate) mod client;
 pub(crate) mod deployment;

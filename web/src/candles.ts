@@ -1,0 +1,155 @@
+// Candles of a symbol, of the intervals that the page offers: made from trades, and where the gateway carries candles, from those. Pure.
+
+import { lengthMs } from "./range.js";
+
+/** One candle; `time` is its begin in Unix seconds. */
+export interface Bar {
+  time: number;
+  open: number;
+  high: number;
+  low: number;
+  close: number;
+  volume: number;
+}
+
+/** A trade, or several in one. */
+export interface Dealt {
+  price: number;
+  high: number;
+  low: number;
+  volume: number;
+  atMs: number;
+}
+
+/** Intervals that are made from trades, in seconds. */
+export const INTERVALS = ["1s", "5s", "15s", "1m", "5m"] as const;
+const SECOND_BARS_MAX = 600;
+const MINUTE_BARS_MAX = 480;
+const CARRIED_BARS_MAX = 500;
+
+/** Candles of one interval, in the order of time, bounded. */
+export class Series {
+  bars: Bar[] = [];
+  /** Rises when anything but the end has changed. */
+  rebuilt = 0;
+  readonly seconds: number;
+  readonly #max: number;
+
+  constructor(seconds: number, max: number) {
+    this.seconds = seconds;
+    this.#max = max;
+  }
+
+  begin(atMs: number): number {
+    return Math.floor(atMs / 1000 / this.seconds) * this.seconds;
+  }
+
+  /** Adds a trade to its candle. One from before the first candle is left out. */
+  add({ price, high, low, volume, atMs }: Dealt): void {
+    const time = this.begin(atMs);
+    const last = this.bars.at(-1);
+    if (!last || time > last.time) {
+      this.#push({ time, open: price, high, low, close: price, volume });
+      return;
+    }
+    const bar = time === last.time ? last : this.bars.find((bar) => bar.time === time);
+    if (!bar) return;
+    bar.high = Math.max(bar.high, high);
+    bar.low = Math.min(bar.low, low);
+    bar.volume += volume;
+    if (bar === last) bar.close = price;
+    else this.rebuilt++;
+  }
+
+  /** Takes a whole candle for the one of its time. */
+  put(bar: Bar): void {
+    const last = this.bars.at(-1);
+    if (!last || bar.time > last.time) return this.#push(bar);
+    const at = this.bars.findIndex(({ time }) => time >= bar.time);
+    if (this.bars[at]!.time === bar.time) this.bars[at] = bar;
+    else this.bars.splice(at, 0, bar);
+    if (at < this.bars.length - 1) this.rebuilt++;
+  }
+
+  #push(bar: Bar): void {
+    this.bars.push(bar);
+    if (this.bars.length > this.#max) this.bars.shift();
+  }
+}
+
+/** Candles of a longer interval; `since` leaves out those that begin earlier. */
+export function merged(bars: readonly Bar[], seconds: number, since = -Infinity): Bar[] {
+  let from = bars.length;
+  while (from > 0 && Math.floor(bars[from - 1]!.time / seconds) * seconds >= since) from--;
+  const out: Bar[] = [];
+  for (const bar of bars.slice(from)) {
+    const time = Math.floor(bar.time / seconds) * seconds;
+    const last = out.at(-1);
+    if (last?.time === time) {
+      last.high = Math.max(last.high, bar.high);
+      last.low = Math.min(last.low, bar.low);
+      last.close = bar.close;
+      last.volume += bar.volume;
+    } else {
+      out.push({ ...bar, time });
+    }
+  }
+  return out;
+}
+
+/** All candles of one symbol. */
+export class Candles {
+  #seconds = new Series(1, SECOND_BARS_MAX);
+  #minutes = new Series(60, MINUTE_BARS_MAX);
+  #carried = new Map<string, Series>();
+  #cleared = 0;
+
+  add(dealt: Dealt): void {
+    this.#seconds.add(dealt);
+    this.#minutes.add(dealt);
+    for (const series of this.#carried.values()) series.add(dealt);
+  }
+
+  /** Takes a candle that the gateway carries. One whose interval can't be read has no place on an axis of time. */
+  put(interval: string, atMs: number, bar: Omit<Bar, "time">): void {
+    const seconds = lengthMs(interval) / 1000;
+    if (!Number.isFinite(seconds)) return;
+    let series = this.#carried.get(interval);
+    if (!series) {
+      series = new Series(seconds, CARRIED_BARS_MAX);
+      series.bars = merged(this.#base(seconds).bars, seconds);
+      this.#carried.set(interval, series);
+    }
+    series.put({ ...bar, time: series.begin(atMs) });
+  }
+
+  /** Forgets what was made of trades: they are about to come again, with those before them. */
+  clear(): void {
+    this.#seconds = new Series(1, SECOND_BARS_MAX);
+    this.#minutes = new Series(60, MINUTE_BARS_MAX);
+    this.#cleared++;
+  }
+
+  /** The intervals that the gateway carries. */
+  get carried(): string[] {
+    return [...this.#carried.keys()];
+  }
+
+  /** The candles of an interval that begin at `since` or later. */
+  bars(interval: string, since = -Infinity): Bar[] {
+    const carried = this.#carried.get(interval);
+    if (carried) return merged(carried.bars, carried.seconds, since);
+    const seconds = lengthMs(interval) / 1000;
+    return merged(this.#base(seconds).bars, seconds, since);
+  }
+
+  /** Another number means that other candles than those at the end have changed. */
+  edition(interval: string): string {
+    const series = this.#carried.get(interval) ?? this.#base(lengthMs(interval) / 1000);
+    return `${this.#carried.has(interval)} ${this.#cleared} ${series.rebuilt}`;
+  }
+
+  #base(seconds: number): Series {
+    return seconds < 60 ? this.#seconds : this.#minutes;
+  }
+}

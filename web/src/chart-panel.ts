@@ -1,0 +1,117 @@
+// The chart of the chosen symbol: which interval and kind, and what of the candles has to be drawn.
+
+import { INTERVALS } from "./candles.js";
+import type { Chart, Colours } from "./chart.js";
+import { byId, make, say } from "./dom.js";
+import { amount, clock } from "./format.js";
+import type { Quote } from "./market.js";
+import { lengthMs } from "./range.js";
+import { load, store } from "./settings.js";
+import { colour } from "./theme.js";
+
+const STYLES = { candles: "Candles", line: "Line" } as const;
+type Style = keyof typeof STYLES;
+
+export class ChartPanel {
+  #chart: Chart | undefined;
+  #interval = load("interval") ?? "5s";
+  #style: Style = load("style") === "line" ? "line" : "candles";
+  /** What has been drawn: of what, and up to which candle. */
+  #drawn = "";
+  #until = -Infinity;
+  #colours: Colours | undefined;
+  #choices = "";
+  readonly #ask: () => void;
+
+  constructor(ask: () => void) {
+    this.#ask = ask;
+    if (!Number.isFinite(lengthMs(this.#interval))) this.#interval = "5s";
+    this.#choose([]);
+    const module = "./chart.js";
+    import(module).then(
+      ({ Chart: made }: typeof import("./chart.js")) => {
+        this.#chart = new made(byId("chart"));
+        this.#ask();
+      },
+      () => say(byId("chart-note"), "The chart could not be loaded: reload the page."),
+    );
+  }
+
+  /** The theme has changed. */
+  recolour(): void {
+    this.#colours = undefined;
+    this.#drawn = "";
+    this.#ask();
+  }
+
+  paint(symbol: string, quote: Quote | undefined, hasChanged: boolean): void {
+    this.#choose(quote?.candles.carried ?? []);
+    const chart = this.#chart;
+    if (!chart) return;
+    const interval = this.#interval;
+    const edition = `${symbol} ${interval} ${this.#style} ${quote?.decimals} ${quote?.candles.edition(interval)}`;
+    if (edition !== this.#drawn) {
+      const bars = quote?.candles.bars(interval) ?? [];
+      const colours = (this.#colours ??= readColours());
+      chart.show(bars, { style: this.#style, seconds: lengthMs(interval) < 60_000, decimals: quote?.decimals ?? 2, colours });
+      this.#drawn = edition;
+      this.#until = bars.at(-1)?.time ?? -Infinity;
+      this.#describe(symbol, quote);
+    } else if (quote && hasChanged) {
+      const bars = quote.candles.bars(interval, this.#until);
+      chart.update(bars);
+      const until = bars.at(-1)?.time ?? this.#until;
+      if (until !== this.#until) this.#describe(symbol, quote);
+      this.#until = until;
+    }
+  }
+
+  #describe(symbol: string, quote: Quote | undefined): void {
+    const bars = quote?.candles.bars(this.#interval) ?? [];
+    const [first, last] = [bars[0], bars.at(-1)];
+    const isCarried = quote?.candles.carried.includes(this.#interval);
+    const source = isCarried ? "candles and trades" : "trades";
+    say(byId("chart-note"), first ? `From the ${source} since ${clock(first.time * 1000)}.` : "No trade yet.");
+    const span = last ? `, ${bars.length} of ${this.#interval}, last ${amount(last.close, quote?.decimals)}` : "";
+    byId("chart").ariaLabel = `Chart of ${symbol || "nothing"}: ${STYLES[this.#style].toLowerCase()}${span}`;
+  }
+
+  #choose(carried: readonly string[]): void {
+    const intervals = [...new Set([...INTERVALS, ...carried])].sort((a, b) => lengthMs(a) - lengthMs(b));
+    if (!intervals.includes(this.#interval) && carried.length) this.#interval = "5s";
+    const choices = `${intervals} ${this.#interval} ${this.#style}`;
+    if (choices === this.#choices) return;
+    this.#choices = choices;
+    group("intervals", intervals, this.#interval, (interval) => {
+      this.#interval = interval;
+      store("interval", interval);
+      this.#ask();
+    });
+    group("styles", Object.keys(STYLES) as Style[], this.#style, (style) => {
+      this.#style = style;
+      store("style", style);
+      this.#ask();
+    });
+  }
+}
+
+/** Buttons of which one is pressed. They stay the same elements, so that the focus stays. */
+function group<T extends string>(id: string, values: readonly T[], pressed: T, choose: (value: T) => void): void {
+  const place = byId(id);
+  for (const value of values) {
+    let found = place.querySelector<HTMLButtonElement>(`[data-value="${CSS.escape(value)}"]`);
+    if (!found) {
+      found = make("button", "", STYLES[value as Style] ?? value);
+      found.type = "button";
+      found.dataset.value = value;
+      found.addEventListener("click", () => choose(value));
+    }
+    found.ariaPressed = String(value === pressed);
+    place.append(found);
+  }
+}
+
+function readColours(): Colours {
+  const names = { text: "--dim", line: "--grid", up: "--up", down: "--down", accent: "--accent", accentSoft: "--accent-soft", upSoft: "--up-soft", downSoft: "--down-soft" };
+  return Object.fromEntries(Object.entries(names).map(([name, variable]) => [name, colour(variable)])) as never;
+}

@@ -1,0 +1,58 @@
+// What the gateway says of itself in the page, what the address asks for, and what this browser remembers.
+
+const meta = (name: string) => document.querySelector<HTMLMetaElement>(`meta[name=${name}]`)?.content ?? "";
+
+/** The types that this gateway carries. */
+export const TYPES = meta("channel-types").split(",");
+/** SYMBOL_CASE: whether `aapl` is another symbol than `AAPL`. */
+const IS_EXACT = meta("symbol-case") === "exact";
+/** All other types are the workers' own: any JSON objects. */
+export const MARKET = new Set(["trade", "quote", "candle", "news", "halt"]);
+
+/** A symbol as the gateway folds it: an event may have it in another case than its channel. */
+export const fold = (symbol: string): string => (IS_EXACT ? symbol : symbol.toUpperCase());
+
+/** A name as it is asked for. Types of the workers' own are never folded: where there are some, it stays as it was typed. */
+export const asked = (name: string): string => (TYPES.every((type) => MARKET.has(type)) ? fold(name) : name);
+
+/** Something to see at once; the demo trades these. */
+export const FIRST_VISIT = ["AAPL", "GOOGL", "MSFT"];
+
+type Remembered = "symbols" | "types" | "rate" | "theme" | "interval" | "style" | "tape" | "console";
+
+/** The address' value, or else what this browser remembers. */
+export function load(name: Remembered): string | null {
+  const asked = new URLSearchParams(location.search).get(name);
+  if (asked) return asked;
+  try {
+    return localStorage.getItem(`ws-gateway.${name}`);
+  } catch {
+    return null;
+  }
+}
+
+export function store(name: Remembered, value: string): void {
+  try {
+    localStorage.setItem(`ws-gateway.${name}`, value);
+  } catch {
+    // Private mode: not remembered.
+  }
+}
+
+const TOKEN = "ws-gateway.token";
+
+/** What lets the page in, for as long as its tab lives. */
+export function loadToken(): string {
+  try {
+    return sessionStorage.getItem(TOKEN) ?? "";
+  } catch {
+    return "";
+  }
+}
+export function storeToken(token: string): void {
+  try {
+    token ? sessionStorage.setItem(TOKEN, token) : sessionStorage.removeItem(TOKEN);
+  } catch {
+    // As `store`.
+  }
+}

@@ -1,0 +1,55 @@
+// The tape's lines. The newest stands on top; lines are reused, so that many trades a second make no garbage.
+
+import { byId, make, say } from "./dom.js";
+import { amount, brief, clock } from "./format.js";
+import type { Market } from "./market.js";
+import { load, store } from "./settings.js";
+import type { Print } from "./tape.js";
+
+const LINES_MAX = 40;
+
+export class TapeView {
+  readonly #list = byId<HTMLOListElement>("tape");
+  readonly #only = byId<HTMLInputElement>("tape-only");
+  readonly #market: Market;
+  #drawn = 0;
+  #of = "";
+
+  constructor(market: Market, ask: () => void) {
+    this.#market = market;
+    this.#only.checked = load("tape") === "only";
+    this.#only.addEventListener("change", () => {
+      store("tape", this.#only.checked ? "only" : "");
+      ask();
+    });
+  }
+
+  paint(selected: string): void {
+    const { tape } = this.#market;
+    const only = this.#only.checked ? selected : "";
+    const of = `${only} ${tape.restored}`;
+    if (of !== this.#of) {
+      this.#of = of;
+      this.#drawn = 0;
+      this.#list.replaceChildren();
+    }
+    const fresh = tape.since(this.#drawn).filter(({ symbol }) => !only || symbol === only);
+    this.#drawn = tape.total;
+    for (const print of fresh.slice(-LINES_MAX)) this.#draw(print);
+  }
+
+  #draw({ symbol, price, volume, atMs, side, isInferred, count }: Print): void {
+    const line = this.#list.children.length < LINES_MAX ? make("li", "", ...["time", "of", "price", "size"].map((name) => make("span", name))) : (this.#list.lastElementChild as HTMLLIElement);
+    const [time, of, paid, size] = line.children as unknown as [Element, Element, Element, HTMLElement];
+    say(time, clock(atMs));
+    say(of, symbol);
+    say(paid, amount(price, this.#market.quotes.get(symbol)?.decimals));
+    say(size, brief(volume));
+    line.dataset.side = side;
+    // Said in words too: colour alone tells not everybody.
+    const word = side ? `${side}${isInferred ? " (inferred from the price)" : ""}` : "side unknown";
+    line.title = count > 1 ? `${word}; ${count} trades` : word;
+    paid.setAttribute("data-mark", side === "buy" ? "▲" : side === "sell" ? "▼" : "");
+    this.#list.prepend(line);
+  }
+}

@@ -1,0 +1,86 @@
+// What the page knows of a symbol after what has come.
+
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { Market, ROWS_MAX } from "../src/market.js";
+
+const AT = 1_700_000_000_000;
+const trade = (price: number, more: object = {}, marks: object = {}) => ({ type: "trade", data: { symbol: "A", price, volume: 10, timestamp: AT, ...more }, timestamp: AT, ...marks }) as never;
+
+test("a trade is the last price, counts, and is on the tape", () => {
+  const market = new Market();
+  market.take("A", trade(10));
+  market.take("A", trade(11));
+  const quote = market.quotes.get("A")!;
+  assert.deepEqual([quote.first, quote.last, quote.trades, quote.way, quote.moves], [10, 11, 2, 1, 1]);
+  assert.deepEqual(market.tape.prints.map(({ side }) => side), ["", "buy"]);
+  assert.deepEqual([...market.dirty], ["A"]);
+});
+
+test("a snapshot is a price from before, no trade of now, and takes the place of no newer one", () => {
+  const market = new Market();
+  market.take("A", trade(10, {}, { snapshot: true }));
+  assert.deepEqual([market.quotes.get("A")!.isKnown, market.quotes.get("A")!.trades], [true, 0]);
+  market.take("A", trade(12, { timestamp: AT + 5 }));
+  market.take("A", trade(10, {}, { snapshot: true }));
+  assert.deepEqual([market.quotes.get("A")!.last, market.quotes.get("A")!.isKnown], [12, false]);
+});
+
+test("an aggregate counts as the trades that it stands for", () => {
+  const market = new Market();
+  market.take("A", trade(10, {}, { conflated: { count: 7, volume: 70, high: 12, low: 8 } }));
+  const quote = market.quotes.get("A")!;
+  assert.deepEqual([quote.trades, quote.volume], [7, 70]);
+  assert.deepEqual(quote.candles.bars("1s").map(({ high, low, volume }) => [high, low, volume]), [[12, 8, 70]]);
+});
+
+test("recalled trades fill candles, sparkline and tape, and are no trades of now", () => {
+  const market = new Market();
+  market.take("A", trade(12, { seq: 3, timestamp: AT + 3_000 }, { snapshot: true }));
+  market.take("A", trade(13, { seq: 4, timestamp: AT + 4_000 }));
+  market.recall("A");
+  for (const seq of [1, 2, 3, 4]) market.take("A", trade(9 + seq, { seq, timestamp: AT + seq * 1_000 }, { replay: true }));
+  market.recalled("A");
+  const quote = market.quotes.get("A")!;
+  assert.deepEqual([quote.last, quote.trades, quote.first], [13, 1, 10]);
+  assert.deepEqual(quote.candles.bars("1s").map(({ close, volume }) => [close, volume]), [[10, 10], [11, 10], [12, 10], [13, 10]]);
+  assert.equal(quote.spark.points.length, 4);
+  assert.deepEqual(market.tape.prints.map(({ price }) => price), [10, 11, 12, 13]);
+  assert.equal(market.tape.since(0).length, 4, "a view that begins again gets all of them");
+});
+
+test("a replay after a lost connection is what was missed: it counts", () => {
+  const market = new Market();
+  market.take("A", trade(10, { seq: 1 }));
+  market.take("A", trade(11, { seq: 2 }, { replay: true }));
+  market.take("A", trade(11, { seq: 2 }, { replay: true }));
+  assert.equal(market.quotes.get("A")!.trades, 2);
+});
+
+test("quotes, candles and halts are kept beside the price", () => {
+  const market = new Market();
+  const take = (type: string, data: object) => market.take("A", { type, data: { symbol: "A", timestamp: AT, ...data }, timestamp: AT } as never);
+  take("quote", { bidPrice: 9, askPrice: 11 });
+  take("candle", { open: 10, high: 12, low: 9, close: 10, volume: 5, interval: "1m" });
+  take("halt", { status: "halted" });
+  const quote = market.quotes.get("A")!;
+  assert.deepEqual([quote.bid, quote.ask, quote.range?.low, quote.halt], [9, 11, 9, "halted"]);
+  market.take("A", trade(8));
+  assert.deepEqual([quote.range?.low, market.tape.prints[0]!.side], [8, "sell"], "the price is never outside the range");
+  take("halt", { status: "resumed" });
+  assert.equal(quote.halt, "");
+});
+
+test("there are at most so many rows; the other symbols are counted", () => {
+  const market = new Market();
+  for (let at = 0; at < ROWS_MAX + 3; at++) market.take(`S${at}`, trade(1));
+  market.take("S502", trade(1));
+  assert.deepEqual([market.quotes.size, market.unseen.size], [ROWS_MAX, 3]);
+});
+
+test("a price that is no number changes nothing", () => {
+  const market = new Market();
+  market.take("A", trade(10));
+  market.take("A", trade("odd" as never));
+  assert.equal(market.quotes.get("A")!.last, 10);
+});

@@ -1,0 +1,156 @@
+// The parts of the page that need no page: names, numbers, ranges, sparklines, candles, the tape, one paint a frame.
+
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { Candles, merged, Series } from "../src/candles.js";
+import { amount, brief, clock, decimalsOf, millis, percent, signed, span } from "../src/format.js";
+import { Frame } from "../src/frame.js";
+import { isFound, isMatched, moved, split, typed } from "../src/names.js";
+import { lengthMs, rangeOf, widened } from "../src/range.js";
+import { path, Spark } from "../src/spark.js";
+import { sideOf, Tape } from "../src/tape.js";
+
+const dealt = (price: number, atMs: number, volume = 1) => ({ price, high: price, low: price, volume, atMs });
+
+test("names are separated by commas, or by spaces where there is no comma", () => {
+  assert.deepEqual(typed(" aapl  msft "), ["aapl", "msft"]);
+  assert.deepEqual(typed("AAPL  240119C00190000, MSFT,,MSFT"), ["AAPL  240119C00190000", "MSFT"]);
+  assert.deepEqual(split(""), []);
+});
+
+test("a pattern covers what begins so", () => {
+  assert(isMatched("BTC-USD", ["AAPL", "BTC-*"]));
+  assert(!isMatched("AAPL", ["AAPL", "BTC-*"]));
+});
+
+test("a row moves, at most to an end of the list", () => {
+  assert.deepEqual(moved(["a", "b", "c"], "a", 1), ["b", "a", "c"]);
+  assert.deepEqual(moved(["a", "b", "c"], "b", -1), ["b", "a", "c"]);
+  assert.deepEqual(moved(["a", "b", "c"], "b", 9), ["a", "c", "b"]);
+  assert.deepEqual(moved(["a", "b"], "x", 0), ["a", "b"]);
+});
+
+test("searching hides other rows; typing several names or a pattern hides none", () => {
+  assert(isFound("AAPL", "ap") && !isFound("MSFT", "ap"));
+  assert(isFound("MSFT", "") && isFound("MSFT", "A B") && isFound("MSFT", "BTC-*"));
+});
+
+test("prices have the decimals that they need", () => {
+  assert.deepEqual([150.25, 150.5, 7, 1.0825, 0.000012, 64_000.129].map(decimalsOf), [2, 2, 2, 4, 6, 2]);
+  assert.equal(amount(150.5), "150.50");
+  assert.equal(amount(1.1, 4), "1.1000");
+});
+
+test("a change is rounded as it is shown, and is never minus zero", () => {
+  assert.equal(signed(percent(150.5, 150.25)), "+0.17 %");
+  assert.equal(signed(percent(99, 100)), "−1.00 %");
+  assert.equal(signed(percent(99.9999, 100)), "0.00 %");
+  assert.equal(percent(1, undefined), 0);
+});
+
+test("numbers and times are short, and a bad time is none", () => {
+  assert.equal(brief(1_234), "1,234");
+  assert.equal(brief(1_234_567), "1.23M");
+  assert.deepEqual([0.4, 3.25, 45, 1_234].map(span), ["< 1 ms", "3.3 ms", "45 ms", "1.2 s"]);
+  assert.equal(millis(1_700_000_000), 1_700_000_000_000);
+  assert.match(clock(1_700_000_000_000), /^\d\d:\d\d:\d\d$/);
+  assert.deepEqual([clock(NaN), clock(1e300), clock("x")], ["–", "–", "–"]);
+});
+
+test("trades widen the range of the candle under way, and begin the next", () => {
+  const first = rangeOf({ low: 10, high: 12, interval: "1m", timestamp: 60_000_000_000_000 });
+  const wider = widened(first, 9, 9, first.startMs + 59_999);
+  assert.deepEqual([wider.low, wider.high], [9, 12]);
+  const next = widened(wider, 11, 11, first.startMs + 60_000);
+  assert.deepEqual([next.low, next.high, next.startMs], [11, 11, first.startMs + 60_000]);
+  assert.equal(rangeOf({ low: 1, high: 2, interval: "1m", timestamp: first.startMs }, next), next, "a late candle replaces none");
+  assert.equal(rangeOf({ low: 1, high: 2, interval: "1d", timestamp: first.startMs }, next), next, "the shortest interval is shown");
+  assert.equal(lengthMs("odd"), Infinity);
+});
+
+test("a sparkline has a point a second and is bounded", () => {
+  const spark = new Spark();
+  spark.add(1, 0);
+  spark.add(2, 500);
+  spark.add(3, 1_000);
+  assert.deepEqual(spark.points, [2, 3]);
+  for (let at = 2; at < 100; at++) spark.add(at, at * 1_000);
+  assert.equal(spark.points.length, 60);
+  assert.equal(path([1, 2], 72, 24), "M0.0 22.5L72.0 1.5");
+  assert.equal(path([5], 72, 24), "M0 12.0H72");
+  assert.equal(path([], 72, 24), "");
+});
+
+test("candles are made of trades, of each interval", () => {
+  const candles = new Candles();
+  const at = 1_700_000_100_000;
+  for (const [price, after] of [[10, 0], [12, 900], [9, 1_000], [11, 4_999], [20, 5_000]] as const) candles.add(dealt(price, at + after));
+  assert.deepEqual(candles.bars("1s")[0], { time: at / 1000, open: 10, high: 12, low: 10, close: 12, volume: 2 });
+  assert.deepEqual(candles.bars("5s"), [
+    { time: at / 1000, open: 10, high: 12, low: 9, close: 11, volume: 4 },
+    { time: at / 1000 + 5, open: 20, high: 20, low: 20, close: 20, volume: 1 },
+  ]);
+  assert.equal(candles.bars("5s", at / 1000 + 5).length, 1, "only the end is asked for");
+  assert.equal(candles.bars("1m").length, 1);
+});
+
+test("a late trade counts in its own candle and changes no close of now", () => {
+  const series = new Series(1, 10);
+  series.add(dealt(10, 1_000));
+  series.add(dealt(11, 2_000));
+  series.add(dealt(5, 1_500));
+  assert.deepEqual(series.bars.map(({ low, close }) => [low, close]), [[5, 10], [11, 11]]);
+  assert.equal(series.rebuilt, 1);
+  series.add(dealt(1, 0));
+  assert.equal(series.bars.length, 2, "one from before the first is left out");
+});
+
+test("a carried candle takes the place of what trades made, and trades go on from it", () => {
+  const candles = new Candles();
+  const at = 1_700_000_040_000; // A whole minute.
+  candles.add(dealt(10, at + 1_000));
+  candles.put("1m", at, { open: 9, high: 13, low: 8, close: 10, volume: 100 });
+  assert.deepEqual(candles.carried, ["1m"]);
+  candles.add(dealt(14, at + 2_000));
+  candles.add(dealt(15, at + 60_000));
+  assert.deepEqual(candles.bars("1m").map(({ open, high, low, close, volume }) => [open, high, low, close, volume]), [[9, 14, 8, 14, 101], [15, 15, 15, 15, 1]]);
+  candles.put("odd", at, { open: 1, high: 1, low: 1, close: 1, volume: 1 });
+  assert.deepEqual(candles.carried, ["1m"], "what has no length has no place in time");
+});
+
+test("candles are bounded", () => {
+  const candles = new Candles();
+  for (let second = 0; second < 5_000; second++) candles.add(dealt(1, second * 1_000));
+  assert.equal(candles.bars("1s").length, 600);
+  assert(candles.bars("5m").length <= 97);
+  assert.equal(merged([], 5).length, 0);
+});
+
+test("the side is the worker's, else the quote's, else the tick's", () => {
+  assert.deepEqual(sideOf("SELL", 10, 9, 10, 9, "buy"), { side: "sell", isInferred: false });
+  assert.deepEqual(sideOf(undefined, 10, 9, 10, 11, ""), { side: "buy", isInferred: true });
+  assert.deepEqual(sideOf(undefined, 9, 9, 10, 8, ""), { side: "sell", isInferred: true });
+  assert.equal(sideOf(undefined, 10, undefined, undefined, 9, "").side, "buy");
+  assert.equal(sideOf(undefined, 10, undefined, undefined, 10, "sell").side, "sell", "an unchanged price keeps the side");
+  assert.equal(sideOf(undefined, 10, undefined, undefined, undefined, "").side, "");
+});
+
+test("the tape is bounded and tells what is new", () => {
+  const tape = new Tape();
+  for (let at = 0; at < 100; at++) tape.add({ symbol: "A", price: at, volume: 1, atMs: at, side: "", isInferred: true, count: 1 });
+  assert.equal(tape.prints.length, 60);
+  assert.deepEqual(tape.since(98).map(({ price }) => price), [98, 99]);
+  assert.equal(tape.since(0).length, 60);
+});
+
+test("there is one paint a frame, however often it is asked for", () => {
+  const requested: (() => void)[] = [];
+  let paints = 0;
+  const frame = new Frame([() => paints++], (run) => requested.push(run));
+  for (let update = 0; update < 1_000; update++) frame.ask();
+  assert.equal(requested.length, 1);
+  requested[0]!();
+  assert.equal(paints, 1);
+  frame.ask();
+  assert.equal(requested.length, 2);
+});
