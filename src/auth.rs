@@ -35,10 +35,11 @@ use self::remote_keys::RemoteKeys;
 use crate::bus::{Count, Denied, Seat, Standing};
 use crate::config::Config;
 use crate::config::access::{Access, KeySource};
+use crate::config::clients::Clients;
 use crate::identity::claims::{ClaimRules, Claims, ClaimsError};
 use crate::identity::{Identity, Rights};
 use crate::limits::{TOKEN_BYTES_MAX, TURNED_AWAY_MAX};
-use crate::protocol::request::Grammar;
+use crate::protocol::request::{Grammar, Token};
 use crate::state::State;
 use crate::tls::client_config;
 use crate::unix_time::unix_ms;
@@ -125,10 +126,10 @@ impl Auth {
     pub fn new(config: &Config, state: Arc<State>) -> anyhow::Result<Self> {
         keys::prove_cryptography().context("tokens can't be verified by this build")?;
         let access = &config.access;
+        let Clients { allow_wildcard, max_symbols_per_client, dialect_max_symbols, .. } = config.clients;
         let offered =
-            Rights::of_gateway(config.clients.allow_wildcard, config.clients.max_symbols_per_client);
-        let grammar =
-            Grammar { kinds: config.events.channel_types.clone(), symbol_case: config.events.symbol_case };
+            Rights { dialect_max_symbols, ..Rights::of_gateway(allow_wildcard, max_symbols_per_client) };
+        let grammar = Grammar::new(config.events.channel_types.clone(), config.events.symbol_case);
         let claims = ClaimRules { pointer: access.claims_pointer.clone(), grammar, offered };
         let leeway_ms = access.leeway.as_millis() as u64;
         let public_key = access.public_key_file.clone();
@@ -200,6 +201,20 @@ impl Auth {
         }
     }
 
+    /// Who the holder of a token is, or of an API key that has come with its secret.
+    ///
+    /// # Errors
+    /// Why the token doesn't hold, or doesn't yet.
+    pub fn verify_token(&self, token: &Token, patience: Patience) -> Result<Arc<Identity>, AuthError> {
+        let error = match self.verify(token.as_str(), patience) {
+            Err(error @ (AuthError::Unknown | AuthError::KeyWanted)) => error,
+            verdict => return verdict,
+        };
+        // No key of another sort has a secret.
+        let pair = token.as_pair().filter(|_| self.api_keys.is_some());
+        pair.map_or(Err(()), |pair| self.verify(&pair, Patience::Gone).map_err(drop)).map_err(|()| error)
+    }
+
     /// The verdict of the first key that has signed a token; `None` if none has.
     fn by_one_of<'k>(
         &self,
@@ -239,7 +254,7 @@ impl Auth {
     /// Why the token doesn't hold, if the client is to read it in an HTTP answer, or doesn't yet.
     pub fn standing(
         &self,
-        token: Option<&str>,
+        token: Option<&Token>,
         is_browser: bool,
         patience: Patience,
     ) -> Result<Standing, AuthError> {
@@ -251,7 +266,7 @@ impl Auth {
                 Anonymous::Denied => Standing::Unknown,
             });
         };
-        let error = match self.verify(token, patience) {
+        let error = match self.verify_token(token, patience) {
             Ok(identity) => return Ok(Standing::Known(identity)),
             Err(AuthError::KeyWanted) => return Err(AuthError::KeyWanted),
             Err(error) => error,

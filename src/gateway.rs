@@ -28,6 +28,7 @@ use crate::http::{self, Certificate, Http};
 use crate::ingest::publisher::Publisher;
 use crate::ingest::redis::{self, RedisConfig};
 use crate::ingest::{self, Helpers, last_value};
+use crate::protocol::request::Grammar;
 use crate::reload::Watched;
 use crate::signals::{Asked, Signals};
 use crate::state::State;
@@ -86,7 +87,8 @@ impl Gateway {
     pub async fn build(config: Config) -> anyhow::Result<Self> {
         // The process has one provider. It fails if an embedding program has installed one already, which is fine.
         let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
-        let Wiring { ingest: ingest_config, shard, source, last_values, patterns } = Wiring::of(&config)?;
+        let Wiring { ingest: ingest_config, shard, source, last_values, patterns, grammar } =
+            Wiring::of(&config)?;
         let state = Arc::new(State::new(config.server.server_id.clone(), config.process.shards));
         // Files are looked at before they are read, so that no change falls in between.
         let key_files =
@@ -158,7 +160,13 @@ impl Gateway {
         gateway.start_auth(control_rx, key_files);
         gateway.start_feed(&config, source, lost_rx).await;
         gateway.auth.keys_fetched().await;
-        gateway.start_serving(&config, Listeners { clients: listener, operators }, certificate, &last);
+        gateway.start_serving(
+            &config,
+            Listeners { clients: listener, operators },
+            certificate,
+            &last,
+            &grammar,
+        );
         Ok(gateway)
     }
 
@@ -300,11 +308,13 @@ impl Gateway {
         listeners: Listeners,
         certificate: Option<Arc<Certificate>>,
         last: &LastSender,
+        grammar: &Grammar,
     ) {
         let adopt = Arc::clone(&self.fanout) as Arc<dyn Adopt>;
         let new_http = || {
             let (state, auth) = (Arc::clone(&self.state), Arc::clone(&self.auth));
-            Http::new(config, state, auth, Arc::clone(&self.admission), Arc::clone(&adopt), last.clone())
+            let (admission, adopt) = (Arc::clone(&self.admission), Arc::clone(&adopt));
+            Http::new(config, state, auth, admission, adopt, last.clone(), grammar.clone())
         };
         if let Some(listener) = listeners.operators {
             let http = new_http().for_operator(config);

@@ -21,6 +21,7 @@ mod accept_header;
 mod answers;
 mod connection;
 mod cors;
+mod dialects;
 mod door;
 pub mod handshake;
 mod last;
@@ -55,6 +56,7 @@ use crate::bus::{Adopt, Count, LastSender};
 use crate::config::Config;
 use crate::limits::*;
 use crate::origin::{Origins, Target};
+use crate::protocol::api::Apis;
 use crate::protocol::request::Grammar;
 use crate::state::State;
 
@@ -66,11 +68,13 @@ pub struct Http {
     pub admission: Arc<Admission>,
     /// Where upgraded clients go.
     pub adopt: Arc<dyn Adopt>,
+    /// `DIALECTS`.
+    apis: Apis,
     /// Where ingest is asked for last events.
     last: LastSender,
     /// The questions for last events that wait for ingest.
     last_questions: Arc<Count>,
-    /// How the symbols and types of such a question are read.
+    /// How symbols and types in URLs are read.
     grammar: Grammar,
     /// Who clients are.
     pub auth: Arc<Auth>,
@@ -140,14 +144,13 @@ impl Http {
         admission: Arc<Admission>,
         adopt: Arc<dyn Adopt>,
         last: LastSender,
+        grammar: Grammar,
     ) -> Self {
         Self {
+            apis: config.clients.dialects,
             last,
             last_questions: Count::of(LAST_QUESTIONS_MAX),
-            grammar: Grammar {
-                kinds: config.events.channel_types.clone(),
-                symbol_case: config.events.symbol_case,
-            },
+            grammar,
             state,
             admission,
             adopt,

@@ -149,7 +149,9 @@ pub const HEALTHCHECK_TIMEOUT_MS: u64 = 3_000;
 
 /// `MAX_SYMBOLS_PER_CLIENT`: (type, symbol) pairs.
 pub const MAX_SYMBOLS_DEFAULT: u64 = 5;
-/// Most that `MAX_SYMBOLS_PER_CLIENT` may be: 10,000 × (64 B symbol + ~64 B of index) = 1.3 MB a client.
+/// `DIALECT_MAX_SYMBOLS`: what Alpaca's free plan has.
+pub const DIALECT_MAX_SYMBOLS_DEFAULT: u64 = 30;
+/// Most that `MAX_SYMBOLS_PER_CLIENT` and `DIALECT_MAX_SYMBOLS` may be: 10,000 × (64 B symbol + ~64 B of index) = 1.3 MB a client.
 pub const MAX_SYMBOLS_MAX: u64 = 10_000;
 /// The longest token, in bytes: what the header of an HTTP request has room for.
 pub const TOKEN_BYTES_MAX: usize = 16 * KIB;
@@ -418,7 +420,7 @@ const _: () = {
     assert!(CLOSE_TIMEOUT.as_millis() < DRAIN_TIMEOUT_DEFAULT_MS as u128, "closing fits into draining");
     assert!(HTTP_DRAIN_TIMEOUT_MS < DRAIN_TIMEOUT_DEFAULT_MS);
     assert!(HEARTBEAT_MIN_MS <= PONG_TIMEOUT_DEFAULT_MS && STALL_TIMEOUT_DEFAULT_MS <= TIME_MAX_MS);
-    assert!(MAX_SYMBOLS_DEFAULT <= MAX_SYMBOLS_MAX);
+    assert!(MAX_SYMBOLS_DEFAULT <= MAX_SYMBOLS_MAX && DIALECT_MAX_SYMBOLS_DEFAULT <= MAX_SYMBOLS_MAX);
     assert!(
         MAX_MESSAGE_MIN_BYTES > SYMBOL_BYTES_MAX + 2 * 64 + 64,
         "one subscribe with a symbol and an id fits"

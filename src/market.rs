@@ -10,9 +10,10 @@ pub mod event;
 mod form;
 mod kind;
 pub mod patterns;
+pub mod spelling;
 mod symbol;
 
-pub use self::form::{Encoding, Form};
+pub use self::form::{AlpacaChannel, Encoding, Form};
 pub use self::kind::{
     BadTypes, Kind, KindSet, Kinds, RESERVED_TYPES, TYPE_BYTES_MAX, TYPES_MAX, check_type_name,
 };
@@ -55,11 +56,24 @@ pub struct Subject {
 impl Subject {
     /// What a client means by a name within a type: a symbol of candles stands for all its intervals. In the form [`Form::JSON`].
     pub fn new(kind: Kind, name: Name) -> Self {
+        Self::wanted(kind, Form::JSON, name)
+    }
+
+    /// What a client means by a name within a type, whose events it gets in that form: a symbol of candles stands for the intervals that the
+    /// form has.
+    pub fn wanted(kind: Kind, form: Form, name: Name) -> Self {
         let name = match name {
-            Name::Symbol(symbol) if kind.has_intervals() => Name::Pattern(Pattern::of_intervals(&symbol)),
+            Name::Symbol(symbol) if kind.has_intervals() => match form.interval() {
+                None => Name::Pattern(Pattern::of_intervals(&symbol)),
+                Some(interval) => {
+                    let mut buffer = [0; TOPIC_KEY_BYTES_MAX];
+                    let key = Symbol::key_with_interval(symbol.as_bytes(), interval, &mut buffer);
+                    Name::Symbol(Symbol::of_topic(key))
+                }
+            },
             name => name,
         };
-        Self::literal(kind, name)
+        Self { kind, form, name }
     }
 
     /// A name within a type, in the form [`Form::JSON`]. A symbol of candles has its interval.

@@ -143,6 +143,8 @@ pub struct IngestMetrics {
     pub events_late: Counter,
     /// Events with a `seq` that is no integer below 2^53, delivered without regard to it.
     pub events_odd_seq: Counter,
+    /// Events that a dialect has no words for, once for each of its forms in which they were wanted: its clients don't get them.
+    pub events_unwritten: Counter,
     /// Gaps in the `seq` of wanted topics.
     pub gaps: Counter,
     /// Events missing in these gaps.

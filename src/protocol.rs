@@ -8,23 +8,36 @@
 //! | [`refusal`] | why a request changes nothing |
 //! | [`native`] | the gateway's own protocol: JSON in text frames |
 //! | [`form`] | events in each form |
+//! | [`wrapping`] | what a message of several events has around them |
 //! | [`sse`] | server-sent events |
+//! | [`api`] | the APIs whose clients the gateway serves as well |
+//! | [`alpaca`] | Alpaca's |
+//! | [`worker`], [`object`], [`moment`] | for other APIs: fields of a worker's event, objects in JSON and MessagePack, moments |
 
+pub mod alpaca;
+pub mod api;
 pub mod form;
+pub mod moment;
 pub mod native;
+pub mod object;
 pub mod refusal;
 pub mod reply;
 pub mod request;
 pub mod sse;
 pub mod terms;
+pub mod worker;
+pub mod wrapping;
 
+use self::alpaca::channel::Wire;
+use self::api::Api;
 use self::refusal::Refusal;
 use self::reply::Reply;
 use self::request::{Grammar, Request};
-use crate::market::{Form, Kinds};
+use self::wrapping::Wrapping;
+use crate::market::{AlpacaChannel, Form};
 use crate::websocket::header;
 
-/// How a connection's requests are read and its replies written; `http::upgrade` decides on it. Events are not among
+/// How a connection's requests are read and its replies written; the HTTP side decides on it. Events are not among
 /// them: they are written once in each form ([`form`]), for all clients together. A closed set, so that a connection keeps one byte of it and nothing is looked up
 /// where messages are read and written.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -36,15 +49,31 @@ pub enum Dialect {
     Batch,
     /// Server-sent events: see [`sse`]. The client says nothing behind its HTTP request.
     Sse,
+    /// Alpaca's API in JSON: see [`alpaca`].
+    AlpacaJson,
+    /// Alpaca's API in MessagePack.
+    AlpacaMsgpack,
 }
 
+const _: () = assert!(size_of::<Dialect>() == 1);
+
 impl Dialect {
-    /// The form that events have.
+    /// The form that events have, but for those of channels that have one of their own.
     pub const fn form(self) -> Form {
         match self {
             Self::Native => Form::JSON,
             Self::Batch => Form::JSON_BATCH,
             Self::Sse => Form::SSE,
+            Self::AlpacaJson => Form::alpaca_json(AlpacaChannel::Others),
+            Self::AlpacaMsgpack => Form::alpaca_msgpack(AlpacaChannel::Others),
+        }
+    }
+
+    /// The API that it is, if it is not the gateway's own.
+    pub const fn api(self) -> Option<Api> {
+        match self {
+            Self::Native | Self::Batch | Self::Sse => None,
+            Self::AlpacaJson | Self::AlpacaMsgpack => Some(Api::Alpaca),
         }
     }
 
@@ -54,10 +83,39 @@ impl Dialect {
         !matches!(self, Self::Sse)
     }
 
-    /// Whether events are parts of messages, which are begun when they are written.
+    /// How events become messages, which are begun when they are written; `None` if each is one.
     #[inline]
-    pub const fn has_messages_of_events(self) -> bool {
-        matches!(self, Self::Batch)
+    pub const fn wrapping(self) -> Option<Wrapping> {
+        match self {
+            Self::Native | Self::Sse => None,
+            Self::Batch | Self::AlpacaJson => Some(Wrapping::Array),
+            Self::AlpacaMsgpack => Some(Wrapping::Msgpack),
+        }
+    }
+
+    /// Whether a client takes whatever comes for the answer that it waits for, until it is subscribed to something: it is told nothing before
+    /// that it hasn't asked for.
+    pub const fn is_in_order(self) -> bool {
+        matches!(self.api(), Some(Api::Alpaca))
+    }
+
+    /// Whether a client that has shown who it is is refused to show it again, unless its token ends some time.
+    pub const fn takes_one_token(self) -> bool {
+        matches!(self.api(), Some(Api::Alpaca))
+    }
+
+    /// Whether a client whose user has too many connections may show another token, or the same once more, on this one.
+    pub const fn may_try_again(self) -> bool {
+        matches!(self.api(), Some(Api::Alpaca))
+    }
+
+    /// What the gateway says before a client has asked for anything; `is_authenticated` if that has shown who it is with its handshake.
+    pub fn greeting(self, is_authenticated: bool) -> Vec<u8> {
+        match self {
+            Self::Native | Self::Batch | Self::Sse => Vec::new(),
+            Self::AlpacaJson => alpaca::write::greeting(Wire::Json, is_authenticated),
+            Self::AlpacaMsgpack => alpaca::write::greeting(Wire::Msgpack, is_authenticated),
+        }
     }
 
     /// Reads a text message of the client, which speaks WebSocket.
@@ -67,16 +125,32 @@ impl Dialect {
     pub fn read(self, message: &str, grammar: &Grammar) -> Result<Request, Refusal> {
         match self {
             Self::Native | Self::Batch | Self::Sse => native::read::parse(message, grammar),
+            Self::AlpacaJson => alpaca::read::json(message, Wire::Json, grammar),
+            // Some send text all the same.
+            Self::AlpacaMsgpack => alpaca::read::json(message, Wire::Msgpack, grammar),
         }
     }
 
-    /// Writes a reply or status: a complete frame, or server-sent event. `kinds` has the names of the types.
-    pub fn reply(self, reply: &Reply<'_>, kinds: &Kinds, now_ms: u64) -> Vec<u8> {
-        let object = native::write::reply(reply, kinds, now_ms);
+    /// Reads a binary message of the client.
+    ///
+    /// # Errors
+    /// A [`Refusal`] for the client; nothing has changed then.
+    pub fn read_binary(self, message: &[u8], grammar: &Grammar) -> Result<Request, Refusal> {
         match self {
-            Self::Native => header::text(&object),
-            Self::Batch => header::text(&[&b"["[..], &object, b"]"].concat()),
-            Self::Sse => sse::reply(reply, &object),
+            Self::AlpacaMsgpack => alpaca::read::msgpack(message, Wire::Msgpack, grammar),
+            _ => Err(Refusal::binary()),
+        }
+    }
+
+    /// Writes a reply or status: a complete frame, or server-sent event; empty if the dialect has none.
+    pub fn reply(self, reply: &Reply<'_>, grammar: &Grammar, now_ms: u64) -> Vec<u8> {
+        let object = || native::write::reply(reply, &grammar.kinds, now_ms);
+        match self {
+            Self::Native => header::text(&object()),
+            Self::Batch => header::text(&[&b"["[..], &object(), b"]"].concat()),
+            Self::Sse => sse::reply(reply, &object()),
+            Self::AlpacaJson => alpaca::write::reply(reply, Wire::Json, grammar),
+            Self::AlpacaMsgpack => alpaca::write::reply(reply, Wire::Msgpack, grammar),
         }
     }
 }

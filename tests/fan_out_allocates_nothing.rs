@@ -7,6 +7,7 @@ use slotmap::SlotMap;
 use ws_gateway::bus::{Entry, Frames, TopicId};
 use ws_gateway::fanout::batch::{BacklogBytes, Batch};
 use ws_gateway::fanout::outbox::{Outbox, Scratch};
+use ws_gateway::protocol::wrapping::Wrapping;
 
 #[global_allocator]
 static ALLOCATOR: dhat::Alloc = dhat::Alloc;
@@ -18,13 +19,15 @@ const HARNESS_BLOCKS: usize = 32;
 
 #[test]
 fn a_lone_trade_costs_a_client_no_allocation() {
-    // The frames as they are; or a header of 4 bytes, brackets, and the second event's comma.
-    for (has_messages_of_events, bytes) in [(false, 360), (true, 4 + 361)] {
-        check(has_messages_of_events, bytes);
+    // The frames as they are; or a header of 4 bytes, brackets, and the second event's comma; or the header and an array's length.
+    for (wrapping, bytes) in
+        [(None, 360), (Some(Wrapping::Array), 4 + 361), (Some(Wrapping::Msgpack), 4 + 361)]
+    {
+        check(wrapping, bytes);
     }
 }
 
-fn check(has_messages_of_events: bool, bytes: usize) {
+fn check(wrapping: Option<Wrapping>, bytes: usize) {
     let topic: TopicId = SlotMap::with_key().insert(());
     let backlog = BacklogBytes::default();
     let frames = || Frames {
@@ -35,7 +38,7 @@ fn check(has_messages_of_events: bool, bytes: usize) {
     };
     let announce = |_, _| Batch::own(Vec::new(), &backlog);
     let mut scratch = Scratch::with_capacity(64 * 1024);
-    let mut outboxes: Vec<Outbox> = (0..CLIENTS).map(|_| Outbox::new(has_messages_of_events)).collect();
+    let mut outboxes: Vec<Outbox> = (0..CLIENTS).map(|_| Outbox::new(wrapping)).collect();
 
     let profiler = dhat::Profiler::builder().testing().build();
     for _ in 0..10 {

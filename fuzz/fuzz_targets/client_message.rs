@@ -31,7 +31,7 @@ struct Answer<'r> {
 
 fuzz_target!(|message: &str| {
     let kinds = "trade,quote,halt,mine".parse().unwrap_or_default();
-    let grammar = Grammar { kinds, symbol_case: SymbolCase::Upper };
+    let grammar = Grammar::new(kinds, SymbolCase::Upper);
     match session::parse(message, &grammar) {
         Ok(request) => accepted(message, &request, &grammar),
         Err(refusal) => refused(&refusal, &grammar),

@@ -108,7 +108,7 @@ mod tests {
     use crate::protocol::request::Grammar;
 
     fn parse(text: &str) -> Result<ApiKeys, ApiKeysError> {
-        let grammar = Grammar { kinds: Kinds::default(), symbol_case: SymbolCase::Upper };
+        let grammar = Grammar::new(Kinds::default(), SymbolCase::Upper);
         let offered = Rights::of_gateway(true, 5);
         ApiKeys::parse(
             text.as_bytes(),

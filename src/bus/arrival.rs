@@ -9,6 +9,7 @@ use super::{Denied, UserSeat};
 use crate::identity::Identity;
 use crate::protocol::Dialect;
 use crate::protocol::request::FirstRequest;
+use crate::protocol::terms::Options;
 use crate::transport::Transport;
 
 /// A client whose handshake is done.
@@ -26,6 +27,8 @@ pub struct Arrival {
     pub greeting: Box<[u8]>,
     /// What the client asks for in its URL.
     pub request: Option<FirstRequest>,
+    /// On which terms it is served where its requests name none.
+    pub terms: Option<Box<Options>>,
     /// The client's place in `MAX_CONNECTIONS`.
     pub seat: Seat,
     /// Its place among the connections of its user, if it is known to have one.

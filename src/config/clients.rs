@@ -1,14 +1,17 @@
 //! What one client may do.
 
 use std::num::NonZeroUsize;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use super::setting::{Alias, Given, Group, Preset, Setting, Unit, Value, Zero};
+use super::values;
 use crate::admission::{OnUserLimit, PerUserLimits};
 use crate::limits::{
-    MAX_CONNECTIONS_MAX, MAX_MESSAGE_DEFAULT_BYTES, MAX_MESSAGE_MAX_BYTES, MAX_MESSAGE_MIN_BYTES,
-    MAX_SYMBOLS_DEFAULT, MAX_SYMBOLS_MAX, USER_CONNECTIONS_DEFAULT,
+    DIALECT_MAX_SYMBOLS_DEFAULT, MAX_CONNECTIONS_MAX, MAX_MESSAGE_DEFAULT_BYTES, MAX_MESSAGE_MAX_BYTES,
+    MAX_MESSAGE_MIN_BYTES, MAX_SYMBOLS_DEFAULT, MAX_SYMBOLS_MAX, USER_CONNECTIONS_DEFAULT,
 };
+use crate::protocol::api::Apis;
 use crate::rate::Rate;
 
 /// What one client may do.
@@ -16,6 +19,12 @@ use crate::rate::Rate;
 pub struct Clients {
     /// `MAX_SYMBOLS_PER_CLIENT`.
     pub max_symbols_per_client: usize,
+    /// `DIALECTS`.
+    pub dialects: Apis,
+    /// `DIALECT_MAX_SYMBOLS`.
+    pub dialect_max_symbols: usize,
+    /// `DIALECT_SYMBOL_MAP`.
+    pub dialect_symbol_map: Option<PathBuf>,
     /// `ALLOW_WILDCARD`.
     pub allow_wildcard: bool,
     /// `MAX_MESSAGE_SIZE`.
@@ -41,6 +50,9 @@ impl Default for Clients {
     fn default() -> Self {
         Self {
             max_symbols_per_client: MAX_SYMBOLS_DEFAULT as usize,
+            dialects: Apis::default(),
+            dialect_max_symbols: DIALECT_MAX_SYMBOLS_DEFAULT as usize,
+            dialect_symbol_map: None,
             allow_wildcard: true,
             max_message_bytes: MAX_MESSAGE_DEFAULT_BYTES,
             message_warn_bytes: None,
@@ -64,6 +76,44 @@ pub(super) const GROUP: Group = Group {
             help: "How many subscriptions one client may have.",
             set: |config, given| given.store(&mut config.clients.max_symbols_per_client),
             show: |config, unit| config.clients.max_symbols_per_client.show(unit),
+        },
+        Setting {
+            env: "DIALECTS",
+            flag: "dialects",
+            aliases: &[],
+            unit: Unit::Text("none, or some of alpaca with commas between them"),
+            zero: Zero::Refused,
+            preset: Preset::Fixed,
+            help: "The APIs whose clients are served as well, at paths of their own, by changing a URL: `alpaca`; several with commas \
+                   between them. The page for each is in docs/dialects.",
+            set: |config, given| given.store(&mut config.clients.dialects),
+            show: |config, unit| config.clients.dialects.show(unit),
+        },
+        Setting {
+            env: "DIALECT_MAX_SYMBOLS",
+            flag: "dialect-max-symbols",
+            aliases: &[],
+            unit: Unit::Number { min: 1, max: MAX_SYMBOLS_MAX },
+            zero: Zero::Refused,
+            preset: Preset::Fixed,
+            help: "How many subscriptions a client of one of the DIALECTS may have, in place of MAX_SYMBOLS_PER_CLIENT.",
+            set: |config, given| given.store(&mut config.clients.dialect_max_symbols),
+            show: |config, unit| config.clients.dialect_max_symbols.show(unit),
+        },
+        Setting {
+            env: "DIALECT_SYMBOL_MAP",
+            flag: "dialect-symbol-map",
+            aliases: &[],
+            unit: Unit::Text("the path of a file with a line such as BTC-USD=BTCUSDT for each symbol"),
+            zero: Zero::Refused,
+            preset: Preset::Computed("none"),
+            help: "A file of symbols that clients of the DIALECTS know by other names than workers: a line is the workers' name, `=` and \
+                   the clients'. Read at the start.",
+            set: |config, given| {
+                config.clients.dialect_symbol_map = Some(values::file(given.text)?);
+                Some(())
+            },
+            show: |config, _| values::show_path(config.clients.dialect_symbol_map.as_ref()),
         },
         Setting {
             env: "ALLOW_WILDCARD",
@@ -148,5 +198,15 @@ impl Value for OnUserLimit {
 
     fn show(&self, _: &Unit) -> String {
         self.word().to_owned()
+    }
+}
+
+impl Value for Apis {
+    fn read(given: &Given<'_>) -> Option<Self> {
+        given.text.parse().ok()
+    }
+
+    fn show(&self, _: &Unit) -> String {
+        self.to_string()
     }
 }

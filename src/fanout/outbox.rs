@@ -28,6 +28,7 @@ use self::out_of_band::OutOfBand;
 use super::batch::Batch;
 use crate::bus::TopicId;
 use crate::limits;
+use crate::protocol::wrapping::Wrapping;
 
 /// Frames `from..to` of a batch. The batch may be a mark: then the run is one frame of 0 bytes, of which nothing is sent.
 #[derive(Debug)]
@@ -100,10 +101,10 @@ impl Scratch {
 }
 
 impl Outbox {
-    /// The outbox of a client whose events are parts of messages, or of one that gets each as it is. An empty one of the latter owns no
+    /// The outbox of a client whose events become messages so, or of one that gets each as it is. An empty one of the latter owns no
     /// memory.
-    pub fn new(has_messages_of_events: bool) -> Self {
-        let out_of_band = has_messages_of_events.then(|| Box::new(OutOfBand::of_messages()));
+    pub fn new(wrapping: Option<Wrapping>) -> Self {
+        let out_of_band = wrapping.map(|wrapping| Box::new(OutOfBand::of_messages(wrapping)));
         Self { out_of_band, ..Self::default() }
     }
 

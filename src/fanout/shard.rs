@@ -182,7 +182,7 @@ impl Shard {
             newcomers: Newcomers::default(),
             clocks: Clocks::new(time),
             input: Input::new(),
-            output: Output::new(config.grammar.kinds.clone()),
+            output: Output::new(config.grammar.clone()),
             feed: Feed::Down,
             drain_until_us: None,
             config,

@@ -33,7 +33,7 @@ impl Answers {
             };
             let Some(asked) = asked else { return };
             let ToControl::Verify { shard, ticket, token, has_seat } = &asked;
-            match self.auth.verify(token.as_str(), patience) {
+            match self.auth.verify_token(token, patience) {
                 Err(AuthError::KeyWanted) => {
                     let auth = Arc::clone(&self.auth);
                     waiting.spawn(async move {

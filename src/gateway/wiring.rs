@@ -17,6 +17,7 @@ use crate::ingest::redis::{RedisConfig, Server};
 use crate::limits;
 use crate::market::KindSet;
 use crate::market::event::Checker;
+use crate::market::spelling::Spelling;
 use crate::protocol::request::Grammar;
 use crate::tls::client_config;
 
@@ -32,6 +33,8 @@ pub(super) struct Wiring {
     pub(super) last_values: Option<LastValueConfig>,
     /// The pattern subscriptions, one a type: `channel:trade:*`.
     pub(super) patterns: Vec<String>,
+    /// How requests are read.
+    pub(super) grammar: Grammar,
 }
 
 /// Where events come from.
@@ -48,7 +51,10 @@ impl Wiring {
     /// # Errors
     /// When a file can't be read or used; the error names the setting and the file.
     pub(super) fn of(config: &Config) -> anyhow::Result<Self> {
-        let ingest = ingest_config(config);
+        let spelling = spelling(config)?;
+        let grammar = Grammar::new(config.events.channel_types.clone(), config.events.symbol_case);
+        let grammar = grammar.spelled(spelling.clone());
+        let ingest = ingest_config(config, spelling);
         let patterns = ingest.patterns();
         let (source, last_values) = match &config.upstream.redis {
             Some(connection) => {
@@ -76,11 +82,20 @@ impl Wiring {
                 (Source::Embedded(broker), None)
             }
         };
-        Ok(Self { ingest, shard: shard_config(config), source, last_values, patterns })
+        let shard = shard_config(config, grammar.clone());
+        Ok(Self { ingest, shard, source, last_values, patterns, grammar })
     }
 }
 
-fn ingest_config(config: &Config) -> IngestConfig {
+/// The names that dialects have for symbols.
+fn spelling(config: &Config) -> anyhow::Result<Spelling> {
+    let Some(path) = &config.clients.dialect_symbol_map else { return Ok(Spelling::default()) };
+    let what = || format!("DIALECT_SYMBOL_MAP {}", path.display());
+    let text = std::fs::read_to_string(path).with_context(what)?;
+    Spelling::parse(&text, config.events.symbol_case).with_context(what)
+}
+
+fn ingest_config(config: &Config, spelling: Spelling) -> IngestConfig {
     let (events_per_topic, max_bytes) = replay(config).unwrap_or_default();
     IngestConfig {
         channel_prefix: config.events.channel_prefix.clone(),
@@ -98,6 +113,7 @@ fn ingest_config(config: &Config) -> IngestConfig {
             },
             numbering: config.events.numbering,
             look_up: last_value_types(config),
+            spelling,
         },
         stale_after: config.events.stale_after.map(Period::get),
         max_backlog_bytes: config.delivery.max_backlog_bytes / config.process.shards,
@@ -109,13 +125,10 @@ fn replay(config: &Config) -> Option<(usize, usize)> {
     Some((config.history.replay_events_per_topic?.get(), config.history.replay_max_bytes?.get()))
 }
 
-fn shard_config(config: &Config) -> ShardConfig {
+fn shard_config(config: &Config, grammar: Grammar) -> ShardConfig {
     let last_value_topics = config.history.last_value_max_topics.map_or(0, NonZeroUsize::get);
     ShardConfig {
-        grammar: Grammar {
-            kinds: config.events.channel_types.clone(),
-            symbol_case: config.events.symbol_case,
-        },
+        grammar,
         // A new client goes to the shard with the fewest, so none gets more than this.
         max_clients: config.server.max_connections.div_ceil(config.process.shards),
         auth_timeout: config.access.timeout,

@@ -28,7 +28,7 @@ use crate::protocol::native::read::parse_last;
 use crate::protocol::native::write;
 use crate::protocol::refusal::{ErrorCode, Refusal};
 use crate::protocol::reply::Reply;
-use crate::protocol::request::Selection;
+use crate::protocol::request::{Selection, Token};
 use crate::unix_time::unix_ms;
 use crate::websocket::header;
 
@@ -111,8 +111,8 @@ fn selected(
     patience: Patience,
 ) -> Result<Selection, Declined> {
     let in_query = || upgrade::token(query.filter(|_| http.auth.takes_query_token));
-    let token = handshake::authorization(headers).map(Cow::Borrowed).or_else(in_query);
-    let standing = http.auth.standing(token.as_deref(), false, patience).map_err(|error| {
+    let token = handshake::authorization(headers).map(Cow::Borrowed).or_else(in_query).map(Token::new);
+    let standing = http.auth.standing(token.as_ref(), false, patience).map_err(|error| {
         if error == AuthError::KeyWanted {
             return Declined::Waits;
         }

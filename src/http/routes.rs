@@ -7,6 +7,7 @@ use hyper::header::{HeaderValue, WWW_AUTHENTICATE};
 use hyper::http::{Method, StatusCode};
 
 use super::answers::{Answer, refusal, wrong_method};
+use super::dialects::{self, Endpoint};
 use super::handshake::{self, Handshake};
 use super::last::{self, Asked, Declined};
 use super::upgrade::{self, Accepted, Refused};
@@ -143,8 +144,15 @@ pub(super) fn answer<B>(request: &Request<B>, address: IpAddr, http: &Http, pati
 
 fn outcome<B>(request: &Request<B>, address: IpAddr, http: &Http, patience: Patience) -> Outcome {
     let route = find(request.uri().path(), http.surface);
+    let endpoint = Endpoint::find(request.uri().path(), http).filter(|_| http.surface != Surface::Operator);
     if !route.is_some_and(|route| route.is_open) && !http.is_operator(request.headers()) {
         return Outcome::Plain(unauthorized());
+    }
+    if let Some(endpoint) = endpoint {
+        if request.method() == Method::OPTIONS {
+            return Outcome::Plain(cors::options(UPGRADE, request.headers(), http));
+        }
+        return answer_handshake(dialects::accept(endpoint, request, address, http, patience), http);
     }
     let Some(route) = route else { return Outcome::Plain(not_found(http.surface)) };
     if request.method() == Method::OPTIONS {
@@ -182,7 +190,13 @@ fn outcome<B>(request: &Request<B>, address: IpAddr, http: &Http, patience: Pati
 
 fn shake_hands<B>(request: &Request<B>, address: IpAddr, http: &Http, patience: Patience) -> Outcome {
     let checked = Handshake::of(request).map_err(Refused::from);
-    match checked.and_then(|handshake| upgrade::accept(&handshake, request.uri(), address, http, patience)) {
+    let accepted =
+        checked.and_then(|handshake| upgrade::accept(&handshake, request.uri(), address, http, patience));
+    answer_handshake(accepted, http)
+}
+
+fn answer_handshake(accepted: Result<Accepted, Refused>, http: &Http) -> Outcome {
+    match accepted {
         Ok(accepted) => Outcome::Upgrade(accepted.answer(), accepted),
         Err(Refused::Token(AuthError::KeyWanted)) => Outcome::Waits,
         Err(refused) => {

@@ -17,6 +17,7 @@ use crate::auth::{AuthError, Patience};
 use crate::bus::Standing;
 use crate::metrics::UpgradeRefusal;
 use crate::protocol::Dialect;
+use crate::protocol::request::Token;
 use crate::protocol::sse::{self, Query};
 
 const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
@@ -57,7 +58,7 @@ pub(super) fn open<B>(
         origin: handshake::origin(headers),
         target: handshake::target(headers),
         forwarded: &forwarded,
-        token: handshake::authorization(headers),
+        token: handshake::authorization(headers).map(Token::new),
         query: request.uri().query(),
         // An `EventSource` doesn't come back after an answer other than 200.
         is_blind: false,
@@ -78,7 +79,7 @@ pub(super) fn open<B>(
     let first_request = Some(Box::new(sse::read(&query, &http.grammar)));
     let greeting = head(headers, http);
     let (dialect, fields) = (Dialect::Sse, Vec::new());
-    Ok(Accepted { seat, standing, user_seat, request: first_request, dialect, greeting, fields })
+    Ok(Accepted { seat, standing, user_seat, request: first_request, dialect, greeting, terms: None, fields })
 }
 
 /// The parameters of a request, decoded. What isn't UTF-8 becomes U+FFFD.

@@ -26,8 +26,9 @@ use crate::metrics::UpgradeRefusal;
 use crate::origin::Target;
 use crate::protocol::Dialect;
 use crate::protocol::native::read::parse_query;
-use crate::protocol::refusal::ErrorCode;
-use crate::protocol::request::FirstRequest;
+use crate::protocol::refusal::{ErrorCode, Refusal};
+use crate::protocol::request::{FirstRequest, Token};
+use crate::protocol::terms::Options;
 use crate::transport::Transport;
 
 /// The header that names the gateway (`SERVER_ID`).
@@ -47,8 +48,22 @@ pub(super) struct Accepted {
     pub(super) dialect: Dialect,
     /// What the shard has to send first.
     pub(super) greeting: Box<[u8]>,
+    /// On which terms it is served where its requests name none.
+    pub(super) terms: Option<Box<Options>>,
     /// The answer's header fields, of a handshake.
     pub(super) fields: Vec<(HeaderName, HeaderValue)>,
+}
+
+/// What a handshake's path and header say of what the connection speaks.
+pub(super) struct Spoken {
+    /// How its messages are written.
+    pub(super) dialect: Dialect,
+    /// The token that came in the dialect's own way.
+    pub(super) token: Option<Token>,
+    /// What the client asks for in its URL.
+    pub(super) request: Option<FirstRequest>,
+    /// On which terms it is served where its requests name none.
+    pub(super) terms: Option<Box<Options>>,
 }
 
 /// A client that is let in.
@@ -70,7 +85,7 @@ pub(super) struct Applicant<'r> {
     /// Whom a proxy has sent it for.
     pub(super) forwarded: &'r Forwarded<'r>,
     /// The token in a header.
-    pub(super) token: Option<&'r str>,
+    pub(super) token: Option<Token>,
     /// The query of the URL.
     pub(super) query: Option<&'r str>,
     /// Whether it would not see the status of an HTTP answer.
@@ -78,12 +93,14 @@ pub(super) struct Applicant<'r> {
 }
 
 /// Why a handshake is refused.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, PartialEq)]
 pub(super) enum Refused {
     /// 400, 405 or 426: the request is no valid handshake.
     Fault(Fault),
     /// 403: `ALLOWED_ORIGINS` doesn't allow the page's origin.
     Origin,
+    /// 400: a parameter of the URL has a value that isn't allowed.
+    Query(Refusal),
     /// 401.
     Token(AuthError),
     /// 503: the gateway drains.
@@ -102,7 +119,7 @@ impl Refused {
     /// Under which reason it is counted.
     pub(super) const fn reason(&self) -> UpgradeRefusal {
         match self {
-            Self::Fault(_) => UpgradeRefusal::Handshake,
+            Self::Fault(_) | Self::Query(_) => UpgradeRefusal::Handshake,
             Self::Origin => UpgradeRefusal::Origin,
             Self::Token(_) => UpgradeRefusal::Token,
             Self::Draining => UpgradeRefusal::Draining,
@@ -118,7 +135,7 @@ impl Refused {
         match self {
             Self::Token(error) => *error != AuthError::KeyWanted,
             Self::NotAdmitted(limit) => matches!(limit, NotAdmitted::ConnectionsPerUser(_)),
-            Self::Fault(_) | Self::Origin | Self::Draining => false,
+            Self::Fault(_) | Self::Query(_) | Self::Origin | Self::Draining => false,
         }
     }
 
@@ -138,6 +155,7 @@ impl Refused {
             Self::Fault(Fault::Malformed(message)) => {
                 refusal(StatusCode::BAD_REQUEST, "INVALID_INPUT", message)
             }
+            Self::Query(error) => refusal(StatusCode::BAD_REQUEST, error.code.as_str(), &error.message),
             Self::Origin => refusal(StatusCode::FORBIDDEN, "FORBIDDEN", "Origin not allowed"),
             Self::Token(error) => {
                 let mut answer = refusal(StatusCode::UNAUTHORIZED, "UNAUTHORIZED", &error.to_string());
@@ -177,15 +195,33 @@ pub(super) fn accept(
     http: &Http,
     patience: Patience,
 ) -> Result<Accepted, Refused> {
+    let request = symbols(uri.query()).map(|symbols| Box::new(parse_query(&symbols, &http.grammar)));
+    let dialect = dialect(handshake.subprotocol, uri.query());
+    let spoken = Spoken { dialect, token: None, request, terms: None };
+    accept_as(handshake, uri, address, http, patience, spoken)
+}
+
+/// The same of a handshake whose path says what the connection speaks.
+pub(super) fn accept_as(
+    handshake: &Handshake<'_>,
+    uri: &Uri,
+    address: IpAddr,
+    http: &Http,
+    patience: Patience,
+    spoken: Spoken,
+) -> Result<Accepted, Refused> {
+    let Spoken { dialect, token, request, terms } = spoken;
     let applicant = Applicant {
         origin: handshake.origin,
         target: handshake.target,
         forwarded: &handshake.forwarded,
-        token: handshake.token,
+        token: handshake.token.map(Token::new).or(token),
         query: uri.query(),
         is_blind: handshake.origin.is_some(),
     };
     let Admitted { seat, standing, user_seat } = admit(&applicant, address, http, patience)?;
+    let has_shown = applicant.token.is_some() && matches!(standing, Standing::Known(_));
+    let greeting = dialect.greeting(has_shown).into();
 
     let mut fields = Vec::with_capacity(5);
     fields.push((CONNECTION, HeaderValue::from_static("Upgrade")));
@@ -199,9 +235,7 @@ pub(super) fn accept(
     if let Some(subprotocol) = handshake.subprotocol {
         fields.push((SEC_WEBSOCKET_PROTOCOL, HeaderValue::from_static(subprotocol)));
     }
-    let dialect = dialect(handshake.subprotocol, uri.query());
-    let request = symbols(uri.query()).map(|symbols| Box::new(parse_query(&symbols, &http.grammar)));
-    Ok(Accepted { seat, standing, user_seat, request, dialect, greeting: Box::default(), fields })
+    Ok(Accepted { seat, standing, user_seat, request, dialect, greeting, terms, fields })
 }
 
 /// Holds a client, whose connection comes from `address`, to the rules for all of them, and takes a seat for it.
@@ -221,8 +255,9 @@ pub(super) fn admit(
     let client = http.client(address, applicant.forwarded);
     let seat = http.admission.admit(client, now_us).map_err(Refused::NotAdmitted)?;
     let in_query = || token(applicant.query.filter(|_| http.auth.takes_query_token));
-    let token = applicant.token.map(Cow::Borrowed).or_else(in_query);
-    let standing = http.auth.standing(token.as_deref(), applicant.is_blind, patience).map_err(|error| {
+    let in_query = || in_query().map(Token::new);
+    let token = applicant.token.clone().or_else(in_query);
+    let standing = http.auth.standing(token.as_ref(), applicant.is_blind, patience).map_err(|error| {
         if error == AuthError::KeyWanted {
             http.admission.give_back(client);
         }
@@ -268,8 +303,8 @@ fn seat_of_user(
 impl Accepted {
     /// The client, to be handed to a shard. `transport` has sent the answer, if there is no greeting; `early` are the bytes that came behind the request.
     pub(super) fn arrival(self, transport: Transport, early: Bytes) -> Arrival {
-        let Self { seat, standing, user_seat, request, dialect, greeting, .. } = self;
-        Arrival { transport, dialect, standing, early, greeting, request, seat, user_seat }
+        let Self { seat, standing, user_seat, request, dialect, greeting, terms, .. } = self;
+        Arrival { transport, dialect, standing, early, greeting, request, terms, seat, user_seat }
     }
 
     /// The 101 answer for hyper to send.

@@ -91,6 +91,7 @@ impl ClaimRules {
         Ok(Rights {
             allow_wildcard: self.offered.allow_wildcard,
             max_symbols: max_symbols.unwrap_or(self.offered.max_symbols),
+            dialect_max_symbols: max_symbols.unwrap_or(self.offered.dialect_max_symbols),
             types: claim(claims, "types", "an array of strings", types)?,
             scopes: claim(
                 claims,
@@ -146,7 +147,7 @@ mod tests {
     fn rules(pointer: &str) -> ClaimRules {
         ClaimRules {
             pointer: pointer.to_owned(),
-            grammar: Grammar { kinds: "trade,quote".parse().unwrap(), symbol_case: SymbolCase::Upper },
+            grammar: Grammar::new("trade,quote".parse().unwrap(), SymbolCase::Upper),
             offered: Rights::of_gateway(true, 5),
         }
     }
@@ -174,6 +175,7 @@ mod tests {
         let expected = Rights {
             allow_wildcard: true,
             max_symbols: 50,
+            dialect_max_symbols: 50,
             types: Some([Kind::QUOTE].into_iter().collect()),
             scopes: Scopes::new(&["aapl", "btc-*"], SymbolCase::Upper),
             max_rate: MaxRate::new(2.5),

@@ -4,6 +4,7 @@ use std::collections::HashSet;
 
 use super::scope::Scopes;
 use crate::market::{Form, Kind, KindSet, Kinds, Subject};
+use crate::protocol::Dialect;
 use crate::protocol::refusal::{Forbidden, Refusal};
 use crate::protocol::request::Selection;
 use crate::protocol::terms::MaxRate;
@@ -15,6 +16,8 @@ pub struct Rights {
     pub allow_wildcard: bool,
     /// Most subscriptions at a time: `MAX_SYMBOLS_PER_CLIENT`, or the claim `maxSymbols`.
     pub max_symbols: usize,
+    /// The same in a dialect: `DIALECT_MAX_SYMBOLS`, or the claim.
+    pub dialect_max_symbols: usize,
     /// The claim `types`; `None` = every type.
     pub types: Option<KindSet>,
     /// The claim `symbols`; `None` = every name.
@@ -61,7 +64,21 @@ impl Grant {
 impl Rights {
     /// What the configuration offers, to a client without claims.
     pub const fn of_gateway(allow_wildcard: bool, max_symbols: usize) -> Self {
-        Self { allow_wildcard, max_symbols, types: None, scopes: None, max_rate: None, rooms: None }
+        let dialect_max_symbols = max_symbols;
+        Self {
+            allow_wildcard,
+            max_symbols,
+            dialect_max_symbols,
+            types: None,
+            scopes: None,
+            max_rate: None,
+            rooms: None,
+        }
+    }
+
+    /// Most subscriptions of a client that speaks so.
+    pub const fn max_symbols_in(&self, dialect: Dialect) -> usize {
+        if dialect.api().is_some() { self.dialect_max_symbols } else { self.max_symbols }
     }
 
     /// Whether what a client asks for is granted as it is written or not at all.
@@ -103,13 +120,13 @@ impl Rights {
     }
 
     /// What becomes of subscriptions that other rights allowed, in their order: those that aren't allowed any more are left out, and so
-    /// are the last ones beyond [`Rights::max_symbols`].
-    pub fn grant_again(&self, held: impl IntoIterator<Item = Subject>) -> Vec<Grant> {
+    /// are the last ones beyond `max_symbols`.
+    pub fn grant_again(&self, held: impl IntoIterator<Item = Subject>, max_symbols: usize) -> Vec<Grant> {
         let is_allowed = |subject: &Subject| {
             self.has_type(subject.kind) && (self.allow_wildcard || !subject.name.is_wildcard())
         };
         let grants = held.into_iter().filter(is_allowed).map(|subject| self.grant_one(subject));
-        grants.filter(|grant| !grant.parts.is_empty()).take(self.max_symbols).collect()
+        grants.filter(|grant| !grant.parts.is_empty()).take(max_symbols).collect()
     }
 
     fn grant_one(&self, written: Subject) -> Grant {
@@ -212,9 +229,9 @@ mod tests {
         assert_eq!(candles(&["BTC-USD"]).unwrap(), [subject("BTC-USD")]);
         assert_eq!(candles(&["*"]).unwrap(), [subject("AAPL"), subject("BTC-*")]);
         assert_eq!(candles(&["AAPLX"]).unwrap_err().forbidden.unwrap().symbols, [name("AAPLX")]);
-        assert_eq!(rights.grant_again([subject("AAPL"), subject("X")]), [Grant::literal(subject("AAPL"))]);
+        assert_eq!(rights.grant_again([subject("AAPL"), subject("X")], 5), [Grant::literal(subject("AAPL"))]);
         let plain = Rights { allow_wildcard: false, ..rights };
-        assert_eq!(plain.grant_again([subject("AAPL")]), [Grant::literal(subject("AAPL"))]);
+        assert_eq!(plain.grant_again([subject("AAPL")], 5), [Grant::literal(subject("AAPL"))]);
     }
 
     #[test]
@@ -235,11 +252,11 @@ mod tests {
         let held = || ["*", "MSFT", "BTC-USD", "AAPL"].map(trade);
         let scopes = scopes(["BTC-*", "AAPL"]);
         let rights = Rights { scopes, ..Rights::of_gateway(true, 2) };
-        let again = rights.grant_again(held());
+        let again = rights.grant_again(held(), 2);
         let written: Vec<_> = again.iter().map(|grant| grant.written.clone()).collect();
         assert_eq!(written, ["*", "BTC-USD"].map(trade));
         assert_eq!(again[0].parts, ["AAPL", "BTC-*"].map(trade));
         let none = Rights { types: Some([Kind::QUOTE].into_iter().collect()), ..rights };
-        assert_eq!(none.grant_again(held()), []);
+        assert_eq!(none.grant_again(held(), 2), []);
     }
 }

@@ -19,7 +19,7 @@ use self::held::HeldFeed;
 use super::router::{Batch, Reported, Router};
 use crate::bus::{Feed, HistoryReply, LookedUp, ReplayBudget, ShardPort, Ticket, ToShard, TopicId};
 use crate::limits;
-use crate::market::{Form, Subject};
+use crate::market::Subject;
 use crate::state::State;
 
 pub(super) struct Handover {
@@ -70,6 +70,7 @@ impl Handover {
             }
         }
         self.state.metrics.ingest.events_dropped.add(router.take_lost_events());
+        self.state.metrics.ingest.events_unwritten.add(router.take_unwritten());
     }
 
     fn hand_to(&mut self, router: &mut Router, shard: usize, arrived_us: u64) {
@@ -83,7 +84,7 @@ impl Handover {
             return router.fall_behind(shard, lost);
         }
         self.state.metrics.ingest.batches.add(1);
-        for form in Form::ALL {
+        for form in router.forms_for(shard) {
             let Some(Batch { frames, notices }) = router.take_in_form(shard, form, arrived_us) else {
                 continue;
             };

@@ -40,6 +40,7 @@ pub use self::topic::{LookUp, LookingUp};
 use crate::bus::LastEvent;
 use crate::limits;
 use crate::market::event::{Checker, Event};
+use crate::market::spelling::Spelling;
 use crate::market::{Form, Kind, KindSet, Kinds, Name, Numbering, Pattern, Subject, Symbol};
 use crate::protocol::native::event::Openings;
 
@@ -62,6 +63,8 @@ pub struct HistoryConfig {
     pub numbering: Numbering,
     /// The types whose last values workers keep in Redis; `None` without `LAST_VALUE_KEY`.
     pub look_up: Option<KindSet>,
+    /// `DIALECT_SYMBOL_MAP`.
+    pub spelling: Spelling,
 }
 
 impl Default for HistoryConfig {
@@ -75,6 +78,7 @@ impl Default for HistoryConfig {
             checker: Checker::with_max_bytes(limits::MAX_EVENT_DEFAULT_BYTES),
             numbering: Numbering::default(),
             look_up: None,
+            spelling: Spelling::default(),
         }
     }
 }
@@ -114,7 +118,7 @@ impl History {
             free: Vec::new(),
             intervals: BTreeMap::new(),
             by_symbol: vec![HashMap::default(); config.kinds.len()],
-            openings: Openings::new(&config.kinds),
+            openings: Openings::new(&config.kinds).spelled(config.spelling.clone()),
             config,
             kept: 0,
             hand: 0,

@@ -197,7 +197,8 @@ impl Router {
             return self.topic_of(subject).map(|(id, _)| id).into_iter().collect();
         };
         let known = self.history.known(kind, pattern.prefix());
-        let topics = known.into_iter().map(|symbol| {
+        let known = known.into_iter().filter(|symbol| form.suits(kind, symbol.as_bytes()));
+        let topics = known.map(|symbol| {
             let id = self.topic_or_new(&Subject { kind, form, name: Name::Symbol(symbol) });
             self.open(id);
             id

@@ -92,6 +92,8 @@ pub struct Router {
     pub(super) opened_behind_max: usize,
     /// Events lost by shards that are behind, since it was last asked.
     lost_events: u64,
+    /// Events that a form has no words for, once for each such form, since it was last asked.
+    unwritten: u64,
     checker: Checker,
     openings: Openings,
     deduplicate: bool,
@@ -119,8 +121,9 @@ impl Router {
             opened_behind_max: limits::SKIPPED_TOPICS_FACTOR
                 * limits::OPENED_TOPICS_MAX.max(history.max_topics),
             lost_events: 0,
+            unwritten: 0,
             checker: history.checker,
-            openings: Openings::new(&history.kinds),
+            openings: Openings::new(&history.kinds).spelled(history.spelling.clone()),
             deduplicate,
             history: History::new(history),
             look_ups: Vec::new(),
@@ -381,10 +384,11 @@ impl Router {
         if self.topics.get(first).is_some_and(|topic| topic.epoch != self.epoch) {
             self.open_in_each_form(first, self.full());
         }
-        let Self { topics, building, behind, lost_events, openings, .. } = self;
+        let Self { topics, building, behind, lost_events, unwritten, openings, .. } = self;
         let Some(topic) = topics.get(first) else { return };
         let behind = *behind;
-        let mut framing = Framing { building, behind, lost_events, openings, event, now_ms, verdict };
+        let mut framing =
+            Framing { building, behind, lost_events, unwritten, openings, event, now_ms, verdict };
         framing.frame(first, topic);
         for id in &topic.others {
             if let Some(topic) = topics.get(*id) {
@@ -409,6 +413,17 @@ impl Router {
         self.building.get(shard).map_or(0, Building::bytes)
     }
 
+    /// The forms in which something is framed for a shard since the last hand-over.
+    #[inline]
+    pub fn forms_for(&self, shard: usize) -> impl Iterator<Item = Form> + use<> {
+        self.building.get(shard).map(Building::forms).into_iter().flatten()
+    }
+
+    /// How many events a form had no words for since this was last asked, once for each such form.
+    pub fn take_unwritten(&mut self) -> u64 {
+        std::mem::take(&mut self.unwritten)
+    }
+
     /// Takes what is framed for a shard in a form. The shard has to learn of [`Router::take_opened`] before.
     #[inline]
     pub fn take_in_form(&mut self, shard: usize, form: Form, arrived_us: u64) -> Option<Batch> {
@@ -418,24 +433,24 @@ impl Router {
     /// Takes all that has come up for a shard since the last hand-over.
     pub fn take(&mut self, shard: usize, arrived_us: u64) -> Handoff {
         let opened = self.take_opened(shard);
-        let batches = Form::ALL.into_iter().filter_map(|form| self.take_in_form(shard, form, arrived_us));
+        let batches = self.forms_for(shard).filter_map(|form| self.take_in_form(shard, form, arrived_us));
         Handoff { opened, batches: batches.collect() }
     }
 }
 
-/// The set bits of an interest mask.
-struct Shards(u64);
+/// The set bits of a mask.
+struct Bits(u64);
 
-impl Iterator for Shards {
+impl Iterator for Bits {
     type Item = usize;
 
     fn next(&mut self) -> Option<usize> {
         if self.0 == 0 {
             return None;
         }
-        let shard = self.0.trailing_zeros() as usize;
+        let place = self.0.trailing_zeros() as usize;
         self.0 &= self.0 - 1;
-        Some(shard)
+        Some(place)
     }
 }
 

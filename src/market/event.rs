@@ -8,7 +8,7 @@ use serde::de::{Deserializer, IgnoredAny, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
 pub use self::reject::{Reason, Reject};
-use super::symbol::name_of;
+use super::symbol::{interval_of, name_of};
 use super::{INTERVAL_BYTES_MAX, Kind, Symbol, SymbolCase, TOPIC_KEY_BYTES_MAX};
 
 mod portable;
@@ -41,6 +41,12 @@ impl Event<'_> {
         buffer: &'b mut [u8; TOPIC_KEY_BYTES_MAX],
     ) -> &'b [u8] {
         Symbol::key_with_interval(symbol, &label(self.interval).unwrap_or_default(), buffer)
+    }
+
+    /// Whether a candle has the interval of a topic.
+    pub(crate) fn is_of_topic(&self, key: &[u8]) -> bool {
+        let interval = label(self.interval);
+        interval_of(key).zip(interval).is_some_and(|(key, interval)| key == interval.as_bytes())
     }
 }
 

@@ -3,7 +3,13 @@
 //! The form is a part of the topic: the same symbol in another form is another topic, with an id of its own. So whatever goes by
 //! topics (index, outboxes, conflation, patterns) needs no look at forms. Ingest writes an event once in each form that somebody wants.
 //!
+//! Some forms have the candles of one interval only: a dialect that names them `bars` or `dailyBars` has a form for each. So a symbol of candles in
+//! such a form is one topic, and a pattern matches only topics of that interval.
+//!
 //! The market doesn't know what a form looks like: [`protocol::form`](crate::protocol::form) does.
+
+use super::Kind;
+use super::symbol::interval_of;
 
 /// A form, by its number.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -18,7 +24,27 @@ pub enum Encoding {
     JsonBatch,
     /// An event of a server-sent event stream.
     Sse,
+    /// A part of an array as Alpaca sends it: JSON.
+    AlpacaJson(AlpacaChannel),
+    /// The same: MessagePack.
+    AlpacaMsgpack(AlpacaChannel),
 }
+
+/// What of Alpaca's channels a form has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum AlpacaChannel {
+    /// All but candles, each type by its own name.
+    Others,
+    /// `bars`.
+    Bars,
+    /// `updatedBars`.
+    UpdatedBars,
+    /// `dailyBars`.
+    DailyBars,
+}
+
+/// How many forms there are.
+const COUNT: usize = 11;
 
 impl Form {
     /// One JSON object in a text frame.
@@ -29,10 +55,31 @@ impl Form {
     pub const SSE: Self = Self(2);
 
     /// Every form, in the order of their numbers.
-    pub const ALL: [Self; 3] = [Self::JSON, Self::JSON_BATCH, Self::SSE];
+    pub const ALL: [Self; COUNT] = {
+        let mut all = [Self(0); COUNT];
+        let mut number = 0;
+        while number < COUNT {
+            all[number] = Self(number as u8);
+            number += 1;
+        }
+        all
+    };
 
     /// How many there are.
-    pub const COUNT: usize = Self::ALL.len();
+    pub const COUNT: usize = COUNT;
+
+    /// Those whose events have the gateway's own object.
+    pub const OURS: [Self; 3] = [Self::JSON, Self::JSON_BATCH, Self::SSE];
+
+    /// A channel of Alpaca's in JSON.
+    pub const fn alpaca_json(channel: AlpacaChannel) -> Self {
+        Self(3 + channel as u8)
+    }
+
+    /// The same in MessagePack.
+    pub const fn alpaca_msgpack(channel: AlpacaChannel) -> Self {
+        Self(7 + channel as u8)
+    }
 
     /// Its place in arrays that have one for each form.
     #[inline]
@@ -43,10 +90,60 @@ impl Form {
     /// What its bytes are.
     #[inline]
     pub const fn encoding(self) -> Encoding {
-        match self {
-            Self::JSON_BATCH => Encoding::JsonBatch,
-            Self::SSE => Encoding::Sse,
+        match self.0 {
+            1 => Encoding::JsonBatch,
+            2 => Encoding::Sse,
+            3..=6 => Encoding::AlpacaJson(AlpacaChannel::ALL[self.0 as usize - 3]),
+            7..=10 => Encoding::AlpacaMsgpack(AlpacaChannel::ALL[self.0 as usize - 7]),
             _ => Encoding::Json,
         }
+    }
+
+    /// The interval of the candles that it has, if it has those of one only.
+    pub const fn interval(self) -> Option<&'static str> {
+        match self.encoding() {
+            Encoding::Json | Encoding::JsonBatch | Encoding::Sse => None,
+            Encoding::AlpacaJson(channel) | Encoding::AlpacaMsgpack(channel) => match channel {
+                AlpacaChannel::Others => None,
+                AlpacaChannel::Bars | AlpacaChannel::UpdatedBars => Some("1m"),
+                AlpacaChannel::DailyBars => Some("1d"),
+            },
+        }
+    }
+
+    /// Whether topics of that type and symbol may have it: not those of another interval.
+    #[inline]
+    pub fn suits(self, kind: Kind, symbol: &[u8]) -> bool {
+        !kind.has_intervals()
+            || self.interval().is_none_or(|interval| interval_of(symbol) == Some(interval.as_bytes()))
+    }
+}
+
+impl AlpacaChannel {
+    /// Every one, in their order.
+    pub const ALL: [Self; 4] = [Self::Others, Self::Bars, Self::UpdatedBars, Self::DailyBars];
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_form_has_a_number_of_its_own() {
+        assert_eq!(Form::ALL.map(Form::index), std::array::from_fn(|number| number));
+        for channel in AlpacaChannel::ALL {
+            assert_eq!(Form::alpaca_json(channel).encoding(), Encoding::AlpacaJson(channel));
+            assert_eq!(Form::alpaca_msgpack(channel).encoding(), Encoding::AlpacaMsgpack(channel));
+        }
+    }
+
+    #[test]
+    fn a_form_of_one_interval_suits_its_topics_only() {
+        let (minute, day) = (b"AAPL\x1f1m", b"AAPL\x1f1d");
+        let bars = Form::alpaca_json(AlpacaChannel::Bars);
+        assert!(bars.suits(Kind::CANDLE, minute) && !bars.suits(Kind::CANDLE, day));
+        assert!(!bars.suits(Kind::CANDLE, b"AAPL"), "a topic of candles has an interval");
+        assert!(Form::JSON.suits(Kind::CANDLE, day) && bars.suits(Kind::TRADE, b"AAPL"));
+        assert!(Form::alpaca_msgpack(AlpacaChannel::DailyBars).suits(Kind::CANDLE, day));
     }
 }

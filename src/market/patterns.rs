@@ -107,13 +107,20 @@ impl<V> Patterns<V> {
     /// What is kept for the patterns that match a symbol, the longest first.
     #[inline]
     pub fn matching(&self, kind: Kind, form: Form, symbol: &[u8]) -> impl Iterator<Item = &V> {
-        self.0.get(place(kind, form)).into_iter().flat_map(|OfType { by_prefix, lengths }| {
+        let of_type = self.0.get(place(kind, form)).filter(|of_type| {
+            // Most types have no pattern in most forms.
+            !of_type.lengths.is_empty() && form.suits(kind, symbol)
+        });
+        of_type.into_iter().flat_map(|OfType { by_prefix, lengths }| {
             lengths.iter().filter_map(|(length, _)| by_prefix.get(symbol.get(..*length)?))
         })
     }
 
     /// What is kept for the longest pattern that matches a symbol.
     pub fn longest_mut(&mut self, kind: Kind, form: Form, symbol: &[u8]) -> Option<&mut V> {
+        if !form.suits(kind, symbol) {
+            return None;
+        }
         let OfType { by_prefix, lengths } = self.0.get_mut(place(kind, form))?;
         let beginnings = lengths.iter().filter_map(|(length, _)| symbol.get(..*length));
         let longest = beginnings.into_iter().find(|beginning| by_prefix.contains_key(*beginning))?;

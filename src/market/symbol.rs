@@ -139,6 +139,11 @@ pub(super) fn name_of(key: &[u8]) -> &[u8] {
     memchr::memchr(INTERVAL_MARK, key).map_or(key, |end| &key[..end])
 }
 
+/// The interval in the key of a topic, if it has one.
+pub(super) fn interval_of(key: &[u8]) -> Option<&[u8]> {
+    memchr::memchr(INTERVAL_MARK, key).map(|end| &key[end + 1..])
+}
+
 /// Every symbol that begins with a prefix: `BTC-*`, or `*` for every symbol there is. Or all intervals of one symbol.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Pattern(SmallVec<[u8; 16]>);

@@ -6,8 +6,12 @@
 //! | [`Form::JSON_BATCH`] | a comma and the object: a part of an array. When a message is begun, header and bracket take the place of its first comma |
 //! | [`Form::SSE`] | `event:`, `id:` where the event has a `seq`, `data:` with the object in one line |
 //!
+//! | Alpaca's | a part of an array, too: see [`alpaca::event`] |
+//!
 //! An event is written once in a form, and these bytes are shared by every client that has it in that form.
 
+use super::alpaca;
+use super::alpaca::channel::Wire;
 use super::native::event::{Marker, Openings, TRADE_OPENING, write_event, write_object};
 use crate::market::{Encoding, Form, Kind, Symbol};
 use crate::websocket::header;
@@ -36,9 +40,9 @@ pub struct EventParts<'e> {
     pub marker: Marker<'e>,
 }
 
-/// Appends an event in a form. `openings` are those of the gateway's types.
+/// Appends an event in a form. `openings` are those of the gateway's types. `false`: the form has no words for it, and nothing is appended.
 #[inline]
-pub fn write(out: &mut Vec<u8>, form: Form, openings: &Openings, event: &EventParts<'_>) {
+pub fn write(out: &mut Vec<u8>, form: Form, openings: &Openings, event: &EventParts<'_>) -> bool {
     let &EventParts { kind, object, at_ms, marker, .. } = event;
     match form.encoding() {
         Encoding::Json => write_event(out, openings.of(kind), object, at_ms, marker),
@@ -47,6 +51,21 @@ pub fn write(out: &mut Vec<u8>, form: Form, openings: &Openings, event: &EventPa
             write_object(out, openings.of(kind), object, at_ms, marker);
         }
         Encoding::Sse => write_server_sent(out, openings, event),
+        encoding => return write_foreign(out, encoding, openings, event),
+    }
+    true
+}
+
+/// [`write`] in a form of another API. Such events are read as well, so nothing is gained by writing them in place.
+#[inline(never)]
+fn write_foreign(out: &mut Vec<u8>, encoding: Encoding, openings: &Openings, event: &EventParts<'_>) -> bool {
+    let spelling = openings.spelling();
+    match encoding {
+        Encoding::AlpacaJson(channel) => alpaca::event::write(out, Wire::Json, channel, event, spelling),
+        Encoding::AlpacaMsgpack(channel) => {
+            alpaca::event::write(out, Wire::Msgpack, channel, event, spelling)
+        }
+        Encoding::Json | Encoding::JsonBatch | Encoding::Sse => false,
     }
 }
 
@@ -80,12 +99,13 @@ fn into_one_line(object: &mut [u8]) {
     }
 }
 
-/// The object in the bytes of an event; empty if there is none.
+/// The gateway's object in the bytes of an event; empty if there is none, as in the words of other APIs.
 pub fn object_of(form: Form, event: &[u8]) -> &[u8] {
     match form.encoding() {
         Encoding::Json => header::payload(event),
         Encoding::JsonBatch => event.get(1..).unwrap_or_default(),
         Encoding::Sse => event.get(object_start(event)..).map_or(&[], <[u8]>::trim_ascii_end),
+        Encoding::AlpacaJson(_) | Encoding::AlpacaMsgpack(_) => &[],
     }
 }
 
@@ -105,6 +125,8 @@ pub fn with_totals(form: Form, newest: &[u8], object: &str, at_ms: u64, totals: 
             write_object(&mut out, TRADE_OPENING, object, at_ms, marker);
             out.extend_from_slice(END);
         }
+        // Without an object of ours nothing is added up.
+        Encoding::AlpacaJson(_) | Encoding::AlpacaMsgpack(_) => out.extend_from_slice(newest),
     }
     out
 }
@@ -149,7 +171,7 @@ mod tests {
 
     #[test]
     fn the_object_is_found_and_marked_in_each_form() {
-        for form in Form::ALL {
+        for form in Form::OURS {
             let event = written(form, Some(3), Marker::None);
             let object = object_of(form, &event);
             assert!(object.starts_with(b"{\"type\"") && object.ends_with(b"7}"), "{:?}", text(object));

@@ -76,6 +76,24 @@ pub struct Refusal {
     pub forbidden: Option<Box<Forbidden>>,
     /// The request's `id`, if it could be read.
     pub id: Option<Id>,
+    /// What the code alone doesn't tell.
+    pub cause: Cause,
+}
+
+/// What a code alone doesn't tell, for dialects that have a code for it.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Cause {
+    /// The code says it all.
+    #[default]
+    Code,
+    /// The client hasn't shown who it is.
+    NotAuthenticated,
+    /// It hasn't in time.
+    AuthTimeout,
+    /// It has already.
+    AlreadyAuthenticated,
+    /// It asks for a type of events that the gateway doesn't carry, or that nobody has.
+    NotCarried,
 }
 
 /// What of a request the client may not have.
@@ -97,7 +115,14 @@ impl Forbidden {
 impl Refusal {
     /// A refusal without `id`.
     pub fn new(code: ErrorCode, message: impl Into<String>) -> Self {
-        Self { code, message: message.into(), retry_after_s: None, forbidden: None, id: None }
+        Self {
+            code,
+            message: message.into(),
+            retry_after_s: None,
+            forbidden: None,
+            id: None,
+            cause: Cause::Code,
+        }
     }
 
     /// A request that would take the client over `MAX_SYMBOLS_PER_CLIENT`.
@@ -117,7 +142,7 @@ impl Refusal {
     /// A request of a client that has to show first who it is.
     pub fn unauthenticated(id: Option<Id>) -> Self {
         let message = r#"Not authenticated: send {"action":"auth","token":"..."} first"#;
-        Self { id, ..Self::new(ErrorCode::Unauthorized, message) }
+        Self { id, cause: Cause::NotAuthenticated, ..Self::new(ErrorCode::Unauthorized, message) }
     }
 
     /// A pattern where patterns aren't allowed.

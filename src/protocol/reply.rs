@@ -4,7 +4,7 @@
 //! and the example client (`tools/src/client/view.rs`) show it.
 
 use super::refusal::Refusal;
-use super::request::Id;
+use super::request::{Id, Selection};
 use crate::market::{Kind, Name, Subject};
 
 /// The answer to a request, or a status.
@@ -12,8 +12,8 @@ use crate::market::{Kind, Name, Subject};
 pub enum Reply<'r> {
     /// A subscribe succeeded.
     Subscribed {
-        /// The names of the request.
-        names: &'r [&'r Name],
+        /// What the request names.
+        selection: &'r Selection,
         /// Everything that the client holds now, in the order in which it was first subscribed.
         held: &'r [&'r Subject],
         /// For each name that was to be resumed, whether it is.
@@ -23,8 +23,8 @@ pub enum Reply<'r> {
     },
     /// An unsubscribe succeeded.
     Unsubscribed {
-        /// Those names of the request that the client did hold, without repeats.
-        left: &'r [&'r Name],
+        /// Those subjects of the request that the client did hold.
+        left: &'r [Subject],
         /// As in [`Reply::Subscribed`].
         held: &'r [&'r Subject],
         /// That of the request.

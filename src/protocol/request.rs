@@ -1,11 +1,13 @@
 //! What clients ask for, whatever the dialect.
 
+use std::collections::HashSet;
 use std::fmt;
 
 use smallvec::SmallVec;
 
 use super::refusal::Refusal;
 use super::terms::Options;
+use crate::market::spelling::Spelling;
 use crate::market::{Form, Kind, Kinds, Name, Subject, Symbol, SymbolCase};
 
 /// How requests are read: which types there are, and when two names are the same. What a client may have of it is a matter of its
@@ -16,6 +18,21 @@ pub struct Grammar {
     pub kinds: Kinds,
     /// `SYMBOL_CASE`.
     pub symbol_case: SymbolCase,
+    /// `DIALECT_SYMBOL_MAP`.
+    pub spelling: Spelling,
+}
+
+impl Grammar {
+    /// That of a gateway in whose dialects symbols are spelled as workers spell them.
+    pub fn new(kinds: Kinds, symbol_case: SymbolCase) -> Self {
+        Self { kinds, symbol_case, spelling: Spelling::default() }
+    }
+
+    /// The same with other spellings in dialects.
+    #[must_use]
+    pub fn spelled(self, spelling: Spelling) -> Self {
+        Self { spelling, ..self }
+    }
 }
 
 /// A message that makes sense.
@@ -50,25 +67,59 @@ pub enum Action {
 pub struct Selection {
     /// The types; at least one, no repeats.
     pub types: SmallVec<[Kind; 2]>,
-    /// The names (normalised, no repeats, in the request's order); at least one.
+    /// The names (normalised, no repeats, in the request's order); at least one, but for requests of dialects.
     pub names: Vec<Chosen>,
 }
 
-/// A name of a request, and which of its types have it. Names are folded for market types only, so one text may be two names.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// A name of a request, and which of its types have it.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Chosen {
     /// The name.
     pub name: Name,
-    /// Whether the market types of the request have it.
-    pub of_market: bool,
-    /// Whether its custom types have it.
-    pub of_custom: bool,
+    /// Which types have it.
+    pub of: Of,
+}
+
+/// Which types of a request have a name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Of {
+    /// All of a sort, in the form of the connection. Names are folded for market types only, so one text may be two names.
+    Types {
+        /// The market types.
+        market: bool,
+        /// The custom types.
+        custom: bool,
+    },
+    /// One type, in that form: dialects have names of their own for such a pair.
+    Channel(Kind, Form),
 }
 
 impl Chosen {
     /// Whether a type of the request has it.
     pub fn is_of(&self, kind: Kind) -> bool {
-        if kind.is_market() { self.of_market } else { self.of_custom }
+        match self.of {
+            Of::Types { market, custom } => {
+                if kind.is_market() {
+                    market
+                } else {
+                    custom
+                }
+            }
+            Of::Channel(of, _) => of == kind,
+        }
+    }
+
+    /// Whether an unsubscribe from it ends all that the client holds of its types.
+    pub fn is_all(&self) -> bool {
+        matches!(self.of, Of::Types { .. }) && self.name.is_everything()
+    }
+
+    /// The same of one sort of types more.
+    pub(in crate::protocol) fn add_class(&mut self, is_market: bool) {
+        if let Of::Types { market, custom } = &mut self.of {
+            *market |= is_market;
+            *custom |= !is_market;
+        }
     }
 }
 
@@ -81,13 +132,32 @@ impl Selection {
     /// What one of its names means, in that form.
     pub fn subjects_of<'c>(&'c self, chosen: &'c Chosen, form: Form) -> impl Iterator<Item = Subject> + 'c {
         let types = self.types.iter().filter(|kind| chosen.is_of(**kind));
-        types.map(move |kind| Subject::new(*kind, chosen.name.clone()).in_form(form))
+        types.map(move |kind| {
+            let form = if let Of::Channel(_, form) = chosen.of { form } else { form };
+            Subject::wanted(*kind, form, chosen.name.clone())
+        })
+    }
+
+    /// Names of one type and form each.
+    pub fn of_channels(channels: impl IntoIterator<Item = (Kind, Form, Name)>) -> Self {
+        let (mut types, mut names, mut seen) = (SmallVec::new(), Vec::new(), HashSet::new());
+        for (kind, form, name) in channels {
+            if !types.contains(&kind) {
+                types.push(kind);
+            }
+            let chosen = Chosen { name, of: Of::Channel(kind, form) };
+            if seen.insert(chosen.clone()) {
+                names.push(chosen);
+            }
+        }
+        Self { types, names }
     }
 
     #[cfg(test)]
     pub(crate) fn of_market(types: &[Kind], names: &[Name]) -> Self {
         let names = names.iter().cloned();
-        let names = names.map(|name| Chosen { name, of_market: true, of_custom: false }).collect();
+        let names =
+            names.map(|name| Chosen { name, of: Of::Types { market: true, custom: false } }).collect();
         Self { types: SmallVec::from_slice(types), names }
     }
 
@@ -138,17 +208,31 @@ impl fmt::Display for Id {
 
 /// The text that shows who a client is, as the client sent it: a JSON Web Token or an API key. It is never printed.
 #[derive(Clone, PartialEq, Eq)]
-pub struct Token(Box<str>);
+pub struct Token {
+    text: Box<str>,
+    /// What came beside it where a dialect has two texts: a part of the token, if it is an API key that has a secret.
+    secret: Option<Box<str>>,
+}
 
 impl Token {
     /// A token that is yet to be verified.
     pub fn new(text: impl Into<Box<str>>) -> Self {
-        Self(text.into())
+        Self { text: text.into(), secret: None }
+    }
+
+    /// A token, and perhaps the secret of an API key.
+    pub fn with_secret(text: impl Into<Box<str>>, secret: Option<impl Into<Box<str>>>) -> Self {
+        Self { text: text.into(), secret: secret.map(Into::into) }
     }
 
     /// The text, for whoever verifies it.
     pub fn as_str(&self) -> &str {
-        &self.0
+        &self.text
+    }
+
+    /// Key and secret as a file of API keys has them, if there is a secret.
+    pub fn as_pair(&self) -> Option<String> {
+        self.secret.as_ref().map(|secret| format!("{}:{secret}", self.text))
     }
 }
 

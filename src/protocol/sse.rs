@@ -3,7 +3,6 @@
 //! Events have their bytes from [`form`](super::form). Replies and statuses are written here, each as an event of its kind: `success`, `refused`,
 //! `status`. A client can't ask again on its stream, so whatever is refused ends it, and what is said last says when to come back (`retry`).
 
-use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 
 use super::native::read;
@@ -66,7 +65,7 @@ pub fn read(query: &Query, grammar: &Grammar) -> Result<Subscribe, Refusal> {
     request.insert("action".to_owned(), "subscribe".into());
     request.insert("symbols".to_owned(), query.symbols.clone().into());
     for (name, value) in &query.others {
-        if let Some(value) = option(name, value) {
+        if let Some(value) = read::query_option(name, value) {
             request.insert(name.clone(), value);
         }
     }
@@ -89,19 +88,6 @@ pub fn read(query: &Query, grammar: &Grammar) -> Result<Subscribe, Refusal> {
     Ok(subscribe)
 }
 
-/// A parameter as the option of a request: `1` and `0` are what a switch has in a URL.
-fn option(name: &str, value: &str) -> Option<Value> {
-    let is_number = || serde_json::from_str::<&RawValue>(value).is_ok_and(|raw| raw.get() == value);
-    match (name, value) {
-        ("types", types) => Some(types.split(',').map(str::trim).collect()),
-        ("snapshot" | "heartbeat" | "conflate", "1" | "true") => Some(true.into()),
-        ("snapshot" | "heartbeat" | "conflate", "0" | "false") => Some(false.into()),
-        ("maxRate", number) if is_number() => serde_json::from_str(number).ok(),
-        ("snapshot" | "heartbeat" | "conflate" | "maxRate" | "onSlow", text) => Some(text.into()),
-        _ => None,
-    }
-}
-
 /// The event that an id names: `trade:1042:AAPL`. `None` if it is no id of ours.
 fn last_event(id: &str, grammar: &Grammar) -> Option<(Kind, u64, Symbol)> {
     let mut parts = id.splitn(3, ':');
@@ -119,7 +105,7 @@ mod tests {
     use crate::protocol::terms::{Conflate, MaxRate, Options, SlowClientPolicy};
 
     fn grammar() -> Grammar {
-        Grammar { kinds: "trade,quote".parse().unwrap(), symbol_case: SymbolCase::Upper }
+        Grammar::new("trade,quote".parse().unwrap(), SymbolCase::Upper)
     }
 
     fn query(symbols: &[&str], others: &[(&str, &str)], last_event_id: Option<&str>) -> Query {

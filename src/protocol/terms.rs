@@ -15,6 +15,20 @@ pub struct Options {
     pub heartbeat: Option<bool>,
 }
 
+impl Options {
+    /// These, and where they name nothing, those.
+    #[must_use]
+    pub fn or(self, other: &Self) -> Self {
+        Self {
+            snapshot: self.snapshot || other.snapshot,
+            conflate: self.conflate.or(other.conflate),
+            max_rate: self.max_rate.or(other.max_rate),
+            on_slow: self.on_slow.or(other.on_slow),
+            heartbeat: self.heartbeat.or(other.heartbeat),
+        }
+    }
+}
+
 /// How many events of a topic may wait for a client.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Conflate {

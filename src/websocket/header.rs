@@ -1,14 +1,24 @@
-//! Writes a server's text frames, header and payload (RFC 6455 section 5.2).
+//! Writes a server's messages, each one frame, header and payload (RFC 6455 section 5.2).
 //!
 //! A server's frames carry no mask (section 5.1), so a frame's bytes are the same for every client.
 
-/// FIN and opcode 1 (text): the first byte of every frame built here.
+/// FIN and opcode 1 (text): the first byte of a text message.
 const FIN_TEXT: u8 = 0x81;
+/// The same with opcode 2 (binary).
+const FIN_BINARY: u8 = 0x82;
 
 /// The frame of one text message.
 pub fn text(payload: &[u8]) -> Vec<u8> {
     let mut out = Vec::with_capacity(payload.len() + HEADER_BYTES_MAX);
     write_header(&mut out, payload.len());
+    out.extend_from_slice(payload);
+    out
+}
+
+/// The frame of one binary message.
+pub fn binary(payload: &[u8]) -> Vec<u8> {
+    let mut out = Vec::with_capacity(payload.len() + HEADER_BYTES_MAX);
+    write_binary_header(&mut out, payload.len());
     out.extend_from_slice(payload);
     out
 }
@@ -36,8 +46,19 @@ pub(crate) const fn header_bytes(payload_len: usize) -> usize {
 }
 
 /// Appends the header of a text frame: 7 bits of length, or 126 and 16 bits, or 127 and 64 bits.
+#[inline]
 pub(crate) fn write_header(out: &mut Vec<u8>, payload_len: usize) {
-    out.push(FIN_TEXT);
+    write_first(out, FIN_TEXT, payload_len);
+}
+
+/// The same of a binary frame.
+pub(crate) fn write_binary_header(out: &mut Vec<u8>, payload_len: usize) {
+    write_first(out, FIN_BINARY, payload_len);
+}
+
+#[inline]
+fn write_first(out: &mut Vec<u8>, first: u8, payload_len: usize) {
+    out.push(first);
     match payload_len {
         0..=125 => out.push(payload_len as u8),
         126..=0xffff => {
@@ -69,6 +90,8 @@ mod tests {
             assert_eq!(payload_len as usize, len);
             assert_eq!(frame.len() - cursor.position() as usize, len);
             assert_eq!((payload(&frame).len(), header_bytes(len)), (len, frame.len() - len));
+            let binary = binary(payload(&frame));
+            assert_eq!((binary[0], &binary[1..]), (FIN_BINARY, &frame[1..]));
         }
     }
 }

@@ -1,8 +1,8 @@
-//! Messages of several events: for clients whose form is a part of an array ([`Form::JSON_BATCH`](crate::market::Form::JSON_BATCH)).
+//! Messages of several events: for clients whose events are parts of an array, as [`Form::JSON_BATCH`](crate::market::Form::JSON_BATCH) is.
 //!
-//! The queue has the events as parts, each with the comma before it. A message is *begun* when the shard asks for bytes to write: it takes
-//! whatever events wait, up to its limits, and header and opening bracket take the place of the first comma. So the bytes of a run are
-//! copied as they are, and only header and brackets are each client's own. Replies and statuses are complete frames, and end a message.
+//! The queue has the events as parts, each with a separator before it. A message is *begun* when the shard asks for bytes to write: it takes
+//! whatever events wait, up to its limits, and header and opening take the place of the first separator. So the bytes of a run are
+//! copied as they are, and only what is around them ([`Wrapping`]) is each client's own. Replies and statuses are complete frames, and end a message.
 //!
 //! A message of which a byte is written is finished, whatever the policies do meanwhile: its events are *locked*. All that is kept of it
 //! is its length and how many of its events are still to be written.
@@ -12,20 +12,15 @@ use std::collections::VecDeque;
 use super::out_of_band::OutOfBand;
 use super::{FromFront, Outbox, Progress, Run};
 use crate::limits::{BATCH_BYTES_MAX, BATCH_EVENTS_MAX};
-use crate::websocket::header::{header_bytes, write_header};
-
-/// Bytes of the comma before an event.
-const SEPARATOR_BYTES: u32 = 1;
-/// What stands before the first event of a message, and behind the last one.
-const OPENING: u8 = b'[';
-const CLOSING: u8 = b']';
+use crate::protocol::wrapping::Wrapping;
+use crate::websocket::header::header_bytes;
 
 /// The messages of the last chunk, and how much a message may have.
 #[derive(Debug)]
 pub(super) struct Messages {
     parts: Vec<Part>,
     events_max: u32,
-    /// Of the payload, brackets included.
+    /// Of the payload, with what is around the events.
     bytes_max: u32,
 }
 
@@ -41,6 +36,7 @@ enum Part {
 /// Adjacent events of the queue as a message.
 #[derive(Debug, Clone, Copy)]
 struct Message {
+    wrapping: Wrapping,
     events: u32,
     /// Bytes of the events in the queue.
     queued_bytes: u32,
@@ -50,10 +46,12 @@ struct Message {
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Begun {
     message: Message,
-    /// Bytes of header and opening bracket that are written.
+    /// Bytes of header and opening that are written.
     opening_written_bytes: usize,
-    /// Its events that are not written, or only in part: the first ones of the queue. Behind them comes the closing bracket.
+    /// Its events that are not written, or only in part: the first ones of the queue. Behind them comes the closing.
     events_left: u32,
+    /// Bytes of the closing that are written.
+    closing_written_bytes: usize,
 }
 
 /// A place in the queue: a run, and a frame of its batch.
@@ -81,14 +79,16 @@ impl Messages {
 }
 
 impl Message {
-    /// Two brackets, and no comma before the first event.
+    /// Opening and closing, and no separator before the first event.
     const fn payload_bytes(self) -> usize {
-        (self.queued_bytes - SEPARATOR_BYTES + 2) as usize
+        let Self { wrapping, events, queued_bytes } = self;
+        let events_bytes = (queued_bytes - wrapping.separator_bytes()) as usize;
+        wrapping.opening_bytes(events) + events_bytes + wrapping.closing().len()
     }
 
-    /// Header and opening bracket.
+    /// Header and opening.
     const fn opening_bytes(self) -> usize {
-        header_bytes(self.payload_bytes()) + 1
+        header_bytes(self.payload_bytes()) + self.wrapping.opening_bytes(self.events)
     }
 
     /// Its length on the wire.
@@ -97,8 +97,7 @@ impl Message {
     }
 
     fn write_opening(self, out: &mut Vec<u8>) {
-        write_header(out, self.payload_bytes());
-        out.push(OPENING);
+        self.wrapping.write_opening(out, self.events, self.payload_bytes());
     }
 }
 
@@ -168,6 +167,7 @@ impl Outbox {
         &self,
         scratch: &mut Vec<u8>,
         messages: &mut Messages,
+        wrapping: Wrapping,
         out_of_band: &OutOfBand,
     ) {
         let mut at = Cursor { run: FromFront(0), frame: self.head.as_ref().map_or(0, |head| head.from) };
@@ -191,24 +191,32 @@ impl Outbox {
                 at = self.next_run(at);
                 continue;
             }
-            let (message, behind) = self.next_message(at, messages, out_of_band);
+            let (message, behind) = self.next_message(at, wrapping, messages, out_of_band);
             let fits = message.bytes() <= room_bytes;
             if !is_first && !fits {
                 return;
             }
             messages.parts.push(Part::Message(message));
             message.write_opening(scratch);
-            self.gather_events(scratch, at, SEPARATOR_BYTES, message.events);
+            self.gather_events(scratch, at, wrapping.separator_bytes(), message.events);
             if !fits {
                 return;
             }
-            scratch.push(CLOSING);
+            scratch.extend_from_slice(wrapping.closing());
             at = behind;
         }
     }
 
     /// The message that begins with an event of the queue, and the place behind it.
-    fn next_message(&self, from: Cursor, limits: &Messages, out_of_band: &OutOfBand) -> (Message, Cursor) {
+    fn next_message(
+        &self,
+        from: Cursor,
+        wrapping: Wrapping,
+        limits: &Messages,
+        out_of_band: &OutOfBand,
+    ) -> (Message, Cursor) {
+        let around_bytes = wrapping.opening_bytes(limits.events_max) + wrapping.closing().len();
+        let events_bytes_max = limits.bytes_max - around_bytes as u32 + wrapping.separator_bytes();
         let (mut events, mut queued_bytes, mut at) = (0, 0, from);
         while let Some(run) = self.run_at(at.run) {
             if run.batch.is_own() {
@@ -219,7 +227,7 @@ impl Outbox {
                 continue;
             }
             let (batch, start) = (&run.batch, run.batch.start(at.frame));
-            let room_bytes = (limits.bytes_max - 1).saturating_sub(queued_bytes);
+            let room_bytes = events_bytes_max.saturating_sub(queued_bytes);
             let most = run.to.min(at.frame.saturating_add(limits.events_max - events));
             let table = &batch.table()[at.frame as usize..most as usize];
             let mut count = table.partition_point(|entry| entry.end - start <= room_bytes) as u32;
@@ -241,7 +249,7 @@ impl Outbox {
             }
             at = self.next_run(at);
         }
-        (Message { events, queued_bytes }, at)
+        (Message { wrapping, events, queued_bytes }, at)
     }
 
     /// Appends the bytes of events from a place of the queue on, without the first `skip_bytes`, as far as `scratch` has room. `true`: all of
@@ -271,8 +279,10 @@ impl Outbox {
         scratch.drain(..begun.opening_written_bytes);
         let from = Cursor { run: FromFront(0), frame: self.head.as_ref().map_or(0, |head| head.from) };
         let is_whole = self.gather_events(scratch, from, self.head_written_bytes, begun.events_left);
-        if is_whole && scratch.len() < scratch.capacity() {
-            scratch.push(CLOSING);
+        if is_whole {
+            let closing = &begun.message.wrapping.closing()[begun.closing_written_bytes..];
+            let room_bytes = scratch.capacity() - scratch.len();
+            scratch.extend_from_slice(&closing[..closing.len().min(room_bytes)]);
         }
     }
 
@@ -283,9 +293,10 @@ impl Outbox {
             self.pop();
         }
         let (message, events_left) = (*message, message.events);
-        self.out_of_band().begun = Some(Begun { message, opening_written_bytes: 0, events_left });
-        self.head_written_bytes = SEPARATOR_BYTES;
-        self.event_bytes -= SEPARATOR_BYTES;
+        let begun = Begun { message, opening_written_bytes: 0, events_left, closing_written_bytes: 0 };
+        self.out_of_band().begun = Some(begun);
+        self.head_written_bytes = message.wrapping.separator_bytes();
+        self.event_bytes -= message.wrapping.separator_bytes();
         self.advance_begun(written)
     }
 
@@ -299,8 +310,10 @@ impl Outbox {
         let progress = self.take_off(event_bytes);
         begun.events_left -= progress.frames as u32;
         written -= event_bytes;
-        // What is left is the closing bracket.
-        let is_done = written > 0 && begun.events_left == 0;
+        // What is left is the closing.
+        begun.closing_written_bytes += written;
+        let is_written = begun.closing_written_bytes == begun.message.wrapping.closing().len();
+        let is_done = is_written && begun.events_left == 0;
         self.out_of_band().begun = (!is_done).then_some(begun);
         self.shrink();
         progress

@@ -35,13 +35,24 @@ const MESSAGE_BYTES_MAX: u32 = 200;
 fn parse(mut bytes: &[u8]) -> Vec<(u8, u8, u32)> {
     let mut frames = Vec::new();
     while !bytes.is_empty() {
-        if bytes[0] == 0x81 {
+        if matches!(bytes[0], 0x81 | 0x82) {
             let header = if bytes[1] == 126 { 4 } else { 2 };
             let len: usize =
                 if header == 4 { u16::from_be_bytes([bytes[2], bytes[3]]).into() } else { bytes[1].into() };
             let (message, rest) = bytes.split_at(header + len);
+            let is_binary = bytes[0] == 0x82;
             bytes = rest;
-            let events = parse_message(&message[header..]);
+            let payload = &message[header..];
+            let events = match payload[0] {
+                b'[' => parse_list(payload.strip_prefix(b"[").unwrap().strip_suffix(b"]").unwrap()),
+                b'{' => {
+                    let list = payload.strip_prefix(br#"{"data":["#).unwrap();
+                    parse_list(list.strip_suffix(br#"],"type":"trade"}"#).unwrap())
+                }
+                _ => parse_msgpack(payload),
+            };
+            assert_eq!(is_binary, !matches!(payload[0], b'[' | b'{'));
+            assert!(events.iter().all(|(kind, ..)| *kind == b'E') && !events.is_empty());
             assert!(events.len() <= EVENTS_MAX as usize);
             assert!(len <= MESSAGE_BYTES_MAX as usize);
             frames.extend(events);
@@ -59,18 +70,34 @@ fn parse_frame(bytes: &[u8]) -> ((u8, u8, u32), &[u8]) {
     ((bytes[0], bytes[1], number), &bytes[HEADER + bytes[6] as usize..])
 }
 
-/// The events of an array.
-fn parse_message(payload: &[u8]) -> Vec<(u8, u8, u32)> {
-    let mut events = Vec::new();
-    let (mut before, mut rest) = (b'[', payload);
-    while rest != b"]" {
-        assert_eq!(rest[0], before);
-        let (event, behind) = parse_frame(&rest[1..]);
+/// Events with commas between them.
+fn parse_list(list: &[u8]) -> Vec<(u8, u8, u32)> {
+    let (first, mut rest) = parse_frame(list);
+    let mut events = vec![first];
+    while !rest.is_empty() {
+        let (event, behind) = parse_frame(rest.strip_prefix(b",").unwrap());
         events.push(event);
-        (before, rest) = (b',', behind);
+        rest = behind;
     }
-    assert!(events.iter().all(|(kind, ..)| *kind == b'E') && !events.is_empty());
     events
+}
+
+/// As many events as their number before them says.
+fn parse_msgpack(payload: &[u8]) -> Vec<(u8, u8, u32)> {
+    let mut rest = payload;
+    let count = rmp::decode::read_array_len(&mut rest).unwrap();
+    let mut events = Vec::new();
+    while !rest.is_empty() {
+        let (event, behind) = parse_frame(rest);
+        events.push(event);
+        rest = behind;
+    }
+    assert_eq!(events.len(), count as usize);
+    events
+}
+
+fn any_wrapping() -> impl Strategy<Value = Option<Wrapping>> {
+    prop::option::of(prop::sample::select(&Wrapping::ALL[..]))
 }
 
 #[derive(Debug, Clone)]
@@ -101,8 +128,8 @@ fn op() -> impl Strategy<Value = Op> {
 }
 
 struct Client {
-    /// Its events are sent as arrays.
-    in_messages: bool,
+    /// How its events become messages.
+    wrapping: Option<Wrapping>,
     slots: SlotMap<TopicId, u8>,
     /// The topics' present ids.
     ids: Vec<TopicId>,
@@ -117,14 +144,14 @@ struct Client {
 }
 
 impl Client {
-    fn new(in_messages: bool) -> Self {
+    fn new(wrapping: Option<Wrapping>) -> Self {
         let mut slots: SlotMap<TopicId, u8> = SlotMap::with_key();
         Self {
-            in_messages,
+            wrapping,
             ids: (0..4).map(|topic| slots.insert(topic)).collect(),
             slots,
             names: EndedNames::default(),
-            outbox: Outbox::new(in_messages),
+            outbox: Outbox::new(wrapping),
             backlog: BacklogBytes::default(),
             wire: Vec::new(),
             published: HashMap::new(),
@@ -152,7 +179,7 @@ impl Client {
             }
             Op::SkipTo(target_bytes) => {
                 self.outbox.skip_oldest(u32::from(*target_bytes));
-                let largest = if self.in_messages { MESSAGE_BYTES_MAX } else { HEADER as u32 + 40 };
+                let largest = if self.wrapping.is_some() { MESSAGE_BYTES_MAX } else { HEADER as u32 + 40 };
                 assert!(self.outbox.event_bytes() <= u32::from(*target_bytes) + largest);
             }
             Op::Leave(topic) => {
@@ -178,9 +205,7 @@ impl Client {
         let mut bytes = Vec::new();
         for &(topic, filler) in events {
             let number = self.published.entry(topic).or_default();
-            if self.in_messages {
-                bytes.push(b',');
-            }
+            bytes.extend_from_slice(self.wrapping.map_or(b"", Wrapping::separator));
             bytes.extend_from_slice(&frame(b'E', topic, *number, filler));
             *number += 1;
             frames.table.push(Entry { end: bytes.len() as u32, topic: self.ids[topic as usize] });
@@ -227,10 +252,10 @@ proptest! {
 
     #[test]
     fn delivered_and_announced_is_published(
-        in_messages in any::<bool>(),
+        wrapping in any_wrapping(),
         ops in prop::collection::vec(op(), 1..80),
     ) {
-        let mut client = Client::new(in_messages);
+        let mut client = Client::new(wrapping);
         for op in &ops {
             client.apply(op);
         }
@@ -240,7 +265,7 @@ proptest! {
         prop_assert_eq!(client.backlog.bytes(), 0, "an empty outbox keeps no batch alive");
         prop_assert!(client.names.is_empty(), "nor the name of a topic that has ended");
         prop_assert!(client.outbox.tail.is_none(), "nor memory of its own");
-        prop_assert_eq!(client.outbox.out_of_band.is_some(), in_messages);
+        prop_assert_eq!(client.outbox.out_of_band.is_some(), wrapping.is_some());
 
         let frames = parse(&client.wire);
         let pings = frames.iter().filter(|frame| frame.0 == b'P').count();
@@ -269,11 +294,11 @@ proptest! {
     /// With nothing written before the skips, every announcement stands directly before its topic's next event.
     #[test]
     fn an_announcement_stands_before_the_next_event(
-        in_messages in any::<bool>(),
+        wrapping in any_wrapping(),
         batches in prop::collection::vec(prop::collection::vec((0u8..3, 0u8..40), 1..12), 1..20),
         target_bytes in 0u32..400,
     ) {
-        let mut client = Client::new(in_messages);
+        let mut client = Client::new(wrapping);
         batches.iter().for_each(|batch| client.events(batch));
         client.outbox.skip_oldest(target_bytes);
         client.write(usize::MAX);
@@ -294,8 +319,8 @@ proptest! {
 /// What was announced is directly before the topic's next event also if the socket was full just then.
 #[test]
 fn nothing_is_skipped_between_an_announcement_and_its_event() {
-    for in_messages in [false, true] {
-        let mut client = Client::new(in_messages);
+    for wrapping in [None].into_iter().chain(Wrapping::ALL.map(Some)) {
+        let mut client = Client::new(wrapping);
         client.events(&[(0, 10), (1, 10)]);
         client.outbox.skip_oldest(0);
         client.events(&[(1, 10), (0, 10), (1, 10)]);
@@ -315,10 +340,10 @@ proptest! {
     /// Skipped events of a topic are announced before its next event, also if that comes under another id.
     #[test]
     fn an_announcement_stands_before_the_next_event_under_another_id(
-        in_messages in any::<bool>(),
+        wrapping in any_wrapping(),
         steps in prop::collection::vec((prop::collection::vec((0u8..3, 0u8..40), 1..12), 0u8..6, 0u16..900), 1..20),
     ) {
-        let mut client = Client::new(in_messages);
+        let mut client = Client::new(wrapping);
         for (batch, closed, bytes) in steps {
             client.events(&batch);
             if closed < 3 {
@@ -341,7 +366,7 @@ proptest! {
 
 #[test]
 fn clearing_spares_the_partly_written_frame_only() {
-    let mut client = Client::new(false);
+    let mut client = Client::new(None);
     client.events(&[(0, 10), (1, 10), (0, 10)]);
     client.write(5);
     client.outbox.push_control(&frame(b'P', 0, 1, 0));
@@ -354,9 +379,13 @@ fn clearing_spares_the_partly_written_frame_only() {
 
 #[test]
 fn clearing_spares_the_message_that_is_begun_only() {
-    let message_bytes = 2 + 1 + 3 * (HEADER + 10) + 2 + 1;
-    for written in 1..message_bytes {
-        let mut client = Client::new(true);
+    let around = |wrapping: Wrapping| {
+        let separators = 2 * wrapping.separator_bytes() as usize;
+        2 + wrapping.opening_bytes(3) + separators + wrapping.closing().len()
+    };
+    let each = |wrapping| (1..around(wrapping) + 3 * (HEADER + 10)).map(move |written| (wrapping, written));
+    for (wrapping, written) in Wrapping::ALL.into_iter().flat_map(each) {
+        let mut client = Client::new(Some(wrapping));
         client.events(&[(0, 10), (1, 10), (0, 10)]);
         client.write(written);
         client.events(&[(0, 10), (1, 10), (0, 10)]);
@@ -365,7 +394,7 @@ fn clearing_spares_the_message_that_is_begun_only() {
         client.outbox.push_own(Batch::own(frame(b'R', 0, 1, 0), &client.backlog));
         client.write(usize::MAX);
         let begun = [(b'E', 0, 0), (b'E', 1, 0), (b'E', 0, 1)];
-        assert_eq!(parse(&client.wire), [&begun[..], &[(b'R', 0, 1)]].concat(), "{written}");
+        assert_eq!(parse(&client.wire), [&begun[..], &[(b'R', 0, 1)]].concat(), "{wrapping:?} {written}");
         assert_eq!((client.outbox.event_bytes(), client.outbox.own_bytes()), (0, 0));
         assert!(client.outbox.is_empty() && client.outbox.begun_bytes() == 0);
     }
@@ -374,7 +403,7 @@ fn clearing_spares_the_message_that_is_begun_only() {
 /// Everything that waits when a message is begun is in it, and what comes later isn't.
 #[test]
 fn a_message_has_what_waits_when_it_is_begun() {
-    let mut client = Client::new(true);
+    let mut client = Client::new(Some(Wrapping::Array));
     client.apply(&Op::Reply(3));
     client.events(&[(0, 1), (1, 1)]);
     client.events(&[(3, 1), (2, 1)]);
@@ -395,7 +424,7 @@ fn a_large_event_goes_alone() {
     let backlog = BacklogBytes::default();
     let topic: TopicId = SlotMap::with_key().insert(());
     for size in [10, 99, 100, 101, 500, 70_000] {
-        let mut outbox = Outbox::new(true);
+        let mut outbox = Outbox::new(Some(Wrapping::Array));
         let mut bytes = Vec::new();
         let mut table = Vec::new();
         for len in [5, size, 5] {

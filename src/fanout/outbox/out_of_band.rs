@@ -11,6 +11,7 @@ use super::super::batch::Batch;
 use super::messages::Begun;
 use super::{Announce, Outbox, Run, Scratch};
 use crate::bus::TopicId;
+use crate::protocol::wrapping::Wrapping;
 
 /// What a client has beside its queue.
 #[derive(Debug, Default)]
@@ -25,21 +26,21 @@ pub(super) struct OutOfBand {
     /// The topic of an announcement that is written and stands directly before the first event of the queue, until that is begun. Nothing
     /// may skip or replace the event.
     announced: Option<TopicId>,
-    /// The client's events are parts of messages.
-    has_messages_of_events: bool,
+    /// How the client's events become messages; `None` if each is one.
+    wrapping: Option<Wrapping>,
     /// The message of several events of which a byte is written.
     pub(super) begun: Option<Begun>,
 }
 
 impl OutOfBand {
     /// That of a client whose events are parts of messages.
-    pub(super) fn of_messages() -> Self {
-        Self { has_messages_of_events: true, ..Self::default() }
+    pub(super) fn of_messages(wrapping: Wrapping) -> Self {
+        Self { wrapping: Some(wrapping), ..Self::default() }
     }
 
     /// Whether nothing in here is needed any more.
     pub(super) fn is_needless(&self) -> bool {
-        self.is_idle() && !self.has_messages_of_events
+        self.is_idle() && self.wrapping.is_none()
     }
 
     /// Whether nothing of it waits.
@@ -139,10 +140,10 @@ impl Outbox {
         bytes.clear();
         messages.clear();
         if !self.offer(&mut out_of_band, at_boundary, bytes, announce) {
-            match (&out_of_band.begun, out_of_band.has_messages_of_events) {
+            match (&out_of_band.begun, out_of_band.wrapping) {
                 (Some(begun), _) => self.gather_rest(begun, bytes),
-                (None, true) => self.gather_messages(bytes, messages, &out_of_band),
-                (None, false) => self.gather_frames(bytes, |frame| {
+                (None, Some(wrapping)) => self.gather_messages(bytes, messages, wrapping, &out_of_band),
+                (None, None) => self.gather_frames(bytes, |frame| {
                     !out_of_band.control.is_empty() || out_of_band.announces_before(frame)
                 }),
             }
@@ -153,7 +154,7 @@ impl Outbox {
 
     /// Whether the client's events are parts of messages.
     pub(super) fn has_messages_of_events(&self) -> bool {
-        self.out_of_band.as_ref().is_some_and(|out_of_band| out_of_band.has_messages_of_events)
+        self.out_of_band.as_ref().is_some_and(|out_of_band| out_of_band.wrapping.is_some())
     }
 
     /// Puts pings and pongs into `scratch`, or an announcement, if one of them is next. `false`: the queue is.

@@ -10,15 +10,16 @@ use super::super::index::Index;
 use super::super::narrowed::Narrowed;
 use super::Shard;
 use super::clock::{Tick, ticks};
-use super::conn::{Conn, ConnKey, Phase};
+use super::conn::{Conn, ConnKey, FeedNews, Phase};
 use super::subscriptions::{Pending, Purpose, Renewal};
 use crate::bus::{Denied, Seat, Ticket, ToControl, UserSeat, UserShare, Verified};
 use crate::identity::{Grant, Identity, User};
 use crate::limits::TOKEN_EXPIRING_BEFORE;
 use crate::market::Subject;
-use crate::protocol::refusal::{ErrorCode, Refusal};
+use crate::protocol::refusal::{Cause, ErrorCode, Refusal};
 use crate::protocol::reply::{Reply, Status};
 use crate::protocol::request::{FirstRequest, Id, Token};
+use crate::protocol::terms::Options;
 use crate::websocket::close::CloseCode;
 
 /// What a shard keeps of a client that has a token, needs one, or may have only some names.
@@ -38,9 +39,16 @@ pub(super) struct Session {
     place: Option<Seat>,
     /// The client's place among the connections of its user.
     user_seat: Option<Arc<UserSeat>>,
+    /// On which terms it is served where its requests name none.
+    terms: Option<Box<Options>>,
 }
 
 impl Session {
+    /// On which terms the client is served where its requests name none.
+    pub(super) fn terms(&self) -> Option<&Options> {
+        self.terms.as_deref()
+    }
+
     /// What the client shares with its user's other connections, if it has a user.
     pub(super) fn user_share(&self) -> Option<&UserShare> {
         self.user_seat.as_deref().map(UserSeat::share)
@@ -73,8 +81,7 @@ impl Shard {
         while self.newcomers.count >= self.config.max_unauthenticated {
             let Some(oldest) = self.newcomers.keys.pop_front() else { break };
             if self.conns.get(oldest).is_some_and(is_newcomer) {
-                let denied = Denied::token("Not authenticated: newer clients need the place");
-                self.deny(oldest, &denied, None);
+                self.deny_late(oldest, "Not authenticated: newer clients need the place".to_owned());
             }
         }
         let Some(conn) = self.conns.get_mut(key) else { return };
@@ -97,9 +104,22 @@ impl Shard {
         self.deny(key, denied, None);
     }
 
+    /// Keeps on which terms a client is served where its requests name none.
+    pub(super) fn keep_terms(&mut self, key: ConnKey, terms: Box<Options>) {
+        if let Some(conn) = self.conns.get_mut(key) {
+            conn.session.get_or_insert_default().terms = Some(terms);
+        }
+    }
+
     /// Has the control side verify what a client has sent.
     pub(super) fn verify(&mut self, key: ConnKey, token: Token, id: Option<Id>) {
         let Some(conn) = self.conns.get_mut(key) else { return };
+        let ends = conn.identity.as_ref().is_some_and(|identity| identity.expiry.is_some());
+        if conn.dialect.takes_one_token() && conn.has_authenticated && !ends {
+            let refusal =
+                Refusal::new(ErrorCode::Unauthorized, "Authenticated already, with a key that doesn't end");
+            return self.refuse(key, &Refusal { id, cause: Cause::AlreadyAuthenticated, ..refusal });
+        }
         conn.phase = Phase::Waiting;
         let has_seat = conn.session.as_ref().is_some_and(|session| session.user_seat.is_some());
         let ticket = self.subscriptions.next_ticket();
@@ -113,12 +133,16 @@ impl Shard {
         // The client may have gone meanwhile.
         let Some(conn) = self.conns.get_mut(key).filter(|conn| conn.phase == Phase::Waiting) else { return };
         conn.phase = Phase::Open;
+        let may_try_again = conn.dialect.may_try_again() && conn.identity.is_none();
         let known = conn.identity.as_ref().and_then(|identity| identity.user.as_ref());
         match result {
             Ok(new) if known.is_some_and(|user| new.identity.user.as_ref() != Some(user)) => {
                 self.deny(key, &Denied::token("The token is another user's than the connection"), id);
             }
             Ok(verified) => self.renew(key, verified, id),
+            Err(denied) if may_try_again && denied.code == ErrorCode::TooManyConnections => {
+                self.refuse(key, &Refusal { id, ..Refusal::new(denied.code, denied.why) });
+            }
             Err(denied) => self.deny(key, &denied, id),
         }
         if self.conns.get(key).is_some_and(Conn::has_input) {
@@ -126,11 +150,22 @@ impl Shard {
         }
     }
 
+    /// A client has not shown in time who it is.
+    fn deny_late(&mut self, key: ConnKey, why: String) {
+        self.deny_for(
+            key,
+            &Refusal { cause: Cause::AuthTimeout, ..Refusal::new(ErrorCode::Unauthorized, why) },
+        );
+    }
+
     /// Tells a client why it is not let in, and closes it.
     fn deny(&mut self, key: ConnKey, denied: &Denied, id: Option<Id>) {
-        let Denied { code, why } = denied;
-        self.refuse(key, &Refusal { id, ..Refusal::new(*code, why) });
-        let reason = match code {
+        self.deny_for(key, &Refusal { id, ..Refusal::new(denied.code, &denied.why) });
+    }
+
+    fn deny_for(&mut self, key: ConnKey, refusal: &Refusal) {
+        self.refuse(key, refusal);
+        let reason = match refusal.code {
             ErrorCode::TooManyConnections => "too many connections",
             _ => "unauthorized",
         };
@@ -164,7 +199,8 @@ impl Shard {
         let Some(conn) = self.conns.get(key) else { return };
         let index = &mut self.subscriptions.index;
         let held = held_by(conn, index, key);
-        let grants = identity.rights.grant_again(held.iter().copied().cloned());
+        let max_symbols = identity.rights.max_symbols_in(conn.dialect);
+        let grants = identity.rights.grant_again(held.iter().copied().cloned(), max_symbols);
         let has_lost_some = grants.len() < held.len();
         let old: HashSet<_> = index.subjects_of(key).cloned().collect();
         let mut seen = HashSet::new();
@@ -193,6 +229,7 @@ impl Shard {
             *narrowed = Narrowed::default();
             narrowed.add(grants);
         }
+        conn.has_authenticated = true;
         let held = held_by(conn, &subscriptions.index, key);
         let reply = Reply::Authenticated {
             user: identity.user.as_ref().map(User::as_str),
@@ -259,6 +296,7 @@ impl Shard {
         let Self { conns, newcomers, clocks, .. } = self;
         let conn = conns.get_mut(key)?;
         newcomers.settle(conn);
+        conn.has_authenticated |= identity.user.is_some();
         let (expiry, is_literal) = (identity.expiry, identity.rights.is_literal());
         conn.identity = Some(identity);
         if conn.session.is_none() && expiry.is_none() && is_literal && seat.is_none() {
@@ -289,7 +327,7 @@ impl Shard {
         if is_silent && session.auth_by.is_some_and(|auth_by| auth_by.is_due(now)) {
             let within = self.config.auth_timeout.as_millis();
             let why = format!("Not authenticated within {within} ms (AUTH_TIMEOUT)");
-            return self.deny(key, &Denied::token(why), None);
+            return self.deny_late(key, why);
         }
         let Some(end_us) = session.end_us else { return };
         if now_us >= end_us {
@@ -297,7 +335,8 @@ impl Shard {
             return self.close(key, CloseCode::Policy, "token expired");
         }
         // The reply that a client waits for may have to be its first frame.
-        if conn.phase == Phase::Open && session.warn_us.is_some_and(|warn_us| now_us >= warn_us) {
+        let may_be_told = conn.phase == Phase::Open && conn.feed_news != FeedNews::BehindSubscription;
+        if may_be_told && session.warn_us.is_some_and(|warn_us| now_us >= warn_us) {
             session.warn_us = None;
             let expires_in_ms = (end_us - now_us) / 1_000;
             self.say(key, &Reply::Status(Status::TokenExpiring { expires_in_ms }));

@@ -3,7 +3,7 @@
 use std::sync::atomic::Ordering;
 
 use super::clock::ticks;
-use super::conn::{Conn, ConnKey, Phase};
+use super::conn::{Conn, ConnKey, FeedNews, Phase};
 use super::{Shard, token_of};
 use crate::bus::{Arrival, Feed, Standing};
 use crate::limits;
@@ -15,7 +15,8 @@ use crate::websocket::close::{CloseCode, close_frame};
 impl Shard {
     /// Takes over a client for life.
     pub(super) fn adopt(&mut self, client: Arrival) {
-        let Arrival { transport, dialect, standing, early, greeting, request, seat, user_seat } = client;
+        let Arrival { transport, dialect, standing, early, greeting, request, terms, seat, user_seat } =
+            client;
         // As if the last ping had fallen due at a random moment of the interval before: pings are spread over it.
         let since_ping = fastrand::u32(..ticks(self.ping_interval(dialect)));
         let conn = Conn::new(transport, dialect, seat, self.clocks.now.tick(), since_ping);
@@ -36,6 +37,9 @@ impl Shard {
             }
             Standing::Unknown => self.await_token(key, request),
             Standing::Refused { denied, place } => self.turn_away(key, &denied, place),
+        }
+        if let Some(terms) = terms {
+            self.keep_terms(key, terms);
         }
         self.arm(key);
         self.tell_feed_once(key);
@@ -69,9 +73,10 @@ impl Shard {
     /// the first frame.
     pub(super) fn tell_feed_once(&mut self, key: ConnKey) {
         let Some(conn) = self.conns.get_mut(key).filter(|conn| conn.is_live()) else { return };
-        if conn.phase == Phase::Waiting || !std::mem::take(&mut conn.feed_status_due) {
+        if conn.phase == Phase::Waiting || conn.feed_news != FeedNews::Due {
             return;
         }
+        conn.feed_news = FeedNews::Told;
         if self.feed == Feed::Down {
             self.say(key, &Reply::Status(Status::FeedDown));
         }

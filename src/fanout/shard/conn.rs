@@ -41,6 +41,17 @@ pub(super) enum Phase {
     Closed,
 }
 
+/// Whether a client has been told how the feed is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum FeedNews {
+    /// It has not, and is not told anything unasked, until it is subscribed to something.
+    BehindSubscription,
+    /// It is yet to be told, behind the reply to `?symbols=`.
+    Due,
+    /// It has been, and is told of changes.
+    Told,
+}
+
 /// A connection of a shard.
 #[derive(Debug)]
 pub(super) struct Conn {
@@ -72,8 +83,10 @@ pub(super) struct Conn {
     pub(super) dirty: bool,
     /// The peer has sent its close frame: once ours is written, nobody has anything left to say.
     pub(super) close_received: bool,
-    /// The client has yet to be told whether the feed is up: behind the reply to `?symbols=`.
-    pub(super) feed_status_due: bool,
+    /// Whether the client has been told how the feed is.
+    pub(super) feed_news: FeedNews,
+    /// The client has shown who it is.
+    pub(super) has_authenticated: bool,
     /// Pongs missed in a row.
     pub(super) missed_pongs: u32,
     /// Requests refused for their rate, in a row.
@@ -111,7 +124,7 @@ impl Conn {
     ) -> Self {
         Self {
             transport,
-            outbox: Outbox::new(dialect.has_messages_of_events()),
+            outbox: Outbox::new(dialect.wrapping()),
             extras: None,
             reader: Reader::default(),
             unread: None,
@@ -124,7 +137,8 @@ impl Conn {
             read_closed: false,
             dirty: false,
             close_received: false,
-            feed_status_due: true,
+            feed_news: if dialect.is_in_order() { FeedNews::BehindSubscription } else { FeedNews::Due },
+            has_authenticated: false,
             missed_pongs: 0,
             rate_strikes: 0,
             received: now,

@@ -7,7 +7,7 @@ use smallvec::SmallVec;
 use super::super::batch::Batch;
 use super::super::conflation::TopicRun;
 use super::Shard;
-use super::conn::{Conn, ConnKey};
+use super::conn::{Conn, ConnKey, FeedNews};
 use crate::bus::{Feed, Frames, SeqNotice, TopicId};
 use crate::protocol::reply::{Reply, Status};
 
@@ -96,7 +96,7 @@ impl Shard {
             Feed::Down => Status::FeedDown,
             Feed::Up { gap_ms } => Status::FeedUp { gap_ms },
         };
-        let told = self.conns.iter().filter(|(_, conn)| conn.is_live() && !conn.feed_status_due);
+        let told = self.conns.iter().filter(|(_, conn)| conn.is_live() && conn.feed_news == FeedNews::Told);
         let told = told.map(|(key, _)| key).collect::<Vec<_>>();
         self.say_to_all(&told, &Reply::Status(status));
     }

@@ -92,7 +92,7 @@ impl Shard {
     fn write(&mut self, key: ConnKey) -> Written {
         let Self { conns, subscriptions, output, clocks, config, metrics, .. } = self;
         let Some(conn) = conns.get_mut(key) else { return Written::Gone };
-        let Output { backlog, ended_names, gather_scratch, kinds, .. } = output;
+        let Output { backlog, ended_names, gather_scratch, grammar, .. } = output;
         let (now, dialect) = (&clocks.now, conn.dialect);
         let room_bytes = limits::BACKFILL_BYTES.min(config.max_outbox_bytes / 2);
         let mut budget_bytes = FLUSH_BYTES_PER_SOCKET;
@@ -116,7 +116,7 @@ impl Shard {
                         subscriptions.index.subject(topic).cloned().or_else(|| ended_names.get(topic));
                     let announcement = subject.map(|subject| {
                         let status = Status::Skipped { subject: &subject, count };
-                        dialect.reply(&Reply::Status(status), kinds, now.unix_ms)
+                        dialect.reply(&Reply::Status(status), grammar, now.unix_ms)
                     });
                     Batch::own(announcement.unwrap_or_default(), backlog)
                 }),

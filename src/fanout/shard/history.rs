@@ -37,6 +37,7 @@ impl Shard {
                 let end = Reply::Status(Status::SnapshotEnd { names: &names, kind: *kind });
                 output.write(conn.dialect, &end, clocks.now.unix_ms)
             })
+            .filter(|end| end.start(1) > 0)
             .collect();
         if floors.is_empty() && ends.is_empty() {
             return;

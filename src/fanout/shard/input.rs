@@ -130,7 +130,9 @@ impl Shard {
                 Incoming::Text(text) => {
                     Step::Message(text.len(), conn.dialect.read(text, &self.config.grammar))
                 }
-                Incoming::Binary(bytes) => Step::Message(bytes.len(), Err(Refusal::binary())),
+                Incoming::Binary(bytes) => {
+                    Step::Message(bytes.len(), conn.dialect.read_binary(bytes, &self.config.grammar))
+                }
                 Incoming::Ping(payload) => Step::Pong(pong_frame(payload)),
                 Incoming::Pong(_) => {
                     if let Some(rtt_us) = conn.pong_rtt_us(self.clocks.now.us) {

@@ -8,12 +8,13 @@ use smallvec::SmallVec;
 use super::super::batch::{BacklogBytes, Batch, EndedNames};
 use super::super::outbox::Scratch;
 use super::Shard;
-use super::conn::{Conn, ConnKey};
+use super::conn::{Conn, ConnKey, FeedNews};
 use crate::bus::TopicId;
 use crate::limits;
-use crate::market::{Kinds, Subject};
+use crate::market::Subject;
 use crate::protocol::Dialect;
-use crate::protocol::reply::Reply;
+use crate::protocol::reply::{Reply, Status};
+use crate::protocol::request::Grammar;
 use crate::websocket::header;
 
 /// The scratch buffer that runs are gathered into: about what a socket takes at once, and a whole message of events.
@@ -33,14 +34,14 @@ pub(super) struct Output {
     pub(super) flushed_all: bool,
     /// What one write offers is put together in here.
     pub(super) gather_scratch: Scratch,
-    /// The names of the types.
-    pub(super) kinds: Kinds,
+    /// How types and symbols are named.
+    pub(super) grammar: Grammar,
 }
 
 impl Output {
-    pub(super) fn new(kinds: Kinds) -> Self {
+    pub(super) fn new(grammar: Grammar) -> Self {
         Self {
-            kinds,
+            grammar,
             backlog: BacklogBytes::default(),
             ended_names: EndedNames::default(),
             dirty: VecDeque::new(),
@@ -65,15 +66,18 @@ impl Output {
         self.queue(key, conn, frame);
     }
 
-    /// Queues a frame that is no event: a reply, a status, a close.
+    /// Queues a frame that is no event: a reply, a status, a close. An empty one, for which the dialect has no words, is none.
     pub(super) fn queue(&mut self, key: ConnKey, conn: &mut Conn, frame: Rc<Batch>) {
+        if frame.start(1) == 0 {
+            return;
+        }
         conn.outbox.push_own(frame);
         self.mark_dirty(key, conn);
     }
 
     /// A reply or status as a frame, counted in the backlog.
     pub(super) fn write(&self, dialect: Dialect, reply: &Reply<'_>, now_ms: u64) -> Rc<Batch> {
-        self.own_frame(dialect.reply(reply, &self.kinds, now_ms))
+        self.own_frame(dialect.reply(reply, &self.grammar, now_ms))
     }
 
     /// A frame that is no event, counted in the backlog.
@@ -98,6 +102,13 @@ impl Shard {
     pub(super) fn say(&mut self, key: ConnKey, reply: &Reply<'_>) {
         if let Some(conn) = self.conns.get_mut(key) {
             self.output.say(key, conn, reply, self.clocks.now.unix_ms);
+        }
+    }
+
+    /// Queues a status that the client has not asked for, unless its dialect keeps it from that so far.
+    pub(super) fn tell(&mut self, key: ConnKey, status: Status<'_>) {
+        if self.conns.get(key).is_some_and(|conn| conn.feed_news != FeedNews::BehindSubscription) {
+            self.say(key, &Reply::Status(status));
         }
     }
 

@@ -4,14 +4,14 @@ use std::collections::HashSet;
 
 use super::Shard;
 use super::auth::held_by;
-use super::conn::{Conn, ConnKey};
+use super::conn::{Conn, ConnKey, FeedNews};
 use super::subscriptions::{Pending, Purpose};
 use crate::bus::{HistoryReply, HistoryRequest, TopicId};
 use crate::identity::{Grant, Granted, Identity};
 use crate::market::{Form, Name, Subject, Symbol};
 use crate::protocol::refusal::{ErrorCode, Refusal};
 use crate::protocol::reply::Reply;
-use crate::protocol::request::{Action, Id, Request, Selection, Subscribe};
+use crate::protocol::request::{Action, Chosen, Id, Request, Selection, Subscribe};
 use crate::rate::Rate;
 use crate::websocket::close::CloseCode;
 
@@ -61,6 +61,9 @@ impl Shard {
         let Some(Identity { rights, .. }) = conn.identity.as_deref() else {
             return self.refuse(key, &Refusal::unauthenticated(id));
         };
+        if let Some(terms) = conn.session.as_ref().and_then(|session| session.terms()) {
+            request.options = request.options.or(terms);
+        }
         let index = &mut self.subscriptions.index;
         let granted = match rights.grant(&request.selection, conn.dialect.form(), &self.config.grammar.kinds)
         {
@@ -71,8 +74,9 @@ impl Shard {
             Some(narrowed) => narrowed.count_with(granted.written()),
             None => index.count_with(key, &granted.subjects),
         };
-        if count > rights.max_symbols {
-            let refusal = Refusal::symbol_limit(rights.max_symbols, id);
+        let max_symbols = rights.max_symbols_in(conn.dialect);
+        if count > max_symbols {
+            let refusal = Refusal::symbol_limit(max_symbols, id);
             return self.refuse(key, &refusal);
         }
         let Granted { subjects, grants } = granted;
@@ -117,6 +121,7 @@ impl Shard {
         self.subscriptions.index.subscribe(key, &subjects);
         self.set_options(key, &subjects, &request.options);
         let Some(conn) = self.conns.get_mut(key) else { return };
+        let subscribed_to_nothing = subjects.is_empty();
         if subjects.iter().any(|subject| subject.name.is_wildcard()) {
             // A topic may come to this client by several subscriptions: `Extras` remember the last offer, so that it comes once.
             conn.extras.get_or_insert_default();
@@ -128,12 +133,21 @@ impl Shard {
         }
         let recovered = recovered(request, history.as_deref());
         let held = held_by(conn, &self.subscriptions.index, key);
-        let names = request.selection.names();
-        let reply = Reply::Subscribed { names: &names, held: &held, recovered: &recovered, id };
+        let reply =
+            Reply::Subscribed { selection: &request.selection, held: &held, recovered: &recovered, id };
         let reply = self.output.write(conn.dialect, &reply, self.clocks.now.unix_ms);
         self.output.queue(key, conn, reply);
+        let is_first = conn.feed_news == FeedNews::BehindSubscription && !subscribed_to_nothing;
+        if is_first {
+            conn.feed_news = FeedNews::Due;
+        }
         if let Some(history) = history {
             self.queue_history(key, request, *history);
+        }
+        if is_first {
+            self.tell_feed_once(key);
+            // Its token may end soon.
+            self.arm(key);
         }
     }
 
@@ -148,12 +162,8 @@ impl Shard {
             None => self.end(key, &written),
         };
         let Some(conn) = self.conns.get_mut(key) else { return };
-        // What is a symbol to clients may be a pattern inside: see `Subject::new`.
-        let mut named = HashSet::new();
-        let names = left.iter().map(|left| &left.name);
-        let names: Vec<_> = names.filter(|name| named.insert(name.to_string())).collect();
         let held = held_by(conn, &self.subscriptions.index, key);
-        let reply = Reply::Unsubscribed { left: &names, held: &held, id };
+        let reply = Reply::Unsubscribed { left: &left, held: &held, id };
         let reply = self.output.write(conn.dialect, &reply, self.clocks.now.unix_ms);
         self.output.queue(key, conn, reply);
         self.trim_backfill(key);
@@ -185,7 +195,7 @@ impl Shard {
     /// What an unsubscribe means: with `*` everything that the client holds of the types.
     fn named(&self, key: ConnKey, selection: &Selection) -> Vec<Subject> {
         let Some(conn) = self.conns.get(key) else { return Vec::new() };
-        if !selection.names.iter().any(|chosen| chosen.name.is_everything()) {
+        if !selection.names.iter().any(Chosen::is_all) {
             return selection.subjects(conn.dialect.form());
         }
         let held = held_by(conn, &self.subscriptions.index, key).into_iter();

@@ -9,7 +9,7 @@ use super::Shard;
 use super::clock::{Tick, ticks};
 use super::conn::{Conn, ConnKey};
 use crate::limits;
-use crate::protocol::reply::{Reply, Status};
+use crate::protocol::reply::Status;
 use crate::protocol::{Dialect, sse};
 use crate::websocket::close::{CloseCode, ping_frame};
 
@@ -168,7 +168,7 @@ impl Shard {
     pub(super) fn send_away(&mut self, key: ConnKey) {
         let reconnect_after_ms = fastrand::u64(limits::RECONNECT_AFTER_MS);
         if self.conns.get(key).is_some_and(Conn::is_live) {
-            self.say(key, &Reply::Status(Status::Shutdown { reconnect_after_ms }));
+            self.tell(key, Status::Shutdown { reconnect_after_ms });
             self.close(key, CloseCode::ServiceRestart, "gateway is shutting down");
         }
     }

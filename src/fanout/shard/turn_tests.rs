@@ -34,7 +34,7 @@ pub(super) const ROOMY: usize = usize::MAX / 2;
 
 pub(super) fn config() -> ShardConfig {
     ShardConfig {
-        grammar: Grammar { kinds: Kinds::default(), symbol_case: SymbolCase::Upper },
+        grammar: Grammar::new(Kinds::default(), SymbolCase::Upper),
         max_clients: 16,
         auth_timeout: Duration::from_secs(10),
         max_unauthenticated: 2,
@@ -213,6 +213,7 @@ impl World {
             early: Bytes::new(),
             greeting: Box::default(),
             request: None,
+            terms: None,
             seat: self.seats.take().unwrap(),
             user_seat: None,
         });

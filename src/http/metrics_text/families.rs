@@ -197,6 +197,11 @@ pub(super) const FAMILIES: &[Family] = &[
         "Events with a seq that is no integer below 2^53, delivered without regard to it",
         Ingest(|i| i.events_odd_seq.get()),
     ),
+    family(
+        "ws_events_unwritten",
+        "Events that a dialect has no words for, once for each form of it in which they were wanted",
+        Ingest(|i| i.events_unwritten.get()),
+    ),
     family("ws_upstream_gaps", "Gaps in the seq of wanted topics", Ingest(|i| i.gaps.get())),
     family("ws_events_missing", "Events missing in these gaps", Ingest(|i| i.events_missing.get())),
     family(

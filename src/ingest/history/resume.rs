@@ -60,12 +60,12 @@ impl History {
         for position in missed {
             let entry = self.log.get(position);
             let object = entry.and_then(|entry| std::str::from_utf8(entry.payload.trim_ascii()).ok());
-            if let (Some(entry), Some(object)) = (entry, object) {
+            let is_written = entry.zip(object).is_some_and(|(entry, object)| {
                 let (symbol, seq, marker) = (&symbol, Some(entry.seq), Marker::Replay);
                 let event = EventParts { kind, symbol, seq, object, at_ms: entry.arrived_ms, marker };
-                form::write(&mut replay.bytes, replay.form, &self.openings, &event);
-            }
-            if replay.bytes.len() > room_bytes || object.is_none() {
+                form::write(&mut replay.bytes, replay.form, &self.openings, &event)
+            });
+            if replay.bytes.len() > room_bytes || !is_written {
                 replay.bytes.truncate(bytes_before);
                 replay.table.truncate(frames_before);
                 return Resumed::Lost;

@@ -177,7 +177,10 @@ impl Topic {
         if self.value.is_some() || !self.pending.is_empty() {
             return None;
         }
-        let event = self.read(payload?, reader)?;
+        let event = self.read(payload?, reader).filter(|event| {
+            // Workers keep one value of a symbol, whatever its interval.
+            !self.kind.has_intervals() || event.is_of_topic(self.symbol.as_bytes())
+        })?;
         self.value.store_found(&event, now_ms);
         event.seq
     }

@@ -1,6 +1,6 @@
 //! Shards that are behind: their events are counted as lost until they have caught up.
 
-use super::{Building, Router, Shards};
+use super::{Bits, Building, Router};
 use crate::bus::{SeqChange, TopicId};
 use crate::ingest::router::Batch;
 use crate::market::{Form, Kind, Subject};
@@ -66,7 +66,7 @@ impl Router {
     /// The shards that are behind and have no room for further topics, one bit each.
     pub(super) fn full(&self) -> u64 {
         let is_full = |shard: &usize| self.building[*shard].opened.len() >= self.opened_behind_max;
-        Shards(self.behind).filter(is_full).fold(0, |full, shard| full | (1 << shard))
+        Bits(self.behind).filter(is_full).fold(0, |full, shard| full | (1 << shard))
     }
 
     /// Records that these shards, which have no room for the topic, lose one event of it in a form.
@@ -74,7 +74,7 @@ impl Router {
         self.lost_events += u64::from(shards.count_ones());
         for id in self.by_pattern.matching(kind, form, symbol) {
             let wanted_by = self.topics.get(*id).map_or(0, |pattern| pattern.wanted_by);
-            for shard in Shards(wanted_by & shards) {
+            for shard in Bits(wanted_by & shards) {
                 self.building[shard].losses.note_uncounted(*id);
             }
         }

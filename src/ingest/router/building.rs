@@ -4,7 +4,7 @@
 
 use bytes::Bytes;
 
-use super::{Shards, Topic};
+use super::{Bits, Topic};
 use crate::bus::{Entry, Frames, SeqChange, SeqNotice, Seqs, TopicId};
 use crate::ingest::history::Verdict;
 use crate::ingest::losses::Losses;
@@ -13,11 +13,15 @@ use crate::market::{Form, Subject};
 use crate::protocol::form::{self, EventParts};
 use crate::protocol::native::event::{Marker, Openings};
 
+const _: () = assert!(Form::COUNT <= u32::BITS as usize, "a shard has one bit for each form");
+
 /// What has come up for one shard since the last hand-over.
 #[derive(Debug, Default)]
 pub(super) struct Building {
     /// By form.
     parts: [Part; Form::COUNT],
+    /// The forms of which something is framed, one bit each.
+    filled: u32,
     /// Topics that the shard's patterns match and that it has to learn of before the frames.
     pub(super) opened: Vec<(Subject, TopicId)>,
     /// While the shard is behind: what it has lost, in place of all the others.
@@ -69,9 +73,15 @@ impl Building {
         self.parts.iter().map(|part| part.bytes.len()).sum()
     }
 
+    /// The forms of which something is framed, in the order of their numbers.
+    pub(super) fn forms(&self) -> impl Iterator<Item = Form> + use<> {
+        Bits(self.filled.into()).map(|place| Form::ALL[place])
+    }
+
     /// Takes what is framed in a form.
     #[inline]
     pub(super) fn take(&mut self, form: Form, arrived_us: u64) -> Option<Batch> {
+        self.filled &= !(1 << form.index());
         let Part { bytes, table, seqs, notices } = &mut self.parts[form.index()];
         if table.is_empty() {
             return None;
@@ -96,6 +106,8 @@ pub(super) struct Framing<'r, 'p> {
     /// The shards that are behind, one bit each.
     pub(super) behind: u64,
     pub(super) lost_events: &'r mut u64,
+    /// Events, once for each form that has no words for one.
+    pub(super) unwritten: &'r mut u64,
     pub(super) openings: &'r Openings,
     pub(super) event: &'r Event<'p>,
     pub(super) now_ms: u64,
@@ -108,7 +120,7 @@ impl Framing<'_, '_> {
     pub(super) fn frame(&mut self, id: TopicId, topic: &Topic) {
         let Self { building, behind, openings, event, verdict, .. } = self;
         let change = change_of(*verdict);
-        for shard in Shards(topic.wanted_by & *behind) {
+        for shard in Bits(topic.wanted_by & *behind) {
             let losses = &mut building[shard].losses;
             change.into_iter().for_each(|change| losses.note_change(id, change));
             losses.count(id);
@@ -117,25 +129,30 @@ impl Framing<'_, '_> {
         let form = topic.subject.form;
         let wanted_by = topic.wanted_by & !*behind;
         if let Some(change) = change {
-            for shard in Shards(wanted_by) {
+            for shard in Bits(wanted_by) {
                 let Part { table, notices, .. } = &mut building[shard].parts[form.index()];
                 notices.push(SeqNotice { before: table.len() as u32, topic: id, change });
             }
         }
-        let mut shards = Shards(wanted_by);
+        let mut shards = Bits(wanted_by);
         let (Some(first), Some(symbol)) = (shards.next(), topic.subject.name.symbol()) else { return };
         let part = &mut building[first].parts[form.index()];
         let start = part.bytes.len();
         let Event { object, seq, .. } = **event;
         let kind = topic.subject.kind;
         let parts = EventParts { kind, symbol, seq, object, at_ms: self.now_ms, marker: Marker::None };
-        form::write(&mut part.bytes, form, openings, &parts);
+        if !form::write(&mut part.bytes, form, openings, &parts) {
+            *self.unwritten += 1;
+            return;
+        }
         part.end_frame(id, seq, *verdict);
+        building[first].filled |= 1 << form.index();
         for shard in shards {
             let [from, to] = building.get_disjoint_mut([first, shard]).unwrap_or_else(|_| unreachable!());
             let (from, to) = (&from.parts[form.index()], &mut to.parts[form.index()]);
             to.bytes.extend_from_slice(&from.bytes[start..]);
             to.end_frame(id, seq, *verdict);
+            building[shard].filled |= 1 << form.index();
         }
     }
 }

@@ -1,6 +1,6 @@
 //! Topics that a shard learns of because its patterns match them.
 
-use super::{Router, Shards, Topic};
+use super::{Bits, Router, Topic};
 use crate::bus::TopicId;
 use crate::market::{Form, Kind, Subject};
 
@@ -53,7 +53,7 @@ impl Router {
     fn open_to(&mut self, id: TopicId, shards: u64) {
         let Some(topic) = self.topics.get_mut(id) else { return };
         topic.wanted_by |= shards;
-        for shard in Shards(shards) {
+        for shard in Bits(shards) {
             self.building[shard].opened.push((topic.subject.clone(), id));
         }
     }

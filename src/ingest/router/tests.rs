@@ -177,7 +177,7 @@ fn a_candles_name_recalls_all_its_intervals() {
 #[test]
 fn each_form_of_a_symbol_is_a_topic_of_its_own() {
     let mut router = Router::new(2, 1_000);
-    let [json, batch, sse] = Form::ALL.map(|form| symbol("AAPL").in_form(form));
+    let [json, batch, sse] = Form::OURS.map(|form| symbol("AAPL").in_form(form));
     let in_batch = router.want(0, &batch);
     let in_json = router.want(1, &json);
     let in_sse = router.want(1, &sse);
@@ -213,12 +213,12 @@ fn what_is_looked_up_is_told_in_each_form() {
         let asked = HistoryRequest { snapshot: true, ..HistoryRequest::default() };
         let name = Subject::parse(kind, b"AAPL", SymbolCase::Upper).unwrap();
         let mut awaited = Vec::new();
-        for form in Form::ALL {
+        for form in Form::OURS {
             let subject = name.clone().in_form(form);
             router.want(0, &subject);
             awaited.extend(router.recall(&[subject], &asked, 1_000, 1).awaited);
         }
-        assert_eq!(awaited.len(), Form::COUNT);
+        assert_eq!(awaited.len(), Form::OURS.len());
         let look_ups = router.take_look_ups();
         assert_eq!(look_ups, [name], "each once");
         let payload = if kind == Kind::TRADE { trade("AAPL") } else { candle("60", 1) };
@@ -227,6 +227,6 @@ fn what_is_looked_up_is_told_in_each_form() {
         assert_eq!(ids, awaited);
         let mut values: Vec<_> = told.iter().map(|value| value.frame.clone().unwrap()).collect();
         values.dedup();
-        assert_eq!(values.len(), Form::COUNT, "each in its form");
+        assert_eq!(values.len(), Form::OURS.len(), "each in its form");
     }
 }

@@ -3,6 +3,7 @@
 
 use std::sync::Arc;
 
+use crate::market::spelling::Spelling;
 use crate::market::{Kind, Kinds};
 use crate::websocket::header::write_header;
 
@@ -14,7 +15,11 @@ pub const TRADE_OPENING: &[u8] = br#"{"type":"trade","data":"#;
 
 /// What stands before the worker's object in the frames of each type of a gateway. Clones share it.
 #[derive(Debug, Clone)]
-pub struct Openings(Arc<[Opening]>);
+pub struct Openings {
+    types: Arc<[Opening]>,
+    /// How other APIs spell symbols.
+    spelling: Spelling,
+}
 
 #[derive(Debug)]
 struct Opening {
@@ -30,18 +35,29 @@ impl Openings {
             let name = kinds.name(kind);
             Opening { bytes: format!(r#"{{"type":"{name}","data":"#).into_bytes().into(), name: name.into() }
         };
-        Self(kinds.iter().map(opening).collect())
+        Self { types: kinds.iter().map(opening).collect(), spelling: Spelling::default() }
+    }
+
+    /// The same with other spellings of symbols in other APIs.
+    #[must_use]
+    pub fn spelled(self, spelling: Spelling) -> Self {
+        Self { spelling, ..self }
+    }
+
+    /// How other APIs spell symbols.
+    pub const fn spelling(&self) -> &Spelling {
+        &self.spelling
     }
 
     /// That of a type of the table.
     #[inline]
     pub fn of(&self, kind: Kind) -> &[u8] {
-        &self.0[kind.index()].bytes
+        &self.types[kind.index()].bytes
     }
 
     /// The name of a type of the table.
     pub fn name(&self, kind: Kind) -> &str {
-        &self.0[kind.index()].name
+        &self.types[kind.index()].name
     }
 }
 

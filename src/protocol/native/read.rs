@@ -3,6 +3,7 @@
 //! Parsing goes in two steps, so that a refusal can name the field and its value and echo the client's `id`: first the
 //! object's fields as raw JSON, then each field by its own rule.
 
+use std::borrow::Cow;
 use std::collections::hash_map::Entry;
 use std::collections::{HashMap, HashSet};
 use std::hash::Hash;
@@ -14,8 +15,10 @@ use smallvec::SmallVec;
 use super::options;
 use crate::market::{Kind, Name, SYMBOL_RULE};
 use crate::protocol::refusal::{ErrorCode, Refusal, invalid, missing, quoted};
-use crate::protocol::request::{Action, Chosen, Grammar, Id, Request, Resume, Selection, Subscribe, Token};
-use crate::protocol::terms::Options;
+use crate::protocol::request::{
+    Action, Chosen, Grammar, Id, Of, Request, Resume, Selection, Subscribe, Token,
+};
+use crate::protocol::terms::{Conflate, Options};
 
 #[cfg(test)]
 #[path = "read_tests.rs"]
@@ -105,6 +108,45 @@ pub fn parse_last<S: AsRef<str>>(
     match names.iter().find(|chosen| chosen.name.is_wildcard()) {
         Some(pattern) => Err(invalid("symbols", &format!("\"{}\"", pattern.name), "symbols, no patterns")),
         None => Ok(Selection { types, names }),
+    }
+}
+
+/// Reads the terms that a URL names, decoded, as options of a subscribe in this connection's requests, which have none; `None` if it names
+/// none. Dialects have no words for aggregates and heartbeats.
+///
+/// # Errors
+/// A [`Refusal`] that names the first bad value.
+pub fn parse_terms<'q>(
+    pairs: impl Iterator<Item = (&'q str, Cow<'q, str>)>,
+) -> Result<Option<Options>, Refusal> {
+    let mut request = serde_json::Map::new();
+    for (name, value) in pairs {
+        let is_term = matches!(name, "snapshot" | "conflate" | "maxRate" | "onSlow");
+        if let Some(value) = is_term.then(|| query_option(name, &value)).flatten() {
+            request.insert(name.to_owned(), value);
+        }
+    }
+    if request.is_empty() {
+        return Ok(None);
+    }
+    let text = serde_json::Value::Object(request).to_string();
+    let options = options::options(&fields(&text)?)?;
+    match options.conflate {
+        Some(Conflate::Aggregate) => Err(invalid("conflate", "\"aggregate\"", "1 or 0 in a dialect")),
+        _ => Ok(Some(options)),
+    }
+}
+
+/// A parameter of a URL as the option of a request: `1` and `0` are what a switch has there.
+pub(in crate::protocol) fn query_option(name: &str, value: &str) -> Option<serde_json::Value> {
+    let is_number = || serde_json::from_str::<&RawValue>(value).is_ok_and(|raw| raw.get() == value);
+    match (name, value) {
+        ("types", types) => Some(types.split(',').map(str::trim).collect()),
+        ("snapshot" | "heartbeat" | "conflate", "1" | "true") => Some(true.into()),
+        ("snapshot" | "heartbeat" | "conflate", "0" | "false") => Some(false.into()),
+        ("maxRate", number) if is_number() => serde_json::from_str(number).ok(),
+        ("snapshot" | "heartbeat" | "conflate" | "maxRate" | "onSlow", text) => Some(text.into()),
+        _ => None,
     }
 }
 
@@ -198,12 +240,11 @@ fn parse_names<S: AsRef<str>>(
                 Entry::Occupied(place) => *place.get(),
                 Entry::Vacant(new) => {
                     let name = new.key().clone();
-                    chosen.push(Chosen { name, of_market: false, of_custom: false });
+                    chosen.push(Chosen { name, of: Of::Types { market: false, custom: false } });
                     *new.insert(chosen.len() - 1)
                 }
             };
-            chosen[place].of_market |= class.is_market();
-            chosen[place].of_custom |= !class.is_market();
+            chosen[place].add_class(class.is_market());
         }
     }
     Ok(chosen)

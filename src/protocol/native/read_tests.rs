@@ -5,7 +5,7 @@ use crate::market::{Form, Symbol, SymbolCase};
 use crate::protocol::terms::{Conflate, MaxRate, SlowClientPolicy};
 
 fn grammar(types: &str, symbol_case: SymbolCase) -> Grammar {
-    Grammar { kinds: types.parse().unwrap(), symbol_case }
+    Grammar::new(types.parse().unwrap(), symbol_case)
 }
 
 fn parse(message: &str) -> Result<Request, Refusal> {

@@ -2,6 +2,8 @@
 //!
 //! Fields stand in the order of the contract (`docs/protocol.md`), which clients parse: the structs below declare them in it.
 
+use std::collections::HashSet;
+
 use serde::ser::SerializeMap;
 use serde::{Serialize, Serializer};
 use serde_json::value::RawValue;
@@ -18,19 +20,24 @@ mod tests;
 /// A reply or status as an object. `kinds` has the names of the types.
 pub fn reply(reply: &Reply<'_>, kinds: &Kinds, now_ms: u64) -> Vec<u8> {
     match reply {
-        Reply::Subscribed { names, held, recovered, id } => {
+        Reply::Subscribed { selection, held, recovered, id } => {
+            let names = selection.names();
             let message = format!("Successfully subscribed to {} symbol(s)", names.len());
             let recovered = (!recovered.is_empty()).then_some(Recovered(recovered));
             success(
                 &message,
-                Subscribed { subscribed: names, held: Held::new(held, kinds), recovered },
+                Subscribed { subscribed: &names, held: Held::new(held, kinds), recovered },
                 *id,
                 now_ms,
             )
         }
         Reply::Unsubscribed { left, held, id } => {
+            // What is a symbol to clients may be a pattern inside: see `Subject::new`.
+            let mut named = HashSet::new();
+            let left = left.iter().map(|left| &left.name);
+            let left: Vec<_> = left.filter(|name| named.insert(name.to_string())).collect();
             let message = format!("Successfully unsubscribed from {} symbol(s)", left.len());
-            success(&message, Unsubscribed { unsubscribed: left, held: Held::new(held, kinds) }, *id, now_ms)
+            success(&message, Unsubscribed { unsubscribed: &left, held: Held::new(held, kinds) }, *id, now_ms)
         }
         Reply::List { held, id } => {
             let held = Held::new(held, kinds);

@@ -4,7 +4,7 @@ use super::super::read::parse;
 use super::*;
 use crate::market::SymbolCase;
 use crate::protocol::refusal::ErrorCode;
-use crate::protocol::request::Grammar;
+use crate::protocol::request::{Grammar, Selection};
 
 fn kinds() -> Kinds {
     "trade,quote,halt,mine".parse().unwrap()
@@ -26,13 +26,14 @@ fn subject(kind: Kind, name: &str) -> Subject {
 fn replies_are_those_of_the_contract() {
     let both = [subject(Kind::TRADE, "AAPL"), subject(Kind::TRADE, "GOOGL")];
     let held = [&both[0], &both[1]];
-    let names = both.each_ref().map(|subject| &subject.name);
+    let names = both.each_ref().map(|subject| subject.name.clone());
+    let selection = Selection::of_market(&[Kind::TRADE], &names);
     assert_eq!(
-        text(&Reply::Subscribed { names: &names, held: &held, recovered: &[], id: None }, 1234567890),
+        text(&Reply::Subscribed { selection: &selection, held: &held, recovered: &[], id: None }, 1234567890),
         r#"{"type":"success","message":"Successfully subscribed to 2 symbol(s)","data":{"subscribed":["AAPL","GOOGL"],"currentSubscriptions":["AAPL","GOOGL"]},"timestamp":1234567890}"#
     );
     assert_eq!(
-        text(&Reply::Unsubscribed { left: &names[..1], held: &held[1..], id: None }, 1234567890),
+        text(&Reply::Unsubscribed { left: &both[..1], held: &held[1..], id: None }, 1234567890),
         r#"{"type":"success","message":"Successfully unsubscribed from 1 symbol(s)","data":{"unsubscribed":["AAPL"],"currentSubscriptions":["GOOGL"]},"timestamp":1234567890}"#
     );
     assert_eq!(
@@ -43,7 +44,7 @@ fn replies_are_those_of_the_contract() {
         text(&Reply::Refused(&Refusal::symbol_limit(5, None)), 1234567890),
         r#"{"type":"error","message":"Cannot subscribe: would exceed maximum of 5 symbols","code":"SYMBOL_LIMIT_EXCEEDED","timestamp":1234567890}"#
     );
-    let grammar = Grammar { kinds: kinds(), symbol_case: SymbolCase::Upper };
+    let grammar = Grammar::new(kinds(), SymbolCase::Upper);
     let id = parse(r#"{"action":"ping","id":"x"}"#, &grammar).unwrap().id;
     assert_eq!(
         text(&Reply::Pong { stats: None, id: id.as_ref() }, 1),
@@ -75,9 +76,9 @@ fn the_extensions_are_those_of_the_contract() {
     assert_eq!(
         text(
             &Reply::Subscribed {
-                names: &[&held[0].name],
+                selection: &Selection::of_market(&[Kind::QUOTE], std::slice::from_ref(&aapl)),
                 held: &held,
-                recovered: &[(aapl, true), (msft, false)],
+                recovered: &[(aapl.clone(), true), (msft, false)],
                 id: None
             },
             1

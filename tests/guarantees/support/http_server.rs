@@ -14,6 +14,7 @@ use ws_gateway::auth::Auth;
 use ws_gateway::bus::{Adopt, Arrival, LastSender};
 use ws_gateway::config::Config;
 use ws_gateway::http::{Bounds, Http, bind, serve};
+use ws_gateway::protocol::request::Grammar;
 use ws_gateway::state::State;
 use ws_gateway::transport::Transport;
 
@@ -67,7 +68,9 @@ impl Server {
         let asked = Mutex::new(Vec::new());
         let last = LastSender::new(move |question| asked.lock().unwrap().push(question));
         let auth = Arc::new(Auth::new(config, Arc::clone(&state)).unwrap());
-        let mut http = Http::new(config, Arc::clone(&state), auth, Arc::clone(&admission), adopt, last);
+        let grammar = Grammar::new(config.events.channel_types.clone(), config.events.symbol_case);
+        let mut http =
+            Http::new(config, Arc::clone(&state), auth, Arc::clone(&admission), adopt, last, grammar);
         http.bounds = bounds;
         let listener = bind(config.server.listen).unwrap();
         let address = listener.local_addr().unwrap();

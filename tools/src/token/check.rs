@@ -79,8 +79,7 @@ pub async fn run(options: &Options) -> anyhow::Result<ExitCode> {
             }
         }
     }
-    let grammar =
-        Grammar { kinds: config.events.channel_types.clone(), symbol_case: config.events.symbol_case };
+    let grammar = Grammar::new(config.events.channel_types.clone(), config.events.symbol_case);
     let identity = match identity(&auth, token.as_deref()) {
         Ok(identity) => identity,
         Err(why) => {

@@ -153,7 +153,9 @@ impl LastValue {
         let mut out = Vec::with_capacity(object.len() + limits::FRAME_OVERHEAD_MAX_BYTES);
         let marker = Marker::Snapshot;
         let event = EventParts { kind, symbol, seq: *seq, object, at_ms: *arrived_ms, marker };
-        form::write(&mut out, form, openings, &event);
+        if !form::write(&mut out, form, openings, &event) {
+            return None;
+        }
         out.shrink_to_fit();
         let snapshot = Bytes::from(out);
         self.snapshots.push((form, snapshot.clone()));
