@@ -174,7 +174,7 @@ fn single(event: Option<LastEvent>, if_none_match: Option<&HeaderValue>) -> Answ
 }
 
 /// Whether an `If-None-Match` names a tag (RFC 9110 section 13.1.2, by weak comparison).
-fn names(if_none_match: &HeaderValue, tag: &HeaderValue) -> bool {
+pub(super) fn names(if_none_match: &HeaderValue, tag: &HeaderValue) -> bool {
     let (Ok(known), Ok(tag)) = (if_none_match.to_str(), tag.to_str()) else { return false };
     let mut known = known.split(',').map(str::trim);
     known.any(|known| known == "*" || known.strip_prefix("W/").unwrap_or(known) == tag)

@@ -1,10 +1,16 @@
 //! The live page: four files, part of the binary, that load nothing from elsewhere. `web/check` shows that they are what `web/src` makes.
 
+use std::hash::{DefaultHasher, Hasher as _};
+
 use bytes::Bytes;
-use hyper::header::{CACHE_CONTROL, CONTENT_SECURITY_POLICY, HeaderValue, REFERRER_POLICY};
+use hyper::HeaderMap;
+use hyper::header::{
+    CACHE_CONTROL, CONTENT_SECURITY_POLICY, ETAG, HeaderValue, IF_NONE_MATCH, REFERRER_POLICY,
+};
 use hyper::http::StatusCode;
 
 use super::answers::{Answer, answer};
+use super::last::names;
 use crate::market::{Kinds, SymbolCase};
 
 const PAGE: &str = include_str!("../../web/dist/index.html");
@@ -42,18 +48,36 @@ pub(super) fn live(page: &Bytes) -> Answer {
 }
 
 /// The page's style.
-pub(super) fn style() -> Answer {
-    part("text/css; charset=utf-8", Bytes::from_static(STYLE.as_bytes()))
+pub(super) fn style(headers: &HeaderMap) -> Answer {
+    kept("text/css; charset=utf-8", STYLE, headers)
 }
 
 /// The page's script.
-pub(super) fn script() -> Answer {
-    part("text/javascript; charset=utf-8", Bytes::from_static(SCRIPT.as_bytes()))
+pub(super) fn script(headers: &HeaderMap) -> Answer {
+    kept("text/javascript; charset=utf-8", SCRIPT, headers)
 }
 
 /// The script of the page's chart.
-pub(super) fn chart() -> Answer {
-    part("text/javascript; charset=utf-8", Bytes::from_static(CHART.as_bytes()))
+pub(super) fn chart(headers: &HeaderMap) -> Answer {
+    kept("text/javascript; charset=utf-8", CHART, headers)
+}
+
+/// A part that a browser has to fetch once for each version of it.
+fn kept(content_type: &'static str, text: &'static str, headers: &HeaderMap) -> Answer {
+    let mut hasher = DefaultHasher::new();
+    hasher.write(text.as_bytes());
+    let tag = HeaderValue::try_from(format!("\"{:x}\"", hasher.finish())).ok();
+    let is_known =
+        tag.as_ref().is_some_and(|tag| headers.get(IF_NONE_MATCH).is_some_and(|known| names(known, tag)));
+    let mut part =
+        part(content_type, if is_known { Bytes::new() } else { Bytes::from_static(text.as_bytes()) });
+    if is_known {
+        *part.status_mut() = StatusCode::NOT_MODIFIED;
+    }
+    if let Some(tag) = tag {
+        part.headers_mut().insert(ETAG, tag);
+    }
+    part
 }
 
 fn part(content_type: &'static str, body: Bytes) -> Answer {

@@ -177,9 +177,9 @@ fn outcome<B>(request: &Request<B>, address: IpAddr, http: &Http, patience: Pati
             return shake_hands(request, address, http, patience);
         }
         Content::Home => pages::live(&http.page),
-        Content::Style => pages::style(),
-        Content::Script => pages::script(),
-        Content::Chart => pages::chart(),
+        Content::Style => pages::style(request.headers()),
+        Content::Script => pages::script(request.headers()),
+        Content::Chart => pages::chart(request.headers()),
         Content::Health => reports::health(&http.state),
         Content::HealthOfConnections => reports::health_of_connections(&http.state),
         Content::Ready => reports::ready(&http.state, &http.admission),

@@ -172,6 +172,12 @@ async fn the_page_loads_nothing_from_elsewhere() {
         assert_eq!(part.header("X-Content-Type-Options"), Some("nosniff"));
         assert_eq!(part.header("Referrer-Policy"), Some("no-referrer"));
     }
+    // A browser fetches them once for each version.
+    for path in ["/live.css", "/live.js", "/chart.js"] {
+        let tag = server.get(path).await.header("ETag").expect("a tag").to_owned();
+        let again = server.ask(&format!("GET {path} HTTP/1.1\r\nHost: h\r\nIf-None-Match: {tag}\r\n")).await;
+        assert_eq!((again.status, again.body.as_str()), (304, ""), "{path}");
+    }
     // curl --http2 asks for another upgrade, which is ignored.
     let h2c = server.ask("GET / HTTP/1.1\r\nHost: h\r\nUpgrade: h2c\r\n").await;
     assert_eq!(h2c.status, 200);
