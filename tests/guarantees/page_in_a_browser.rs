@@ -54,6 +54,25 @@ async fn the_demo_is_shown() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_killed_gateway_is_told_of_until_another_is_there() {
+    let demo = ["--embedded-redis-port", "0", "--demo"];
+    let mut gateway = Process::start(&demo).await;
+    let mut page = Browser::open(&gateway).await;
+    page.until_traded("AAPL").await;
+    gateway.signal("KILL");
+    gateway.exit().await;
+    page.until("#connection", "reconnecting in").await;
+    page.until("#feed", "feed unknown").await;
+    page.until("#rows.stale", "AAPL").await;
+    let port = gateway.port.to_string();
+    let _restarted = Process::start(&[&demo[..], &["--ws-port", &port]].concat()).await;
+    page.until("#connection", "connected").await;
+    page.until("#rows:not(.stale)", "AAPL").await;
+    let before = page.trades().await;
+    until("a trade after the restart", async || (page.trades().await > before).then_some(())).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn the_gateways_own_tls_carries_it() {
     let identity = Identity::new();
     let flags = identity.flags();

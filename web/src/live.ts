@@ -247,7 +247,7 @@ function remember(): void {
 
 function note(text: string, isBad = false): void {
   const place = byId("note");
-  // A fresh node: the same words again are said again, and fade again.
+  // A fresh node: the same words again are said again, and go again.
   const fresh = make("span", isBad ? "bad" : "", text);
   place.replaceChildren(...(text ? [fresh] : []));
 }
