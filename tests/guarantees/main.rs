@@ -96,6 +96,7 @@ mod slow_clients_delay_nobody;
 mod snapshot;
 mod subscription_is_exact;
 mod symbols_of_all_markets;
+mod tabs_share_one_connection;
 mod the_block_for_the_internet_holds;
 mod the_log_says_what_was_started;
 mod the_log_stops_nobody;

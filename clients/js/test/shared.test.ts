@@ -1,0 +1,121 @@
+// One connection for many tabs: the side that holds it and the tabs, with messages that go from one to the other as between tabs. That
+// browsers do so with real tabs and a real worker, tests/guarantees/tabs_share_one_connection.rs shows.
+
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { connect, type Loss, type MarketEvent } from "../src/index.js";
+import { Host, type Port } from "../src/host.js";
+import { SharedClient } from "../src/shared.js";
+import { FakeClock, Server, settle } from "./world.js";
+
+const trade = (price: number, more: object = {}) => ({ type: "trade", data: { symbol: "AAPL", price, volume: 1, timestamp: 1, ...more }, timestamp: 1 });
+
+function hostOf(server: Server, id: string): Host {
+  return new Host(connect("ws://gateway/ws", { WebSocket: server.WebSocket, clock: new FakeClock() }), id);
+}
+
+/** A tab, and how it is brought to another host. */
+function tabOf(first: Host) {
+  let host = first;
+  const port: Port = { onmessage: null, postMessage: (message) => host.take(port, structuredClone(message)) };
+  const meet = (next: Host) => {
+    host = next;
+    host.take(port, { hello: "tab" }, (reply) => queueMicrotask(() => port.onmessage?.({ data: structuredClone(reply) })));
+  };
+  const client = new SharedClient(port, () => {});
+  meet(first);
+  return { client, meet };
+}
+
+/** Accepts the newest connection and answers its subscribe. */
+async function accept(server: Server): Promise<void> {
+  server.accept();
+  await settle();
+  answer(server);
+  await settle();
+}
+function answer(server: Server): void {
+  const { id, symbols } = server.frames.at(-1);
+  server.send({ type: "success", message: "", data: { subscribed: symbols, currentSubscriptions: symbols }, timestamp: 1, id });
+}
+
+test("ten tabs have one connection and one subscription, and each gets every event", async () => {
+  const server = new Server();
+  const host = hostOf(server, "a");
+  const tabs = Array.from({ length: 10 }, () => tabOf(host));
+  const got = tabs.map(() => [] as MarketEvent[]);
+  const ready = tabs.map(({ client }, tab) => client.subscribe("AAPL", { onEvent: (event) => got[tab]!.push(event) }).ready);
+  await settle();
+  await accept(server);
+  await Promise.all(ready);
+  server.send(trade(10));
+  await settle();
+  assert.equal(server.attempts.length, 1);
+  assert.deepEqual(server.frames.map(({ action, symbols }) => [action, symbols]), [["subscribe", ["AAPL"]]]);
+  assert.deepEqual(got.map((events) => events.map(({ data }) => data.price)), tabs.map(() => [10]));
+  for (const { client } of tabs) assert.deepEqual([client.state.status, client.latest("AAPL")?.fresh], ["open", true]);
+
+  for (const { client } of tabs.slice(1)) client.close();
+  await settle();
+  assert.equal(server.frames.length, 1, "one tab still wants it");
+  tabs[0]!.client.close();
+  await settle();
+  assert.equal(server.frames.at(-1).action, "unsubscribe");
+});
+
+test("a tab that comes later gets the known price first", async () => {
+  const server = new Server();
+  const host = hostOf(server, "a");
+  tabOf(host).client.subscribe("AAPL", { onEvent: () => {} });
+  await settle();
+  await accept(server);
+  server.send(trade(10));
+  const later = tabOf(host).client.subscribe("AAPL");
+  await settle();
+  const { value } = await later[Symbol.asyncIterator]().next();
+  assert.deepEqual([value?.data.price, value?.snapshot], [10, true]);
+  assert.equal(server.frames.length, 1);
+});
+
+test("where another tab takes over, all are subscribed again and told that something may be missing", async () => {
+  const [first, second] = [new Server(), new Server()];
+  const old = hostOf(first, "a");
+  const { client, meet } = tabOf(old);
+  const losses: Loss[] = [];
+  client.on("loss", (loss) => losses.push(loss));
+  client.subscribe("AAPL", { onEvent: () => {} });
+  await settle();
+  await accept(first);
+  first.send(trade(10));
+  await settle();
+  assert.equal(client.latest("AAPL")?.fresh, true);
+  old.close();
+  await settle();
+  const next = hostOf(second, "b");
+  meet(next);
+  await settle();
+  assert.equal(client.latest("AAPL")?.fresh, false, "a price from before is not passed off as current");
+  await accept(second);
+  assert.deepEqual(losses, [{ kind: "notRecovered", type: "trade", symbol: "AAPL" }]);
+  second.send({ ...trade(11, { timestamp: 2 }), snapshot: true });
+  await settle();
+  assert.deepEqual([client.latest("AAPL")?.event.data.price, client.latest("AAPL")?.fresh], [11, true]);
+});
+
+test("a refusal reaches the tab that asked, as an error with its code", async () => {
+  const server = new Server();
+  const host = hostOf(server, "a");
+  const [one, other] = [tabOf(host), tabOf(host)];
+  const bad = one.client.subscribe("no,good");
+  other.client.subscribe("AAPL", { onEvent: () => {} });
+  await settle();
+  server.accept();
+  await settle();
+  const { id } = server.frames.at(-1);
+  server.send({ type: "error", message: "no such symbol", code: "INVALID_INPUT", timestamp: 1, id });
+  await settle();
+  // Together they were refused; each is asked for by itself.
+  const own = server.frames.find(({ symbols }, index) => index > 0 && symbols[0] === "no,good");
+  server.send({ type: "error", message: "no such symbol", code: "INVALID_INPUT", timestamp: 1, id: own.id });
+  await assert.rejects(bad.ready, { code: "INVALID_INPUT" });
+});
