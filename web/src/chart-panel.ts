@@ -11,6 +11,8 @@ import { colour } from "./theme.js";
 
 const STYLES = { candles: "Candles", line: "Line" } as const;
 type Style = keyof typeof STYLES;
+/** As many as are kept of an interval, about. */
+const ADDED_MAX = 500;
 
 export class ChartPanel {
   #chart: Chart | undefined;
@@ -19,6 +21,8 @@ export class ChartPanel {
   /** What has been drawn: of what, and up to which candle. */
   #drawn = "";
   #until = -Infinity;
+  /** Candles that the chart has got since it was drawn anew: it forgets none by itself. */
+  #added = 0;
   #colours: Colours | undefined;
   #choices = "";
   readonly #ask: () => void;
@@ -50,16 +54,18 @@ export class ChartPanel {
     if (!chart) return;
     const interval = this.#interval;
     const edition = `${symbol} ${interval} ${this.#style} ${quote?.decimals} ${quote?.candles.edition(interval)}`;
-    if (edition !== this.#drawn) {
+    if (edition !== this.#drawn || this.#added > ADDED_MAX) {
       const bars = quote?.candles.bars(interval) ?? [];
       const colours = (this.#colours ??= readColours());
-      chart.show(bars, { style: this.#style, seconds: lengthMs(interval) < 60_000, decimals: quote?.decimals ?? 2, colours });
+      chart.show(bars, { style: this.#style, seconds: lengthMs(interval) < 60_000, decimals: quote?.decimals ?? 2, colours, isOther: edition !== this.#drawn });
+      this.#added = 0;
       this.#drawn = edition;
       this.#until = bars.at(-1)?.time ?? -Infinity;
       this.#describe(symbol, quote);
     } else if (quote && hasChanged) {
       const bars = quote.candles.bars(interval, this.#until);
       chart.update(bars);
+      this.#added += bars.length - 1;
       const until = bars.at(-1)?.time ?? this.#until;
       if (until !== this.#until) this.#describe(symbol, quote);
       this.#until = until;

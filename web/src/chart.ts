@@ -21,7 +21,11 @@ export interface ChartOptions {
   seconds: boolean;
   decimals: number;
   colours: Colours;
+  /** It is another chart than the one before, so the view goes to its end. */
+  isOther: boolean;
 }
+
+const FEW = 40;
 
 /** Draws what it is told; it keeps no candles of its own. */
 export class Chart {
@@ -51,8 +55,10 @@ export class Chart {
     this.#colour(options);
     this.#price!.setData(bars.map((bar) => this.#priceOf(bar) as never));
     this.#volume!.setData(bars.map((bar) => this.#volumeOf(bar)));
-    this.#chart.timeScale().applyOptions({ secondsVisible: options.seconds });
-    this.#chart.timeScale().scrollToRealTime();
+    const scale = this.#chart.timeScale();
+    // Few candles are drawn broader.
+    scale.applyOptions({ secondsVisible: options.seconds, ...(options.isOther ? { barSpacing: bars.length < FEW ? 16 : 11 } : {}) });
+    if (options.isOther) scale.scrollToRealTime();
   }
 
   /** Draws those at the end that have changed or come. */

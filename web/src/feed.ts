@@ -31,7 +31,7 @@ interface Group {
   subscription: Subscription<any>;
 }
 
-const PING_ID = "page-ping";
+const PING_ID = "page-ping-";
 const PING_EVERY_MS = 5_000;
 /** How many earlier trades a chart begins with, and how many where the gateway remembers less. */
 const RECALLS = [250, 50, 10];
@@ -45,7 +45,6 @@ export class Feed {
   #rate = "";
   #wasLimited = false;
   #last: unknown;
-  #pingedAt = 0;
   /** Ids of the console's requests. */
   #foreign = new Set<unknown>();
   /** Symbols whose earlier trades have been asked for, and how many times. */
@@ -192,8 +191,7 @@ export class Feed {
   }
 
   #ping(): void {
-    this.#pingedAt = performance.now();
-    this.#tap.send(`{"action":"ping","id":"${PING_ID}"}`);
+    this.#tap.send(`{"action":"ping","id":"${PING_ID}${performance.now()}"}`);
   }
 
   #received(text: string): void {
@@ -202,7 +200,8 @@ export class Feed {
     const isReply = text.startsWith('{"type":"success"') || text.startsWith('{"type":"pong"') || text.startsWith('{"type":"error"');
     if (!isReply) return;
     const message = JSON.parse(text);
-    if (message.id === PING_ID) return this.#listener.roundTrip(performance.now() - this.#pingedAt);
+    const pingedAt = String(message.id).startsWith(PING_ID) ? Number(message.id.slice(PING_ID.length)) : undefined;
+    if (pingedAt !== undefined) return this.#listener.roundTrip(performance.now() - pingedAt);
     const attempt = /^page-recall-(\d)$/.exec(message.id)?.[1];
     if (attempt !== undefined) return this.#recallAnswered(Number(attempt), message.data?.recovered);
     if (message.type === "success") this.#listener.reply(message, this.#foreign.delete(message.id) || message.id === undefined);
