@@ -1,9 +1,12 @@
 //! The client for the command line: subscribes, prints what the gateway says, and comes back when the connection ends.
 //!
 //! [`frame`] understands the protocol, [`view`] makes lines of it, [`wanted`] knows what to subscribe to, [`reconnect`]
-//! decides whether and when to come back, [`stream`] reads server-sent events; all of these are pure. [`session`] is the loop that does it.
+//! decides whether and when to come back, [`stream`] reads server-sent events; all of these are pure. [`session`] is the loop that does it,
+//! over connections of `link`, and [`audience`] hears of it: lines, or the screen of [`crate::tui`].
 
+pub mod audience;
 pub mod frame;
+mod link;
 pub mod reconnect;
 pub mod session;
 pub mod stream;
@@ -17,6 +20,7 @@ use clap::builder::FalseyValueParser;
 use serde_json::{Number, Value};
 
 use crate::cli::{self, LastSeen};
+use crate::tui::theme::Choice;
 use wanted::{Seen, Terms, Wanted};
 
 pub use session::run;
@@ -26,10 +30,17 @@ const SYMBOLS: [&str; 3] = ["AAPL", "GOOGL", "MSFT"];
 const SWAP: (&str, &str) = ("MSFT", "TSLA");
 const SWAP_AFTER: Duration = Duration::from_secs(10);
 
+/// What a screen shows when nobody names symbols: what the demo and test-publisher trade.
+const SYMBOLS_ON_SCREEN: [&str; 5] = ["AAPL", "GOOGL", "MSFT", "TSLA", "AMZN"];
+
+/// How often a screen asks how long the way to the gateway and back is.
+const PING_EVERY: Duration = Duration::from_secs(5);
+
 const EXAMPLES: &str = "\
 Examples:
   ws-client                                       three symbols; after 10 s TSLA instead of MSFT
   ws-client --symbols BTC-USD,ETH-USD        others, without a swap
+  ws-client --tui                            a watchlist with prices, chart and tape; ? tells the keys
   ws-client --swap GOOGL:AMZN --swap-after 3s
   ws-client --json | jq .data.price          every frame as it came, one a line
   ws-client --count 100 --duration 30s       fails unless 100 events come within 30 s
@@ -71,6 +82,14 @@ pub struct Options {
         value_parser = cli::symbol_or_pattern
     )]
     pub symbols: Vec<String>,
+
+    /// Show a watchlist, a chart and a tape on the whole terminal, with keys
+    #[arg(long, env = "CLIENT_TUI", value_parser = FalseyValueParser::new(), conflicts_with = "json")]
+    pub tui: bool,
+
+    /// The colours of --tui: by NO_COLOR and COLORFGBG, or for a dark or a light terminal, or none
+    #[arg(long, env = "CLIENT_THEME", value_name = "THEME", value_enum, default_value = "auto")]
+    pub theme: Choice,
 
     /// Print every frame as it came, byte for byte, one a line (a blank for each line break in it)
     #[arg(long, env = "CLIENT_JSON", value_parser = FalseyValueParser::new())]
@@ -233,6 +252,25 @@ impl Options {
         let resume = self.resume.as_ref().map(|seen| self.seen(seen, &symbols)).transpose()?;
         let types = self.types.clone();
         Ok((Wanted { symbols, swap, types, terms: self.terms(), resume, ..Wanted::default() }, after))
+    }
+
+    /// The same for a screen: it shows prices at once, knows the feed's state, and catches up.
+    ///
+    /// # Errors
+    /// If what a screen does can't be done in the form that was asked for.
+    pub fn for_screen(&self) -> anyhow::Result<Self> {
+        if self.form == Form::Sse {
+            anyhow::bail!("--tui asks for symbols while it runs, which a stream (--form sse) has no way for");
+        }
+        let mut options = self.clone();
+        if options.symbols.is_empty() {
+            options.symbols = SYMBOLS_ON_SCREEN.map(str::to_owned).to_vec();
+        }
+        options.snapshot = true;
+        options.heartbeat = true;
+        options.resume.get_or_insert_default();
+        options.stats.get_or_insert(PING_EVERY);
+        Ok(options)
     }
 
     fn terms(&self) -> Terms {

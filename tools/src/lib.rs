@@ -4,6 +4,7 @@
 //! |---|---|
 //! | [`publisher`] | trades → Redis: made up or replayed, paced, pipelined |
 //! | [`client`] | WebSocket → terminal: subscribe, print, come back |
+//! | [`tui`] | the same client on a screen: watchlist, chart, tape, keys |
 //! | [`token`] | keys and tokens: make, sign, look into, check by a gateway's settings |
 //! | [`trade`] | a trade's JSON as both tools show it, and the aligned columns |
 //! | [`event`] | the same for events of other types |
@@ -19,6 +20,7 @@ pub mod publisher;
 pub mod term;
 pub mod token;
 pub mod trade;
+pub mod tui;
 
 use std::time::Duration;
 

@@ -98,15 +98,18 @@ impl Rows {
     }
 }
 
-#[derive(Debug, Clone, Copy)]
-struct Price {
-    value: f64,
+/// A price to reckon with.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Price {
+    /// As near as it gets.
+    pub value: f64,
     /// Digits after the point, as the worker wrote them.
-    decimals: usize,
+    pub decimals: usize,
 }
 
 impl Price {
-    fn parse(text: &str) -> Option<Self> {
+    /// What the worker wrote, if it is a number.
+    pub fn parse(text: &str) -> Option<Self> {
         let value = text.parse().ok().filter(|value: &f64| value.is_finite())?;
         let mantissa = text.split(['e', 'E']).next().unwrap_or_default();
         let decimals = mantissa.split_once('.').map_or(0, |(_, decimals)| decimals.len());

@@ -29,6 +29,8 @@ pub enum Frame<'t> {
         message: Cow<'t, str>,
         /// What we hold now.
         held: Held,
+        /// Of the request.
+        id: Option<u64>,
     },
     /// A request was refused.
     Error {
@@ -38,6 +40,8 @@ pub enum Frame<'t> {
         message: Cow<'t, str>,
         /// Seconds after which it may be tried again.
         retry_after_s: Option<u64>,
+        /// Of the request.
+        id: Option<u64>,
     },
     /// The answer to a ping of the application.
     Pong {
@@ -82,6 +86,7 @@ struct Envelope<'t> {
     #[serde(borrow)]
     conflated: Option<&'t RawValue>,
     stats: Option<Stats>,
+    id: Option<Value>,
 }
 
 /// What a success says that we hold.
@@ -133,19 +138,32 @@ impl<'t> Frame<'t> {
     /// # Errors
     /// If it isn't JSON, or not of the protocol's shape.
     pub fn parse(text: &'t str) -> Result<Self, serde_json::Error> {
-        let Envelope { kind, data, message, code, event, retry_after, snapshot, replay, conflated, stats } =
-            serde_json::from_str(text)?;
+        let Envelope {
+            kind,
+            data,
+            message,
+            code,
+            event,
+            retry_after,
+            snapshot,
+            replay,
+            conflated,
+            stats,
+            id,
+        } = serde_json::from_str(text)?;
+        let id = id.as_ref().and_then(Value::as_u64);
         let data = data.map_or("null", RawValue::get);
         let message = || Cow::Owned(message.unwrap_or_default());
         Ok(match &*kind {
             "success" => {
                 let held: Option<Held> = serde_json::from_str(data)?;
-                Self::Success { message: message(), held: held.unwrap_or_default() }
+                Self::Success { message: message(), held: held.unwrap_or_default(), id }
             }
             "error" => Self::Error {
                 code: Cow::Owned(code.unwrap_or_default()),
                 message: message(),
                 retry_after_s: retry_after,
+                id,
             },
             "pong" => Self::Pong { stats },
             "status" => Self::Status {

@@ -6,6 +6,7 @@ use fastrand::Rng;
 
 use ws_gateway::backoff::Backoff;
 
+use crate::term::clean;
 use crate::{PAUSE_MAX, PAUSE_MIN};
 
 /// The longest delay that we let a gateway impose.
@@ -36,6 +37,42 @@ pub enum Ended {
     Lost(String),
     /// Nothing came for so long, not even a ping: the link is dead, though nobody has told us.
     Silent(Duration),
+}
+
+/// What the protocol's close codes mean.
+fn meaning(code: u16) -> &'static str {
+    match code {
+        1000 => "done",
+        1001 => "it got no pong from us, or goes away",
+        1002 => "we broke the WebSocket protocol",
+        1007 => "we sent bad UTF-8",
+        1008 => "not allowed: the token, or a limit",
+        1009 => "we sent too much at once",
+        1011 => "an error inside the gateway",
+        1012 => "it restarts, or sends us elsewhere",
+        1013 => "we were too slow, or it is overloaded",
+        _ => "no code of the protocol",
+    }
+}
+
+impl Ended {
+    /// In few words, with what a close code means.
+    pub fn in_short(&self) -> String {
+        let because = |reason: &str| match clean(reason.trim(), 80) {
+            reason if reason.is_empty() => reason,
+            reason => format!(" \"{reason}\""),
+        };
+        match self {
+            Self::Unreachable(why) => format!("unreachable: {}", clean(why, 120)),
+            Self::Refused { status, reason, .. } => format!("refused with HTTP {status}{}", because(reason)),
+            Self::Closed { code: Some(code), reason } => {
+                format!("closed with {code}{}: {}", because(reason), meaning(*code))
+            }
+            Self::Closed { code: None, .. } => "closed without a code".to_owned(),
+            Self::Lost(why) => format!("lost: {}", clean(why, 120)),
+            Self::Silent(silence) => format!("lost: nothing came for {} s", silence.as_secs()),
+        }
+    }
 }
 
 /// What to do next.
@@ -128,6 +165,17 @@ mod tests {
         }
         let no_code = Ended::Closed { code: None, reason: String::new() };
         assert!(matches!(policy().after(&no_code, Duration::ZERO), Next::Retry(_)));
+    }
+
+    #[test]
+    fn every_close_code_of_the_protocol_is_told_in_words() {
+        for code in [1000, 1001, 1002, 1007, 1008, 1009, 1011, 1012, 1013] {
+            assert!(!closed(code).in_short().contains("no code"), "{code}");
+        }
+        let because = |reason: &str| Ended::Closed { code: Some(1012), reason: reason.to_owned() }.in_short();
+        assert_eq!(because("x\n"), "closed with 1012 \"x\": it restarts, or sends us elsewhere");
+        assert!(because("").starts_with("closed with 1012: ") && !because("\u{1b}[2J").contains('\u{1b}'));
+        assert!(closed(4000).in_short().ends_with("no code of the protocol"));
     }
 
     #[test]

@@ -40,7 +40,7 @@ impl View {
                     format!("{dim}{HEADING}{reset}\n{row}")
                 }
             }
-            Frame::Success { message, held } => {
+            Frame::Success { message, held, .. } => {
                 let message = clean(message, TEXT_CHARS_MAX);
                 let (lost, holding) = (not_recovered(held), holding(held));
                 if lost.is_empty() {
@@ -49,7 +49,7 @@ impl View {
                     format!("{warn}!! {message}; {holding}; can't catch up with {lost}{reset}")
                 }
             }
-            Frame::Error { code, message, retry_after_s } => {
+            Frame::Error { code, message, retry_after_s, .. } => {
                 let (code, message) = (clean(code, 64), clean(message, TEXT_CHARS_MAX));
                 let retry = retry_after_s.map(|s| format!("; try again in {s} s")).unwrap_or_default();
                 format!("{warn}!! {code}: {message}{retry}{reset}")

@@ -45,6 +45,10 @@ pub struct Wanted {
     pub resume: Option<Seen>,
     /// Types whose symbols the gateway folds, as its answers have shown.
     pub folded: BTreeSet<String>,
+    /// Symbols that were added while connected and that the gateway hasn't granted yet, by the request's id.
+    pub asked: BTreeMap<u64, String>,
+    /// Of the last such request.
+    pub last_id: u64,
 }
 
 /// The highest `seq` seen by type and symbol.
@@ -60,6 +64,8 @@ struct Request<'r> {
     resume: BTreeMap<&'r str, u64>,
     #[serde(flatten)]
     terms: Option<&'r Terms>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    id: Option<u64>,
 }
 
 /// What a client sends that wants to know how far behind it is.
@@ -80,12 +86,12 @@ impl Wanted {
     /// The requests that subscribe to all of it, the first frames of every connection: one, or where there is something to
     /// resume one for each type, as the protocol asks.
     pub fn subscribe(&self) -> Vec<String> {
-        self.subscribe_to(&self.symbols)
+        self.subscribe_to(&self.symbols, None)
     }
 
-    fn subscribe_to(&self, symbols: &[String]) -> Vec<String> {
+    fn subscribe_to(&self, symbols: &[String], id: Option<u64>) -> Vec<String> {
         let request = |types: &[String], resume: BTreeMap<&str, u64>| {
-            Request { action: "subscribe", symbols, types, resume, terms: Some(&self.terms) }.write()
+            Request { action: "subscribe", symbols, types, resume, terms: Some(&self.terms), id }.write()
         };
         match &self.resume {
             Some(seen) if !seen.is_empty() => {
@@ -103,8 +109,55 @@ impl Wanted {
         }
     }
 
-    /// The gateway has said what we hold: a name that comes back in upper case shows that it folds the names of that type.
-    pub fn answered(&mut self, held: &Held) {
+    /// Wants another symbol or pattern: the requests that tell the gateway, none if it is wanted already.
+    pub fn add(&mut self, symbol: String) -> Vec<String> {
+        if self.symbols.contains(&symbol) {
+            return Vec::new();
+        }
+        self.last_id += 1;
+        let requests = self.subscribe_to(std::slice::from_ref(&symbol), Some(self.last_id));
+        self.asked.insert(self.last_id, symbol.clone());
+        self.symbols.push(symbol);
+        requests
+    }
+
+    /// Leaves a symbol or pattern, in whatever case it was asked for: the request that tells the gateway.
+    pub fn remove(&mut self, symbol: &str) -> Vec<String> {
+        let exact = self.symbols.iter().any(|name| name == symbol);
+        let is_it = |name: &str| if exact { name == symbol } else { name.eq_ignore_ascii_case(symbol) };
+        let (left, kept) = std::mem::take(&mut self.symbols).into_iter().partition(|name| is_it(name));
+        self.symbols = kept;
+        if let Some(seen) = &mut self.resume {
+            seen.retain(|(_, name), _| !is_it(name));
+        }
+        let left: Vec<String> = left;
+        if left.is_empty() {
+            return Vec::new();
+        }
+        let leave = Request {
+            action: "unsubscribe",
+            symbols: &left,
+            types: &self.types,
+            resume: BTreeMap::new(),
+            terms: None,
+            id: None,
+        };
+        vec![leave.write()]
+    }
+
+    /// The gateway has refused a request: what it was for is not wanted any more, as it would be refused again with
+    /// everything else when the next connection subscribes.
+    pub fn refused(&mut self, id: u64) {
+        if let Some(refused) = self.asked.remove(&id) {
+            self.symbols.retain(|symbol| *symbol != refused);
+        }
+    }
+
+    /// The gateway has said what we hold, in answer to the request with this id: a name that comes back in upper case shows that it folds the names of that type.
+    pub fn answered(&mut self, held: &Held, id: Option<u64>) {
+        if let Some(id) = id {
+            self.asked.remove(&id);
+        }
         let trades = ("trade", &held.current_subscriptions);
         let by_type = held.current_by_type.iter().map(|(type_name, names)| (type_name.as_str(), names));
         for (type_name, names) in by_type.chain([trades]) {
@@ -159,10 +212,11 @@ impl Wanted {
             types: &self.types,
             resume: BTreeMap::new(),
             terms: None,
+            id: None,
         };
         let mut requests = vec![leave.write()];
         if !held {
-            requests.extend(self.subscribe_to(std::slice::from_ref(&take)));
+            requests.extend(self.subscribe_to(std::slice::from_ref(&take), None));
             self.symbols.push(take);
         }
         requests
@@ -242,14 +296,37 @@ mod tests {
             ..Held::default()
         };
         let mut wanted = wanted(&["AMpB", "A*"], ("A*", "X"));
-        wanted.answered(&held(&["AMpB", "A*"]));
+        wanted.answered(&held(&["AMpB", "A*"]), None);
         assert_eq!(wanted.name_of("trade", "AMPB"), None, "another share, which comes by the pattern");
         assert_eq!(wanted.name_of("trade", "AMpB"), Some("AMpB"));
-        wanted.answered(&held(&["AMPB", "A*"]));
+        wanted.answered(&held(&["AMPB", "A*"]), None);
         assert_eq!(wanted.name_of("trade", "AMPB"), Some("AMpB"));
         assert_eq!(wanted.name_of("order_book", "AMPB"), None, "of this type it has said nothing");
         wanted.swap();
         assert_eq!(wanted.name_of("quote", "ampb"), Some("AMpB"), "by which other name would it come?");
+    }
+
+    #[test]
+    fn what_is_refused_is_not_asked_for_again() {
+        let mut wanted = wanted(&["AAPL"], ("AAPL", "X"));
+        assert_eq!(wanted.add("MSFT".to_owned()), [r#"{"action":"subscribe","symbols":["MSFT"],"id":1}"#]);
+        assert!(wanted.add("MSFT".to_owned()).is_empty());
+        assert_eq!(wanted.add("TSLA".to_owned()).len(), 1);
+        wanted.answered(&Held::default(), Some(1));
+        wanted.refused(2);
+        wanted.refused(1);
+        assert_eq!(wanted.symbols, ["AAPL", "MSFT"]);
+    }
+
+    #[test]
+    fn what_is_left_is_not_resumed() {
+        let mut wanted = wanted(&["aapl", "MSFT", "msft"], ("AAPL", "X"));
+        wanted.resume = Some(Seen::new());
+        wanted.saw("trade", "AAPL", 7);
+        assert_eq!(wanted.remove("AAPL"), [r#"{"action":"unsubscribe","symbols":["aapl"]}"#]);
+        assert!(wanted.remove("AAPL").is_empty() && wanted.resume == Some(Seen::new()));
+        assert_eq!(wanted.remove("MSFT"), [r#"{"action":"unsubscribe","symbols":["MSFT"]}"#]);
+        assert_eq!(wanted.symbols, ["msft"], "where both are wanted they are two");
     }
 
     #[test]

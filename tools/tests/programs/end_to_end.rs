@@ -48,7 +48,7 @@ async fn assert_trade(client: &mut Tool, published: &str) {
 }
 
 /// Has test-publisher publish these trades.
-async fn publish(redis: &Redis, trades: &[&str]) {
+pub(crate) async fn publish(redis: &Redis, trades: &[&str]) {
     let arguments = ["--redis-url", &redis.url(), "--stdin"];
     let mut publisher = Tool::start(env!("CARGO_BIN_EXE_test-publisher"), &arguments);
     let lines: String = trades.iter().map(|trade| format!("{trade}\n")).collect();
@@ -58,12 +58,13 @@ async fn publish(redis: &Redis, trades: &[&str]) {
 }
 
 /// Written as no program would print it again.
-const AAPL: &str =
+pub(crate) const AAPL: &str =
     r#"{"symbol":"AAPL","price":150.250,"volume":100,"timestamp":1234567890,"exchange":"NASDAQ"}"#;
 const GOOGL: &str =
     r#"{"timestamp":9007199254740993, "volume":1e2, "price":2.8E+3, "symbol":"GOOGL", "extra":[null]}"#;
 const MSFT: &str = r#"{"symbol":"MSFT","price":0.10000000000000000001,"volume":7,"timestamp":1}"#;
-const TSLA: &str = r#"{"symbol":"TSLA","price":-0.0,"volume":0,"timestamp":2,"exchange":"Zürich \u2192"}"#;
+pub(crate) const TSLA: &str =
+    r#"{"symbol":"TSLA","price":-0.0,"volume":0,"timestamp":2,"exchange":"Zürich \u2192"}"#;
 
 #[tokio::test]
 async fn trades_arrive_byte_for_byte_and_the_swap_is_kept_to() {

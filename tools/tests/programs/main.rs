@@ -9,3 +9,4 @@ mod examples;
 mod publisher;
 mod quiet_ends;
 mod token;
+mod tui;
