@@ -53,6 +53,9 @@ pub enum AuthError {
     /// The key that it names is not known yet, and is being fetched.
     #[error("The token is none that this gateway knows so far: its key is being fetched")]
     KeyWanted,
+    /// There is none, and it can't be sent later.
+    #[error("There is no token, and here it can't be sent later: connect with ?token=")]
+    Absent,
     /// Longer than any token.
     #[error("The token is longer than {TOKEN_BYTES_MAX} bytes")]
     TooLong,

@@ -13,7 +13,7 @@ pub mod patterns;
 pub mod spelling;
 mod symbol;
 
-pub use self::form::{AlpacaChannel, Encoding, Form};
+pub use self::form::{AlpacaChannel, Encoding, Form, MassiveChannel, MassiveMarket};
 pub use self::kind::{
     BadTypes, Kind, KindSet, Kinds, RESERVED_TYPES, TYPE_BYTES_MAX, TYPES_MAX, check_type_name,
 };

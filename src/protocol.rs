@@ -12,11 +12,16 @@
 //! | [`sse`] | server-sent events |
 //! | [`api`] | the APIs whose clients the gateway serves as well |
 //! | [`alpaca`] | Alpaca's |
-//! | [`worker`], [`object`], [`moment`] | for other APIs: fields of a worker's event, objects in JSON and MessagePack, moments |
+//! | [`massive`] | Massive's, formerly Polygon's |
+//! | [`finnhub`] | Finnhub's |
+//! | [`worker`], [`found`], [`object`], [`moment`] | for other APIs: fields of a worker's event, objects in JSON and MessagePack, moments |
 
 pub mod alpaca;
 pub mod api;
+pub mod finnhub;
 pub mod form;
+pub mod found;
+pub mod massive;
 pub mod moment;
 pub mod native;
 pub mod object;
@@ -34,7 +39,7 @@ use self::refusal::Refusal;
 use self::reply::Reply;
 use self::request::{Grammar, Request};
 use self::wrapping::Wrapping;
-use crate::market::{AlpacaChannel, Form};
+use crate::market::{AlpacaChannel, Form, MassiveChannel, MassiveMarket};
 use crate::websocket::header;
 
 /// How a connection's requests are read and its replies written; the HTTP side decides on it. Events are not among
@@ -53,6 +58,14 @@ pub enum Dialect {
     AlpacaJson,
     /// Alpaca's API in MessagePack.
     AlpacaMsgpack,
+    /// Massive's API for stocks: see [`massive`].
+    MassiveStocks,
+    /// The same for crypto.
+    MassiveCrypto,
+    /// The same for currencies.
+    MassiveForex,
+    /// Finnhub's API: see [`finnhub`].
+    Finnhub,
 }
 
 const _: () = assert!(size_of::<Dialect>() == 1);
@@ -66,6 +79,19 @@ impl Dialect {
             Self::Sse => Form::SSE,
             Self::AlpacaJson => Form::alpaca_json(AlpacaChannel::Others),
             Self::AlpacaMsgpack => Form::alpaca_msgpack(AlpacaChannel::Others),
+            Self::MassiveStocks => Form::massive(MassiveMarket::Stocks, MassiveChannel::Others),
+            Self::MassiveCrypto => Form::massive(MassiveMarket::Crypto, MassiveChannel::Others),
+            Self::MassiveForex => Form::massive(MassiveMarket::Forex, MassiveChannel::Others),
+            Self::Finnhub => Form::FINNHUB,
+        }
+    }
+
+    /// Which of Massive's markets a client of its API is for.
+    const fn market(self) -> MassiveMarket {
+        match self {
+            Self::MassiveCrypto => MassiveMarket::Crypto,
+            Self::MassiveForex => MassiveMarket::Forex,
+            _ => MassiveMarket::Stocks,
         }
     }
 
@@ -74,6 +100,8 @@ impl Dialect {
         match self {
             Self::Native | Self::Batch | Self::Sse => None,
             Self::AlpacaJson | Self::AlpacaMsgpack => Some(Api::Alpaca),
+            Self::MassiveStocks | Self::MassiveCrypto | Self::MassiveForex => Some(Api::Massive),
+            Self::Finnhub => Some(Api::Finnhub),
         }
     }
 
@@ -88,7 +116,12 @@ impl Dialect {
     pub const fn wrapping(self) -> Option<Wrapping> {
         match self {
             Self::Native | Self::Sse => None,
-            Self::Batch | Self::AlpacaJson => Some(Wrapping::Array),
+            Self::Batch
+            | Self::AlpacaJson
+            | Self::MassiveStocks
+            | Self::MassiveCrypto
+            | Self::MassiveForex => Some(Wrapping::Array),
+            Self::Finnhub => Some(Wrapping::Finnhub),
             Self::AlpacaMsgpack => Some(Wrapping::Msgpack),
         }
     }
@@ -96,7 +129,12 @@ impl Dialect {
     /// Whether a client takes whatever comes for the answer that it waits for, until it is subscribed to something: it is told nothing before
     /// that it hasn't asked for.
     pub const fn is_in_order(self) -> bool {
-        matches!(self.api(), Some(Api::Alpaca))
+        matches!(self.api(), Some(Api::Alpaca | Api::Massive))
+    }
+
+    /// Whether a client can show who it is by a message; else its handshake is the only occasion.
+    pub const fn has_auth_message(self) -> bool {
+        !matches!(self.api(), Some(Api::Finnhub))
     }
 
     /// Whether a client that has shown who it is is refused to show it again, unless its token ends some time.
@@ -112,7 +150,8 @@ impl Dialect {
     /// What the gateway says before a client has asked for anything; `is_authenticated` if that has shown who it is with its handshake.
     pub fn greeting(self, is_authenticated: bool) -> Vec<u8> {
         match self {
-            Self::Native | Self::Batch | Self::Sse => Vec::new(),
+            Self::Native | Self::Batch | Self::Sse | Self::Finnhub => Vec::new(),
+            Self::MassiveStocks | Self::MassiveCrypto | Self::MassiveForex => massive::write::greeting(),
             Self::AlpacaJson => alpaca::write::greeting(Wire::Json, is_authenticated),
             Self::AlpacaMsgpack => alpaca::write::greeting(Wire::Msgpack, is_authenticated),
         }
@@ -128,6 +167,10 @@ impl Dialect {
             Self::AlpacaJson => alpaca::read::json(message, Wire::Json, grammar),
             // Some send text all the same.
             Self::AlpacaMsgpack => alpaca::read::json(message, Wire::Msgpack, grammar),
+            Self::MassiveStocks | Self::MassiveCrypto | Self::MassiveForex => {
+                massive::read::parse(message, self.market(), grammar)
+            }
+            Self::Finnhub => finnhub::parse(message, grammar),
         }
     }
 
@@ -151,6 +194,10 @@ impl Dialect {
             Self::Sse => sse::reply(reply, &object()),
             Self::AlpacaJson => alpaca::write::reply(reply, Wire::Json, grammar),
             Self::AlpacaMsgpack => alpaca::write::reply(reply, Wire::Msgpack, grammar),
+            Self::MassiveStocks | Self::MassiveCrypto | Self::MassiveForex => {
+                massive::write::reply(reply, grammar)
+            }
+            Self::Finnhub => finnhub::reply(reply, &grammar.kinds, now_ms),
         }
     }
 }

@@ -52,17 +52,16 @@ fn accepted(message: &str, request: &Request, grammar: &Grammar) {
             let resumed = subscribe.resume.iter();
             let recovered: Vec<_> =
                 resumed.map(|(symbol, seq)| (Name::Symbol(symbol.clone()), seq % 2 == 0)).collect();
-            let names = subscribe.selection.names();
-            let subscribed = Reply::Subscribed { names: &names, held: &held, recovered: &recovered, id };
+            let selection = &subscribe.selection;
+            let subscribed = Reply::Subscribed { selection, held: &held, recovered: &recovered, id };
             let frame = reply(&subscribed, kinds, NOW_MS);
             check_reply(&frame, "success", id);
         }
         Action::Unsubscribe(selection) => {
             check_names(selection, grammar);
-            let left: Vec<&Name> = selection.names();
             let subjects = selection.subjects(Form::JSON);
             let held: Vec<_> = subjects.iter().collect();
-            check_reply(&reply(&Reply::Unsubscribed { left: &left, held: &held, id }, kinds, NOW_MS), "success", id);
+            check_reply(&reply(&Reply::Unsubscribed { left: &subjects, held: &held, id }, kinds, NOW_MS), "success", id);
             check_reply(&reply(&Reply::Unsubscribed { left: &[], held: &[], id }, kinds, NOW_MS), "success", id);
         }
         Action::Auth(token) => {

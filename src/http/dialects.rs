@@ -11,6 +11,7 @@ use super::Http;
 use super::handshake::Handshake;
 use super::upgrade::{self, Accepted, Refused, Spoken};
 use crate::auth::Patience;
+use crate::market::MassiveMarket;
 use crate::protocol::Dialect;
 use crate::protocol::api::Api;
 use crate::protocol::native::read::parse_terms;
@@ -25,16 +26,25 @@ const APCA_API_SECRET_KEY: HeaderName = HeaderName::from_static("apca-api-secret
 pub(super) enum Endpoint {
     /// Alpaca's stream, whatever the feed.
     Alpaca,
+    /// One of Massive's markets.
+    Massive(MassiveMarket),
+    /// Finnhub's stream.
+    Finnhub,
 }
 
-/// The paths of each API's endpoints. Each may stand behind a prefix as well, the API's name ([`Api::word`]): `/alpaca/v2/iex`.
-const PATHS: [(&str, Endpoint); 6] = [
+/// The paths of each API's endpoints. Each may stand behind a prefix as well, the API's name ([`Api::word`]): `/alpaca/v2/iex`. An empty one
+/// has to.
+const PATHS: [(&str, Endpoint); 10] = [
     ("/v2/iex", Endpoint::Alpaca),
     ("/v2/sip", Endpoint::Alpaca),
     ("/v2/delayed_sip", Endpoint::Alpaca),
     ("/v2/test", Endpoint::Alpaca),
     ("/v1beta3/crypto/us", Endpoint::Alpaca),
     ("/v1beta1/news", Endpoint::Alpaca),
+    ("/stocks", Endpoint::Massive(MassiveMarket::Stocks)),
+    ("/crypto", Endpoint::Massive(MassiveMarket::Crypto)),
+    ("/forex", Endpoint::Massive(MassiveMarket::Forex)),
+    ("", Endpoint::Finnhub),
 ];
 
 impl Endpoint {
@@ -51,6 +61,8 @@ impl Endpoint {
     const fn api(self) -> Api {
         match self {
             Self::Alpaca => Api::Alpaca,
+            Self::Massive(_) => Api::Massive,
+            Self::Finnhub => Api::Finnhub,
         }
     }
 
@@ -61,6 +73,10 @@ impl Endpoint {
                 let is_msgpack = headers.get(CONTENT_TYPE).is_some_and(|sent| sent == "application/msgpack");
                 if is_msgpack { Dialect::AlpacaMsgpack } else { Dialect::AlpacaJson }
             }
+            Self::Massive(MassiveMarket::Stocks) => Dialect::MassiveStocks,
+            Self::Massive(MassiveMarket::Crypto) => Dialect::MassiveCrypto,
+            Self::Massive(MassiveMarket::Forex) => Dialect::MassiveForex,
+            Self::Finnhub => Dialect::Finnhub,
         }
     }
 
@@ -70,6 +86,7 @@ impl Endpoint {
             |name: &HeaderName| Some(String::from_utf8_lossy(headers.get(name)?.as_bytes()).into_owned());
         match self {
             Self::Alpaca => Some(Token::with_secret(value(&APCA_API_KEY_ID)?, value(&APCA_API_SECRET_KEY))),
+            Self::Massive(_) | Self::Finnhub => None,
         }
     }
 }

@@ -220,6 +220,9 @@ pub(super) fn accept_as(
         is_blind: handshake.origin.is_some(),
     };
     let Admitted { seat, standing, user_seat } = admit(&applicant, address, http, patience)?;
+    if matches!(standing, Standing::Unknown) && !dialect.has_auth_message() {
+        return Err(Refused::Token(AuthError::Absent));
+    }
     let has_shown = applicant.token.is_some() && matches!(standing, Standing::Known(_));
     let greeting = dialect.greeting(has_shown).into();
 

@@ -28,6 +28,32 @@ pub enum Encoding {
     AlpacaJson(AlpacaChannel),
     /// The same: MessagePack.
     AlpacaMsgpack(AlpacaChannel),
+    /// A part of an array as Massive (Polygon) sends it.
+    Massive(MassiveMarket, MassiveChannel),
+    /// A part of an array as Finnhub sends it.
+    Finnhub,
+}
+
+/// Which of Massive's markets a form is for: they have words of their own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum MassiveMarket {
+    /// `stocks`.
+    Stocks,
+    /// `crypto`.
+    Crypto,
+    /// `forex`.
+    Forex,
+}
+
+/// What of Massive's channels a form has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum MassiveChannel {
+    /// All but candles.
+    Others,
+    /// Aggregates of a minute.
+    Minutes,
+    /// Aggregates of a second.
+    Seconds,
 }
 
 /// What of Alpaca's channels a form has.
@@ -44,7 +70,7 @@ pub enum AlpacaChannel {
 }
 
 /// How many forms there are.
-const COUNT: usize = 11;
+const COUNT: usize = 21;
 
 impl Form {
     /// One JSON object in a text frame.
@@ -81,6 +107,14 @@ impl Form {
         Self(7 + channel as u8)
     }
 
+    /// A channel of one of Massive's markets.
+    pub const fn massive(market: MassiveMarket, channel: MassiveChannel) -> Self {
+        Self(11 + 3 * market as u8 + channel as u8)
+    }
+
+    /// Trades in Finnhub's words.
+    pub const FINNHUB: Self = Self(20);
+
     /// Its place in arrays that have one for each form.
     #[inline]
     pub const fn index(self) -> usize {
@@ -95,6 +129,11 @@ impl Form {
             2 => Encoding::Sse,
             3..=6 => Encoding::AlpacaJson(AlpacaChannel::ALL[self.0 as usize - 3]),
             7..=10 => Encoding::AlpacaMsgpack(AlpacaChannel::ALL[self.0 as usize - 7]),
+            11..=19 => {
+                let place = self.0 as usize - 11;
+                Encoding::Massive(MassiveMarket::ALL[place / 3], MassiveChannel::ALL[place % 3])
+            }
+            20 => Encoding::Finnhub,
             _ => Encoding::Json,
         }
     }
@@ -102,7 +141,12 @@ impl Form {
     /// The interval of the candles that it has, if it has those of one only.
     pub const fn interval(self) -> Option<&'static str> {
         match self.encoding() {
-            Encoding::Json | Encoding::JsonBatch | Encoding::Sse => None,
+            Encoding::Json | Encoding::JsonBatch | Encoding::Sse | Encoding::Finnhub => None,
+            Encoding::Massive(_, channel) => match channel {
+                MassiveChannel::Others => None,
+                MassiveChannel::Minutes => Some("1m"),
+                MassiveChannel::Seconds => Some("1s"),
+            },
             Encoding::AlpacaJson(channel) | Encoding::AlpacaMsgpack(channel) => match channel {
                 AlpacaChannel::Others => None,
                 AlpacaChannel::Bars | AlpacaChannel::UpdatedBars => Some("1m"),
@@ -124,6 +168,16 @@ impl AlpacaChannel {
     pub const ALL: [Self; 4] = [Self::Others, Self::Bars, Self::UpdatedBars, Self::DailyBars];
 }
 
+impl MassiveMarket {
+    /// Every one, in their order.
+    pub const ALL: [Self; 3] = [Self::Stocks, Self::Crypto, Self::Forex];
+}
+
+impl MassiveChannel {
+    /// Every one, in their order.
+    pub const ALL: [Self; 3] = [Self::Others, Self::Minutes, Self::Seconds];
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -135,6 +189,12 @@ mod tests {
             assert_eq!(Form::alpaca_json(channel).encoding(), Encoding::AlpacaJson(channel));
             assert_eq!(Form::alpaca_msgpack(channel).encoding(), Encoding::AlpacaMsgpack(channel));
         }
+        for market in MassiveMarket::ALL {
+            for channel in MassiveChannel::ALL {
+                assert_eq!(Form::massive(market, channel).encoding(), Encoding::Massive(market, channel));
+            }
+        }
+        assert_eq!(Form::FINNHUB.encoding(), Encoding::Finnhub);
     }
 
     #[test]

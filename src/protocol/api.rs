@@ -8,6 +8,10 @@ use std::str::FromStr;
 pub enum Api {
     /// Alpaca's market data stream.
     Alpaca,
+    /// Massive's, formerly Polygon's.
+    Massive,
+    /// Finnhub's.
+    Finnhub,
 }
 
 /// A set of APIs.
@@ -16,12 +20,14 @@ pub struct Apis(u8);
 
 impl Api {
     /// Every one.
-    pub const ALL: [Self; 1] = [Self::Alpaca];
+    pub const ALL: [Self; 3] = [Self::Alpaca, Self::Massive, Self::Finnhub];
 
     /// As `DIALECTS` names it.
     pub const fn word(self) -> &'static str {
         match self {
             Self::Alpaca => "alpaca",
+            Self::Massive => "massive",
+            Self::Finnhub => "finnhub",
         }
     }
 }

@@ -6,13 +6,14 @@
 //! | [`Form::JSON_BATCH`] | a comma and the object: a part of an array. When a message is begun, header and bracket take the place of its first comma |
 //! | [`Form::SSE`] | `event:`, `id:` where the event has a `seq`, `data:` with the object in one line |
 //!
-//! | Alpaca's | a part of an array, too: see [`alpaca::event`] |
+//! | Alpaca's, Massive's, Finnhub's | a part of an array, too: see [`alpaca::event`], [`massive::event`], [`finnhub`] |
 //!
 //! An event is written once in a form, and these bytes are shared by every client that has it in that form.
 
 use super::alpaca;
 use super::alpaca::channel::Wire;
 use super::native::event::{Marker, Openings, TRADE_OPENING, write_event, write_object};
+use super::{finnhub, massive};
 use crate::market::{Encoding, Form, Kind, Symbol};
 use crate::websocket::header;
 
@@ -65,6 +66,8 @@ fn write_foreign(out: &mut Vec<u8>, encoding: Encoding, openings: &Openings, eve
         Encoding::AlpacaMsgpack(channel) => {
             alpaca::event::write(out, Wire::Msgpack, channel, event, spelling)
         }
+        Encoding::Massive(market, channel) => massive::event::write(out, market, channel, event, spelling),
+        Encoding::Finnhub => finnhub::write_event(out, event, spelling),
         Encoding::Json | Encoding::JsonBatch | Encoding::Sse => false,
     }
 }
@@ -105,7 +108,9 @@ pub fn object_of(form: Form, event: &[u8]) -> &[u8] {
         Encoding::Json => header::payload(event),
         Encoding::JsonBatch => event.get(1..).unwrap_or_default(),
         Encoding::Sse => event.get(object_start(event)..).map_or(&[], <[u8]>::trim_ascii_end),
-        Encoding::AlpacaJson(_) | Encoding::AlpacaMsgpack(_) => &[],
+        Encoding::AlpacaJson(_) | Encoding::AlpacaMsgpack(_) | Encoding::Massive(..) | Encoding::Finnhub => {
+            &[]
+        }
     }
 }
 
@@ -126,7 +131,9 @@ pub fn with_totals(form: Form, newest: &[u8], object: &str, at_ms: u64, totals: 
             out.extend_from_slice(END);
         }
         // Without an object of ours nothing is added up.
-        Encoding::AlpacaJson(_) | Encoding::AlpacaMsgpack(_) => out.extend_from_slice(newest),
+        Encoding::AlpacaJson(_) | Encoding::AlpacaMsgpack(_) | Encoding::Massive(..) | Encoding::Finnhub => {
+            out.extend_from_slice(newest);
+        }
     }
     out
 }

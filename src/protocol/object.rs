@@ -24,6 +24,8 @@ pub enum Value<'o> {
     Number(&'o str),
     /// The same; in MessagePack an integer, if it is one.
     Amount(&'o str),
+    /// A JSON array, as a worker wrote it; only for JSON.
+    Raw(&'o str),
     /// An integer.
     Integer(i64),
     /// A moment; in JSON as RFC 3339 has it.
@@ -59,7 +61,11 @@ fn write_json_value(out: &mut Vec<u8>, value: &Value<'_>) {
         Value::Plain(text) => write_plain(out, text),
         // A String is always written, and writing to a Vec cannot fail.
         Value::Text(text) => serde_json::to_writer(out, text).unwrap_or_default(),
-        Value::RawText(raw) | Value::Number(raw) | Value::Amount(raw) | Value::Numbers(raw) => {
+        Value::RawText(raw)
+        | Value::Number(raw)
+        | Value::Amount(raw)
+        | Value::Numbers(raw)
+        | Value::Raw(raw) => {
             out.extend_from_slice(raw.as_bytes());
         }
         Value::Integer(number) => out.extend_from_slice(itoa::Buffer::new().format(number).as_bytes()),
@@ -153,6 +159,7 @@ fn write_msgpack_value(out: &mut Vec<u8>, value: &Value<'_>) -> Option<()> {
             }
             Some(())
         }
+        Value::Raw(_) => None,
         Value::True => encode::write_bool(out, true).ok(),
         Value::Null => encode::write_nil(out).ok(),
     }

@@ -13,7 +13,7 @@ use crate::market::{Form, Subject};
 use crate::protocol::form::{self, EventParts};
 use crate::protocol::native::event::{Marker, Openings};
 
-const _: () = assert!(Form::COUNT <= u32::BITS as usize, "a shard has one bit for each form");
+const _: () = assert!(Form::COUNT <= u64::BITS as usize, "a shard has one bit for each form");
 
 /// What has come up for one shard since the last hand-over.
 #[derive(Debug, Default)]
@@ -21,7 +21,7 @@ pub(super) struct Building {
     /// By form.
     parts: [Part; Form::COUNT],
     /// The forms of which something is framed, one bit each.
-    filled: u32,
+    filled: u64,
     /// Topics that the shard's patterns match and that it has to learn of before the frames.
     pub(super) opened: Vec<(Subject, TopicId)>,
     /// While the shard is behind: what it has lost, in place of all the others.
@@ -75,7 +75,7 @@ impl Building {
 
     /// The forms of which something is framed, in the order of their numbers.
     pub(super) fn forms(&self) -> impl Iterator<Item = Form> + use<> {
-        Bits(self.filled.into()).map(|place| Form::ALL[place])
+        Bits(self.filled).map(|place| Form::ALL[place])
     }
 
     /// Takes what is framed in a form.

@@ -18,10 +18,10 @@ use crate::market::event::SEQ_END;
 use crate::market::spelling::Spelling;
 use crate::market::{AlpacaChannel, Kind};
 use crate::protocol::form::EventParts;
-use crate::protocol::moment::Moment;
+use crate::protocol::found::Found;
 use crate::protocol::native::event::Marker;
 use crate::protocol::object::{Object, Value, write_json, write_msgpack};
-use crate::protocol::worker::{elements, integer, is_number, is_text, members, text};
+use crate::protocol::worker::{elements, integer, text};
 
 /// Appends an event as an element of an array: in JSON with the comma before it. `false`, and nothing is appended: Alpaca's API has no words for
 /// it. Its time is outside the years 1 to 9999, or, in MessagePack, a number is beyond 64 bits; or it is of another type.
@@ -32,7 +32,7 @@ pub fn write(
     event: &EventParts<'_>,
     spelling: &Spelling,
 ) -> bool {
-    let found = Found::of(event.kind, event.object);
+    let found = Found::of(event.object, fields(event.kind));
     let Some(object) = object(channel, event, &found, spelling) else { return false };
     match wire {
         Wire::Json => {
@@ -50,12 +50,6 @@ pub fn write(
         }
     }
 }
-
-/// What a worker's object has for us: values as JSON. Which field is at which place depends on the type.
-#[derive(Debug, Default)]
-struct Found<'o>([Option<&'o str>; FIELDS_MAX]);
-
-const FIELDS_MAX: usize = 12;
 
 /// The fields of each type that mean something here, by place.
 const fn fields(kind: Kind) -> &'static [&'static str] {
@@ -91,44 +85,6 @@ const fn fields(kind: Kind) -> &'static [&'static str] {
     }
 }
 
-impl<'o> Found<'o> {
-    #[inline]
-    fn of(kind: Kind, object: &'o str) -> Self {
-        let fields = fields(kind);
-        let mut found = Self::default();
-        for (name, value) in members(object) {
-            if let Some(place) = fields.iter().position(|field| *field == name) {
-                found.0[place].get_or_insert(value);
-            }
-        }
-        found
-    }
-
-    /// The value at a place, if it is a string.
-    fn text(&self, place: usize) -> Option<Value<'o>> {
-        self.0[place].filter(|raw| is_text(raw)).map(Value::RawText)
-    }
-
-    /// The value at a place, if it is a number.
-    fn number(&self, place: usize) -> Option<Value<'o>> {
-        self.0[place].filter(|raw| is_number(raw)).map(Value::Number)
-    }
-
-    /// The same, to be an integer if it is one.
-    fn amount(&self, place: usize) -> Option<Value<'o>> {
-        self.0[place].filter(|raw| is_number(raw)).map(Value::Amount)
-    }
-
-    /// The value at a place, if it is an array of strings.
-    fn texts(&self, place: usize) -> Option<&'o str> {
-        self.0[place].filter(|raw| elements(raw).is_some_and(|mut all| all.all(is_text)))
-    }
-
-    fn moment(&self, place: usize) -> Option<Moment> {
-        self.0[place].and_then(Moment::parse)
-    }
-}
-
 fn object<'e>(
     channel: AlpacaChannel,
     event: &'e EventParts<'_>,
@@ -143,7 +99,7 @@ fn object<'e>(
         Kind::TRADE => {
             put("T", Some(Value::Plain("t")));
             put("S", Some(symbol));
-            let id = found.0[3].and_then(integer);
+            let id = found.at(3).and_then(integer);
             let seq = event.seq.filter(|seq| *seq < SEQ_END).map(|seq| seq as i64);
             put("i", id.or(seq).map(Value::Integer));
             put("x", found.text(4));
@@ -152,7 +108,7 @@ fn object<'e>(
             put("t", Some(Value::Moment(moment)));
             put("c", found.texts(5).map(|raw| Value::RawTexts(raw, None)));
             put("z", found.text(6));
-            put("tks", found.0[7].and_then(side).map(Value::Plain));
+            put("tks", found.at(7).and_then(side).map(Value::Plain));
         }
         Kind::QUOTE => {
             put("T", Some(Value::Plain("q")));
@@ -183,7 +139,7 @@ fn object<'e>(
             put("S", Some(symbol));
             let none = Value::Plain("");
             let status = found.text(0)?;
-            put("sc", Some(found.text(1).unwrap_or_else(|| Value::Plain(status_code(found.0[0])))));
+            put("sc", Some(found.text(1).unwrap_or_else(|| Value::Plain(status_code(found.at(0))))));
             put("sm", Some(status));
             put("rc", Some(found.text(4).unwrap_or(none)));
             put("rm", Some(found.text(3).unwrap_or(none)));
@@ -193,7 +149,7 @@ fn object<'e>(
         Kind::NEWS => {
             let none = Value::Plain("");
             put("T", Some(Value::Plain("n")));
-            let id = found.0[1].and_then(integer).unwrap_or_else(|| hash(event));
+            let id = found.at(1).and_then(integer).unwrap_or_else(|| hash(event));
             put("id", Some(Value::Integer(id)));
             put("headline", Some(found.text(0)?));
             put("summary", Some(found.text(3).unwrap_or(none)));

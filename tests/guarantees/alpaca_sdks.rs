@@ -1,0 +1,198 @@
+//! Alpaca's own SDKs on the gateway, with nothing changed but the URL: every type, the star, unsubscribe, errors, a restart and a cut.
+
+use crate::support::detour::Detour;
+use crate::support::program::{Program, node, python};
+use crate::support::{Redis, TestGateway, trade};
+use serde_json::{Value, json};
+use ws_gateway::config::Config;
+use ws_gateway::protocol::api::Api;
+
+const ALPACA_PY: &str = "alpaca-py==0.44.0";
+
+fn with_alpaca(config: &mut Config) {
+    config.clients.dialects = [Api::Alpaca].into_iter().collect();
+    config.clients.dialect_max_symbols = 12;
+    config.events.channel_types = "trade,quote,candle,halt,news".parse().unwrap();
+}
+
+fn candle(interval: &str) -> String {
+    format!(
+        r#"{{"symbol":"AAPL","open":1,"high":2,"low":1,"close":2,"volume":5,"timestamp":60000,"interval":"{interval}"}}"#
+    )
+}
+
+fn events() -> Vec<(&'static str, String)> {
+    vec![
+        ("trade:AAPL", trade("AAPL", "150.25", 1_614_009_104_208).replace("NASDAQ", "D")),
+        ("quote:AAPL", r#"{"symbol":"AAPL","bidPrice":1.5,"askPrice":2,"timestamp":5}"#.to_owned()),
+        ("candle:AAPL", candle("1m")),
+        ("candle:AAPL", candle("5m")),
+        ("candle:AAPL", candle("1d")),
+        ("halt:AAPL", r#"{"symbol":"AAPL","status":"halted","reason":"LULD","timestamp":7}"#.to_owned()),
+    ]
+}
+
+async fn publish(redis: &Redis, events: Vec<(&'static str, String)>) {
+    let mut worker = redis.publisher().await;
+    for (channel, payload) in events {
+        worker.raw(&format!("channel:{channel}"), payload.as_bytes()).await;
+    }
+}
+
+/// The next line that has a field of this name, and the field.
+async fn next(client: &mut Program, name: &str) -> Value {
+    loop {
+        let line = client.json().await;
+        if let Some(field) = line.get(name) {
+            return if name == "channel" { line } else { field.clone() };
+        }
+    }
+}
+
+async fn log(client: &mut Program, part: &str) -> String {
+    loop {
+        let line = next(client, "log").await;
+        let line = line.as_str().expect("text");
+        if line.contains(part) {
+            return line.to_owned();
+        }
+    }
+}
+
+async fn alpaca_py(class: &str, url: &str, first: &Value) -> Program {
+    let mut script = python(ALPACA_PY, "alpaca_py.py").await;
+    script.args([class, url, "K", "S"]);
+    let mut client = Program::start(script);
+    client.say(&first.to_string()).await;
+    client
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn alpaca_py_gets_every_type() {
+    let redis = Redis::start().await;
+    let gateway = TestGateway::on(&redis, with_alpaca).await;
+    let url = format!("ws://{}/v2/iex", gateway.addr);
+    let mut client =
+        alpaca_py("StockDataStream", &url, &json!({"subscribe": "trades", "symbols": ["AAPL", "*"]})).await;
+    log(&mut client, "subscribed to trades: ['AAPL', '*']").await;
+    for channel in ["quotes", "bars", "updated_bars", "daily_bars", "trading_statuses"] {
+        client.say(&json!({"subscribe": channel, "symbols": ["AAPL"]}).to_string()).await;
+        log(&mut client, "subscribed to").await;
+    }
+    publish(&redis, events()).await;
+    let mut got = std::collections::BTreeMap::new();
+    while got.len() < 6 {
+        let line = next(&mut client, "channel").await;
+        let channel = line["channel"].as_str().expect("a name").to_owned();
+        assert!(got.insert(channel, line["event"].clone()).is_none(), "{line}");
+    }
+    let traded = &got["trades"];
+    assert_eq!(
+        (&traded["symbol"], &traded["price"], &traded["size"]),
+        (&json!("AAPL"), &json!(150.25), &json!(100.0))
+    );
+    assert_eq!(
+        (&traded["timestamp"], &traded["exchange"]),
+        (&json!("2021-02-22 15:51:44.208000+00:00"), &json!("D"))
+    );
+    let quoted = &got["quotes"];
+    assert_eq!((&quoted["bid_price"], &quoted["ask_size"]), (&json!(1.5), &json!(0.0)));
+    for bars in ["bars", "updated_bars", "daily_bars"] {
+        assert_eq!((&got[bars]["close"], &got[bars]["volume"]), (&json!(2.0), &json!(5.0)));
+    }
+    assert_eq!(got["trading_statuses"]["status_message"], "halted");
+
+    client.say(&json!({"unsubscribe": "trades", "symbols": ["AAPL"]}).to_string()).await;
+    log(&mut client, "subscribed to trades: ['*']").await;
+    publish(&redis, vec![("trade:MSFT", trade("MSFT", "1", 2))]).await;
+    let starred = next(&mut client, "channel").await;
+    assert_eq!((&starred["channel"], &starred["event"]["symbol"]), (&json!("trades"), &json!("MSFT")));
+    let many: Vec<_> = (0..20).map(|n| format!("S{n}")).collect();
+    client.say(&json!({"subscribe": "quotes", "symbols": many}).to_string()).await;
+    log(&mut client, "symbol limit exceeded (405)").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn alpaca_py_gets_news() {
+    let redis = Redis::start().await;
+    let gateway = TestGateway::on(&redis, with_alpaca).await;
+    let url = format!("ws://{}/v1beta1/news", gateway.addr);
+    let mut client =
+        alpaca_py("NewsDataStream", &url, &json!({"subscribe": "news", "symbols": ["AAPL"]})).await;
+    log(&mut client, "subscribed to news: ['AAPL']").await;
+    publish(&redis, vec![("news:AAPL", r#"{"headline":"h","timestamp":1000,"source":"x"}"#.to_owned())])
+        .await;
+    let line = next(&mut client, "channel").await;
+    assert_eq!((&line["event"]["headline"], &line["event"]["symbols"]), (&json!("h"), &json!(["AAPL"])));
+    assert_eq!(line["event"]["created_at"], "1970-01-01 00:00:01+00:00");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn alpaca_py_comes_back() {
+    let redis = Redis::start().await;
+    let first = TestGateway::on(&redis, with_alpaca).await;
+    let way = Detour::to(first.addr).await;
+    let url = format!("ws://{}/v2/iex", way.addr);
+    let mut client =
+        alpaca_py("StockDataStream", &url, &json!({"subscribe": "trades", "symbols": ["AAPL"]})).await;
+    log(&mut client, "subscribed to trades").await;
+    let second = TestGateway::on(&redis, with_alpaca).await;
+    way.lead_to(second.addr);
+    let draining = tokio::spawn(first.gateway.drain());
+    log(&mut client, "subscribed to trades").await;
+    draining.await.expect("it ends");
+    way.cut();
+    log(&mut client, "subscribed to trades").await;
+    publish(&redis, vec![("trade:AAPL", trade("AAPL", "2", 2))]).await;
+    assert_eq!(next(&mut client, "channel").await["event"]["price"], 2.0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn node_gets_every_type_and_comes_back() {
+    let redis = Redis::start().await;
+    let first = TestGateway::on(&redis, with_alpaca).await;
+    let way = Detour::to(first.addr).await;
+    let mut script = node("alpaca_node.js").await;
+    script.args([&format!("ws://{}/alpaca/v2/iex", way.addr), "K", "S"]);
+    let mut client = Program::start(script);
+    let wanted = json!({
+        "subscribeForTrades": ["AAPL"], "subscribeForQuotes": ["AAPL"], "subscribeForBars": ["*"],
+        "subscribeForUpdatedBars": ["AAPL"], "subscribeForDailyBars": ["AAPL"], "subscribeForStatuses": ["AAPL"],
+    });
+    client.say(&wanted.to_string()).await;
+    let held = next(&mut client, "SUBSCRIPTION").await;
+    assert_eq!(
+        (&held["trades"], &held["bars"], &held["statuses"]),
+        (&json!(["AAPL"]), &json!(["*"]), &json!(["AAPL"]))
+    );
+    publish(&redis, events()).await;
+    let mut seen = std::collections::BTreeMap::new();
+    while seen.len() < 6 {
+        let line = client.json().await;
+        let (name, event) = line.as_object().and_then(|line| line.iter().next()).expect("a field");
+        if ["TRADE", "QUOTE", "BAR", "UPDATED_BAR", "DAILY_BAR", "STATUS"].contains(&name.as_str()) {
+            assert!(seen.insert(name.clone(), event.clone()).is_none(), "{line}");
+        }
+        assert_ne!(name, "CLIENT_ERROR", "{line}");
+    }
+    assert!(seen["TRADE"].to_string().contains("150.25"), "{seen:?}");
+
+    client.say(&json!({"unsubscribeFromBars": ["*"]}).to_string()).await;
+    assert_eq!(next(&mut client, "SUBSCRIPTION").await["bars"], json!([]));
+    client.say(&json!({"subscribeForLulds": ["AAPL"]}).to_string()).await;
+    let error = next(&mut client, "CLIENT_ERROR").await;
+    assert!(error.to_string().contains("invalid subscribe action"), "{error}");
+    client.say(&json!({"unsubscribeFromLulds": ["AAPL"]}).to_string()).await;
+
+    let second = TestGateway::on(&redis, with_alpaca).await;
+    way.lead_to(second.addr);
+    let draining = tokio::spawn(first.gateway.drain());
+    next(&mut client, "AUTHORIZED").await;
+    draining.await.expect("it ends");
+    next(&mut client, "SUBSCRIPTION").await;
+    way.cut();
+    next(&mut client, "AUTHORIZED").await;
+    next(&mut client, "SUBSCRIPTION").await;
+    publish(&redis, vec![("trade:AAPL", trade("AAPL", "2.5", 2))]).await;
+    assert!(next(&mut client, "TRADE").await.to_string().contains("2.5"));
+}

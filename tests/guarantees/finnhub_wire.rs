@@ -1,0 +1,82 @@
+//! Finnhub's API as it is on the wire: two verbs without answers, trades in arrays, errors, keys in the URL.
+
+use crate::support::http::HANDSHAKE;
+use crate::support::tokens::{SECRET, token};
+use crate::support::{Client, Redis, TestGateway, trade, until};
+use serde_json::json;
+use ws_gateway::config::Config;
+use ws_gateway::protocol::api::Api;
+
+fn with_finnhub(config: &mut Config) {
+    config.clients.dialects = [Api::Finnhub].into_iter().collect();
+    config.clients.dialect_max_symbols = 2;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn trades_come_in_its_shape() {
+    let redis = Redis::start().await;
+    let gateway = TestGateway::on(&redis, with_finnhub).await;
+    let mut worker = redis.publisher().await;
+    let mut client = Client::connect(&format!("ws://{}/finnhub?token=any", gateway.addr)).await;
+    for symbol in ["BINANCE:BTCUSDT", "IC MARKETS:1", "ONE:TOO MANY"] {
+        client.send(json!({"type": "subscribe", "symbol": symbol}).to_string()).await;
+    }
+    assert_eq!(client.text().await, r#"{"type":"error","msg":"Subscribing to too many symbols"}"#);
+    worker.trade("BINANCE:BTCUSDT", &trade("BINANCE:BTCUSDT", "122.10", 5)).await;
+    assert_eq!(
+        client.text().await,
+        r#"{"data":[{"p":122.10,"s":"BINANCE:BTCUSDT","t":5,"v":100}],"type":"trade"}"#
+    );
+    client.send(r#"{"type":"unsubscribe","symbol":"BINANCE:BTCUSDT"}"#).await;
+    client.send("{}").await;
+    assert_eq!(client.json().await["type"], "error");
+    worker.trade("BINANCE:BTCUSDT", &trade("BINANCE:BTCUSDT", "1", 6)).await;
+    worker.trade("IC MARKETS:1", &trade("IC MARKETS:1", "2", 7)).await;
+    assert_eq!(client.json().await["data"][0]["s"], "IC MARKETS:1");
+    drop(redis);
+    let down = client.json().await;
+    assert_eq!(
+        (&down["type"], &down["event"], &down["data"]["state"]),
+        (&json!("status"), &json!("feed"), &json!("down"))
+    );
+}
+
+/// What waits when a message begins is in it, however a socket takes it.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_message_has_what_waits() {
+    const N: u64 = 2_000;
+    let redis = Redis::start().await;
+    let gateway = TestGateway::on(&redis, with_finnhub).await;
+    let mut client = Client::connect(&format!("ws://{}/finnhub", gateway.addr)).await;
+    client.send(r#"{"type":"subscribe","symbol":"A"}"#).await;
+    until("the subscription", async || (gateway.stat("totalSymbolSubscriptions").await == 1).then_some(()))
+        .await;
+    redis.publisher().await.trades((0..N).map(|n| ("A".to_owned(), trade("A", "1", n)))).await;
+    let mut next = 0;
+    while next < N {
+        for event in client.json().await["data"].as_array().expect("an array") {
+            assert_eq!(event["t"], next);
+            next += 1;
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_key_is_in_the_url_or_the_client_stays_outside() {
+    let redis = Redis::start().await;
+    let gateway = TestGateway::on(&redis, |config| {
+        with_finnhub(config);
+        config.access.secret_key = Some(SECRET.to_owned());
+    })
+    .await;
+    for query in ["", "?token=nobody"] {
+        let request = HANDSHAKE.replace("/ws ", &format!("/finnhub{query} "));
+        let refused = crate::support::http::exchange(gateway.addr, &format!("{request}\r\n")).await;
+        assert!(refused.starts_with("HTTP/1.1 401 "), "{refused}");
+    }
+    let key = token(json!({"sub": "u", "symbols": ["A"]}));
+    let mut client = Client::connect(&format!("ws://{}/finnhub?token={key}", gateway.addr)).await;
+    client.send(r#"{"type":"subscribe","symbol":"B"}"#).await;
+    let refused = client.json().await;
+    assert!(refused["msg"].as_str().is_some_and(|text| text.contains("rights")), "{refused}");
+}

@@ -1,0 +1,162 @@
+//! The clients of Massive (Polygon) on the gateway, with nothing changed but the address: every type, the star, unsubscribe, errors, restart.
+
+use crate::support::detour::Detour;
+use crate::support::program::{Program, node, python};
+use crate::support::tokens::{SECRET, token};
+use crate::support::{Redis, TestGateway, trade};
+use serde_json::{Value, json};
+use ws_gateway::config::Config;
+use ws_gateway::protocol::api::Api;
+
+fn with_massive(config: &mut Config) {
+    config.clients.dialects = [Api::Massive].into_iter().collect();
+    config.events.channel_types = "trade,quote,candle".parse().unwrap();
+}
+
+fn events() -> Vec<(&'static str, String)> {
+    let candle = |interval: &str| {
+        format!(
+            r#"{{"symbol":"AAPL","open":1,"high":2,"low":1,"close":2,"volume":5,"timestamp":60000,"interval":"{interval}"}}"#
+        )
+    };
+    vec![
+        ("trade:AAPL", trade("AAPL", "150.250", 1)),
+        ("quote:AAPL", r#"{"symbol":"AAPL","bidPrice":1.5,"askPrice":2,"timestamp":5}"#.to_owned()),
+        ("candle:AAPL", candle("1m")),
+        ("candle:AAPL", candle("5m")),
+        ("candle:AAPL", candle("1s")),
+    ]
+}
+
+async fn publish(redis: &Redis, events: Vec<(&'static str, String)>) {
+    let mut worker = redis.publisher().await;
+    for (channel, payload) in events {
+        worker.raw(&format!("channel:{channel}"), payload.as_bytes()).await;
+    }
+}
+
+async fn next(client: &mut Program, name: &str) -> Value {
+    loop {
+        let line = client.json().await;
+        if line.get(name).is_some() {
+            return line;
+        }
+    }
+}
+
+async fn log(client: &mut Program, part: &str) {
+    while !next(client, "log").await["log"].as_str().expect("text").contains(part) {}
+}
+
+async fn started(
+    requirement: &str,
+    module: &str,
+    way: &Detour,
+    market: &str,
+    key: &str,
+    channels: &str,
+) -> Program {
+    let mut script = python(requirement, "massive_py.py").await;
+    script.args([module, &way.addr.to_string(), market, key, channels]);
+    Program::start(script)
+}
+
+async fn python_client(requirement: &str, module: &str) {
+    let redis = Redis::start().await;
+    let first = TestGateway::on(&redis, with_massive).await;
+    let way = Detour::to(first.addr).await;
+    let mut client = started(requirement, module, &way, "stocks", "K", "T.*,Q.AAPL,AM.*,A.AAPL").await;
+    // One status for each, in the order of a Python set.
+    for _ in 0..4 {
+        log(&mut client, "subscribed to: ").await;
+    }
+    publish(&redis, events()).await;
+    let mut seen = std::collections::BTreeMap::new();
+    while seen.len() < 4 {
+        let line = next(&mut client, "event").await;
+        let event = line["event"].clone();
+        let kind = event["event_type"].as_str().expect("a type").to_owned();
+        assert!(seen.insert(kind, event).is_none(), "{line}");
+    }
+    let traded = &seen["T"];
+    assert_eq!(
+        (&traded["symbol"], &traded["price"], &traded["size"]),
+        (&json!("AAPL"), &json!(150.25), &json!(100))
+    );
+    assert_eq!((&seen["Q"]["bid_price"], &seen["AM"]["end_timestamp"]), (&json!(1.5), &json!(120_000)));
+    assert_eq!(seen["A"]["end_timestamp"], 61_000);
+
+    client.say(&json!({"unsubscribe": ["T.*"], "subscribe": ["T.MSFT"]}).to_string()).await;
+    log(&mut client, "subscribed to: T.MSFT").await;
+    log(&mut client, "unsubscribed to: T.*").await;
+    publish(&redis, vec![("trade:AAPL", trade("AAPL", "1", 2)), ("trade:MSFT", trade("MSFT", "3", 2))]).await;
+    assert_eq!(next(&mut client, "event").await["event"]["symbol"], "MSFT");
+    client.say(&json!({"subscribe": ["LULD.AAPL"]}).to_string()).await;
+    log(&mut client, "no channel for LULD.AAPL").await;
+    client.say(&json!({"unsubscribe": ["LULD.AAPL"]}).to_string()).await;
+    log(&mut client, "no channel for LULD.AAPL").await;
+
+    let second = TestGateway::on(&redis, with_massive).await;
+    way.lead_to(second.addr);
+    let draining = tokio::spawn(first.gateway.drain());
+    log(&mut client, "subscribed to: T.MSFT").await;
+    draining.await.expect("it ends");
+    way.cut();
+    log(&mut client, "subscribed to: T.MSFT").await;
+    publish(&redis, vec![("trade:MSFT", trade("MSFT", "4", 3))]).await;
+    assert_eq!(next(&mut client, "event").await["event"]["price"], 4.0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn massive_for_python() {
+    python_client("massive==2.9.1", "massive").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn polygon_for_python() {
+    python_client("polygon-api-client==1.16.3", "polygon").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_bad_key_is_final_for_python() {
+    let redis = Redis::start().await;
+    let gateway = TestGateway::on(&redis, |config| {
+        with_massive(config);
+        config.access.secret_key = Some(SECRET.to_owned());
+    })
+    .await;
+    let way = Detour::to(gateway.addr).await;
+    let mut client = started("massive==2.9.1", "massive", &way, "crypto", "nobody", "XT.BTC-USD").await;
+    let end = next(&mut client, "end").await;
+    assert!(end["end"].as_str().is_some_and(|end| end.starts_with("AuthError: ")), "{end}");
+    let key = token(json!({"sub": "u"}));
+    let mut client = started("massive==2.9.1", "massive", &way, "crypto", &key, "XT.BTC-USD").await;
+    log(&mut client, "subscribed to: XT.BTC-USD").await;
+    publish(&redis, vec![("trade:BTC-USD", trade("BTC-USD", "1e-8", 2))]).await;
+    let line = next(&mut client, "event").await;
+    assert_eq!((&line["type"], &line["event"]["pair"]), (&json!("CryptoTrade"), &json!("BTC-USD")));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn massive_for_node() {
+    let redis = Redis::start().await;
+    let gateway = TestGateway::on(&redis, with_massive).await;
+    let mut script = node("massive_node.js").await;
+    script.args([&format!("ws://{}/massive", gateway.addr), "forex", "K"]);
+    let mut client = Program::start(script);
+    assert_eq!(client.json().await[0]["status"], "connected");
+    assert_eq!(client.json().await[0]["status"], "auth_success");
+    client.say(r#"{"action":"subscribe","params":"C.EUR/USD,CA.*"}"#).await;
+    let answer = client.json().await;
+    assert_eq!(answer[0]["message"], "subscribed to: C.EUR/USD");
+    assert_eq!(answer[1]["message"], "subscribed to: CA.*");
+    let quote = r#"{"symbol":"EUR/USD","bidPrice":1.05,"askPrice":1.06,"timestamp":5}"#.to_owned();
+    publish(&redis, vec![("quote:EUR/USD", quote)]).await;
+    assert_eq!(client.json().await, json!([{"ev": "C", "p": "EUR/USD", "a": 1.06, "b": 1.05, "t": 5}]));
+    client.say(r#"{"action":"unsubscribe","params":"C.EUR/USD"}"#).await;
+    assert_eq!(client.json().await[0]["message"], "unsubscribed to: C.EUR/USD");
+    let draining = tokio::spawn(gateway.gateway.drain());
+    assert_eq!(client.json().await[0]["status"], "force_disconnect");
+    assert_eq!(client.json().await, json!({"code": 1012}));
+    draining.await.expect("it ends");
+}
