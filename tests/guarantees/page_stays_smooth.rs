@@ -1,6 +1,6 @@
 //! The live page under 500 trades a second: each is counted, the page holds no more memory at the end than at the beginning, and it paints
-//! no more often than the screen does. `PAGE_SOAK_SECONDS=1800` makes it half an hour; what it says then of long tasks and frames holds on a
-//! machine that does nothing else.
+//! no more often than the screen does. `PAGE_SOAK_SECONDS=1800 cargo test --test guarantees page_stays -- --nocapture` makes it half an hour, which
+//! nextest would end; what it says then of long tasks and frames holds on a machine that does nothing else.
 
 use std::time::Duration;
 

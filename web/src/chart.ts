@@ -33,6 +33,9 @@ export class Chart {
   #price: ISeriesApi<"Candlestick"> | ISeriesApi<"Area"> | undefined;
   #volume: ISeriesApi<"Histogram"> | undefined;
   #options: ChartOptions | undefined;
+  /** The candle at the end, and the close of the one before it. */
+  #last: Bar | undefined;
+  #before: number | undefined;
 
   constructor(container: HTMLElement) {
     this.#chart = createChart(container, {
@@ -53,8 +56,10 @@ export class Chart {
     this.#options = options;
     if (!before || before.style !== options.style) this.#begin(options.style);
     this.#colour(options);
-    this.#price!.setData(bars.map((bar) => this.#priceOf(bar) as never));
-    this.#volume!.setData(bars.map((bar) => this.#volumeOf(bar)));
+    this.#last = this.#before = undefined;
+    const drawn = bars.map((bar) => this.#draw(bar));
+    this.#price!.setData(drawn.map(({ price }) => price as never));
+    this.#volume!.setData(drawn.map(({ volume }) => volume));
     const scale = this.#chart.timeScale();
     // Few candles are drawn broader.
     scale.applyOptions({ secondsVisible: options.seconds, ...(options.isOther ? { barSpacing: bars.length < FEW ? 16 : 11 } : {}) });
@@ -64,8 +69,9 @@ export class Chart {
   /** Draws those at the end that have changed or come. */
   update(bars: readonly Bar[]): void {
     for (const bar of bars) {
-      this.#price!.update(this.#priceOf(bar) as never);
-      this.#volume!.update(this.#volumeOf(bar));
+      const { price, volume } = this.#draw(bar);
+      this.#price!.update(price as never);
+      this.#volume!.update(volume);
     }
   }
 
@@ -87,13 +93,19 @@ export class Chart {
     else (this.#price as ISeriesApi<"Candlestick">).applyOptions({ upColor: up, downColor: down, wickUpColor: up, wickDownColor: down, priceFormat });
   }
 
-  #priceOf({ time, open, high, low, close }: Bar): object {
-    return this.#options!.style === "line" ? { time, value: close } : { time, open, high, low, close };
-  }
-
-  #volumeOf({ time, volume, open, close }: Bar): { time: UTCTimestamp; value: number; color: string } {
-    const { upSoft, downSoft } = this.#options!.colours;
-    return { time: time as UTCTimestamp, value: volume, color: close >= open ? upSoft : downSoft };
+  /** A candle as the library wants it. One of a single price rises or falls by the close before it. */
+  #draw(bar: Bar): { price: object; volume: { time: UTCTimestamp; value: number; color: string } } {
+    if (this.#last && bar.time > this.#last.time) this.#before = this.#last.close;
+    this.#last = { ...bar };
+    const { open, high, low, close, volume: value } = bar;
+    const time = bar.time as UTCTimestamp;
+    const { style, colours } = this.#options!;
+    const rises = open === close ? close >= (this.#before ?? close) : close > open;
+    const color = rises ? colours.up : colours.down;
+    return {
+      price: style === "line" ? { time, value: close } : { time, open, high, low, close, color, wickColor: color },
+      volume: { time, value, color: rises ? colours.upSoft : colours.downSoft },
+    };
   }
 }
 
