@@ -28,6 +28,20 @@ fn every_variable_is_a_setting_and_every_value_is_allowed() {
     }
 }
 
+/// The network in which the compose file's nginx is, and no other; and the page on deployment says how to name one's own.
+#[test]
+fn the_proxy_is_trusted_and_nobody_else() {
+    let trusted = gateway_environment().into_iter().find(|(name, _)| name == "TRUSTED_PROXIES");
+    let compose = compose();
+    let edge = &compose["networks"]["edge"]["ipam"]["config"][0]["subnet"];
+    assert_eq!(trusted.map(|(_, value)| value).as_deref(), edge.as_str());
+    let services = compose["services"].as_object().expect("a mapping");
+    let on_edge = services.iter().filter(|(_, service)| texts(&service["networks"]).contains(&"edge".into()));
+    let names: Vec<_> = on_edge.map(|(name, _)| name.as_str()).collect();
+    assert_eq!(names, ["gateway", "nginx"]);
+    assert!(read("docs/deployment.md").contains("`TRUSTED_PROXIES="));
+}
+
 #[test]
 fn ports_and_targets_agree() {
     let (compose, image) = (compose(), stage("gateway"));
