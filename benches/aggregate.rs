@@ -84,7 +84,7 @@ fn batch(number: usize, topic: TopicId, backlog: &BacklogBytes) -> Rc<Batch> {
         1_234_567_890_123_u64 + number as u64
     );
     let mut frame = Vec::new();
-    write_event(&mut frame, TRADE_OPENING, &object, 1_234_567_890_123, Marker::None);
+    write_event(&mut frame, TRADE_OPENING, &object, 1_234_567_890_123, Marker::NONE);
     let table = vec![Entry { end: frame.len() as u32, topic }];
     Batch::shared(Frames { bytes: frame.into(), table, arrived_us: 1, ..Frames::default() }, backlog)
 }

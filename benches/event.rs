@@ -28,7 +28,7 @@ fn event(c: &mut Criterion) {
         b.iter(|| {
             out.clear();
             let opening = openings.of(black_box(Kind::TRADE));
-            frame::write_event(&mut out, opening, black_box(TRADE), 1_234_567_890_123, Marker::None);
+            frame::write_event(&mut out, opening, black_box(TRADE), 1_234_567_890_123, Marker::NONE);
         });
     });
     group.bench_function("route, wanted by two shards", |b| {
@@ -56,7 +56,7 @@ fn event(c: &mut Criterion) {
     // What remembering costs: the same with nothing remembered, with a `seq`, and spread over a thousand topics.
     group.bench_function("route, wanted by nobody, nothing remembered", |b| {
         let history = HistoryConfig { max_topics: 0, ..HistoryConfig::default() };
-        let mut router = Router::with_history(2, true, history);
+        let mut router = Router::with_history(2, true, &history);
         b.iter(|| router.route(Kind::TRADE, black_box(b"GOOGL"), black_box(GOOGL.as_bytes()), 1));
     });
     group.bench_function("route, wanted by nobody, numbered", |b| {

@@ -133,7 +133,8 @@ impl Auth {
         let offered =
             Rights { dialect_max_symbols, ..Rights::of_gateway(allow_wildcard, max_symbols_per_client) };
         let grammar = Grammar::new(config.events.channel_types.clone(), config.events.symbol_case);
-        let claims = ClaimRules { pointer: access.claims_pointer.clone(), grammar, offered };
+        let (pointer, delays) = (access.claims_pointer.clone(), access.feed_delays.clone());
+        let claims = ClaimRules { pointer, grammar, offered, delays };
         let leeway_ms = access.leeway.as_millis() as u64;
         let public_key = access.public_key_file.clone();
         let public_key = public_key.map(|path| KeyFile::read("JWT_PUBLIC_KEY_FILE", path, Key::from_pem));

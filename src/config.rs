@@ -275,6 +275,10 @@ impl Config {
                            JWT_PUBLIC_KEY_FILE, JWKS_URL or API_KEYS_FILE";
             warnings.push(warning.to_owned());
         }
+        if access.is_open() && !access.feed_delays.is_empty() {
+            let warning = "FEED_DELAYS changes nothing in an open gateway: delays come with tokens, and with ANONYMOUS beside them";
+            warnings.push(warning.to_owned());
+        }
         let key_server = access.key_server().map_err(|allowed| {
             ConfigError::unfit("JWT_ISSUER", access.issuer.as_deref().unwrap_or_default(), allowed)
         })?;

@@ -2,6 +2,7 @@
 //!
 //! | part | what it is |
 //! |---|---|
+//! | `delayed` | what delayed feeds keep until it is due; pure |
 //! | [`router`] | interest, and event → frame → batches; pure |
 //! | [`history`] | last values and recent events, for clients that come later; pure |
 //! | [`last_value`] | last values that workers keep in Redis, on the control side |
@@ -11,7 +12,8 @@
 //! | [`publisher`] | how events enter without a link: from the embedded broker, `--demo`, programs that embed the gateway |
 //!
 //! A turn of the loop: take what the inbox has (wishes of shards, published events), read what the link has, at most
-//! [`limits::INGEST_READ_BUDGET_BYTES`] or [`limits::INGEST_READ_BUDGET`] of it, and hand each shard one batch. A shard's answer to a wish travels
+//! [`limits::INGEST_READ_BUDGET_BYTES`] or [`limits::INGEST_READ_BUDGET`] of it, and hand each shard one batch. Then do the same with what
+//! delayed feeds have due. A shard's answer to a wish travels
 //! through the same queue as the events, so its place among them is exact.
 
 pub mod history;
@@ -23,6 +25,7 @@ pub mod redis;
 pub mod router;
 
 mod answer;
+mod delayed;
 mod events;
 mod handover;
 mod losses;
@@ -36,6 +39,7 @@ use mio::{Registry, Token};
 use tokio::sync::mpsc::UnboundedSender;
 use tokio::sync::oneshot;
 
+use self::delayed::DelayedFeeds;
 use self::handover::Handover;
 use self::history::HistoryConfig;
 use self::last_value::Found;
@@ -47,7 +51,7 @@ use crate::bus::inbox::{Inbox, Sender};
 use crate::bus::{Feed, LastQuestion, LastSender, ShardPort, Wish, WishSender};
 use crate::limits;
 use crate::market::event::Reason;
-use crate::market::{Kind, Subject};
+use crate::market::{Delay, Delays, Kind, Subject};
 use crate::state::State;
 use crate::unix_time::unix_ms;
 
@@ -88,8 +92,12 @@ pub struct IngestConfig {
     pub channel_prefix: String,
     /// `DEDUPLICATE`.
     pub deduplicate: bool,
-    /// How much is remembered.
+    /// How much is remembered, of the real-time feed and of each that is delayed.
     pub history: HistoryConfig,
+    /// `FEED_DELAYS`.
+    pub delays: Delays,
+    /// `DELAY_MAX_BYTES`, for each of them.
+    pub delay_max_bytes: usize,
     /// `STALE_AFTER`; `None` = never.
     pub stale_after: Option<Duration>,
     /// A shard's part of `MAX_BACKLOG_BYTES`.
@@ -140,6 +148,7 @@ pub(crate) struct Ingest {
     registry: Registry,
     inbox: Inbox<Command>,
     router: Router,
+    delayed: DelayedFeeds,
     handover: Handover,
     /// Bytes of replays ever sent to each shard: see [`ReplayBudget`](crate::bus::ReplayBudget).
     replay_bytes_sent: Vec<u64>,
@@ -168,7 +177,8 @@ impl Ingest {
         helpers: Helpers,
     ) -> Self {
         Self {
-            router: Router::with_history(ports.len(), config.deduplicate, config.history.clone()),
+            router: Router::with_delays(ports.len(), config.deduplicate, &config.history, &config.delays),
+            delayed: DelayedFeeds::new(&config.delays, config.delay_max_bytes, &config.history.kinds),
             replay_bytes_sent: vec![0; ports.len()],
             handover: Handover::new(ports, Arc::clone(&state)),
             config,
@@ -208,6 +218,9 @@ impl Ingest {
             self.state.metrics.ingest.last_event_ms.set(self.state.metrics.uptime_ms().max(1));
         }
         self.hand_over();
+        if !self.delayed.is_empty() {
+            self.release_due();
+        }
         self.watch_link();
         self.publish_gauges();
         ControlFlow::Continue(())
@@ -233,7 +246,10 @@ impl Ingest {
         if self.router.is_any_behind() {
             return limits::HANDOVER_RETRY;
         }
-        limits::INGEST_SLEEP_MAX
+        let due_ms = self.delayed.next_ms();
+        let until_due =
+            due_ms.map(|due_ms| Duration::from_micros((due_ms * 1_000).saturating_sub(self.now_us())));
+        until_due.map_or(limits::INGEST_SLEEP_MAX, |until_due| until_due.min(limits::INGEST_SLEEP_MAX))
     }
 
     /// Does what the inbox says; returns how many events of ours were published through it. `Break`: ingest is to end.
@@ -261,7 +277,8 @@ impl Ingest {
                     self.handover.retire(&mut self.router, shard, topics, arrived_us);
                 }
                 Command::Last(LastQuestion { subjects, answer, place: _place }) => {
-                    let events = subjects.iter().map(|subject| self.router.history.last(subject)).collect();
+                    let last = |subject: &Subject| self.router.history(subject.form.delay()).last(subject);
+                    let events = subjects.iter().map(last).collect();
                     // Whoever has asked may be gone.
                     let _ = answer.send(events);
                 }
@@ -312,7 +329,14 @@ impl Ingest {
         self.state.set_redis_connected(true);
         self.state.set_feed_up(true);
         let gap_ms = self.down_since.elapsed().as_millis() as u64;
-        self.handover.tell_feed(&self.router, Feed::Up { gap_ms });
+        self.tell_feed(Feed::Up { gap_ms });
+    }
+
+    /// Tells the clients of the real-time feed that the upstream was lost or is back; those of a delayed one are told when that is due.
+    fn tell_feed(&mut self, feed: Feed) {
+        self.handover.tell_feed(&self.router, Delay::NONE, feed);
+        // Nothing is ever released a part of a millisecond early.
+        self.delayed.keep_feed(feed, self.state.metrics.uptime_ms() + 1);
     }
 
     /// Reads and routes what the link has, within the budget of a turn; returns how many events of ours came.
@@ -360,7 +384,7 @@ impl Ingest {
         self.state.set_redis_connected(false);
         self.state.set_feed_up(false);
         self.state.metrics.ingest.upstream_losses.add(1);
-        self.handover.tell_feed(&self.router, Feed::Down);
+        self.tell_feed(Feed::Down);
         // Without a supervisor the process is on its way out.
         let _ = self.helpers.lost.send(lost);
     }
@@ -372,9 +396,11 @@ impl Ingest {
         }
         self.gauged = Instant::now();
         let metrics = &self.state.metrics.ingest;
-        metrics.topics_remembered.set(self.router.history.topics() as u64);
+        metrics.topics_remembered.set(self.router.history(Delay::NONE).topics() as u64);
+        metrics.delayed_waiting.set(self.delayed.events() as u64);
+        metrics.delayed_bytes.set(self.delayed.bytes() as u64);
         if let Some(stale_after) = self.config.stale_after {
-            let stale = self.router.history.silent(stale_after, self.gauged);
+            let stale = self.router.history(Delay::NONE).silent(stale_after, self.gauged);
             metrics.topics_stale.set(stale as u64);
         }
     }

@@ -31,6 +31,7 @@
 //! | WebSocket frames, close codes | [`websocket`] |
 //! | what threads say to each other | [`bus`] |
 //! | who gets an event | [`ingest::router`] (which shards), [`fanout::index`] (which clients), [`market::patterns`] (`BTC-*`) |
+//! | delayed feeds | `ingest::delayed` (what waits), [`ingest::router`] (a pass for each), [`market::Delay`] |
 //! | what is remembered for those who come later | [`ingest::history`], [`ingest::recall`], [`fanout::backfill`] |
 //! | what happens to a slow client | [`fanout::slowness`] (when), [`fanout::outbox`] (what) |
 //! | conflation, rates | [`fanout::conflation`] |

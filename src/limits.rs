@@ -351,6 +351,21 @@ pub const LAST_VALUE_NODES_MAX: usize = 8;
 pub const LAST_VALUE_REDIRECTIONS_MAX: usize = 4;
 /// Failed look-ups are logged at most once in this time.
 pub const LAST_VALUE_LOG_INTERVAL: Duration = Duration::from_secs(1);
+/// Least that one of `FEED_DELAYS` may be: a shorter delay is none that anybody licenses.
+pub const FEED_DELAY_MIN_MS: u64 = 1_000;
+/// `DELAY_MAX_BYTES`, for each of `FEED_DELAYS`: 256 MiB = 1.8 million events of 130 B with a symbol of 5 B and 11 B of their own, which is 15
+/// minutes of 2,000 trades a second. The memory is allocated as it fills. Four delays take 1 GiB at most.
+pub const DELAY_MAX_DEFAULT_BYTES: usize = 256 * MIB;
+/// Least that `DELAY_MAX_BYTES` may be: four chunks, of which one is filled while another is read.
+pub const DELAY_MAX_MIN_BYTES: usize = 4 * MIB;
+/// Most that `DELAY_MAX_BYTES` may be.
+pub const DELAY_MAX_MAX_BYTES: usize = 64 * 1024 * MIB;
+/// What delayed feeds have due is released in steps of this time: ingest wakes up for it 100 times a second at most, and a delay is
+/// never shorter than it was set.
+pub const DELAY_TICK_MS: u64 = 10;
+/// Topics whose events a full delayed feed counts as lost, at a time: as many as a client may be owed announcements of. 65,536 × ~0.1 KiB = 7 MB a
+/// delay.
+pub const DELAY_LOST_TOPICS_MAX: usize = SKIPPED_TOPICS_FACTOR * OPENED_TOPICS_MAX;
 /// `STALE_AFTER`: a liquid symbol trades every few seconds, so a minute of silence is unusual.
 pub const STALE_AFTER_DEFAULT_MS: u64 = 60_000;
 /// How often ingest counts its silent topics: a million of them take some 10 ms.

@@ -6,6 +6,7 @@
 //! A candle's topic is its symbol and its interval. So a candle's name stands for several topics, as a pattern does, and inside the
 //! gateway it is one: [`Pattern::of_intervals`].
 
+mod delay;
 pub mod event;
 mod form;
 mod kind;
@@ -13,6 +14,7 @@ pub mod patterns;
 pub mod spelling;
 mod symbol;
 
+pub use self::delay::{DELAYS_MAX, Delay, Delays};
 pub use self::form::{AlpacaChannel, Encoding, Form, MassiveChannel, MassiveMarket};
 pub use self::kind::{
     BadTypes, Kind, KindSet, Kinds, RESERVED_TYPES, TYPE_BYTES_MAX, TYPES_MAX, check_type_name,
@@ -42,7 +44,7 @@ impl Numbering {
     }
 }
 
-/// A topic, or what a client subscribes to: a name within a type of events, in a form. `MAX_SYMBOLS_PER_CLIENT` counts these.
+/// A topic, or what a client subscribes to: a name within a type of events, in a form and with its delay. `MAX_SYMBOLS_PER_CLIENT` counts these.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Subject {
     /// The type of the events.

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
+use crate::market::Delay;
 use crate::market::event::Reason;
 use crate::protocol::refusal::ErrorCode;
 
@@ -167,6 +168,16 @@ pub struct IngestMetrics {
     pub upstream_losses: Counter,
     /// When the last event came in, in milliseconds since [`Metrics::started`]; 0 before the first.
     pub last_event_ms: Counter,
+    /// Events that were released to a delayed feed, once for each delay.
+    pub delayed_events: Counter,
+    /// Events that a delayed feed had no room for, once for each delay.
+    pub delayed_events_lost: Counter,
+    /// Gauge: events that delayed feeds keep until they are due.
+    pub delayed_waiting: Counter,
+    /// Gauge: memory that they take.
+    pub delayed_bytes: Counter,
+    /// When the last event was released to each delayed feed, as [`IngestMetrics::last_event_ms`]; by its number.
+    pub delayed_last_event_ms: [Counter; Delay::COUNT],
     /// When the loop last turned, in milliseconds since [`Metrics::started`].
     pub tick_ms: Counter,
 }
@@ -379,9 +390,12 @@ impl Metrics {
         self.started.elapsed().as_millis() as u64
     }
 
-    /// How long ago the last upstream event came in, in milliseconds; `None` before the first.
-    pub fn last_event_age_ms(&self) -> Option<u64> {
-        let last_ms = self.ingest.last_event_ms.get();
+    /// How long ago the last event of a feed came in, or was released to it, in milliseconds; `None` before the first.
+    pub fn last_event_age_ms(&self, delay: Delay) -> Option<u64> {
+        let last_ms = match delay.is_none() {
+            true => self.ingest.last_event_ms.get(),
+            false => self.ingest.delayed_last_event_ms[delay.index()].get(),
+        };
         (last_ms > 0).then(|| self.uptime_ms().saturating_sub(last_ms))
     }
 

@@ -33,9 +33,8 @@ fn kinds() -> Kinds {
 
 fn new_router() -> Router {
     let checker = Checker::with_max_bytes(MAX_EVENT_BYTES);
-    Router::with_history(SHARDS, true, HistoryConfig { kinds: kinds(), checker, ..HistoryConfig::default() })
+    Router::with_history(SHARDS, true, &HistoryConfig { kinds: kinds(), checker, ..HistoryConfig::default() })
 }
-
 
 fuzz_target!(|event: &[u8]| {
     let Some(end) = event.iter().position(|byte| *byte == b'\n') else { return };
@@ -57,7 +56,10 @@ fuzz_target!(|event: &[u8]| {
 fn recall(router: &mut Router, subject: &Subject, checked: Result<Event<'_>, Reject>) {
     let seq = checked.ok().and_then(|event| event.seq);
     let seen = seq.and_then(|seq| seq.checked_sub(1));
-    let asked = HistoryRequest { snapshot: true, resume: seen.map(|seen| (subject.clone(), seen)).into_iter().collect() };
+    let asked = HistoryRequest {
+        snapshot: true,
+        resume: seen.map(|seen| (subject.clone(), seen)).into_iter().collect(),
+    };
     router.want(0, subject);
     let past = router.recall(std::slice::from_ref(subject), &asked, usize::MAX, 1);
     // A `seq` with escapes in its name isn't seen in time for the log.
@@ -67,7 +69,10 @@ fn recall(router: &mut Router, subject: &Subject, checked: Result<Event<'_>, Rej
     let Ok(event) = checked else { return assert!(frames.0.is_none() && frames.1.is_empty()) };
     let marked = |marker: &str| {
         let Event { object, .. } = event;
-        format!(r#"{{"type":"{}","data":{object},"timestamp":{NOW_MS},"{marker}":true}}"#, kinds().name(subject.kind))
+        format!(
+            r#"{{"type":"{}","data":{object},"timestamp":{NOW_MS},"{marker}":true}}"#,
+            kinds().name(subject.kind)
+        )
     };
     match frames {
         (None, replay) if replayed => assert_eq!(text_of_frame(&replay), marked("replay")),
@@ -173,11 +178,7 @@ fn depth(text: &str) -> usize {
 }
 
 /// The naive check; `None` where serde_json has a limit that JSON has not.
-fn naive<'p>(
-    kind: Kind,
-    payload: &'p [u8],
-    symbol: &[u8],
-) -> Option<Result<(&'p str, Option<u64>), Reason>> {
+fn naive<'p>(kind: Kind, payload: &'p [u8], symbol: &[u8]) -> Option<Result<(&'p str, Option<u64>), Reason>> {
     if payload.len() > MAX_EVENT_BYTES {
         return Some(Err(Reason::TooLarge));
     }
@@ -206,8 +207,9 @@ fn naive<'p>(
         };
         value.as_str().is_some_and(of_channel)
     };
-    let is_label =
-        |value: &Value| value.is_number() || value.as_str().is_some_and(|text| text.len() <= INTERVAL_BYTES_MAX);
+    let is_label = |value: &Value| {
+        value.is_number() || value.as_str().is_some_and(|text| text.len() <= INTERVAL_BYTES_MAX)
+    };
     let (numbers, texts, labels): (&[_], &[_], &[_]) = match kind {
         Kind::TRADE => (&["price", "volume"], &[], &[]),
         Kind::QUOTE => (&["bidPrice", "askPrice"], &[], &[]),

@@ -104,6 +104,7 @@ fn hash(key: &str) -> Hash {
 mod tests {
     use super::*;
     use crate::identity::Rights;
+    use crate::market::Delays;
     use crate::market::{Kinds, SymbolCase};
     use crate::protocol::request::Grammar;
 
@@ -112,7 +113,7 @@ mod tests {
         let offered = Rights::of_gateway(true, 5);
         ApiKeys::parse(
             text.as_bytes(),
-            &ClaimRules { pointer: "/market".to_owned(), grammar, offered },
+            &ClaimRules { pointer: "/market".to_owned(), grammar, offered, delays: Delays::default() },
             1_000,
         )
     }

@@ -8,7 +8,7 @@ use bytes::Bytes;
 use super::inbox::Sender;
 use super::{Arrival, Frames, ReplayBudget, SeqChange, SeqNotice, Ticket, TopicId, UserSeat};
 use crate::identity::Identity;
-use crate::market::Subject;
+use crate::market::{Delay, Subject};
 use crate::protocol::refusal::ErrorCode;
 
 /// What ingest holds of a shard.
@@ -62,8 +62,8 @@ pub enum ToShard {
         /// What the request asked of their history. Its replay is bounded by the shard's [`ReplayBudget`], its snapshots are shared.
         history: Option<Box<HistoryReply>>,
     },
-    /// The upstream was lost or is back. Two at most for each time that the shard was behind; else told as it happens.
-    Feed(Feed),
+    /// A feed's upstream was lost or is back. Two at most of each feed for each time that the shard was behind; else told as it happens.
+    Feed(Delay, Feed),
     /// The answer to a [`ToControl::Verify`](super::ToControl::Verify). At most one for each connection that waits.
     Verified {
         /// That of the question.

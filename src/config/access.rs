@@ -10,6 +10,7 @@ use super::key_server::KeyPace;
 use super::setting::{Group, Preset, Setting, Unit, Value, Zero};
 use super::values;
 use crate::limits::*;
+use crate::market::Delays;
 
 /// A file of keys that may be replaced while the gateway runs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -47,6 +48,8 @@ pub struct Access {
     pub claims_pointer: String,
     /// `ANONYMOUS`: rights as a JSON object; `None` = `deny`.
     pub anonymous: Option<String>,
+    /// `FEED_DELAYS`.
+    pub feed_delays: Delays,
     /// `AUTH_TIMEOUT`.
     pub timeout: Duration,
     /// `AUTH_QUERY_TOKEN`.
@@ -87,6 +90,7 @@ impl Default for Access {
             require_exp: true,
             claims_pointer: String::new(),
             anonymous: None,
+            feed_delays: Delays::default(),
             timeout: Duration::from_millis(AUTH_TIMEOUT_DEFAULT_MS),
             query_token: true,
         }
@@ -252,7 +256,7 @@ pub(super) const GROUP: Group = Group {
             zero: Zero::Refused,
             preset: Preset::Computed("the token's top level"),
             help: "Where in a token the object stands that says what its holder may have (`symbols`, `types`, `maxSymbols`, \
-                   `maxRate`).",
+                   `maxRate`, `delayMs`).",
             set: |config, given| {
                 given.text.starts_with('/').then_some(())?;
                 config.access.claims_pointer = given.text.to_owned();
@@ -277,6 +281,22 @@ pub(super) const GROUP: Group = Group {
                 Some(())
             },
             show: |config, _| config.access.anonymous.clone().unwrap_or_else(|| "deny".to_owned()),
+        },
+        Setting {
+            env: "FEED_DELAYS",
+            flag: "feed-delays",
+            aliases: &[],
+            unit: Unit::Text("1 to 4 times from 1s to 24h, separated by commas, such as 15m,20m"),
+            zero: Zero::Refused,
+            preset: Preset::Computed("none"),
+            help: "Delays with which a client may have its events, by the claim `delayMs` of its token or of ANONYMOUS, which is rounded up \
+                   to one of these. Whatever such a client sees is as old as that. Each delay keeps every event until it is due: \
+                   see DELAY_MAX_BYTES.",
+            set: |config, given| {
+                config.access.feed_delays = values::delays(given.text)?;
+                Some(())
+            },
+            show: |config, _| values::show_delays(&config.access.feed_delays),
         },
         Setting {
             env: "AUTH_TIMEOUT",

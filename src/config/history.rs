@@ -5,8 +5,9 @@ use std::num::NonZeroUsize;
 use super::setting::{Group, Preset, Setting, Unit, Value, Zero};
 use super::{CHANNEL_TEXT, values};
 use crate::limits::{
-    LAST_VALUE_TOPICS_DEFAULT, LAST_VALUE_TOPICS_MAX, REPLAY_DEFAULT_BYTES, REPLAY_EVENTS_DEFAULT,
-    REPLAY_EVENTS_MAX, REPLAY_MAX_MAX_BYTES,
+    DELAY_MAX_DEFAULT_BYTES, DELAY_MAX_MAX_BYTES, DELAY_MAX_MIN_BYTES, LAST_VALUE_TOPICS_DEFAULT,
+    LAST_VALUE_TOPICS_MAX, REPLAY_DEFAULT_BYTES, REPLAY_EVENTS_DEFAULT, REPLAY_EVENTS_MAX,
+    REPLAY_MAX_MAX_BYTES,
 };
 
 /// The events that are kept for snapshots and resuming.
@@ -20,6 +21,8 @@ pub struct History {
     pub replay_events_per_topic: Option<NonZeroUsize>,
     /// `REPLAY_MAX_BYTES`; `None` if clients can't resume.
     pub replay_max_bytes: Option<NonZeroUsize>,
+    /// `DELAY_MAX_BYTES`.
+    pub delay_max_bytes: usize,
 }
 
 impl Default for History {
@@ -29,12 +32,13 @@ impl Default for History {
             last_value_key: None,
             replay_events_per_topic: NonZeroUsize::new(REPLAY_EVENTS_DEFAULT as usize),
             replay_max_bytes: NonZeroUsize::new(REPLAY_DEFAULT_BYTES),
+            delay_max_bytes: DELAY_MAX_DEFAULT_BYTES,
         }
     }
 }
 
 pub(super) const GROUP: Group = Group {
-    title: "Snapshots and resuming",
+    title: "Snapshots, resuming, delays",
     settings: &[
         Setting {
             env: "LAST_VALUE_MAX_TOPICS",
@@ -87,6 +91,18 @@ pub(super) const GROUP: Group = Group {
                    client can resume.",
             set: |config, given| given.store(&mut config.history.replay_max_bytes),
             show: |config, unit| config.history.replay_max_bytes.show(unit),
+        },
+        Setting {
+            env: "DELAY_MAX_BYTES",
+            flag: "delay-max-bytes",
+            aliases: &[],
+            unit: Unit::Bytes { min: DELAY_MAX_MIN_BYTES, max: DELAY_MAX_MAX_BYTES },
+            zero: Zero::Refused,
+            preset: Preset::Fixed,
+            help: "Memory of the events that wait until they are due, for each of FEED_DELAYS; it is allocated as it fills. Events that find \
+                   no room are lost to that feed, and its clients are told how many.",
+            set: |config, given| given.store(&mut config.history.delay_max_bytes),
+            show: |config, unit| config.history.delay_max_bytes.show(unit),
         },
     ],
 };

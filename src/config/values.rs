@@ -2,14 +2,20 @@
 
 use std::fs::File;
 use std::net::{IpAddr, Ipv4Addr};
+use std::num::NonZeroU32;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 use tracing_subscriber::EnvFilter;
 use url::{Host, Url};
 
-use crate::limits::{CHANNEL_PREFIX_BYTES_MAX, OPS_TOKEN_BYTES_MAX, SERVER_ID_BYTES_MAX};
+use super::units;
+use crate::limits::{
+    CHANNEL_PREFIX_BYTES_MAX, FEED_DELAY_MIN_MS, OPS_TOKEN_BYTES_MAX, SERVER_ID_BYTES_MAX, TIME_MAX_MS,
+};
+use crate::market::{Delay, Delays};
 use crate::origin;
 
 /// The path of a file with at least one certificate in PEM.
@@ -41,6 +47,23 @@ pub(super) fn file(path: &str) -> Option<PathBuf> {
 pub(super) fn list(text: &str) -> Option<Vec<String>> {
     let list: Vec<_> = text.split(',').map(str::trim).filter(|part| !part.is_empty()).collect();
     (!list.is_empty()).then(|| list.into_iter().map(str::to_owned).collect())
+}
+
+/// `FEED_DELAYS`.
+pub(super) fn delays(text: &str) -> Option<Delays> {
+    let delay = |text: &String| {
+        let delay_ms = u64::try_from(units::time(text)?.as_millis()).ok()?;
+        (FEED_DELAY_MIN_MS..=TIME_MAX_MS).contains(&delay_ms).then_some(())?;
+        NonZeroU32::new(u32::try_from(delay_ms).ok()?)
+    };
+    Delays::new(list(text)?.iter().map(delay).collect::<Option<Vec<_>>>()?)
+}
+
+/// Writes delays as [`delays`] reads them.
+pub(super) fn show_delays(delays: &Delays) -> String {
+    let show =
+        |(_, delay_ms): (Delay, NonZeroU32)| units::show_time(Duration::from_millis(delay_ms.get().into()));
+    delays.iter().map(show).collect::<Vec<_>>().join(",")
 }
 
 /// A JSON object.

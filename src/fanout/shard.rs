@@ -31,6 +31,8 @@ mod auth_tests;
 mod clients;
 mod clock;
 mod conn;
+#[cfg(test)]
+mod delay_tests;
 mod delivery;
 mod flush;
 mod history;
@@ -60,6 +62,7 @@ use self::input::Input;
 use self::output::Output;
 use self::subscriptions::Subscriptions;
 use crate::bus::{ControlSender, Feed, ReplayBudget, ToShard, WishSender};
+use crate::market::Delay;
 use crate::metrics::ShardMetrics;
 use crate::protocol::request::Grammar;
 use crate::protocol::terms::SlowClientPolicy;
@@ -146,8 +149,8 @@ pub(crate) struct Shard {
     newcomers: Newcomers,
     input: Input,
     output: Output,
-    /// Whether the upstream is there, as far as ingest has said.
-    feed: Feed,
+    /// By delay: whether the upstream is there, or was, as far as ingest has said.
+    feeds: [Feed; Delay::COUNT],
     /// While draining: when the rest is cut off, in microseconds since the gateway was built.
     drain_until_us: Option<u64>,
 }
@@ -183,7 +186,7 @@ impl Shard {
             clocks: Clocks::new(time),
             input: Input::new(),
             output: Output::new(config.grammar.clone()),
-            feed: Feed::Down,
+            feeds: [Feed::Down; Delay::COUNT],
             drain_until_us: None,
             config,
             handles,
@@ -232,7 +235,7 @@ impl Shard {
             ToShard::Granted { ticket, topics, history } => self.on_granted(ticket, topics, history),
             ToShard::Verified { ticket, result } => self.on_verified(ticket, result),
             ToShard::Replaced(number) => self.on_replaced(number),
-            ToShard::Feed(feed) => self.tell_feed(feed),
+            ToShard::Feed(delay, feed) => self.tell_feed(delay, feed),
             ToShard::Adopt(clients) => clients.into_iter().for_each(|client| self.adopt(client)),
             ToShard::Drain(timeout) => self.drain(timeout),
         }

@@ -15,6 +15,7 @@ use crate::ingest::history::HistoryConfig;
 use crate::ingest::last_value::{self, LastValueConfig};
 use crate::ingest::redis::{RedisConfig, Server};
 use crate::limits;
+use crate::market::Delays;
 use crate::market::KindSet;
 use crate::market::event::Checker;
 use crate::market::spelling::Spelling;
@@ -114,7 +115,11 @@ fn ingest_config(config: &Config, spelling: Spelling) -> IngestConfig {
             numbering: config.events.numbering,
             look_up: last_value_types(config),
             spelling,
+            delayed_ms: None,
         },
+        // Nobody can have a delay in an open gateway.
+        delays: if config.access.is_open() { Delays::default() } else { config.access.feed_delays.clone() },
+        delay_max_bytes: config.history.delay_max_bytes,
         stale_after: config.events.stale_after.map(Period::get),
         max_backlog_bytes: config.delivery.max_backlog_bytes / config.process.shards,
     }

@@ -23,7 +23,7 @@ use super::{Http, handshake};
 use crate::auth::{AuthError, Patience};
 use crate::bus::{LastEvent, LastQuestion, Standing};
 use crate::limits::{LAST_ANSWER_BYTES_MAX, LAST_SYMBOLS_MAX, RETRY_AFTER_S};
-use crate::market::{Form, Subject};
+use crate::market::{Delay, Form, Subject};
 use crate::protocol::native::read::parse_last;
 use crate::protocol::native::write;
 use crate::protocol::refusal::{ErrorCode, Refusal};
@@ -78,13 +78,13 @@ pub(super) fn ask<B>(
     let now_us = http.state.metrics.started.elapsed().as_micros() as u64;
     let client = http.client(address, &handshake::forwarded(headers));
     let seat = http.admission.admit(client, now_us).map_err(|error| refused(Refused::NotAdmitted(error)))?;
-    let selection =
+    let (selection, delay) =
         selected(&symbols, !is_single, query, headers, http, patience).inspect_err(|declined| {
             if matches!(declined, Declined::Waits) {
                 http.admission.give_back(client);
             }
         })?;
-    let subjects = selection.subjects(Form::JSON);
+    let subjects = selection.subjects(Form::JSON.delayed(delay));
     let Some(place) = http.last_questions.take() else {
         return Err(unavailable("Too many look-ups wait").into());
     };
@@ -101,7 +101,7 @@ pub(super) fn ask<B>(
     }))
 }
 
-/// What the client asks for, if it may have it.
+/// What the client asks for, if it may have it, and with which delay.
 fn selected(
     symbols: &[String],
     is_query: bool,
@@ -109,7 +109,7 @@ fn selected(
     headers: &HeaderMap,
     http: &Http,
     patience: Patience,
-) -> Result<Selection, Declined> {
+) -> Result<(Selection, Delay), Declined> {
     let in_query = || upgrade::token(query.filter(|_| http.auth.takes_query_token));
     let token = handshake::authorization(headers).map(Cow::Borrowed).or_else(in_query).map(Token::new);
     let standing = http.auth.standing(token.as_ref(), false, patience).map_err(|error| {
@@ -142,7 +142,7 @@ fn selected(
         return Err(bad(&message).into());
     }
     identity.rights.grant(&selection, Form::JSON, &http.grammar.kinds).map_err(refused)?;
-    Ok(selection)
+    Ok((selection, identity.rights.delay))
 }
 
 /// The answer about one symbol: the object of its frame.

@@ -22,6 +22,7 @@ use self::families::{FAMILIES, Source};
 use super::answers::{Answer, answer as http_answer};
 use super::{Http, accept_header};
 use crate::admission::Admission;
+use crate::market::Delay;
 use crate::market::event::Reason;
 use crate::metrics::{HISTOGRAM_BUCKETS, KeyFetch, TlsFailure, UpgradeRefusal};
 use crate::protocol::refusal::ErrorCode;
@@ -101,7 +102,7 @@ impl Scrape {
     }
 
     fn last_event_age(&self) -> Option<f64> {
-        self.state.metrics.last_event_age_ms().map(seconds)
+        self.state.metrics.last_event_age_ms(Delay::NONE).map(seconds)
     }
 
     fn certificate_end(&self) -> Option<f64> {

@@ -7,6 +7,7 @@ use super::Http;
 use super::answers::{Answer, json};
 use crate::admission::Admission;
 use crate::logging;
+use crate::market::Delay;
 use crate::market::event::Reason;
 use crate::metrics::IngestMetrics;
 use crate::state::State;
@@ -126,6 +127,7 @@ struct Stats<'a> {
     upstream: Upstream,
     events: Events<'a>,
     history: History,
+    delayed: Delayed,
     slow_clients: SlowClients,
     sockets: Sockets,
     connections: ConnectionEnds,
@@ -219,6 +221,15 @@ struct ConnectionEnds {
     protocol_errors: u64,
 }
 
+/// Delayed feeds, all together.
+#[derive(Serialize)]
+struct Delayed {
+    events: u64,
+    lost: u64,
+    waiting: u64,
+    bytes: u64,
+}
+
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 struct Log {
@@ -246,7 +257,7 @@ pub(super) fn stats(http: &Http) -> Answer {
             connected: state.redis_connected(),
             feed_up: state.feed_up(),
             losses: ingest.upstream_losses.get(),
-            last_event_age_ms: metrics.last_event_age_ms(),
+            last_event_age_ms: metrics.last_event_age_ms(Delay::NONE),
         },
         events: Events {
             received: ingest.events.get(),
@@ -265,6 +276,12 @@ pub(super) fn stats(http: &Http) -> Answer {
             topics: ingest.topics_remembered.get(),
             recovered: ingest.topics_recovered.get(),
             not_recovered: ingest.topics_not_recovered.get(),
+        },
+        delayed: Delayed {
+            events: ingest.delayed_events.get(),
+            lost: ingest.delayed_events_lost.get(),
+            waiting: ingest.delayed_waiting.get(),
+            bytes: ingest.delayed_bytes.get(),
         },
         slow_clients: SlowClients {
             skipped_events: metrics.sum(|s| &s.events_skipped),

@@ -9,6 +9,7 @@ use super::rights::Rights;
 use super::scope::Scopes;
 use super::{Identity, User};
 use crate::limits::MAX_SYMBOLS_MAX;
+use crate::market::Delays;
 use crate::protocol::request::Grammar;
 use crate::protocol::terms::MaxRate;
 
@@ -35,8 +36,15 @@ pub enum ClaimsError {
         allowed: &'static str,
     },
     /// `delayMs` asks for a delay, and none is configured that is as long.
-    #[error("the claim delayMs asks for a delay, and this gateway has no delayed feed")]
-    NoSuchDelay,
+    #[error(
+        "the claim delayMs asks for a delay of {asked_ms} ms, and the longest that this gateway has is {longest_ms} ms (FEED_DELAYS)"
+    )]
+    NoSuchDelay {
+        /// What the claim says.
+        asked_ms: u64,
+        /// 0 = there is none.
+        longest_ms: u32,
+    },
 }
 
 /// How claims are read, and what they restrict.
@@ -48,6 +56,8 @@ pub struct ClaimRules {
     pub grammar: Grammar,
     /// What the configuration offers.
     pub offered: Rights,
+    /// `FEED_DELAYS`.
+    pub delays: Delays,
 }
 
 impl ClaimRules {
@@ -75,9 +85,10 @@ impl ClaimRules {
     /// When a claim is not what it has to be.
     pub fn rights(&self, claims: &Claims) -> Result<Rights, ClaimsError> {
         let delay_ms = claim(claims, "delayMs", "a whole number of milliseconds", Value::as_u64)?;
-        if delay_ms.is_some_and(|delay_ms| delay_ms > 0) {
-            return Err(ClaimsError::NoSuchDelay);
-        }
+        let asked_ms = delay_ms.unwrap_or_default();
+        let longest_ms = self.delays.iter().last().map_or(0, |(_, delay_ms)| delay_ms.get());
+        let delay = self.delays.at_least(asked_ms);
+        let delay = delay.ok_or(ClaimsError::NoSuchDelay { asked_ms, longest_ms })?;
         let max_symbols = claim(claims, "maxSymbols", "a whole number", Value::as_u64)?;
         let max_symbols = max_symbols.map(|most| most.min(MAX_SYMBOLS_MAX) as usize);
         let max_rate = |value: &Value| MaxRate::new(value.as_f64()?);
@@ -100,6 +111,7 @@ impl ClaimRules {
                 scopes,
             )?,
             max_rate: claim(claims, "maxRate", "a number from 0.1 to 1000", max_rate)?,
+            delay,
             rooms: claim(claims, "rooms", "an array of strings", rooms)?,
         })
     }
@@ -139,16 +151,19 @@ fn split_pointer(pointer: &str) -> (String, &str) {
 
 #[cfg(test)]
 mod tests {
+    use std::num::NonZeroU32;
+
     use serde_json::json;
 
     use super::*;
-    use crate::market::{Kind, SymbolCase};
+    use crate::market::{Delay, Kind, SymbolCase};
 
     fn rules(pointer: &str) -> ClaimRules {
         ClaimRules {
             pointer: pointer.to_owned(),
             grammar: Grammar::new("trade,quote".parse().unwrap(), SymbolCase::Upper),
             offered: Rights::of_gateway(true, 5),
+            delays: Delays::new([900_000, 60_000].map(|ms| ms.try_into().unwrap())).unwrap(),
         }
     }
 
@@ -179,6 +194,7 @@ mod tests {
             types: Some([Kind::QUOTE].into_iter().collect()),
             scopes: Scopes::new(&["aapl", "btc-*"], SymbolCase::Upper),
             max_rate: MaxRate::new(2.5),
+            delay: Delay::NONE,
             rooms: Some(["room-*".into()].into()),
         };
         assert_eq!(rights(&claims), Ok(expected));
@@ -212,7 +228,13 @@ mod tests {
             let error = rights(&claims).unwrap_err().to_string();
             assert!(error.starts_with(&format!("the claim {claim} must be ")), "{error}");
         }
-        assert_eq!(rights(&json!({"delayMs": 1})), Err(ClaimsError::NoSuchDelay));
+        let delay = |delay_ms: u64| {
+            let rights = rights(&json!({"delayMs": delay_ms}))?;
+            Ok(rules("").delays.ms(rights.delay).map_or(0, NonZeroU32::get))
+        };
+        assert_eq!([0, 1, 60_001].map(delay), [Ok(0), Ok(60_000), Ok(900_000)]);
+        let refused = ClaimsError::NoSuchDelay { asked_ms: 900_001, longest_ms: 900_000 };
+        assert_eq!(delay(900_001), Err(refused));
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 
 use super::scope::Scopes;
-use crate::market::{Form, Kind, KindSet, Kinds, Subject};
+use crate::market::{Delay, Form, Kind, KindSet, Kinds, Subject};
 use crate::protocol::Dialect;
 use crate::protocol::refusal::{Forbidden, Refusal};
 use crate::protocol::request::Selection;
@@ -24,6 +24,8 @@ pub struct Rights {
     pub scopes: Option<Scopes>,
     /// The claim `maxRate`: most events a second of each topic.
     pub max_rate: Option<MaxRate>,
+    /// With which delay events come.
+    pub delay: Delay,
     /// The claim `rooms`: names and patterns of rooms; `None` = every room.
     pub rooms: Option<Box<[Box<str>]>>,
 }
@@ -72,6 +74,7 @@ impl Rights {
             types: None,
             scopes: None,
             max_rate: None,
+            delay: Delay::NONE,
             rooms: None,
         }
     }
@@ -144,7 +147,7 @@ impl Rights {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::market::{Name, SymbolCase};
+    use crate::market::{AlpacaChannel, Name, SymbolCase};
     use crate::protocol::refusal::ErrorCode;
 
     fn name(text: &str) -> Name {
@@ -245,6 +248,24 @@ mod tests {
         assert_eq!(part(Kind::TRADE, "*"), ["AAPL", "B*"]);
         assert_eq!(part(mine, "*"), ["aapl", "b*"]);
         assert_eq!(part(mine, "AAPL"), [""; 0]);
+    }
+
+    /// Also where a dialect's channel has a form of its own.
+    #[test]
+    fn what_is_granted_has_the_clients_delay() {
+        let rights = Rights { delay: Delay::ALL[1], ..Rights::of_gateway(true, 5) };
+        let bars = Form::alpaca_json(AlpacaChannel::Bars);
+        let asked = Selection::of_channels([
+            (Kind::CANDLE, bars, name("AAPL")),
+            (Kind::TRADE, Form::JSON, name("*")),
+        ]);
+        for scopes in [None, scopes(["AAPL"])] {
+            let rights = Rights { scopes, ..rights.clone() };
+            let kinds = "trade,candle".parse().unwrap();
+            let granted = rights.grant(&asked, Form::JSON.delayed(rights.delay), &kinds).unwrap();
+            assert_eq!(granted.subjects.len(), 2);
+            assert!(granted.subjects.iter().all(|subject| subject.form.delay() == rights.delay));
+        }
     }
 
     #[test]

@@ -19,7 +19,7 @@ use self::held::HeldFeed;
 use super::router::{Batch, Reported, Router};
 use crate::bus::{Feed, HistoryReply, LookedUp, ReplayBudget, ShardPort, Ticket, ToShard, TopicId};
 use crate::limits;
-use crate::market::Subject;
+use crate::market::{Delay, Subject};
 use crate::state::State;
 
 pub(super) struct Handover {
@@ -39,12 +39,13 @@ struct ShardState {
     port: ShardPort,
     /// Topics whose last values the shard waits for.
     awaited: HashSet<TopicId, RandomState>,
-    feed: HeldFeed,
+    /// By delay.
+    feeds: [HeldFeed; Delay::COUNT],
 }
 
 impl Handover {
     pub(super) fn new(ports: Vec<ShardPort>, state: Arc<State>) -> Self {
-        let shard = |port| ShardState { port, awaited: HashSet::default(), feed: HeldFeed::default() };
+        let shard = |port| ShardState { port, awaited: HashSet::default(), feeds: Default::default() };
         Self {
             // The only shard runs on ingest's own thread: it makes no room while ingest sleeps.
             pauses: if ports.len() > 1 { limits::HANDOVER_PAUSES } else { 0 },
@@ -146,10 +147,19 @@ impl Handover {
         }
     }
 
-    /// Tells all shards that the upstream was lost or is back; a shard that is behind hears of it once it has caught up.
-    pub(super) fn tell_feed(&mut self, router: &Router, feed: Feed) {
+    /// Tells the shards of losses that are no shard's own; a shard that is behind hears of them once it has caught up.
+    pub(super) fn tell_losses(&mut self, router: &mut Router) {
+        for (id, shard) in self.shards.iter().enumerate() {
+            if !router.is_behind(id) {
+                shard.report(router.report(id));
+            }
+        }
+    }
+
+    /// Tells all shards that a feed's upstream was lost or is back; a shard that is behind hears of it once it has caught up.
+    pub(super) fn tell_feed(&mut self, router: &Router, delay: Delay, feed: Feed) {
         for (id, shard) in self.shards.iter_mut().enumerate() {
-            shard.feed.hold(feed);
+            shard.feeds[delay.index()].hold(feed);
             if !router.is_behind(id) {
                 shard.release_feed();
             }
@@ -202,8 +212,12 @@ impl ShardState {
     }
 
     fn release_feed(&mut self) {
-        let held = self.feed.release();
-        held.into_iter().for_each(|feed| self.send(ToShard::Feed(feed)));
+        for (delay, held) in Delay::ALL.into_iter().zip(&mut self.feeds) {
+            let held = held.release();
+            held.into_iter().for_each(|feed| {
+                let _ = self.port.inbox.send(ToShard::Feed(delay, feed), 0);
+            });
+        }
     }
 
     fn send(&self, command: ToShard) {

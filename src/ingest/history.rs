@@ -24,6 +24,7 @@ mod sequence;
 mod topic;
 
 use std::collections::{BTreeMap, HashMap};
+use std::num::NonZeroU32;
 use std::ops::Bound;
 use std::time::{Duration, Instant};
 
@@ -65,6 +66,16 @@ pub struct HistoryConfig {
     pub look_up: Option<KindSet>,
     /// `DIALECT_SYMBOL_MAP`.
     pub spelling: Spelling,
+    /// The delay of the feed, if it has one.
+    pub delayed_ms: Option<NonZeroU32>,
+}
+
+impl HistoryConfig {
+    /// The same for a delayed feed. What workers keep of a topic is as of now, so it is not looked up.
+    #[must_use]
+    pub(super) fn delayed(&self, delayed_ms: NonZeroU32) -> Self {
+        Self { look_up: None, delayed_ms: Some(delayed_ms), ..self.clone() }
+    }
 }
 
 impl Default for HistoryConfig {
@@ -79,6 +90,7 @@ impl Default for HistoryConfig {
             numbering: Numbering::default(),
             look_up: None,
             spelling: Spelling::default(),
+            delayed_ms: None,
         }
     }
 }
@@ -206,7 +218,7 @@ impl History {
 
     /// A pinned topic's last event in a form, marked as a snapshot. Built once and shared until the next event.
     pub fn snapshot(&mut self, slot: Slot, form: Form) -> Option<Bytes> {
-        topic_at(&mut self.topics, slot)?.snapshot(form, &self.openings)
+        topic_at(&mut self.topics, slot)?.snapshot(form, &self.openings, self.config.delayed_ms)
     }
 
     /// The last event of a subject; of a symbol of candles, that of the interval that was heard of last. Patterns have none.
@@ -220,9 +232,21 @@ impl History {
             }
             Name::Pattern(_) => return None,
         };
-        let Self { topics, reader, openings, .. } = self;
-        let events = slots.into_iter().filter_map(|slot| topic_at(topics, slot)?.last(reader, openings));
+        let Self { topics, reader, openings, config, .. } = self;
+        let last = |slot| topic_at(topics, slot)?.last(reader, openings, config.delayed_ms);
+        let events = slots.into_iter().filter_map(last);
         events.max_by_key(|event| event.arrived_ms)
+    }
+
+    /// Events of a topic have been lost unseen: its numbers begin again with the next one, so that no gap is told of what is announced as
+    /// lost, and nothing before it is replayed.
+    pub fn lose(&mut self, kind: Kind, symbol: &[u8]) {
+        if let Some(slot) = self.by_symbol[kind.index()].get(symbol)
+            && let Some(topic) = topic_at(&mut self.topics, *slot)
+        {
+            topic.read_pending(&self.reader);
+            topic.begin_again();
+        }
     }
 
     /// Begins to look up the last value of a pinned topic that has none.

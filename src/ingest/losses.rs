@@ -32,7 +32,12 @@ struct LostChanges {
 impl Losses {
     /// An event of a topic that the shard knows, or is about to be told of, is lost.
     pub(super) fn count(&mut self, topic: TopicId) {
-        *self.counts.entry(topic).or_default() += 1;
+        self.add(topic, 1);
+    }
+
+    /// So many are.
+    pub(super) fn add(&mut self, topic: TopicId, count: u64) {
+        *self.counts.entry(topic).or_default() += count;
     }
 
     /// A change of sequence numbers is lost, behind the events counted so far.

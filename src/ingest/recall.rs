@@ -8,7 +8,7 @@ use super::history::{LookUp, LookingUp, Replay, Resumed, Slot};
 use super::last_value::Found;
 use super::router::Router;
 use crate::bus::{Frames, HistoryReply, HistoryRequest, LookedUp, TopicId};
-use crate::market::{Form, Kind, Name, Pattern, Subject};
+use crate::market::{Delay, Form, Kind, Name, Pattern, Subject};
 
 impl Router {
     /// Recalls what a request for `subjects`, all of which the shard wants, asks of the reply. Topics that a pattern among
@@ -28,7 +28,8 @@ impl Router {
         let mut replay = Replay::with_room(room_bytes, form);
         for (subject, seen) in &request.resume {
             let topic = self.topic_to_resume(subject);
-            let resumed = topic.map(|(id, slot)| (id, self.history.resume(slot, *seen, id, &mut replay)));
+            let resumed =
+                topic.map(|(id, slot)| (id, self.history(form.delay()).resume(slot, *seen, id, &mut replay)));
             // Of candles, the client may have seen an interval that this gateway has not.
             let resumed = resumed.filter(|(_, how)| *how != Resumed::Ahead || !subject.kind.has_intervals());
             reply.recovered.push(matches!(resumed, Some((_, Resumed::Whole | Resumed::Ahead))));
@@ -44,6 +45,7 @@ impl Router {
             }
         }
         let Replay { bytes, table, .. } = replay;
+        let form = form.undelayed();
         reply.replay = Frames { form, bytes: bytes.into(), table, arrived_us: now_us, ..Frames::default() };
         if request.snapshot {
             for subject in subjects {
@@ -68,7 +70,7 @@ impl Router {
     /// Has a topic's last value looked up where workers keep it; `false` if they don't, or it has been.
     fn look_up(&mut self, subject: &Subject) -> bool {
         let Some((_, slot)) = self.topic_of(subject) else { return false };
-        let look_up = self.history.look_up(slot);
+        let look_up = self.history(subject.form.delay()).look_up(slot);
         if look_up == LookUp::Begin {
             self.look_ups.push(subject.clone());
         }
@@ -78,7 +80,7 @@ impl Router {
     /// Has the value looked up that workers keep of a symbol of candles, of which no interval is known; returns what waits for it.
     fn look_up_symbol(&mut self, subject: &Subject) -> Option<TopicId> {
         let Name::Pattern(pattern) = &subject.name else { return None };
-        if !pattern.is_of_intervals() || !self.history.is_looked_up(subject.kind) {
+        if !pattern.is_of_intervals() || !self.history(subject.form.delay()).is_looked_up(subject.kind) {
             return None;
         }
         let id = self.pattern_of(subject.kind, subject.form, pattern)?;
@@ -101,7 +103,7 @@ impl Router {
         std::mem::take(&mut self.look_ups)
     }
 
-    /// Takes what was looked up; a value counts if it keeps the contract and no event came first. Returns what to tell the shards.
+    /// Takes what was looked up, which is for the real-time feed alone; a value counts if it keeps the contract and no event came first. Returns what to tell the shards.
     pub fn looked_up(&mut self, found: &[Found], failed: bool, now_ms: u64) -> Vec<LookedUp> {
         let mut values = Vec::new();
         for (subject, payload) in found {
@@ -113,7 +115,7 @@ impl Router {
                     continue;
                 }
             };
-            let seq = self.history.looked_up(kind, symbol, payload, failed, now_ms);
+            let seq = self.history(Delay::NONE).looked_up(kind, symbol, payload, failed, now_ms);
             for topic in self.topics_of(kind, symbol) {
                 values.push(LookedUp { awaited: topic, topic, frame: self.snapshot(topic), seq });
             }
@@ -150,7 +152,8 @@ impl Router {
         let topics: SmallVec<[(TopicId, TopicId); 1]> = topics.collect();
         // An event of the interval that came first wins.
         let is_first = topics.first().is_some_and(|(_, topic)| self.look_up_first(*topic));
-        let seq = is_first.then(|| self.history.looked_up(kind, &symbol, payload, failed, now_ms)).flatten();
+        let history = self.history(Delay::NONE);
+        let seq = is_first.then(|| history.looked_up(kind, &symbol, payload, failed, now_ms)).flatten();
         let value = |(awaited, topic)| match is_first {
             true => LookedUp { awaited, topic, frame: self.snapshot(topic), seq },
             false => nothing(awaited),
@@ -161,7 +164,9 @@ impl Router {
     /// Whether nothing is known of a topic yet, so that what was looked up becomes its value.
     fn look_up_first(&mut self, topic: TopicId) -> bool {
         self.snapshot(topic).is_none()
-            && self.slot_of(topic).is_some_and(|slot| self.history.look_up(slot) != LookUp::Unavailable)
+            && self
+                .slot_of(topic)
+                .is_some_and(|slot| self.history(Delay::NONE).look_up(slot) != LookUp::Unavailable)
     }
 
     /// The topic that a client means that has seen a certain `seq` of a subject: of a symbol of candles the interval, if there is but one.
@@ -170,7 +175,7 @@ impl Router {
             Name::Pattern(pattern) if pattern.is_of_intervals() => pattern,
             _ => return self.topic_of(subject).or_else(|| self.opened_by_pattern(subject)),
         };
-        let mut intervals = self.history.intervals(of);
+        let mut intervals = self.history(subject.form.delay()).intervals(of);
         let (Some(only), None) = (intervals.next().cloned(), intervals.next()) else { return None };
         drop(intervals);
         let subject = Subject { name: Name::Symbol(only), ..*subject };
@@ -196,7 +201,7 @@ impl Router {
         let Name::Pattern(pattern) = name else {
             return self.topic_of(subject).map(|(id, _)| id).into_iter().collect();
         };
-        let known = self.history.known(kind, pattern.prefix());
+        let known = self.history(form.delay()).known(kind, pattern.prefix());
         let known = known.into_iter().filter(|symbol| form.suits(kind, symbol.as_bytes()));
         let topics = known.map(|symbol| {
             let id = self.topic_or_new(&Subject { kind, form, name: Name::Symbol(symbol) });

@@ -13,29 +13,30 @@
 //! then on the shard wants the topic, until it releases the id or, when it has too many, retires it ([`Router::retire`]). The epoch counts
 //! new patterns; a topic remembers the epoch at which it was last held against them. So patterns cost an event one comparison.
 //!
+//! A delayed feed is a *pass* of its own: the same symbol with a delay is another topic, found, opened and remembered apart. What is framed for a
+//! shard lies together with the real-time events of the same form.
+//!
 //! For a shard that is behind ([`Router::fall_behind`]) nothing is framed: its events are counted as lost, until it has caught up.
 
 mod behind;
 mod building;
 mod opened;
-
-use std::collections::HashMap;
+mod pass;
 
 use bytes::Bytes;
-use foldhash::quality::RandomState;
 use slotmap::{Key, SlotMap};
 use smallvec::SmallVec;
 
 pub use self::behind::Reported;
 pub use self::building::{Batch, Handoff};
 use self::building::{Building, Framing};
+use self::pass::Pass;
 use super::history::{History, HistoryConfig, LookingUp, Slot, Verdict};
 use crate::bus::TopicId;
 use crate::limits;
 use crate::market::event::{Checker, Event, Reject};
-use crate::market::patterns::Patterns;
 use crate::market::{
-    self, Form, Kind, Name, Pattern, SYMBOL_BYTES_MAX, Subject, Symbol, TOPIC_KEY_BYTES_MAX,
+    self, Delay, Delays, Form, Kind, Name, Pattern, SYMBOL_BYTES_MAX, Subject, Symbol, TOPIC_KEY_BYTES_MAX,
 };
 use crate::protocol::native::event::Openings;
 
@@ -47,7 +48,7 @@ struct Topic {
     subject: Subject,
     /// The shards that know the id, one bit each.
     wanted_by: u64,
-    /// Of the first topic of a symbol: [`Router::epoch`] when its topics were last opened to the shards whose patterns match them.
+    /// Of the first topic of a symbol: [`Pass::epoch`] when its topics were last opened to the shards whose patterns match them.
     epoch: u64,
     /// Of the first topic of a symbol: its topics in other forms.
     others: Box<[TopicId]>,
@@ -80,11 +81,8 @@ pub enum Routed {
 #[derive(Debug)]
 pub struct Router {
     topics: SlotMap<TopicId, Topic>,
-    /// The first topic of each symbol, in whatever form. By type, so that a look-up needs no more than the symbol's bytes.
-    by_symbol: Vec<HashMap<Symbol, TopicId, RandomState>>,
-    by_pattern: Patterns<TopicId>,
-    /// Goes up when a shard begins to want a pattern: topics may have to be opened to it.
-    epoch: u64,
+    /// By delay: the real-time feed, and those that are delayed.
+    passes: Vec<Pass>,
     building: Vec<Building>,
     /// The shards that are behind, one bit each.
     behind: u64,
@@ -97,7 +95,6 @@ pub struct Router {
     checker: Checker,
     openings: Openings,
     deduplicate: bool,
-    pub(super) history: History,
     /// Topics whose last values are to be looked up.
     pub(super) look_ups: Vec<Subject>,
 }
@@ -106,16 +103,20 @@ impl Router {
     /// A router that nobody wants anything of yet; repeats are dropped.
     pub fn new(shards: usize, max_event_bytes: usize) -> Self {
         let checker = Checker::with_max_bytes(max_event_bytes);
-        Self::with_history(shards, true, HistoryConfig { checker, ..HistoryConfig::default() })
+        Self::with_history(shards, true, &HistoryConfig { checker, ..HistoryConfig::default() })
     }
 
     /// The same with `DEDUPLICATE` and a history of its own measures.
-    pub fn with_history(shards: usize, deduplicate: bool, history: HistoryConfig) -> Self {
+    pub fn with_history(shards: usize, deduplicate: bool, history: &HistoryConfig) -> Self {
+        Self::with_delays(shards, deduplicate, history, &Delays::default())
+    }
+
+    /// The same with delayed feeds, each with a history of these measures.
+    pub fn with_delays(shards: usize, deduplicate: bool, history: &HistoryConfig, delays: &Delays) -> Self {
+        let delayed = delays.iter().map(|(delay, delay_ms)| Pass::new(delay, history.delayed(delay_ms)));
         Self {
             topics: SlotMap::with_key(),
-            by_symbol: vec![HashMap::default(); history.kinds.len()],
-            by_pattern: Patterns::default(),
-            epoch: 0,
+            passes: std::iter::once(Pass::new(Delay::NONE, history.clone())).chain(delayed).collect(),
             building: (0..shards).map(|_| Building::default()).collect(),
             behind: 0,
             opened_behind_max: limits::SKIPPED_TOPICS_FACTOR
@@ -125,7 +126,6 @@ impl Router {
             checker: history.checker,
             openings: Openings::new(&history.kinds).spelled(history.spelling.clone()),
             deduplicate,
-            history: History::new(history),
             look_ups: Vec::new(),
         }
     }
@@ -137,16 +137,21 @@ impl Router {
         let Some(topic) = self.topics.get_mut(id) else { return id };
         let bit = 1 << shard;
         if topic.wanted_by & bit == 0 && matches!(subject.name, Name::Pattern(_)) {
-            self.epoch += 1;
+            self.passes[subject.form.delay().index()].epoch += 1;
         }
         topic.wanted_by |= bit;
         id
     }
 
+    /// What is remembered of a feed.
+    pub(super) fn history(&mut self, delay: Delay) -> &mut History {
+        &mut self.passes[delay.index()].history
+    }
+
     pub(super) fn topic_or_new(&mut self, subject: &Subject) -> TopicId {
         let &Subject { kind, form, ref name } = subject;
         let known = match name {
-            Name::Symbol(symbol) => match self.first_of(kind, symbol.as_bytes()) {
+            Name::Symbol(symbol) => match self.first_of(form.delay(), kind, symbol.as_bytes()) {
                 Some(first) => return self.in_form(first, form).unwrap_or_else(|| self.add_to(first, form)),
                 None => None,
             },
@@ -157,8 +162,8 @@ impl Router {
 
     /// The first topic of a symbol that is wanted.
     #[inline]
-    fn first_of(&self, kind: Kind, symbol: &[u8]) -> Option<TopicId> {
-        self.by_symbol[kind.index()].get(symbol).copied()
+    fn first_of(&self, delay: Delay, kind: Kind, symbol: &[u8]) -> Option<TopicId> {
+        self.passes[delay.index()].by_symbol[kind.index()].get(symbol).copied()
     }
 
     /// A symbol's topic in a form, if it is wanted in it. `first` is the first of its topics.
@@ -176,9 +181,10 @@ impl Router {
     /// Adds the first topic of a symbol, or a pattern.
     fn add(&mut self, subject: Subject) -> TopicId {
         let Subject { kind, form, name } = subject.clone();
-        let history = name.symbol().map(|symbol| self.history.pin(kind, symbol));
+        let pass = &mut self.passes[form.delay().index()];
+        let history = name.symbol().map(|symbol| pass.history.pin(kind, symbol));
         // Behind the epoch: its first event finds out which patterns match.
-        let epoch = self.epoch.wrapping_sub(1);
+        let epoch = pass.epoch.wrapping_sub(1);
         let id = self.topics.insert(Topic {
             subject,
             wanted_by: 0,
@@ -189,9 +195,9 @@ impl Router {
         });
         match name {
             Name::Symbol(symbol) => {
-                self.by_symbol[kind.index()].insert(symbol, id);
+                pass.by_symbol[kind.index()].insert(symbol, id);
             }
-            Name::Pattern(pattern) => self.by_pattern.insert(kind, form, pattern, id),
+            Name::Pattern(pattern) => pass.by_pattern.insert(kind, form.undelayed(), pattern, id),
         }
         id
     }
@@ -225,18 +231,19 @@ impl Router {
     fn remove(&mut self, id: TopicId) {
         let Some(Topic { subject, others, history, .. }) = self.topics.remove(id) else { return };
         let Subject { kind, form, name } = subject;
+        let pass = &mut self.passes[form.delay().index()];
         let symbol = match &name {
             Name::Symbol(symbol) => symbol,
             Name::Pattern(pattern) => {
-                self.by_pattern.remove(kind, form, pattern);
+                pass.by_pattern.remove(kind, form.undelayed(), pattern);
                 return;
             }
         };
-        let Some(first) = self.by_symbol[kind.index()].get_mut(symbol) else { return };
+        let Some(first) = pass.by_symbol[kind.index()].get_mut(symbol) else { return };
         let (new_first, others) = match (*first == id, others.split_first()) {
             (true, None) => {
-                self.by_symbol[kind.index()].remove(symbol);
-                return history.into_iter().for_each(|slot| self.history.unpin(slot));
+                pass.by_symbol[kind.index()].remove(symbol);
+                return history.into_iter().for_each(|slot| pass.history.unpin(slot));
             }
             (true, Some((next, rest))) => (*next, rest.into()),
             (false, _) => {
@@ -247,7 +254,7 @@ impl Router {
         *first = new_first;
         if let Some(topic) = self.topics.get_mut(new_first) {
             // Its next event finds out which patterns match.
-            topic.epoch = self.epoch.wrapping_sub(1);
+            topic.epoch = pass.epoch.wrapping_sub(1);
             topic.others = others;
         }
     }
@@ -255,18 +262,19 @@ impl Router {
     /// A shard gives a topic back that its patterns still match: it is not sent to it until its next event opens it anew, perhaps
     /// under the same id. What is framed for the shard already has to be handed over before it is told so.
     pub fn retire(&mut self, shard: usize, id: TopicId) {
-        let symbol =
-            self.topics.get(id).and_then(|topic| Some((topic.subject.kind, topic.subject.name.symbol()?)));
-        let first = symbol.and_then(|(kind, symbol)| self.first_of(kind, symbol.as_bytes()));
+        let Some(Topic { subject: Subject { kind, form, name }, .. }) = self.topics.get(id) else { return };
+        let delay = form.delay();
+        let first = name.symbol().and_then(|symbol| self.first_of(delay, *kind, symbol.as_bytes()));
         if let Some(topic) = first.and_then(|first| self.topics.get_mut(first)) {
-            topic.epoch = self.epoch.wrapping_sub(1);
+            topic.epoch = self.passes[delay.index()].epoch.wrapping_sub(1);
         }
         self.release(shard, id);
     }
 
     /// A live topic's id and its place in the history.
     pub(super) fn topic_of(&self, subject: &Subject) -> Option<(TopicId, Slot)> {
-        let first = self.first_of(subject.kind, subject.name.symbol()?.as_bytes())?;
+        let symbol = subject.name.symbol()?;
+        let first = self.first_of(subject.form.delay(), subject.kind, symbol.as_bytes())?;
         let id = self.in_form(first, subject.form)?;
         Some((id, self.topics.get(id)?.history?))
     }
@@ -276,15 +284,15 @@ impl Router {
         self.topics.get(id)?.history
     }
 
-    /// The ids of a symbol's live topics, one for each form that it is wanted in.
+    /// The ids of a symbol's live topics of the real-time feed, one for each form that it is wanted in.
     pub(super) fn topics_of(&self, kind: Kind, symbol: &Symbol) -> SmallVec<[TopicId; 1]> {
-        let first = self.first_of(kind, symbol.as_bytes());
+        let first = self.first_of(Delay::NONE, kind, symbol.as_bytes());
         first.into_iter().flat_map(|first| self.with_others(first)).collect()
     }
 
     /// The id of a live pattern.
     pub(super) fn pattern_of(&self, kind: Kind, form: Form, pattern: &Pattern) -> Option<TopicId> {
-        self.by_pattern.get(kind, form, pattern).copied()
+        self.passes[form.delay().index()].by_pattern.get(kind, form.undelayed(), pattern).copied()
     }
 
     /// Whether the value that workers keep of a symbol of candles has been looked up.
@@ -302,7 +310,8 @@ impl Router {
     /// The last event of a topic as a snapshot, in the topic's form.
     pub(super) fn snapshot(&mut self, id: TopicId) -> Option<Bytes> {
         let topic = self.topics.get(id)?;
-        self.history.snapshot(topic.history?, topic.subject.form)
+        let form = topic.subject.form;
+        self.passes[form.delay().index()].history.snapshot(topic.history?, form)
     }
 
     /// How many topics and patterns any shard wants.
@@ -310,8 +319,14 @@ impl Router {
         self.topics.len()
     }
 
-    /// Routes one event: `name` is the channel's last part, `payload` the worker's JSON.
+    /// Routes one event of the real-time feed: `name` is the channel's last part, `payload` the worker's JSON.
+    #[inline]
     pub fn route(&mut self, kind: Kind, name: &[u8], payload: &[u8], now_ms: u64) -> Routed {
+        self.route_in(Delay::NONE, kind, name, payload, now_ms)
+    }
+
+    /// Routes one event of a feed: of a delayed one, once it is due.
+    pub fn route_in(&mut self, delay: Delay, kind: Kind, name: &[u8], payload: &[u8], now_ms: u64) -> Routed {
         let mut buffer = [0; SYMBOL_BYTES_MAX];
         let Some(symbol) = market::normalize_symbol(name, kind.case(self.checker.symbol_case), &mut buffer)
         else {
@@ -322,47 +337,59 @@ impl Router {
             let mut buffer = [0; TOPIC_KEY_BYTES_MAX];
             return match self.checker.check(kind, payload, symbol) {
                 Ok(event) => {
-                    self.route_to(kind, event.key_with_interval(symbol, &mut buffer), payload, now_ms)
+                    let key = event.key_with_interval(symbol, &mut buffer);
+                    self.route_to(delay, kind, key, payload, now_ms)
                 }
                 Err(reject) => Routed::Rejected(reject),
             };
         }
-        self.route_to(kind, symbol, payload, now_ms)
+        self.route_to(delay, kind, symbol, payload, now_ms)
+    }
+
+    /// The key of the topic that an event is of: its symbol, with its interval if it has one; `None` if it is against the contract.
+    pub(super) fn key_of(&self, kind: Kind, name: &[u8], payload: &[u8]) -> Option<Symbol> {
+        let mut buffer = [0; SYMBOL_BYTES_MAX];
+        let symbol = market::normalize_symbol(name, kind.case(self.checker.symbol_case), &mut buffer)?;
+        let event = self.checker.check(kind, payload, symbol).ok()?;
+        let has_intervals = kind.has_intervals();
+        let mut buffer = [0; TOPIC_KEY_BYTES_MAX];
+        let key = if has_intervals { event.key_with_interval(symbol, &mut buffer) } else { symbol };
+        Some(Symbol::of_topic(key))
     }
 
     /// Routes an event of the topic with that symbol and, where it has one, interval.
     #[inline]
-    fn route_to(&mut self, kind: Kind, symbol: &[u8], payload: &[u8], now_ms: u64) -> Routed {
-        let known = self.first_of(kind, symbol);
+    fn route_to(&mut self, delay: Delay, kind: Kind, symbol: &[u8], payload: &[u8], now_ms: u64) -> Routed {
+        let known = self.first_of(delay, kind, symbol);
         if known.is_none() {
-            let matched = self.matched_by(kind, symbol);
+            let matched = self.matched_by(delay, kind, symbol);
             if matched & !self.full() == 0 {
                 if matched != 0 && self.checker.check(kind, payload, symbol).is_ok() {
-                    for form in self.by_pattern.forms() {
+                    for form in self.passes[delay.index()].forms() {
                         self.note_uncounted(self.matched_in(kind, form, symbol), kind, form, symbol);
                     }
                 }
-                self.history.keep(kind, symbol, payload, now_ms);
+                self.history(delay).keep(kind, symbol, payload, now_ms);
                 return Routed::Unwanted;
             }
         }
         match self.checker.check(kind, payload, symbol) {
             Ok(event) => {
-                let id = known.unwrap_or_else(|| self.add_matched(kind, symbol));
-                self.deliver(id, &event, now_ms)
+                let id = known.unwrap_or_else(|| self.add_matched(delay, kind, symbol));
+                self.deliver(delay, id, &event, now_ms)
             }
             Err(reject) => Routed::Rejected(reject),
         }
     }
 
     /// Frames an event, after the gap or restart that its `seq` reveals. A repeat is dropped.
-    fn deliver(&mut self, id: TopicId, event: &Event<'_>, now_ms: u64) -> Routed {
+    fn deliver(&mut self, delay: Delay, id: TopicId, event: &Event<'_>, now_ms: u64) -> Routed {
         let slot = self.topics.get(id).and_then(|topic| topic.history);
-        let verdict = slot.map_or(Verdict::Next, |slot| self.history.take(slot, event, now_ms));
+        let verdict = slot.map_or(Verdict::Next, |slot| self.history(delay).take(slot, event, now_ms));
         if verdict == Verdict::Repeat && self.deduplicate {
             return Routed::Duplicate;
         }
-        self.frame(id, event, now_ms, verdict);
+        self.frame(delay, id, event, now_ms, verdict);
         match verdict {
             Verdict::Next if event.has_odd_seq => Routed::FramedWithOddSeq,
             Verdict::Next | Verdict::Restart | Verdict::Repeat => Routed::Framed,
@@ -372,23 +399,35 @@ impl Router {
     }
 
     /// Adds a symbol of which only patterns know, in a form in which one is wanted by a shard that has room for it.
-    fn add_matched(&mut self, kind: Kind, symbol: &[u8]) -> TopicId {
+    fn add_matched(&mut self, delay: Delay, kind: Kind, symbol: &[u8]) -> TopicId {
         let full = self.full();
         let is_wanted = |form: &Form| self.matched_in(kind, *form, symbol) & !full != 0;
-        let form = self.by_pattern.forms().find(is_wanted).unwrap_or_default();
+        let form = self.passes[delay.index()].forms().find(is_wanted);
+        let form = form.unwrap_or_else(|| Form::JSON.delayed(delay));
         self.add(Subject::literal(kind, Name::Symbol(Symbol::of_topic(symbol))).in_form(form))
     }
 
     /// Frames an event in each form that its symbol is wanted in. `first` is the first of its topics.
-    fn frame(&mut self, first: TopicId, event: &Event<'_>, now_ms: u64, verdict: Verdict) {
-        if self.topics.get(first).is_some_and(|topic| topic.epoch != self.epoch) {
+    fn frame(&mut self, delay: Delay, first: TopicId, event: &Event<'_>, now_ms: u64, verdict: Verdict) {
+        let epoch = self.passes[delay.index()].epoch;
+        if self.topics.get(first).is_some_and(|topic| topic.epoch != epoch) {
             self.open_in_each_form(first, self.full());
         }
-        let Self { topics, building, behind, lost_events, unwritten, openings, .. } = self;
+        let Self { topics, passes, building, behind, lost_events, unwritten, openings, .. } = self;
+        let delayed_ms = passes[delay.index()].delayed_ms;
         let Some(topic) = topics.get(first) else { return };
         let behind = *behind;
-        let mut framing =
-            Framing { building, behind, lost_events, unwritten, openings, event, now_ms, verdict };
+        let mut framing = Framing {
+            building,
+            behind,
+            lost_events,
+            unwritten,
+            openings,
+            event,
+            now_ms,
+            delayed_ms,
+            verdict,
+        };
         framing.frame(first, topic);
         for id in &topic.others {
             if let Some(topic) = topics.get(*id) {

@@ -2,18 +2,22 @@
 //!
 //! The form is a part of the topic: the same symbol in another form is another topic, with an id of its own. So whatever goes by
 //! topics (index, outboxes, conflation, patterns) needs no look at forms. Ingest writes an event once in each form that somebody wants.
+//! The [`Delay`] with which the events come belongs to the form as well.
 //!
 //! Some forms have the candles of one interval only: a dialect that names them `bars` or `dailyBars` has a form for each. So a symbol of candles in
 //! such a form is one topic, and a pattern matches only topics of that interval.
 //!
 //! The market doesn't know what a form looks like: [`protocol::form`](crate::protocol::form) does.
 
-use super::Kind;
 use super::symbol::interval_of;
+use super::{Delay, Kind};
 
-/// A form, by its number.
+/// A form, by its number, and a delay.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct Form(u8);
+pub struct Form {
+    number: u8,
+    delay: Delay,
+}
 
 /// What the bytes of a form are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -74,18 +78,18 @@ const COUNT: usize = 21;
 
 impl Form {
     /// One JSON object in a text frame.
-    pub const JSON: Self = Self(0);
+    pub const JSON: Self = Self::real_time(0);
     /// JSON objects, several of them in a text frame.
-    pub const JSON_BATCH: Self = Self(1);
+    pub const JSON_BATCH: Self = Self::real_time(1);
     /// Server-sent events.
-    pub const SSE: Self = Self(2);
+    pub const SSE: Self = Self::real_time(2);
 
-    /// Every form, in the order of their numbers.
+    /// Every form without a delay, in the order of their numbers.
     pub const ALL: [Self; COUNT] = {
-        let mut all = [Self(0); COUNT];
+        let mut all = [Self::real_time(0); COUNT];
         let mut number = 0;
         while number < COUNT {
-            all[number] = Self(number as u8);
+            all[number] = Self::real_time(number as u8);
             number += 1;
         }
         all
@@ -99,38 +103,60 @@ impl Form {
 
     /// A channel of Alpaca's in JSON.
     pub const fn alpaca_json(channel: AlpacaChannel) -> Self {
-        Self(3 + channel as u8)
+        Self::real_time(3 + channel as u8)
     }
 
     /// The same in MessagePack.
     pub const fn alpaca_msgpack(channel: AlpacaChannel) -> Self {
-        Self(7 + channel as u8)
+        Self::real_time(7 + channel as u8)
     }
 
     /// A channel of one of Massive's markets.
     pub const fn massive(market: MassiveMarket, channel: MassiveChannel) -> Self {
-        Self(11 + 3 * market as u8 + channel as u8)
+        Self::real_time(11 + 3 * market as u8 + channel as u8)
     }
 
     /// Trades in Finnhub's words.
-    pub const FINNHUB: Self = Self(20);
+    pub const FINNHUB: Self = Self::real_time(20);
 
-    /// Its place in arrays that have one for each form.
+    const fn real_time(number: u8) -> Self {
+        Self { number, delay: Delay::NONE }
+    }
+
+    /// Its place in arrays that have one for each form, whatever its delay.
     #[inline]
     pub const fn index(self) -> usize {
-        self.0 as usize
+        self.number as usize
+    }
+
+    /// With which delay its events come.
+    #[inline]
+    pub const fn delay(self) -> Delay {
+        self.delay
+    }
+
+    /// The same with another delay.
+    #[must_use]
+    pub const fn delayed(self, delay: Delay) -> Self {
+        Self { delay, ..self }
+    }
+
+    /// The same without a delay: what its events look like.
+    #[must_use]
+    pub const fn undelayed(self) -> Self {
+        self.delayed(Delay::NONE)
     }
 
     /// What its bytes are.
     #[inline]
     pub const fn encoding(self) -> Encoding {
-        match self.0 {
+        match self.number {
             1 => Encoding::JsonBatch,
             2 => Encoding::Sse,
-            3..=6 => Encoding::AlpacaJson(AlpacaChannel::ALL[self.0 as usize - 3]),
-            7..=10 => Encoding::AlpacaMsgpack(AlpacaChannel::ALL[self.0 as usize - 7]),
+            3..=6 => Encoding::AlpacaJson(AlpacaChannel::ALL[self.number as usize - 3]),
+            7..=10 => Encoding::AlpacaMsgpack(AlpacaChannel::ALL[self.number as usize - 7]),
             11..=19 => {
-                let place = self.0 as usize - 11;
+                let place = self.number as usize - 11;
                 Encoding::Massive(MassiveMarket::ALL[place / 3], MassiveChannel::ALL[place % 3])
             }
             20 => Encoding::Finnhub,

@@ -24,7 +24,7 @@ pub struct Patterns<V>(Vec<OfType<V>>);
 const PLACES: usize = Kind::MARKET.len() + TYPES_MAX;
 
 const fn place(kind: Kind, form: Form) -> usize {
-    form.index() * PLACES + kind.index()
+    (form.delay().index() * Form::COUNT + form.index()) * PLACES + kind.index()
 }
 
 #[derive(Debug)]
@@ -47,7 +47,7 @@ impl<V> Default for Patterns<V> {
 }
 
 impl<V> Patterns<V> {
-    /// The forms that have, or have had, patterns, and perhaps some others.
+    /// The forms without a delay that have, or have had, patterns, and perhaps some others.
     #[inline]
     pub fn forms(&self) -> impl Iterator<Item = Form> + use<V> {
         Form::ALL.into_iter().take(self.0.len().div_ceil(PLACES))
@@ -131,11 +131,12 @@ impl<V> Patterns<V> {
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeMap;
+    use std::num::NonZeroU32;
 
     use proptest::prelude::*;
 
     use super::*;
-    use crate::market::{Name, SymbolCase};
+    use crate::market::{Delays, Name, SymbolCase};
 
     fn pattern(text: &str) -> Pattern {
         match Name::parse(text.as_bytes(), SymbolCase::Upper) {
@@ -148,14 +149,17 @@ mod tests {
         /// Against a plain map that is searched from end to end.
         #[test]
         fn a_symbol_is_matched_by_its_beginnings_the_longest_first(
-            steps in prop::collection::vec((any::<bool>(), 0..4usize, "[AB]{0,4}"), 1..60),
+            steps in prop::collection::vec((any::<bool>(), 0..5usize, "[AB]{0,4}"), 1..60),
             symbol in "[AB]{1,6}",
         ) {
+            let delays = Delays::new([NonZeroU32::MIN]).unwrap();
+            let delay = delays.at_least(1).unwrap();
             let places = [
                 (Kind::TRADE, Form::JSON),
                 (Kind::HALT, Form::JSON),
                 (Kind::TRADE, Form::SSE),
                 (Kind::HALT, Form::JSON_BATCH),
+                (Kind::TRADE, Form::JSON.delayed(delay)),
             ];
             let mut patterns = Patterns::default();
             let mut model: BTreeMap<((Kind, Form), String), usize> = BTreeMap::new();
@@ -170,7 +174,7 @@ mod tests {
                     prop_assert_eq!(removed, model.remove(&((kind, form), prefix)));
                 }
                 prop_assert_eq!(patterns.is_empty(), model.is_empty());
-                prop_assert!(model.keys().all(|((_, form), _)| patterns.forms().any(|each| each == *form)));
+                prop_assert!(model.keys().filter(|((_, form), _)| form.delay().is_none()).all(|((_, form), _)| patterns.forms().any(|each| each == *form)));
                 for (kind, form) in places {
                     let matches = |(each, prefix): &&((Kind, Form), String)| {
                         *each == (kind, form) && symbol.starts_with(prefix.as_str())

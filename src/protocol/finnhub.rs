@@ -9,7 +9,7 @@ use serde::Deserialize;
 use super::form::EventParts;
 use super::found::Found;
 use super::native;
-use super::native::event::Marker;
+use super::native::event::Past;
 use super::object::{Object, Value, write_json};
 use super::refusal::{ErrorCode, Refusal, invalid, missing};
 use super::reply::Reply;
@@ -41,11 +41,17 @@ fn object<'e>(event: &'e EventParts<'_>, found: &Found<'e>, spelling: &'e Spelli
     object.push(("s", Value::Plain(spelling.of(event.symbol))));
     object.push(("t", Value::Integer(found.moment(2)?.ms())));
     object.push(("v", found.number(1)?));
-    match event.marker {
-        Marker::None => {}
-        Marker::Snapshot => object.push(("snapshot", Value::True)),
-        Marker::Replay => object.push(("replay", Value::True)),
-        Marker::Conflated(totals) => object.push(("conflated", Value::Numbers(totals))),
+    let marker = event.marker;
+    match marker.past() {
+        Past::No => {}
+        Past::Snapshot => object.push(("snapshot", Value::True)),
+        Past::Replay => object.push(("replay", Value::True)),
+    }
+    if let Some(delayed_ms) = marker.delayed_ms() {
+        object.push(("delayedMs", Value::Integer(delayed_ms.get().into())));
+    }
+    if let Some(totals) = marker.totals() {
+        object.push(("conflated", Value::Numbers(totals)));
     }
     Some(object)
 }
@@ -127,6 +133,7 @@ pub fn reply(reply: &Reply<'_>, kinds: &Kinds, now_ms: u64) -> Vec<u8> {
 mod tests {
     use super::*;
     use crate::market::{Symbol, SymbolCase};
+    use crate::protocol::native::event::Marker;
 
     fn grammar() -> Grammar {
         Grammar::new(Kinds::default(), SymbolCase::Upper)
@@ -142,7 +149,7 @@ mod tests {
                 seq: None,
                 object,
                 at_ms: 1,
-                marker: Marker::None,
+                marker: Marker::NONE,
             };
             let mut out = Vec::new();
             write_event(&mut out, &event, &Spelling::default()).then(|| String::from_utf8(out).unwrap())

@@ -114,11 +114,10 @@ pub fn object_of(form: Form, event: &[u8]) -> &[u8] {
     }
 }
 
-/// A trade in a form with the totals of several: the bytes of `newest`, which is the newest of them, with the marker. `object` is the
-/// worker's and `at_ms` its arrival, both as `newest` has them.
-pub fn with_totals(form: Form, newest: &[u8], object: &str, at_ms: u64, totals: &str) -> Vec<u8> {
-    let mut out = Vec::with_capacity(newest.len() + totals.len() + 32);
-    let marker = Marker::Conflated(totals);
+/// A trade in a form with the totals of several: the bytes of `newest`, which is the newest of them, with the marker `conflated`. `object` is
+/// the worker's and `at_ms` its arrival, both as `newest` has them.
+pub fn with_totals(form: Form, newest: &[u8], object: &str, at_ms: u64, marker: Marker<'_>) -> Vec<u8> {
+    let mut out = Vec::with_capacity(2 * newest.len());
     match form.encoding() {
         Encoding::Json => write_event(&mut out, TRADE_OPENING, object, at_ms, marker),
         Encoding::JsonBatch => {
@@ -166,26 +165,26 @@ mod tests {
     #[test]
     fn an_event_in_each_form() {
         let object = format!(r#"{{"type":"trade","data":{OBJECT},"timestamp":7}}"#);
-        assert_eq!(written(Form::JSON, Some(3), Marker::None), header::text(object.as_bytes()));
-        assert_eq!(text(&written(Form::JSON_BATCH, Some(3), Marker::None)), format!(",{object}"));
+        assert_eq!(written(Form::JSON, Some(3), Marker::NONE), header::text(object.as_bytes()));
+        assert_eq!(text(&written(Form::JSON_BATCH, Some(3), Marker::NONE)), format!(",{object}"));
         let line = object.replace("\r\n", "  ");
         let expected = format!("event: trade\nid: trade:3:X:Y\ndata: {line}\n\n");
-        assert_eq!(text(&written(Form::SSE, Some(3), Marker::None)), expected);
+        assert_eq!(text(&written(Form::SSE, Some(3), Marker::NONE)), expected);
         let marked = line.replace("7}", "7,\"replay\":true}");
         let expected = format!("event: trade\ndata: {marked}\n\n");
-        assert_eq!(text(&written(Form::SSE, None, Marker::Replay)), expected);
+        assert_eq!(text(&written(Form::SSE, None, Marker::REPLAY)), expected);
     }
 
     #[test]
     fn the_object_is_found_and_marked_in_each_form() {
         for form in Form::OURS {
-            let event = written(form, Some(3), Marker::None);
+            let event = written(form, Some(3), Marker::NONE);
             let object = object_of(form, &event);
             assert!(object.starts_with(b"{\"type\"") && object.ends_with(b"7}"), "{:?}", text(object));
             let data = text(object).strip_prefix(text(TRADE_OPENING)).unwrap();
             let data = data.strip_suffix(r#","timestamp":7}"#).unwrap();
-            let marked = with_totals(form, &event, data, 7, "{}");
-            let expected = written(form, Some(3), Marker::Conflated("{}"));
+            let marked = with_totals(form, &event, data, 7, Marker::conflated("{}"));
+            let expected = written(form, Some(3), Marker::conflated("{}"));
             assert_eq!(text(object_of(form, &marked)), text(object_of(form, &expected)));
             assert!(form == Form::JSON || marked == expected);
         }

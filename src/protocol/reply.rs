@@ -133,9 +133,30 @@ pub enum Status<'s> {
         /// In how many milliseconds.
         expires_in_ms: u64,
     },
-    /// The gateway ends; the client should come back after the time given.
+    /// The connection ends; the client should come back after the time given.
     Shutdown {
+        /// Why.
+        reason: ShutdownReason,
         /// In milliseconds.
         reconnect_after_ms: u64,
     },
+}
+
+/// Why a client is told to connect again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ShutdownReason {
+    /// The gateway ends.
+    Shutdown,
+    /// Its new token has another delay than what it is subscribed to.
+    Delay,
+}
+
+impl ShutdownReason {
+    /// As clients are told it.
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Shutdown => "shutdown",
+            Self::Delay => "delay",
+        }
+    }
 }

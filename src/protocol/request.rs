@@ -133,7 +133,10 @@ impl Selection {
     pub fn subjects_of<'c>(&'c self, chosen: &'c Chosen, form: Form) -> impl Iterator<Item = Subject> + 'c {
         let types = self.types.iter().filter(|kind| chosen.is_of(**kind));
         types.map(move |kind| {
-            let form = if let Of::Channel(_, form) = chosen.of { form } else { form };
+            let form = match chosen.of {
+                Of::Channel(_, own) => own.delayed(form.delay()),
+                Of::Types { .. } => form,
+            };
             Subject::wanted(*kind, form, chosen.name.clone())
         })
     }

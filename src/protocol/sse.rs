@@ -36,7 +36,7 @@ pub fn reply(reply: &Reply<'_>, object: &[u8]) -> Vec<u8> {
 /// What a client that is about to be disconnected is told of its return.
 fn retry_ms(reply: &Reply<'_>) -> Option<u64> {
     match reply {
-        Reply::Status(Status::Shutdown { reconnect_after_ms }) => Some(*reconnect_after_ms),
+        Reply::Status(Status::Shutdown { reconnect_after_ms, .. }) => Some(*reconnect_after_ms),
         Reply::Refused(Refusal { code: ErrorCode::SlowClient, .. }) => Some(RETRY_SLOW_MS),
         Reply::Refused(Refusal { code: ErrorCode::Unauthorized, .. }) => Some(RETRY_EXPIRED_MS),
         Reply::Refused(_) => Some(RETRY_REFUSED_MS),
@@ -102,6 +102,7 @@ fn last_event(id: &str, grammar: &Grammar) -> Option<(Kind, u64, Symbol)> {
 mod tests {
     use super::*;
     use crate::market::SymbolCase;
+    use crate::protocol::reply::ShutdownReason;
     use crate::protocol::terms::{Conflate, MaxRate, Options, SlowClientPolicy};
 
     fn grammar() -> Grammar {
@@ -191,7 +192,8 @@ mod tests {
     fn replies_are_events_and_the_last_one_says_when_to_come_back() {
         let text = |told: &Reply<'_>| String::from_utf8(reply(told, b"{}")).unwrap();
         assert_eq!(text(&Reply::Pong { stats: None, id: None }), "event: success\ndata: {}\n\n");
-        let shutdown = Reply::Status(Status::Shutdown { reconnect_after_ms: 700 });
+        let shutdown =
+            Reply::Status(Status::Shutdown { reason: ShutdownReason::Shutdown, reconnect_after_ms: 700 });
         assert_eq!(text(&shutdown), "event: status\nretry: 700\ndata: {}\n\n");
         assert_eq!(text(&Reply::Status(Status::FeedDown)), "event: status\ndata: {}\n\n");
         for (code, retry_ms) in [

@@ -36,7 +36,7 @@ fn the_proxy_is_trusted_and_nobody_else() {
     let edge = &compose["networks"]["edge"]["ipam"]["config"][0]["subnet"];
     assert_eq!(trusted.map(|(_, value)| value).as_deref(), edge.as_str());
     let services = compose["services"].as_object().expect("a mapping");
-    let on_edge = services.iter().filter(|(_, service)| texts(&service["networks"]).contains(&"edge".into()));
+    let on_edge = services.iter().filter(|(_, service)| texts(&service["networks"]).contains(&"edge"));
     let names: Vec<_> = on_edge.map(|(name, _)| name.as_str()).collect();
     assert_eq!(names, ["gateway", "nginx"]);
     assert!(read("docs/deployment.md").contains("`TRUSTED_PROXIES="));

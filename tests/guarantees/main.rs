@@ -23,6 +23,7 @@ mod containers_agree_with_the_gateway;
 mod containers_have_no_more_than_they_need;
 mod containers_health_is_told;
 mod custom_types;
+mod delayed_feeds;
 mod delivered_and_announced_is_published;
 mod deployment_limits_and_times_fit;
 mod descriptors_are_divided;

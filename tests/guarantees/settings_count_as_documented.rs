@@ -82,6 +82,7 @@ fn what_print_config_prints_is_a_configuration() {
             "JWT_AUDIENCE",
             "JWT_ISSUER",
             "JWT_CLAIMS",
+            "FEED_DELAYS",
             "DIALECT_SYMBOL_MAP",
             "LAST_VALUE_KEY"
         ],

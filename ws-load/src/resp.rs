@@ -151,7 +151,7 @@ mod tests {
                 .unwrap()
                 .object;
             let mut framed = Vec::new();
-            event::write_event(&mut framed, event::TRADE_OPENING, object, 1_700_000_000_456, Marker::None);
+            event::write_event(&mut framed, event::TRADE_OPENING, object, 1_700_000_000_456, Marker::NONE);
             assert!((170..=190).contains(&framed.len()), "{} bytes", framed.len());
             let frames::Front::Frame { payload, .. } = frames::front(&framed, 1000) else {
                 panic!("{framed:?}")

@@ -3,6 +3,7 @@
 //! The sums are of decimals as the workers wrote them, of up to [`DIGITS_MAX`] digits; only the average is rounded. High, low and the
 //! first timestamp are carried byte for byte.
 
+use std::num::NonZeroU32;
 use std::rc::Rc;
 use std::str::FromStr;
 
@@ -13,6 +14,7 @@ use serde_json::value::RawValue;
 
 use crate::market::Form;
 use crate::protocol::form;
+use crate::protocol::native::event::Marker;
 
 /// Most digits of a price or volume, and most places that an exponent may shift them: far beyond any market, and small enough that a
 /// hostile `1e999999999` costs nothing. A trade with more isn't added to others.
@@ -46,6 +48,9 @@ struct Envelope<'f> {
     #[serde(borrow)]
     data: &'f RawValue,
     timestamp: u64,
+    /// Of a delayed feed.
+    #[serde(rename = "delayedMs")]
+    delayed_ms: Option<NonZeroU32>,
 }
 
 #[derive(Deserialize)]
@@ -110,11 +115,12 @@ impl Aggregate {
         let volume_text = volume.to_plain_string();
         let vwap =
             quotient(turnover, volume).map_or_else(|| "null".to_owned(), |vwap| vwap.to_plain_string());
-        let marker = format!(
+        let totals = format!(
             r#"{{"count":{count},"volume":{volume_text},"high":{},"low":{},"vwap":{vwap},"firstTimestamp":{first_timestamp}}}"#,
             high.text, low.text
         );
-        Some(form::with_totals(form, newest, envelope.data.get(), envelope.timestamp, &marker))
+        let marker = Marker::conflated(&totals).delayed(envelope.delayed_ms);
+        Some(form::with_totals(form, newest, envelope.data.get(), envelope.timestamp, marker))
     }
 }
 
@@ -162,7 +168,7 @@ mod tests {
         let object =
             format!(r#"{{"symbol":"A","price":{price},"volume":{volume},"timestamp":{timestamp},"x":[1]}}"#);
         let mut out = Vec::new();
-        event::write_event(&mut out, event::TRADE_OPENING, &object, 1_000 + timestamp, Marker::None);
+        event::write_event(&mut out, event::TRADE_OPENING, &object, 1_000 + timestamp, Marker::NONE);
         out
     }
 

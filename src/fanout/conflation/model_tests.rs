@@ -207,7 +207,7 @@ impl World {
 
     fn write_event(&self, out: &mut Vec<u8>, topic: usize, number: u64, object: &str) {
         let symbol = Symbol::parse(format!("T{topic}").as_bytes(), SymbolCase::Upper).unwrap();
-        let (kind, seq, marker) = (Kind::TRADE, Some(number), Marker::None);
+        let (kind, seq, marker) = (Kind::TRADE, Some(number), Marker::NONE);
         let event = EventParts { kind, symbol: &symbol, seq, object, at_ms: 7, marker };
         form::write(out, self.form, &Openings::new(&Kinds::default()), &event);
     }

@@ -88,7 +88,7 @@ fn wires(ops: &[Op], is_shared: bool) -> Vec<Vec<u8>> {
                     number += 1;
                     let price = if *is_addable { format!("{}.5", number % 7) } else { "1e99".to_owned() };
                     let object = format!(r#"{{"price":{price},"volume":{number},"timestamp":{number}}}"#);
-                    write_event(&mut bytes, TRADE_OPENING, &object, 7, Marker::None);
+                    write_event(&mut bytes, TRADE_OPENING, &object, 7, Marker::NONE);
                     table.push(crate::bus::Entry { end: bytes.len() as u32, topic });
                 }
                 let to = can_be_added.len() as u32;
@@ -151,7 +151,7 @@ fn clients_that_wait_for_the_same_trades_have_the_same_frame() {
     for number in 0..10 {
         let mut bytes = Vec::new();
         let object = format!(r#"{{"price":1,"volume":2,"timestamp":{number}}}"#);
-        write_event(&mut bytes, TRADE_OPENING, &object, 7, Marker::None);
+        write_event(&mut bytes, TRADE_OPENING, &object, 7, Marker::NONE);
         let table = vec![crate::bus::Entry { end: bytes.len() as u32, topic }];
         let batch = Batch::shared(Frames { bytes: bytes.into(), table, ..Frames::default() }, &backlog);
         let run = TopicRun::new(&batch, topic, 0, 1);

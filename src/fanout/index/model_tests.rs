@@ -7,12 +7,12 @@ use proptest::prelude::*;
 use slotmap::{DefaultKey, SlotMap};
 
 use super::*;
-use crate::market::{Form, Kind, Name, Symbol, SymbolCase, TOPIC_KEY_BYTES_MAX};
+use crate::market::{Delay, Form, Kind, Name, Symbol, SymbolCase, TOPIC_KEY_BYTES_MAX};
 
 const OPENED_MAX: usize = 3;
 /// Beside symbols: the patterns `*` and `S5*`. Those from 62 on are candles: `*`, names, and topics of two
-/// intervals. Those from 82 on are those from 50 on in another form.
-const NUMBERS: u8 = 82 + 32;
+/// intervals. Those from 82 on are those from 50 on in another form, those from 98 on the same with a delay.
+const NUMBERS: u8 = 82 + 2 * 16;
 
 #[derive(Debug, Clone)]
 enum Op {
@@ -44,6 +44,9 @@ fn op() -> impl Strategy<Value = Op> {
 }
 
 fn subject(number: u8) -> Subject {
+    if number >= 98 {
+        return subject(number - 98 + 50).in_form(Form::JSON.delayed(Delay::ALL[1]));
+    }
     if number >= 82 {
         return subject(number - 82 + 50).in_form(Form::SSE);
     }

@@ -12,12 +12,12 @@ use super::Shard;
 use super::clock::{Tick, ticks};
 use super::conn::{Conn, ConnKey, FeedNews, Phase};
 use super::subscriptions::{Pending, Purpose, Renewal};
-use crate::bus::{Denied, Seat, Ticket, ToControl, UserSeat, UserShare, Verified};
+use crate::bus::{Denied, Feed, Seat, Ticket, ToControl, UserSeat, UserShare, Verified};
 use crate::identity::{Grant, Identity, User};
 use crate::limits::TOKEN_EXPIRING_BEFORE;
 use crate::market::Subject;
 use crate::protocol::refusal::{Cause, ErrorCode, Refusal};
-use crate::protocol::reply::{Reply, Status};
+use crate::protocol::reply::{Reply, ShutdownReason, Status};
 use crate::protocol::request::{FirstRequest, Id, Token};
 use crate::protocol::terms::Options;
 use crate::websocket::close::CloseCode;
@@ -139,6 +139,9 @@ impl Shard {
             Ok(new) if known.is_some_and(|user| new.identity.user.as_ref() != Some(user)) => {
                 self.deny(key, &Denied::token("The token is another user's than the connection"), id);
             }
+            Ok(new) if self.would_mix_delays(key, &new.identity) => {
+                self.send_elsewhere(key, ShutdownReason::Delay, 0, "another delay");
+            }
             Ok(verified) => self.renew(key, verified, id),
             Err(denied) if may_try_again && denied.code == ErrorCode::TooManyConnections => {
                 self.refuse(key, &Refusal { id, ..Refusal::new(denied.code, denied.why) });
@@ -148,6 +151,12 @@ impl Shard {
         if self.conns.get(key).is_some_and(Conn::has_input) {
             self.input.unfinished.push(key);
         }
+    }
+
+    /// Whether a token's delay is another than that of what the client is subscribed to.
+    fn would_mix_delays(&self, key: ConnKey, new: &Identity) -> bool {
+        let has_another = self.conns.get(key).is_some_and(|conn| conn.delay() != new.rights.delay);
+        has_another && self.subscriptions.index.subjects_of(key).next().is_some()
     }
 
     /// A client has not shown in time who it is.
@@ -222,6 +231,7 @@ impl Shard {
         let subjects = self.subscriptions.index.subjects_of(key);
         let ended: Vec<_> = subjects.filter(|subject| !parts.contains(subject)).cloned().collect();
         self.end(key, &ended);
+        let feed_before = self.conns.get(key).map(|conn| self.feeds[conn.delay().index()]);
         let request = self.identify(key, Arc::clone(&identity), seat);
         let Self { conns, subscriptions, output, clocks, .. } = self;
         let Some(conn) = conns.get_mut(key) else { return };
@@ -244,8 +254,23 @@ impl Shard {
         self.cap_rates(key);
         self.arm(key);
         self.take_first_request(key, request);
+        self.tell_feed_change(key, feed_before);
         self.tell_feed_once(key);
         self.close_if_replaced(key);
+    }
+
+    /// Tells a client that has come to a feed with another delay of that feed's upstream, if it was told otherwise of the feed before.
+    fn tell_feed_change(&mut self, key: ConnKey, before: Option<Feed>) {
+        let Some(conn) = self.conns.get_mut(key).filter(|conn| conn.feed_news == FeedNews::Told) else {
+            return;
+        };
+        match (before, self.feeds[conn.delay().index()]) {
+            (Some(Feed::Down), Feed::Up { .. }) => {
+                self.say(key, &Reply::Status(Status::FeedUp { gap_ms: 0 }));
+            }
+            (Some(Feed::Up { .. }), Feed::Down) => conn.feed_news = FeedNews::Due,
+            _ => {}
+        }
     }
 
     /// What takes a subscription's place is delivered on its terms.

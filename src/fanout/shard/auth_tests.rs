@@ -21,12 +21,12 @@ fn rights(names: &[&str]) -> Rights {
     Rights { scopes, ..Rights::of_gateway(true, 100) }
 }
 
-fn user(name: &str, rights: Rights) -> Arc<Identity> {
+pub(super) fn user(name: &str, rights: Rights) -> Arc<Identity> {
     Arc::new(Identity { user: User::parse(name), rights, expiry: None })
 }
 
 /// Sends a token and answers for the control side.
-fn authenticate(world: &mut World, client: &Client, result: Result<Arc<Identity>, String>) {
+pub(super) fn authenticate(world: &mut World, client: &Client, result: Result<Arc<Identity>, String>) {
     world.send(client, &json!({"action": "auth", "token": "t", "id": 1}));
     answer(world, result);
 }
@@ -56,7 +56,7 @@ fn said(client: &Client) -> Vec<(u8, Vec<u8>)> {
 }
 
 /// A shard that hardly ever sends a ping.
-fn quiet() -> World {
+pub(super) fn quiet() -> World {
     World::new(1, &ShardConfig { ping_interval: Duration::from_secs(86_400), ..config() })
 }
 

@@ -77,7 +77,7 @@ impl Shard {
             return;
         }
         conn.feed_news = FeedNews::Told;
-        if self.feed == Feed::Down {
+        if self.feeds[conn.delay().index()] == Feed::Down {
             self.say(key, &Reply::Status(Status::FeedDown));
         }
     }

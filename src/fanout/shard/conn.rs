@@ -17,6 +17,7 @@ use crate::fanout::outbox::Outbox;
 use crate::fanout::slowness::Slowness;
 use crate::identity::Identity;
 use crate::limits::CONTROL_RESERVE_BYTES;
+use crate::market::{Delay, Form};
 use crate::protocol::Dialect;
 use crate::rate::{Allowance, Rate};
 use crate::transport::Transport;
@@ -152,6 +153,16 @@ impl Conn {
             allowance: Allowance::default(),
             seat,
         }
+    }
+
+    /// With which delay the client gets events.
+    pub(super) fn delay(&self) -> Delay {
+        self.identity.as_ref().map_or(Delay::NONE, |identity| identity.rights.delay)
+    }
+
+    /// How the client's events are written, and with which delay they come.
+    pub(super) fn form(&self) -> Form {
+        self.dialect.form().delayed(self.delay())
     }
 
     /// Takes one message off the rate of the client's user, whose connections share it, or of a client without a user.

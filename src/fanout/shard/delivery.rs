@@ -9,6 +9,7 @@ use super::super::conflation::TopicRun;
 use super::Shard;
 use super::conn::{Conn, ConnKey, FeedNews};
 use crate::bus::{Feed, Frames, SeqNotice, TopicId};
+use crate::market::Delay;
 use crate::protocol::reply::{Reply, Status};
 
 impl Shard {
@@ -89,14 +90,16 @@ impl Shard {
         patterns.into_iter().for_each(offer_to);
     }
 
-    /// Tells every client that the upstream was lost or is back.
-    pub(super) fn tell_feed(&mut self, feed: Feed) {
-        self.feed = feed;
+    /// Tells every client of a feed that its upstream was lost or is back.
+    pub(super) fn tell_feed(&mut self, delay: Delay, feed: Feed) {
+        self.feeds[delay.index()] = feed;
         let status = match feed {
             Feed::Down => Status::FeedDown,
             Feed::Up { gap_ms } => Status::FeedUp { gap_ms },
         };
-        let told = self.conns.iter().filter(|(_, conn)| conn.is_live() && conn.feed_news == FeedNews::Told);
+        let is_told =
+            |conn: &Conn| conn.is_live() && conn.feed_news == FeedNews::Told && conn.delay() == delay;
+        let told = self.conns.iter().filter(|(_, conn)| is_told(conn));
         let told = told.map(|(key, _)| key).collect::<Vec<_>>();
         self.say_to_all(&told, &Reply::Status(status));
     }

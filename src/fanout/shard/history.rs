@@ -56,7 +56,7 @@ impl Shard {
     fn forget_floors(&mut self, key: ConnKey, kind: Kind, names: &[Name]) {
         let Self { conns, subscriptions, .. } = self;
         let Some(conn) = conns.get_mut(key) else { return };
-        let form = conn.dialect.form();
+        let form = conn.form();
         let Some(backfill) = conn.backfill() else { return };
         let topic_of =
             |name: &Name| subscriptions.index.topic(&Subject::new(kind, name.clone()).in_form(form));

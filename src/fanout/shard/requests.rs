@@ -65,8 +65,7 @@ impl Shard {
             request.options = request.options.or(terms);
         }
         let index = &mut self.subscriptions.index;
-        let granted = match rights.grant(&request.selection, conn.dialect.form(), &self.config.grammar.kinds)
-        {
+        let granted = match rights.grant(&request.selection, conn.form(), &self.config.grammar.kinds) {
             Ok(granted) => granted,
             Err(refusal) => return self.refuse(key, &Refusal { id, ..refusal }),
         };
@@ -88,7 +87,7 @@ impl Shard {
             });
         }
         let newly_held = index.hold_all(&subjects);
-        let history = history_request(&request, conn.dialect.form());
+        let history = history_request(&request, conn.form());
         // Only ingest knows the history, also of topics that are live on this shard.
         let asked = if history.is_some() { subjects.clone() } else { newly_held };
         let must_wait = !asked.is_empty() || !index.all_live(&subjects);
@@ -196,7 +195,7 @@ impl Shard {
     fn named(&self, key: ConnKey, selection: &Selection) -> Vec<Subject> {
         let Some(conn) = self.conns.get(key) else { return Vec::new() };
         if !selection.names.iter().any(Chosen::is_all) {
-            return selection.subjects(conn.dialect.form());
+            return selection.subjects(conn.form());
         }
         let held = held_by(conn, &self.subscriptions.index, key).into_iter();
         held.filter(|subject| selection.types.contains(&subject.kind)).cloned().collect()

@@ -9,7 +9,7 @@ use super::Shard;
 use super::clock::{Tick, ticks};
 use super::conn::{Conn, ConnKey};
 use crate::limits;
-use crate::protocol::reply::Status;
+use crate::protocol::reply::{ShutdownReason, Status};
 use crate::protocol::{Dialect, sse};
 use crate::websocket::close::{CloseCode, ping_frame};
 
@@ -167,9 +167,20 @@ impl Shard {
     /// Tells a client to go elsewhere, and closes it.
     pub(super) fn send_away(&mut self, key: ConnKey) {
         let reconnect_after_ms = fastrand::u64(limits::RECONNECT_AFTER_MS);
+        self.send_elsewhere(key, ShutdownReason::Shutdown, reconnect_after_ms, "gateway is shutting down");
+    }
+
+    /// Tells a client to connect again, and closes it.
+    pub(super) fn send_elsewhere(
+        &mut self,
+        key: ConnKey,
+        reason: ShutdownReason,
+        reconnect_after_ms: u64,
+        words: &str,
+    ) {
         if self.conns.get(key).is_some_and(Conn::is_live) {
-            self.tell(key, Status::Shutdown { reconnect_after_ms });
-            self.close(key, CloseCode::ServiceRestart, "gateway is shutting down");
+            self.tell(key, Status::Shutdown { reason, reconnect_after_ms });
+            self.close(key, CloseCode::ServiceRestart, words);
         }
     }
 }

@@ -2,6 +2,7 @@
 
 use std::cell::Cell;
 use std::collections::VecDeque;
+use std::num::NonZeroU32;
 use std::rc::Rc;
 use std::sync::atomic::AtomicUsize;
 use std::sync::{Arc, Mutex};
@@ -19,9 +20,11 @@ use crate::bus::{
     WishSender,
 };
 use crate::identity::{Identity, Rights};
+use crate::ingest::history::HistoryConfig;
 use crate::ingest::router::{Handoff, Router};
 use crate::limits;
-use crate::market::{Kind, Kinds, Subject, SymbolCase};
+use crate::market::event::Checker;
+use crate::market::{Delay, Delays, Kind, Kinds, Subject, SymbolCase};
 use crate::protocol::Dialect;
 use crate::protocol::native::read::parse_query;
 use crate::protocol::request::Grammar;
@@ -55,7 +58,7 @@ pub(super) fn config() -> ShardConfig {
 
 pub(super) struct World {
     pub(super) now: Rc<Cell<Now>>,
-    router: Router,
+    pub(super) router: Router,
     wishes: Arc<Mutex<Vec<Wish>>>,
     /// What the shards have told the control side.
     pub(super) control: Arc<Mutex<Vec<ToControl>>>,
@@ -79,6 +82,7 @@ impl World {
         let wishes = Arc::new(Mutex::new(Vec::new()));
         let control = Arc::new(Mutex::new(Vec::new()));
         let state = Arc::new(State::new("test".to_owned(), shards));
+        let history = HistoryConfig { checker: Checker::with_max_bytes(10_000), ..HistoryConfig::default() };
         let new_shard = |id| {
             let (wishes, source) = (Arc::clone(&wishes), Rc::clone(&now));
             let control = Arc::clone(&control);
@@ -96,7 +100,7 @@ impl World {
         Self {
             shards: (0..shards).map(new_shard).collect(),
             told: (0..shards).map(|_| VecDeque::new()).collect(),
-            router: Router::new(shards, 10_000),
+            router: Router::with_delays(shards, true, &history, &delays()),
             seats: Count::of(100),
             published: 0,
             now,
@@ -256,14 +260,35 @@ impl World {
     }
 
     pub(super) fn publish(&mut self, symbol: &str, count: usize) {
+        self.publish_in(Delay::NONE, symbol, count);
+    }
+
+    /// Events of a feed are lost before they are routed.
+    pub(super) fn lose(&mut self, delay: Delay, symbol: &str, count: u64) {
+        self.hand_over();
+        self.router.lose(delay, Kind::TRADE, symbol.as_bytes(), count);
+        for shard in 0..self.shards.len() {
+            let lost = self.router.report(shard);
+            self.told[shard].extend([ToShard::Opened(lost.opened), ToShard::Lost(lost.counts)]);
+        }
+        self.turn();
+    }
+
+    /// Events of a feed come up: of a delayed one they are due now.
+    pub(super) fn publish_in(&mut self, delay: Delay, symbol: &str, count: usize) {
         for _ in 0..count {
             self.published += 1;
             let event =
                 json!({"symbol": symbol, "price": self.published, "volume": 1, "timestamp": 1}).to_string();
-            self.router.route(Kind::TRADE, symbol.as_bytes(), event.as_bytes(), 1);
+            self.router.route_in(delay, Kind::TRADE, symbol.as_bytes(), event.as_bytes(), 1);
         }
         self.turn();
     }
+}
+
+/// A second, and a minute.
+pub(super) fn delays() -> Delays {
+    Delays::new([1_000, 60_000].into_iter().filter_map(NonZeroU32::new)).unwrap()
 }
 
 impl Client {
@@ -458,8 +483,8 @@ fn is_skipped_and_announced_exactly(dialect: Dialect) {
 #[test]
 fn every_form_has_the_same_events_between_the_same_statuses() {
     let mut world = World::new(2, &config());
-    world.tell(0, ToShard::Feed(Feed::Up { gap_ms: 0 }));
-    world.tell(1, ToShard::Feed(Feed::Up { gap_ms: 0 }));
+    world.tell(0, ToShard::Feed(Delay::NONE, Feed::Up { gap_ms: 0 }));
+    world.tell(1, ToShard::Feed(Delay::NONE, Feed::Up { gap_ms: 0 }));
     let mut clients = Vec::new();
     for shard in 0..2 {
         for (dialect, symbols) in DIALECTS.into_iter().flat_map(|each| [(each, "AAPL"), (each, "*")]) {
@@ -468,7 +493,7 @@ fn every_form_has_the_same_events_between_the_same_statuses() {
     }
     world.publish("AAPL", 3);
     for shard in 0..2 {
-        world.tell(shard, ToShard::Feed(Feed::Down));
+        world.tell(shard, ToShard::Feed(Delay::NONE, Feed::Down));
     }
     world.publish("AAPL", 2);
     let told = |client: &Client| {
@@ -701,7 +726,7 @@ fn the_feed_s_state_is_told_once_and_to_all() {
     let mut world = World::new(1, &config());
     let early = world.connect(0, ROOMY);
     assert_eq!(early.received()[0]["data"], json!({"state": "down"}));
-    world.tell(0, ToShard::Feed(Feed::Up { gap_ms: 7 }));
+    world.tell(0, ToShard::Feed(Delay::NONE, Feed::Up { gap_ms: 7 }));
     assert_eq!(early.received()[0]["data"], json!({"state": "up", "gapMs": 7}));
     let late = world.connect(0, ROOMY);
     assert!(late.received().is_empty(), "a feed that is up is no news");

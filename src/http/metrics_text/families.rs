@@ -231,6 +231,26 @@ pub(super) const FAMILIES: &[Family] = &[
         Ingest(|i| i.events_dropped.get()),
     ),
     family("ws_batches", "Batches handed to shards", Ingest(|i| i.batches.get())),
+    family(
+        "ws_delayed_events",
+        "Events released to delayed feeds (FEED_DELAYS), once for each",
+        Ingest(|i| i.delayed_events.get()),
+    ),
+    family(
+        "ws_delayed_events_lost",
+        "Events that a delayed feed had no room for (DELAY_MAX_BYTES), once for each; its clients were told",
+        Ingest(|i| i.delayed_events_lost.get()),
+    ),
+    family(
+        "ws_delayed_events_waiting",
+        "Events that delayed feeds keep until they are due",
+        Process(|s| Some(s.state.metrics.ingest.delayed_waiting.get() as f64)),
+    ),
+    family(
+        "ws_delayed_bytes",
+        "Memory that these take",
+        Process(|s| Some(s.state.metrics.ingest.delayed_bytes.get() as f64)),
+    ),
     family("ws_upstream_losses", "Times the upstream was lost", Ingest(|i| i.upstream_losses.get())),
     family(
         "ws_last_event_age_seconds",

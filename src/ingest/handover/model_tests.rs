@@ -8,6 +8,7 @@ use proptest::prelude::*;
 
 use super::tests::{Shard, World, world};
 use super::*;
+use crate::market::Kind;
 
 const SYMBOLS: [&str; 5] = ["A", "B", "C", "D", "E"];
 /// Some six events.
@@ -24,6 +25,8 @@ enum Op {
     /// A shard gives back a topic that its pattern matches.
     Retire(usize, &'static str),
     Feed(bool),
+    /// Events are lost before they are routed, as when a delayed feed has no room: how many.
+    Lose(&'static str, u64),
 }
 
 fn op() -> impl Strategy<Value = Op> {
@@ -35,6 +38,7 @@ fn op() -> impl Strategy<Value = Op> {
         1 => (0..2usize, symbol()).prop_map(|(shard, symbol)| Op::Want(shard, symbol)),
         2 => (0..2usize, symbol()).prop_map(|(shard, symbol)| Op::Retire(shard, symbol)),
         1 => any::<bool>().prop_map(Op::Feed),
+        1 => (symbol(), 1..5u64).prop_map(|(symbol, count)| Op::Lose(symbol, count)),
     ]
 }
 
@@ -42,6 +46,8 @@ struct Model {
     world: World,
     published: HashMap<&'static str, u64>,
     feed: Vec<Feed>,
+    /// Lost before they were routed.
+    unrouted: u64,
 }
 
 impl Model {
@@ -70,12 +76,19 @@ impl Model {
                     handover.retire(router, shard, vec![id], 1);
                 }
             }
+            Op::Lose(symbol, count) => {
+                *self.published.entry(symbol).or_default() += count;
+                self.unrouted += count;
+                handover.hand_over(router, 1);
+                router.lose(Delay::NONE, Kind::TRADE, symbol.as_bytes(), count);
+                handover.tell_losses(router);
+            }
             Op::Feed(up) => {
                 let is_up = matches!(self.feed.last(), Some(Feed::Up { .. }));
                 if up != is_up {
                     let feed = if up { Feed::Up { gap_ms: 1 } } else { Feed::Down };
                     self.feed.push(feed);
-                    handover.tell_feed(router, feed);
+                    handover.tell_feed(router, Delay::NONE, feed);
                 }
             }
         }
@@ -102,7 +115,7 @@ proptest! {
         world.want(1, "*");
         // One of them has a second form.
         world.want(1, "*/2");
-        let mut model = Model { world, published: HashMap::new(), feed: Vec::new() };
+        let mut model = Model { world, published: HashMap::new(), feed: Vec::new(), unrouted: 0 };
         for op in ops {
             model.apply(op);
         }
@@ -120,6 +133,8 @@ proptest! {
             prop_assert!(shard.feed.windows(2).all(|pair| is_up(pair.first()) != is_up(pair.last())));
         }
         let lost: u64 = model.world.shards.iter().map(|shard| shard.lost).sum();
-        prop_assert_eq!(model.world.handover.state.metrics.ingest.events_dropped.get(), lost);
+        // Each of the three patterns has lost those that were not routed.
+        let dropped = model.world.handover.state.metrics.ingest.events_dropped.get();
+        prop_assert_eq!(dropped + 3 * model.unrouted, lost);
     }
 }

@@ -151,7 +151,7 @@ impl Shard {
             }
             ToShard::LostUncounted(patterns) => self.uncounted.extend(patterns),
             ToShard::Retired(topics) => topics.iter().for_each(|topic| _ = self.names.remove(topic)),
-            ToShard::Feed(feed) => self.feed.push(feed),
+            ToShard::Feed(_, feed) => self.feed.push(feed),
             other => panic!("{other:?}"),
         }
         true
@@ -211,8 +211,8 @@ fn a_shard_that_stands_still_is_waited_for_once_and_owed_little() {
     for i in 0..NEW {
         world.publish(&format!("NEW{i}"), 1..=1);
         world.publish("AAPL", filled + i + 1..=filled + i + 1);
-        world.handover.tell_feed(&world.router, Feed::Down);
-        world.handover.tell_feed(&world.router, Feed::Up { gap_ms: 1 });
+        world.handover.tell_feed(&world.router, Delay::NONE, Feed::Down);
+        world.handover.tell_feed(&world.router, Delay::NONE, Feed::Up { gap_ms: 1 });
         let known = world.want(1, "KNOWN");
         let known = LookedUp { awaited: known, topic: known, frame: None, seq: None };
         world.handover.tell_looked_up(&mut world.router, &[known]);

@@ -61,7 +61,8 @@ impl History {
             let entry = self.log.get(position);
             let object = entry.and_then(|entry| std::str::from_utf8(entry.payload.trim_ascii()).ok());
             let is_written = entry.zip(object).is_some_and(|(entry, object)| {
-                let (symbol, seq, marker) = (&symbol, Some(entry.seq), Marker::Replay);
+                let (symbol, seq) = (&symbol, Some(entry.seq));
+                let marker = Marker::REPLAY.delayed(self.config.delayed_ms);
                 let event = EventParts { kind, symbol, seq, object, at_ms: entry.arrived_ms, marker };
                 form::write(&mut replay.bytes, replay.form, &self.openings, &event)
             });

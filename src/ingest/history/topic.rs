@@ -3,6 +3,7 @@
 mod pending;
 mod value;
 
+use std::num::NonZeroU32;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -190,14 +191,31 @@ impl Topic {
     }
 
     /// The last event, also if it was only set aside so far.
-    pub(super) fn last(&mut self, reader: &Reader, openings: &Openings) -> Option<LastEvent> {
+    pub(super) fn last(
+        &mut self,
+        reader: &Reader,
+        openings: &Openings,
+        delayed_ms: Option<NonZeroU32>,
+    ) -> Option<LastEvent> {
         self.condense(reader);
-        let frame = self.snapshot(Form::JSON, openings)?;
+        let frame = self.snapshot(Form::JSON, openings, delayed_ms)?;
         self.value.last(frame)
     }
 
-    /// The last value in a form, marked as a snapshot.
-    pub(super) fn snapshot(&mut self, form: Form, openings: &Openings) -> Option<Bytes> {
-        self.value.snapshot(form, self.kind, &self.symbol, openings)
+    /// The last value in a form, marked as a snapshot, and with the delay of the feed, if it has one.
+    pub(super) fn snapshot(
+        &mut self,
+        form: Form,
+        openings: &Openings,
+        delayed_ms: Option<NonZeroU32>,
+    ) -> Option<Bytes> {
+        self.value.snapshot(form, self.kind, &self.symbol, openings, delayed_ms)
+    }
+
+    /// Events of the topic have been lost: its numbers begin again with the next one, and nothing before it is replayed.
+    pub(super) fn begin_again(&mut self) {
+        self.sequence = Sequence::default();
+        (self.newest, self.read_up_to) = (Position::NONE, Position::NONE);
+        (self.has_claims, self.claimed_seq) = (false, None);
     }
 }

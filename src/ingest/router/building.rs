@@ -2,6 +2,8 @@
 //!
 //! A shard has one buffer for each form, so that the events of a form lie side by side, and a client's run of them is one slice.
 
+use std::num::NonZeroU32;
+
 use bytes::Bytes;
 
 use super::{Bits, Topic};
@@ -111,6 +113,8 @@ pub(super) struct Framing<'r, 'p> {
     pub(super) openings: &'r Openings,
     pub(super) event: &'r Event<'p>,
     pub(super) now_ms: u64,
+    /// Of a delayed feed.
+    pub(super) delayed_ms: Option<NonZeroU32>,
     pub(super) verdict: Verdict,
 }
 
@@ -140,7 +144,8 @@ impl Framing<'_, '_> {
         let start = part.bytes.len();
         let Event { object, seq, .. } = **event;
         let kind = topic.subject.kind;
-        let parts = EventParts { kind, symbol, seq, object, at_ms: self.now_ms, marker: Marker::None };
+        let marker = Marker::NONE.delayed(self.delayed_ms);
+        let parts = EventParts { kind, symbol, seq, object, at_ms: self.now_ms, marker };
         if !form::write(&mut part.bytes, form, openings, &parts) {
             *self.unwritten += 1;
             return;

@@ -1,7 +1,9 @@
 //! The router together with the indexes of two shards, against a plain list of who has subscribed to what: with queues between
-//! them that are emptied at any time, so that whatever can cross on the way does.
+//! them that are emptied at any time, so that whatever can cross on the way does. One of the feeds is delayed: what is published comes there
+//! later, in the same order.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::num::NonZeroU32;
 
 use proptest::prelude::*;
 use slotmap::{DefaultKey, SlotMap};
@@ -22,6 +24,13 @@ const NAMES: [&str; 5] = ["A", "AA", "*", "A*", "AA*"];
 /// So that subscriptions meet, and forms as well.
 const FORMS: [Form; 4] = [Form::JSON, Form::JSON, Form::JSON_BATCH, Form::SSE];
 
+/// One delay, and none.
+fn delays() -> (Delays, [Delay; 2]) {
+    let delays = Delays::new([NonZeroU32::MIN]).unwrap();
+    let delay = delays.at_least(1).unwrap();
+    (delays, [Delay::NONE, delay])
+}
+
 #[derive(Debug, Clone)]
 enum Op {
     Connect(usize),
@@ -30,6 +39,8 @@ enum Op {
     Disconnect(usize),
     /// With an interval, which only candles look at.
     Publish(Kind, &'static str, &'static str),
+    /// The oldest event that is kept for the delayed feed is due.
+    Release,
     HandOver,
     /// Ingest takes the next messages of a shard: how many.
     Ingest(usize, u8),
@@ -57,10 +68,11 @@ fn topic_of(kind: Kind, symbol: &str, interval: &str) -> Subject {
 }
 
 fn op() -> impl Strategy<Value = Op> {
-    let subject = (0..6usize, 0..NAMES.len(), 0..FORMS.len()).prop_map(|(kind, name, form)| {
-        let subject = Subject::parse(kind_of(kind), NAMES[name].as_bytes(), SymbolCase::Upper);
-        subject.unwrap().in_form(FORMS[form])
-    });
+    let subject =
+        (0..6usize, 0..NAMES.len(), 0..FORMS.len(), 0..2usize).prop_map(|(kind, name, form, delay)| {
+            let subject = Subject::parse(kind_of(kind), NAMES[name].as_bytes(), SymbolCase::Upper);
+            subject.unwrap().in_form(FORMS[form].delayed(delays().1[delay]))
+        });
     let subjects =
         prop::collection::btree_set(subject, 1..3).prop_map(|set| set.into_iter().collect::<Vec<_>>());
     prop_oneof![
@@ -71,6 +83,7 @@ fn op() -> impl Strategy<Value = Op> {
         8 => (0..6usize, 0..SYMBOLS.len(), 0..INTERVALS.len()).prop_map(|(kind, symbol, interval)| {
             Op::Publish(kind_of(kind), SYMBOLS[symbol], INTERVALS[interval])
         }),
+        6 => Just(Op::Release),
         4 => Just(Op::HandOver),
         6 => (0..SHARDS, 1..8u8).prop_map(|(shard, count)| Op::Ingest(shard, count)),
         6 => (0..SHARDS, 1..12u8).prop_map(|(shard, count)| Op::Shard(shard, count)),
@@ -88,9 +101,12 @@ enum ToShard {
     Granted(Vec<(Subject, TopicId)>),
     Retired(Vec<TopicId>),
     Batch(Frames),
-    /// Stands behind the frames of an event, if there are any.
-    Published(u64),
+    /// Stands behind the frames of an event in a feed, if there are any.
+    Published(EventOfFeed),
 }
+
+/// The number of an event, and the feed that it is of.
+type EventOfFeed = (u64, Delay);
 
 /// A client that is due an event, in which form, and by the round of which subscribe.
 type Due = (DefaultKey, Form, u64);
@@ -102,8 +118,8 @@ struct Shard {
     pending: VecDeque<(DefaultKey, Vec<Subject>)>,
     clients: SlotMap<DefaultKey, Client>,
     /// By event: who has got it in which form, and by whom it has to be got, in which round of subscribing.
-    got: BTreeMap<u64, BTreeSet<(DefaultKey, Form)>>,
-    due: BTreeMap<u64, (Subject, Vec<Due>)>,
+    got: BTreeMap<EventOfFeed, BTreeSet<(DefaultKey, Form)>>,
+    due: BTreeMap<EventOfFeed, (Subject, Vec<Due>)>,
     /// By topic the last event that came.
     last: BTreeMap<Subject, u64>,
 }
@@ -116,10 +132,11 @@ struct Client {
 }
 
 impl Client {
-    /// The subscriptions that match a topic in whatever form: the form and the round of each.
-    fn rounds(&self, topic: &Subject) -> impl Iterator<Item = (Form, u64)> {
-        let matches = |held: &Subject| {
+    /// The subscriptions of a feed that match a topic in whatever form: the form and the round of each.
+    fn rounds(&self, topic: &Subject, delay: Delay) -> impl Iterator<Item = (Form, u64)> {
+        let matches = move |held: &Subject| {
             held.kind == topic.kind
+                && held.form.delay() == delay
                 && match (&held.name, topic.name.symbol()) {
                     (Name::Pattern(pattern), Some(symbol)) => pattern.matches(symbol.as_bytes()),
                     (name, Some(symbol)) => name.symbol() == Some(symbol),
@@ -202,12 +219,14 @@ impl Shard {
             let frame = String::from_utf8_lossy(object);
             let number = frame.split("\"timestamp\":").nth(1).and_then(|rest| rest.split('}').next());
             let event: u64 = number.and_then(|number| number.parse().ok()).expect("a number");
-            let topic = self.due[&event].0.clone().in_form(frames.form);
+            let delay = delays().1[usize::from(frame.ends_with(r#","delayedMs":1}"#))];
+            let (event, form) = ((event, delay), frames.form.delayed(delay));
+            let topic = self.due[&event].0.clone().in_form(form);
             // An id that nobody knows: there was no subscription when it was routed, or there is none any more.
             if let Some(subject) = self.index.subject(entry.topic) {
                 assert_eq!(*subject, topic, "an id names one topic");
-                let last = self.last.insert(topic, event);
-                assert!(last.is_none_or(|last| last < event), "out of order");
+                let last = self.last.insert(topic, event.0);
+                assert!(last.is_none_or(|last| last < event.0), "out of order");
             }
             let mut subscriptions = vec![entry.topic];
             subscriptions.extend(self.index.touch(entry.topic));
@@ -216,21 +235,21 @@ impl Shard {
                 subscriptions.iter().flat_map(|id| self.index.subscribers(*id)).copied().collect();
             for key in subscribers {
                 let topic = &self.due[&event].0;
-                let is_asked = self.clients[key].rounds(topic).any(|(form, _)| form == frames.form);
-                assert!(is_asked, "{topic:?} came unasked in {:?}", frames.form);
-                let is_first = self.got.entry(event).or_default().insert((key, frames.form));
-                assert!(is_first, "event {event} came twice");
+                let is_asked = self.clients[key].rounds(topic, delay).any(|(each, _)| each == form);
+                assert!(is_asked, "{topic:?} came unasked in {form:?}");
+                let is_first = self.got.entry(event).or_default().insert((key, form));
+                assert!(is_first, "event {event:?} came twice");
             }
         }
     }
 
     /// All of an event's frames, if any, have been applied by now.
-    fn check(&mut self, event: u64) {
+    fn check(&mut self, event: EventOfFeed) {
         let (topic, due) = self.due.remove(&event).expect("published");
         let got = self.got.remove(&event).unwrap_or_default();
         for (key, form, round) in due {
             let Some(client) = self.clients.get(key) else { continue };
-            let kept = client.rounds(&topic).any(|each| each == (form, round));
+            let kept = client.rounds(&topic, event.1).any(|each| each == (form, round));
             assert!(!kept || got.contains(&(key, form)), "{topic:?} did not come in {form:?}");
         }
     }
@@ -243,7 +262,9 @@ struct World {
     round: u64,
     event: u64,
     /// Routed and not handed over.
-    published: Vec<u64>,
+    published: Vec<EventOfFeed>,
+    /// Published, and not due in the delayed feed yet.
+    kept: VecDeque<(u64, Kind, &'static str, &'static str)>,
 }
 
 impl World {
@@ -260,16 +281,18 @@ impl World {
         };
         let shards = (0..SHARDS).map(shard).collect();
         Self {
-            router: Router::with_history(
+            router: Router::with_delays(
                 SHARDS,
                 true,
-                HistoryConfig { kinds: kinds(), ..HistoryConfig::default() },
+                &HistoryConfig { kinds: kinds(), ..HistoryConfig::default() },
+                &delays().0,
             ),
             shards,
             clients: Vec::new(),
             round: 0,
             event: 0,
             published: Vec::new(),
+            kept: VecDeque::new(),
         }
     }
 
@@ -306,29 +329,38 @@ impl World {
                 shard.index.disconnect(key);
                 shard.release_unwanted();
             }
-            Op::Publish(kind, symbol, interval) => self.publish(kind, symbol, interval),
+            Op::Publish(kind, symbol, interval) => {
+                self.event += 1;
+                self.kept.push_back((self.event, kind, symbol, interval));
+                self.route(Delay::NONE, (self.event, kind, symbol, interval));
+            }
+            Op::Release => {
+                if let Some(kept) = self.kept.pop_front() {
+                    self.route(delays().1[1], kept);
+                }
+            }
             Op::HandOver => self.hand_over(),
             Op::Ingest(shard, count) => (0..count).for_each(|_| self.ingest(shard)),
             Op::Shard(shard, count) => (0..count).for_each(|_| self.shards[shard].take(round)),
         }
     }
 
-    fn publish(&mut self, kind: Kind, symbol: &str, interval: &str) {
-        self.event += 1;
-        let event = self.event;
+    fn route(&mut self, delay: Delay, event: (u64, Kind, &str, &str)) {
+        let (event, kind, symbol, interval) = event;
         let payload = format!(
             r#"{{"symbol":"{symbol}","interval":"{interval}","open":1,"high":1,"low":1,"close":1,"price":1,"volume":1,"timestamp":{event}}}"#
         );
         let topic = topic_of(kind, symbol, interval);
         for shard in &mut self.shards {
             let clients = shard.clients.iter();
-            let due = clients
-                .flat_map(|(key, client)| client.rounds(&topic).map(move |(form, round)| (key, form, round)));
-            let due = due.collect();
-            shard.due.insert(event, (topic.clone(), due));
+            let rounds = |(key, client): (DefaultKey, &Client)| {
+                client.rounds(&topic, delay).map(|(form, round)| (key, form, round)).collect::<Vec<_>>()
+            };
+            let due = clients.flat_map(rounds).collect();
+            shard.due.insert((event, delay), (topic.clone(), due));
         }
-        self.router.route(kind, symbol.as_bytes(), payload.as_bytes(), 1);
-        self.published.push(event);
+        self.router.route_in(delay, kind, symbol.as_bytes(), payload.as_bytes(), 1);
+        self.published.push((event, delay));
     }
 
     /// As `Handover::hand_over` does.
@@ -392,6 +424,10 @@ impl World {
 
     /// Everyone goes, and all that is under way arrives.
     fn end(mut self) {
+        self.check_bounds();
+        while !self.kept.is_empty() {
+            self.apply(Op::Release);
+        }
         self.check_bounds();
         while !self.clients.is_empty() {
             self.apply(Op::Disconnect(0));

@@ -2,17 +2,18 @@
 
 use super::{Bits, Router, Topic};
 use crate::bus::TopicId;
-use crate::market::{Form, Kind, Subject};
+use crate::market::{Delay, Form, Kind, Subject};
 
 impl Router {
-    /// The shards that want a pattern that matches a symbol, in any form, one bit each.
-    pub(super) fn matched_by(&self, kind: Kind, symbol: &[u8]) -> u64 {
-        let forms = self.by_pattern.forms();
+    /// The shards that want a pattern of a feed that matches a symbol, in any form, one bit each.
+    pub(super) fn matched_by(&self, delay: Delay, kind: Kind, symbol: &[u8]) -> u64 {
+        let forms = self.passes[delay.index()].forms();
         forms.fold(0, |shards, form| shards | self.matched_in(kind, form, symbol))
     }
 
     pub(in crate::ingest) fn matched_in(&self, kind: Kind, form: Form, symbol: &[u8]) -> u64 {
-        let patterns = self.by_pattern.matching(kind, form, symbol);
+        let by_pattern = &self.passes[form.delay().index()].by_pattern;
+        let patterns = by_pattern.matching(kind, form.undelayed(), symbol);
         patterns.filter_map(|id| self.topics.get(*id)).fold(0, |shards, pattern| shards | pattern.wanted_by)
     }
 
@@ -27,16 +28,19 @@ impl Router {
     /// Opens a symbol's topics, in each form, to the shards whose patterns match them, but not to the shards of this mask, which has one
     /// bit each. `first` is the first of its topics.
     pub(super) fn open_in_each_form(&mut self, first: TopicId, except: u64) {
-        let Some(Topic { subject: Subject { kind, name, .. }, .. }) = self.topics.get(first) else { return };
-        let (kind, Some(symbol)) = (*kind, name.symbol().cloned()) else { return };
-        let mut epoch = self.epoch;
-        for form in self.by_pattern.forms() {
+        let Some(Topic { subject: Subject { kind, form, name }, .. }) = self.topics.get(first) else {
+            return;
+        };
+        let (kind, delay, Some(symbol)) = (*kind, form.delay(), name.symbol().cloned()) else { return };
+        let current = self.passes[delay.index()].epoch;
+        let mut epoch = current;
+        for form in self.passes[delay.index()].forms() {
             let known = self.in_form(first, form);
             let wanted_by = known.and_then(|id| self.topics.get(id)).map_or(0, |topic| topic.wanted_by);
             let missing = self.matched_in(kind, form, symbol.as_bytes()) & !wanted_by;
             if missing & except != 0 {
                 // The epoch stays behind: the next event finds those shards again.
-                epoch = self.epoch.wrapping_sub(1);
+                epoch = current.wrapping_sub(1);
                 self.note_uncounted(missing & except, kind, form, symbol.as_bytes());
             }
             let new = missing & !except;

@@ -102,7 +102,7 @@ fn an_id_ends_with_the_last_shard() {
     router.release(0, old);
     assert_eq!(router.topics(), 1);
     router.release(1, old);
-    assert_eq!((router.topics(), router.by_symbol[0].len()), (0, 0));
+    assert_eq!((router.topics(), router.passes[0].by_symbol[0].len()), (0, 0));
     assert_ne!(router.want(0, &symbol("MSFT")), old, "a freed id never names another topic");
 }
 
@@ -199,7 +199,7 @@ fn each_form_of_a_symbol_is_a_topic_of_its_own() {
     router.take(1, 0);
     assert_eq!(forms(&mut router, 1), [(Form::SSE, in_sse)]);
     router.release(1, in_sse);
-    assert_eq!((router.topics(), router.by_symbol[0].len()), (0, 0));
+    assert_eq!((router.topics(), router.passes[0].by_symbol[0].len()), (0, 0));
     assert_eq!(route(&mut router, b"AAPL", &trade("AAPL")), Routed::Unwanted);
 }
 
@@ -209,7 +209,8 @@ fn what_is_looked_up_is_told_in_each_form() {
     use crate::bus::HistoryRequest;
     for kind in [Kind::TRADE, Kind::CANDLE] {
         let look_up = Some([kind].into_iter().collect());
-        let mut router = Router::with_history(1, true, HistoryConfig { look_up, ..HistoryConfig::default() });
+        let mut router =
+            Router::with_history(1, true, &HistoryConfig { look_up, ..HistoryConfig::default() });
         let asked = HistoryRequest { snapshot: true, ..HistoryRequest::default() };
         let name = Subject::parse(kind, b"AAPL", SymbolCase::Upper).unwrap();
         let mut awaited = Vec::new();

@@ -3,6 +3,7 @@ use serde_json::{Value as Json, json};
 use super::*;
 use crate::market::{Form, Kinds, Symbol, SymbolCase};
 use crate::protocol::form;
+use crate::protocol::native::event::Marker;
 use crate::protocol::native::event::Openings;
 
 fn event<'e>(kind: Kind, symbol: &'e Symbol, object: &'e str, marker: Marker<'e>) -> EventParts<'e> {
@@ -15,7 +16,7 @@ fn written(wire: Wire, channel: AlpacaChannel, kind: Kind, object: &str) -> Opti
     let mut out = b"before".to_vec();
     let openings = Openings::new(&Kinds::default());
     let is_written =
-        form::write(&mut out, wire.form(channel), &openings, &event(kind, &symbol, object, Marker::None));
+        form::write(&mut out, wire.form(channel), &openings, &event(kind, &symbol, object, Marker::NONE));
     let out = out.split_off(6);
     assert_eq!(is_written, !out.is_empty());
     is_written.then(|| match wire {
@@ -157,8 +158,8 @@ fn markers_and_other_names_are_told() {
     let openings = Openings::new(&Kinds::default()).spelled(spelling);
     let object = r#"{"price":1,"volume":2,"timestamp":0}"#;
     for (marker, end) in [
-        (Marker::Snapshot, r#","snapshot":true}"#),
-        (Marker::Conflated(r#"{"count":2,"vwap":null}"#), r#","conflated":{"count":2,"vwap":null}}"#),
+        (Marker::SNAPSHOT, r#","snapshot":true}"#),
+        (Marker::conflated(r#"{"count":2,"vwap":null}"#), r#","conflated":{"count":2,"vwap":null}}"#),
     ] {
         let mut out = Vec::new();
         let event = event(Kind::TRADE, &symbol, object, marker);

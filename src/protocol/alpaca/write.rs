@@ -37,8 +37,9 @@ fn success(wire: Wire, message: &str) -> Vec<u8> {
 /// these.
 fn subscription(held: &[&Subject], wire: Wire, grammar: &Grammar) -> Vec<u8> {
     let names = |channel: Channel| -> Vec<String> {
-        let of_channel =
-            held.iter().filter(|subject| subject.kind == channel.kind && subject.form == channel.form(wire));
+        let of_channel = held
+            .iter()
+            .filter(|subject| subject.kind == channel.kind && subject.form.undelayed() == channel.form(wire));
         of_channel.map(|subject| spelled(&subject.name, grammar)).collect()
     };
     let names = CHANNELS.map(names);
@@ -146,7 +147,7 @@ fn status(status: &Status<'_>, wire: Wire, grammar: &Grammar) -> Vec<u8> {
         Status::TokenExpiring { expires_in_ms } => {
             alone(wire, &[("T", Value::Plain("tokenExpiring")), ("expiresInMs", number(expires_in_ms))])
         }
-        Status::Shutdown { reconnect_after_ms } => {
+        Status::Shutdown { reconnect_after_ms, .. } => {
             alone(wire, &[("T", Value::Plain("shutdown")), ("reconnectAfterMs", number(reconnect_after_ms))])
         }
         Status::Heartbeat { .. } => Vec::new(),

@@ -19,7 +19,7 @@ use crate::market::spelling::Spelling;
 use crate::market::{Form, Kind, MassiveChannel, MassiveMarket};
 use crate::protocol::form::EventParts;
 use crate::protocol::found::Found;
-use crate::protocol::native::event::Marker;
+use crate::protocol::native::event::Past;
 use crate::protocol::object::{Object, Value, write_json};
 
 /// Appends an event as an element of an array, with the comma before it. `false`, and nothing is appended: Massive's API has no words for it.
@@ -121,12 +121,11 @@ fn object<'e>(
         }
         _ => return None,
     }
-    match event.marker {
-        Marker::None => {}
-        Marker::Snapshot => put("snapshot", Some(Value::True)),
-        Marker::Replay => put("replay", Some(Value::True)),
-        Marker::Conflated(totals) => put("conflated", Some(Value::Numbers(totals))),
-    }
+    let marker = event.marker;
+    put("snapshot", (marker.past() == Past::Snapshot).then_some(Value::True));
+    put("replay", (marker.past() == Past::Replay).then_some(Value::True));
+    put("delayedMs", marker.delayed_ms().map(|delayed_ms| Value::Integer(delayed_ms.get().into())));
+    put("conflated", marker.totals().map(Value::Numbers));
     Some(object)
 }
 

@@ -22,7 +22,7 @@ fn event(
     object: &str,
 ) -> Option<String> {
     let symbol = Symbol::parse(symbol.as_bytes(), SymbolCase::Upper).unwrap();
-    let event = EventParts { kind, symbol: &symbol, seq: Some(7), object, at_ms: 1, marker: Marker::None };
+    let event = EventParts { kind, symbol: &symbol, seq: Some(7), object, at_ms: 1, marker: Marker::NONE };
     let openings = Openings::new(&Kinds::default()).spelled(grammar().spelling);
     let mut out = Vec::new();
     let is_written = form::write(&mut out, Form::massive(market, channel), &openings, &event);

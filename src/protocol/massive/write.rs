@@ -75,7 +75,7 @@ fn status(status: &Status<'_>, grammar: &Grammar) -> Vec<u8> {
             let message = format!("The key ends in {expires_in_ms} ms");
             alone("key_expiring", &message, &[("expiresInMs", number(expires_in_ms))])
         }
-        Status::Shutdown { reconnect_after_ms } => {
+        Status::Shutdown { reconnect_after_ms, .. } => {
             let message = format!("The gateway restarts: come back in {reconnect_after_ms} ms");
             alone("force_disconnect", &message, &[("reconnectAfterMs", number(reconnect_after_ms))])
         }

@@ -90,8 +90,8 @@ fn status(status: &Status<'_>, kinds: &Kinds, now_ms: u64) -> Vec<u8> {
         Status::TokenExpiring { expires_in_ms } => {
             tell("tokenExpiring", TokenExpiring { expires_in_ms }, now_ms)
         }
-        Status::Shutdown { reconnect_after_ms } => {
-            tell("shutdown", Shutdown { reason: "shutdown", reconnect_after_ms }, now_ms)
+        Status::Shutdown { reason, reconnect_after_ms } => {
+            tell("shutdown", Shutdown { reason: reason.word(), reconnect_after_ms }, now_ms)
         }
     }
 }

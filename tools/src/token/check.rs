@@ -15,7 +15,7 @@ use ws_gateway::auth::{Auth, AuthError, Patience};
 use ws_gateway::bus::Standing;
 use ws_gateway::config::Config;
 use ws_gateway::identity::{Grant, Identity, Rights};
-use ws_gateway::market::{Form, Kind, Name, SymbolCase};
+use ws_gateway::market::{Delays, Form, Kind, Name, SymbolCase};
 use ws_gateway::protocol::native::read;
 use ws_gateway::protocol::refusal::Refusal;
 use ws_gateway::protocol::request::{Action, Grammar, Request};
@@ -92,7 +92,7 @@ pub async fn run(options: &Options) -> anyhow::Result<ExitCode> {
             return Ok(ExitCode::FAILURE);
         }
     };
-    describe(&identity, &grammar)?;
+    describe(&identity, &grammar, &config.access.feed_delays)?;
     if options.subscribe.is_empty() {
         return Ok(ExitCode::SUCCESS);
     }
@@ -170,7 +170,7 @@ fn identity(auth: &Auth, token: Option<&str>) -> Result<Arc<Identity>, String> {
 }
 
 /// Prints who somebody is and what it may have.
-fn describe(identity: &Identity, grammar: &Grammar) -> anyhow::Result<()> {
+fn describe(identity: &Identity, grammar: &Grammar, delays: &Delays) -> anyhow::Result<()> {
     let Identity { user, rights, expiry } = identity;
     print("accepted")?;
     let row = |name: &str, value: &str| print(&format!("  {name:<14} {value}"));
@@ -217,6 +217,9 @@ fn describe(identity: &Identity, grammar: &Grammar) -> anyhow::Result<()> {
             &format!("at most {} events a second of each topic (claim maxRate)", rate.per_second()),
         )?,
         None => row("rate", "not limited by claims")?,
+    }
+    if let Some(delay_ms) = delays.ms(rights.delay) {
+        row("delay", &format!("everything is {delay_ms} ms old (claim delayMs, FEED_DELAYS)"))?;
     }
     Ok(())
 }

@@ -1,5 +1,7 @@
 //! A topic's last value, from the feed or looked up where workers keep it.
 
+use std::num::NonZeroU32;
+
 use bytes::Bytes;
 use smallvec::SmallVec;
 
@@ -144,6 +146,7 @@ impl LastValue {
         kind: Kind,
         symbol: &Symbol,
         openings: &Openings,
+        delayed_ms: Option<NonZeroU32>,
     ) -> Option<Bytes> {
         if let Some((_, snapshot)) = self.snapshots.iter().find(|(known, _)| *known == form) {
             return Some(snapshot.clone());
@@ -151,7 +154,7 @@ impl LastValue {
         let Stored { object, seq, arrived_ms } = self.stored.as_ref()?;
         let object = std::str::from_utf8(object).ok()?;
         let mut out = Vec::with_capacity(object.len() + limits::FRAME_OVERHEAD_MAX_BYTES);
-        let marker = Marker::Snapshot;
+        let marker = Marker::SNAPSHOT.delayed(delayed_ms);
         let event = EventParts { kind, symbol, seq: *seq, object, at_ms: *arrived_ms, marker };
         if !form::write(&mut out, form, openings, &event) {
             return None;
