@@ -16,7 +16,7 @@
 //   {"do":"scheme","with":"dark"}                   what the system prefers
 //   {"do":"run","at":"axe.min.js"}                  runs a script in the page
 //   {"do":"heap"}                                   bytes of the page's objects, behind a collection of those that nothing holds
-//   {"do":"screenshot","at":"page.png"}
+//   {"do":"screenshot","at":"page.png"}             of the window, or of the element that "with" names
 //
 // usage: browser.js USER_DATA_DIR [WIDTH HEIGHT [SCALE]]
 "use strict";
@@ -63,7 +63,8 @@ async function act(page, { do: what, at, with: text }) {
     }
     // As a debugger does, whatever the page's policy allows the page itself.
     case "run": return void (await page.evaluate(require("node:fs").readFileSync(at, "utf8")));
-    case "screenshot": return void (await page.screenshot({ path: at, animations: "disabled" }));
+    case "screenshot":
+      return void (await (text ? page.locator(text) : page).screenshot({ path: at, animations: "disabled" }));
     default: throw new Error(`unknown command ${what}`);
   }
 }
