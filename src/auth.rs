@@ -36,6 +36,8 @@ use crate::bus::{Count, Denied, Seat, Standing};
 use crate::config::Config;
 use crate::config::access::{Access, KeySource};
 use crate::config::clients::Clients;
+use crate::config::desk::RoomsDefault;
+use crate::desk::rights::RoomScope;
 use crate::identity::claims::{ClaimRules, Claims, ClaimsError};
 use crate::identity::{Identity, Rights};
 use crate::limits::{TOKEN_BYTES_MAX, TURNED_AWAY_MAX};
@@ -130,11 +132,15 @@ impl Auth {
         keys::prove_cryptography().context("tokens can't be verified by this build")?;
         let access = &config.access;
         let Clients { allow_wildcard, max_symbols_per_client, dialect_max_symbols, .. } = config.clients;
-        let offered =
-            Rights { dialect_max_symbols, ..Rights::of_gateway(allow_wildcard, max_symbols_per_client) };
+        let rooms = (config.desk.rooms_default == RoomsDefault::Deny).then(|| RoomScope::new([]));
+        let offered = Rights {
+            dialect_max_symbols,
+            rooms,
+            ..Rights::of_gateway(allow_wildcard, max_symbols_per_client)
+        };
         let grammar = Grammar::new(config.events.channel_types.clone(), config.events.symbol_case);
         let (pointer, delays) = (access.claims_pointer.clone(), access.feed_delays.clone());
-        let claims = ClaimRules { pointer, grammar, offered, delays };
+        let claims = ClaimRules { pointer, grammar, offered, delays, has_desk: config.desk.is_on };
         let leeway_ms = access.leeway.as_millis() as u64;
         let public_key = access.public_key_file.clone();
         let public_key = public_key.map(|path| KeyFile::read("JWT_PUBLIC_KEY_FILE", path, Key::from_pem));

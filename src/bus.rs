@@ -7,6 +7,7 @@
 //! | [`to_shard`] | what a shard is told, by ingest and by the control side |
 //! | [`to_ingest`] | what shards, and the control side, ask of ingest |
 //! | [`to_control`] | what a shard tells the control side |
+//! | [`desk`] | what all of them say of rooms and users |
 //! | [`arrival`] | a client on its way from the control side to a shard |
 //! | [`user_seat`] | a connection's place among those of its user |
 //! | [`fn_sender`] | how shards, ingest and the control side speak to each other |
@@ -16,6 +17,7 @@
 
 pub mod arrival;
 pub mod budget;
+pub mod desk;
 pub mod fn_sender;
 pub mod frames;
 pub mod inbox;
@@ -26,6 +28,9 @@ pub mod user_seat;
 
 pub use self::arrival::{Adopt, Arrival, Count, Seat, Standing};
 pub use self::budget::ReplayBudget;
+pub use self::desk::{
+    DeskAnswer, DeskAsk, DeskEvents, DeskHeard, DeskNews, DeskOrder, DeskWish, OutgoingHeld, OutgoingSpace,
+};
 pub use self::fn_sender::FnSender;
 pub use self::frames::{Entry, Frames, SeqChange, SeqNotice, Seqs, TopicId};
 pub use self::to_control::{ControlSender, ToControl};

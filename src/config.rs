@@ -3,7 +3,7 @@
 //! A flag wins over the process' environment, and that over `.env`. An empty variable counts as not set.
 //!
 //! To add a setting, add a row to its group ([`upstream`], [`server`], [`addresses`], [`operator`], [`access`], [`clients`], [`delivery`], [`events`], [`history`],
-//! [`process`]) and the field that the row writes and shows. `gateway/wiring.rs` hands its value to the part that needs it. A time or count of
+//! [`desk`], [`process`]) and the field that the row writes and shows. `gateway/wiring.rs` hands its value to the part that needs it. A time or count of
 //! which 0 means off is an `Option`, and its row says `Zero::Off`. The command line, `--print-config`, `docs/configuration.md` and
 //! `.env.example` come from the rows; the defaults and bounds are in [`crate::limits`].
 
@@ -11,6 +11,7 @@ pub mod access;
 pub mod addresses;
 pub mod clients;
 pub mod delivery;
+pub mod desk;
 pub mod events;
 pub mod history;
 pub mod key_server;
@@ -38,6 +39,7 @@ use self::addresses::Addresses;
 pub use self::cli::{Action, ConfigError};
 use self::clients::Clients;
 use self::delivery::Delivery;
+use self::desk::Desk;
 pub use self::documents::{env_example, settings_markdown};
 use self::events::Events;
 use self::history::History;
@@ -78,6 +80,8 @@ pub struct Config {
     pub events: Events,
     /// The events that are kept for snapshots and resuming.
     pub history: History,
+    /// Rooms, people, notifications.
+    pub desk: Desk,
     /// The process: its threads, its end, its log.
     pub process: Process,
     /// Values that were ignored, or that probably have another effect than intended: a line each, for the log.
@@ -85,7 +89,7 @@ pub struct Config {
 }
 
 /// All settings, in the order of the documents.
-pub const GROUPS: [Group; 10] = [
+pub const GROUPS: [Group; 11] = [
     upstream::GROUP,
     server::GROUP,
     addresses::GROUP,
@@ -95,6 +99,7 @@ pub const GROUPS: [Group; 10] = [
     delivery::GROUP,
     events::GROUP,
     history::GROUP,
+    desk::GROUP,
     process::GROUP,
 ];
 

@@ -34,10 +34,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-pub use self::shard::ShardConfig;
+pub use self::shard::{DeskConfig, ShardConfig};
 pub(crate) use self::shard::{Shard, ShardHandles};
 use crate::bus::inbox::Sender;
-use crate::bus::{Adopt, Arrival, Denied, ShardPort, Ticket, ToShard, Verified};
+use crate::bus::{Adopt, Arrival, Denied, DeskNews, ShardPort, Ticket, ToShard, Verified};
+use crate::desk::DeskId;
 
 /// The running shards, as the control side reaches them.
 #[derive(Debug)]
@@ -69,6 +70,21 @@ impl Fanout {
         if let Some(shard) = self.shards.get(id) {
             // A shard that has ended has no client left to answer.
             let _ = shard.inbox.send(ToShard::Verified { ticket, result }, 0);
+        }
+    }
+
+    /// Tells shard `id` something of the desk.
+    pub fn tell_desk(&self, id: usize, news: DeskNews) {
+        if let Some(shard) = self.shards.get(id) {
+            // A shard that has ended has no client left to tell.
+            let _ = shard.inbox.send(ToShard::Desk(Box::new(news)), 0);
+        }
+    }
+
+    /// Tells every shard how many users are in a room.
+    pub fn tell_count(&self, room: &DeskId, count: usize) {
+        for id in 0..self.shards.len() {
+            self.tell_desk(id, DeskNews::Count { room: room.clone(), count });
         }
     }
 

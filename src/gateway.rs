@@ -14,12 +14,12 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use self::control::Answers;
-use self::wiring::{Source, Wiring};
+use self::wiring::{DeskWiring, Source, Wiring};
 use crate::admission::Admission;
 use crate::auth::Auth;
 use crate::broker::{BrokerError, EmbeddedBroker, EmbeddedConfig};
 use crate::bus::inbox::Sender;
-use crate::bus::{Adopt, ControlSender, LastSender, ToControl};
+use crate::bus::{Adopt, ControlSender, DeskAsk, LastSender, ToControl};
 use crate::config::Config;
 use crate::config::access::KeySource;
 use crate::engine::{Engine, Threads};
@@ -32,7 +32,7 @@ use crate::protocol::request::Grammar;
 use crate::reload::Watched;
 use crate::signals::{Asked, Signals};
 use crate::state::State;
-use crate::{demo, limits, stats};
+use crate::{demo, limits, outgoing, stats};
 
 /// Builds a gateway and runs it until a signal ends it, as the binary does.
 ///
@@ -87,7 +87,7 @@ impl Gateway {
     pub async fn build(config: Config) -> anyhow::Result<Self> {
         // The process has one provider. It fails if an embedding program has installed one already, which is fine.
         let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
-        let Wiring { ingest: ingest_config, shard, source, last_values, patterns, grammar } =
+        let Wiring { ingest: ingest_config, shard, source, last_values, patterns, grammar, desk } =
             Wiring::of(&config)?;
         let state = Arc::new(State::new(config.server.server_id.clone(), config.process.shards));
         // Files are looked at before they are read, so that no change falls in between.
@@ -123,9 +123,14 @@ impl Gateway {
         // Bounded by the connections: see `ToControl`.
         let (control_tx, control_rx) = mpsc::unbounded_channel();
         let helpers = Helpers { lost: lost_tx, look_ups: look_ups_tx };
+        // Bounded by what clients may have on its way: see `DeskAsk`.
+        let (asks_tx, asks) = mpsc::unbounded_channel();
         let control = ControlSender::new(move |told| {
             // Once nobody listens the gateway has ended.
-            let _ = control_tx.send(told);
+            match told {
+                ToControl::Desk(ask) => drop(asks_tx.send(ask)),
+                told => drop(control_tx.send(told)),
+            }
         });
         let Engine { fanout, last, ingest, threads } =
             Engine::start(config.process.shards, ingest_config, &shard, &state, helpers, &control)
@@ -159,6 +164,9 @@ impl Gateway {
         }
         gateway.start_auth(control_rx, key_files);
         gateway.start_feed(&config, source, lost_rx).await;
+        if let Some(desk) = desk {
+            gateway.start_desk(&config, desk, asks).await?;
+        }
         gateway.auth.keys_fetched().await;
         gateway.start_serving(
             &config,
@@ -285,6 +293,27 @@ impl Gateway {
                 self.feeding.clone(),
             ));
         }
+    }
+
+    /// Starts what publishes for clients, and waits until it is connected or has failed once. With the embedded broker it is a client of that, as workers are.
+    async fn start_desk(
+        &self,
+        config: &Config,
+        desk: DeskWiring,
+        asks: mpsc::UnboundedReceiver<DeskAsk>,
+    ) -> anyhow::Result<()> {
+        let DeskWiring { mut outgoing, heard } = desk;
+        if let Some(addr) = self.broker_addr {
+            outgoing.server = Some(wiring::embedded_server(config, addr)?);
+        }
+        let (fanout, state) = (Arc::clone(&self.fanout), Arc::clone(&self.state));
+        let (attempted_tx, attempted) = oneshot::channel();
+        let publisher = self.publisher.clone();
+        let handles = outgoing::Handles { asks, heard, fanout, state, publisher, attempted: attempted_tx };
+        self.tasks.spawn(outgoing::run(outgoing, handles, self.feeding.clone()));
+        // Ends when the sender is dropped.
+        let _ = attempted.await;
+        Ok(())
     }
 
     /// Starts what answers the shards, reads key files again and fetches keys.

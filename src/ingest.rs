@@ -4,6 +4,7 @@
 //! |---|---|
 //! | `delayed` | what delayed feeds keep until it is due; pure |
 //! | [`router`] | interest, and event → frame → batches; pure |
+//! | [`desk`] | what comes of rooms and users |
 //! | [`history`] | last values and recent events, for clients that come later; pure |
 //! | [`last_value`] | last values that workers keep in Redis, on the control side |
 //! | [`recall`] | answers a request from the history; pure |
@@ -16,6 +17,7 @@
 //! delayed feeds have due. A shard's answer to a wish travels
 //! through the same queue as the events, so its place among them is exact.
 
+pub mod desk;
 pub mod history;
 pub mod last_value;
 pub mod link;
@@ -40,6 +42,7 @@ use tokio::sync::mpsc::UnboundedSender;
 use tokio::sync::oneshot;
 
 use self::delayed::DelayedFeeds;
+use self::desk::{Desk, DeskIngest};
 use self::handover::Handover;
 use self::history::HistoryConfig;
 use self::last_value::Found;
@@ -102,13 +105,17 @@ pub struct IngestConfig {
     pub stale_after: Option<Duration>,
     /// A shard's part of `MAX_BACKLOG_BYTES`.
     pub max_backlog_bytes: usize,
+    /// For the desk; `None` without `DESK`.
+    pub desk: Option<DeskIngest>,
 }
 
 impl IngestConfig {
-    /// The patterns that cover our channels, one a type: `channel:trade:*`.
+    /// The patterns that cover our channels: one a type, `channel:trade:*`, and those of the desk, if there is one.
     pub fn patterns(&self) -> Vec<String> {
         let kinds = &self.history.kinds;
-        kinds.carried().map(|kind| format!("{}{}:*", self.channel_prefix, kinds.name(kind))).collect()
+        let of_types = kinds.carried().map(|kind| format!("{}{}:*", self.channel_prefix, kinds.name(kind)));
+        let of_desk = self.desk.iter().flat_map(|_| crate::desk::patterns(&self.channel_prefix));
+        of_types.chain(of_desk).collect()
     }
 
     /// Takes a channel's name apart: type and symbol; `None` if it is none of ours.
@@ -150,6 +157,8 @@ pub(crate) struct Ingest {
     router: Router,
     delayed: DelayedFeeds,
     handover: Handover,
+    /// Where there is a desk.
+    desk: Option<Box<Desk>>,
     /// Bytes of replays ever sent to each shard: see [`ReplayBudget`](crate::bus::ReplayBudget).
     replay_bytes_sent: Vec<u64>,
     link: Option<Box<Link>>,
@@ -180,6 +189,10 @@ impl Ingest {
             router: Router::with_delays(ports.len(), config.deduplicate, &config.history, &config.delays),
             delayed: DelayedFeeds::new(&config.delays, config.delay_max_bytes, &config.history.kinds),
             replay_bytes_sent: vec![0; ports.len()],
+            desk: config.desk.clone().map(|desk| {
+                let HistoryConfig { kinds, checker, .. } = &config.history;
+                Box::new(Desk::new(desk, ports.len(), checker.max_event_bytes, kinds.clone()))
+            }),
             handover: Handover::new(ports, Arc::clone(&state)),
             config,
             registry,
@@ -243,7 +256,8 @@ impl Ingest {
         if self.link.as_ref().is_some_and(|link| link.is_readable()) {
             return Duration::ZERO;
         }
-        if self.router.is_any_behind() {
+        let is_desk_behind = self.desk.as_ref().is_some_and(|desk| desk.is_any_behind());
+        if self.router.is_any_behind() || is_desk_behind {
             return limits::HANDOVER_RETRY;
         }
         let due_ms = self.delayed.next_ms();
@@ -275,6 +289,11 @@ impl Ingest {
                 Command::Wish(Wish::Retire { shard, topics }) => {
                     let arrived_us = self.now_us();
                     self.handover.retire(&mut self.router, shard, topics, arrived_us);
+                }
+                Command::Wish(Wish::Desk(wish)) => {
+                    if let Some(desk) = &mut self.desk {
+                        desk.wish(wish);
+                    }
                 }
                 Command::Last(LastQuestion { subjects, answer, place: _place }) => {
                     let last = |subject: &Subject| self.router.history(subject.form.delay()).last(subject);
@@ -408,6 +427,9 @@ impl Ingest {
     fn hand_over(&mut self) {
         let arrived_us = self.now_us();
         self.handover.hand_over(&mut self.router, arrived_us);
+        if let Some(desk) = &mut self.desk {
+            desk.hand_over(&self.handover, arrived_us);
+        }
     }
 
     fn now_us(&self) -> u64 {

@@ -10,7 +10,7 @@
 //!                                waits for  event)    once)       for each its part of         client)
 //!                                a client)                        shard)   the index)
 //! engine: the threads that run ingest and the shards
-//! control, aside: http · auth · admission · broker · config · gateway · logging · signals
+//! control, aside: http · auth · admission · broker · outgoing · config · gateway · logging · signals
 //!                 (reaches the data path through the inboxes of ingest and the shards, and through atomics)
 //! ```
 //!
@@ -35,6 +35,7 @@
 //! | what is remembered for those who come later | [`ingest::history`], [`ingest::recall`], [`fanout::backfill`] |
 //! | what happens to a slow client | [`fanout::slowness`] (when), [`fanout::outbox`] (what) |
 //! | conflation, rates | [`fanout::conflation`] |
+//! | rooms, users, who is there | [`desk`]; `fanout::shard` (members), [`ingest::desk`] (events), [`outgoing`] (what clients publish) |
 //! | reading Redis | [`ingest`], [`ingest::link`] |
 //! | reaching Redis, coming back after a loss | [`ingest::redis`] |
 //! | reaching any server by its name | [`dial`] |
@@ -87,6 +88,7 @@ pub mod broker;
 pub mod bus;
 pub mod config;
 pub mod demo;
+pub mod desk;
 pub mod dial;
 pub mod engine;
 pub mod escape;
@@ -102,6 +104,7 @@ pub mod logging;
 pub mod market;
 pub mod metrics;
 pub mod origin;
+pub mod outgoing;
 pub mod protocol;
 pub mod rate;
 pub mod reload;

@@ -463,3 +463,29 @@ const _: () = {
     assert!(connections_for(1 << 30) == MAX_CONNECTIONS_MAX);
     assert!(connections_for(100_000) == 100_000 - FD_RESERVE);
 };
+
+/// `MAX_ROOMS_PER_USER`.
+pub const ROOMS_PER_USER_DEFAULT: u64 = 50;
+/// Most that it may be.
+pub const ROOMS_PER_USER_MAX: u64 = 10_000;
+/// `PRESENCE_GRACE`, in milliseconds.
+pub const PRESENCE_GRACE_DEFAULT_MS: u64 = 10_000;
+/// Longest that it may be: a gateway keeps who has gone for so long.
+pub const PRESENCE_GRACE_MAX_MS: u64 = 3_600_000;
+/// `PRESENCE_MAX_MEMBERS`.
+pub const PRESENCE_MEMBERS_DEFAULT: u64 = 200;
+/// Most that it may be: a join is told to so many members.
+pub const PRESENCE_MEMBERS_MAX: u64 = 100_000;
+/// What clients have written and is on its way to the upstream, in bytes, for all of a gateway: 4,096 short messages, or 256 of 64 KiB. Who comes when it
+/// is full is refused.
+pub const OUTGOING_BYTES_MAX: usize = 16 * MIB;
+/// What every request counts among them beside its bytes: what is kept for it.
+pub const OUTGOING_OVERHEAD_BYTES: usize = 4 * 1024;
+/// The upstream confirms what clients publish within this time, or they are told that it has not.
+pub const OUTGOING_TIMEOUT: Duration = Duration::from_millis(900);
+/// How many commands may be under way on the connection that publishes.
+pub const OUTGOING_PIPELINE: usize = 512;
+/// Kinds of losses of the desk that ingest counts for a shard that is behind. The clients of a shard that loses events of more are closed.
+pub const DESK_LOSSES_MAX: usize = 65_536;
+/// What gateways have told each other and is yet to be looked at. More is lost, and told again.
+pub const GOSSIP_QUEUE: usize = 4_096;

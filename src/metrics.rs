@@ -223,6 +223,12 @@ pub struct ControlMetrics {
     pub keys_fetched_ms: Counter,
     /// Gauge: how many keys of the key server are in use.
     pub keys_fetched: Counter,
+    /// What clients have said, and the gateway of itself, that the upstream has taken.
+    pub desk_published: Counter,
+    /// The same that it has not confirmed.
+    pub desk_unconfirmed: Counter,
+    /// Gauge: how many rooms have somebody in them, at any gateway.
+    pub rooms_open: Counter,
     /// Attempts to reach the upstream.
     pub upstream_connects: Counter,
     /// Attempts to reach the upstream that failed.

@@ -6,6 +6,7 @@
 //! | [`terms`] | on which terms they are served |
 //! | [`reply`] | what the gateway says to one client |
 //! | [`refusal`] | why a request changes nothing |
+//! | [`desk`] | what clients ask of the desk, and are answered |
 //! | [`native`] | the gateway's own protocol: JSON in text frames |
 //! | [`form`] | events in each form |
 //! | [`wrapping`] | what a message of several events has around them |
@@ -18,6 +19,7 @@
 
 pub mod alpaca;
 pub mod api;
+pub mod desk;
 pub mod finnhub;
 pub mod form;
 pub mod found;
@@ -157,6 +159,16 @@ impl Dialect {
         }
     }
 
+    /// Whether a client may use the desk.
+    pub const fn has_desk(self) -> bool {
+        matches!(self, Self::Native | Self::Batch)
+    }
+
+    /// Reads a text message, which is no request otherwise, as a request to the desk; `None` if it is none.
+    pub fn read_for_desk(self, message: &str) -> Option<Result<Request, Refusal>> {
+        self.has_desk().then(|| native::desk::parse(message)).flatten()
+    }
+
     /// Reads a text message of the client, which speaks WebSocket.
     ///
     /// # Errors
@@ -171,6 +183,24 @@ impl Dialect {
                 massive::read::parse(message, self.market(), grammar)
             }
             Self::Finnhub => finnhub::parse(message, grammar),
+        }
+    }
+
+    /// Writes an object that a client gets by itself, where [`Dialect::has_desk`].
+    pub fn frame(self, object: &[u8]) -> Vec<u8> {
+        match self.wrapping().is_some() {
+            false => header::text(object),
+            true => header::text(&[&b"["[..], object, b"]"].concat()),
+        }
+    }
+
+    /// Appends an object as an event in the form of the dialect, where [`Dialect::has_desk`].
+    pub fn write_event(self, out: &mut Vec<u8>, object: &[u8]) {
+        if self.wrapping().is_some() {
+            out.push(form::SEPARATOR);
+            out.extend_from_slice(object);
+        } else {
+            out.extend_from_slice(&header::text(object));
         }
     }
 

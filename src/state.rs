@@ -64,9 +64,14 @@ impl State {
         Arc::clone(&self.users_online)
     }
 
-    /// How many rooms have members: none, because there are no rooms.
-    pub const fn rooms_open(&self) -> u64 {
-        0
+    /// How many rooms have somebody in them, at any gateway, as far as this one knows.
+    pub fn rooms_open(&self) -> u64 {
+        self.metrics.control.rooms_open.get()
+    }
+
+    /// Notes how many rooms have somebody in them.
+    pub fn set_rooms_open(&self, rooms: u64) {
+        self.metrics.control.rooms_open.set(rooms);
     }
 
     /// Whether the gateway drains: it ends as soon as its clients have disconnected.

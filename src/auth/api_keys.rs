@@ -113,7 +113,13 @@ mod tests {
         let offered = Rights::of_gateway(true, 5);
         ApiKeys::parse(
             text.as_bytes(),
-            &ClaimRules { pointer: "/market".to_owned(), grammar, offered, delays: Delays::default() },
+            &ClaimRules {
+                pointer: "/market".to_owned(),
+                grammar,
+                offered,
+                delays: Delays::default(),
+                has_desk: false,
+            },
             1_000,
         )
     }

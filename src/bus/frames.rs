@@ -1,7 +1,7 @@
 //! Frames on their way from ingest to a shard, and the ids of the topics that they are about.
 
 use bytes::Bytes;
-use slotmap::new_key_type;
+use slotmap::{Key, KeyData, new_key_type};
 
 use crate::market::Form;
 
@@ -9,6 +9,23 @@ new_key_type! {
     /// A topic as the data path knows it. Given out by ingest while any shard wants the topic; generational, so
     /// that an id that is still in some batch never names the topic that came after.
     pub struct TopicId;
+}
+
+impl TopicId {
+    /// Ids with this bit and not the one above it are no topics of ingest: its own are counted from 0, and have neither.
+    const DESK: u32 = 1 << 30;
+
+    /// An id that a shard gives itself, for what it has of the desk: ingest gives out none of these.
+    pub fn of_desk(number: u32) -> Self {
+        let index = Self::DESK | (number & (Self::DESK - 1));
+        KeyData::from_ffi((1 << u32::BITS) | u64::from(index)).into()
+    }
+
+    /// Whether it is [`TopicId::of_desk`]. The null id isn't.
+    #[inline]
+    pub fn is_desk(self) -> bool {
+        (self.data().as_ffi() as u32) >> 30 == 1
+    }
 }
 
 /// Where a frame ends in its batch, and what it is about.

@@ -1,6 +1,7 @@
 //! What a shard tells the control side.
 
 use super::Ticket;
+use super::desk::DeskAsk;
 use super::fn_sender::FnSender;
 use crate::protocol::request::Token;
 
@@ -19,6 +20,8 @@ pub enum ToControl {
         /// Whether the client has its place among its user's connections already.
         has_seat: bool,
     },
+    /// Something of the desk: see [`DeskAsk`].
+    Desk(DeskAsk),
 }
 
 /// How shards speak to the control side. A shard knows nothing else of it.

@@ -6,6 +6,7 @@ use tokio::sync::oneshot;
 
 use super::TopicId;
 use super::arrival::Seat;
+use super::desk::DeskWish;
 use super::fn_sender::FnSender;
 use crate::market::Subject;
 
@@ -14,6 +15,16 @@ use crate::market::Subject;
 pub struct Ticket(u32);
 
 impl Ticket {
+    /// Its number, for whoever can carry nothing else.
+    pub const fn number(self) -> u32 {
+        self.0
+    }
+
+    /// The ticket of that number.
+    pub const fn of_number(number: u32) -> Self {
+        Self(number)
+    }
+
     /// The ticket of the shard's next request.
     #[must_use]
     pub const fn next(self) -> Self {
@@ -51,6 +62,8 @@ pub enum Wish {
         /// What was opened to it, or granted.
         topics: Vec<TopicId>,
     },
+    /// What the shard wants of the desk. One for each of its connections that comes, goes, or leaves a room.
+    Desk(DeskWish),
 }
 
 /// What a client's request asks of the history of its topics.

@@ -6,7 +6,7 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use super::inbox::Sender;
-use super::{Arrival, Frames, ReplayBudget, SeqChange, SeqNotice, Ticket, TopicId, UserSeat};
+use super::{Arrival, DeskNews, Frames, ReplayBudget, SeqChange, SeqNotice, Ticket, TopicId, UserSeat};
 use crate::identity::Identity;
 use crate::market::{Delay, Subject};
 use crate::protocol::refusal::ErrorCode;
@@ -74,6 +74,8 @@ pub enum ToShard {
     /// A newer connection of its user has taken the place of the one with this number ([`UserSeat::number`]). At most one for each user in
     /// [`limits::USER_REPLACED_INTERVAL`](crate::limits::USER_REPLACED_INTERVAL).
     Replaced(u64),
+    /// Something of the desk: see [`DeskNews`].
+    Desk(Box<DeskNews>),
     /// New clients. Bounded by `MAX_CONNECTIONS`: each has a seat.
     Adopt(Vec<Arrival>),
     /// Tell every client to go elsewhere, and end with the last of them, at the latest after the time given. Told once.
@@ -112,6 +114,7 @@ impl ToShard {
             Self::Batch(frames) | Self::BatchWithChanges(frames, _) => frames.bytes.len(),
             Self::Opened(topics) => size_of_val(topics.as_slice()),
             Self::Lost(counts) => size_of_val(counts.as_slice()),
+            Self::Desk(news) => news.queued_bytes(),
             _ => 0,
         }
     }

@@ -312,6 +312,10 @@ impl Conflation {
 
     /// The terms that count: those that were asked for, within the cap.
     fn terms(&self, subscription: TopicId) -> Option<Terms> {
+        if subscription.is_desk() {
+            // What people write to each other is never replaced by something newer.
+            return None;
+        }
         let asked = self.asked.get(&subscription).copied();
         let without = (self.is_fallback || self.cap_us > 0).then_some(Terms::LATEST);
         asked.or(without).map(|terms| Terms { period_us: terms.period_us.max(self.cap_us), ..terms })

@@ -3,6 +3,7 @@
 //! | part | what it does |
 //! |---|---|
 //! | `clock` | the time, and what is to happen by it |
+//! | `desk` | rooms, users and what clients write |
 //! | `auth` | who the clients are: their tokens, renewed and ended |
 //! | `conn` | the state of one connection |
 //! | `clients` | takes clients in, closes them, lets them go |
@@ -34,6 +35,9 @@ mod conn;
 #[cfg(test)]
 mod delay_tests;
 mod delivery;
+mod desk;
+#[cfg(test)]
+mod desk_tests;
 mod flush;
 mod history;
 mod input;
@@ -58,6 +62,8 @@ use slotmap::{Key, KeyData, SlotMap};
 use self::auth::Newcomers;
 use self::clock::{Clocks, Source};
 use self::conn::{Conn, ConnKey};
+use self::desk::Desk;
+pub use self::desk::DeskConfig;
 use self::input::Input;
 use self::output::Output;
 use self::subscriptions::Subscriptions;
@@ -108,6 +114,8 @@ pub struct ShardConfig {
     pub stall_timeout: Duration,
     /// `FLUSH_INTERVAL`; without one, sockets are written at the end of every turn.
     pub flush_interval: Option<Duration>,
+    /// For the desk; `None` without `DESK`.
+    pub desk: Option<DeskConfig>,
 }
 
 /// How a shard reaches the rest of the process.
@@ -151,6 +159,8 @@ pub(crate) struct Shard {
     output: Output,
     /// By delay: whether the upstream is there, or was, as far as ingest has said.
     feeds: [Feed; Delay::COUNT],
+    /// Rooms and users, where there is a desk.
+    desk: Option<Box<Desk>>,
     /// While draining: when the rest is cut off, in microseconds since the gateway was built.
     drain_until_us: Option<u64>,
 }
@@ -187,6 +197,7 @@ impl Shard {
             input: Input::new(),
             output: Output::new(config.grammar.clone()),
             feeds: [Feed::Down; Delay::COUNT],
+            desk: config.desk.clone().map(|config| Box::new(Desk::new(config))),
             drain_until_us: None,
             config,
             handles,
@@ -236,6 +247,7 @@ impl Shard {
             ToShard::Verified { ticket, result } => self.on_verified(ticket, result),
             ToShard::Replaced(number) => self.on_replaced(number),
             ToShard::Feed(delay, feed) => self.tell_feed(delay, feed),
+            ToShard::Desk(news) => self.on_desk_news(*news),
             ToShard::Adopt(clients) => clients.into_iter().for_each(|client| self.adopt(client)),
             ToShard::Drain(timeout) => self.drain(timeout),
         }

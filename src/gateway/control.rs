@@ -32,7 +32,8 @@ impl Answers {
                 Some(Ok(asked)) = waiting.join_next() => (Some(asked), Patience::Gone),
             };
             let Some(asked) = asked else { return };
-            let ToControl::Verify { shard, ticket, token, has_seat } = &asked;
+            // What is of the desk goes elsewhere.
+            let ToControl::Verify { shard, ticket, token, has_seat } = &asked else { continue };
             match self.auth.verify_token(token, patience) {
                 Err(AuthError::KeyWanted) => {
                     let auth = Arc::clone(&self.auth);

@@ -1,24 +1,35 @@
 //! Turns the configuration into the settings of each part of the gateway.
 
+use std::net::{Ipv4Addr, SocketAddr};
 use std::num::NonZeroUsize;
 use std::path::Path;
 
 use anyhow::Context;
 use redis::{ConnectionAddr, ConnectionInfo};
+use tokio::sync::mpsc;
 
 use crate::broker::EmbeddedConfig;
+use crate::bus::{DeskHeard, OutgoingSpace};
 use crate::config::Config;
 use crate::config::units::Period;
-use crate::fanout::ShardConfig;
+use crate::desk::GatewayId;
+use crate::desk::id::ID_BYTES_MAX;
+use crate::desk::presence::PresenceConfig;
+use crate::dial::Resolver;
+use crate::fanout::{DeskConfig, ShardConfig};
 use crate::ingest::IngestConfig;
+use crate::ingest::desk::DeskIngest;
 use crate::ingest::history::HistoryConfig;
 use crate::ingest::last_value::{self, LastValueConfig};
+use crate::ingest::redis::dial::Address;
+use crate::ingest::redis::session::Login;
 use crate::ingest::redis::{RedisConfig, Server};
 use crate::limits;
 use crate::market::Delays;
 use crate::market::KindSet;
 use crate::market::event::Checker;
 use crate::market::spelling::Spelling;
+use crate::outgoing::OutgoingConfig;
 use crate::protocol::request::Grammar;
 use crate::tls::client_config;
 
@@ -36,6 +47,16 @@ pub(super) struct Wiring {
     pub(super) patterns: Vec<String>,
     /// How requests are read.
     pub(super) grammar: Grammar,
+    /// For the desk, if there is one.
+    pub(super) desk: Option<DeskWiring>,
+}
+
+/// What the desk needs.
+pub(super) struct DeskWiring {
+    /// What publishes; its server is that of the upstream, unless that is the embedded broker.
+    pub(super) outgoing: OutgoingConfig,
+    /// What ingest has heard of other gateways.
+    pub(super) heard: mpsc::Receiver<DeskHeard>,
 }
 
 /// Where events come from.
@@ -55,7 +76,13 @@ impl Wiring {
         let spelling = spelling(config)?;
         let grammar = Grammar::new(config.events.channel_types.clone(), config.events.symbol_case);
         let grammar = grammar.spelled(spelling.clone());
-        let ingest = ingest_config(config, spelling);
+        let mut ingest = ingest_config(config, spelling);
+        let mut desk = config.desk.is_on.then(|| {
+            let (heard_tx, heard) = mpsc::channel(limits::GOSSIP_QUEUE);
+            let me = GatewayId::random();
+            ingest.desk = Some(DeskIngest { me, heard: heard_tx });
+            DeskWiring { outgoing: outgoing_config(config, me), heard }
+        });
         let patterns = ingest.patterns();
         let (source, last_values) = match &config.upstream.redis {
             Some(connection) => {
@@ -67,6 +94,9 @@ impl Wiring {
                     kinds: config.events.channel_types.clone(),
                     max_event_bytes,
                 });
+                if let Some(desk) = &mut desk {
+                    desk.outgoing.server = Some(server.clone());
+                }
                 let redis = RedisConfig { server, patterns: patterns.clone(), max_event_bytes };
                 (Source::Redis(Box::new(redis)), last_values)
             }
@@ -84,7 +114,7 @@ impl Wiring {
             }
         };
         let shard = shard_config(config, grammar.clone());
-        Ok(Self { ingest, shard, source, last_values, patterns, grammar })
+        Ok(Self { ingest, shard, source, last_values, patterns, grammar, desk })
     }
 }
 
@@ -94,6 +124,34 @@ fn spelling(config: &Config) -> anyhow::Result<Spelling> {
     let what = || format!("DIALECT_SYMBOL_MAP {}", path.display());
     let text = std::fs::read_to_string(path).with_context(what)?;
     Spelling::parse(&text, config.events.symbol_case).with_context(what)
+}
+
+fn outgoing_config(config: &Config, me: GatewayId) -> OutgoingConfig {
+    let desk = &config.desk;
+    OutgoingConfig {
+        me,
+        channel_prefix: config.events.channel_prefix.clone(),
+        presence: PresenceConfig {
+            grace_ms: desk.presence_grace.as_millis() as u64,
+            max_members: desk.presence_max_members,
+            max_rooms: desk.max_rooms_per_user,
+            // Two names, and what stands around them.
+            part_pairs: config.events.max_event_bytes / (2 * ID_BYTES_MAX + 16) / 2,
+        },
+        server: None,
+    }
+}
+
+/// How the desk reaches the embedded broker: as any worker does.
+pub(super) fn embedded_server(config: &Config, addr: SocketAddr) -> anyhow::Result<Server> {
+    let host = if addr.ip().is_unspecified() { Ipv4Addr::LOCALHOST.into() } else { addr.ip() };
+    Ok(Server {
+        address: Address::Tcp { host: host.to_string(), port: addr.port(), tls: false },
+        login: Login { password: config.upstream.embedded.password.clone(), ..Login::default() },
+        tls: client_config(false, None, None)?,
+        resolver: Resolver::default(),
+        client_name: config.server.server_id.clone(),
+    })
 }
 
 fn ingest_config(config: &Config, spelling: Spelling) -> IngestConfig {
@@ -122,6 +180,7 @@ fn ingest_config(config: &Config, spelling: Spelling) -> IngestConfig {
         delay_max_bytes: config.history.delay_max_bytes,
         stale_after: config.events.stale_after.map(Period::get),
         max_backlog_bytes: config.delivery.max_backlog_bytes / config.process.shards,
+        desk: None,
     }
 }
 
@@ -154,6 +213,12 @@ fn shard_config(config: &Config, grammar: Grammar) -> ShardConfig {
         stall_timeout: config.delivery.stall_timeout,
         // Zero means no time between two writes.
         flush_interval: config.delivery.flush_interval.map(Period::get),
+        desk: config.desk.is_on.then(|| DeskConfig {
+            channel_prefix: config.events.channel_prefix.clone(),
+            max_event_bytes: config.events.max_event_bytes,
+            is_open: config.access.is_open(),
+            space: OutgoingSpace::of(limits::OUTGOING_BYTES_MAX),
+        }),
     }
 }
 

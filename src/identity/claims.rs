@@ -8,6 +8,8 @@ use serde_json::{Map, Value};
 use super::rights::Rights;
 use super::scope::Scopes;
 use super::{Identity, User};
+use crate::desk::id::ANONYMOUS_PREFIX;
+use crate::desk::rights::RoomScope;
 use crate::limits::MAX_SYMBOLS_MAX;
 use crate::market::Delays;
 use crate::protocol::request::Grammar;
@@ -24,6 +26,9 @@ pub enum ClaimsError {
         "the claims name no user: sub, or else user_id, must be 1 to 128 bytes without control characters, \" and \\"
     )]
     NoUser,
+    /// The user is called as users of the desk are that have no token.
+    #[error("the claims name a user that begins with {ANONYMOUS_PREFIX}, as only users without a token do")]
+    ReservedUser,
     /// `JWT_CLAIMS` points at nothing, or at no object.
     #[error("there is no object with claims at {0} (JWT_CLAIMS)")]
     NoClaims(String),
@@ -58,6 +63,8 @@ pub struct ClaimRules {
     pub offered: Rights,
     /// `FEED_DELAYS`.
     pub delays: Delays,
+    /// There is a desk: no user may be called as users without a token are.
+    pub has_desk: bool,
 }
 
 impl ClaimRules {
@@ -66,7 +73,11 @@ impl ClaimRules {
     /// # Errors
     /// When the claims name no user, or one of them is not what it has to be.
     pub fn identity(&self, token: &Claims) -> Result<Identity, ClaimsError> {
-        let user = Some(user(token).ok_or(ClaimsError::NoUser)?);
+        let user = user(token).ok_or(ClaimsError::NoUser)?;
+        if self.has_desk && user.as_str().starts_with(ANONYMOUS_PREFIX) {
+            return Err(ClaimsError::ReservedUser);
+        }
+        let user = Some(user);
         let rights = match self.pointer.as_str() {
             "" => self.rights(token)?,
             pointer => {
@@ -98,7 +109,7 @@ impl ClaimRules {
             Some(names.iter().filter_map(|name| self.grammar.kinds.find(name.as_bytes())).collect())
         };
         let scopes = |value: &Value| Scopes::new(&texts(value)?, self.grammar.symbol_case);
-        let rooms = |value: &Value| Some(texts(value)?.into_iter().map(Into::into).collect());
+        let rooms = |value: &Value| Some(RoomScope::new(texts(value)?));
         Ok(Rights {
             allow_wildcard: self.offered.allow_wildcard,
             max_symbols: max_symbols.unwrap_or(self.offered.max_symbols),
@@ -112,7 +123,8 @@ impl ClaimRules {
             )?,
             max_rate: claim(claims, "maxRate", "a number from 0.1 to 1000", max_rate)?,
             delay,
-            rooms: claim(claims, "rooms", "an array of strings", rooms)?,
+            rooms: claim(claims, "rooms", "an array of strings", rooms)?
+                .or_else(|| self.offered.rooms.clone()),
         })
     }
 }
@@ -164,6 +176,7 @@ mod tests {
             grammar: Grammar::new("trade,quote".parse().unwrap(), SymbolCase::Upper),
             offered: Rights::of_gateway(true, 5),
             delays: Delays::new([900_000, 60_000].map(|ms| ms.try_into().unwrap())).unwrap(),
+            has_desk: false,
         }
     }
 
@@ -195,7 +208,7 @@ mod tests {
             scopes: Scopes::new(&["aapl", "btc-*"], SymbolCase::Upper),
             max_rate: MaxRate::new(2.5),
             delay: Delay::NONE,
-            rooms: Some(["room-*".into()].into()),
+            rooms: Some(RoomScope::new(["room-*"])),
         };
         assert_eq!(rights(&claims), Ok(expected));
         assert_eq!(rights(&json!({"maxSymbols": 1_000_000})).unwrap().max_symbols, 10_000);
@@ -261,6 +274,25 @@ mod tests {
         ] {
             assert_eq!(user(bad), Err(ClaimsError::NoUser));
         }
+    }
+
+    #[test]
+    fn nobody_with_a_token_is_called_as_those_without() {
+        let token = json!({"sub": "anon-00000000000000ab"});
+        assert!(identity("", &token).is_ok(), "without a desk it is a name like others");
+        let rules = ClaimRules { has_desk: true, ..rules("") };
+        assert_eq!(rules.identity(token.as_object().unwrap()), Err(ClaimsError::ReservedUser));
+        assert!(rules.identity(json!({"sub": "anonymous"}).as_object().unwrap()).is_ok());
+    }
+
+    #[test]
+    fn rooms_that_a_token_does_not_name_are_those_that_are_offered() {
+        let none = Some(RoomScope::new([]));
+        let offered = Rights { rooms: none.clone(), ..Rights::of_gateway(true, 5) };
+        let rules = ClaimRules { offered, ..rules("") };
+        assert_eq!(rules.rights(&Claims::new()).unwrap().rooms, none);
+        let named = rules.rights(json!({"rooms": ["a"]}).as_object().unwrap()).unwrap().rooms;
+        assert_eq!(named, Some(RoomScope::new(["a"])));
     }
 
     #[test]

@@ -3,6 +3,7 @@
 use std::collections::HashSet;
 
 use super::scope::Scopes;
+use crate::desk::rights::RoomScope;
 use crate::market::{Delay, Form, Kind, KindSet, Kinds, Subject};
 use crate::protocol::Dialect;
 use crate::protocol::refusal::{Forbidden, Refusal};
@@ -27,7 +28,7 @@ pub struct Rights {
     /// With which delay events come.
     pub delay: Delay,
     /// The claim `rooms`: names and patterns of rooms; `None` = every room.
-    pub rooms: Option<Box<[Box<str>]>>,
+    pub rooms: Option<RoomScope>,
 }
 
 /// What a subscribe comes to.

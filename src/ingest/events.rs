@@ -13,7 +13,7 @@ use crate::market::{Delay, Kind};
 impl Ingest {
     /// Takes an event; `false` if its channel is none of ours, as a program may name that publishes through the library.
     pub(super) fn event(&mut self, channel: &[u8], payload: &[u8], now_ms: u64) -> bool {
-        let Some((kind, name)) = self.config.split(channel) else { return false };
+        let Some((kind, name)) = self.config.split(channel) else { return self.desk_event(channel, payload) };
         let metrics = &self.state.metrics.ingest;
         metrics.events.add(1);
         metrics.event_bytes.add(payload.len() as u64);
@@ -106,14 +106,17 @@ impl Ingest {
     /// Takes an event whose payload is beyond `MAX_EVENT_BYTES`, and of which the link has kept only the beginning; `false`
     /// if its channel is none of ours.
     pub(super) fn oversized(&mut self, channel: &[u8], payload_bytes: usize, excerpt: &[u8]) -> bool {
-        let Some((_, name)) = self.config.split(channel) else { return false };
+        let of_desk =
+            || self.desk.as_ref().and_then(|_| channel.strip_prefix(self.config.channel_prefix.as_bytes()));
+        let of_type = self.config.split(channel).map(|(_, name)| name);
+        let Some(name) = of_type.or_else(of_desk) else { return false };
         self.state.metrics.ingest.events.add(1);
         self.reject(Reject::TooLarge, name, payload_bytes, excerpt);
         true
     }
 
     /// Counts a bad event, and logs its kind at most once in [`limits::REJECT_LOG_INTERVAL`]. `payload` may be cut off.
-    fn reject(&mut self, reject: Reject, name: &[u8], payload_bytes: usize, payload: &[u8]) {
+    pub(super) fn reject(&mut self, reject: Reject, name: &[u8], payload_bytes: usize, payload: &[u8]) {
         let count = &self.state.metrics.ingest.rejected[reject.reason() as usize];
         count.add(1);
         let logged = &mut self.logged[reject.reason() as usize];

@@ -17,7 +17,7 @@ use foldhash::fast::RandomState;
 
 use self::held::HeldFeed;
 use super::router::{Batch, Reported, Router};
-use crate::bus::{Feed, HistoryReply, LookedUp, ReplayBudget, ShardPort, Ticket, ToShard, TopicId};
+use crate::bus::{DeskNews, Feed, HistoryReply, LookedUp, ReplayBudget, ShardPort, Ticket, ToShard, TopicId};
 use crate::limits;
 use crate::market::{Delay, Subject};
 use crate::state::State;
@@ -59,6 +59,21 @@ impl Handover {
     /// How much of what clients have missed a shard has room for.
     pub(super) fn replay_budget(&self, shard: usize) -> &ReplayBudget {
         &self.shards[shard].port.replay_budget
+    }
+
+    /// Tells a shard something of the desk, whatever room there is.
+    pub(super) fn tell_desk(&self, shard: usize, news: DeskNews) {
+        self.shards[shard].send(ToShard::Desk(Box::new(news)));
+    }
+
+    /// Whether a shard has room for so many bytes more, without waiting for it.
+    pub(super) fn fits(&self, shard: usize, bytes: usize) -> bool {
+        self.shards[shard].port.inbox.bytes() + bytes <= self.inbox_bytes_max
+    }
+
+    /// Whether a shard that was behind has caught up.
+    pub(super) fn is_half_empty(&self, shard: usize) -> bool {
+        self.shards[shard].port.inbox.bytes() <= self.inbox_bytes_max / 2
     }
 
     /// Hands every shard what has been framed for it.

@@ -59,7 +59,7 @@ impl Server {
     }
 
     /// Opens connections to `address`: the server's own, or that of another node of its cluster.
-    pub(super) fn dialer(&self, address: Address) -> Dialer {
+    pub(crate) fn dialer(&self, address: Address) -> Dialer {
         Dialer::new(address, Arc::clone(&self.tls), self.resolver.clone())
     }
 }

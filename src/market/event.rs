@@ -113,6 +113,31 @@ impl Checker {
     }
 }
 
+/// Checks that a payload is a JSON object that every reader takes, and not longer than `max_bytes`; returns it without the white space around it.
+///
+/// # Errors
+/// The first [`Reject`] that applies.
+pub fn check_object(payload: &[u8], max_bytes: usize) -> Result<&str, Reject> {
+    if payload.len() > max_bytes {
+        return Err(Reject::TooLarge);
+    }
+    let text = std::str::from_utf8(payload).map_err(|_| Reject::NotJson)?;
+    let object = text.trim_matches([' ', '\t', '\n', '\r']);
+    let is_json = serde_json::from_str::<IgnoredAny>(object).is_ok();
+    match is_json && object.starts_with('{') {
+        true => check_value(object).map(|()| object),
+        false => Err(why_unreadable(object)),
+    }
+}
+
+/// Checks of a text that is JSON that every reader takes it: no half of a surrogate pair, and no nesting deeper than 128 levels.
+///
+/// # Errors
+/// The first [`Reject`] that applies.
+pub fn check_value(json: &str) -> Result<(), Reject> {
+    portable::check(json)
+}
+
 /// Why a text could not be read as an object of fields; only bad events come here.
 #[cold]
 fn why_unreadable(text: &str) -> Reject {

@@ -125,6 +125,9 @@ pub fn reply(reply: &Reply<'_>, kinds: &Kinds, now_ms: u64) -> Vec<u8> {
         | Reply::Unsubscribed { .. }
         | Reply::List { .. }
         | Reply::Pong { .. }
+        | Reply::Desk { .. }
+        | Reply::Presence { .. }
+        | Reply::PresenceCount { .. }
         | Reply::Authenticated { .. } => Vec::new(),
     }
 }

@@ -3,9 +3,11 @@
 //! | part | what it is |
 //! |---|---|
 //! | [`read`] | what clients send |
+//! | [`desk`] | what they send to the desk |
 //! | [`mod@write`] | replies and statuses |
 //! | [`event`] | events |
 
+pub mod desk;
 pub mod event;
 mod options;
 pub mod read;

@@ -1,5 +1,6 @@
 //! Why a request changes nothing, and the words for it: they name the field, its value and what is allowed.
 
+use super::desk::Concern;
 use super::request::Id;
 use crate::market::Name;
 
@@ -29,11 +30,15 @@ pub enum ErrorCode {
     MessageTooLarge,
     /// The client does not read fast enough for `SLOW_CLIENT_POLICY=disconnect`.
     SlowClient,
+    /// The upstream can't take it now, or has not said that it has.
+    Unavailable,
+    /// The client's user is in `MAX_ROOMS_PER_USER` rooms.
+    RoomLimitExceeded,
 }
 
 impl ErrorCode {
     /// All of them.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 12] = [
         Self::InvalidJson,
         Self::InvalidInput,
         Self::UnknownAction,
@@ -44,6 +49,8 @@ impl ErrorCode {
         Self::TooManyConnections,
         Self::MessageTooLarge,
         Self::SlowClient,
+        Self::Unavailable,
+        Self::RoomLimitExceeded,
     ];
 
     /// The code as clients parse it.
@@ -59,6 +66,8 @@ impl ErrorCode {
             Self::TooManyConnections => "TOO_MANY_CONNECTIONS",
             Self::MessageTooLarge => "MESSAGE_TOO_LARGE",
             Self::SlowClient => "SLOW_CLIENT",
+            Self::Unavailable => "UNAVAILABLE",
+            Self::RoomLimitExceeded => "ROOM_LIMIT_EXCEEDED",
         }
     }
 }
@@ -74,6 +83,8 @@ pub struct Refusal {
     pub retry_after_s: Option<u64>,
     /// What the client may not have; for [`ErrorCode::Forbidden`].
     pub forbidden: Option<Box<Forbidden>>,
+    /// What of the desk it is about.
+    pub concern: Option<Box<Concern>>,
     /// The request's `id`, if it could be read.
     pub id: Option<Id>,
     /// What the code alone doesn't tell.
@@ -120,6 +131,7 @@ impl Refusal {
             message: message.into(),
             retry_after_s: None,
             forbidden: None,
+            concern: None,
             id: None,
             cause: Cause::Code,
         }
@@ -153,6 +165,11 @@ impl Refusal {
             &format!("\"{pattern}\""),
             "a symbol: this gateway has no wildcards (ALLOW_WILDCARD)",
         )
+    }
+
+    /// A request to the desk that the client's rights don't cover.
+    pub fn not_at_desk(concern: Concern, message: &str, id: Option<Id>) -> Self {
+        Self { concern: Some(Box::new(concern)), id, ..Self::new(ErrorCode::Forbidden, message) }
     }
 
     /// A binary frame: the protocol is text only.

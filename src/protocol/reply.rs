@@ -3,8 +3,11 @@
 //! A new status is a variant of [`Status`], and its bytes in `native::write`; the shard sends it with `Shard::say`. The page (`web/src`)
 //! and the example client (`tools/src/client/view.rs`) show it.
 
+use super::desk::Done;
 use super::refusal::Refusal;
 use super::request::{Id, Selection};
+use crate::desk::DeskId;
+use crate::desk::event::Lost;
 use crate::market::{Kind, Name, Subject};
 
 /// The answer to a request, or a status.
@@ -55,6 +58,31 @@ pub enum Reply<'r> {
         /// That of the request.
         id: Option<&'r Id>,
     },
+    /// A request to the desk has been carried out.
+    Desk {
+        /// Which.
+        done: &'r Done,
+        /// That of the request: without one, nothing is said.
+        id: &'r Id,
+    },
+    /// Who is in a room.
+    Presence {
+        /// The room.
+        room: &'r DeskId,
+        /// The names of some of its users.
+        users: &'r [DeskId],
+        /// How many there are.
+        count: usize,
+        /// That of the request.
+        id: Option<&'r Id>,
+    },
+    /// How many users are in a large room.
+    PresenceCount {
+        /// The room.
+        room: &'r DeskId,
+        /// How many.
+        count: usize,
+    },
     /// A request was refused, or the client is about to be closed.
     Refused(&'r Refusal),
     /// Something happened that the client did not ask for.
@@ -89,6 +117,13 @@ pub enum Status<'s> {
         /// The topic.
         subject: &'s Subject,
         /// How many of its events this client does not get.
+        count: u64,
+    },
+    /// This client was too slow for `count` events of the desk.
+    SkippedAtDesk {
+        /// Of what.
+        lost: &'s Lost,
+        /// How many this client does not get.
         count: u64,
     },
     /// This client was too slow for every event: from here on it gets the latest of each topic.

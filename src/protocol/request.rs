@@ -5,6 +5,7 @@ use std::fmt;
 
 use smallvec::SmallVec;
 
+use super::desk::DeskRequest;
 use super::refusal::Refusal;
 use super::terms::Options;
 use crate::market::spelling::Spelling;
@@ -60,6 +61,8 @@ pub enum Action {
     List,
     /// Show who one is, or show it again before the last token ends.
     Auth(Token),
+    /// Ask something of the desk.
+    Desk(Box<DeskRequest>),
 }
 
 /// Names, of each of some types.

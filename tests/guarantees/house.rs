@@ -19,17 +19,18 @@ words, pure parts and atomics, for both sides
     unix_time:
     websocket:
     limits: market
+    desk: market
     dial: limits
     tls: files limits
     transport: limits
-    protocol: market websocket
+    protocol: desk market websocket
     metrics: market protocol
     state: metrics
-    identity: limits market protocol
-    bus: identity market protocol rate transport
+    identity: desk limits market protocol
+    bus: desk identity limits market protocol rate transport
 the data path, from Redis to a client's socket
-    ingest: backoff bus dial escape limits market protocol resp state unix_time
-    fanout: bus identity limits market metrics protocol rate state transport unix_time websocket
+    ingest: backoff bus desk dial escape limits market protocol resp state unix_time
+    fanout: bus desk identity limits market metrics protocol rate state transport unix_time websocket
     engine: bus fanout ingest state
 the control side, which starts, accepts, tells and stops
     admission: address bus identity limits rate
@@ -39,11 +40,12 @@ the control side, which starts, accepts, tells and stops
     healthcheck: escape limits tls
     config: address admission files limits market origin protocol rate tls
     logging: config escape limits
-    auth: backoff bus config dial files identity limits metrics protocol state tls unix_time
+    auth: backoff bus config desk dial files identity limits metrics protocol state tls unix_time
     http: accept address admission auth backoff bus config limits logging market metrics origin protocol state tls transport unix_time websocket
     broker: accept backoff ingest limits resp
     demo: ingest market unix_time
-    gateway: admission auth broker bus config demo engine fanout http identity ingest limits market protocol reload signals state stats tls
+    outgoing: backoff bus desk fanout ingest limits resp state
+    gateway: admission auth broker bus config demo desk dial engine fanout http identity ingest limits market outgoing protocol reload signals state stats tls
 ";
 
 /// A room of the list.

@@ -15,12 +15,13 @@ fn refusal(env: &[(&str, &str)]) -> String {
 }
 
 /// Alias, value; setting, value: the same, and another one.
-const ALIASES: [(&str, &str, &str, &str, &str); 8] = [
+const ALIASES: [(&str, &str, &str, &str, &str); 9] = [
     ("WEBSOCKET_PORT", "9000", "WS_PORT", "9000", "9001"),
     ("MAX_FRAME_SIZE", "128KiB", "MAX_MESSAGE_SIZE", "128KiB", "256KiB"),
     ("FRAME_WARN_THRESHOLD", "16KiB", "MESSAGE_WARN_SIZE", "16KiB", "0"),
     ("WS_MAX_GLOBAL_CONNECTIONS", "7", "MAX_CONNECTIONS", "7", "8"),
     ("WS_MAX_CONNECTIONS_PER_USER", "7", "MAX_CONNECTIONS_PER_USER", "7", "8"),
+    ("WS_MAX_ROOMS_PER_USER", "7", "MAX_ROOMS_PER_USER", "7", "8"),
     (
         "REALTIME_CORS_ORIGIN",
         "http://localhost:3000",

@@ -119,12 +119,13 @@ async fn requests() {
         ["--jwt-secret-key", SECRET],
         ["--max-connections-per-user", "1"],
         ["--max-symbols-per-client", "2"],
+        ["--max-rooms-per-user", "1"],
         ["--message-rate-limit", "6/1h"],
         ["--max-message-size", "512"],
         ["--slow-client-policy", "disconnect"],
         ["--max-outbox-bytes", "262144"],
     ];
-    let gateway = Process::on(&redis, &flags.concat()).await;
+    let gateway = Process::on(&redis, &[&flags.concat()[..], &["--desk"]].concat()).await;
     // Users have one message rate each, so every part of this has a user of its own.
     let user = |user| json!({"sub": user, "symbols": ["A", "B", "C"]});
     let bearer = |name| format!("Authorization: Bearer {}", token(user(name)));
@@ -155,8 +156,23 @@ async fn requests() {
     let mut client = enter(gateway.addr(), "", &[&bearer("long-winded")]).await;
     client.send(" ".repeat(513)).await;
     assert_eq!(client.json().await["code"], "MESSAGE_TOO_LARGE");
+    let mut client = enter(gateway.addr(), "", &[&bearer("in-rooms")]).await;
+    client.join("a").await;
+    client.ask("join_room", json!({"room_id": "b"})).await;
+    assert_eq!(client.json().await["code"], "ROOM_LIMIT_EXCEEDED");
+    redis.hang();
+    client.ask("typing", json!({"room_id": "a"})).await;
+    assert_eq!(client.json().await["code"], "UNAVAILABLE");
+    redis.go_on();
     let _slow = slow(&gateway, &redis).await;
-    expected.extend(["TOO_MANY_CONNECTIONS", "RATE_LIMIT_EXCEEDED", "MESSAGE_TOO_LARGE", "SLOW_CLIENT"]);
+    expected.extend([
+        "TOO_MANY_CONNECTIONS",
+        "RATE_LIMIT_EXCEEDED",
+        "MESSAGE_TOO_LARGE",
+        "SLOW_CLIENT",
+        "ROOM_LIMIT_EXCEEDED",
+        "UNAVAILABLE",
+    ]);
     expected.sort_unstable();
     let counted = counts(&gateway.get("/metrics").await.body, "ws_errors_sent_total");
     assert_eq!(counted.keys().collect::<Vec<_>>(), expected, "no other code");

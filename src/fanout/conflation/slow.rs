@@ -15,7 +15,7 @@ impl Conflation {
         let aggregated = self.pending.iter().filter(|(_, pending)| pending.is_aggregated);
         let spared = aggregated.map(|(topic, _)| *topic).collect();
         self.replaced += outbox.reduce_to_latest(&spared, status);
-        for (topic, position) in outbox.newest() {
+        for (topic, position) in outbox.newest().into_iter().filter(|(topic, _)| !topic.is_desk()) {
             let lossless = Pending { position, is_aggregated: false, aggregate: None };
             self.pending.entry(topic).or_insert(lossless).position = position;
         }

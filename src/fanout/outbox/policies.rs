@@ -76,7 +76,7 @@ impl Outbox {
             for index in first..run.to {
                 let topic = run.batch.topic(index);
                 let is_newest = newest.get(&topic).is_some_and(|newest| newest.is_at(at, index));
-                if is_newest || spared.contains(&topic) {
+                if is_newest || spared.contains(&topic) || topic.is_desk() {
                     kept.push_back(run.copied(index, index + 1));
                 } else {
                     self.event_bytes -= run.batch.start(index + 1) - run.batch.start(index);

@@ -249,6 +249,7 @@ impl Shard {
         };
         let reply = output.write(conn.dialect, &reply, clocks.now.unix_ms);
         output.queue(key, conn, reply);
+        self.seat_at_desk(key);
         self.trim_backfill(key);
         self.release_unwanted();
         self.cap_rates(key);

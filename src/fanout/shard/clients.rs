@@ -33,6 +33,7 @@ impl Shard {
         match standing {
             Standing::Known(identity) => {
                 self.identify(key, identity, user_seat);
+                self.seat_at_desk(key);
                 self.take_first_request(key, request);
             }
             Standing::Unknown => self.await_token(key, request),

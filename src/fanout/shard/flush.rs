@@ -90,7 +90,7 @@ impl Shard {
 
     /// Writes one socket until its outbox is empty, it takes no more, or it has had its share.
     fn write(&mut self, key: ConnKey) -> Written {
-        let Self { conns, subscriptions, output, clocks, config, metrics, .. } = self;
+        let Self { conns, subscriptions, desk, output, clocks, config, metrics, .. } = self;
         let Some(conn) = conns.get_mut(key) else { return Written::Gone };
         let Output { backlog, ended_names, gather_scratch, grammar, .. } = output;
         let (now, dialect) = (&clocks.now, conn.dialect);
@@ -112,6 +112,13 @@ impl Shard {
             let chunk = match conn.outbox.has_more_than_queue() {
                 false => conn.outbox.chunk_of_queue(gather_scratch),
                 true => conn.outbox.chunk(gather_scratch, &|topic, count| {
+                    let lost =
+                        desk.as_ref().filter(|_| topic.is_desk()).and_then(|desk| desk.lost(topic, key));
+                    if let Some(lost) = lost {
+                        let status = Status::SkippedAtDesk { lost: &lost, count };
+                        let status = dialect.reply(&Reply::Status(status), grammar, now.unix_ms);
+                        return Batch::own(status, backlog);
+                    }
                     let subject =
                         subscriptions.index.subject(topic).cloned().or_else(|| ended_names.get(topic));
                     let announcement = subject.map(|subject| {

@@ -128,7 +128,12 @@ impl Shard {
             conn.received = self.clocks.now.tick();
             let step = match incoming {
                 Incoming::Text(text) => {
-                    Step::Message(text.len(), conn.dialect.read(text, &self.config.grammar))
+                    let message = conn.dialect.read(text, &self.config.grammar);
+                    // Only what is no request otherwise may be one to the desk: others pay nothing for it.
+                    let for_desk = (message.is_err() && self.config.desk.is_some())
+                        .then(|| conn.dialect.read_for_desk(text))
+                        .flatten();
+                    Step::Message(text.len(), for_desk.unwrap_or(message))
                 }
                 Incoming::Binary(bytes) => {
                     Step::Message(bytes.len(), conn.dialect.read_binary(bytes, &self.config.grammar))

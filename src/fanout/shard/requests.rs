@@ -47,6 +47,7 @@ impl Shard {
             Action::Unsubscribe(selection) => self.unsubscribe(key, &selection, id.as_ref()),
             Action::Auth(token) => self.verify(key, token, id),
             Action::List => self.list(key, id.as_ref()),
+            Action::Desk(request) => self.ask_desk(key, *request, id),
             Action::Ping { stats } => {
                 let stats = if stats { self.stats(key) } else { None };
                 self.say(key, &Reply::Pong { stats, id: id.as_ref() });

@@ -129,6 +129,11 @@ impl Shard {
     pub(super) fn close_uncounted(&mut self, patterns: &[TopicId]) {
         let of_pattern = |pattern: &TopicId| self.subscriptions.index.subscribers(*pattern).to_vec();
         let clients: HashSet<_> = patterns.iter().flat_map(of_pattern).collect();
+        self.close_uncounted_clients(clients);
+    }
+
+    /// These clients can't be told what they have missed.
+    pub(super) fn close_uncounted_clients(&mut self, clients: HashSet<ConnKey>) {
         for key in clients {
             if self.conns.get(key).is_some_and(Conn::is_live) {
                 self.close_slow(key, Overload::Uncounted);

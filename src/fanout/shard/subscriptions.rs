@@ -185,6 +185,7 @@ impl Shard {
     /// Ends all of a client's subscriptions.
     pub(super) fn leave_all(&mut self, key: ConnKey) {
         self.subscriptions.index.disconnect(key);
+        self.leave_desk(key);
         self.release_unwanted();
     }
 

@@ -16,8 +16,8 @@ use super::clock::Now;
 use super::conn::ConnKey;
 use super::{Ready, Shard, ShardConfig, ShardHandles};
 use crate::bus::{
-    Arrival, ControlSender, Count, Feed, Standing, Ticket, ToControl, ToShard, TopicId, UserSeat, Wish,
-    WishSender,
+    Arrival, ControlSender, Count, DeskWish, Feed, Standing, Ticket, ToControl, ToShard, TopicId, UserSeat,
+    Wish, WishSender,
 };
 use crate::identity::{Identity, Rights};
 use crate::ingest::history::HistoryConfig;
@@ -53,6 +53,7 @@ pub(super) fn config() -> ShardConfig {
         max_missed_pongs: 2,
         stall_timeout: Duration::from_secs(600),
         flush_interval: None,
+        desk: None,
     }
 }
 
@@ -62,6 +63,8 @@ pub(super) struct World {
     wishes: Arc<Mutex<Vec<Wish>>>,
     /// What the shards have told the control side.
     pub(super) control: Arc<Mutex<Vec<ToControl>>>,
+    /// What they wish of the desk.
+    pub(super) desk_wishes: Vec<DeskWish>,
     pub(super) shards: Vec<Shard>,
     told: Vec<VecDeque<ToShard>>,
     seats: Arc<Count>,
@@ -106,6 +109,7 @@ impl World {
             now,
             wishes,
             control,
+            desk_wishes: Vec::new(),
         }
     }
 
@@ -144,6 +148,7 @@ impl World {
                 Wish::Release { shard, topics } => {
                     topics.into_iter().for_each(|topic| self.router.release(shard, topic));
                 }
+                Wish::Desk(wish) => self.desk_wishes.push(wish),
                 Wish::Retire { shard, topics } => {
                     topics.iter().for_each(|topic| self.router.retire(shard, *topic));
                     self.told[shard].push_back(ToShard::Retired(topics));
@@ -231,6 +236,11 @@ impl World {
         let ready = Ready { key: client.key, readable, writable, read_closed: false };
         self.shards[client.shard].turn(std::iter::empty(), std::iter::once(ready));
         self.turn();
+    }
+
+    /// A client's pipe has room again.
+    pub(super) fn writable(&mut self, client: &Client) {
+        self.ready(client, false, true);
     }
 
     fn send_frame(&mut self, client: &Client, opcode: u8, payload: &[u8]) {

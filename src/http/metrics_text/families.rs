@@ -270,6 +270,21 @@ pub(super) const FAMILIES: &[Family] = &[
     family("ws_upgrades_refused", "WebSocket handshakes refused, by reason", UpgradesRefused),
     family("ws_tokens_refused", "Tokens that did not hold", Control(|c| c.tokens_refused.get())),
     family(
+        "ws_desk_published",
+        "What clients have said at the desk, and the gateway of itself, that the upstream has taken",
+        Control(|c| c.desk_published.get()),
+    ),
+    family(
+        "ws_desk_unconfirmed",
+        "The same that the upstream has not confirmed: clients were told UNAVAILABLE",
+        Control(|c| c.desk_unconfirmed.get()),
+    ),
+    family(
+        "ws_rooms",
+        "Rooms that somebody is in, at any gateway",
+        Process(|s| Some(s.state.rooms_open() as f64)),
+    ),
+    family(
         "ws_connections_replaced",
         "Connections whose place a newer one of their user has taken",
         Control(|c| c.connections_replaced.get()),

@@ -74,7 +74,7 @@ pub enum Stream {
 }
 
 /// Reading and writing, as every kind of [`Stream`] can.
-pub(super) trait ReadWrite: AsyncRead + AsyncWrite + Unpin + Send {}
+pub trait ReadWrite: AsyncRead + AsyncWrite + Unpin + Send {}
 
 impl<S: AsyncRead + AsyncWrite + Unpin + Send> ReadWrite for S {}
 
@@ -85,6 +85,26 @@ impl Stream {
             Self::Tls(stream) => stream,
             Self::Unix(stream) => stream,
         }
+    }
+
+    /// The connection as something to read and write.
+    pub fn into_io(self) -> Box<dyn ReadWrite> {
+        match self {
+            Self::Tcp(stream) => Box::new(stream),
+            Self::Tls(stream) => stream,
+            Self::Unix(stream) => Box::new(stream),
+        }
+    }
+
+    /// Has the system throw away what it has not sent yet, once the connection is closed.
+    pub(super) fn set_abortive(&self) {
+        let socket = match self {
+            Self::Tcp(stream) => stream,
+            Self::Tls(stream) => stream.get_ref().0,
+            Self::Unix(_) => return,
+        };
+        // A connection works without it.
+        let _ = socket2::SockRef::from(socket).set_linger(Some(std::time::Duration::ZERO));
     }
 
     /// Turns the connection into one for ingest's poll.

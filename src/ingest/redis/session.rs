@@ -72,6 +72,24 @@ impl Session {
     /// See [`RedisError`].
     pub async fn open(dialer: &mut Dialer, login: &Login, client_name: &str) -> Result<Self, RedisError> {
         let stream = dialer.dial().await?;
+        Self::log_in(stream, login, client_name).await
+    }
+
+    /// The same, and what is not sent yet when the connection is closed is thrown away.
+    ///
+    /// # Errors
+    /// See [`RedisError`].
+    pub async fn open_abortive(
+        dialer: &mut Dialer,
+        login: &Login,
+        client_name: &str,
+    ) -> Result<Self, RedisError> {
+        let stream = dialer.dial().await?;
+        stream.set_abortive();
+        Self::log_in(stream, login, client_name).await
+    }
+
+    async fn log_in(stream: Stream, login: &Login, client_name: &str) -> Result<Self, RedisError> {
         let mut session = Self { stream, buffer: Vec::new(), consumed: 0, last_error: None };
         match (&login.user, &login.password) {
             (Some(user), Some(password)) => {

@@ -23,7 +23,10 @@ pub fn reply(reply: &Reply<'_>, wire: Wire, grammar: &Grammar) -> Vec<u8> {
             subscription(held, wire, grammar)
         }
         Reply::Authenticated { .. } => success(wire, "authenticated"),
-        Reply::Pong { .. } => Vec::new(),
+        // There is no desk for its clients.
+        Reply::Pong { .. } | Reply::Desk { .. } | Reply::Presence { .. } | Reply::PresenceCount { .. } => {
+            Vec::new()
+        }
         Reply::Refused(refusal) => error(refusal, wire),
         Reply::Status(told) => status(told, wire, grammar),
     }
@@ -92,6 +95,7 @@ pub fn code(refusal: &Refusal) -> (i64, &'static str) {
             ErrorCode::SlowClient => (407, "slow client"),
             ErrorCode::Forbidden => (409, "insufficient subscription"),
             ErrorCode::RateLimitExceeded => (429, "too many requests"),
+            ErrorCode::Unavailable | ErrorCode::RoomLimitExceeded => (500, "internal error"),
         },
     }
 }
@@ -120,6 +124,7 @@ fn status(status: &Status<'_>, wire: Wire, grammar: &Grammar) -> Vec<u8> {
                 ],
             )
         }
+        Status::SkippedAtDesk { .. } => Vec::new(),
         Status::Gap { subject, from, to } => {
             let (symbol, channel) = of_topic(subject);
             alone(

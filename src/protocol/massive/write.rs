@@ -22,7 +22,11 @@ pub fn reply(reply: &Reply<'_>, grammar: &Grammar) -> Vec<u8> {
         }
         Reply::Unsubscribed { left, .. } => all("unsubscribed to", left, grammar),
         Reply::Authenticated { .. } => alone("auth_success", "authenticated", &[]),
-        Reply::List { .. } | Reply::Pong { .. } => Vec::new(),
+        Reply::List { .. }
+        | Reply::Pong { .. }
+        | Reply::Desk { .. }
+        | Reply::Presence { .. }
+        | Reply::PresenceCount { .. } => Vec::new(),
         Reply::Refused(refusal) => alone(word(refusal), &refusal.message, &[]),
         Reply::Status(told) => status(told, grammar),
     }
@@ -66,6 +70,8 @@ fn status(status: &Status<'_>, grammar: &Grammar) -> Vec<u8> {
             let fields = [("channel", Value::Plain(&of)), ("from", number(from)), ("to", number(to))];
             alone("gap", &message, &fields)
         }
+        // There is no desk for its clients.
+        Status::SkippedAtDesk { .. } => Vec::new(),
         Status::FellBack { .. } => {
             alone("conflating", "This client is too slow for every event: it gets the latest of each", &[])
         }

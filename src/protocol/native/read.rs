@@ -280,7 +280,7 @@ where
     items.filter(|item| item.as_ref().map_or(true, |item| seen.insert(item.clone()))).collect()
 }
 
-fn id(raw: &RawValue) -> Result<Id, Refusal> {
+pub(super) fn id(raw: &RawValue) -> Result<Id, Refusal> {
     let text = raw.get();
     let content_bytes = text.len() - if text.starts_with('"') { 2 } else { 0 };
     let is_id = matches!(text.as_bytes().first(), Some(b'"' | b'-' | b'0'..=b'9'));

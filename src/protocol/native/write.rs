@@ -8,7 +8,10 @@ use serde::ser::SerializeMap;
 use serde::{Serialize, Serializer};
 use serde_json::value::RawValue;
 
+use crate::desk::DeskId;
+use crate::desk::event::Lost;
 use crate::market::{Kind, Kinds, Name, Subject};
+use crate::protocol::desk::{Concern, Done};
 use crate::protocol::refusal::{Forbidden, Refusal};
 use crate::protocol::reply::{ClientStats, Reply, Status};
 use crate::protocol::request::Id;
@@ -57,6 +60,21 @@ pub fn reply(reply: &Reply<'_>, kinds: &Kinds, now_ms: u64) -> Vec<u8> {
                 now_ms,
             )
         }
+        Reply::Desk { done, id } => done_at_desk(done, id, now_ms),
+        Reply::Presence { room, users, count, id } => object(&Presence {
+            r#type: "presence",
+            room_id: room.as_str(),
+            users: Some(users.iter().map(DeskId::as_str).collect()),
+            count: *count,
+            id: id.and_then(raw),
+        }),
+        Reply::PresenceCount { room, count } => object(&Presence {
+            r#type: "presence",
+            room_id: room.as_str(),
+            users: None,
+            count: *count,
+            id: None,
+        }),
         Reply::Refused(refusal) => error(refusal, now_ms),
         Reply::Status(told) => status(told, kinds, now_ms),
     }
@@ -69,6 +87,14 @@ fn status(status: &Status<'_>, kinds: &Kinds, now_ms: u64) -> Vec<u8> {
         Status::Skipped { subject, count } => {
             let &Subject { kind, ref name, .. } = subject;
             tell("skipped", Skipped { symbol: name, r#type: kinds.name(kind), count }, now_ms)
+        }
+        Status::SkippedAtDesk { lost, count } => {
+            let (symbol, r#type) = match lost {
+                Lost::Room(room) => (room.as_str(), "room"),
+                Lost::User(user) => (user.as_str(), "user"),
+                Lost::Everyone => ("*", "broadcast"),
+            };
+            tell("skipped", SkippedAtDesk { symbol, r#type, count }, now_ms)
         }
         Status::FellBack { queued_bytes } => tell("slow", Slow { policy: "conflate", queued_bytes }, now_ms),
         Status::CaughtUp => tell("slow", Slow { policy: "lossless", queued_bytes: 0 }, now_ms),
@@ -217,6 +243,48 @@ impl From<&ClientStats> for Stats {
     }
 }
 
+fn done_at_desk(done: &Done, id: &Id, now_ms: u64) -> Vec<u8> {
+    let (message, data) = match done {
+        Done::Joined(room) => (format!("Joined {room}"), AboutDesk::Room { room_id: room.as_str() }),
+        Done::Left(room) => (format!("Left {room}"), AboutDesk::Room { room_id: room.as_str() }),
+        Done::SentToRoom(room) => (format!("Sent to {room}"), AboutDesk::Room { room_id: room.as_str() }),
+        Done::Typing(room) => (format!("Typing in {room}"), AboutDesk::Room { room_id: room.as_str() }),
+        Done::SentToUser(to) => (format!("Sent to {to}"), AboutDesk::User { to: to.as_str() }),
+    };
+    success(&message, data, Some(id), now_ms)
+}
+
+/// Names of fields as the systems have them that the desk's clients come from.
+#[derive(Serialize)]
+struct Presence<'m> {
+    r#type: &'static str,
+    room_id: &'m str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    users: Option<Vec<&'m str>>,
+    count: usize,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    id: Option<&'m RawValue>,
+}
+
+/// What a reply of the desk is about.
+#[derive(Serialize)]
+#[serde(untagged)]
+enum AboutDesk<'m> {
+    Room { room_id: &'m str },
+    User { to: &'m str },
+    Current { current: usize },
+}
+
+impl<'m> From<&'m Concern> for AboutDesk<'m> {
+    fn from(concern: &'m Concern) -> Self {
+        match concern {
+            Concern::Room(room) => Self::Room { room_id: room.as_str() },
+            Concern::User(user) => Self::User { to: user.as_str() },
+            Concern::Current(current) => Self::Current { current: *current },
+        }
+    }
+}
+
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 struct Error<'m> {
@@ -226,10 +294,18 @@ struct Error<'m> {
     #[serde(skip_serializing_if = "Option::is_none")]
     retry_after: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    data: Option<NotAllowed<'m>>,
+    data: Option<ErrorData<'m>>,
     timestamp: u64,
     #[serde(skip_serializing_if = "Option::is_none")]
     id: Option<&'m RawValue>,
+}
+
+/// What a refusal is about.
+#[derive(Serialize)]
+#[serde(untagged)]
+enum ErrorData<'m> {
+    NotAllowed(NotAllowed<'m>),
+    Desk(AboutDesk<'m>),
 }
 
 /// What of a request the client may not have: each only where there is something.
@@ -248,12 +324,14 @@ impl<'m> From<&'m Forbidden> for NotAllowed<'m> {
 }
 
 fn error(refusal: &Refusal, now_ms: u64) -> Vec<u8> {
+    let not_allowed = refusal.forbidden.as_deref().map(NotAllowed::from).map(ErrorData::NotAllowed);
+    let about_desk = refusal.concern.as_deref().map(AboutDesk::from).map(ErrorData::Desk);
     object(&Error {
         r#type: "error",
         message: &refusal.message,
         code: refusal.code.as_str(),
         retry_after: refusal.retry_after_s,
-        data: refusal.forbidden.as_deref().map(NotAllowed::from),
+        data: not_allowed.or(about_desk),
         timestamp: now_ms,
         id: refusal.id.as_ref().and_then(raw),
     })
@@ -283,6 +361,13 @@ struct FeedState {
 struct Skipped<'m> {
     symbol: &'m Name,
     r#type: &'m str,
+    count: u64,
+}
+
+#[derive(Serialize)]
+struct SkippedAtDesk<'m> {
+    symbol: &'m str,
+    r#type: &'static str,
     count: u64,
 }
 

@@ -5,6 +5,7 @@ pub(crate) mod browser;
 pub(crate) mod child;
 pub(crate) mod client;
 pub(crate) mod deployment;
+pub(crate) mod desk;
 pub(crate) mod detour;
 pub(crate) mod haproxy;
 pub(crate) mod http;

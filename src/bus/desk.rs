@@ -1,0 +1,235 @@
+//! What shards, ingest and the control side say to each other of the desk.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use bytes::Bytes;
+
+use super::Ticket;
+use crate::desk::DeskId;
+use crate::desk::envelope::Moved;
+use crate::desk::event::{Addressee, Lost};
+use crate::desk::presence::Gossip;
+use crate::limits::OUTGOING_OVERHEAD_BYTES;
+
+/// What a shard is told of the desk. Each variant says what bounds it.
+#[derive(Debug)]
+pub enum DeskNews {
+    /// Events, in order. Bounded in bytes, with the other events of the inbox.
+    Events(DeskEvents),
+    /// Events that ingest had to drop because this shard was behind: counts of each kind. Bounded by
+    /// [`limits::DESK_LOSSES_MAX`](crate::limits::DESK_LOSSES_MAX).
+    Lost {
+        /// How many of each kind.
+        counts: Vec<(Lost, u64)>,
+        /// There were more kinds, which were not counted.
+        is_uncounted: bool,
+    },
+    /// A connection of this shard has joined a room, or left it: its request has come back, in its place among the room's events. One for each
+    /// connection that waits.
+    Moved {
+        /// That of the request.
+        ticket: Ticket,
+        /// The room.
+        room: DeskId,
+        /// It has joined; else left.
+        has_joined: bool,
+        /// What it alone is told; `None` if that comes with the events.
+        object: Option<Bytes>,
+    },
+    /// The control side answers a request. One for each connection that waits, and one that is too late.
+    Answer {
+        /// That of the request.
+        ticket: Ticket,
+        /// The answer.
+        answer: DeskAnswer,
+    },
+    /// How many users are in a large room. One a second for each room.
+    Count {
+        /// The room.
+        room: DeskId,
+        /// How many.
+        count: usize,
+    },
+}
+
+impl DeskNews {
+    /// Bytes that it counts for in the inbox.
+    pub fn queued_bytes(&self) -> usize {
+        match self {
+            Self::Events(events) => events.queued_bytes(),
+            Self::Lost { counts, .. } => size_of_val(counts.as_slice()),
+            _ => 0,
+        }
+    }
+}
+
+/// Events of the desk: objects back to back.
+#[derive(Debug, Default)]
+pub struct DeskEvents {
+    /// The objects.
+    pub bytes: Bytes,
+    /// Where each ends, and who gets it.
+    pub events: Vec<(u32, Addressee)>,
+    /// When the first of them was read, in microseconds since the gateway was built.
+    pub arrived_us: u64,
+}
+
+impl DeskEvents {
+    /// Bytes that they count for.
+    pub fn queued_bytes(&self) -> usize {
+        self.bytes.len() + size_of_val(self.events.as_slice())
+    }
+}
+
+/// The control side's answer to a request.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum DeskAnswer {
+    /// The upstream has taken it.
+    Done,
+    /// Who is in the room.
+    Presence {
+        /// Some of them.
+        users: Vec<DeskId>,
+        /// How many.
+        count: usize,
+    },
+    /// The upstream doesn't take it, or has not said so in time. Nothing of it is sent later.
+    Unavailable,
+    /// The user is in so many rooms, and may be in no more.
+    TooManyRooms(usize),
+    /// A join or leave should have come back by now.
+    Overdue,
+}
+
+/// What a shard asks of the control side. Bounded by [`OutgoingSpace`]; what only says that a connection has gone is bounded by the rooms
+/// that it was in.
+#[derive(Debug)]
+pub struct DeskAsk {
+    /// The shard.
+    pub shard: usize,
+    /// Repeated in the answer; without one there is none.
+    pub ticket: Option<Ticket>,
+    /// What is asked.
+    pub order: DeskOrder,
+    /// Its place among what is on its way out.
+    pub held: Option<OutgoingHeld>,
+}
+
+/// What is to be done.
+#[derive(Debug)]
+pub enum DeskOrder {
+    /// Publish an envelope.
+    Publish {
+        /// The channel.
+        channel: String,
+        /// The envelope.
+        payload: Vec<u8>,
+    },
+    /// A connection of the user joins.
+    Join {
+        /// The room.
+        room: DeskId,
+        /// The user.
+        user: DeskId,
+    },
+    /// A connection of the user leaves.
+    Leave {
+        /// The room.
+        room: DeskId,
+        /// The user.
+        user: DeskId,
+    },
+    /// A connection of the user has gone without leaving.
+    Gone {
+        /// The room.
+        room: DeskId,
+        /// The user.
+        user: DeskId,
+    },
+    /// Who is in the room?
+    Presence {
+        /// The room.
+        room: DeskId,
+    },
+}
+
+/// What ingest has heard of other gateways, for the control side. What doesn't fit into the queue is lost, and told again by them.
+#[derive(Debug)]
+pub enum DeskHeard {
+    /// A connection has joined a room, or left it.
+    Moved(DeskId, Moved),
+    /// Something else.
+    Gossip(Gossip),
+}
+
+/// How much of what clients have written may be on its way to the upstream, over all shards.
+#[derive(Debug, Clone)]
+pub struct OutgoingSpace {
+    taken_bytes: Arc<AtomicUsize>,
+    max_bytes: usize,
+}
+
+/// A part of an [`OutgoingSpace`]; given back when dropped.
+#[derive(Debug)]
+pub struct OutgoingHeld {
+    bytes: usize,
+    taken_bytes: Arc<AtomicUsize>,
+}
+
+impl OutgoingSpace {
+    /// Nothing is on its way.
+    pub fn of(max_bytes: usize) -> Self {
+        Self { taken_bytes: Arc::default(), max_bytes }
+    }
+
+    /// Takes room for a message of so many bytes; `None` if there is none.
+    pub fn take(&self, bytes: usize) -> Option<OutgoingHeld> {
+        let bytes = bytes + OUTGOING_OVERHEAD_BYTES;
+        let more = |taken: usize| (taken + bytes <= self.max_bytes).then_some(taken + bytes);
+        self.taken_bytes.fetch_update(Ordering::Relaxed, Ordering::Relaxed, more).ok()?;
+        Some(OutgoingHeld { bytes, taken_bytes: Arc::clone(&self.taken_bytes) })
+    }
+}
+
+impl Drop for OutgoingHeld {
+    fn drop(&mut self) {
+        self.taken_bytes.fetch_sub(self.bytes, Ordering::Relaxed);
+    }
+}
+
+/// What a shard wants of the desk's events.
+#[derive(Debug)]
+pub enum DeskWish {
+    /// The shard has users whose events it wants, or has none any more.
+    Users {
+        /// The shard.
+        shard: usize,
+        /// Whether there are any.
+        are_there: bool,
+    },
+    /// One member less: each that came with [`DeskNews::Moved`] is given back once.
+    Left {
+        /// The shard.
+        shard: usize,
+        /// The room.
+        room: DeskId,
+    },
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn space_is_taken_and_given_back() {
+        let space = OutgoingSpace::of(2 * OUTGOING_OVERHEAD_BYTES + 100);
+        let first = space.take(60).unwrap();
+        assert!(space.take(41).is_none());
+        let second = space.take(40).unwrap();
+        assert!(space.take(0).is_none());
+        drop(first);
+        assert!(space.take(60).is_some());
+        drop(second);
+    }
+}

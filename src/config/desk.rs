@@ -1,0 +1,128 @@
+//! Settings of the desk: rooms, people, notifications.
+
+use std::time::Duration;
+
+use super::setting::{Alias, Given, Group, Preset, Setting, Unit, Value, Zero};
+use crate::limits::{
+    PRESENCE_GRACE_DEFAULT_MS, PRESENCE_GRACE_MAX_MS, PRESENCE_MEMBERS_DEFAULT, PRESENCE_MEMBERS_MAX,
+    ROOMS_PER_USER_DEFAULT, ROOMS_PER_USER_MAX,
+};
+
+/// The desk.
+#[derive(Debug, Clone)]
+pub struct Desk {
+    /// `DESK`.
+    pub is_on: bool,
+    /// `ROOMS_DEFAULT`.
+    pub rooms_default: RoomsDefault,
+    /// `MAX_ROOMS_PER_USER`.
+    pub max_rooms_per_user: usize,
+    /// `PRESENCE_GRACE`.
+    pub presence_grace: Duration,
+    /// `PRESENCE_MAX_MEMBERS`.
+    pub presence_max_members: usize,
+}
+
+/// The rooms of a client whose token says nothing of them.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum RoomsDefault {
+    /// All.
+    #[default]
+    Allow,
+    /// None.
+    Deny,
+}
+
+impl RoomsDefault {
+    const fn word(self) -> &'static str {
+        match self {
+            Self::Allow => "allow",
+            Self::Deny => "deny",
+        }
+    }
+}
+
+impl Default for Desk {
+    fn default() -> Self {
+        Self {
+            is_on: false,
+            rooms_default: RoomsDefault::Allow,
+            max_rooms_per_user: ROOMS_PER_USER_DEFAULT as usize,
+            presence_grace: Duration::from_millis(PRESENCE_GRACE_DEFAULT_MS),
+            presence_max_members: PRESENCE_MEMBERS_DEFAULT as usize,
+        }
+    }
+}
+
+pub(super) const GROUP: Group = Group {
+    title: "The desk: rooms, people, notifications",
+    settings: &[
+        Setting {
+            env: "DESK",
+            flag: "desk",
+            aliases: &[],
+            unit: Unit::Switch,
+            zero: Zero::False,
+            preset: Preset::Fixed,
+            help: "Whether clients may join rooms and write to each other, and workers may notify users: see docs/desk.md.",
+            set: |config, given| given.store(&mut config.desk.is_on),
+            show: |config, unit| config.desk.is_on.show(unit),
+        },
+        Setting {
+            env: "ROOMS_DEFAULT",
+            flag: "rooms-default",
+            aliases: &[],
+            unit: Unit::Choice(&["allow", "deny"]),
+            zero: Zero::Refused,
+            preset: Preset::Fixed,
+            help: "Whether a client whose token has no claim `rooms` may join every room, or none.",
+            set: |config, given| given.store(&mut config.desk.rooms_default),
+            show: |config, unit| config.desk.rooms_default.show(unit),
+        },
+        Setting {
+            env: "MAX_ROOMS_PER_USER",
+            flag: "max-rooms-per-user",
+            aliases: &[Alias::same("WS_MAX_ROOMS_PER_USER")],
+            unit: Unit::Number { min: 1, max: ROOMS_PER_USER_MAX },
+            zero: Zero::Refused,
+            preset: Preset::Fixed,
+            help: "How many rooms a user may be in at a time, over all its connections to this gateway.",
+            set: |config, given| given.store(&mut config.desk.max_rooms_per_user),
+            show: |config, unit| config.desk.max_rooms_per_user.show(unit),
+        },
+        Setting {
+            env: "PRESENCE_GRACE",
+            flag: "presence-grace",
+            aliases: &[],
+            unit: Unit::Time { min_ms: 1, max_ms: PRESENCE_GRACE_MAX_MS },
+            zero: Zero::Zero,
+            preset: Preset::Fixed,
+            help: "How long a user is still in a room after its last connection has gone without leaving it: who is back by then \
+                   has not been away for the others.",
+            set: |config, given| given.store(&mut config.desk.presence_grace),
+            show: |config, unit| config.desk.presence_grace.show(unit),
+        },
+        Setting {
+            env: "PRESENCE_MAX_MEMBERS",
+            flag: "presence-max-members",
+            aliases: &[],
+            unit: Unit::Number { min: 1, max: PRESENCE_MEMBERS_MAX },
+            zero: Zero::Refused,
+            preset: Preset::Fixed,
+            help: "In a room with more users than this, members are told how many there are, once a second at most, in place of each \
+                   that comes or goes.",
+            set: |config, given| given.store(&mut config.desk.presence_max_members),
+            show: |config, unit| config.desk.presence_max_members.show(unit),
+        },
+    ],
+};
+
+impl Value for RoomsDefault {
+    fn read(given: &Given<'_>) -> Option<Self> {
+        [Self::Allow, Self::Deny].into_iter().find(|default| default.word() == given.text)
+    }
+
+    fn show(&self, _: &Unit) -> String {
+        self.word().to_owned()
+    }
+}

@@ -1,0 +1,35 @@
+//! The desk: rooms, people and notifications beside the prices. Pure.
+//!
+//! | part | what it is |
+//! |---|---|
+//! | [`id`] | the names of rooms and users |
+//! | [`rights`] | the rooms that a client may join |
+//! | [`envelope`] | what gateways tell each other of a room, a user, or themselves |
+//! | [`event`] | an event of the desk as clients get it, and to whom it goes |
+//! | [`presence`] | who is in which room, over all gateways |
+//!
+//! Whatever a client says goes to Redis and comes back to every gateway like any event, so a room has one order, the same for all its members.
+//! The shards hold the members (`fanout::shard`), `outgoing` publishes, ingest takes what comes back.
+
+pub mod envelope;
+pub mod event;
+pub mod id;
+pub mod presence;
+pub mod rights;
+
+pub use self::envelope::GatewayId;
+pub use self::id::DeskId;
+
+/// What the desk's own channels have behind `CHANNEL_PREFIX`: only gateways publish there.
+pub const DESK_CHANNELS: &str = "desk:";
+/// Behind [`DESK_CHANNELS`]: what members of a room say and do.
+pub const ROOM: &str = "room:";
+/// Behind [`DESK_CHANNELS`]: what one user says to another.
+pub const USER: &str = "user:";
+/// Behind [`DESK_CHANNELS`]: what gateways tell each other of who is where.
+pub const PRESENCE: &str = "presence";
+
+/// The channels that a gateway with a desk is subscribed to, as patterns: those of gateways first, then those of workers.
+pub fn patterns(channel_prefix: &str) -> Vec<String> {
+    ["desk:*", "room:*", "user:*", "broadcast"].map(|name| format!("{channel_prefix}{name}")).into()
+}

@@ -1,0 +1,298 @@
+//! What gateways publish on the desk's channels: a JSON object with a version. Pure.
+//!
+//! A client's words never become a channel or a field of their own: the gateway writes the envelope, with the user that it knows, and takes
+//! the room from the channel. So nobody speaks for another user or into another room.
+
+use std::fmt;
+use std::str::FromStr;
+
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+
+use super::{DESK_CHANNELS, DeskId, ROOM, USER};
+
+/// The version of the envelope. A gateway passes over those that it doesn't know.
+pub const VERSION: u32 = 1;
+
+/// What an envelope takes beside a message and the names in it, in bytes, at most.
+pub const OVERHEAD_BYTES: usize = 256;
+
+/// One run of a gateway: 128 random bits.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct GatewayId(u128);
+
+impl GatewayId {
+    /// One that no other has.
+    pub fn random() -> Self {
+        Self(fastrand::u128(..))
+    }
+
+    /// One of a test.
+    pub const fn of(number: u128) -> Self {
+        Self(number)
+    }
+}
+
+impl fmt::Display for GatewayId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:032x}", self.0)
+    }
+}
+
+impl fmt::Debug for GatewayId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+impl FromStr for GatewayId {
+    type Err = ();
+
+    fn from_str(text: &str) -> Result<Self, ()> {
+        let is_hex = text.len() == 32 && text.bytes().all(|byte| byte.is_ascii_hexdigit());
+        let number = if is_hex { u128::from_str_radix(text, 16).ok() } else { None };
+        number.map(Self).ok_or(())
+    }
+}
+
+impl Serialize for GatewayId {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for GatewayId {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = <&str>::deserialize(deserializer)?;
+        text.parse().map_err(|()| serde::de::Error::custom("no gateway"))
+    }
+}
+
+/// An envelope.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Envelope<'e> {
+    /// A member has written into the room.
+    Message {
+        /// Who.
+        from: DeskId,
+        /// When, in Unix milliseconds.
+        at_ms: u64,
+        /// What: any JSON, as the client wrote it.
+        message: &'e str,
+    },
+    /// A member is writing.
+    Typing {
+        /// Who.
+        user: DeskId,
+    },
+    /// A connection has joined, or left.
+    Moved(Moved),
+    /// A user has written to another.
+    Chat {
+        /// Who.
+        from: DeskId,
+        /// To whom.
+        to: DeskId,
+        /// When, in Unix milliseconds.
+        at_ms: u64,
+        /// What.
+        message: &'e str,
+    },
+}
+
+/// A connection has joined a room, or left it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Moved {
+    /// Whose.
+    pub user: DeskId,
+    /// It has joined; else left.
+    pub has_joined: bool,
+    /// The other members are told: the user wasn't there before, or isn't any more.
+    pub is_told: bool,
+    /// The gateway that has, or had, the connection.
+    pub gateway: GatewayId,
+    /// Whether the user is in the room at that gateway from now on.
+    pub is_there: bool,
+    /// Which of that gateway's requests this is: [`Mark`].
+    pub asked: Option<Mark>,
+}
+
+/// Names a request of a connection to the gateway that has it: its shard, and the shard's ticket.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Mark {
+    /// The shard.
+    #[serde(rename = "s")]
+    pub shard: u32,
+    /// The ticket's number.
+    #[serde(rename = "k")]
+    pub ticket: u32,
+}
+
+/// The fields of every envelope. Names need no escapes, so they are read as they stand.
+#[derive(Serialize, Deserialize)]
+struct Wire<'e> {
+    v: u32,
+    t: &'e str,
+    #[serde(borrow, default, skip_serializing_if = "Option::is_none")]
+    u: Option<&'e str>,
+    #[serde(borrow, default, skip_serializing_if = "Option::is_none")]
+    to: Option<&'e str>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    at: Option<u64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    g: Option<GatewayId>,
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    all: bool,
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    here: bool,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    by: Option<Mark>,
+    #[serde(borrow, default, skip_serializing_if = "Option::is_none")]
+    m: Option<&'e RawValue>,
+}
+
+impl<'e> Wire<'e> {
+    const fn new(t: &'e str) -> Self {
+        Self {
+            v: VERSION,
+            t,
+            u: None,
+            to: None,
+            at: None,
+            g: None,
+            all: false,
+            here: false,
+            by: None,
+            m: None,
+        }
+    }
+}
+
+impl<'e> Envelope<'e> {
+    /// Reads one; `None` if it is none, or of a version that isn't known here.
+    pub fn parse(payload: &'e [u8]) -> Option<Self> {
+        let wire: Wire<'e> =
+            serde_json::from_slice(payload).ok().filter(|wire: &Wire<'_>| wire.v == VERSION)?;
+        let user = DeskId::parse(wire.u?)?;
+        let message = wire.m.map(RawValue::get);
+        Some(match wire.t {
+            "message" => Self::Message { from: user, at_ms: wire.at?, message: message? },
+            "typing" => Self::Typing { user },
+            "chat" => {
+                Self::Chat { from: user, to: DeskId::parse(wire.to?)?, at_ms: wire.at?, message: message? }
+            }
+            "joined" | "left" => Self::Moved(Moved {
+                user,
+                has_joined: wire.t == "joined",
+                is_told: wire.all,
+                gateway: wire.g?,
+                is_there: wire.here,
+                asked: wire.by,
+            }),
+            _ => return None,
+        })
+    }
+
+    /// Writes it.
+    pub fn write(&self) -> Vec<u8> {
+        let wire = match self {
+            Self::Message { from, at_ms, message } => {
+                Wire { u: Some(from.as_str()), at: Some(*at_ms), m: raw(message), ..Wire::new("message") }
+            }
+            Self::Typing { user } => Wire { u: Some(user.as_str()), ..Wire::new("typing") },
+            Self::Chat { from, to, at_ms, message } => Wire {
+                u: Some(from.as_str()),
+                to: Some(to.as_str()),
+                at: Some(*at_ms),
+                m: raw(message),
+                ..Wire::new("chat")
+            },
+            Self::Moved(moved) => Wire {
+                u: Some(moved.user.as_str()),
+                g: Some(moved.gateway),
+                all: moved.is_told,
+                here: moved.is_there,
+                by: moved.asked,
+                ..Wire::new(if moved.has_joined { "joined" } else { "left" })
+            },
+        };
+        serde_json::to_vec(&wire).unwrap_or_default()
+    }
+}
+
+fn raw(message: &str) -> Option<&RawValue> {
+    serde_json::from_str(message).ok()
+}
+
+/// The channel of a room, between gateways.
+pub fn room_channel(channel_prefix: &str, room: &DeskId) -> String {
+    format!("{channel_prefix}{DESK_CHANNELS}{ROOM}{room}")
+}
+
+/// The channel of a user, between gateways.
+pub fn user_channel(channel_prefix: &str, user: &DeskId) -> String {
+    format!("{channel_prefix}{DESK_CHANNELS}{USER}{user}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn id(name: &str) -> DeskId {
+        DeskId::parse(name).unwrap()
+    }
+
+    #[test]
+    fn envelopes_read_as_they_are_written() {
+        let moved = Moved {
+            user: id("u"),
+            has_joined: true,
+            is_told: true,
+            gateway: GatewayId::of(7),
+            is_there: true,
+            asked: Some(Mark { shard: 3, ticket: 9 }),
+        };
+        for envelope in [
+            Envelope::Message { from: id("Zoë"), at_ms: 5, message: r#"{"a" : [1.50, "\u00e9"]}"# },
+            Envelope::Typing { user: id("u") },
+            Envelope::Chat { from: id("a"), to: id("b"), at_ms: 5, message: r#""type""# },
+            Envelope::Moved(moved.clone()),
+            Envelope::Moved(Moved {
+                has_joined: false,
+                is_told: false,
+                is_there: false,
+                asked: None,
+                ..moved
+            }),
+        ] {
+            let written = envelope.write();
+            assert_eq!(Envelope::parse(&written), Some(envelope), "{}", String::from_utf8_lossy(&written));
+        }
+    }
+
+    #[test]
+    fn what_is_no_envelope_is_none() {
+        for bad in [
+            "",
+            "{}",
+            "[1]",
+            r#"{"v":2,"t":"typing","u":"a"}"#,
+            r#"{"v":1,"t":"typing"}"#,
+            r#"{"v":1,"t":"typing","u":"a\u0062"}"#,
+            r#"{"v":1,"t":"typing","u":"a\nb"}"#,
+            r#"{"v":1,"t":"message","u":"a","at":1}"#,
+            r#"{"v":1,"t":"message","u":"a","u":"b","at":1,"m":1}"#,
+            r#"{"v":1,"t":"joined","u":"a","g":"xyz"}"#,
+            r#"{"v":1,"t":"trade","u":"a"}"#,
+        ] {
+            assert_eq!(Envelope::parse(bad.as_bytes()), None, "{bad}");
+        }
+    }
+
+    #[test]
+    fn the_overhead_covers_the_longest_envelope() {
+        let name = DeskId::parse(&"n".repeat(super::super::id::ID_BYTES_MAX)).unwrap();
+        let chat = Envelope::Chat { from: name.clone(), to: name, at_ms: u64::MAX, message: "1" }.write();
+        assert!(chat.len() <= 2 * super::super::id::ID_BYTES_MAX + 1 + OVERHEAD_BYTES, "{}", chat.len());
+    }
+}

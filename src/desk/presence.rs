@@ -1,0 +1,451 @@
+//! Who is in which room, over all gateways. Pure: no I/O, and time comes in as milliseconds.
+//!
+//! # How gateways know of each other
+//!
+//! By gossip over Pub/Sub, and no keys. A join or leave goes to every gateway anyhow, as an event of the room, and says where the user is
+//! from then on: that is nearly all of it, and it costs nothing more. Beside it each gateway tells a *beat* every few seconds: how many
+//! pairs of room and user it has, and a sum of them. Who has heard something else of it asks, and it tells all it has. So what is lost on the way is
+//! mended with the next beat, and a gateway that is new hears all by asking once.
+//!
+//! Keys with a time to live would have to be refreshed, one for each pair of room and user: 20 gateways with 500 users in 5 rooms
+//! each are 50,000 pairs, with 45 s to live and a refresh each 15 s 3,300 commands a second for nothing that has changed. Gossip is 20 beats in
+//! 5 s: 4 messages a second, 80 deliveries. And it works with the embedded broker, which has no keys.
+//!
+//! # What is told to members
+//!
+//! A user is in a room as long as one of its connections is, on any gateway, and for the grace after the last of them has gone without
+//! leaving. The gateway that a connection joins by says whether the others are told, as it knows the room at that moment; two that don't
+//! know of each other's join yet both say so. Gateways that are silent for [`SILENCE_MS`] are dead; the first of the living, in the order of
+//! their numbers, tells the leaves of their users.
+
+mod gossip;
+
+use std::collections::{BTreeSet, HashMap, HashSet};
+
+use foldhash::fast::RandomState;
+
+pub use self::gossip::{Gossip, Sum};
+use super::envelope::Moved;
+use super::{DeskId, GatewayId};
+
+#[cfg(test)]
+mod model_tests;
+
+/// A gateway says that it lives at least so often.
+pub const BEAT_MS: u64 = 5_000;
+/// One that has not for so long is dead.
+pub const SILENCE_MS: u64 = 25_000;
+/// Who waits for all that a gateway has asks again after this time.
+const ASK_AGAIN_MS: u64 = 1_500;
+/// Counts of a large room are told no sooner after one another.
+pub const COUNTS_MS: u64 = 1_000;
+/// Most users that are named in an answer.
+pub const USERS_NAMED_MAX: usize = 100;
+
+const _: () = assert!(SILENCE_MS + 2 * BEAT_MS < 45_000, "users of a killed gateway have left after 45 s");
+
+type Map<K, V> = HashMap<K, V, RandomState>;
+type Set<T> = HashSet<T, RandomState>;
+
+/// The limits of presence.
+#[derive(Debug, Clone, Copy)]
+pub struct PresenceConfig {
+    /// `PRESENCE_GRACE`.
+    pub grace_ms: u64,
+    /// `PRESENCE_MAX_MEMBERS`.
+    pub max_members: usize,
+    /// `MAX_ROOMS_PER_USER`.
+    pub max_rooms: usize,
+    /// How many pairs of room and user fit into one event.
+    pub part_pairs: usize,
+}
+
+/// What is to be said now.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Say {
+    /// To the room's channel: a leave.
+    Moved {
+        /// The room.
+        room: DeskId,
+        /// Who left.
+        moved: Moved,
+    },
+    /// To the gateways.
+    Gossip(Gossip),
+    /// To this gateway's members of a large room: how many users there are.
+    Count {
+        /// The room.
+        room: DeskId,
+        /// How many.
+        count: usize,
+    },
+}
+
+/// A user of this gateway in a room.
+#[derive(Debug, Default)]
+struct Here {
+    connections: u32,
+    /// When its grace ends, once there are no connections.
+    ends_ms: Option<u64>,
+}
+
+/// What is known of another gateway.
+#[derive(Debug, Default)]
+struct Peer {
+    heard_ms: u64,
+    pairs: Set<(DeskId, DeskId)>,
+    sum: Sum,
+    asked_ms: Option<u64>,
+    /// The parts of all that it has, as they come.
+    parts: Vec<Vec<(DeskId, Vec<DeskId>)>>,
+    /// When it counts as dead, once it has said that it ends.
+    ends_ms: Option<u64>,
+}
+
+/// A room is full of rooms: the user has as many as one may have.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct TooManyRooms {
+    /// How many it has.
+    pub current: usize,
+}
+
+/// Who is in which room, as one gateway knows it.
+#[derive(Debug)]
+pub struct Presence {
+    me: GatewayId,
+    config: PresenceConfig,
+    here: Map<DeskId, Map<DeskId, Here>>,
+    /// How many rooms each user of this gateway is in.
+    rooms_of: Map<DeskId, usize>,
+    sum: Sum,
+    /// Ends of grace, in order.
+    ends: BTreeSet<(u64, DeskId, DeskId)>,
+    peers: Map<GatewayId, Peer>,
+    /// How many gateways have each user, by room.
+    everywhere: Map<DeskId, Map<DeskId, u32>>,
+    /// Large rooms whose count has changed.
+    changed: Set<DeskId>,
+    beat_ms: u64,
+    counted_ms: u64,
+    has_asked: bool,
+}
+
+impl Presence {
+    /// Nobody is anywhere yet.
+    pub fn new(me: GatewayId, config: PresenceConfig) -> Self {
+        Self {
+            me,
+            config,
+            here: Map::default(),
+            rooms_of: Map::default(),
+            sum: Sum::default(),
+            ends: BTreeSet::new(),
+            peers: Map::default(),
+            everywhere: Map::default(),
+            changed: Set::default(),
+            beat_ms: 0,
+            counted_ms: 0,
+            has_asked: false,
+        }
+    }
+
+    /// A connection of this gateway joins a room. Returns whether the other members are told.
+    ///
+    /// # Errors
+    /// When the user is in too many rooms; nothing has changed then.
+    pub fn join(&mut self, room: &DeskId, user: &DeskId) -> Result<bool, TooManyRooms> {
+        let is_here = self.here.get(room).is_some_and(|users| users.contains_key(user));
+        let current = self.rooms_of.get(user).copied().unwrap_or_default();
+        if !is_here && current >= self.config.max_rooms {
+            return Err(TooManyRooms { current });
+        }
+        let was_there = self.is_there(room, user);
+        let here = self.here.entry(room.clone()).or_default().entry(user.clone()).or_default();
+        here.connections += 1;
+        if let Some(ends_ms) = here.ends_ms.take() {
+            self.ends.remove(&(ends_ms, room.clone(), user.clone()));
+        }
+        if !is_here {
+            *self.rooms_of.entry(user.clone()).or_default() += 1;
+            self.sum.add(room, user);
+            self.count_up(room, user);
+        }
+        Ok(!was_there && self.is_small(room))
+    }
+
+    /// A connection leaves a room, or its join could not be published. Returns whether the other members are told, and whether the user
+    /// is still in the room at this gateway.
+    pub fn leave(&mut self, room: &DeskId, user: &DeskId) -> (bool, bool) {
+        let Some(here) = self.here.get_mut(room).and_then(|users| users.get_mut(user)) else {
+            return (false, false);
+        };
+        here.connections = here.connections.saturating_sub(1);
+        if here.connections > 0 || here.ends_ms.is_some() {
+            return (false, true);
+        }
+        let was_small = self.is_small(room);
+        self.remove_here(room, user);
+        (!self.is_there(room, user) && was_small, false)
+    }
+
+    /// A connection has gone without leaving the room: the user is still there for the grace.
+    pub fn gone(&mut self, room: &DeskId, user: &DeskId, now_ms: u64) {
+        let ends_ms = now_ms + self.config.grace_ms;
+        let Some(here) = self.here.get_mut(room).and_then(|users| users.get_mut(user)) else { return };
+        here.connections = here.connections.saturating_sub(1);
+        if here.connections == 0 && here.ends_ms.is_none() {
+            here.ends_ms = Some(ends_ms);
+            self.ends.insert((ends_ms, room.clone(), user.clone()));
+        }
+    }
+
+    /// A connection has joined or left by another gateway.
+    pub fn heard_moved(&mut self, room: &DeskId, moved: &Moved, now_ms: u64) {
+        if moved.gateway == self.me {
+            return;
+        }
+        if !moved.is_there && !self.peers.contains_key(&moved.gateway) {
+            return;
+        }
+        let peer = self.peers.entry(moved.gateway).or_default();
+        peer.heard_ms = peer.heard_ms.max(now_ms);
+        let pair = (room.clone(), moved.user.clone());
+        if moved.is_there {
+            if peer.pairs.insert(pair) {
+                peer.sum.add(room, &moved.user);
+                self.count_up(room, &moved.user);
+            }
+        } else if peer.pairs.remove(&pair) {
+            peer.sum.remove(room, &moved.user);
+            self.count_down(room, &moved.user);
+        }
+    }
+
+    /// Another gateway has told something. Returns what is to be said to it.
+    pub fn heard(&mut self, gossip: Gossip, now_ms: u64) -> Vec<Gossip> {
+        match gossip {
+            Gossip::Ask { by, of } if by != self.me && of.is_none_or(|of| of == self.me) => {
+                return self.parts();
+            }
+            Gossip::Beat { gateway, sum } if gateway != self.me => {
+                let peer = self.peers.entry(gateway).or_default();
+                peer.heard_ms = now_ms;
+                peer.ends_ms = None;
+                let waits = peer.asked_ms.is_some_and(|asked_ms| now_ms < asked_ms + ASK_AGAIN_MS);
+                if peer.sum != sum && !waits {
+                    peer.asked_ms = Some(now_ms);
+                    return vec![Gossip::Ask { by: self.me, of: Some(gateway) }];
+                }
+            }
+            Gossip::Part { gateway, part, of, rooms } if gateway != self.me => {
+                self.take_part(gateway, part, of, rooms, now_ms);
+            }
+            Gossip::Bye { gateway, grace_ms } if gateway != self.me => {
+                if let Some(peer) = self.peers.get_mut(&gateway) {
+                    peer.ends_ms = Some(now_ms + grace_ms);
+                }
+            }
+            _ => {}
+        }
+        Vec::new()
+    }
+
+    /// The upstream was away, or is: nobody is dead for not having been heard meanwhile.
+    pub fn heard_nobody(&mut self, now_ms: u64) {
+        self.peers.values_mut().for_each(|peer| peer.heard_ms = now_ms);
+        self.has_asked = false;
+    }
+
+    /// What is due. Called often, while the upstream is there.
+    pub fn tick(&mut self, now_ms: u64) -> Vec<Say> {
+        let mut say = Vec::new();
+        if !std::mem::replace(&mut self.has_asked, true) {
+            say.push(Say::Gossip(Gossip::Ask { by: self.me, of: None }));
+            say.extend(self.parts().into_iter().map(Say::Gossip));
+        }
+        while self.ends.first().is_some_and(|(ends_ms, ..)| *ends_ms <= now_ms) {
+            let Some((_, room, user)) = self.ends.pop_first() else { break };
+            let was_small = self.is_small(&room);
+            self.remove_here(&room, &user);
+            let is_told = was_small && !self.is_there(&room, &user);
+            say.push(self.left(room, user, self.me, is_told));
+        }
+        self.bury(now_ms, &mut say);
+        if now_ms >= self.beat_ms + BEAT_MS {
+            self.beat_ms = now_ms;
+            say.push(Say::Gossip(Gossip::Beat { gateway: self.me, sum: self.sum }));
+        }
+        if !self.changed.is_empty() && now_ms >= self.counted_ms + COUNTS_MS {
+            self.counted_ms = now_ms;
+            for room in std::mem::take(&mut self.changed) {
+                if self.here.contains_key(&room) {
+                    let count = self.count(&room);
+                    say.push(Say::Count { room, count });
+                }
+            }
+        }
+        say
+    }
+
+    /// What a gateway says that ends.
+    pub fn bye(&self) -> Gossip {
+        Gossip::Bye { gateway: self.me, grace_ms: self.config.grace_ms }
+    }
+
+    /// How many users are in a room, and the names of some.
+    pub fn users(&self, room: &DeskId) -> (Vec<DeskId>, usize) {
+        let Some(users) = self.everywhere.get(room) else { return (Vec::new(), 0) };
+        let mut named: Vec<_> = users.keys().cloned().collect();
+        named.sort_unstable();
+        named.truncate(USERS_NAMED_MAX);
+        (named, users.len())
+    }
+
+    /// How many users are in a room.
+    pub fn count(&self, room: &DeskId) -> usize {
+        self.everywhere.get(room).map_or(0, HashMap::len)
+    }
+
+    /// How many rooms have somebody in them, anywhere.
+    pub fn rooms(&self) -> usize {
+        self.everywhere.len()
+    }
+
+    /// Whether a user is in a room, at any gateway.
+    pub fn is_there(&self, room: &DeskId, user: &DeskId) -> bool {
+        self.everywhere.get(room).is_some_and(|users| users.contains_key(user))
+    }
+
+    /// Whether joins and leaves of a room are told one by one.
+    fn is_small(&self, room: &DeskId) -> bool {
+        self.count(room) <= self.config.max_members
+    }
+
+    fn left(&self, room: DeskId, user: DeskId, gateway: GatewayId, is_told: bool) -> Say {
+        let moved = Moved { user, has_joined: false, is_told, gateway, is_there: false, asked: None };
+        Say::Moved { room, moved }
+    }
+
+    /// Gateways that are dead, and what their users leave.
+    fn bury(&mut self, now_ms: u64, say: &mut Vec<Say>) {
+        let is_dead = |peer: &Peer| {
+            now_ms >= peer.heard_ms + SILENCE_MS || peer.ends_ms.is_some_and(|ends_ms| now_ms >= ends_ms)
+        };
+        let dead: Vec<_> =
+            self.peers.iter().filter(|(_, peer)| is_dead(peer)).map(|(gateway, _)| *gateway).collect();
+        for gateway in dead {
+            let Some(peer) = self.peers.remove(&gateway) else { continue };
+            // Of the living, the first tells.
+            let is_mine = self.peers.iter().all(|(other, peer)| *other > self.me || is_dead(peer));
+            for (room, user) in peer.pairs {
+                let was_small = self.is_small(&room);
+                self.count_down(&room, &user);
+                let has_left = !self.is_there(&room, &user);
+                if is_mine && has_left {
+                    say.push(self.left(room, user, gateway, was_small));
+                }
+            }
+        }
+    }
+
+    /// All that this gateway has, in parts.
+    fn parts(&self) -> Vec<Gossip> {
+        let pairs = self.config.part_pairs.max(1);
+        let mut parts = vec![Vec::new()];
+        let mut room_left = pairs;
+        for (room, users) in &self.here {
+            let users: Vec<_> = users.keys().cloned().collect();
+            for users in users.chunks(pairs) {
+                if room_left < users.len() {
+                    parts.push(Vec::new());
+                    room_left = pairs;
+                }
+                room_left -= users.len();
+                if let Some(part) = parts.last_mut() {
+                    part.push((room.clone(), users.to_vec()));
+                }
+            }
+        }
+        let of = parts.len() as u32;
+        let numbered = parts.into_iter().zip(0..);
+        numbered.map(|(rooms, part)| Gossip::Part { gateway: self.me, part, of, rooms }).collect()
+    }
+
+    fn take_part(
+        &mut self,
+        gateway: GatewayId,
+        part: u32,
+        of: u32,
+        rooms: Vec<(DeskId, Vec<DeskId>)>,
+        now_ms: u64,
+    ) {
+        let peer = self.peers.entry(gateway).or_default();
+        peer.heard_ms = now_ms;
+        if part == 0 {
+            peer.parts.clear();
+        }
+        if peer.parts.len() != part as usize {
+            // One was lost: the next beat asks again.
+            return;
+        }
+        peer.parts.push(rooms);
+        if part + 1 < of {
+            return;
+        }
+        let all = std::mem::take(&mut peer.parts).into_iter().flatten();
+        let all: Set<(DeskId, DeskId)> =
+            all.flat_map(|(room, users)| users.into_iter().map(move |user| (room.clone(), user))).collect();
+        peer.asked_ms = None;
+        peer.sum = Sum::default();
+        all.iter().for_each(|(room, user)| peer.sum.add(room, user));
+        let old = std::mem::replace(&mut peer.pairs, all.clone());
+        for (room, user) in all.difference(&old) {
+            self.count_up(room, user);
+        }
+        for (room, user) in old.difference(&all) {
+            self.count_down(room, user);
+        }
+    }
+
+    fn remove_here(&mut self, room: &DeskId, user: &DeskId) {
+        let Some(users) = self.here.get_mut(room) else { return };
+        if users.remove(user).is_none() {
+            return;
+        }
+        if users.is_empty() {
+            self.here.remove(room);
+        }
+        self.sum.remove(room, user);
+        if let Some(rooms) = self.rooms_of.get_mut(user) {
+            *rooms -= 1;
+            if *rooms == 0 {
+                self.rooms_of.remove(user);
+            }
+        }
+        self.count_down(room, user);
+    }
+
+    fn count_up(&mut self, room: &DeskId, user: &DeskId) {
+        let users = self.everywhere.entry(room.clone()).or_default();
+        *users.entry(user.clone()).or_default() += 1;
+        if users.len() > self.config.max_members {
+            self.changed.insert(room.clone());
+        }
+    }
+
+    fn count_down(&mut self, room: &DeskId, user: &DeskId) {
+        let Some(users) = self.everywhere.get_mut(room) else { return };
+        if users.len() > self.config.max_members {
+            self.changed.insert(room.clone());
+        }
+        let Some(gateways) = users.get_mut(user) else { return };
+        *gateways -= 1;
+        if *gateways == 0 {
+            users.remove(user);
+            if users.is_empty() {
+                self.everywhere.remove(room);
+                self.changed.remove(room);
+            }
+        }
+    }
+}

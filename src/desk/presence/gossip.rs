@@ -1,0 +1,174 @@
+//! What gateways tell each other of who is where, beside joins and leaves.
+
+use serde::{Deserialize, Serialize};
+
+use crate::desk::envelope::VERSION;
+use crate::desk::{DeskId, GatewayId};
+
+/// What gateways tell each other, beside joins and leaves.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Gossip {
+    /// The gateway lives, and this is what it has.
+    Beat {
+        /// Which.
+        gateway: GatewayId,
+        /// What it has.
+        sum: Sum,
+    },
+    /// Somebody wants to hear all that a gateway has, or that every one has.
+    Ask {
+        /// Who asks.
+        by: GatewayId,
+        /// Of whom; `None` = of every one.
+        of: Option<GatewayId>,
+    },
+    /// A part of all that a gateway has.
+    Part {
+        /// Which.
+        gateway: GatewayId,
+        /// The number of the part.
+        part: u32,
+        /// How many parts there are.
+        of: u32,
+        /// Rooms and the users in them.
+        rooms: Vec<(DeskId, Vec<DeskId>)>,
+    },
+    /// The gateway ends: its users have this long to come back elsewhere.
+    Bye {
+        /// Which.
+        gateway: GatewayId,
+        /// In milliseconds.
+        grace_ms: u64,
+    },
+}
+
+/// A sum of pairs of room and user, by which two lists of them are told apart.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Sum {
+    /// How many.
+    pub pairs: u64,
+    /// Of all of them.
+    pub hash: u64,
+}
+
+impl Sum {
+    pub(super) fn add(&mut self, room: &DeskId, user: &DeskId) {
+        self.pairs += 1;
+        self.hash = self.hash.wrapping_add(hash_of(room, user));
+    }
+
+    pub(super) fn remove(&mut self, room: &DeskId, user: &DeskId) {
+        self.pairs -= 1;
+        self.hash = self.hash.wrapping_sub(hash_of(room, user));
+    }
+}
+
+/// FNV-1a, which is the same in every gateway, of both names and a byte between them that none has.
+fn hash_of(room: &DeskId, user: &DeskId) -> u64 {
+    let bytes = room.as_str().bytes().chain([0]).chain(user.as_str().bytes());
+    bytes.fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x100_0000_01b3))
+}
+
+/// The fields of all of them.
+#[derive(Serialize, Deserialize)]
+struct Wire {
+    v: u32,
+    t: String,
+    g: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    of: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    n: Option<u64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    h: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    part: Option<(u32, u32)>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    rooms: Option<Vec<(String, Vec<String>)>>,
+}
+
+/// Most parts that are put together.
+const PARTS_MAX: u32 = 10_000;
+
+impl Gossip {
+    /// Reads what another gateway has told; `None` if it makes no sense here.
+    pub fn parse(payload: &[u8]) -> Option<Self> {
+        let wire: Wire = serde_json::from_slice(payload).ok()?;
+        if wire.v != VERSION {
+            return None;
+        }
+        let gateway: GatewayId = wire.g.parse().ok()?;
+        Some(match wire.t.as_str() {
+            "beat" => {
+                let hash = u64::from_str_radix(&wire.h?, 16).ok()?;
+                Self::Beat { gateway, sum: Sum { pairs: wire.n?, hash } }
+            }
+            "ask" => Self::Ask { by: gateway, of: wire.of.map(|of| of.parse()).transpose().ok()? },
+            "bye" => Self::Bye { gateway, grace_ms: wire.n? },
+            "part" => {
+                let (part, of) = wire.part.filter(|(part, of)| part < of && *of <= PARTS_MAX)?;
+                let id = |name: String| DeskId::parse(&name);
+                let rooms = wire.rooms?.into_iter().map(|(room, users)| {
+                    Some((id(room)?, users.into_iter().map(id).collect::<Option<Vec<_>>>()?))
+                });
+                Self::Part { gateway, part, of, rooms: rooms.collect::<Option<_>>()? }
+            }
+            _ => return None,
+        })
+    }
+
+    /// Writes it.
+    pub fn write(&self) -> Vec<u8> {
+        let new = |t: &str, gateway: &GatewayId| Wire {
+            v: VERSION,
+            t: t.to_owned(),
+            g: gateway.to_string(),
+            of: None,
+            n: None,
+            h: None,
+            part: None,
+            rooms: None,
+        };
+        let wire = match self {
+            Self::Beat { gateway, sum } => {
+                Wire { n: Some(sum.pairs), h: Some(format!("{:x}", sum.hash)), ..new("beat", gateway) }
+            }
+            Self::Ask { by, of } => Wire { of: of.map(|of| of.to_string()), ..new("ask", by) },
+            Self::Bye { gateway, grace_ms } => Wire { n: Some(*grace_ms), ..new("bye", gateway) },
+            Self::Part { gateway, part, of, rooms } => {
+                let texts = |users: &[DeskId]| users.iter().map(ToString::to_string).collect();
+                let rooms = rooms.iter().map(|(room, users)| (room.to_string(), texts(users))).collect();
+                Wire { part: Some((*part, *of)), rooms: Some(rooms), ..new("part", gateway) }
+            }
+        };
+        serde_json::to_vec(&wire).unwrap_or_default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn gossip_reads_as_it_is_written() {
+        let gateway = GatewayId::of(7);
+        let id = |name: &str| DeskId::parse(name).unwrap();
+        for gossip in [
+            Gossip::Beat { gateway, sum: Sum { pairs: 2, hash: u64::MAX } },
+            Gossip::Ask { by: gateway, of: None },
+            Gossip::Ask { by: gateway, of: Some(GatewayId::of(8)) },
+            Gossip::Bye { gateway, grace_ms: 10 },
+            Gossip::Part { gateway, part: 1, of: 2, rooms: vec![(id("r"), vec![id("a"), id("Zoë")])] },
+        ] {
+            assert_eq!(Gossip::parse(&gossip.write()), Some(gossip));
+        }
+        for bad in [
+            "",
+            "{}",
+            r#"{"v":1,"t":"beat","g":"x"}"#,
+            r#"{"v":1,"t":"part","g":"00000000000000000000000000000007","part":[2,2],"rooms":[]}"#,
+        ] {
+            assert_eq!(Gossip::parse(bad.as_bytes()), None, "{bad}");
+        }
+    }
+}

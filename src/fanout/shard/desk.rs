@@ -1,0 +1,228 @@
+//! The desk on a shard: who is here, and which of the rooms they are in.
+//!
+//! | part | what it does |
+//! |---|---|
+//! | this file | keeps who is here: users and members |
+//! | `requests` | what clients ask for, and the answers of the control side |
+//! | `delivery` | events to members, users and everyone |
+//!
+//! A connection is a member from the moment at which its join comes back, to that at which its leave does: each in its place among the events
+//! of the room, which is the same for all members on all gateways. Rooms and users are in no index of symbols and in no history. Whoever
+//! doesn't use the desk is in none of the maps here, unless a token says which user it is.
+
+mod delivery;
+mod requests;
+
+use std::collections::HashMap;
+use std::rc::Rc;
+
+use foldhash::quality::RandomState;
+use smallvec::SmallVec;
+
+use self::requests::Pending;
+use super::Shard;
+use super::conn::{Conn, ConnKey};
+use crate::bus::{
+    DeskAsk, DeskOrder, DeskWish, OutgoingHeld, OutgoingSpace, Ticket, ToControl, TopicId, Wish,
+};
+use crate::desk::DeskId;
+use crate::desk::event::Lost;
+use crate::identity::User;
+
+/// What a shard needs to know of the configuration for the desk.
+#[derive(Debug, Clone)]
+pub struct DeskConfig {
+    /// `CHANNEL_PREFIX`.
+    pub channel_prefix: String,
+    /// `MAX_EVENT_BYTES`.
+    pub max_event_bytes: usize,
+    /// The gateway knows no tokens: everybody is a user without one.
+    pub is_open: bool,
+    /// How much of what clients write may be on its way.
+    pub space: OutgoingSpace,
+}
+
+/// Names kept for rooms that have no member here any more, beyond those that have, before they are looked through.
+const OLD_NAMES_MAX: usize = 1_024;
+
+type Map<K, V> = HashMap<K, V, RandomState>;
+
+/// The desk's part of a shard.
+#[derive(Debug)]
+pub(super) struct Desk {
+    pub(super) config: DeskConfig,
+    clients: Map<ConnKey, Client>,
+    users: Map<DeskId, SmallVec<[ConnKey; 1]>>,
+    rooms: Map<DeskId, Room>,
+    /// Requests that wait for the control side or for their events. One for each connection at most.
+    pending: HashMap<Ticket, Pending, RandomState>,
+    /// The rooms of ids that events in outboxes may have.
+    names: Map<TopicId, Rc<Lost>>,
+    last_room: u32,
+}
+
+/// A client that has a user.
+#[derive(Debug)]
+struct Client {
+    user: DeskId,
+    /// It has used the desk, so it gets broadcasts.
+    is_at_desk: bool,
+    /// The rooms that it is a member of.
+    rooms: Vec<DeskId>,
+    /// The one that it is leaving.
+    leaving: Option<DeskId>,
+}
+
+/// A room with members on this shard.
+#[derive(Debug)]
+struct Room {
+    topic: TopicId,
+    members: Vec<ConnKey>,
+}
+
+impl Desk {
+    pub(super) fn new(config: DeskConfig) -> Self {
+        Self {
+            config,
+            clients: Map::default(),
+            users: Map::default(),
+            rooms: Map::default(),
+            pending: HashMap::default(),
+            names: Map::default(),
+            // 0 and 1 are those of users and of everyone.
+            last_room: 1,
+        }
+    }
+
+    /// What events of this id are, for a client.
+    pub(super) fn lost(&self, topic: TopicId, client: ConnKey) -> Option<Lost> {
+        if topic == TopicId::of_desk(0) {
+            return self.clients.get(&client).map(|client| Lost::User(client.user.clone()));
+        }
+        if topic == TopicId::of_desk(1) {
+            return Some(Lost::Everyone);
+        }
+        self.names.get(&topic).map(|lost| Lost::clone(lost))
+    }
+
+    fn is_member(&self, key: ConnKey, room: &DeskId) -> bool {
+        self.clients.get(&key).is_some_and(|client| client.rooms.contains(room))
+    }
+
+    fn add_member(&mut self, key: ConnKey, room: &DeskId) {
+        let Some(client) = self.clients.get_mut(&key) else { return };
+        client.rooms.push(room.clone());
+        let Self { rooms, names, last_room, .. } = self;
+        let here = rooms.entry(room.clone()).or_insert_with(|| {
+            *last_room = (*last_room + 1).max(2);
+            let topic = TopicId::of_desk(*last_room);
+            names.insert(topic, Rc::new(Lost::Room(room.clone())));
+            Room { topic, members: Vec::new() }
+        });
+        here.members.push(key);
+    }
+
+    /// `false` if it is none.
+    fn remove_member(&mut self, key: ConnKey, room: &DeskId) -> bool {
+        let Some(client) = self.clients.get_mut(&key) else { return false };
+        let Some(at) = client.rooms.iter().position(|each| each == room) else { return false };
+        client.rooms.remove(at);
+        client.leaving.take_if(|leaving| leaving == room);
+        if let Some(here) = self.rooms.get_mut(room) {
+            here.members.retain(|member| *member != key);
+            if here.members.is_empty() {
+                self.rooms.remove(room);
+            }
+        }
+        true
+    }
+}
+
+impl Shard {
+    /// A client has shown who it is: what is for its user is for it as well. Nothing changes for one without a user.
+    pub(super) fn seat_at_desk(&mut self, key: ConnKey) {
+        let Some(conn) = self.conns.get(key).filter(|conn| conn.dialect.has_desk()) else { return };
+        let user = conn.identity.as_ref().and_then(|identity| identity.user.as_ref());
+        let user = user.map(User::as_str).and_then(DeskId::parse);
+        let Some(desk) = &self.desk else { return };
+        let old = desk.clients.get(&key).map(|client| &client.user);
+        match user {
+            Some(user) if old != Some(&user) => {
+                // It was somebody without a token until now.
+                let was_at_desk = desk.clients.get(&key).is_some_and(|client| client.is_at_desk);
+                self.leave_desk(key);
+                self.enter_desk(key, user, was_at_desk);
+            }
+            _ => self.leave_forbidden_rooms(key),
+        }
+    }
+
+    fn enter_desk(&mut self, key: ConnKey, user: DeskId, is_at_desk: bool) {
+        let Some(desk) = &mut self.desk else { return };
+        if desk.clients.is_empty() {
+            let wish = DeskWish::Users { shard: self.handles.id, are_there: true };
+            self.handles.wishes.send(Wish::Desk(wish));
+        }
+        desk.users.entry(user.clone()).or_default().push(key);
+        desk.clients.insert(key, Client { user, is_at_desk, rooms: Vec::new(), leaving: None });
+    }
+
+    /// A client has gone, or is about to. Its user is still in its rooms for a while, as the control side knows.
+    pub(super) fn leave_desk(&mut self, key: ConnKey) {
+        let Some(desk) = &mut self.desk else { return };
+        let Some(client) = desk.clients.get(&key) else { return };
+        let (user, leaving) = (client.user.clone(), client.leaving.clone());
+        for room in client.rooms.clone() {
+            self.end_membership(key, &room);
+            if leaving.as_ref() != Some(&room) {
+                self.order(None, DeskOrder::Gone { room, user: user.clone() }, None);
+            }
+        }
+        let Some(desk) = &mut self.desk else { return };
+        desk.clients.remove(&key);
+        if let Some(keys) = desk.users.get_mut(&user) {
+            keys.retain(|each| *each != key);
+            if keys.is_empty() {
+                desk.users.remove(&user);
+            }
+        }
+        if desk.clients.is_empty() {
+            let wish = DeskWish::Users { shard: self.handles.id, are_there: false };
+            self.handles.wishes.send(Wish::Desk(wish));
+        }
+        self.forget_old_names();
+    }
+
+    /// A client is a member no longer; `false` if it wasn't one.
+    fn end_membership(&mut self, key: ConnKey, room: &DeskId) -> bool {
+        let is_ended = self.desk.as_mut().is_some_and(|desk| desk.remove_member(key, room));
+        if is_ended {
+            self.want_one_less(room);
+        }
+        is_ended
+    }
+
+    /// Gives back to ingest what came with a join.
+    fn want_one_less(&self, room: &DeskId) {
+        let wish = DeskWish::Left { shard: self.handles.id, room: room.clone() };
+        self.handles.wishes.send(Wish::Desk(wish));
+    }
+
+    fn order(&self, ticket: Option<Ticket>, order: DeskOrder, held: Option<OutgoingHeld>) {
+        let ask = DeskAsk { shard: self.handles.id, ticket, order, held };
+        self.handles.control.send(ToControl::Desk(ask));
+    }
+
+    /// Forgets the names of rooms that have no member here and of which no outbox has anything, once there are many.
+    fn forget_old_names(&mut self) {
+        let Self { desk: Some(desk), conns, .. } = self else { return };
+        if desk.names.len() < 2 * desk.rooms.len() + OLD_NAMES_MAX {
+            return;
+        }
+        let waiting = conns.values().filter(|conn: &&Conn| !conn.outbox.is_empty());
+        let mut known: std::collections::HashSet<TopicId> =
+            waiting.flat_map(|conn| conn.outbox.topics()).filter(|topic| topic.is_desk()).collect();
+        known.extend(desk.rooms.values().map(|room| room.topic));
+        desk.names.retain(|topic, _| known.contains(topic));
+    }
+}

@@ -1,0 +1,332 @@
+//! What clients ask of the desk, and what they are answered.
+//!
+//! A client's next messages wait until a request is through, as they do for ingest's answers: so what one client says keeps its order, and
+//! a connection has one message on its way at most.
+
+use super::super::Shard;
+use super::super::conn::{Conn, ConnKey, Phase};
+use crate::bus::{DeskAnswer, DeskOrder, Ticket};
+use crate::desk::DeskId;
+use crate::desk::GatewayId;
+use crate::desk::envelope::{Envelope, Moved, room_channel, user_channel};
+use crate::desk::event::write_moved;
+use crate::desk::id::ID_BYTES_MAX;
+use crate::identity::{Identity, User};
+use crate::protocol::desk::{Concern, DeskRequest, Done};
+use crate::protocol::refusal::{ErrorCode, Refusal};
+use crate::protocol::reply::Reply;
+use crate::protocol::request::Id;
+
+/// A request that waits.
+#[derive(Debug)]
+pub(super) struct Pending {
+    key: ConnKey,
+    user: DeskId,
+    /// The client's own mark.
+    id: Option<Id>,
+    what: What,
+}
+
+#[derive(Debug)]
+enum What {
+    Join(DeskId),
+    Leave(DeskId),
+    Presence(DeskId),
+    Publish(Done),
+}
+
+impl Shard {
+    /// A client asks something of the desk.
+    pub(in super::super) fn ask_desk(&mut self, key: ConnKey, request: DeskRequest, id: Option<Id>) {
+        let user = match self.user_at_desk(key, &request) {
+            Ok(user) => user,
+            Err(why) => return self.refuse(key, &Refusal::not_at_desk(request.concern(), why, id)),
+        };
+        let Some(desk) = &mut self.desk else { return };
+        if let Some(client) = desk.clients.get_mut(&key) {
+            client.is_at_desk = true;
+        }
+        let is_member = |room| desk.is_member(key, room);
+        match request {
+            DeskRequest::Join(room) if is_member(&room) => {
+                // Nothing changes, and nobody else is told.
+                self.tell_moved(key, &room, &user, true);
+                self.tell_done(key, &Done::Joined(room), id.as_ref());
+            }
+            DeskRequest::Leave(room) if !is_member(&room) => {
+                self.tell_done(key, &Done::Left(room), id.as_ref());
+            }
+            DeskRequest::Message { ref room, .. }
+            | DeskRequest::Typing(ref room)
+            | DeskRequest::Presence(ref room)
+                if !is_member(room) =>
+            {
+                let why = "Not a member of the room: join it first";
+                self.refuse(key, &Refusal::not_at_desk(request.concern(), why, id));
+            }
+            DeskRequest::Join(room) => {
+                let order = DeskOrder::Join { room: room.clone(), user: user.clone() };
+                self.wait_for_desk(key, user, What::Join(room), order, 0, id);
+            }
+            DeskRequest::Leave(room) => {
+                let order = DeskOrder::Leave { room: room.clone(), user: user.clone() };
+                self.wait_for_desk(key, user, What::Leave(room), order, 0, id);
+            }
+            DeskRequest::Presence(room) => {
+                let order = DeskOrder::Presence { room: room.clone() };
+                self.wait_for_desk(key, user, What::Presence(room), order, 0, id);
+            }
+            DeskRequest::Message { room, message } => {
+                let channel = room_channel(&desk.config.channel_prefix, &room);
+                let at_ms = self.clocks.now.unix_ms;
+                let envelope = Envelope::Message { from: user.clone(), at_ms, message: &message };
+                self.publish(key, user, Done::SentToRoom(room), channel, &envelope, id);
+            }
+            DeskRequest::Typing(room) => {
+                let channel = room_channel(&desk.config.channel_prefix, &room);
+                let envelope = Envelope::Typing { user: user.clone() };
+                self.publish(key, user, Done::Typing(room), channel, &envelope, id);
+            }
+            DeskRequest::Chat { to, message } => {
+                let channel = user_channel(&desk.config.channel_prefix, &to);
+                let at_ms = self.clocks.now.unix_ms;
+                let (from, to_user) = (user.clone(), to.clone());
+                let envelope = Envelope::Chat { from, to: to_user, at_ms, message: &message };
+                self.publish(key, user, Done::SentToUser(to), channel, &envelope, id);
+            }
+        }
+    }
+
+    /// The user that a client is at the desk, if its rights cover what it asks for.
+    fn user_at_desk(&mut self, key: ConnKey, request: &DeskRequest) -> Result<DeskId, &'static str> {
+        const NO_DESK: &str = "Not allowed: clients without a token have no desk here";
+        const NO_ROOM: &str = "Not allowed: the client's rights don't cover the room";
+        const NO_CHAT: &str = "Not allowed: clients without a token may not chat";
+        const NO_NAME: &str = "Not allowed: the token's user has a name that can't be used at the desk";
+        let (Some(conn), Some(desk)) = (self.conns.get(key), &self.desk) else { return Err(NO_DESK) };
+        let Some(Identity { user, rights, .. }) = conn.identity.as_deref() else { return Err(NO_DESK) };
+        let has_token = user.is_some();
+        if !has_token && !desk.config.is_open {
+            if rights.rooms.is_none() {
+                return Err(NO_DESK);
+            }
+            if let DeskRequest::Chat { .. } = request {
+                return Err(NO_CHAT);
+            }
+        }
+        if let DeskRequest::Join(room) = request
+            && rights.rooms.as_ref().is_some_and(|rooms| !rooms.has(room))
+        {
+            return Err(NO_ROOM);
+        }
+        match user.as_ref().map(User::as_str) {
+            Some(name) => DeskId::parse(name).ok_or(NO_NAME),
+            None => {
+                let known = desk.clients.get(&key).map(|client| client.user.clone());
+                Ok(known.unwrap_or_else(|| {
+                    let user = DeskId::anonymous(fastrand::u64(..));
+                    self.enter_desk(key, user.clone(), true);
+                    user
+                }))
+            }
+        }
+    }
+
+    fn publish(
+        &mut self,
+        key: ConnKey,
+        user: DeskId,
+        done: Done,
+        channel: String,
+        envelope: &Envelope<'_>,
+        id: Option<Id>,
+    ) {
+        let payload = envelope.write();
+        let Some(desk) = &self.desk else { return };
+        let max_bytes = desk.config.max_event_bytes;
+        // What clients get of it has the room's name as well.
+        if payload.len() + ID_BYTES_MAX > max_bytes {
+            let message = format!(
+                "Message too large: with what the gateway adds it must fit into {max_bytes} bytes (MAX_EVENT_BYTES)"
+            );
+            return self.refuse(key, &Refusal { id, ..Refusal::new(ErrorCode::MessageTooLarge, message) });
+        }
+        let bytes = payload.len();
+        let order = DeskOrder::Publish { channel, payload };
+        self.wait_for_desk(key, user, What::Publish(done), order, bytes, id);
+    }
+
+    fn wait_for_desk(
+        &mut self,
+        key: ConnKey,
+        user: DeskId,
+        what: What,
+        order: DeskOrder,
+        bytes: usize,
+        id: Option<Id>,
+    ) {
+        let (Some(desk), Some(conn)) = (&mut self.desk, self.conns.get_mut(key)) else { return };
+        let Some(held) = desk.config.space.take(bytes) else {
+            let refusal = Refusal {
+                retry_after_s: Some(1),
+                id,
+                ..Refusal::new(
+                    ErrorCode::RateLimitExceeded,
+                    "Too many messages of all clients are on their way",
+                )
+            };
+            return self.refuse(key, &refusal);
+        };
+        if let (What::Leave(room), Some(client)) = (&what, desk.clients.get_mut(&key)) {
+            client.leaving = Some(room.clone());
+        }
+        conn.phase = Phase::Waiting;
+        let ticket = self.subscriptions.next_ticket();
+        desk.pending.insert(ticket, Pending { key, user, id, what });
+        self.order(Some(ticket), order, Some(held));
+    }
+
+    /// The control side has answered.
+    pub(super) fn on_desk_answer(&mut self, ticket: Ticket, answer: DeskAnswer) {
+        let Some(Pending { key, user, id, what }) =
+            self.desk.as_mut().and_then(|desk| desk.pending.remove(&ticket))
+        else {
+            return;
+        };
+        let unavailable = || {
+            let message = "Redis has not confirmed it: it may have been delivered, and is not sent again";
+            Refusal { ..Refusal::new(ErrorCode::Unavailable, message) }
+        };
+        let is_here = self.conns.get(key).is_some_and(|conn| conn.phase == Phase::Waiting);
+        let refusal = match (what, answer) {
+            (What::Publish(done), DeskAnswer::Done) => {
+                self.go_on(key, |shard| shard.tell_done(key, &done, id.as_ref()));
+                return;
+            }
+            (What::Presence(room), DeskAnswer::Presence { users, count }) => {
+                let reply = Reply::Presence { room: &room, users: &users, count, id: id.as_ref() };
+                self.go_on(key, |shard| shard.say(key, &reply));
+                return;
+            }
+            (What::Join(_), DeskAnswer::TooManyRooms(current)) => {
+                let message = format!("Cannot join: would exceed maximum of {current} rooms");
+                Refusal {
+                    concern: Some(Box::new(Concern::Current(current))),
+                    ..Refusal::new(ErrorCode::RoomLimitExceeded, message)
+                }
+            }
+            (What::Join(room), DeskAnswer::Overdue) => {
+                // It may still come back: then it is given back.
+                self.order(None, DeskOrder::Leave { room, user }, None);
+                unavailable()
+            }
+            (What::Leave(room), DeskAnswer::Overdue) => {
+                // It was published, and has not come back: the client has left all the same.
+                self.end_membership(key, &room);
+                self.go_on(key, |shard| {
+                    shard.tell_moved(key, &room, &user, false);
+                    shard.tell_done(key, &Done::Left(room), id.as_ref());
+                });
+                return;
+            }
+            (What::Leave(room), _) => {
+                if let Some(client) = self.desk.as_mut().and_then(|desk| desk.clients.get_mut(&key)) {
+                    client.leaving = None;
+                }
+                if !is_here {
+                    // It has gone meanwhile, and is still there for the others.
+                    self.order(None, DeskOrder::Gone { room, user }, None);
+                }
+                unavailable()
+            }
+            _ => unavailable(),
+        };
+        self.go_on(key, |shard| shard.refuse(key, &Refusal { id, ..refusal }));
+    }
+
+    /// A join or leave of one of this shard's clients has come back, in its place among the events of the room.
+    pub(super) fn on_moved(
+        &mut self,
+        ticket: Ticket,
+        room: &DeskId,
+        has_joined: bool,
+        object: Option<&[u8]>,
+    ) {
+        let Some(desk) = &mut self.desk else { return };
+        let Some(Pending { key, user, id, .. }) = desk.pending.remove(&ticket) else {
+            // Too late: whoever asked has been told so.
+            if has_joined {
+                self.want_one_less(room);
+            }
+            return;
+        };
+        let is_here = self.conns.get(key).is_some_and(|conn| conn.phase == Phase::Waiting)
+            && desk.clients.get(&key).is_some_and(|client| client.user == user);
+        if !is_here {
+            if has_joined {
+                self.want_one_less(room);
+                self.order(None, DeskOrder::Gone { room: room.clone(), user }, None);
+            }
+            return;
+        }
+        if has_joined {
+            desk.add_member(key, room);
+        } else {
+            self.end_membership(key, room);
+        }
+        self.go_on(key, |shard| {
+            if let Some(object) = object {
+                shard.tell_alone(key, object);
+            }
+            let done = if has_joined { Done::Joined(room.clone()) } else { Done::Left(room.clone()) };
+            shard.tell_done(key, &done, id.as_ref());
+        });
+    }
+
+    /// The rights of a client may have become fewer: it leaves the rooms that they don't cover any more.
+    pub(super) fn leave_forbidden_rooms(&mut self, key: ConnKey) {
+        let (Some(conn), Some(desk)) = (self.conns.get(key), &self.desk) else { return };
+        let rights = conn.identity.as_ref().map(|identity| &identity.rights);
+        let Some(scope) = rights.and_then(|rights| rights.rooms.as_ref()) else { return };
+        let Some(client) = desk.clients.get(&key) else { return };
+        let user = client.user.clone();
+        let rooms: Vec<_> = client.rooms.iter().filter(|room| !scope.has(room)).cloned().collect();
+        for room in rooms {
+            self.end_membership(key, &room);
+            self.tell_moved(key, &room, &user, false);
+            self.order(None, DeskOrder::Leave { room, user: user.clone() }, None);
+        }
+    }
+
+    /// A request of a client is through: says what there is to say, and its next messages count again.
+    fn go_on(&mut self, key: ConnKey, say: impl FnOnce(&mut Self)) {
+        let Some(conn) = self.conns.get_mut(key).filter(|conn| conn.phase == Phase::Waiting) else { return };
+        conn.phase = Phase::Open;
+        say(self);
+        if self.conns.get(key).is_some_and(Conn::has_input) {
+            self.input.unfinished.push(key);
+        }
+    }
+
+    /// Answers a request, if the client has given it a mark.
+    fn tell_done(&mut self, key: ConnKey, done: &Done, id: Option<&Id>) {
+        if let Some(id) = id {
+            self.say(key, &Reply::Desk { done, id });
+        }
+    }
+
+    /// Tells one client of its own join or leave.
+    fn tell_moved(&mut self, key: ConnKey, room: &DeskId, user: &DeskId, has_joined: bool) {
+        let moved = Moved {
+            user: user.clone(),
+            has_joined,
+            is_told: false,
+            gateway: GatewayId::of(0),
+            is_there: has_joined,
+            asked: None,
+        };
+        let mut object = Vec::new();
+        write_moved(&mut object, room, &moved);
+        self.tell_alone(key, &object);
+    }
+}

@@ -1,0 +1,257 @@
+//! What clients say, on its way to the upstream: one task that knows who is in which room, and another that publishes.
+//!
+//! | part | what it is |
+//! |---|---|
+//! | this file | takes what shards ask and ingest hears, asks presence, and answers |
+//! | [`redis`] | a connection of its own to Redis, or to the embedded broker: pipelined `PUBLISH`, each confirmed by its reply |
+//!
+//! Everything goes out in the order in which it was asked, and comes back through ingest like any event. What isn't confirmed within
+//! [`limits::OUTGOING_TIMEOUT`] is refused, and the connection is given up with all that it had not sent: nothing is sent later.
+
+pub mod redis;
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use tokio::sync::mpsc::{self, UnboundedReceiver, UnboundedSender};
+use tokio::sync::oneshot;
+use tokio::time::MissedTickBehavior;
+use tokio_util::sync::CancellationToken;
+
+use self::redis::{Connected, Done, Job};
+use crate::bus::{DeskAnswer, DeskAsk, DeskHeard, DeskNews, DeskOrder, OutgoingHeld, Ticket};
+use crate::desk::envelope::{Envelope, Mark, Moved, room_channel};
+use crate::desk::presence::{Gossip, Presence, PresenceConfig, Say, TooManyRooms};
+use crate::desk::{DESK_CHANNELS, DeskId, GatewayId, PRESENCE};
+use crate::fanout::Fanout;
+use crate::ingest::publisher::Publisher;
+use crate::ingest::redis::Server;
+use crate::limits;
+use crate::state::State;
+
+/// How often presence is looked at.
+const TICK: Duration = Duration::from_millis(200);
+
+/// What a join or leave may take to come back, from when it was asked.
+const COMES_BACK: Duration = Duration::from_millis(990);
+
+/// What it takes to publish.
+#[derive(Debug)]
+pub struct OutgoingConfig {
+    /// This run of the gateway.
+    pub me: GatewayId,
+    /// `CHANNEL_PREFIX`.
+    pub channel_prefix: String,
+    /// The limits of presence.
+    pub presence: PresenceConfig,
+    /// Where to publish; `None` if the gateway has no upstream but itself.
+    pub server: Option<Server>,
+}
+
+/// How it reaches the rest of the process.
+#[derive(Debug)]
+pub struct Handles {
+    /// What shards ask. Bounded by [`OutgoingSpace`](crate::bus::OutgoingSpace).
+    pub asks: UnboundedReceiver<DeskAsk>,
+    /// What ingest has heard of other gateways.
+    pub heard: mpsc::Receiver<DeskHeard>,
+    /// The shards.
+    pub fanout: Arc<Fanout>,
+    /// What the process knows of itself.
+    pub state: Arc<State>,
+    /// Where events are published without an upstream.
+    pub publisher: Publisher,
+    /// Dropped once the first attempt to connect is over.
+    pub attempted: oneshot::Sender<()>,
+}
+
+/// What a job was for.
+#[derive(Debug)]
+pub enum Purpose {
+    /// A client's message.
+    Message(usize, Ticket),
+    /// A client's join.
+    Join(usize, Ticket, DeskId, DeskId),
+    /// A client's leave.
+    Leave(usize, Option<Ticket>, DeskId, DeskId),
+    /// What the gateway says by itself.
+    Own,
+}
+
+struct Task {
+    config: OutgoingConfig,
+    presence: Presence,
+    jobs: UnboundedSender<Job>,
+    fanout: Arc<Fanout>,
+    state: Arc<State>,
+    connected: Connected,
+    /// Joins and leaves that have yet to come back, the oldest first; some may have.
+    coming_back: VecDeque<(Instant, usize, Ticket)>,
+}
+
+/// Publishes what clients say, and keeps who is where, until `ending`; then says that this gateway ends.
+pub async fn run(config: OutgoingConfig, handles: Handles, ending: CancellationToken) {
+    let Handles { mut asks, mut heard, fanout, state, publisher, attempted } = handles;
+    // Bounded by what clients may have on its way, and by what gateways say of themselves.
+    let (jobs_tx, jobs) = mpsc::unbounded_channel();
+    let (done_tx, mut done) = mpsc::unbounded_channel();
+    let connected = Connected::default();
+    let writer = redis::run(config.server.clone(), publisher, jobs, done_tx, connected.clone(), attempted);
+    let writer = tokio::spawn(writer);
+    let presence = Presence::new(config.me, config.presence);
+    let mut task =
+        Task { config, presence, jobs: jobs_tx, fanout, state, connected, coming_back: VecDeque::new() };
+    let mut ticks = tokio::time::interval(TICK);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        tokio::select! {
+            biased;
+            () = ending.cancelled() => break,
+            Some(done) = done.recv() => task.on_done(done),
+            Some(heard) = heard.recv() => task.on_heard(heard),
+            Some(ask) = asks.recv() => task.on_ask(ask),
+            _ = ticks.tick() => task.tick(),
+        }
+    }
+    // Those that the shards said on their way out.
+    while let Ok(ask) = asks.try_recv() {
+        task.on_ask(ask);
+    }
+    task.gossip(&task.presence.bye());
+    // The writer ends behind its last job.
+    drop(task);
+    let _ = tokio::time::timeout(limits::OUTGOING_TIMEOUT, writer).await;
+}
+
+impl Task {
+    fn on_ask(&mut self, ask: DeskAsk) {
+        let DeskAsk { shard, ticket, order, held } = ask;
+        match order {
+            DeskOrder::Publish { channel, payload } => {
+                let purpose = ticket.map_or(Purpose::Own, |ticket| Purpose::Message(shard, ticket));
+                self.publish(channel, payload, purpose, held);
+            }
+            DeskOrder::Join { room, user } => {
+                let Some(ticket) = ticket else { return };
+                match self.presence.join(&room, &user) {
+                    Err(TooManyRooms { current }) => {
+                        self.answer(shard, ticket, DeskAnswer::TooManyRooms(current));
+                    }
+                    Ok(is_told) => {
+                        let moved = self.moved(&user, true, is_told, true, Some((shard, ticket)));
+                        let purpose = Purpose::Join(shard, ticket, room.clone(), user);
+                        self.publish_moved(&room, moved, purpose, held);
+                    }
+                }
+            }
+            DeskOrder::Leave { room, user } => {
+                let (is_told, is_there) = self.presence.leave(&room, &user);
+                let asked = ticket.map(|ticket| (shard, ticket));
+                let moved = self.moved(&user, false, is_told, is_there, asked);
+                let purpose = Purpose::Leave(shard, ticket, room.clone(), user);
+                self.publish_moved(&room, moved, purpose, held);
+            }
+            DeskOrder::Gone { room, user } => self.presence.gone(&room, &user, self.now_ms()),
+            DeskOrder::Presence { room } => {
+                if let Some(ticket) = ticket {
+                    let (users, count) = self.presence.users(&room);
+                    self.answer(shard, ticket, DeskAnswer::Presence { users, count });
+                }
+            }
+        }
+    }
+
+    /// The upstream has taken something, or not.
+    fn on_done(&mut self, done: Done) {
+        let Done { purpose, is_confirmed, asked } = done;
+        let metrics = &self.state.metrics.control;
+        if is_confirmed { &metrics.desk_published } else { &metrics.desk_unconfirmed }.add(1);
+        match (purpose, is_confirmed) {
+            (Purpose::Message(shard, ticket), true) => self.answer(shard, ticket, DeskAnswer::Done),
+            (Purpose::Message(shard, ticket), false) => self.answer(shard, ticket, DeskAnswer::Unavailable),
+            (Purpose::Join(shard, ticket, ..) | Purpose::Leave(shard, Some(ticket), ..), true) => {
+                self.coming_back.push_back((asked + COMES_BACK, shard, ticket));
+            }
+            (Purpose::Join(shard, ticket, room, user), false) => {
+                self.presence.leave(&room, &user);
+                self.answer(shard, ticket, DeskAnswer::Unavailable);
+            }
+            (Purpose::Leave(shard, Some(ticket), room, user), false) => {
+                // It is a member still.
+                let _ = self.presence.join(&room, &user);
+                self.answer(shard, ticket, DeskAnswer::Unavailable);
+            }
+            (Purpose::Leave(_, None, ..) | Purpose::Own, _) => {}
+        }
+    }
+
+    fn on_heard(&mut self, heard: DeskHeard) {
+        let now_ms = self.now_ms();
+        match heard {
+            DeskHeard::Moved(room, moved) => self.presence.heard_moved(&room, &moved, now_ms),
+            DeskHeard::Gossip(gossip) => {
+                for answer in self.presence.heard(gossip, now_ms) {
+                    self.gossip(&answer);
+                }
+            }
+        }
+    }
+
+    fn tick(&mut self) {
+        let now = Instant::now();
+        while self.coming_back.front().is_some_and(|(until, ..)| *until <= now) {
+            if let Some((_, shard, ticket)) = self.coming_back.pop_front() {
+                self.answer(shard, ticket, DeskAnswer::Overdue);
+            }
+        }
+        let now_ms = self.now_ms();
+        if !self.state.feed_up() || !self.connected.get() {
+            return self.presence.heard_nobody(now_ms);
+        }
+        for say in self.presence.tick(now_ms) {
+            match say {
+                Say::Moved { room, moved } => self.publish_moved(&room, moved, Purpose::Own, None),
+                Say::Gossip(gossip) => self.gossip(&gossip),
+                Say::Count { room, count } => self.fanout.tell_count(&room, count),
+            }
+        }
+        self.state.set_rooms_open(self.presence.rooms() as u64);
+    }
+
+    fn moved(
+        &self,
+        user: &DeskId,
+        has_joined: bool,
+        is_told: bool,
+        is_there: bool,
+        asked: Option<(usize, Ticket)>,
+    ) -> Moved {
+        let mark = |(shard, ticket): (usize, Ticket)| Mark { shard: shard as u32, ticket: ticket.number() };
+        let gateway = self.config.me;
+        Moved { user: user.clone(), has_joined, is_told, gateway, is_there, asked: asked.map(mark) }
+    }
+
+    fn publish_moved(&self, room: &DeskId, moved: Moved, purpose: Purpose, held: Option<OutgoingHeld>) {
+        let channel = room_channel(&self.config.channel_prefix, room);
+        self.publish(channel, Envelope::Moved(moved).write(), purpose, held);
+    }
+
+    fn gossip(&self, gossip: &Gossip) {
+        let channel = format!("{}{DESK_CHANNELS}{PRESENCE}", self.config.channel_prefix);
+        self.publish(channel, gossip.write(), Purpose::Own, None);
+    }
+
+    fn publish(&self, channel: String, payload: Vec<u8>, purpose: Purpose, held: Option<OutgoingHeld>) {
+        // The writer ends after this task.
+        let _ = self.jobs.send(Job { channel, payload, purpose, asked: Instant::now(), held });
+    }
+
+    fn answer(&self, shard: usize, ticket: Ticket, answer: DeskAnswer) {
+        self.fanout.tell_desk(shard, DeskNews::Answer { ticket, answer });
+    }
+
+    fn now_ms(&self) -> u64 {
+        self.state.metrics.uptime_ms()
+    }
+}

@@ -1,0 +1,117 @@
+//! Each snippet of docs/desk.md runs as it stands, but for addresses, and does what the page says.
+
+use serde_json::{Value, json};
+use tokio::process::Command;
+use ws_gateway::config::Config;
+use ws_gateway::gateway::Gateway;
+
+use crate::support::desk::user;
+use crate::support::program::{Program, npm_packages, python};
+use crate::support::tokens::{SECRET, token};
+
+const GUIDE: &str = include_str!("../../docs/desk.md");
+
+/// The snippets of a language, in the order of the page.
+fn snippets(language: &str) -> Vec<&'static str> {
+    let blocks = GUIDE.split("\n```").filter_map(|block| block.strip_prefix(language)?.strip_prefix('\n'));
+    blocks.collect()
+}
+
+async fn node(code: &str) -> Command {
+    let mut node = Command::new("node");
+    node.env("NODE_PATH", npm_packages().await).arg("-e").arg(code);
+    node
+}
+
+async fn succeeds(mut command: Command) {
+    let output = command.output().await.expect("it is installed (see README: Tests)");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn snippets_do_what_the_page_says() {
+    let mut config = Config::for_tests();
+    config.access.secret_key = Some(SECRET.to_owned());
+    config.desk.is_on = true;
+    let gateway = Gateway::build(config).await.expect("the gateway starts");
+    let (addr, port) = (gateway.local_addr(), gateway.broker_addr().expect("a broker").port());
+    let here = |code: &str| {
+        let code = code.replace("localhost:6379", &format!("127.0.0.1:{port}"));
+        code.replace("-h localhost -p 6379", &format!("-h 127.0.0.1 -p {port}"))
+            .replace("host=\"localhost\", port=6379", &format!("host=\"127.0.0.1\", port={port}"))
+    };
+    let update = json!({"type": "task_status_update", "event_id": "7", "data": {"progress": 50}});
+    let mut watcher = user(addr, "user-123").await;
+
+    let [shell, all] = snippets("sh")[..] else { panic!("two of the shell") };
+    succeeds(sh(&here(shell))).await;
+    assert_eq!(watcher.json().await, update, "redis-cli");
+
+    let [code] = snippets("python")[..] else { panic!("one of Python") };
+    let mut script = python("redis==8.1.0", "redis_py.py").await;
+    let program = script.as_std_mut().get_program().to_owned();
+    succeeds({
+        let mut python = Command::new(program);
+        python.arg("-c").arg(here(code));
+        python
+    })
+    .await;
+    assert_eq!(watcher.json().await, update, "Python");
+
+    let [notify, room] = snippets("js")[..] else { panic!("two of JavaScript") };
+    succeeds(node(&here(notify)).await).await;
+    assert_eq!(watcher.json().await, update, "Node.js");
+
+    watcher.join("room-123").await;
+    succeeds(sh(&here(all))).await;
+    assert_eq!(watcher.json().await, json!({"type": "maintenance", "at": 1_234_567_890}));
+    assert_eq!(watcher.json().await, json!({"type": "case_updated", "case": 7}));
+
+    let url = format!("ws://{addr}/ws?token={}", token(json!({"sub": "user-456"})));
+    let code = format!("const WebSocket = require('ws');\n{}", room.replace("ws://localhost:8080/ws", &url));
+    let mut program = Program::start(node(&code).await);
+    let joined = json!({"type": "user_joined", "user_id": "user-456", "room_id": "room-123"});
+    assert_eq!((program.json().await, watcher.json().await), (joined.clone(), joined));
+    let (said, heard): (Value, Value) = (program.json().await, watcher.json().await);
+    assert_eq!(said, heard);
+    assert_eq!((&said["from"], &said["message"]), (&json!("user-456"), &json!("Hello everyone!")));
+}
+
+fn sh(code: &str) -> Command {
+    let mut sh = Command::new("sh");
+    sh.arg("-ec").arg(code);
+    sh
+}
+
+/// The ACL lines of the page suffice.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_acl_suffices_and_keeps_workers_out() {
+    let redis = crate::support::Redis::start().await;
+    let mut admin = redis.publisher().await;
+    let block = GUIDE.split("```text\n").nth(1).and_then(|rest| rest.split("```").next()).expect("ACL lines");
+    for line in block.trim().lines() {
+        let words: Vec<_> = line.split(' ').collect();
+        admin.command::<()>(&words).await;
+    }
+    let url = format!("redis://gateway:secret@127.0.0.1:{}", redis.port);
+    let gateway = crate::support::TestGateway::with_url(&url, |config| {
+        config.access.secret_key = Some(SECRET.to_owned());
+        config.desk.is_on = true;
+    })
+    .await;
+    let mut alice = user(gateway.addr, "alice").await;
+    alice.join("r").await;
+    let mut worker =
+        crate::support::redis::Publisher::connect(&format!("redis://worker:secret@127.0.0.1:{}", redis.port))
+            .await;
+    worker.raw("channel:room:r", br#"{"type":"x"}"#).await;
+    assert_eq!(alice.json().await, json!({"type": "x"}));
+    let envelope = r#"{"v":1,"t":"message","u":"bob","at":1,"m":1}"#;
+    let refused = worker.try_command::<i64>(&["PUBLISH", "channel:desk:room:r", envelope]).await;
+    assert!(
+        refused.is_err_and(
+            |error| error.to_string().contains("NOPERM") || error.to_string().contains("permission")
+        )
+    );
+    alice.gets_nothing().await;
+}

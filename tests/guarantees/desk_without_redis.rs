@@ -1,0 +1,76 @@
+//! What Redis doesn't confirm is refused within a second, and nothing of it is sent later. Prices are not disturbed by it.
+
+use std::time::Duration;
+
+use serde_json::json;
+use tokio::time::timeout;
+
+use crate::support::desk::{gateway, user};
+use crate::support::{Client, Redis, until};
+
+async fn is_unavailable(client: &mut Client, name: &str, payload: serde_json::Value) {
+    let (reply, _) =
+        timeout(Duration::from_secs(10), client.ask_for(name, payload)).await.expect("an answer");
+    assert_eq!(reply["code"], "UNAVAILABLE", "{name}: {reply}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn while_it_is_gone() {
+    let mut redis = Redis::start().await;
+    let gateway = gateway(&redis, |_| {}).await;
+    let mut alice = user(gateway.addr, "alice").await;
+    alice.join("r").await;
+    redis.kill();
+    until("the loss to be noticed", async || {
+        let (reply, _) = alice.ask_for("room_message", json!({"room_id": "r", "message": "lost"})).await;
+        (reply["code"] == "UNAVAILABLE").then_some(())
+    })
+    .await;
+    for n in 0..20 {
+        is_unavailable(&mut alice, "room_message", json!({"room_id": "r", "message": n})).await;
+    }
+    is_unavailable(&mut alice, "chat", json!({"to": "bob", "message": 1})).await;
+    is_unavailable(&mut alice, "typing", json!({"room_id": "r"})).await;
+    is_unavailable(&mut alice, "join_room", json!({"room_id": "s"})).await;
+    is_unavailable(&mut alice, "leave_room", json!({"room_id": "r"})).await;
+    // It wasn't a member of the one, and is still one of the other.
+    let (reply, _) = alice.ask_for("typing", json!({"room_id": "s"})).await;
+    assert_eq!(reply["code"], "FORBIDDEN", "{reply}");
+    redis.launch();
+    redis.until_up().await;
+    until("the gateway to come back", async || {
+        let (reply, before) = alice.ask_for("room_message", json!({"room_id": "r", "message": "new"})).await;
+        let said = before.iter().filter(|frame| frame["type"] == "room_message");
+        said.for_each(|frame| assert_eq!(frame["message"], "new", "nothing is sent later"));
+        (reply["type"] == "success" && gateway.gateway.state().feed_up()).then_some(())
+    })
+    .await;
+    alice.join("s").await;
+    let (reply, _) = alice.ask_for("leave_room", json!({"room_id": "r"})).await;
+    assert_eq!(reply["type"], "success", "{reply}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn while_it_hangs() {
+    let redis = Redis::start().await;
+    let gateway = gateway(&redis, |_| {}).await;
+    let mut alice = user(gateway.addr, "alice").await;
+    alice.join("r").await;
+    redis.hang();
+    // The first waits for its reply. From then on there is no connection.
+    is_unavailable(&mut alice, "room_message", json!({"room_id": "r", "message": "late"})).await;
+    for n in 0..5 {
+        is_unavailable(&mut alice, "room_message", json!({"room_id": "r", "message": n})).await;
+    }
+    is_unavailable(&mut alice, "leave_room", json!({"room_id": "r"})).await;
+    redis.go_on();
+    until("the gateway to come back", async || {
+        let (reply, before) = alice.ask_for("room_message", json!({"room_id": "r", "message": "new"})).await;
+        // The one that Redis had taken already may have been delivered, as the refusal says.
+        let is_expected = |frame: &serde_json::Value| frame["message"] == "new" || frame["message"] == "late";
+        let said = before.iter().filter(|frame| frame["type"] == "room_message");
+        said.for_each(|frame| assert!(is_expected(frame), "{frame}"));
+        (reply["type"] == "success").then_some(())
+    })
+    .await;
+}

@@ -1,0 +1,145 @@
+//! Workers tell a room, a user or everyone something: byte for byte, to those alone.
+
+use serde_json::{Value, json};
+use ws_gateway::config::Config;
+use ws_gateway::gateway::Gateway;
+
+use crate::support::desk::{gateway, user};
+use crate::support::redis::Publisher;
+use crate::support::tokens::SECRET;
+use crate::support::{Client, Redis};
+
+const UPDATE: &str = r#"{"type":"task_status_update","event_id":"7","data":{"progress" : 1.50}}"#;
+
+async fn are_for_whom_they_name(
+    one: std::net::SocketAddr,
+    other: std::net::SocketAddr,
+    mut worker: Publisher,
+) {
+    let (mut first, mut second) = (user(one, "user-123").await, user(other, "user-123").await);
+    let mut stranger = user(one, "user-456").await;
+    worker.raw("channel:user:user-123", format!(" {UPDATE}\n").as_bytes()).await;
+    for client in [&mut first, &mut second] {
+        assert_eq!(client.text().await, UPDATE);
+    }
+    stranger.gets_nothing().await;
+
+    // A room's members.
+    first.join("r").await;
+    worker.raw("channel:room:r", UPDATE.as_bytes()).await;
+    assert_eq!(first.text().await, UPDATE);
+    second.gets_nothing().await;
+
+    // Everyone at the desk: those who have asked it something.
+    worker.raw("channel:broadcast", UPDATE.as_bytes()).await;
+    assert_eq!(first.text().await, UPDATE);
+    second.gets_nothing().await;
+    stranger.gets_nothing().await;
+    let (reply, _) = stranger.ask_for("leave_room", json!({"room_id": "r"})).await;
+    assert_eq!(reply["type"], "success");
+    worker.raw("channel:broadcast", UPDATE.as_bytes()).await;
+    for client in [&mut first, &mut stranger] {
+        assert_eq!(client.text().await, UPDATE);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn on_two_gateways() {
+    let redis = Redis::start().await;
+    let (one, other) = (gateway(&redis, |_| {}).await, gateway(&redis, |_| {}).await);
+    are_for_whom_they_name(one.addr, other.addr, redis.publisher().await).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn with_the_embedded_broker() {
+    let mut config = Config::for_tests();
+    config.access.secret_key = Some(SECRET.to_owned());
+    config.desk.is_on = true;
+    let gateway = Gateway::build(config).await.expect("the gateway starts");
+    let broker = gateway.broker_addr().expect("it has one");
+    let worker = Publisher::connect(&format!("redis://{broker}")).await;
+    are_for_whom_they_name(gateway.local_addr(), gateway.local_addr(), worker).await;
+}
+
+/// A client that doesn't read is told exactly how much it has missed, of each room, of its user and of what is for all.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_slow_client_is_told_what_it_has_missed() {
+    const ROUNDS: u64 = 60;
+    let redis = Redis::start().await;
+    let gateway = gateway(&redis, |config| {
+        config.process.shards = 1;
+        config.delivery.max_outbox_bytes = 50_000;
+        config.desk.max_rooms_per_user = 50;
+    })
+    .await;
+    let token = crate::support::tokens::token(json!({"sub": "slow"}));
+    let stream = crate::support::raw::connect(gateway.addr, &format!("/ws?token={token}"), Some(4_096)).await;
+    let mut slow = Client::from_raw(stream).await;
+    slow.join("a").await;
+    slow.join("b").await;
+    let mut worker = redis.publisher().await;
+    let padding = "x".repeat(1_000);
+    let channels = [
+        ("channel:room:a", "room", "a"),
+        ("channel:room:b", "room", "b"),
+        ("channel:user:slow", "user", "slow"),
+        ("channel:broadcast", "broadcast", "*"),
+    ];
+    let skipped = |gateway: &crate::support::TestGateway| {
+        gateway.gateway.state().metrics.sum(|shard| &shard.events_skipped)
+    };
+    let mut rounds = 0;
+    let mut sent = 0;
+    while skipped(&gateway) == 0 || rounds < ROUNDS {
+        for (channel, _, _) in channels {
+            let events = (0..10).map(|_| {
+                sent += 1;
+                (
+                    channel.to_owned(),
+                    format!(r#"{{"type":"flood","channel":"{channel}","data":"{padding}"}}"#),
+                )
+            });
+            worker.publish_all(events.collect::<Vec<_>>()).await;
+        }
+        rounds += 1;
+        gateway.taken(sent).await;
+    }
+    worker.raw("channel:user:slow", br#"{"type":"last"}"#).await;
+    let (mut delivered, mut announced) = (Vec::new(), Vec::<(Value, Value, u64)>::new());
+    slow.send(r#"{"action":"ping"}"#).await;
+    loop {
+        let frame = slow.json().await;
+        match frame["type"].as_str() {
+            Some("flood") => delivered.push(frame["channel"].clone()),
+            Some("status") if frame["event"] == "skipped" => {
+                let data = &frame["data"];
+                announced.push((
+                    data["type"].clone(),
+                    data["symbol"].clone(),
+                    data["count"].as_u64().unwrap(),
+                ));
+            }
+            Some("pong") => break,
+            _ => {}
+        }
+    }
+    // By the time of the next answer it has been told all there is to tell.
+    slow.send(r#"{"action":"ping"}"#).await;
+    loop {
+        let frame = slow.json().await;
+        if frame["type"] == "pong" {
+            break;
+        }
+        if frame["event"] == "skipped" {
+            let data = &frame["data"];
+            announced.push((data["type"].clone(), data["symbol"].clone(), data["count"].as_u64().unwrap()));
+        }
+    }
+    for (channel, kind, symbol) in channels {
+        let came = delivered.iter().filter(|each| **each == channel).count() as u64;
+        let told = announced.iter().filter(|(each, name, _)| (each, name) == (&json!(kind), &json!(symbol)));
+        let told: u64 = told.map(|(_, _, count)| count).sum();
+        assert!(told > 0, "{channel} lost some");
+        assert_eq!(came + told, 10 * rounds, "{channel}: delivered {came}, announced {told}");
+    }
+}

@@ -1,0 +1,144 @@
+//! Who is in a room: users over all gateways, those that are back within the grace not told of, those of dead gateways gone within 45 s.
+
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use crate::support::desk::{gateway, user};
+use crate::support::process::Process;
+use crate::support::tokens::SECRET;
+use crate::support::{Client, Redis, until};
+
+async fn count(client: &mut Client, room: &str) -> u64 {
+    let (reply, _) = client.ask_for("presence", json!({"room_id": room})).await;
+    reply["count"].as_u64().unwrap_or_else(|| panic!("{reply}"))
+}
+
+async fn next_of(client: &mut Client, name: &str) -> Value {
+    loop {
+        let frame = client.json().await;
+        if frame["type"] == name {
+            return frame;
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_is_back_within_the_grace_was_never_away() {
+    let redis = Redis::start().await;
+    let grace = |config: &mut ws_gateway::config::Config| config.desk.presence_grace = Duration::from_secs(3);
+    let (one, other) = (gateway(&redis, grace).await, gateway(&redis, grace).await);
+    let mut alice = user(one.addr, "alice").await;
+    alice.join("r").await;
+    let mut others = Vec::new();
+    for n in 0..10 {
+        let mut client = user(one.addr, &format!("user-{n}")).await;
+        client.join("r").await;
+        next_of(&mut alice, "user_joined").await;
+        others.push(client);
+    }
+    // Cut off, and back at the other gateway.
+    drop(others);
+    let mut back = Vec::new();
+    for n in 0..9 {
+        let mut client = user(other.addr, &format!("user-{n}")).await;
+        client.join("r").await;
+        back.push(client);
+    }
+    assert_eq!(count(&mut alice, "r").await, 11, "the last one counts for the grace");
+    // The only thing that anybody is told is the leave of the one that isn't back.
+    let told = alice.json().await;
+    assert_eq!(told, json!({"type": "user_left", "user_id": "user-9", "room_id": "r"}));
+    alice.gets_nothing().await;
+    assert_eq!(count(&mut back[0], "r").await, 10);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_gateway_that_comes_later_hears_of_all() {
+    let redis = Redis::start().await;
+    let one = gateway(&redis, |_| {}).await;
+    let mut alice = user(one.addr, "alice").await;
+    alice.join("r").await;
+    let other = gateway(&redis, |_| {}).await;
+    let mut bob = user(other.addr, "bob").await;
+    bob.join("r").await;
+    until("both to be known", async || (count(&mut bob, "r").await == 2).then_some(())).await;
+    until("the figure", async || (one.stat("total_rooms").await == 1).then_some(())).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn large_rooms_are_counted() {
+    let redis = Redis::start().await;
+    let gateway = gateway(&redis, |config| config.desk.presence_max_members = 2).await;
+    let mut alice = user(gateway.addr, "alice").await;
+    alice.join("r").await;
+    let mut others = Vec::new();
+    for n in 0..5 {
+        let mut client = user(gateway.addr, &format!("user-{n}")).await;
+        client.join("r").await;
+        others.push(client);
+    }
+    // The first is told, and then their number.
+    assert_eq!(alice.json().await["user_id"], "user-0");
+    until("the count of all", async || {
+        let frame = next_of(&mut alice, "presence").await;
+        (frame == json!({"type": "presence", "room_id": "r", "count": 6})).then_some(())
+    })
+    .await;
+    for mut client in others {
+        let (reply, before) = client.ask_for("leave_room", json!({"room_id": "r"})).await;
+        assert_eq!(reply["type"], "success");
+        assert!(before.iter().any(|frame| frame["type"] == "user_left"), "its own leave is told: {before:?}");
+    }
+    until("the last count", async || {
+        let frame = alice.json().await;
+        (frame["type"] == "presence" && frame["count"].as_u64() <= Some(2) || frame["type"] == "user_left")
+            .then_some(())
+    })
+    .await;
+    assert_eq!(count(&mut alice, "r").await, 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_gateway_that_drains_takes_nobody_along() {
+    let redis = Redis::start().await;
+    let grace = |config: &mut ws_gateway::config::Config| config.desk.presence_grace = Duration::from_secs(3);
+    let (one, other) = (gateway(&redis, grace).await, gateway(&redis, grace).await);
+    let mut alice = user(one.addr, "alice").await;
+    alice.join("r").await;
+    let (mut bob, mut carol) = (user(other.addr, "bob").await, user(other.addr, "carol").await);
+    bob.join("r").await;
+    carol.join("r").await;
+    next_of(&mut alice, "user_joined").await;
+    next_of(&mut alice, "user_joined").await;
+    let drained = tokio::spawn(other.gateway.drain());
+    while bob.message().await.is_some() {}
+    while carol.message().await.is_some() {}
+    let mut bob = user(one.addr, "bob").await;
+    bob.join("r").await;
+    assert_eq!(alice.json().await, json!({"type": "user_left", "user_id": "carol", "room_id": "r"}));
+    alice.gets_nothing().await;
+    drained.await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn users_of_a_killed_gateway_leave() {
+    let redis = Redis::start().await;
+    let one = gateway(&redis, |_| {}).await;
+    let other = Process::on(&redis, &["--desk", "--jwt-secret-key", SECRET]).await;
+    let mut alice = user(one.addr, "alice").await;
+    alice.join("r").await;
+    let (mut bob, mut carol) = (user(other.addr(), "bob").await, user(other.addr(), "carol").await);
+    bob.join("r").await;
+    carol.join("r").await;
+    next_of(&mut alice, "user_joined").await;
+    next_of(&mut alice, "user_joined").await;
+    other.signal("KILL");
+    let killed = std::time::Instant::now();
+    let mut bob = user(one.addr, "bob").await;
+    bob.join("r").await;
+    assert_eq!(next_of(&mut alice, "user_left").await["user_id"], "carol");
+    assert!(killed.elapsed() < Duration::from_secs(45), "the contract says so");
+    alice.gets_nothing().await;
+    assert_eq!(count(&mut alice, "r").await, 2);
+}
