@@ -29,7 +29,14 @@ pub const USER: &str = "user:";
 /// Behind [`DESK_CHANNELS`]: what gateways tell each other of who is where.
 pub const PRESENCE: &str = "presence";
 
+/// Where workers are asked, behind `CHANNEL_PREFIX`.
+pub const REQUEST: &str = "request";
+/// What the channels of responses have behind `CHANNEL_PREFIX`, before the gateway and the connection.
+pub const REPLY: &str = "reply:";
+
 /// The channels that a gateway with a desk is subscribed to, as patterns: those of gateways first, then those of workers.
-pub fn patterns(channel_prefix: &str) -> Vec<String> {
-    ["desk:*", "room:*", "user:*", "broadcast"].map(|name| format!("{channel_prefix}{name}")).into()
+pub fn patterns(channel_prefix: &str, has_requests: bool) -> Vec<String> {
+    let names =
+        ["desk:*", "room:*", "user:*", "broadcast"].into_iter().chain(has_requests.then_some("reply:*"));
+    names.map(|name| format!("{channel_prefix}{name}")).collect()
 }

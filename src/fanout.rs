@@ -34,7 +34,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-pub use self::shard::{DeskConfig, ShardConfig};
+pub use self::shard::{DeskConfig, ShardConfig, Workers};
 pub(crate) use self::shard::{Shard, ShardHandles};
 use crate::bus::inbox::Sender;
 use crate::bus::{Adopt, Arrival, Denied, DeskNews, ShardPort, Ticket, ToShard, Verified};

@@ -114,7 +114,8 @@ impl IngestConfig {
     pub fn patterns(&self) -> Vec<String> {
         let kinds = &self.history.kinds;
         let of_types = kinds.carried().map(|kind| format!("{}{}:*", self.channel_prefix, kinds.name(kind)));
-        let of_desk = self.desk.iter().flat_map(|_| crate::desk::patterns(&self.channel_prefix));
+        let of_desk =
+            self.desk.iter().flat_map(|desk| crate::desk::patterns(&self.channel_prefix, desk.has_requests));
         of_types.chain(of_desk).collect()
     }
 

@@ -483,6 +483,12 @@ pub const OUTGOING_BYTES_MAX: usize = 16 * MIB;
 pub const OUTGOING_OVERHEAD_BYTES: usize = 4 * 1024;
 /// The upstream confirms what clients publish within this time, or they are told that it has not.
 pub const OUTGOING_TIMEOUT: Duration = Duration::from_millis(900);
+/// `REQUEST_TIMEOUT`, in milliseconds.
+pub const REQUEST_TIMEOUT_DEFAULT_MS: u64 = 30_000;
+/// Longest that it may be: a request is remembered for so long.
+pub const REQUEST_TIMEOUT_MAX_MS: u64 = 600_000;
+/// Requests of one connection that workers have yet to answer, at most.
+pub const REQUESTS_MAX: usize = 16;
 /// How many commands may be under way on the connection that publishes.
 pub const OUTGOING_PIPELINE: usize = 512;
 /// Kinds of losses of the desk that ingest counts for a shard that is behind. The clients of a shard that loses events of more are closed.

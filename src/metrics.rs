@@ -108,6 +108,8 @@ pub struct ShardMetrics {
     pub slow_conflated: Counter,
     /// Error replies sent, by [`ErrorCode`].
     pub errors_sent: [Counter; ErrorCode::ALL.len()],
+    /// Responses of workers that no client waited for, or not any more.
+    pub responses_unasked: Counter,
     /// Gauge: bytes of batches that outboxes keep alive, and of everything else that waits for clients.
     pub backlog_bytes: Counter,
     /// Connections that the gateway closed because the client was too slow (1013, stalled).

@@ -11,6 +11,7 @@ use crate::desk::envelope::Moved;
 use crate::desk::event::{Addressee, Lost};
 use crate::desk::presence::Gossip;
 use crate::limits::OUTGOING_OVERHEAD_BYTES;
+use crate::protocol::desk::RequestId;
 
 /// What a shard is told of the desk. Each variant says what bounds it.
 #[derive(Debug)]
@@ -44,6 +45,15 @@ pub enum DeskNews {
         /// The answer.
         answer: DeskAnswer,
     },
+    /// A worker has answered a question of a connection. Bounded in bytes.
+    Response {
+        /// The connection, by the number that the shard has given it.
+        connection: u64,
+        /// The question.
+        request_id: RequestId,
+        /// The worker's object, byte for byte.
+        object: Bytes,
+    },
     /// How many users are in a large room. One a second for each room.
     Count {
         /// The room.
@@ -59,6 +69,7 @@ impl DeskNews {
         match self {
             Self::Events(events) => events.queued_bytes(),
             Self::Lost { counts, .. } => size_of_val(counts.as_slice()),
+            Self::Response { object, .. } => object.len(),
             _ => 0,
         }
     }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::setting::{Alias, Given, Group, Preset, Setting, Unit, Value, Zero};
 use crate::limits::{
     PRESENCE_GRACE_DEFAULT_MS, PRESENCE_GRACE_MAX_MS, PRESENCE_MEMBERS_DEFAULT, PRESENCE_MEMBERS_MAX,
-    ROOMS_PER_USER_DEFAULT, ROOMS_PER_USER_MAX,
+    REQUEST_TIMEOUT_DEFAULT_MS, REQUEST_TIMEOUT_MAX_MS, ROOMS_PER_USER_DEFAULT, ROOMS_PER_USER_MAX,
 };
 
 /// The desk.
@@ -21,6 +21,10 @@ pub struct Desk {
     pub presence_grace: Duration,
     /// `PRESENCE_MAX_MEMBERS`.
     pub presence_max_members: usize,
+    /// `REQUESTS`.
+    pub requests: bool,
+    /// `REQUEST_TIMEOUT`.
+    pub request_timeout: Duration,
 }
 
 /// The rooms of a client whose token says nothing of them.
@@ -50,6 +54,8 @@ impl Default for Desk {
             max_rooms_per_user: ROOMS_PER_USER_DEFAULT as usize,
             presence_grace: Duration::from_millis(PRESENCE_GRACE_DEFAULT_MS),
             presence_max_members: PRESENCE_MEMBERS_DEFAULT as usize,
+            requests: false,
+            request_timeout: Duration::from_millis(REQUEST_TIMEOUT_DEFAULT_MS),
         }
     }
 }
@@ -113,6 +119,28 @@ pub(super) const GROUP: Group = Group {
                    that comes or goes.",
             set: |config, given| given.store(&mut config.desk.presence_max_members),
             show: |config, unit| config.desk.presence_max_members.show(unit),
+        },
+        Setting {
+            env: "REQUESTS",
+            flag: "requests",
+            aliases: &[],
+            unit: Unit::Switch,
+            zero: Zero::False,
+            preset: Preset::Fixed,
+            help: "Whether clients of the desk may ask workers something, on the channel `request` behind CHANNEL_PREFIX.",
+            set: |config, given| given.store(&mut config.desk.requests),
+            show: |config, unit| config.desk.requests.show(unit),
+        },
+        Setting {
+            env: "REQUEST_TIMEOUT",
+            flag: "request-timeout",
+            aliases: &[],
+            unit: Unit::Time { min_ms: 1, max_ms: REQUEST_TIMEOUT_MAX_MS },
+            zero: Zero::Refused,
+            preset: Preset::Fixed,
+            help: "How long a client waits for the workers' response before it is told TIMEOUT.",
+            set: |config, given| given.store(&mut config.desk.request_timeout),
+            show: |config, unit| config.desk.request_timeout.show(unit),
         },
     ],
 };

@@ -63,7 +63,7 @@ use self::auth::Newcomers;
 use self::clock::{Clocks, Source};
 use self::conn::{Conn, ConnKey};
 use self::desk::Desk;
-pub use self::desk::DeskConfig;
+pub use self::desk::{DeskConfig, Workers};
 use self::input::Input;
 use self::output::Output;
 use self::subscriptions::Subscriptions;
@@ -214,6 +214,7 @@ impl Shard {
         self.resume_reading();
         self.fire_timers();
         self.fire_boundaries();
+        self.time_out_questions();
         self.flush_dirty();
         self.publish_gauges();
     }
@@ -224,7 +225,10 @@ impl Shard {
             return Duration::ZERO;
         }
         let flush_us = (!self.output.dirty.is_empty()).then(|| self.flush_due_us());
-        let due_us = [flush_us, self.clocks.next_us(), self.drain_until_us].into_iter().flatten().min();
+        let due_us = [flush_us, self.clocks.next_us(), self.drain_until_us, self.next_question_us()]
+            .into_iter()
+            .flatten()
+            .min();
         due_us.map_or(SLEEP_MAX, |due_us| self.clocks.until(due_us).min(SLEEP_MAX))
     }
 

@@ -16,7 +16,7 @@ use crate::desk::GatewayId;
 use crate::desk::id::ID_BYTES_MAX;
 use crate::desk::presence::PresenceConfig;
 use crate::dial::Resolver;
-use crate::fanout::{DeskConfig, ShardConfig};
+use crate::fanout::{DeskConfig, ShardConfig, Workers};
 use crate::ingest::IngestConfig;
 use crate::ingest::desk::DeskIngest;
 use crate::ingest::history::HistoryConfig;
@@ -76,11 +76,17 @@ impl Wiring {
         let spelling = spelling(config)?;
         let grammar = Grammar::new(config.events.channel_types.clone(), config.events.symbol_case);
         let grammar = grammar.spelled(spelling.clone());
+        let mut shard = shard_config(config, grammar.clone());
         let mut ingest = ingest_config(config, spelling);
         let mut desk = config.desk.is_on.then(|| {
             let (heard_tx, heard) = mpsc::channel(limits::GOSSIP_QUEUE);
             let me = GatewayId::random();
-            ingest.desk = Some(DeskIngest { me, heard: heard_tx });
+            ingest.desk = Some(DeskIngest { me, heard: heard_tx, has_requests: config.desk.requests });
+            if config.desk.requests
+                && let Some(desk) = &mut shard.desk
+            {
+                desk.workers = Some(Workers { me, timeout: config.desk.request_timeout });
+            }
             DeskWiring { outgoing: outgoing_config(config, me), heard }
         });
         let patterns = ingest.patterns();
@@ -113,7 +119,6 @@ impl Wiring {
                 (Source::Embedded(broker), None)
             }
         };
-        let shard = shard_config(config, grammar.clone());
         Ok(Self { ingest, shard, source, last_values, patterns, grammar, desk })
     }
 }
@@ -218,6 +223,7 @@ fn shard_config(config: &Config, grammar: Grammar) -> ShardConfig {
             max_event_bytes: config.events.max_event_bytes,
             is_open: config.access.is_open(),
             space: OutgoingSpace::of(limits::OUTGOING_BYTES_MAX),
+            workers: None,
         }),
     }
 }

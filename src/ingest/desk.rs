@@ -16,10 +16,11 @@ use crate::bus::{DeskEvents, DeskHeard, DeskNews, DeskWish, Ticket};
 use crate::desk::envelope::{Envelope, Moved};
 use crate::desk::event::{Addressee, Lost, check_of_worker, write_for_room, write_for_user, write_moved};
 use crate::desk::presence::Gossip;
-use crate::desk::{DESK_CHANNELS, DeskId, GatewayId, PRESENCE, ROOM, USER};
+use crate::desk::{DESK_CHANNELS, DeskId, GatewayId, PRESENCE, REPLY, ROOM, USER};
 use crate::limits::DESK_LOSSES_MAX;
 use crate::market::Kinds;
-use crate::market::event::Reject;
+use crate::market::event::{Reject, check_object};
+use crate::protocol::desk::RequestId;
 
 /// What ingest needs to know of the desk.
 #[derive(Debug, Clone)]
@@ -28,6 +29,8 @@ pub struct DeskIngest {
     pub me: GatewayId,
     /// Where what gateways tell each other goes.
     pub heard: Sender<DeskHeard>,
+    /// `REQUESTS`.
+    pub has_requests: bool,
 }
 
 type Map<K, V> = HashMap<K, V, RandomState>;
@@ -77,7 +80,7 @@ impl ShardDesk {
 
 impl Desk {
     pub(super) fn new(config: DeskIngest, shards: usize, max_event_bytes: usize, kinds: Kinds) -> Self {
-        let DeskIngest { me, heard } = config;
+        let DeskIngest { me, heard, has_requests: _ } = config;
         let shards = (0..shards).map(|_| ShardDesk::default()).collect();
         Self { me, heard, max_event_bytes, kinds, shards, interest: Map::default() }
     }
@@ -199,6 +202,7 @@ enum Channel<'c> {
     Presence,
     WorkersRoom(&'c [u8]),
     WorkersUser(&'c [u8]),
+    Reply(&'c [u8]),
     Broadcast,
 }
 
@@ -217,7 +221,8 @@ impl<'c> Channel<'c> {
             b"broadcast" => Some(Self::Broadcast),
             _ => {
                 let room = rest.strip_prefix(ROOM.as_bytes()).map(Self::WorkersRoom);
-                room.or_else(|| rest.strip_prefix(USER.as_bytes()).map(Self::WorkersUser))
+                let of_worker = room.or_else(|| rest.strip_prefix(USER.as_bytes()).map(Self::WorkersUser));
+                of_worker.or_else(|| rest.strip_prefix(REPLY.as_bytes()).map(Self::Reply))
             }
         }
     }
@@ -290,10 +295,32 @@ impl Desk {
                 let object = check_of_worker(payload, self.max_event_bytes, &self.kinds)?;
                 self.push(object.as_bytes(), &Addressee::User { user, from: None });
             }
+            Channel::Reply(to) => {
+                // Those of other gateways come here as well.
+                let text = std::str::from_utf8(to).map_err(|_| Reject::BadSymbol)?;
+                let Some((gateway, connection)) = text.split_once(':') else { return Err(Reject::BadSymbol) };
+                if gateway.parse() == Ok(self.me) {
+                    self.response(connection, payload, handover)?;
+                }
+            }
             Channel::Broadcast => {
                 let object = check_of_worker(payload, self.max_event_bytes, &self.kinds)?;
                 self.push(object.as_bytes(), &Addressee::Everyone);
             }
+        }
+        Ok(())
+    }
+
+    /// A worker has answered: the shard knows whether anybody waits for it. A shard without room loses it, and the client is told that its time
+    /// is up.
+    fn response(&mut self, connection: &str, payload: &[u8], handover: &Handover) -> Result<(), Reject> {
+        let (shard, connection) = connection.split_once('-').ok_or(Reject::BadSymbol)?;
+        let shard: usize = shard.parse().map_err(|_| Reject::BadSymbol)?;
+        let connection = u64::from_str_radix(connection, 16).map_err(|_| Reject::BadSymbol)?;
+        let (object, request_id) = check_response(payload, self.max_event_bytes)?;
+        if shard < self.shards.len() && handover.fits(shard, object.len()) {
+            let object = bytes::Bytes::copy_from_slice(object.as_bytes());
+            handover.tell_desk(shard, DeskNews::Response { connection, request_id, object });
         }
         Ok(())
     }
@@ -314,6 +341,25 @@ impl Desk {
             self.tell_moved(handover, moved, room, arrived_us);
         }
     }
+}
+
+/// A worker's response: its object, and the question that it answers.
+fn check_response(payload: &[u8], max_bytes: usize) -> Result<(&str, RequestId), Reject> {
+    #[derive(serde::Deserialize)]
+    struct Response<'r> {
+        r#type: Option<String>,
+        #[serde(borrow, rename = "requestId")]
+        request_id: Option<&'r serde_json::value::RawValue>,
+    }
+    let object = check_object(payload, max_bytes)?;
+    let response: Response<'_> =
+        serde_json::from_str(object).map_err(|_| Reject::Twice("type or requestId"))?;
+    if response.r#type.as_deref() != Some("response") {
+        return Err(Reject::Wrong { field: "type", must_be: "\"response\"" });
+    }
+    let request_id = response.request_id.ok_or(Reject::Missing("requestId"))?;
+    let request_id = RequestId::parse(request_id.get());
+    Ok((object, request_id.ok_or(Reject::Wrong { field: "requestId", must_be: "that of the request" })?))
 }
 
 impl std::fmt::Debug for Desk {

@@ -27,19 +27,54 @@ pub enum DeskRequest {
     },
     /// Ask who is in a room.
     Presence(DeskId),
+    /// Ask the workers something.
+    Workers {
+        /// The client's own mark of the question.
+        request_id: RequestId,
+        /// Any JSON, as the client wrote it.
+        payload: Box<str>,
+        /// Any JSON, as the client wrote it, if it did.
+        timestamp: Option<Box<str>>,
+    },
+}
+
+/// The `requestId` of a question to the workers: a JSON string of at most 64 bytes, or a number.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct RequestId(Box<str>);
+
+/// The longest text of a [`RequestId`], in bytes.
+const REQUEST_ID_BYTES_MAX: usize = 64;
+
+impl RequestId {
+    /// Reads a JSON value; `None` if it is none. Two ways to write one text are the same.
+    pub fn parse(json: &str) -> Option<Self> {
+        let value: serde_json::Value = serde_json::from_str(json).ok()?;
+        let fits = match &value {
+            serde_json::Value::String(text) => text.len() <= REQUEST_ID_BYTES_MAX,
+            serde_json::Value::Number(_) => true,
+            _ => false,
+        };
+        fits.then(|| Self(value.to_string().into()))
+    }
+
+    /// As JSON.
+    pub fn as_json(&self) -> &str {
+        &self.0
+    }
 }
 
 impl DeskRequest {
     /// Whom or what it concerns, for a refusal.
-    pub fn concern(&self) -> Concern {
-        match self {
+    pub fn concern(&self) -> Option<Concern> {
+        Some(match self {
             Self::Join(room)
             | Self::Leave(room)
             | Self::Message { room, .. }
             | Self::Typing(room)
             | Self::Presence(room) => Concern::Room(room.clone()),
             Self::Chat { to, .. } => Concern::User(to.clone()),
-        }
+            Self::Workers { .. } => return None,
+        })
     }
 }
 

@@ -1,6 +1,6 @@
 //! Why a request changes nothing, and the words for it: they name the field, its value and what is allowed.
 
-use super::desk::Concern;
+use super::desk::{Concern, RequestId};
 use super::request::Id;
 use crate::market::Name;
 
@@ -34,11 +34,13 @@ pub enum ErrorCode {
     Unavailable,
     /// The client's user is in `MAX_ROOMS_PER_USER` rooms.
     RoomLimitExceeded,
+    /// No worker has answered within `REQUEST_TIMEOUT`.
+    Timeout,
 }
 
 impl ErrorCode {
     /// All of them.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 13] = [
         Self::InvalidJson,
         Self::InvalidInput,
         Self::UnknownAction,
@@ -51,6 +53,7 @@ impl ErrorCode {
         Self::SlowClient,
         Self::Unavailable,
         Self::RoomLimitExceeded,
+        Self::Timeout,
     ];
 
     /// The code as clients parse it.
@@ -68,6 +71,7 @@ impl ErrorCode {
             Self::SlowClient => "SLOW_CLIENT",
             Self::Unavailable => "UNAVAILABLE",
             Self::RoomLimitExceeded => "ROOM_LIMIT_EXCEEDED",
+            Self::Timeout => "TIMEOUT",
         }
     }
 }
@@ -85,6 +89,8 @@ pub struct Refusal {
     pub forbidden: Option<Box<Forbidden>>,
     /// What of the desk it is about.
     pub concern: Option<Box<Concern>>,
+    /// That of a question to the workers.
+    pub request_id: Option<Box<RequestId>>,
     /// The request's `id`, if it could be read.
     pub id: Option<Id>,
     /// What the code alone doesn't tell.
@@ -132,6 +138,7 @@ impl Refusal {
             retry_after_s: None,
             forbidden: None,
             concern: None,
+            request_id: None,
             id: None,
             cause: Cause::Code,
         }
@@ -168,8 +175,8 @@ impl Refusal {
     }
 
     /// A request to the desk that the client's rights don't cover.
-    pub fn not_at_desk(concern: Concern, message: &str, id: Option<Id>) -> Self {
-        Self { concern: Some(Box::new(concern)), id, ..Self::new(ErrorCode::Forbidden, message) }
+    pub fn not_at_desk(concern: Option<Concern>, message: &str, id: Option<Id>) -> Self {
+        Self { concern: concern.map(Box::new), id, ..Self::new(ErrorCode::Forbidden, message) }
     }
 
     /// A binary frame: the protocol is text only.

@@ -88,8 +88,7 @@ fn sh(code: &str) -> Command {
 async fn the_acl_suffices_and_keeps_workers_out() {
     let redis = crate::support::Redis::start().await;
     let mut admin = redis.publisher().await;
-    let block = GUIDE.split("```text\n").nth(1).and_then(|rest| rest.split("```").next()).expect("ACL lines");
-    for line in block.trim().lines() {
+    for line in GUIDE.lines().filter(|line| line.starts_with("ACL SETUSER ")) {
         let words: Vec<_> = line.split(' ').collect();
         admin.command::<()>(&words).await;
     }

@@ -121,4 +121,5 @@ mod truth_in_band;
 mod upstream_kinds;
 mod wildcard_topics_are_bounded;
 mod wildcards;
+mod workers_are_asked;
 mod zero_means_what_the_documents_say;

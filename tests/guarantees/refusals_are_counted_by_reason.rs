@@ -125,7 +125,11 @@ async fn requests() {
         ["--slow-client-policy", "disconnect"],
         ["--max-outbox-bytes", "262144"],
     ];
-    let gateway = Process::on(&redis, &[&flags.concat()[..], &["--desk"]].concat()).await;
+    let gateway = Process::on(
+        &redis,
+        &[&flags.concat()[..], &["--desk", "--requests", "--request-timeout", "100ms"]].concat(),
+    )
+    .await;
     // Users have one message rate each, so every part of this has a user of its own.
     let user = |user| json!({"sub": user, "symbols": ["A", "B", "C"]});
     let bearer = |name| format!("Authorization: Bearer {}", token(user(name)));
@@ -160,6 +164,8 @@ async fn requests() {
     client.join("a").await;
     client.ask("join_room", json!({"room_id": "b"})).await;
     assert_eq!(client.json().await["code"], "ROOM_LIMIT_EXCEEDED");
+    client.send(r#"{"type":"request","requestId":1}"#).await;
+    assert_eq!(client.json().await["code"], "TIMEOUT");
     redis.hang();
     client.ask("typing", json!({"room_id": "a"})).await;
     assert_eq!(client.json().await["code"], "UNAVAILABLE");
@@ -171,6 +177,7 @@ async fn requests() {
         "MESSAGE_TOO_LARGE",
         "SLOW_CLIENT",
         "ROOM_LIMIT_EXCEEDED",
+        "TIMEOUT",
         "UNAVAILABLE",
     ]);
     expected.sort_unstable();

@@ -4,6 +4,7 @@
 //! |---|---|
 //! | this file | keeps who is here: users and members |
 //! | `requests` | what clients ask for, and the answers of the control side |
+//! | `workers` | questions to workers, and their responses |
 //! | `delivery` | events to members, users and everyone |
 //!
 //! A connection is a member from the moment at which its join comes back, to that at which its leave does: each in its place among the events
@@ -12,21 +13,24 @@
 
 mod delivery;
 mod requests;
+mod workers;
 
 use std::collections::HashMap;
 use std::rc::Rc;
+use std::time::Duration;
 
 use foldhash::quality::RandomState;
 use smallvec::SmallVec;
 
 use self::requests::Pending;
+use self::workers::Questions;
 use super::Shard;
 use super::conn::{Conn, ConnKey};
 use crate::bus::{
     DeskAsk, DeskOrder, DeskWish, OutgoingHeld, OutgoingSpace, Ticket, ToControl, TopicId, Wish,
 };
-use crate::desk::DeskId;
 use crate::desk::event::Lost;
+use crate::desk::{DeskId, GatewayId};
 use crate::identity::User;
 
 /// What a shard needs to know of the configuration for the desk.
@@ -40,6 +44,17 @@ pub struct DeskConfig {
     pub is_open: bool,
     /// How much of what clients write may be on its way.
     pub space: OutgoingSpace,
+    /// `REQUESTS`: where responses come to, and `REQUEST_TIMEOUT`.
+    pub workers: Option<Workers>,
+}
+
+/// Questions to workers.
+#[derive(Debug, Clone)]
+pub struct Workers {
+    /// This run of the gateway.
+    pub me: GatewayId,
+    /// `REQUEST_TIMEOUT`.
+    pub timeout: Duration,
 }
 
 /// Names kept for rooms that have no member here any more, beyond those that have, before they are looked through.
@@ -59,6 +74,7 @@ pub(super) struct Desk {
     /// The rooms of ids that events in outboxes may have.
     names: Map<TopicId, Rc<Lost>>,
     last_room: u32,
+    questions: Questions,
 }
 
 /// A client that has a user.
@@ -91,6 +107,7 @@ impl Desk {
             names: Map::default(),
             // 0 and 1 are those of users and of everyone.
             last_room: 1,
+            questions: Questions::default(),
         }
     }
 
@@ -180,6 +197,7 @@ impl Shard {
         }
         let Some(desk) = &mut self.desk else { return };
         desk.clients.remove(&key);
+        desk.questions.forget(key);
         if let Some(keys) = desk.users.get_mut(&user) {
             keys.retain(|each| *each != key);
             if keys.is_empty() {

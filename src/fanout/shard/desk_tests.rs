@@ -6,14 +6,15 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use super::turn_tests::{Client, ROOMY, World, config};
-use super::{DeskConfig, ShardConfig};
+use super::{DeskConfig, ShardConfig, Workers};
 use crate::bus::{
     DeskAnswer, DeskAsk, DeskEvents, DeskNews, DeskOrder, DeskWish, OutgoingSpace, Standing, Ticket,
     ToControl, ToShard,
 };
-use crate::desk::DeskId;
 use crate::desk::event::{Addressee, Lost};
+use crate::desk::{DeskId, GatewayId};
 use crate::identity::{Identity, Rights, User};
+use crate::protocol::desk::RequestId;
 use crate::protocol::terms::SlowClientPolicy;
 
 fn desk(space: usize) -> ShardConfig {
@@ -22,6 +23,7 @@ fn desk(space: usize) -> ShardConfig {
         max_event_bytes: 10_000,
         is_open: false,
         space: OutgoingSpace::of(space),
+        workers: Some(Workers { me: GatewayId::of(7), timeout: Duration::from_secs(30) }),
     };
     ShardConfig { desk: Some(desk), ping_interval: Duration::from_secs(86_400), ..config() }
 }
@@ -268,4 +270,77 @@ fn losses_of_ingest_are_announced() {
     assert_eq!(told, expected);
     news(&mut world, DeskNews::Lost { counts: Vec::new(), is_uncounted: true });
     assert_eq!(client.received()[0]["code"], "SLOW_CLIENT");
+}
+
+fn question(number: u64) -> Value {
+    json!({"type": "request", "requestId": number, "payload": {"q": 1}})
+}
+
+/// The channel that the response to the only question is to be published on, behind the gateway's number.
+fn reply_to(asked: &[DeskAsk]) -> String {
+    let [DeskAsk { order: DeskOrder::Publish { channel, payload }, .. }] = asked else { panic!("{asked:?}") };
+    assert_eq!(channel, "channel:request");
+    let question: Value = serde_json::from_slice(payload).unwrap();
+    assert_eq!((&question["user"], &question["payload"]), (&json!("alice"), &json!({"q": 1})));
+    let reply_to = question["replyTo"].as_str().unwrap();
+    reply_to.strip_prefix(&format!("channel:reply:{}:0-", GatewayId::of(7))).unwrap().to_owned()
+}
+
+#[test]
+fn a_question_is_answered_once_or_its_time_is_up() {
+    let mut world = world();
+    let client = connect(&mut world, "alice", ROOMY);
+    let mut connection = 0;
+    for number in [1, 2] {
+        world.send(&client, &question(number));
+        let asked = asked(&world);
+        connection = u64::from_str_radix(&reply_to(&asked), 16).unwrap();
+        answer(&mut world, asked[0].ticket.unwrap(), DeskAnswer::Done);
+    }
+    assert!(client.received().is_empty());
+    // A question that waits already.
+    world.send(&client, &question(1));
+    let told = client.received();
+    assert_eq!((&told[0]["code"], &told[0]["requestId"]), (&json!("INVALID_INPUT"), &json!(1)));
+    let response = |number: u64, connection| DeskNews::Response {
+        connection,
+        request_id: RequestId::parse(&number.to_string()).unwrap(),
+        object: format!(r#"{{"type":"response","requestId":{number}}}"#).into(),
+    };
+    news(&mut world, response(1, connection + 1));
+    news(&mut world, response(3, connection));
+    assert!(client.received().is_empty(), "nobody has asked that");
+    news(&mut world, response(1, connection));
+    assert_eq!(client.received()[0]["requestId"], 1);
+    news(&mut world, response(1, connection));
+    assert!(client.received().is_empty(), "once");
+    world.advance(Duration::from_secs(31));
+    let told = client.received();
+    let (code, message) = (&told[0]["code"], &told[0]["message"]);
+    assert_eq!((code, message), (&json!("TIMEOUT"), &json!("No response within 30 s")));
+    assert_eq!((told.len(), &told[0]["requestId"]), (1, &json!(2)));
+    news(&mut world, response(2, connection));
+    assert!(client.received().is_empty(), "too late");
+}
+
+#[test]
+fn questions_are_bounded_and_withdrawn() {
+    let mut world = world();
+    let client = connect(&mut world, "alice", ROOMY);
+    for number in 0..16 {
+        world.send(&client, &question(number));
+        let ticket = ticket(&world);
+        answer(&mut world, ticket, DeskAnswer::Done);
+    }
+    world.send(&client, &question(16));
+    assert_eq!(client.received()[0]["code"], "RATE_LIMIT_EXCEEDED");
+    let other = connect(&mut world, "bob", ROOMY);
+    world.send(&other, &question(1));
+    let ticket = ticket(&world);
+    answer(&mut world, ticket, DeskAnswer::Unavailable);
+    let told = other.received();
+    assert_eq!((&told[0]["code"], &told[0]["requestId"]), (&json!("UNAVAILABLE"), &json!(1)));
+    world.send_close(&client);
+    world.advance(Duration::from_secs(31));
+    assert!(other.received().is_empty(), "neither of what was withdrawn nor of who has gone");
 }

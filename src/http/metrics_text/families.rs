@@ -263,6 +263,11 @@ pub(super) const FAMILIES: &[Family] = &[
         "Attempts to reach the upstream that failed",
         Control(|c| c.upstream_connect_failures.get()),
     ),
+    family(
+        "ws_responses_unasked",
+        "Responses of workers that no client waited for, or not any more",
+        ShardCounter(|s| s.responses_unasked.get()),
+    ),
     // Control side.
     family("ws_accepted", "Connections accepted", Control(|c| c.accepted.get())),
     family("ws_accept_errors", "Failed accept calls, by cause", AcceptErrors),

@@ -95,7 +95,9 @@ pub fn code(refusal: &Refusal) -> (i64, &'static str) {
             ErrorCode::SlowClient => (407, "slow client"),
             ErrorCode::Forbidden => (409, "insufficient subscription"),
             ErrorCode::RateLimitExceeded => (429, "too many requests"),
-            ErrorCode::Unavailable | ErrorCode::RoomLimitExceeded => (500, "internal error"),
+            ErrorCode::Unavailable | ErrorCode::RoomLimitExceeded | ErrorCode::Timeout => {
+                (500, "internal error")
+            }
         },
     }
 }

@@ -7,7 +7,7 @@ use super::read;
 use crate::desk::DeskId;
 use crate::desk::id::ID_RULE;
 use crate::market::event::{Reject, check_value};
-use crate::protocol::desk::DeskRequest;
+use crate::protocol::desk::{DeskRequest, RequestId};
 use crate::protocol::refusal::{ErrorCode, Refusal, invalid, missing, quoted};
 use crate::protocol::request::{Action, Request};
 
@@ -23,6 +23,10 @@ struct Fields<'m> {
     payload: Option<&'m RawValue>,
     #[serde(borrow)]
     id: Option<&'m RawValue>,
+    #[serde(borrow, rename = "requestId")]
+    request_id: Option<&'m RawValue>,
+    #[serde(borrow)]
+    timestamp: Option<&'m RawValue>,
 }
 
 #[derive(Deserialize)]
@@ -45,22 +49,25 @@ pub fn parse(message: &str) -> Option<Result<Request, Refusal>> {
         Ok(id) => id,
         Err(refusal) => return Some(Err(refusal)),
     };
-    Some(match action(name, fields.payload) {
+    Some(match action(name, &fields) {
         Ok(action) => Ok(Request { action, id }),
         Err(refusal) => Err(Refusal { id, ..refusal }),
     })
 }
 
-fn action(name: &RawValue, payload: Option<&RawValue>) -> Result<Action, Refusal> {
+fn action(name: &RawValue, fields: &Fields<'_>) -> Result<Action, Refusal> {
     let text: String = serde_json::from_str(name.get()).map_err(|_| invalid("type", name.get(), TYPES))?;
     if text == "ping" {
         return Ok(Action::Ping { stats: false });
+    }
+    if text == "request" {
+        return to_workers(fields).map(|request| Action::Desk(Box::new(request)));
     }
     if !["join_room", "leave_room", "room_message", "typing", "presence", "chat"].contains(&text.as_str()) {
         let message = format!("Unknown type {}: use {TYPES}", quoted(name.get()));
         return Err(Refusal::new(ErrorCode::UnknownAction, message));
     }
-    let raw = payload.ok_or_else(|| missing("payload", "an object"))?;
+    let raw = fields.payload.ok_or_else(|| missing("payload", "an object"))?;
     let payload: Option<Payload<'_>> =
         raw.get().starts_with('{').then(|| serde_json::from_str(raw.get()).ok()).flatten();
     let Payload { room_id, to, message } =
@@ -77,6 +84,21 @@ fn action(name: &RawValue, payload: Option<&RawValue>) -> Result<Action, Refusal
     Ok(Action::Desk(Box::new(request)))
 }
 
+/// A question to the workers. Whether there are any to ask is not known here.
+fn to_workers(fields: &Fields<'_>) -> Result<DeskRequest, Refusal> {
+    let allowed = "a string of at most 64 bytes, or a number";
+    let raw = fields.request_id.ok_or_else(|| missing("requestId", allowed))?;
+    let request_id = RequestId::parse(raw.get()).ok_or_else(|| invalid("requestId", raw.get(), allowed))?;
+    let checked = |field: &str, raw: Option<&RawValue>| {
+        let raw = raw.map(RawValue::get);
+        raw.map(|raw| readable(field, raw)).transpose()
+    };
+    let refused = |refusal| Refusal { request_id: Some(Box::new(request_id.clone())), ..refusal };
+    let payload = checked("payload", fields.payload).map_err(refused)?.unwrap_or_else(|| "null".into());
+    let timestamp = checked("timestamp", fields.timestamp).map_err(refused)?;
+    Ok(DeskRequest::Workers { request_id, payload, timestamp })
+}
+
 fn name_in(field: &'static str, raw: Option<&RawValue>) -> Result<DeskId, Refusal> {
     let raw = raw.ok_or_else(|| missing(field, ID_RULE))?;
     let name = serde_json::from_str::<String>(raw.get()).ok();
@@ -85,12 +107,15 @@ fn name_in(field: &'static str, raw: Option<&RawValue>) -> Result<DeskId, Refusa
 
 /// A message, byte for byte, if every reader of JSON takes it.
 fn any_json(raw: Option<&RawValue>) -> Result<Box<str>, Refusal> {
-    let raw = raw.ok_or_else(|| missing("message", "any JSON"))?.get();
+    readable("message", raw.ok_or_else(|| missing("message", "any JSON"))?.get())
+}
+
+fn readable(field: &str, raw: &str) -> Result<Box<str>, Refusal> {
     // Its envelope and its event are each one level of nesting more.
     match check_value(&format!("[{raw}]")) {
         Ok(()) => Ok(raw.into()),
-        Err(Reject::LoneSurrogate) => Err(invalid("message", raw, "without half a surrogate pair")),
-        Err(_) => Err(invalid("message", raw, "nested no deeper than 127 levels")),
+        Err(Reject::LoneSurrogate) => Err(invalid(field, raw, "without half a surrogate pair")),
+        Err(_) => Err(invalid(field, raw, "nested no deeper than 127 levels")),
     }
 }
 

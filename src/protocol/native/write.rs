@@ -295,6 +295,8 @@ struct Error<'m> {
     retry_after: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     data: Option<ErrorData<'m>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    request_id: Option<&'m RawValue>,
     timestamp: u64,
     #[serde(skip_serializing_if = "Option::is_none")]
     id: Option<&'m RawValue>,
@@ -332,6 +334,7 @@ fn error(refusal: &Refusal, now_ms: u64) -> Vec<u8> {
         code: refusal.code.as_str(),
         retry_after: refusal.retry_after_s,
         data: not_allowed.or(about_desk),
+        request_id: refusal.request_id.as_ref().and_then(|id| serde_json::from_str(id.as_json()).ok()),
         timestamp: now_ms,
         id: refusal.id.as_ref().and_then(raw),
     })

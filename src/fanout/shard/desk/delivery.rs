@@ -29,6 +29,9 @@ impl Shard {
                 self.on_moved(ticket, &room, has_joined, object.as_deref());
             }
             DeskNews::Answer { ticket, answer } => self.on_desk_answer(ticket, answer),
+            DeskNews::Response { connection, request_id, object } => {
+                self.on_response(connection, &request_id, &object);
+            }
             DeskNews::Count { room, count } => {
                 let members = self.desk.as_ref().and_then(|desk| desk.rooms.get(&room));
                 let members = members.map(|room| room.members.clone()).unwrap_or_default();
@@ -97,7 +100,7 @@ impl Shard {
     /// Queues what one client alone is told, in its place among the events.
     pub(super) fn tell_alone(&mut self, key: ConnKey, object: &[u8]) {
         let Self { conns, output, .. } = self;
-        let Some(conn) = conns.get_mut(key) else { return };
+        let Some(conn) = conns.get_mut(key).filter(|conn| conn.is_live()) else { return };
         let frame = output.own_frame(conn.dialect.frame(object));
         output.queue(key, conn, frame);
     }

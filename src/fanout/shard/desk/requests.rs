@@ -12,7 +12,7 @@ use crate::desk::envelope::{Envelope, Moved, room_channel, user_channel};
 use crate::desk::event::write_moved;
 use crate::desk::id::ID_BYTES_MAX;
 use crate::identity::{Identity, User};
-use crate::protocol::desk::{Concern, DeskRequest, Done};
+use crate::protocol::desk::{Concern, DeskRequest, Done, RequestId};
 use crate::protocol::refusal::{ErrorCode, Refusal};
 use crate::protocol::reply::Reply;
 use crate::protocol::request::Id;
@@ -27,12 +27,14 @@ pub(super) struct Pending {
     what: What,
 }
 
+/// What a client has asked.
 #[derive(Debug)]
-enum What {
+pub(super) enum What {
     Join(DeskId),
     Leave(DeskId),
     Presence(DeskId),
     Publish(Done),
+    Ask(RequestId),
 }
 
 impl Shard {
@@ -86,6 +88,9 @@ impl Shard {
                 let channel = room_channel(&desk.config.channel_prefix, &room);
                 let envelope = Envelope::Typing { user: user.clone() };
                 self.publish(key, user, Done::Typing(room), channel, &envelope, id);
+            }
+            DeskRequest::Workers { request_id, payload, timestamp } => {
+                self.ask_workers(key, user, &request_id, &payload, timestamp.as_deref(), id);
             }
             DeskRequest::Chat { to, message } => {
                 let channel = user_channel(&desk.config.channel_prefix, &to);
@@ -141,19 +146,33 @@ impl Shard {
         envelope: &Envelope<'_>,
         id: Option<Id>,
     ) {
-        let payload = envelope.write();
-        let Some(desk) = &self.desk else { return };
+        self.publish_bytes(key, user, What::Publish(done), channel, envelope.write(), id);
+    }
+
+    /// `false` if it is refused at once.
+    pub(super) fn publish_bytes(
+        &mut self,
+        key: ConnKey,
+        user: DeskId,
+        what: What,
+        channel: String,
+        payload: Vec<u8>,
+        id: Option<Id>,
+    ) -> bool {
+        let Some(desk) = &self.desk else { return false };
         let max_bytes = desk.config.max_event_bytes;
         // What clients get of it has the room's name as well.
         if payload.len() + ID_BYTES_MAX > max_bytes {
             let message = format!(
                 "Message too large: with what the gateway adds it must fit into {max_bytes} bytes (MAX_EVENT_BYTES)"
             );
-            return self.refuse(key, &Refusal { id, ..Refusal::new(ErrorCode::MessageTooLarge, message) });
+            let refusal = Refusal { id, ..Refusal::new(ErrorCode::MessageTooLarge, message) };
+            self.refuse(key, &about(refusal, &what));
+            return false;
         }
         let bytes = payload.len();
         let order = DeskOrder::Publish { channel, payload };
-        self.wait_for_desk(key, user, What::Publish(done), order, bytes, id);
+        self.wait_for_desk(key, user, what, order, bytes, id)
     }
 
     fn wait_for_desk(
@@ -164,8 +183,8 @@ impl Shard {
         order: DeskOrder,
         bytes: usize,
         id: Option<Id>,
-    ) {
-        let (Some(desk), Some(conn)) = (&mut self.desk, self.conns.get_mut(key)) else { return };
+    ) -> bool {
+        let (Some(desk), Some(conn)) = (&mut self.desk, self.conns.get_mut(key)) else { return false };
         let Some(held) = desk.config.space.take(bytes) else {
             let refusal = Refusal {
                 retry_after_s: Some(1),
@@ -175,7 +194,8 @@ impl Shard {
                     "Too many messages of all clients are on their way",
                 )
             };
-            return self.refuse(key, &refusal);
+            self.refuse(key, &about(refusal, &what));
+            return false;
         };
         if let (What::Leave(room), Some(client)) = (&what, desk.clients.get_mut(&key)) {
             client.leaving = Some(room.clone());
@@ -184,6 +204,7 @@ impl Shard {
         let ticket = self.subscriptions.next_ticket();
         desk.pending.insert(ticket, Pending { key, user, id, what });
         self.order(Some(ticket), order, Some(held));
+        true
     }
 
     /// The control side has answered.
@@ -202,6 +223,15 @@ impl Shard {
             (What::Publish(done), DeskAnswer::Done) => {
                 self.go_on(key, |shard| shard.tell_done(key, &done, id.as_ref()));
                 return;
+            }
+            (What::Ask(_), DeskAnswer::Done) => {
+                // The response is the answer.
+                self.go_on(key, |_| {});
+                return;
+            }
+            (What::Ask(request_id), _) => {
+                self.withdraw_question(key, &request_id);
+                about(unavailable(), &What::Ask(request_id))
             }
             (What::Presence(room), DeskAnswer::Presence { users, count }) => {
                 let reply = Reply::Presence { room: &room, users: &users, count, id: id.as_ref() };
@@ -328,5 +358,13 @@ impl Shard {
         let mut object = Vec::new();
         write_moved(&mut object, room, &moved);
         self.tell_alone(key, &object);
+    }
+}
+
+/// A refusal of a question to workers says of which.
+fn about(refusal: Refusal, what: &What) -> Refusal {
+    match what {
+        What::Ask(request_id) => Refusal { request_id: Some(Box::new(request_id.clone())), ..refusal },
+        _ => refusal,
     }
 }

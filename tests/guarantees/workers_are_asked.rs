@@ -1,0 +1,104 @@
+//! With `REQUESTS` clients ask workers something, and get the worker's own answer, or are told that there was none.
+
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use ws_gateway::config::Config;
+use ws_gateway::gateway::Gateway;
+
+use crate::support::desk::{gateway, user};
+use crate::support::redis::Publisher;
+use crate::support::resp;
+use crate::support::tokens::SECRET;
+use crate::support::{Client, Redis, until};
+
+fn requests(config: &mut Config) {
+    config.desk.requests = true;
+}
+
+/// A worker that hears what it is asked.
+async fn worker(port: u16) -> resp::Client {
+    let mut worker = resp::Client::connect(([127, 0, 0, 1], port).into()).await;
+    worker.ask("SUBSCRIBE channel:request").await;
+    worker
+}
+
+/// The next question, as the gateway wrote it.
+async fn asked(worker: &mut resp::Client) -> Value {
+    let message = worker.reply().await.expect("a message");
+    let question = message.split("\r\n").nth(6).expect("a payload");
+    serde_json::from_str(question).unwrap_or_else(|error| panic!("{error} in {question}"))
+}
+
+async fn is_asked_and_answers(client: &mut Client, heard: &mut resp::Client, publisher: &mut Publisher) {
+    client.send(r#"{"type":"request","requestId":"123","payload":{"a" : [1.50]},"timestamp":7}"#).await;
+    let question = asked(heard).await;
+    assert_eq!(
+        (&question["requestId"], &question["user"], &question["payload"], &question["timestamp"]),
+        (&json!("123"), &json!("alice"), &json!({"a": [1.5]}), &json!(7))
+    );
+    let reply_to = question["replyTo"].as_str().expect("a channel").to_owned();
+    assert!(reply_to.starts_with("channel:reply:"), "{reply_to}");
+    let response = r#"{"type":"response","requestId":"123","payload":{"b" : 2.50}}"#;
+    // Not the answer to anything, or none at all.
+    for payload in
+        [r#"{"type":"response","requestId":"124"}"#, r#"{"type":"chat","requestId":"123"}"#, "{}", "x"]
+    {
+        publisher.raw(&reply_to, payload.as_bytes()).await;
+    }
+    publisher.raw(&reply_to, response.as_bytes()).await;
+    publisher.raw(&reply_to, response.as_bytes()).await;
+    assert_eq!(client.text().await, response);
+    client.gets_nothing().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn and_answer() {
+    let redis = Redis::start().await;
+    let (one, other) = (gateway(&redis, requests).await, gateway(&redis, requests).await);
+    let (mut alice, mut namesake) = (user(one.addr, "alice").await, user(other.addr, "alice").await);
+    let mut heard = worker(redis.port).await;
+    is_asked_and_answers(&mut alice, &mut heard, &mut redis.publisher().await).await;
+    namesake.gets_nothing().await;
+    let unasked = || one.gateway.state().metrics.sum(|shard| &shard.responses_unasked);
+    until("those that nobody asked for to be counted", async || (unasked() == 2).then_some(())).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn and_answer_with_the_embedded_broker() {
+    let mut config = Config::for_tests();
+    config.access.secret_key = Some(SECRET.to_owned());
+    config.desk.is_on = true;
+    requests(&mut config);
+    let gateway = Gateway::build(config).await.expect("the gateway starts");
+    let broker = gateway.broker_addr().expect("it has one");
+    let mut alice = user(gateway.local_addr(), "alice").await;
+    let mut heard = worker(broker.port()).await;
+    let mut publisher = Publisher::connect(&format!("redis://{broker}")).await;
+    is_asked_and_answers(&mut alice, &mut heard, &mut publisher).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn in_vain() {
+    let redis = Redis::start().await;
+    let patient = gateway(&redis, |config| {
+        requests(config);
+        config.desk.request_timeout = Duration::from_secs(1);
+    })
+    .await;
+    let mut alice = user(patient.addr, "alice").await;
+    alice.send(r#"{"type":"request","requestId":"123","payload":{}}"#).await;
+    let (mut told, text) = (alice.told().await, r#""No response within 1 s""#);
+    assert_eq!(told["message"].to_string(), text);
+    told.as_object_mut().unwrap().remove("message");
+    assert_eq!(told, json!({"type": "error", "code": "TIMEOUT", "requestId": "123"}));
+    for bad in [r#"{"type":"request"}"#, r#"{"type":"request","requestId":{}}"#] {
+        alice.send(bad).await;
+        assert_eq!(alice.json().await["code"], "INVALID_INPUT", "{bad}");
+    }
+    // Without the setting there is nobody to ask.
+    let without = gateway(&redis, |_| {}).await;
+    let mut alice = user(without.addr, "alice").await;
+    alice.send(r#"{"type":"request","requestId":"123","payload":{}}"#).await;
+    assert_eq!(alice.json().await["code"], "UNKNOWN_ACTION");
+}
