@@ -2,7 +2,7 @@
 
 use crate::support::http::{HANDSHAKE, read_head};
 use crate::support::tokens::{SECRET, endless, from_now, token};
-use crate::support::{Client, Redis, TestGateway, trade, until};
+use crate::support::{Client, Redis, TestGateway, raw, trade, until};
 use serde_json::{Value, json};
 use std::fmt::Write as _;
 use tokio::io::AsyncWriteExt;
@@ -306,4 +306,50 @@ async fn symbols_have_other_names_where_the_file_says_so() {
     assert_eq!(native.json().await["data"]["symbol"], "BTC-USD");
     let left = ask(&mut client, json!({"action": "unsubscribe", "trades": ["BTC/USD"]})).await;
     assert_eq!(left["trades"], json!([]));
+}
+
+/// What a client doesn't get for its slowness it is told of, to the event; and pongs come all the same.
+#[tokio::test(flavor = "multi_thread")]
+async fn delivered_and_announced_is_published() {
+    const N: u64 = 30_000;
+    let redis = Redis::start().await;
+    let gateway = TestGateway::on(&redis, |config| {
+        with_alpaca(config);
+        config.events.max_event_bytes = 1_024;
+        config.delivery.max_outbox_bytes = 64 * 1_024;
+    })
+    .await;
+    let mut stream = raw::connect(gateway.addr, "/v2/iex", Some(4_096)).await;
+    let auth = r#"{"action":"auth","key":"K","secret":"S"}"#;
+    let subscribe = r#"{"action":"subscribe","trades":["*"]}"#;
+    for text in [auth, subscribe] {
+        stream.write_all(&raw::text_frame(text)).await.expect("taken");
+    }
+    until("the subscription", async || (gateway.stat("totalSymbolSubscriptions").await == 1).then_some(()))
+        .await;
+    let mut worker = redis.publisher().await;
+    for part in 0..N / 1_000 {
+        let numbers = part * 1_000..(part + 1) * 1_000;
+        let trades = numbers.map(|n| (format!("S{}", n % 7), trade(&format!("S{}", n % 7), "1", n)));
+        worker.trades(trades).await;
+    }
+    gateway.taken(N).await;
+    until("skips", async || (gateway.stat("slowClients/skippedEvents").await > 0).then_some(())).await;
+    let mut client = Client::from_raw(stream).await;
+    for first in ["connected", "authenticated"] {
+        assert_eq!(alone(&mut client).await["msg"], first);
+    }
+    assert_eq!(alone(&mut client).await["T"], "subscription");
+    let (mut delivered, mut announced) = (0, 0);
+    while delivered + announced < N {
+        for event in client.json().await.as_array().expect("an array") {
+            match event["T"].as_str().expect("a type") {
+                "t" => delivered += 1,
+                "skipped" => announced += event["n"].as_u64().expect("a number"),
+                other => panic!("{other}"),
+            }
+        }
+    }
+    assert_eq!(delivered + announced, N);
+    assert!(announced > 0);
 }

@@ -11,7 +11,7 @@ use slotmap::{DefaultKey, SlotMap};
 use super::*;
 use crate::bus::Frames;
 use crate::fanout::index::Index;
-use crate::market::{Kinds, SymbolCase};
+use crate::market::{Encoding, Kinds, MassiveChannel, MassiveMarket, SymbolCase};
 use crate::protocol::form;
 
 const SHARDS: usize = 2;
@@ -22,7 +22,10 @@ const SYMBOLS: [&str; 6] = ["A", "AA", "AB", "AAA", "B", "C"];
 const OPENED_MAX: usize = 1;
 const NAMES: [&str; 5] = ["A", "AA", "*", "A*", "AA*"];
 /// So that subscriptions meet, and forms as well.
-const FORMS: [Form; 4] = [Form::JSON, Form::JSON, Form::JSON_BATCH, Form::SSE];
+const FORMS: [Form; 5] = [Form::JSON, Form::JSON, Form::JSON_BATCH, Form::SSE, DIALECT];
+/// Of a dialect, whose candles of a minute have a form of their own.
+const DIALECT: Form = Form::massive(MassiveMarket::Stocks, MassiveChannel::Others);
+const DIALECT_MINUTES: Form = Form::massive(MassiveMarket::Stocks, MassiveChannel::Minutes);
 
 /// One delay, and none.
 fn delays() -> (Delays, [Delay; 2]) {
@@ -70,8 +73,14 @@ fn topic_of(kind: Kind, symbol: &str, interval: &str) -> Subject {
 fn op() -> impl Strategy<Value = Op> {
     let subject =
         (0..6usize, 0..NAMES.len(), 0..FORMS.len(), 0..2usize).prop_map(|(kind, name, form, delay)| {
-            let subject = Subject::parse(kind_of(kind), NAMES[name].as_bytes(), SymbolCase::Upper);
-            subject.unwrap().in_form(FORMS[form].delayed(delays().1[delay]))
+            let kind = kind_of(kind);
+            let form = match FORMS[form] {
+                DIALECT if kind.has_intervals() => DIALECT_MINUTES,
+                DIALECT if !kind.is_market() => Form::JSON,
+                form => form,
+            };
+            let name = Name::parse(NAMES[name].as_bytes(), kind.case(SymbolCase::Upper)).unwrap();
+            Subject::wanted(kind, form.delayed(delays().1[delay]), name)
         });
     let subjects =
         prop::collection::btree_set(subject, 1..3).prop_map(|set| set.into_iter().collect::<Vec<_>>());
@@ -138,7 +147,9 @@ impl Client {
             held.kind == topic.kind
                 && held.form.delay() == delay
                 && match (&held.name, topic.name.symbol()) {
-                    (Name::Pattern(pattern), Some(symbol)) => pattern.matches(symbol.as_bytes()),
+                    (Name::Pattern(pattern), Some(symbol)) => {
+                        pattern.matches(symbol.as_bytes()) && held.form.suits(topic.kind, symbol.as_bytes())
+                    }
                     (name, Some(symbol)) => name.symbol() == Some(symbol),
                     _ => false,
                 }
@@ -214,10 +225,14 @@ impl Shard {
         for entry in &frames.table {
             let frame = &frames.bytes[start..entry.end as usize];
             start = entry.end as usize;
-            let object = form::object_of(frames.form, frame);
+            let (object, field) = match frames.form.encoding() {
+                Encoding::Massive(_, MassiveChannel::Minutes) => (&frame[1..], "\"s\":"),
+                Encoding::Massive(..) => (&frame[1..], "\"t\":"),
+                _ => (form::object_of(frames.form, frame), "\"timestamp\":"),
+            };
             assert!(object.starts_with(b"{") && object.ends_with(b"}"));
             let frame = String::from_utf8_lossy(object);
-            let number = frame.split("\"timestamp\":").nth(1).and_then(|rest| rest.split('}').next());
+            let number = frame.split(field).nth(1).and_then(|rest| rest.split(['}', ',']).next());
             let event: u64 = number.and_then(|number| number.parse().ok()).expect("a number");
             let delay = delays().1[usize::from(frame.ends_with(r#","delayedMs":1}"#))];
             let (event, form) = ((event, delay), frames.form.delayed(delay));
