@@ -13,7 +13,7 @@ fuzz_target!(|input: (u8, bool, &[u8])| {
     let Ok(event) = Checker::with_max_bytes(65_536).check(kind, payload, b"AAPL") else { return };
     let Some(symbol) = Symbol::parse(b"AAPL", SymbolCase::Upper) else { return };
     let openings = Openings::new(&Kinds::default());
-    let marker = if is_snapshot { Marker::Snapshot } else { Marker::None };
+    let marker = if is_snapshot { Marker::SNAPSHOT } else { Marker::NONE };
     let parts =
         EventParts { kind, symbol: &symbol, seq: event.seq, object: event.object, at_ms: 1, marker };
     for form in Form::ALL {

@@ -54,7 +54,7 @@ fn accepted(dialect: Dialect, request: &Request, grammar: &Grammar) {
         Action::Auth(_) => {
             check(dialect, &Reply::Authenticated { user: None, expires_ms: None, held: None, id: None }, grammar);
         }
-        Action::List | Action::Ping { .. } => panic!("no dialect asks for that"),
+        Action::List | Action::Ping { .. } | Action::Desk(_) => panic!("no dialect asks for that"),
     }
 }
 

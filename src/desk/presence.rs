@@ -208,9 +208,10 @@ impl Presence {
             return;
         }
         let peer = self.peers.entry(moved.gateway).or_default();
-        peer.heard_ms = peer.heard_ms.max(now_ms);
         let pair = (room.clone(), moved.user.clone());
         if moved.is_there {
+            // A leave says nothing of the kind: another gateway tells it for one that is dead.
+            peer.heard_ms = peer.heard_ms.max(now_ms);
             if peer.pairs.insert(pair) {
                 peer.sum.add(room, &moved.user);
                 self.count_up(room, &moved.user);

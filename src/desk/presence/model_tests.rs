@@ -296,6 +296,27 @@ fn a_gateway_that_ends_leaves_its_users_the_grace() {
     assert_eq!(world.told, [(false, id("room", 0), id("user", 0))]);
 }
 
+/// The leaves of a dead gateway's users are told by another one, and don't say that it lives.
+#[test]
+fn leaves_told_for_a_dead_gateway_do_not_revive_it() {
+    let mut presence = Presence::new(GatewayId::of(1), config(200));
+    let (room, gateway) = (id("room", 0), GatewayId::of(2));
+    let moved = |user, is_there| Moved {
+        user: id("user", user),
+        has_joined: is_there,
+        is_told: true,
+        gateway,
+        is_there,
+        asked: None,
+    };
+    for user in 0..2 {
+        presence.heard_moved(&room, &moved(user, true), 0);
+    }
+    presence.heard_moved(&room, &moved(0, false), SILENCE_MS - 1);
+    presence.tick(SILENCE_MS);
+    assert_eq!(presence.users(&room), (Vec::new(), 0));
+}
+
 /// In a large room nobody is told of single users: each gateway tells its members the count, once in a while and for the last time when the room
 /// is small again.
 #[test]
