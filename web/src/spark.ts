@@ -34,3 +34,8 @@ export function path(points: readonly number[], width: number, height: number): 
   const step = width / (points.length - 1);
   return points.map((point, index) => `${index ? "L" : "M"}${(index * step).toFixed(1)} ${y(point).toFixed(1)}`).join("");
 }
+
+/** The area between such a line and the bottom of its box. */
+export function area(line: string, height: number): string {
+  return line && `${line}V${height}H0Z`;
+}

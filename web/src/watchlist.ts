@@ -6,7 +6,7 @@ import { isFound, isMatched, isPattern } from "./names.js";
 import type { Market, Quote } from "./market.js";
 import { reorder } from "./reorder.js";
 import { fold } from "./settings.js";
-import { path } from "./spark.js";
+import { area, path } from "./spark.js";
 
 /** What a person does with the list. */
 export interface WatchActions {
@@ -102,7 +102,7 @@ export class Watchlist {
     this.#hasPrice = true;
     const line = path(quote.spark.points, SPARK.width, SPARK.height);
     row.line.setAttribute("d", line);
-    row.area.setAttribute("d", `${line}V${SPARK.height}H0Z`);
+    row.area.setAttribute("d", area(line, SPARK.height));
     row.element.classList.toggle("known", quote.isKnown);
     row.element.title = quote.isKnown ? "The last price before you came" : "";
     say(row.price, amount(quote.last, quote.decimals));

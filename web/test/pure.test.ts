@@ -7,7 +7,7 @@ import { amount, brief, clock, decimalsOf, millis, percent, signed, span } from 
 import { Frame } from "../src/frame.js";
 import { isFound, isMatched, moved, split, typed } from "../src/names.js";
 import { lengthMs, rangeOf, widened } from "../src/range.js";
-import { path, Spark } from "../src/spark.js";
+import { area, path, Spark } from "../src/spark.js";
 import { sideOf, Tape } from "../src/tape.js";
 
 const dealt = (price: number, atMs: number, volume = 1) => ({ price, high: price, low: price, volume, atMs });
@@ -79,6 +79,8 @@ test("a sparkline has a point a second and is bounded", () => {
   assert.equal(path([1, 2], 72, 24), "M0.0 22.5L72.0 1.5");
   assert.equal(path([5], 72, 24), "M0 12.0H72");
   assert.equal(path([], 72, 24), "");
+  assert.equal(area(path([5], 72, 24), 24), "M0 12.0H72V24H0Z");
+  assert.equal(area(path([], 72, 24), 24), "", "a browser complains of a path that begins with no move");
 });
 
 test("candles are made of trades, of each interval", () => {
