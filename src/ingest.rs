@@ -434,6 +434,6 @@ impl Ingest {
     }
 
     fn now_us(&self) -> u64 {
-        self.state.metrics.started.elapsed().as_micros() as u64
+        self.state.metrics.uptime_us()
     }
 }

@@ -398,6 +398,11 @@ impl Metrics {
         self.started.elapsed().as_millis() as u64
     }
 
+    /// Time since the gateway was built, in microseconds.
+    pub fn uptime_us(&self) -> u64 {
+        self.started.elapsed().as_micros() as u64
+    }
+
     /// How long ago the last event of a feed came in, or was released to it, in milliseconds; `None` before the first.
     pub fn last_event_age_ms(&self, delay: Delay) -> Option<u64> {
         let last_ms = match delay.is_none() {

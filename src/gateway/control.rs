@@ -56,7 +56,7 @@ impl Answers {
         let Some(user) = identity.user.as_ref().filter(|_| !has_seat) else {
             return Ok(Verified { identity, seat: None });
         };
-        let now_us = self.state.metrics.started.elapsed().as_micros() as u64;
+        let now_us = self.state.metrics.uptime_us();
         let admitted = self.admission.admit_user(user, now_us);
         let UserAdmitted { seat, replaces } = admitted
             .map_err(|limit| Denied { code: ErrorCode::TooManyConnections, why: limit.to_string() })?;

@@ -22,6 +22,17 @@ pub(super) fn answer(status: StatusCode, content_type: &'static str, body: impl 
     answer
 }
 
+/// Whether an `If-None-Match` names the tag of what would be answered (RFC 9110 section 13.1.2, by weak comparison).
+pub(super) fn is_known(if_none_match: Option<&HeaderValue>, tag: Option<&HeaderValue>) -> bool {
+    let (Some(Ok(known)), Some(Ok(tag))) =
+        (if_none_match.map(HeaderValue::to_str), tag.map(HeaderValue::to_str))
+    else {
+        return false;
+    };
+    let mut known = known.split(',').map(str::trim);
+    known.any(|known| known == "*" || known.strip_prefix("W/").unwrap_or(known) == tag)
+}
+
 /// A JSON answer.
 pub(super) fn json(status: StatusCode, body: &impl serde::Serialize) -> Answer {
     match serde_json::to_vec(body) {

@@ -3,24 +3,22 @@
 //! A question is held to the rules of a handshake: origin, token and rights, limits on connections. It has a client's seat until it is
 //! answered. Ingest answers it from the history, which is where the snapshots of subscribes come from as well.
 
-use std::borrow::Cow;
 use std::future::Future;
 use std::net::IpAddr;
 use std::pin::Pin;
 
 use hyper::Request;
 use hyper::header::{
-    ACCESS_CONTROL_EXPOSE_HEADERS, CACHE_CONTROL, ETAG, HeaderMap, HeaderValue, IF_NONE_MATCH,
-    WWW_AUTHENTICATE,
+    ACCESS_CONTROL_EXPOSE_HEADERS, CACHE_CONTROL, ETAG, HeaderValue, IF_NONE_MATCH, WWW_AUTHENTICATE,
 };
 use hyper::http::StatusCode;
 use percent_encoding::percent_decode_str;
 use tokio::sync::oneshot;
 
-use super::answers::{Answer, answer, refusal, refusal_until};
-use super::upgrade::{self, Refused};
+use super::answers::{Answer, answer, is_known, refusal, refusal_until};
+use super::upgrade::{self, Applicant};
 use super::{Http, handshake};
-use crate::auth::{AuthError, Patience};
+use crate::auth::Patience;
 use crate::bus::{LastEvent, LastQuestion, Standing};
 use crate::limits::{LAST_ANSWER_BYTES_MAX, LAST_SYMBOLS_MAX, RETRY_AFTER_S};
 use crate::market::{Delay, Form, Subject};
@@ -68,22 +66,19 @@ pub(super) fn ask<B>(
     let is_single = symbol.is_some();
     let symbols = symbol.map_or_else(|| upgrade::symbols(query).unwrap_or_default(), |symbol| vec![symbol]);
 
-    let refused = |refused: Refused| Declined::from(refused.into_answer());
-    if handshake::origin(headers).is_some_and(|origin| !http.allows(origin, handshake::target(headers))) {
-        return Err(refused(Refused::Origin));
-    }
-    if http.state.draining() {
-        return Err(refused(Refused::Draining));
-    }
-    let now_us = http.state.metrics.started.elapsed().as_micros() as u64;
-    let client = http.client(address, &handshake::forwarded(headers));
-    let seat = http.admission.admit(client, now_us).map_err(|error| refused(Refused::NotAdmitted(error)))?;
-    let (selection, delay) =
-        selected(&symbols, !is_single, query, headers, http, patience).inspect_err(|declined| {
-            if matches!(declined, Declined::Waits) {
-                http.admission.give_back(client);
-            }
-        })?;
+    let forwarded = handshake::forwarded(headers);
+    let applicant = Applicant {
+        origin: handshake::origin(headers),
+        target: handshake::target(headers),
+        forwarded: &forwarded,
+        token: handshake::authorization(headers).map(Token::new),
+        query,
+        is_blind: false,
+    };
+    let now_us = http.state.metrics.uptime_us();
+    let (seat, standing) = upgrade::let_in(&applicant, address, now_us, http, patience)
+        .map_err(|error| error.counted(http).map_or(Declined::Waits, |error| error.into_answer().into()))?;
+    let (selection, delay) = selected(&symbols, !is_single, query, &standing, http)?;
     let subjects = selection.subjects(Form::JSON.delayed(delay));
     let Some(place) = http.last_questions.take() else {
         return Err(unavailable("Too many look-ups wait").into());
@@ -106,19 +101,9 @@ fn selected(
     symbols: &[String],
     is_query: bool,
     query: Option<&str>,
-    headers: &HeaderMap,
+    standing: &Standing,
     http: &Http,
-    patience: Patience,
 ) -> Result<(Selection, Delay), Declined> {
-    let in_query = || upgrade::token(query.filter(|_| http.auth.takes_query_token));
-    let token = handshake::authorization(headers).map(Cow::Borrowed).or_else(in_query).map(Token::new);
-    let standing = http.auth.standing(token.as_ref(), false, patience).map_err(|error| {
-        if error == AuthError::KeyWanted {
-            return Declined::Waits;
-        }
-        http.auth.refused(&error);
-        Refused::Token(error).into_answer().into()
-    })?;
     let Standing::Known(identity) = standing else { return Err(unauthorized().into()) };
     let refused = |refusal: Refusal| {
         let status = match refusal.code {
@@ -151,8 +136,7 @@ fn single(event: Option<LastEvent>, if_none_match: Option<&HeaderValue>) -> Answ
         return refusal(StatusCode::NOT_FOUND, "NOT_FOUND", "No event of this symbol is known");
     };
     let tag = seq.and_then(|seq| HeaderValue::try_from(format!("\"{seq}\"")).ok());
-    let is_known = tag.as_ref().is_some_and(|tag| if_none_match.is_some_and(|known| names(known, tag)));
-    let mut answer = match is_known {
+    let mut answer = match is_known(if_none_match, tag.as_ref()) {
         true => {
             let mut answer = Answer::default();
             *answer.status_mut() = StatusCode::NOT_MODIFIED;
@@ -171,13 +155,6 @@ fn single(event: Option<LastEvent>, if_none_match: Option<&HeaderValue>) -> Answ
         headers.insert(ETAG, tag);
     }
     answer
-}
-
-/// Whether an `If-None-Match` names a tag (RFC 9110 section 13.1.2, by weak comparison).
-pub(super) fn names(if_none_match: &HeaderValue, tag: &HeaderValue) -> bool {
-    let (Ok(known), Ok(tag)) = (if_none_match.to_str(), tag.to_str()) else { return false };
-    let mut known = known.split(',').map(str::trim);
-    known.any(|known| known == "*" || known.strip_prefix("W/").unwrap_or(known) == tag)
 }
 
 /// The answer about several symbols, in the request's order.

@@ -1,6 +1,7 @@
 //! The live page: four files, part of the binary, that load nothing from elsewhere. `web/check` shows that they are what `web/src` makes.
 
 use std::hash::{DefaultHasher, Hasher as _};
+use std::sync::LazyLock;
 
 use bytes::Bytes;
 use hyper::HeaderMap;
@@ -9,17 +10,19 @@ use hyper::header::{
 };
 use hyper::http::StatusCode;
 
-use super::answers::{Answer, answer};
-use super::last::names;
+use super::answers::{Answer, answer, is_known};
 use crate::market::{Kinds, SymbolCase};
 
 const PAGE: &str = include_str!("../../web/dist/index.html");
-const STYLE: &str = include_str!("../../web/dist/live.css");
+static STYLE: LazyLock<Kept> =
+    LazyLock::new(|| Kept::new("text/css; charset=utf-8", include_str!("../../web/dist/live.css")));
 /// The part of the page that leads to what only operators get where they have a port of their own.
 const FOR_OPERATORS: &str = r#" · <a href="stats">stats</a> · <a href="metrics">metrics</a>"#;
-const SCRIPT: &str = include_str!("../../web/dist/live.js");
+static SCRIPT: LazyLock<Kept> =
+    LazyLock::new(|| Kept::new("text/javascript; charset=utf-8", include_str!("../../web/dist/live.js")));
 /// TradingView's Lightweight Charts with the page's chart; the script loads it once prices are shown.
-const CHART: &str = include_str!("../../web/dist/chart.js");
+static CHART: LazyLock<Kept> =
+    LazyLock::new(|| Kept::new("text/javascript; charset=utf-8", include_str!("../../web/dist/chart.js")));
 
 /// Allows only the page's own style and script, pictures that stand in the page, and connections to gateways. Code in the page
 /// itself is not run, so text from outside that became markup could do nothing.
@@ -49,35 +52,47 @@ pub(super) fn live(page: &Bytes) -> Answer {
 
 /// The page's style.
 pub(super) fn style(headers: &HeaderMap) -> Answer {
-    kept("text/css; charset=utf-8", STYLE, headers)
+    STYLE.answer(headers)
 }
 
 /// The page's script.
 pub(super) fn script(headers: &HeaderMap) -> Answer {
-    kept("text/javascript; charset=utf-8", SCRIPT, headers)
+    SCRIPT.answer(headers)
 }
 
 /// The script of the page's chart.
 pub(super) fn chart(headers: &HeaderMap) -> Answer {
-    kept("text/javascript; charset=utf-8", CHART, headers)
+    CHART.answer(headers)
 }
 
 /// A part that a browser has to fetch once for each version of it.
-fn kept(content_type: &'static str, text: &'static str, headers: &HeaderMap) -> Answer {
-    let mut hasher = DefaultHasher::new();
-    hasher.write(text.as_bytes());
-    let tag = HeaderValue::try_from(format!("\"{:x}\"", hasher.finish())).ok();
-    let is_known =
-        tag.as_ref().is_some_and(|tag| headers.get(IF_NONE_MATCH).is_some_and(|known| names(known, tag)));
-    let mut part =
-        part(content_type, if is_known { Bytes::new() } else { Bytes::from_static(text.as_bytes()) });
-    if is_known {
-        *part.status_mut() = StatusCode::NOT_MODIFIED;
+struct Kept {
+    content_type: &'static str,
+    text: &'static str,
+    /// Names this version of it.
+    tag: Option<HeaderValue>,
+}
+
+impl Kept {
+    fn new(content_type: &'static str, text: &'static str) -> Self {
+        let mut hasher = DefaultHasher::new();
+        hasher.write(text.as_bytes());
+        let tag = HeaderValue::try_from(format!("\"{:x}\"", hasher.finish())).ok();
+        Self { content_type, text, tag }
     }
-    if let Some(tag) = tag {
-        part.headers_mut().insert(ETAG, tag);
+
+    fn answer(&self, headers: &HeaderMap) -> Answer {
+        let is_known = is_known(headers.get(IF_NONE_MATCH), self.tag.as_ref());
+        let text = if is_known { "" } else { self.text };
+        let mut part = part(self.content_type, Bytes::from_static(text.as_bytes()));
+        if is_known {
+            *part.status_mut() = StatusCode::NOT_MODIFIED;
+        }
+        if let Some(tag) = &self.tag {
+            part.headers_mut().insert(ETAG, tag.clone());
+        }
+        part
     }
-    part
 }
 
 fn part(content_type: &'static str, body: Bytes) -> Answer {

@@ -12,7 +12,7 @@ use super::handshake::{self, Handshake};
 use super::last::{self, Asked, Declined};
 use super::upgrade::{self, Accepted, Refused};
 use super::{Http, cors, metrics_text, pages, reports, sse};
-use crate::auth::{AuthError, Patience};
+use crate::auth::Patience;
 use crate::metrics::UpgradeRefusal;
 
 /// The answer to a request.
@@ -198,11 +198,8 @@ fn shake_hands<B>(request: &Request<B>, address: IpAddr, http: &Http, patience: 
 fn answer_handshake(accepted: Result<Accepted, Refused>, http: &Http) -> Outcome {
     match accepted {
         Ok(accepted) => Outcome::Upgrade(accepted.answer(), accepted),
-        Err(Refused::Token(AuthError::KeyWanted)) => Outcome::Waits,
         Err(refused) => {
-            if let Refused::Token(error) = &refused {
-                http.auth.refused(error);
-            }
+            let Some(refused) = refused.counted(http) else { return Outcome::Waits };
             let reason = refused.reason();
             Outcome::Refused(refused.into_answer(), reason)
         }

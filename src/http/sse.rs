@@ -11,9 +11,9 @@ use hyper::http::StatusCode;
 use percent_encoding::percent_decode_str;
 
 use super::answers::{Answer, refusal};
-use super::upgrade::{self, Accepted, Admitted, Applicant, Refused, X_SERVER_ID, write_fields};
+use super::upgrade::{self, Accepted, Admitted, Applicant, X_SERVER_ID, write_fields};
 use super::{Http, cors, handshake, last};
-use crate::auth::{AuthError, Patience};
+use crate::auth::Patience;
 use crate::bus::Standing;
 use crate::metrics::UpgradeRefusal;
 use crate::protocol::Dialect;
@@ -64,12 +64,7 @@ pub(super) fn open<B>(
         is_blind: false,
     };
     let admitted = upgrade::admit(&applicant, address, http, patience).map_err(|error| {
-        if error == Refused::Token(AuthError::KeyWanted) {
-            return Declined::Waits;
-        }
-        if let Refused::Token(error) = &error {
-            http.auth.refused(error);
-        }
+        let Some(error) = error.counted(http) else { return Declined::Waits };
         let why = error.reason();
         refused(error.into_answer(), why)
     })?;

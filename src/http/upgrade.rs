@@ -139,6 +139,16 @@ impl Refused {
         }
     }
 
+    /// The same, with a token that doesn't hold counted; `None` if the client is to wait, as its token's key is being fetched.
+    pub(super) fn counted(self, http: &Http) -> Option<Self> {
+        match &self {
+            Self::Token(AuthError::KeyWanted) => return None,
+            Self::Token(error) => http.auth.refused(error),
+            _ => {}
+        }
+        Some(self)
+    }
+
     /// The refusal as an HTTP answer.
     pub(super) fn into_answer(self) -> Answer {
         match self {
@@ -241,33 +251,45 @@ pub(super) fn accept_as(
     Ok(Accepted { seat, standing, user_seat, request, dialect, greeting, terms, fields })
 }
 
-/// Holds a client, whose connection comes from `address`, to the rules for all of them, and takes a seat for it.
+/// Holds a client that stays connected to the rules for all of them, those for each user included, and takes seats for it. Its connection
+/// comes from `address`.
 pub(super) fn admit(
     applicant: &Applicant<'_>,
     address: IpAddr,
     http: &Http,
     patience: Patience,
 ) -> Result<Admitted, Refused> {
+    let now_us = http.state.metrics.uptime_us();
+    let (seat, standing) = let_in(applicant, address, now_us, http, patience)?;
+    let (standing, user_seat) = seat_of_user(standing, applicant.is_blind, now_us, http)?;
+    Ok(Admitted { seat, standing, user_seat })
+}
+
+/// Holds a client, whose connection comes from `address`, to the rules for all of them, and takes a seat for it.
+pub(super) fn let_in(
+    applicant: &Applicant<'_>,
+    address: IpAddr,
+    now_us: u64,
+    http: &Http,
+    patience: Patience,
+) -> Result<(Seat, Standing), Refused> {
     if applicant.origin.is_some_and(|origin| !http.allows(origin, applicant.target)) {
         return Err(Refused::Origin);
     }
     if http.state.draining() {
         return Err(Refused::Draining);
     }
-    let now_us = http.state.metrics.started.elapsed().as_micros() as u64;
     let client = http.client(address, applicant.forwarded);
     let seat = http.admission.admit(client, now_us).map_err(Refused::NotAdmitted)?;
-    let in_query = || token(applicant.query.filter(|_| http.auth.takes_query_token));
-    let in_query = || in_query().map(Token::new);
-    let token = applicant.token.clone().or_else(in_query);
-    let standing = http.auth.standing(token.as_ref(), applicant.is_blind, patience).map_err(|error| {
+    let in_query = || token(applicant.query.filter(|_| http.auth.takes_query_token)).map(Token::new);
+    let token = applicant.token.as_ref().map(Cow::Borrowed).or_else(|| in_query().map(Cow::Owned));
+    let standing = http.auth.standing(token.as_deref(), applicant.is_blind, patience).map_err(|error| {
         if error == AuthError::KeyWanted {
             http.admission.give_back(client);
         }
         Refused::Token(error)
     })?;
-    let (standing, user_seat) = seat_of_user(standing, applicant.is_blind, now_us, http)?;
-    Ok(Admitted { seat, standing, user_seat })
+    Ok((seat, standing))
 }
 
 /// What a client speaks: several events in a message if it asks for that by the subprotocol that is answered or by `?batch=1`.

@@ -27,7 +27,7 @@ impl Ingest {
     ) {
         self.hand_over();
         let ids: Vec<_> = subjects.iter().map(|subject| self.router.want(shard, subject)).collect();
-        let now_us = self.state.metrics.started.elapsed().as_micros() as u64;
+        let now_us = self.state.metrics.uptime_us();
         let reply = self.router.recall(&subjects, request, self.replay_room_bytes(shard), now_us);
         if let Some(sent_bytes) = self.replay_bytes_sent.get_mut(shard) {
             *sent_bytes += reply.replay.bytes.len() as u64;
