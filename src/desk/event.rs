@@ -3,7 +3,7 @@
 use serde::de::{Deserializer, IgnoredAny, MapAccess, Visitor};
 
 use super::DeskId;
-use super::envelope::{Envelope, Moved};
+use super::envelope::Envelope;
 use crate::market::event::{Reject, check_object};
 use crate::market::{Kind, Kinds, RESERVED_TYPES};
 
@@ -56,59 +56,55 @@ impl Addressee {
 
 /// Writes what members of a room get of an envelope on its channel, and returns who gets it. `None` for an envelope of users.
 pub fn write_for_room(out: &mut Vec<u8>, room: &DeskId, envelope: &Envelope<'_>) -> Option<Addressee> {
-    let (parts, except): (Vec<&[u8]>, _) = match envelope {
-        Envelope::Message { from, at_ms, message } => {
-            let mut digits = itoa::Buffer::new();
-            let at = digits.format(*at_ms).to_owned();
-            write_all(
-                out,
-                &[
-                    br#"{"type":"room_message","from":""#,
-                    from.as_str().as_bytes(),
-                    br#"","room_id":""#,
-                    room.as_str().as_bytes(),
-                    br#"","message":"#,
-                    message.as_bytes(),
-                    br#","timestamp":"#,
-                    at.as_bytes(),
-                    b"}",
-                ],
-            );
-            return Some(Addressee::Room { room: room.clone(), except: None });
+    let mut except = None;
+    match envelope {
+        Envelope::Message { from, at_ms, message } => write_all(
+            out,
+            &[
+                br#"{"type":"room_message","from":""#,
+                from.as_str().as_bytes(),
+                br#"","room_id":""#,
+                room.as_str().as_bytes(),
+                br#"","message":"#,
+                message.as_bytes(),
+                br#","timestamp":"#,
+                itoa::Buffer::new().format(*at_ms).as_bytes(),
+                b"}",
+            ],
+        ),
+        Envelope::Typing { user } => {
+            write_of_user(out, "typing", user, room);
+            except = Some(user.clone());
         }
-        Envelope::Typing { user } => (of_user("typing", user, room), Some(user.clone())),
-        Envelope::Moved(moved) => {
-            write_moved(out, room, moved);
-            return Some(Addressee::Room { room: room.clone(), except: None });
-        }
+        Envelope::Moved(moved) => write_moved(out, room, &moved.user, moved.has_joined),
         Envelope::Chat { .. } => return None,
-    };
-    write_all(out, &parts);
+    }
     Some(Addressee::Room { room: room.clone(), except })
 }
 
 /// Writes `user_joined` or `user_left`.
-pub fn write_moved(out: &mut Vec<u8>, room: &DeskId, moved: &Moved) {
-    let name = if moved.has_joined { "user_joined" } else { "user_left" };
-    write_all(out, &of_user(name, &moved.user, room));
+pub fn write_moved(out: &mut Vec<u8>, room: &DeskId, user: &DeskId, has_joined: bool) {
+    write_of_user(out, if has_joined { "user_joined" } else { "user_left" }, user, room);
 }
 
-fn of_user<'u>(name: &'u str, user: &'u DeskId, room: &'u DeskId) -> Vec<&'u [u8]> {
-    vec![
-        br#"{"type":""#,
-        name.as_bytes(),
-        br#"","user_id":""#,
-        user.as_str().as_bytes(),
-        br#"","room_id":""#,
-        room.as_str().as_bytes(),
-        br#""}"#,
-    ]
+fn write_of_user(out: &mut Vec<u8>, name: &str, user: &DeskId, room: &DeskId) {
+    write_all(
+        out,
+        &[
+            br#"{"type":""#,
+            name.as_bytes(),
+            br#"","user_id":""#,
+            user.as_str().as_bytes(),
+            br#"","room_id":""#,
+            room.as_str().as_bytes(),
+            br#""}"#,
+        ],
+    );
 }
 
 /// Writes a chat as both users get it, and returns who gets it; `None` for an envelope of a room.
 pub fn write_for_user(out: &mut Vec<u8>, envelope: &Envelope<'_>) -> Option<Addressee> {
     let Envelope::Chat { from, to, at_ms, message } = envelope else { return None };
-    let mut digits = itoa::Buffer::new();
     write_all(
         out,
         &[
@@ -119,7 +115,7 @@ pub fn write_for_user(out: &mut Vec<u8>, envelope: &Envelope<'_>) -> Option<Addr
             br#"","message":"#,
             message.as_bytes(),
             br#","timestamp":"#,
-            digits.format(*at_ms).as_bytes(),
+            itoa::Buffer::new().format(*at_ms).as_bytes(),
             b"}",
         ],
     );
@@ -197,6 +193,7 @@ impl<'de> Visitor<'de> for TypeVisitor {
 mod tests {
     use super::*;
     use crate::desk::GatewayId;
+    use crate::desk::envelope::Moved;
 
     fn id(name: &str) -> DeskId {
         DeskId::parse(name).unwrap()

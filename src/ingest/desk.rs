@@ -6,6 +6,7 @@
 
 use std::collections::HashMap;
 
+use bytes::Bytes;
 use foldhash::quality::RandomState;
 use smallvec::SmallVec;
 use tokio::sync::mpsc::Sender;
@@ -159,13 +160,21 @@ impl Desk {
             events.iter().for_each(|(_, to)| shard.count_lost(to));
             return;
         }
-        let bytes = bytes::Bytes::copy_from_slice(&shard.bytes);
+        let bytes = Bytes::copy_from_slice(&shard.bytes);
         shard.bytes.clear();
         handover.tell_desk(id, DeskNews::Events(DeskEvents { bytes, events, arrived_us }));
     }
 
-    /// Tells a shard that a request of its has come back: behind everything that came before.
-    fn tell_moved(&mut self, handover: &Handover, moved: &Moved, room: &DeskId, arrived_us: u64) {
+    /// Tells a shard that a request of its has come back: behind everything that came before. `object` is what its client is told, if
+    /// nobody else is.
+    fn tell_moved(
+        &mut self,
+        handover: &Handover,
+        moved: &Moved,
+        room: &DeskId,
+        object: &[u8],
+        arrived_us: u64,
+    ) {
         let Some(mark) = moved.asked.filter(|_| moved.gateway == self.me) else { return };
         let id = mark.shard as usize;
         if id >= self.shards.len() {
@@ -179,11 +188,7 @@ impl Desk {
         if moved.has_joined {
             self.add_member(id, room);
         }
-        let object = (!moved.is_told).then(|| {
-            let mut object = Vec::new();
-            write_moved(&mut object, room, moved);
-            object.into()
-        });
+        let object = (!moved.is_told).then(|| Bytes::copy_from_slice(object));
         let ticket = Ticket::of_number(mark.ticket);
         let (room, has_joined) = (room.clone(), moved.has_joined);
         handover.tell_desk(id, DeskNews::Moved { ticket, room, has_joined, object });
@@ -237,7 +242,7 @@ impl Ingest {
         let metrics = &state.metrics.ingest;
         metrics.events.add(1);
         metrics.event_bytes.add(payload.len() as u64);
-        let arrived_us = state.metrics.started.elapsed().as_micros() as u64;
+        let arrived_us = state.metrics.uptime_us();
         match desk.event(&channel, payload, handover, arrived_us) {
             Ok(()) => metrics.events_framed.add(1),
             Err(reject) => self.reject(reject, rest, payload.len(), payload),
@@ -319,7 +324,7 @@ impl Desk {
         let connection = u64::from_str_radix(connection, 16).map_err(|_| Reject::BadSymbol)?;
         let (object, request_id) = check_response(payload, self.max_event_bytes)?;
         if shard < self.shards.len() && handover.fits(shard, object.len()) {
-            let object = bytes::Bytes::copy_from_slice(object.as_bytes());
+            let object = Bytes::copy_from_slice(object.as_bytes());
             handover.tell_desk(shard, DeskNews::Response { connection, request_id, object });
         }
         Ok(())
@@ -329,16 +334,16 @@ impl Desk {
     fn moved(&mut self, room: &DeskId, moved: &Moved, handover: &Handover, arrived_us: u64) {
         let _ = self.heard.try_send(DeskHeard::Moved(room.clone(), moved.clone()));
         let mut object = Vec::new();
-        write_moved(&mut object, room, moved);
+        write_moved(&mut object, room, &moved.user, moved.has_joined);
         let to = Addressee::Room { room: room.clone(), except: None };
         if moved.has_joined {
-            self.tell_moved(handover, moved, room, arrived_us);
+            self.tell_moved(handover, moved, room, &object, arrived_us);
         }
         if moved.is_told {
             self.push(&object, &to);
         }
         if !moved.has_joined {
-            self.tell_moved(handover, moved, room, arrived_us);
+            self.tell_moved(handover, moved, room, &object, arrived_us);
         }
     }
 }

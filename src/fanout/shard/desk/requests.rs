@@ -7,8 +7,7 @@ use super::super::Shard;
 use super::super::conn::{Conn, ConnKey, Phase};
 use crate::bus::{DeskAnswer, DeskOrder, Ticket};
 use crate::desk::DeskId;
-use crate::desk::GatewayId;
-use crate::desk::envelope::{Envelope, Moved, room_channel, user_channel};
+use crate::desk::envelope::{Envelope, room_channel, user_channel};
 use crate::desk::event::write_moved;
 use crate::desk::id::ID_BYTES_MAX;
 use crate::identity::{Identity, User};
@@ -216,7 +215,7 @@ impl Shard {
         };
         let unavailable = || {
             let message = "Redis has not confirmed it: it may have been delivered, and is not sent again";
-            Refusal { ..Refusal::new(ErrorCode::Unavailable, message) }
+            Refusal::new(ErrorCode::Unavailable, message)
         };
         let is_here = self.conns.get(key).is_some_and(|conn| conn.phase == Phase::Waiting);
         let refusal = match (what, answer) {
@@ -347,16 +346,8 @@ impl Shard {
 
     /// Tells one client of its own join or leave.
     fn tell_moved(&mut self, key: ConnKey, room: &DeskId, user: &DeskId, has_joined: bool) {
-        let moved = Moved {
-            user: user.clone(),
-            has_joined,
-            is_told: false,
-            gateway: GatewayId::of(0),
-            is_there: has_joined,
-            asked: None,
-        };
         let mut object = Vec::new();
-        write_moved(&mut object, room, &moved);
+        write_moved(&mut object, room, user, has_joined);
         self.tell_alone(key, &object);
     }
 }
