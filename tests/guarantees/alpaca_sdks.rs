@@ -32,31 +32,10 @@ fn events() -> Vec<(&'static str, String)> {
     ]
 }
 
-async fn publish(redis: &Redis, events: Vec<(&'static str, String)>) {
-    let mut worker = redis.publisher().await;
-    for (channel, payload) in events {
-        worker.raw(&format!("channel:{channel}"), payload.as_bytes()).await;
-    }
-}
-
-/// The next line that has a field of this name, and the field.
+/// The field of the next line that has one of this name; of an event the whole line.
 async fn next(client: &mut Program, name: &str) -> Value {
-    loop {
-        let line = client.json().await;
-        if let Some(field) = line.get(name) {
-            return if name == "channel" { line } else { field.clone() };
-        }
-    }
-}
-
-async fn log(client: &mut Program, part: &str) -> String {
-    loop {
-        let line = next(client, "log").await;
-        let line = line.as_str().expect("text");
-        if line.contains(part) {
-            return line.to_owned();
-        }
-    }
+    let line = client.line_with(name).await;
+    if name == "channel" { line } else { line[name].clone() }
 }
 
 async fn alpaca_py(class: &str, url: &str, first: &Value) -> Program {
@@ -74,12 +53,12 @@ async fn alpaca_py_gets_every_type() {
     let url = format!("ws://{}/v2/iex", gateway.addr);
     let mut client =
         alpaca_py("StockDataStream", &url, &json!({"subscribe": "trades", "symbols": ["AAPL", "*"]})).await;
-    log(&mut client, "subscribed to trades: ['AAPL', '*']").await;
+    client.logs("subscribed to trades: ['AAPL', '*']").await;
     for channel in ["quotes", "bars", "updated_bars", "daily_bars", "trading_statuses"] {
         client.say(&json!({"subscribe": channel, "symbols": ["AAPL"]}).to_string()).await;
-        log(&mut client, "subscribed to").await;
+        client.logs("subscribed to").await;
     }
-    publish(&redis, events()).await;
+    redis.publisher().await.events(events()).await;
     let mut got = std::collections::BTreeMap::new();
     while got.len() < 6 {
         let line = next(&mut client, "channel").await;
@@ -103,13 +82,13 @@ async fn alpaca_py_gets_every_type() {
     assert_eq!(got["trading_statuses"]["status_message"], "halted");
 
     client.say(&json!({"unsubscribe": "trades", "symbols": ["AAPL"]}).to_string()).await;
-    log(&mut client, "subscribed to trades: ['*']").await;
-    publish(&redis, vec![("trade:MSFT", trade("MSFT", "1", 2))]).await;
+    client.logs("subscribed to trades: ['*']").await;
+    redis.publisher().await.events([("trade:MSFT", trade("MSFT", "1", 2))]).await;
     let starred = next(&mut client, "channel").await;
     assert_eq!((&starred["channel"], &starred["event"]["symbol"]), (&json!("trades"), &json!("MSFT")));
     let many: Vec<_> = (0..20).map(|n| format!("S{n}")).collect();
     client.say(&json!({"subscribe": "quotes", "symbols": many}).to_string()).await;
-    log(&mut client, "symbol limit exceeded (405)").await;
+    client.logs("symbol limit exceeded (405)").await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -119,8 +98,11 @@ async fn alpaca_py_gets_news() {
     let url = format!("ws://{}/v1beta1/news", gateway.addr);
     let mut client =
         alpaca_py("NewsDataStream", &url, &json!({"subscribe": "news", "symbols": ["AAPL"]})).await;
-    log(&mut client, "subscribed to news: ['AAPL']").await;
-    publish(&redis, vec![("news:AAPL", r#"{"headline":"h","timestamp":1000,"source":"x"}"#.to_owned())])
+    client.logs("subscribed to news: ['AAPL']").await;
+    redis
+        .publisher()
+        .await
+        .events([("news:AAPL", r#"{"headline":"h","timestamp":1000,"source":"x"}"#.to_owned())])
         .await;
     let line = next(&mut client, "channel").await;
     assert_eq!((&line["event"]["headline"], &line["event"]["symbols"]), (&json!("h"), &json!(["AAPL"])));
@@ -135,15 +117,15 @@ async fn alpaca_py_comes_back() {
     let url = format!("ws://{}/v2/iex", way.addr);
     let mut client =
         alpaca_py("StockDataStream", &url, &json!({"subscribe": "trades", "symbols": ["AAPL"]})).await;
-    log(&mut client, "subscribed to trades").await;
+    client.logs("subscribed to trades").await;
     let second = TestGateway::on(&redis, with_alpaca).await;
     way.lead_to(second.addr);
     let draining = tokio::spawn(first.gateway.drain());
-    log(&mut client, "subscribed to trades").await;
+    client.logs("subscribed to trades").await;
     draining.await.expect("it ends");
     way.cut();
-    log(&mut client, "subscribed to trades").await;
-    publish(&redis, vec![("trade:AAPL", trade("AAPL", "2", 2))]).await;
+    client.logs("subscribed to trades").await;
+    redis.publisher().await.events([("trade:AAPL", trade("AAPL", "2", 2))]).await;
     assert_eq!(next(&mut client, "channel").await["event"]["price"], 2.0);
 }
 
@@ -165,7 +147,7 @@ async fn node_gets_every_type_and_comes_back() {
         (&held["trades"], &held["bars"], &held["statuses"]),
         (&json!(["AAPL"]), &json!(["*"]), &json!(["AAPL"]))
     );
-    publish(&redis, events()).await;
+    redis.publisher().await.events(events()).await;
     let mut seen = std::collections::BTreeMap::new();
     while seen.len() < 6 {
         let line = client.json().await;
@@ -193,6 +175,6 @@ async fn node_gets_every_type_and_comes_back() {
     way.cut();
     next(&mut client, "AUTHORIZED").await;
     next(&mut client, "SUBSCRIPTION").await;
-    publish(&redis, vec![("trade:AAPL", trade("AAPL", "2.5", 2))]).await;
+    redis.publisher().await.events([("trade:AAPL", trade("AAPL", "2.5", 2))]).await;
     assert!(next(&mut client, "TRADE").await.to_string().contains("2.5"));
 }

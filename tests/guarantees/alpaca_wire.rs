@@ -118,7 +118,7 @@ async fn each_channel_has_its_events() {
             r#"{{"symbol":"AAPL","open":1,"high":2,"low":1,"close":2,"volume":5,"timestamp":60000,"interval":"{interval}"}}"#
         )
     };
-    for (channel, payload) in [
+    let events = [
         ("candle:AAPL", candle("1m")),
         ("candle:AAPL", candle("5m")),
         ("candle:AAPL", candle("1d")),
@@ -129,9 +129,8 @@ async fn each_channel_has_its_events() {
         ("news:AAPL", r#"{"headline":"h","timestamp":1}"#.to_owned()),
         ("trade:AAPL", r#"{"symbol":"AAPL","price":1,"volume":1,"timestamp":1e300}"#.to_owned()),
         ("trade:AAPL", trade("AAPL", "150.250", 1)),
-    ] {
-        worker.raw(&format!("channel:{channel}"), payload.as_bytes()).await;
-    }
+    ];
+    worker.events(events).await;
     // Topics have an order each, and those of different intervals come in batches of their own.
     let mut seen = String::new();
     while seen.split_whitespace().count() < 8 {

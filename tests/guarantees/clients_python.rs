@@ -1,18 +1,9 @@
 //! The Python client does what the behaviour table says, with a scripted server and with the gateway as users run it; its README, its
 //! types and its lints are tested with it.
 
-use tokio::process::Command;
+use crate::support::package::check;
 
 #[tokio::test]
 async fn the_package_passes_its_own_tests() {
-    let check = concat!(env!("CARGO_MANIFEST_DIR"), "/clients/python/check");
-    let output = Command::new(check)
-        .env("WS_GATEWAY", env!("CARGO_BIN_EXE_ws-gateway"))
-        .kill_on_drop(true)
-        .output()
-        .await
-        .unwrap_or_else(|error| panic!("{check}: {error}"));
-    let text =
-        [output.stdout, output.stderr].map(|text| String::from_utf8_lossy(&text).into_owned()).concat();
-    assert!(output.status.success(), "{}\n{text}", output.status);
+    check("clients/python/check", &[]).await;
 }

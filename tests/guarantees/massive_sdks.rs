@@ -4,7 +4,7 @@ use crate::support::detour::Detour;
 use crate::support::program::{Program, node, python};
 use crate::support::tokens::{SECRET, token};
 use crate::support::{Redis, TestGateway, trade};
-use serde_json::{Value, json};
+use serde_json::json;
 use ws_gateway::config::Config;
 use ws_gateway::protocol::api::Api;
 
@@ -28,26 +28,6 @@ fn events() -> Vec<(&'static str, String)> {
     ]
 }
 
-async fn publish(redis: &Redis, events: Vec<(&'static str, String)>) {
-    let mut worker = redis.publisher().await;
-    for (channel, payload) in events {
-        worker.raw(&format!("channel:{channel}"), payload.as_bytes()).await;
-    }
-}
-
-async fn next(client: &mut Program, name: &str) -> Value {
-    loop {
-        let line = client.json().await;
-        if line.get(name).is_some() {
-            return line;
-        }
-    }
-}
-
-async fn log(client: &mut Program, part: &str) {
-    while !next(client, "log").await["log"].as_str().expect("text").contains(part) {}
-}
-
 async fn started(
     requirement: &str,
     module: &str,
@@ -68,12 +48,12 @@ async fn python_client(requirement: &str, module: &str) {
     let mut client = started(requirement, module, &way, "stocks", "K", "T.*,Q.AAPL,AM.*,A.AAPL").await;
     // One status for each, in the order of a Python set.
     for _ in 0..4 {
-        log(&mut client, "subscribed to: ").await;
+        client.logs("subscribed to: ").await;
     }
-    publish(&redis, events()).await;
+    redis.publisher().await.events(events()).await;
     let mut seen = std::collections::BTreeMap::new();
     while seen.len() < 4 {
-        let line = next(&mut client, "event").await;
+        let line = client.line_with("event").await;
         let event = line["event"].clone();
         let kind = event["event_type"].as_str().expect("a type").to_owned();
         assert!(seen.insert(kind, event).is_none(), "{line}");
@@ -87,24 +67,28 @@ async fn python_client(requirement: &str, module: &str) {
     assert_eq!(seen["A"]["end_timestamp"], 61_000);
 
     client.say(&json!({"unsubscribe": ["T.*"], "subscribe": ["T.MSFT"]}).to_string()).await;
-    log(&mut client, "subscribed to: T.MSFT").await;
-    log(&mut client, "unsubscribed to: T.*").await;
-    publish(&redis, vec![("trade:AAPL", trade("AAPL", "1", 2)), ("trade:MSFT", trade("MSFT", "3", 2))]).await;
-    assert_eq!(next(&mut client, "event").await["event"]["symbol"], "MSFT");
+    client.logs("subscribed to: T.MSFT").await;
+    client.logs("unsubscribed to: T.*").await;
+    redis
+        .publisher()
+        .await
+        .events([("trade:AAPL", trade("AAPL", "1", 2)), ("trade:MSFT", trade("MSFT", "3", 2))])
+        .await;
+    assert_eq!(client.line_with("event").await["event"]["symbol"], "MSFT");
     client.say(&json!({"subscribe": ["LULD.AAPL"]}).to_string()).await;
-    log(&mut client, "no channel for LULD.AAPL").await;
+    client.logs("no channel for LULD.AAPL").await;
     client.say(&json!({"unsubscribe": ["LULD.AAPL"]}).to_string()).await;
-    log(&mut client, "no channel for LULD.AAPL").await;
+    client.logs("no channel for LULD.AAPL").await;
 
     let second = TestGateway::on(&redis, with_massive).await;
     way.lead_to(second.addr);
     let draining = tokio::spawn(first.gateway.drain());
-    log(&mut client, "subscribed to: T.MSFT").await;
+    client.logs("subscribed to: T.MSFT").await;
     draining.await.expect("it ends");
     way.cut();
-    log(&mut client, "subscribed to: T.MSFT").await;
-    publish(&redis, vec![("trade:MSFT", trade("MSFT", "4", 3))]).await;
-    assert_eq!(next(&mut client, "event").await["event"]["price"], 4.0);
+    client.logs("subscribed to: T.MSFT").await;
+    redis.publisher().await.events([("trade:MSFT", trade("MSFT", "4", 3))]).await;
+    assert_eq!(client.line_with("event").await["event"]["price"], 4.0);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -127,13 +111,13 @@ async fn a_bad_key_is_final_for_python() {
     .await;
     let way = Detour::to(gateway.addr).await;
     let mut client = started("massive==2.9.1", "massive", &way, "crypto", "nobody", "XT.BTC-USD").await;
-    let end = next(&mut client, "end").await;
+    let end = client.line_with("end").await;
     assert!(end["end"].as_str().is_some_and(|end| end.starts_with("AuthError: ")), "{end}");
     let key = token(json!({"sub": "u"}));
     let mut client = started("massive==2.9.1", "massive", &way, "crypto", &key, "XT.BTC-USD").await;
-    log(&mut client, "subscribed to: XT.BTC-USD").await;
-    publish(&redis, vec![("trade:BTC-USD", trade("BTC-USD", "1e-8", 2))]).await;
-    let line = next(&mut client, "event").await;
+    client.logs("subscribed to: XT.BTC-USD").await;
+    redis.publisher().await.events([("trade:BTC-USD", trade("BTC-USD", "1e-8", 2))]).await;
+    let line = client.line_with("event").await;
     assert_eq!((&line["type"], &line["event"]["pair"]), (&json!("CryptoTrade"), &json!("BTC-USD")));
 }
 
@@ -151,7 +135,7 @@ async fn massive_for_node() {
     assert_eq!(answer[0]["message"], "subscribed to: C.EUR/USD");
     assert_eq!(answer[1]["message"], "subscribed to: CA.*");
     let quote = r#"{"symbol":"EUR/USD","bidPrice":1.05,"askPrice":1.06,"timestamp":5}"#.to_owned();
-    publish(&redis, vec![("quote:EUR/USD", quote)]).await;
+    redis.publisher().await.events([("quote:EUR/USD", quote)]).await;
     assert_eq!(client.json().await, json!([{"ev": "C", "p": "EUR/USD", "a": 1.06, "b": 1.05, "t": 5}]));
     client.say(r#"{"action":"unsubscribe","params":"C.EUR/USD"}"#).await;
     assert_eq!(client.json().await[0]["message"], "unsubscribed to: C.EUR/USD");

@@ -1,11 +1,11 @@
 //! Nothing that a client sends reaches a market channel or another room, or appears as if somebody else had said it.
 
-use serde_json::{Value, json};
+use serde_json::json;
 use tokio::time::{Duration, timeout};
 
 use crate::support::desk::{gateway, user, with_claims};
 use crate::support::resp;
-use crate::support::{Client, Redis, TestGateway, trade};
+use crate::support::{Redis, TestGateway, trade};
 
 /// What is published on this Redis from now on: channels and payloads.
 struct Overheard(resp::Client);
@@ -99,16 +99,6 @@ async fn into_other_channels() {
     trader.gets("AAPL", 1).await;
 }
 
-/// Reads until a frame of that type.
-async fn next_of(client: &mut Client, name: &str) -> Value {
-    loop {
-        let frame = client.json().await;
-        if frame["type"] == name {
-            return frame;
-        }
-    }
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn in_the_name_of_others() {
     let redis = Redis::start().await;
@@ -119,18 +109,18 @@ async fn in_the_name_of_others() {
     // Fields that are not asked for say nothing.
     let more = json!({"room_id": "r", "message": "m", "from": "alice", "user_id": "alice", "u": "alice", "userId": "alice"});
     eve.ask("join_room", more.clone()).await;
-    assert_eq!(next_of(&mut member, "user_joined").await["user_id"], "eve");
+    assert_eq!(member.next_of("user_joined").await["user_id"], "eve");
     eve.ask("room_message", more.clone()).await;
-    assert_eq!(next_of(&mut member, "room_message").await["from"], "eve");
+    assert_eq!(member.next_of("room_message").await["from"], "eve");
     eve.ask("typing", more.clone()).await;
-    assert_eq!(next_of(&mut member, "typing").await["user_id"], "eve");
+    assert_eq!(member.next_of("typing").await["user_id"], "eve");
     eve.send(r#"{"type":"chat","from":"bob","payload":{"to":"alice","message":1,"from":"bob"}}"#).await;
-    assert_eq!(next_of(&mut member, "chat").await["from"], "eve");
+    assert_eq!(member.next_of("chat").await["from"], "eve");
     // What is said stays what is said.
     let sly =
         json!({"type": "user_left", "user_id": "alice", "\"},\"from\":\"alice": "x\",\"from\":\"alice"});
     eve.write("r", sly.clone()).await;
-    let frame = next_of(&mut member, "room_message").await;
+    let frame = member.next_of("room_message").await;
     assert_eq!((&frame["from"], &frame["message"]), (&json!("eve"), &sly));
     // Two values for one name are none.
     for request in [
@@ -139,7 +129,7 @@ async fn in_the_name_of_others() {
         r#"{"type":"room_message","type":"chat","payload":{"room_id":"r","to":"alice","message":1}}"#,
     ] {
         eve.send(request).await;
-        assert_eq!(next_of(&mut eve, "error").await["code"], "INVALID_INPUT", "{request}");
+        assert_eq!(eve.next_of("error").await["code"], "INVALID_INPUT", "{request}");
     }
     member.gets_nothing().await;
 }
@@ -161,9 +151,9 @@ async fn into_rooms_that_one_is_not_in() {
         }
     }
     member.write("r", json!("secret")).await;
-    next_of(&mut member, "room_message").await;
+    member.next_of("room_message").await;
     eve.write("s", json!("other")).await;
-    assert_eq!(next_of(&mut eve, "room_message").await["room_id"], "s");
+    assert_eq!(eve.next_of("room_message").await["room_id"], "s");
     other.gets_nothing().await;
     member.gets_nothing().await;
 }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use serde_json::{Value, json};
+use serde_json::json;
 
 use crate::support::desk::{gateway, user};
 use crate::support::process::Process;
@@ -12,15 +12,6 @@ use crate::support::{Client, Redis, until};
 async fn count(client: &mut Client, room: &str) -> u64 {
     let (reply, _) = client.ask_for("presence", json!({"room_id": room})).await;
     reply["count"].as_u64().unwrap_or_else(|| panic!("{reply}"))
-}
-
-async fn next_of(client: &mut Client, name: &str) -> Value {
-    loop {
-        let frame = client.json().await;
-        if frame["type"] == name {
-            return frame;
-        }
-    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -34,7 +25,7 @@ async fn who_is_back_within_the_grace_was_never_away() {
     for n in 0..10 {
         let mut client = user(one.addr, &format!("user-{n}")).await;
         client.join("r").await;
-        next_of(&mut alice, "user_joined").await;
+        alice.next_of("user_joined").await;
         others.push(client);
     }
     // Cut off, and back at the other gateway.
@@ -81,7 +72,7 @@ async fn large_rooms_are_counted() {
     // The first is told, and then their number.
     assert_eq!(alice.json().await["user_id"], "user-0");
     until("the count of all", async || {
-        let frame = next_of(&mut alice, "presence").await;
+        let frame = alice.next_of("presence").await;
         (frame == json!({"type": "presence", "room_id": "r", "count": 6})).then_some(())
     })
     .await;
@@ -109,8 +100,8 @@ async fn a_gateway_that_drains_takes_nobody_along() {
     let (mut bob, mut carol) = (user(other.addr, "bob").await, user(other.addr, "carol").await);
     bob.join("r").await;
     carol.join("r").await;
-    next_of(&mut alice, "user_joined").await;
-    next_of(&mut alice, "user_joined").await;
+    alice.next_of("user_joined").await;
+    alice.next_of("user_joined").await;
     let drained = tokio::spawn(other.gateway.drain());
     while bob.message().await.is_some() {}
     while carol.message().await.is_some() {}
@@ -131,13 +122,13 @@ async fn users_of_a_killed_gateway_leave() {
     let (mut bob, mut carol) = (user(other.addr(), "bob").await, user(other.addr(), "carol").await);
     bob.join("r").await;
     carol.join("r").await;
-    next_of(&mut alice, "user_joined").await;
-    next_of(&mut alice, "user_joined").await;
+    alice.next_of("user_joined").await;
+    alice.next_of("user_joined").await;
     other.signal("KILL");
     let killed = std::time::Instant::now();
     let mut bob = user(one.addr, "bob").await;
     bob.join("r").await;
-    assert_eq!(next_of(&mut alice, "user_left").await["user_id"], "carol");
+    assert_eq!(alice.next_of("user_left").await["user_id"], "carol");
     assert!(killed.elapsed() < Duration::from_secs(45), "the contract says so");
     alice.gets_nothing().await;
     assert_eq!(count(&mut alice, "r").await, 2);

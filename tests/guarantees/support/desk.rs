@@ -65,6 +65,16 @@ impl Client {
         self.ask("room_message", json!({"room_id": room, "message": message})).await;
     }
 
+    /// The next frame of that type.
+    pub(crate) async fn next_of(&mut self, name: &str) -> Value {
+        loop {
+            let frame = self.json().await;
+            if frame["type"] == name {
+                return frame;
+            }
+        }
+    }
+
     /// Nothing is there for the client: what it asks next is answered next.
     pub(crate) async fn gets_nothing(&mut self) {
         self.send(r#"{"action":"ping"}"#).await;

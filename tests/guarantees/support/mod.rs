@@ -13,6 +13,7 @@ pub(crate) mod http_server;
 pub(crate) mod introduced;
 pub(crate) mod key_server;
 pub(crate) mod nginx;
+pub(crate) mod package;
 pub(crate) mod process;
 pub(crate) mod program;
 pub(crate) mod raw;

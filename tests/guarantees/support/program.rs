@@ -37,6 +37,27 @@ impl Program {
         self.stdin.write_all(format!("{line}\n").as_bytes()).await.expect("the program reads");
     }
 
+    /// The next line that is an object with such a field.
+    pub(crate) async fn line_with(&mut self, field: &str) -> Value {
+        loop {
+            let line = self.json().await;
+            if line.get(field).is_some() {
+                return line;
+            }
+        }
+    }
+
+    /// Waits for a line whose field `log` has that part, and returns the field.
+    pub(crate) async fn logs(&mut self, part: &str) -> String {
+        loop {
+            let line = self.line_with("log").await;
+            let text = line["log"].as_str().expect("text");
+            if text.contains(part) {
+                return text.to_owned();
+            }
+        }
+    }
+
     /// The next line of its standard output, `None` at the end.
     pub(crate) async fn try_line(&mut self) -> Option<String> {
         let next = timeout(PATIENCE, self.stdout.next_line()).await;

@@ -153,6 +153,12 @@ impl Publisher {
         self.publish_all(trades.into_iter().map(of_channel)).await;
     }
 
+    /// Many events at once, pipelined: what their channels have behind `channel:`, and payloads.
+    pub(crate) async fn events(&mut self, events: impl IntoIterator<Item = (&str, String)>) {
+        self.publish_all(events.into_iter().map(|(rest, payload)| (format!("channel:{rest}"), payload)))
+            .await;
+    }
+
     /// Many events at once, pipelined: channels and payloads.
     pub(crate) async fn publish_all(&mut self, events: impl IntoIterator<Item = (String, String)>) {
         let mut pipe = redis::pipe();
