@@ -1,6 +1,6 @@
 //! An echo server for the Autobahn test suite (`tests/autobahn/run`): the gateway's frame reader, transport and close
 //! frames around the smallest loop that can carry them. The gateway itself answers JSON only, and the suite wants its
-//! messages back.
+//! messages back. Where the suite offers compression, every message is compressed that becomes shorter by it.
 //!
 //! One thread, one `mio::Poll`. A client is read only while nothing waits to be written to it, so what is kept for it is
 //! one message and the answers to one read. With a certificate all this is under TLS, whose handshake the thread waits for.
@@ -13,6 +13,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 use clap::Parser;
+use hyper::header::{HeaderValue, SEC_WEBSOCKET_EXTENSIONS};
 use mio::net::TcpListener;
 use mio::{Events, Interest, Poll, Token};
 use rustls::{ServerConfig, ServerConnection};
@@ -25,7 +26,9 @@ use ws_gateway::limits::{HTTP_HEADER_BYTES_MAX, KIB, MIB};
 use ws_gateway::tls::{PairFiles, Role, Server, ServerFiles};
 use ws_gateway::transport::Transport;
 use ws_gateway::websocket::close::{CloseCode, close_frame, pong_frame};
-use ws_gateway::websocket::reader::{Incoming, Reader};
+use ws_gateway::websocket::deflate::{Compression, Compressor};
+use ws_gateway::websocket::extension;
+use ws_gateway::websocket::reader::{Compressed, Incoming, Reader};
 
 /// The suite's longest message has 16 MiB.
 const MESSAGE_BYTES_MAX: usize = 64 * MIB;
@@ -122,6 +125,7 @@ fn accept(
             transport,
             stage: Stage::Handshake(Vec::new()),
             reader: Reader::default(),
+            compressor: None,
             out: Vec::new(),
             written: 0,
         });
@@ -148,6 +152,8 @@ struct Client {
     transport: Transport,
     stage: Stage,
     reader: Reader,
+    /// What compresses the answers, if that is agreed on.
+    compressor: Option<Compressor>,
     /// What waits to be written, and how much of it has been.
     out: Vec<u8>,
     written: usize,
@@ -204,7 +210,13 @@ impl Client {
             return if fits { Ok(()) } else { Err(io::Error::other("request header too long")) };
         };
         let mut early = request.split_off(head_bytes);
-        let response = create_response(&head).map_err(io::Error::other)?;
+        let mut response = create_response(&head).map_err(io::Error::other)?;
+        let lines = head.headers().get_all(SEC_WEBSOCKET_EXTENSIONS).iter();
+        if extension::is_offered(lines.filter_map(|line| line.to_str().ok())) {
+            let answer = HeaderValue::from_static(extension::ANSWER);
+            response.headers_mut().insert(SEC_WEBSOCKET_EXTENSIONS, answer);
+            self.compressor = Some(Compressor::new(Some(Compression { threshold_bytes: 0, level: 6 })));
+        }
         write_response(&mut self.out, &response).map_err(io::Error::other)?;
         self.stage = Stage::Open;
         self.take_frames(&mut early);
@@ -217,13 +229,15 @@ impl Client {
         while at < input.len()
             && let Stage::Open = self.stage
         {
-            match self.reader.next(&mut input[at..], MESSAGE_BYTES_MAX) {
+            let (out, compressor) = (&mut self.out, self.compressor.as_ref());
+            let compressed = if compressor.is_some() { Compressed::Inflated } else { Compressed::Refused };
+            match self.reader.next(&mut input[at..], MESSAGE_BYTES_MAX, compressed) {
                 Ok(step) => {
                     at += step.consumed;
                     match step.message {
-                        Some(Incoming::Text(text)) => echo(&mut self.out, Data::Text, text.as_bytes()),
-                        Some(Incoming::Binary(bytes)) => echo(&mut self.out, Data::Binary, bytes),
-                        Some(Incoming::Ping(payload)) => self.out.extend(pong_frame(payload)),
+                        Some(Incoming::Text(text)) => echo(out, compressor, Data::Text, text.as_bytes()),
+                        Some(Incoming::Binary(bytes)) => echo(out, compressor, Data::Binary, bytes),
+                        Some(Incoming::Ping(payload)) => out.extend(pong_frame(payload)),
                         Some(Incoming::Close(_)) => self.close(CloseCode::echo(None), ""),
                         Some(Incoming::Pong(_)) | None => {}
                     }
@@ -241,10 +255,14 @@ impl Client {
 }
 
 /// Appends a message as one unmasked frame.
-fn echo(out: &mut Vec<u8>, kind: Data, payload: &[u8]) {
+fn echo(out: &mut Vec<u8>, compressor: Option<&Compressor>, kind: Data, payload: &[u8]) {
+    let start = out.len();
     let header = FrameHeader { opcode: OpCode::Data(kind), ..FrameHeader::default() };
     let length = payload.len() as u64;
     out.reserve(header.len(length) + payload.len());
     header.format(length, out).unwrap_or_else(|_| unreachable!("writing to memory does not fail"));
     out.extend_from_slice(payload);
+    if let Some(compressor) = compressor {
+        compressor.compress_last(out, start);
+    }
 }

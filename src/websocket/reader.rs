@@ -5,6 +5,9 @@
 //! the end of a read, or a message that comes in fragments, is kept, in a box that is freed with the message. The box
 //! grows with the bytes received, never with a length that a header announces.
 //!
+//! A message that is compressed (RFC 7692) is kept as it comes, and inflated into that box once it is complete: the state for it is
+//! the thread's, so it can't wait for the rest of a message.
+//!
 //! tungstenite parses the frame headers. The fuzz target `frame_reader` compares the whole reader with tungstenite, and
 //! `tests/autobahn/run` runs the Autobahn suite against it.
 
@@ -15,6 +18,7 @@ use tokio_tungstenite::tungstenite::protocol::frame::FrameHeader;
 use tokio_tungstenite::tungstenite::protocol::frame::coding::{Control, Data, OpCode};
 
 use super::close::CloseCode;
+use super::deflate::{InflateError, inflate};
 
 #[cfg(any(test, fuzzing))]
 pub mod differential;
@@ -37,6 +41,17 @@ pub struct Reader {
 
 const _: () = assert!(size_of::<Reader>() == 8, "an idle connection's reader is one pointer");
 
+/// What becomes of compressed messages.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Compressed {
+    /// They are against the rules: no extension was agreed on.
+    Refused,
+    /// They are inflated.
+    Inflated,
+    /// They are handed out as they are, for a reader who throws them away.
+    Kept,
+}
+
 /// A message or control frame, complete and checked.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Incoming<'a> {
@@ -50,6 +65,17 @@ pub enum Incoming<'a> {
     Pong(&'a [u8]),
     /// A close frame: code and reason, if it has them.
     Close(Option<(u16, &'a str)>),
+}
+
+impl Incoming<'_> {
+    /// Its length, but for control frames: 0.
+    pub fn bytes(&self) -> usize {
+        match self {
+            Self::Text(text) => text.len(),
+            Self::Binary(bytes) => bytes.len(),
+            Self::Ping(_) | Self::Pong(_) | Self::Close(_) => 0,
+        }
+    }
 }
 
 /// The result of [`Reader::next`].
@@ -70,6 +96,9 @@ pub enum ReadError {
     /// A text message or close reason that is not UTF-8.
     #[error("text is not valid UTF-8")]
     Utf8,
+    /// A compressed message that can't be inflated.
+    #[error("compressed data is corrupt")]
+    Deflate,
     /// A message longer than `MAX_MESSAGE_SIZE`.
     #[error("message of at least {bytes} bytes exceeds the maximum of {max_bytes} bytes")]
     TooLarge {
@@ -85,7 +114,7 @@ impl ReadError {
     pub fn close_code(&self) -> CloseCode {
         match self {
             Self::Protocol(_) => CloseCode::Protocol,
-            Self::Utf8 => CloseCode::InvalidData,
+            Self::Utf8 | Self::Deflate => CloseCode::InvalidData,
             Self::TooLarge { .. } => CloseCode::TooLarge,
         }
     }
@@ -96,6 +125,7 @@ impl ReadError {
 struct Frame {
     kind: Kind,
     is_final: bool,
+    is_compressed: bool,
     mask: [u8; 4],
     payload_bytes: u64,
 }
@@ -128,6 +158,8 @@ struct Partial {
     control: Vec<u8>,
     /// Whether the incomplete message is text; `None` if there is none.
     is_text: Option<bool>,
+    /// Whether the incomplete message is compressed.
+    is_compressed: bool,
     /// Payload of the incomplete message.
     data: Vec<u8>,
     /// How many bytes of a text's `data` are known to be UTF-8.
@@ -140,13 +172,18 @@ impl Reader {
     ///
     /// # Errors
     /// See [`ReadError`]. The caller has to close the connection.
-    pub fn next<'a>(&'a mut self, input: &'a mut [u8], max_bytes: usize) -> Result<Step<'a>, ReadError> {
+    pub fn next<'a>(
+        &'a mut self,
+        input: &'a mut [u8],
+        max_bytes: usize,
+        compressed: Compressed,
+    ) -> Result<Step<'a>, ReadError> {
         self.release_buffer();
         if self.partial.is_none() {
             if let Some((frame, header_bytes)) = parse_header(input)? {
-                frame.check(None, max_bytes)?;
+                frame.check(None, max_bytes, compressed)?;
                 let whole = frame.payload_bytes <= (input.len() - header_bytes) as u64;
-                if whole && frame.is_final {
+                if whole && frame.is_final && !frame.is_compressed {
                     let end = header_bytes + frame.payload_bytes as usize;
                     let payload = &mut input[header_bytes..end];
                     unmask(payload, frame.mask, 0);
@@ -156,7 +193,7 @@ impl Reader {
             self.partial = Some(Box::default());
         }
         match &mut self.partial {
-            Some(partial) => partial.next(input, max_bytes),
+            Some(partial) => partial.next(input, max_bytes, compressed),
             None => Ok(Step { consumed: 0, message: None }),
         }
     }
@@ -181,13 +218,18 @@ impl Partial {
         self.is_text.is_none() && self.frame.is_none() && self.header_bytes == 0
     }
 
-    fn next<'a>(&'a mut self, input: &mut [u8], max_bytes: usize) -> Result<Step<'a>, ReadError> {
+    fn next<'a>(
+        &'a mut self,
+        input: &mut [u8],
+        max_bytes: usize,
+        compressed: Compressed,
+    ) -> Result<Step<'a>, ReadError> {
         let mut consumed = 0;
         let (frame, received) = match self.frame.take() {
             Some(frame) => frame,
             None => match self.read_header(input, &mut consumed)? {
                 Some(frame) => {
-                    frame.check(self.is_text.map(|_| self.data.len() as u64), max_bytes)?;
+                    frame.check(self.under_way(), max_bytes, compressed)?;
                     self.control.clear();
                     (frame, 0)
                 }
@@ -203,7 +245,7 @@ impl Partial {
         if frame.kind.is_control() {
             self.control.extend_from_slice(payload);
         } else {
-            self.extend(frame.kind, payload)?;
+            self.extend(&frame, payload)?;
         }
         if received < frame.payload_bytes {
             self.frame = Some((frame, received));
@@ -215,7 +257,16 @@ impl Partial {
         if !frame.is_final {
             return Ok(Step { consumed, message: None });
         }
+        if self.is_compressed && compressed == Compressed::Inflated {
+            self.inflate(max_bytes)?;
+        }
         Ok(Step { consumed, message: Some(self.finish()?) })
+    }
+
+    /// What has come of a message that is cut into frames, if one has begun.
+    fn under_way(&self) -> Option<UnderWay> {
+        let &Self { ref data, is_compressed, .. } = self;
+        self.is_text.map(|_| UnderWay { bytes: data.len() as u64, is_compressed })
     }
 
     /// Completes the incomplete header with bytes of `input`; `None` if they don't suffice.
@@ -234,10 +285,13 @@ impl Partial {
     }
 
     /// Adds payload to the incomplete message. The first byte that can't be UTF-8 is an error.
-    fn extend(&mut self, kind: Kind, payload: &[u8]) -> Result<(), ReadError> {
-        let is_text = *self.is_text.get_or_insert(kind == Kind::Text);
+    fn extend(&mut self, frame: &Frame, payload: &[u8]) -> Result<(), ReadError> {
+        if self.is_text.is_none() {
+            self.is_compressed = frame.is_compressed;
+        }
+        let is_text = *self.is_text.get_or_insert(frame.kind == Kind::Text);
         self.data.extend_from_slice(payload);
-        if is_text {
+        if is_text && !self.is_compressed {
             match std::str::from_utf8(&self.data[self.valid_bytes..]) {
                 Ok(_) => self.valid_bytes = self.data.len(),
                 // The last character is cut off; the next payload may complete it.
@@ -248,8 +302,17 @@ impl Partial {
         Ok(())
     }
 
+    fn inflate(&mut self, max_bytes: usize) -> Result<(), ReadError> {
+        let compressed = std::mem::take(&mut self.data);
+        self.is_compressed = false;
+        inflate(&compressed, max_bytes, &mut self.data).map_err(|error| match error {
+            InflateError::TooLarge => ReadError::TooLarge { bytes: max_bytes as u64 + 1, max_bytes },
+            InflateError::Corrupt => ReadError::Deflate,
+        })
+    }
+
     fn finish(&mut self) -> Result<Incoming<'_>, ReadError> {
-        if self.is_text.take() == Some(true) {
+        if self.is_text.take() == Some(true) && !self.is_compressed {
             return std::str::from_utf8(&self.data).map(Incoming::Text).map_err(|_| ReadError::Utf8);
         }
         Ok(Incoming::Binary(&self.data))
@@ -257,8 +320,18 @@ impl Partial {
 }
 
 impl Frame {
-    /// Checks a header. `under_way` is the number of bytes received of a fragmented message, if one has begun.
-    fn check(&self, under_way: Option<u64>, max_bytes: usize) -> Result<(), ReadError> {
+    /// Checks a header, behind what has come of a fragmented message, if one has begun.
+    fn check(
+        &self,
+        under_way: Option<UnderWay>,
+        max_bytes: usize,
+        compressed: Compressed,
+    ) -> Result<(), ReadError> {
+        // Only the first frame of a message says that it is compressed (RFC 7692 section 6.1).
+        let begins_message = matches!(self.kind, Kind::Text | Kind::Binary);
+        if self.is_compressed && (!begins_message || compressed == Compressed::Refused) {
+            return Err(ReadError::Protocol("reserved bits set"));
+        }
         if self.kind.is_control() {
             return match (self.is_final, self.payload_bytes) {
                 (false, _) => Err(ReadError::Protocol("fragmented control frame")),
@@ -273,8 +346,10 @@ impl Frame {
             }
             _ => {}
         }
-        let bytes = under_way.unwrap_or(0).saturating_add(self.payload_bytes);
-        if bytes > max_bytes as u64 {
+        let under_way = under_way.unwrap_or(UnderWay { bytes: 0, is_compressed: self.is_compressed });
+        let bytes = under_way.bytes.saturating_add(self.payload_bytes);
+        let limit = if under_way.is_compressed { compressed_max(max_bytes) } else { max_bytes };
+        if bytes > limit as u64 {
             return Err(ReadError::TooLarge { bytes, max_bytes });
         }
         Ok(())
@@ -290,6 +365,19 @@ impl Frame {
             Kind::Close => Incoming::Close(close_reason(payload)?),
         })
     }
+}
+
+/// What has come of a message that is cut into frames.
+#[derive(Debug, Clone, Copy)]
+struct UnderWay {
+    bytes: u64,
+    is_compressed: bool,
+}
+
+/// Most bytes that a message of at most `max_bytes` may have when it is compressed: noise becomes longer by it, by an eighth where a simple
+/// compressor is at work (zlib's `deflateBound`).
+const fn compressed_max(max_bytes: usize) -> usize {
+    max_bytes.saturating_add(max_bytes / 8).saturating_add(64)
 }
 
 /// Reads a close frame's payload, and checks that its code may be sent (RFC 6455 section 7.4).
@@ -313,8 +401,8 @@ fn parse_header(input: &[u8]) -> Result<Option<(Frame, usize)>, ReadError> {
     let mut cursor = Cursor::new(input);
     let parsed = FrameHeader::parse(&mut cursor).map_err(|_| ReadError::Protocol("unknown opcode"))?;
     let Some((header, payload_bytes)) = parsed else { return Ok(None) };
-    // No extension is negotiated, so none gives these bits a meaning.
-    if header.rsv1 || header.rsv2 || header.rsv3 {
+    // No extension is ever agreed on that gives these bits a meaning.
+    if header.rsv2 || header.rsv3 {
         return Err(ReadError::Protocol("reserved bits set"));
     }
     let Some(mask) = header.mask else { return Err(ReadError::Protocol("frame without a mask")) };
@@ -332,7 +420,7 @@ fn parse_header(input: &[u8]) -> Result<Option<(Frame, usize)>, ReadError> {
             return Err(ReadError::Protocol("unknown opcode"));
         }
     };
-    let frame = Frame { kind, is_final: header.is_final, mask, payload_bytes };
+    let frame = Frame { kind, is_final: header.is_final, is_compressed: header.rsv1, mask, payload_bytes };
     Ok(Some((frame, cursor.position() as usize)))
 }
 

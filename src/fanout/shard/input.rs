@@ -8,7 +8,7 @@ use crate::limits;
 use crate::protocol::refusal::{ErrorCode, Refusal};
 use crate::protocol::request::Request;
 use crate::websocket::close::{CloseCode, pong_frame};
-use crate::websocket::reader::{Incoming, ReadError, Reader};
+use crate::websocket::reader::{Compressed, Incoming, ReadError, Reader};
 
 /// Reads of the scratch buffer's size that one socket may do in one turn.
 const READS_PER_TURN: usize = 4;
@@ -119,7 +119,11 @@ impl Shard {
             if !conn.is_live() {
                 return self.discard_input(key, &mut input[at..]);
             }
-            let step = match conn.reader.next(&mut input[at..], self.config.max_message_bytes) {
+            let step = match conn.reader.next(
+                &mut input[at..],
+                self.config.max_message_bytes,
+                Compressed::Refused,
+            ) {
                 Ok(step) => step,
                 Err(error) => return self.break_protocol(key, &error),
             };
@@ -219,7 +223,11 @@ impl Shard {
         while let Some(conn) = self.conns.get_mut(key)
             && at < input.len()
         {
-            let Ok(step) = conn.reader.next(&mut input[at..], self.config.max_message_bytes) else { return };
+            let Ok(step) =
+                conn.reader.next(&mut input[at..], self.config.max_message_bytes, Compressed::Refused)
+            else {
+                return;
+            };
             at += step.consumed;
             conn.close_received |= matches!(step.message, Some(Incoming::Close(_)));
             conn.reader.release_buffer();

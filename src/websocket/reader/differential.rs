@@ -12,6 +12,9 @@
 //!   accepts it.
 //!
 //! If a frame breaks several rules, the two may report different ones.
+//!
+//! With compression tungstenite gets each compressed message as another implementation inflates it ([`compare_deflated`]). Of what no
+//! compressor writes ours may refuse more: zlib takes no set of codes that is incomplete or without an end, miniz_oxide some.
 
 use std::io::{self, Cursor, ErrorKind, Read, Write};
 
@@ -19,7 +22,10 @@ use tokio_tungstenite::tungstenite::Error;
 use tokio_tungstenite::tungstenite::protocol::frame::FrameHeader;
 use tokio_tungstenite::tungstenite::protocol::{Message as TheirMessage, Role, WebSocket, WebSocketConfig};
 
-use super::{CONTROL_BYTES_MAX, Incoming, ReadError, Reader};
+use self::deflated::{Inflate, Plain};
+use super::{CONTROL_BYTES_MAX, Compressed, Incoming, ReadError, Reader, compressed_max};
+
+mod deflated;
 
 /// An [`Incoming`] that owns its payload.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -52,7 +58,7 @@ impl From<Incoming<'_>> for Message {
 pub type Outcome<E> = (Vec<Message>, Result<(), E>);
 
 /// Reads a stream with [`Reader`], in chunks of these sizes and then the rest in one.
-pub fn ours(stream: &[u8], chunks: &[usize], max_bytes: usize) -> Outcome<ReadError> {
+pub fn ours(stream: &[u8], chunks: &[usize], max_bytes: usize, compressed: Compressed) -> Outcome<ReadError> {
     let mut reader = Reader::default();
     let mut messages = Vec::new();
     let mut stream = stream.to_vec();
@@ -64,7 +70,7 @@ pub fn ours(stream: &[u8], chunks: &[usize], max_bytes: usize) -> Outcome<ReadEr
         rest = behind;
         let mut at = 0;
         while at < chunk.len() {
-            let step = match reader.next(&mut chunk[at..], max_bytes) {
+            let step = match reader.next(&mut chunk[at..], max_bytes, compressed) {
                 Ok(step) => step,
                 Err(error) => return (messages, Err(error)),
             };
@@ -76,7 +82,8 @@ pub fn ours(stream: &[u8], chunks: &[usize], max_bytes: usize) -> Outcome<ReadEr
             at += step.consumed;
         }
         reader.release_buffer();
-        assert!(reader.held_bytes() <= max_bytes + CONTROL_BYTES_MAX as usize, "{reader:?} holds too much");
+        let held_max = compressed_max(max_bytes) + CONTROL_BYTES_MAX as usize;
+        assert!(reader.held_bytes() <= held_max, "{reader:?} holds too much");
     }
     (messages, Ok(()))
 }
@@ -109,9 +116,40 @@ pub fn theirs(stream: &[u8], max_bytes: usize) -> Outcome<Error> {
 /// # Panics
 /// When they disagree other than as described above.
 pub fn compare(stream: &[u8], chunks: &[usize], max_bytes: usize) {
-    let whole = ours(stream, &[], max_bytes);
-    assert_eq!(ours(stream, chunks, max_bytes), whole, "chunks of {chunks:?} make a difference");
-    let (messages, end) = whole;
+    let whole = ours(stream, &[], max_bytes, Compressed::Refused);
+    assert_eq!(
+        ours(stream, chunks, max_bytes, Compressed::Refused),
+        whole,
+        "chunks of {chunks:?} make a difference"
+    );
+    compare_outcomes(whole, stream, max_bytes);
+}
+
+/// Compares both readers where compression is agreed on. `inflate` is another implementation of it.
+///
+/// # Panics
+/// When they disagree other than as described above.
+pub fn compare_deflated(stream: &[u8], chunks: &[usize], max_bytes: usize, inflate: Inflate<'_>) {
+    let whole = ours(stream, &[], max_bytes, Compressed::Inflated);
+    assert_eq!(
+        ours(stream, chunks, max_bytes, Compressed::Inflated),
+        whole,
+        "chunks of {chunks:?} make a difference"
+    );
+    let Plain { stream, is_refused, is_incomplete } = deflated::plain(stream, max_bytes, inflate);
+    let (their_messages, their_end) = theirs(&stream, max_bytes);
+    if whole.1 == Err(ReadError::Deflate) {
+        return assert!(their_messages.starts_with(&whole.0), "{:?}, but {their_messages:?}", whole.0);
+    }
+    let is_over = their_end.is_err() || matches!(their_messages.last(), Some(Message::Close(_)));
+    if is_over || !(is_refused || is_incomplete) {
+        return compare_outcomes(whole, &stream, max_bytes);
+    }
+    assert_eq!(whole.0, their_messages);
+    assert!(!is_refused || whole.1.is_err(), "a compressed message should be refused");
+}
+
+fn compare_outcomes((messages, end): Outcome<ReadError>, stream: &[u8], max_bytes: usize) {
     let (their_messages, their_end) = theirs(stream, max_bytes);
     if let Some(their_close) = bad_code_replaced(&their_messages) {
         assert_eq!(messages[..their_close], their_messages[..their_close]);

@@ -1,11 +1,14 @@
-//! Streams of valid and invalid frames, in chunks of any size, compared with tungstenite.
+//! Streams of valid and invalid frames, compressed and not, in chunks of any size, compared with tungstenite.
 
+use flate2::{Compress, Compression, FlushCompress};
 use proptest::prelude::*;
 use proptest::sample::Index;
 use tokio_tungstenite::tungstenite::protocol::frame::FrameHeader;
 use tokio_tungstenite::tungstenite::protocol::frame::coding::{Control, Data, OpCode};
 
+use super::Compressed;
 use super::differential::{self, Message};
+use crate::websocket::deflate::reference::inflated;
 
 const MAX_BYTES: usize = 300;
 
@@ -18,6 +21,8 @@ struct Sent {
     /// A ping that is sent behind each fragment but the last.
     ping: Option<Vec<u8>>,
     mask: [u8; 4],
+    /// The level at which a text or binary message is compressed, if it is.
+    level: Option<u32>,
 }
 
 /// A change that may make a stream of valid frames invalid.
@@ -59,6 +64,7 @@ fn sent(message: impl Strategy<Value = Message>) -> impl Strategy<Value = Sent> 
         cuts,
         ping,
         mask,
+        level: None,
     })
 }
 
@@ -72,6 +78,24 @@ fn stream() -> impl Strategy<Value = Vec<Sent>> {
         }
         all
     })
+}
+
+/// The same, some of the messages compressed.
+fn deflated_stream() -> impl Strategy<Value = Vec<Sent>> {
+    let levels = prop::collection::vec(prop::option::of(0u32..10), 17);
+    (stream(), levels).prop_map(|(mut stream, levels)| {
+        stream.iter_mut().zip(levels).for_each(|(sent, level)| sent.level = level);
+        stream
+    })
+}
+
+/// As a client compresses a message that knows nothing of the gateway.
+fn compressed(payload: &[u8], level: u32) -> Vec<u8> {
+    let mut out = Vec::with_capacity(2 * payload.len() + 100);
+    let mut compress = Compress::new(Compression::new(level), false);
+    compress.compress_vec(payload, &mut out, FlushCompress::Sync).unwrap();
+    out.truncate(out.len() - 4);
+    out
 }
 
 fn damage() -> impl Strategy<Value = Damage> {
@@ -90,8 +114,8 @@ fn chunks() -> impl Strategy<Value = Vec<usize>> {
 impl Sent {
     fn write(&self, out: &mut Vec<u8>) {
         let (opcode, payload) = match &self.message {
-            Message::Text(text) => return self.write_fragments(Data::Text, text.as_bytes(), out),
-            Message::Binary(bytes) => return self.write_fragments(Data::Binary, bytes, out),
+            Message::Text(text) => return self.write_message(Data::Text, text.as_bytes(), out),
+            Message::Binary(bytes) => return self.write_message(Data::Binary, bytes, out),
             Message::Ping(payload) => (Control::Ping, payload.clone()),
             Message::Pong(payload) => (Control::Pong, payload.clone()),
             Message::Close(None) => (Control::Close, Vec::new()),
@@ -99,7 +123,14 @@ impl Sent {
                 (Control::Close, [&code.to_be_bytes(), reason.as_bytes()].concat())
             }
         };
-        self.write_frame(OpCode::Control(opcode), true, &payload, out);
+        self.write_frame(OpCode::Control(opcode), true, false, &payload, out);
+    }
+
+    fn write_message(&self, kind: Data, payload: &[u8], out: &mut Vec<u8>) {
+        match self.level {
+            Some(level) => self.write_fragments(kind, &compressed(payload, level), out),
+            None => self.write_fragments(kind, payload, out),
+        }
     }
 
     fn write_fragments(&self, kind: Data, payload: &[u8], out: &mut Vec<u8>) {
@@ -110,16 +141,17 @@ impl Sent {
         for (number, &end) in ends.iter().enumerate() {
             let is_final = number + 1 == ends.len();
             let opcode = OpCode::Data(if number == 0 { kind } else { Data::Continue });
-            self.write_frame(opcode, is_final, &payload[start..end], out);
+            let rsv1 = number == 0 && self.level.is_some();
+            self.write_frame(opcode, is_final, rsv1, &payload[start..end], out);
             start = end;
             if let (Some(ping), false) = (&self.ping, is_final) {
-                self.write_frame(OpCode::Control(Control::Ping), true, ping, out);
+                self.write_frame(OpCode::Control(Control::Ping), true, false, ping, out);
             }
         }
     }
 
-    fn write_frame(&self, opcode: OpCode, is_final: bool, payload: &[u8], out: &mut Vec<u8>) {
-        let header = FrameHeader { is_final, opcode, mask: Some(self.mask), ..FrameHeader::default() };
+    fn write_frame(&self, opcode: OpCode, is_final: bool, rsv1: bool, payload: &[u8], out: &mut Vec<u8>) {
+        let header = FrameHeader { is_final, rsv1, opcode, mask: Some(self.mask), ..FrameHeader::default() };
         header.format(payload.len() as u64, out).unwrap();
         out.extend(payload.iter().zip(self.mask.iter().cycle()).map(|(byte, mask)| byte ^ mask));
     }
@@ -173,9 +205,9 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(1_000))]
 
     #[test]
-    fn valid_messages_are_read_as_they_were_sent(stream in stream(), chunks in chunks()) {
+    fn valid_messages_are_read_as_they_were_sent(stream in deflated_stream(), chunks in chunks()) {
         let valid: Vec<Sent> = stream.into_iter().filter(Sent::is_valid).collect();
-        let (messages, end) = differential::ours(&write(&valid), &chunks, MAX_BYTES);
+        let (messages, end) = differential::ours(&write(&valid), &chunks, MAX_BYTES, Compressed::Inflated);
         let mut expected: Vec<Message> = valid.iter().flat_map(Sent::messages).collect();
         if let Some(close) = expected.iter().position(|message| matches!(message, Message::Close(_))) {
             expected.truncate(close + 1);
@@ -195,6 +227,22 @@ proptest! {
             apply(damage, &mut bytes);
         }
         differential::compare(&bytes, &chunks, MAX_BYTES);
+    }
+
+    #[test]
+    fn with_compression_they_agree_as_well(
+        stream in deflated_stream(),
+        damages in prop::collection::vec(damage(), 0..4),
+        chunks in chunks(),
+    ) {
+        let mut bytes = write(&stream);
+        for damage in &damages {
+            apply(damage, &mut bytes);
+        }
+        differential::compare_deflated(&bytes, &chunks, MAX_BYTES, &inflated);
+        if stream.iter().any(|sent| sent.level.is_some()) {
+            differential::compare(&bytes, &chunks, MAX_BYTES);
+        }
     }
 
     #[test]

@@ -9,6 +9,7 @@ const CLOSE: u8 = 0x8;
 const PING: u8 = 0x9;
 const PONG: u8 = 0xa;
 const FIN: u8 = 0x80;
+const RSV1: u8 = 0x40;
 
 const MAX_BYTES: usize = 1_000;
 
@@ -44,13 +45,13 @@ fn header(first: u8, payload_bytes: u64) -> Vec<u8> {
 
 /// Everything that a new reader finds in `input`, in one piece.
 fn read(input: &[u8]) -> Vec<Result<differential::Message, ReadError>> {
-    let (messages, end) = differential::ours(input, &[], MAX_BYTES);
+    let (messages, end) = differential::ours(input, &[], MAX_BYTES, Compressed::Refused);
     messages.into_iter().map(Ok).chain(end.err().map(Err)).collect()
 }
 
 /// The one error that `input` leads to.
 fn error(input: &[u8]) -> ReadError {
-    let (messages, end) = differential::ours(input, &[], MAX_BYTES);
+    let (messages, end) = differential::ours(input, &[], MAX_BYTES, Compressed::Refused);
     assert_eq!(messages, []);
     end.unwrap_err()
 }
@@ -64,11 +65,11 @@ fn a_whole_frame_is_a_slice_of_the_input() {
     let mut input = [frame(FIN | TEXT, b"hello"), frame(FIN | BINARY, &[0xff; 200])].concat();
     let place = input.as_ptr_range();
     let mut reader = Reader::default();
-    let step = reader.next(&mut input, MAX_BYTES).unwrap();
+    let step = reader.next(&mut input, MAX_BYTES, Compressed::Refused).unwrap();
     let Some(Incoming::Text("hello")) = step.message else { panic!("{step:?}") };
     assert_eq!(step.consumed, 11);
     assert!(reader.partial.is_none());
-    let step = reader.next(&mut input[11..], MAX_BYTES).unwrap();
+    let step = reader.next(&mut input[11..], MAX_BYTES, Compressed::Refused).unwrap();
     let Some(Incoming::Binary(bytes)) = step.message else { panic!("{step:?}") };
     assert_eq!(bytes, [0xff; 200]);
     assert!(place.contains(&bytes.as_ptr()));
@@ -91,10 +92,10 @@ fn a_cut_off_frame_is_kept_only_until_it_is_complete() {
     let mut input = frame(FIN | TEXT, b"hello");
     let (head, tail) = input.split_at_mut(8);
     let mut reader = Reader::default();
-    assert_eq!(reader.next(head, MAX_BYTES), Ok(Step { consumed: 8, message: None }));
+    assert_eq!(reader.next(head, MAX_BYTES, Compressed::Refused), Ok(Step { consumed: 8, message: None }));
     reader.release_buffer();
     assert_eq!(reader.held_bytes(), 2);
-    let step = reader.next(tail, MAX_BYTES).unwrap();
+    let step = reader.next(tail, MAX_BYTES, Compressed::Refused).unwrap();
     assert_eq!(step, Step { consumed: 3, message: Some(Incoming::Text("hello")) });
     reader.release_buffer();
     assert!(reader.partial.is_none());
@@ -104,10 +105,13 @@ fn a_cut_off_frame_is_kept_only_until_it_is_complete() {
 fn the_next_read_frees_the_last_message() {
     let mut input = [frame(TEXT, b"a"), frame(FIN | CONTINUATION, b"b"), frame(FIN | TEXT, b"c")].concat();
     let mut reader = Reader::default();
-    assert_eq!(reader.next(&mut input, MAX_BYTES), Ok(Step { consumed: 7, message: None }));
-    let step = reader.next(&mut input[7..], MAX_BYTES).unwrap();
+    assert_eq!(
+        reader.next(&mut input, MAX_BYTES, Compressed::Refused),
+        Ok(Step { consumed: 7, message: None })
+    );
+    let step = reader.next(&mut input[7..], MAX_BYTES, Compressed::Refused).unwrap();
     assert_eq!(step.message, Some(Incoming::Text("ab")));
-    let step = reader.next(&mut input[14..], MAX_BYTES).unwrap();
+    let step = reader.next(&mut input[14..], MAX_BYTES, Compressed::Refused).unwrap();
     assert_eq!(step.message, Some(Incoming::Text("c")));
     assert!(reader.partial.is_none());
 }
@@ -116,7 +120,7 @@ fn the_next_read_frees_the_last_message() {
 fn memory_grows_with_bytes_received_not_with_lengths_announced() {
     let mut input = [header(FIN | BINARY, 1 << 40), vec![1; 10]].concat();
     let mut reader = Reader::default();
-    assert_eq!(reader.next(&mut input, usize::MAX).unwrap().message, None);
+    assert_eq!(reader.next(&mut input, usize::MAX, Compressed::Refused).unwrap().message, None);
     let partial = reader.partial.unwrap();
     assert_eq!(partial.data.len(), 10);
     assert!(partial.data.capacity() < 100);
@@ -125,7 +129,7 @@ fn memory_grows_with_bytes_received_not_with_lengths_announced() {
 #[test]
 fn no_input_is_no_message() {
     let mut reader = Reader::default();
-    assert_eq!(reader.next(&mut [], MAX_BYTES), Ok(Step { consumed: 0, message: None }));
+    assert_eq!(reader.next(&mut [], MAX_BYTES, Compressed::Refused), Ok(Step { consumed: 0, message: None }));
     reader.release_buffer();
     assert!(reader.partial.is_none());
 }
@@ -148,7 +152,8 @@ fn control_frames_come_between_fragments_and_in_pieces() {
         differential::Message::Close(Some((1000, "bye".to_owned()))),
     ];
     for size in 1..input.len() {
-        let (messages, end) = differential::ours(&input, &vec![size; input.len()], MAX_BYTES);
+        let (messages, end) =
+            differential::ours(&input, &vec![size; input.len()], MAX_BYTES, Compressed::Refused);
         assert_eq!((&messages[..], end), (&expected[..], Ok(())), "in pieces of {size}");
     }
 }
@@ -158,7 +163,7 @@ fn headers_against_the_rules_are_refused() {
     let long = (MAX_BYTES as u64).to_be_bytes();
     let unmasked_long = [&[FIN | TEXT, 127][..], &long].concat();
     let cases: [(&[u8], &str); 14] = [
-        (&frame(FIN | 0x40 | TEXT, b"x"), "reserved bits"),
+        (&frame(FIN | RSV1 | TEXT, b"x"), "reserved bits"),
         (&frame(FIN | 0x20 | TEXT, b"x"), "reserved bits"),
         (&frame(FIN | 0x10 | PING, b"x"), "reserved bits"),
         (&frame(FIN | 0x3, b"x"), "opcode"),
@@ -247,7 +252,10 @@ fn text_is_checked_once_however_small_its_pieces() {
     let mut input = frame(TEXT, "aä€".as_bytes());
     let cut = input.len() - 1;
     let mut reader = Reader::default();
-    assert_eq!(reader.next(&mut input[..cut], MAX_BYTES), Ok(Step { consumed: cut, message: None }));
+    assert_eq!(
+        reader.next(&mut input[..cut], MAX_BYTES, Compressed::Refused),
+        Ok(Step { consumed: cut, message: None })
+    );
     assert_eq!(reader.partial.unwrap().valid_bytes, 3, "all but the character that is cut off");
 }
 
@@ -287,4 +295,67 @@ fn unmasking_goes_on_where_it_stopped() {
         unmask(tail, mask, at as u64);
         assert_eq!(bytes, plain);
     }
+}
+
+/// "Hello", as RFC 7692 section 7.2.3.1 compresses it.
+const HELLO: [u8; 7] = [0xf2, 0x48, 0xcd, 0xc9, 0xc9, 0x07, 0x00];
+
+/// Everything that a reader finds that has agreed on compression.
+fn read_deflated(input: &[u8]) -> Vec<Result<differential::Message, ReadError>> {
+    let (messages, end) = differential::ours(input, &[], MAX_BYTES, Compressed::Inflated);
+    messages.into_iter().map(Ok).chain(end.err().map(Err)).collect()
+}
+
+#[test]
+fn a_compressed_message_is_inflated() {
+    let fragmented = [
+        frame(RSV1 | TEXT, &HELLO[..3]),
+        frame(FIN | PING, b"p"),
+        frame(CONTINUATION, &HELLO[3..4]),
+        frame(FIN | CONTINUATION, &HELLO[4..]),
+        frame(FIN | TEXT, b"plain"),
+        frame(FIN | RSV1 | BINARY, &HELLO),
+    ]
+    .concat();
+    let ping = Ok(differential::Message::Ping(b"p".to_vec()));
+    let binary = Ok(differential::Message::Binary(b"Hello".to_vec()));
+    assert_eq!(read_deflated(&fragmented), [ping, text("Hello"), text("plain"), binary]);
+}
+
+#[test]
+fn compression_is_marked_on_the_first_frame_of_a_message_only() {
+    let refused = [Err(ReadError::Protocol("reserved bits set"))];
+    let continued = [frame(TEXT, b"a"), frame(FIN | RSV1 | CONTINUATION, &HELLO)].concat();
+    assert_eq!(read_deflated(&continued), refused);
+    for first in [FIN | RSV1 | PING, FIN | RSV1 | CLOSE, FIN | 0x20 | TEXT, FIN | RSV1 | 0x10 | TEXT] {
+        assert_eq!(read_deflated(&frame(first, &HELLO)), refused, "{first:x}");
+    }
+}
+
+#[test]
+fn what_is_inflated_is_held_to_the_rules_for_messages() {
+    // Stored blocks of so many bytes.
+    let stored = |bytes: &[u8]| {
+        let len = bytes.len() as u16;
+        [&[0][..], &len.to_le_bytes(), &(!len).to_le_bytes(), bytes, &[0]].concat()
+    };
+    let of = |first: u8, bytes: &[u8]| read_deflated(&frame(FIN | RSV1 | first, &stored(bytes)));
+    assert_eq!(of(TEXT, &[b'x'; MAX_BYTES]), [text(&"x".repeat(MAX_BYTES))]);
+    let too_large = |bytes| Err(ReadError::TooLarge { bytes, max_bytes: MAX_BYTES });
+    assert_eq!(of(TEXT, &[b'x'; MAX_BYTES + 1]), [too_large(1_001)]);
+    assert_eq!(read_deflated(&header(FIN | RSV1 | TEXT, 1_190)), [too_large(1_190)], "by its header");
+    assert_eq!(of(TEXT, b"a\xff"), [Err(ReadError::Utf8)]);
+    assert_eq!(of(BINARY, b"a\xff"), [Ok(differential::Message::Binary(b"a\xff".to_vec()))]);
+    assert_eq!(read_deflated(&frame(FIN | RSV1 | TEXT, b"\xff\xff")), [Err(ReadError::Deflate)]);
+    assert_eq!(ReadError::Deflate.close_code(), CloseCode::InvalidData);
+}
+
+#[test]
+fn who_throws_messages_away_does_not_inflate_them() {
+    let mut input = frame(FIN | RSV1 | TEXT, &HELLO);
+    let mut reader = Reader::default();
+    let step = reader.next(&mut input, MAX_BYTES, Compressed::Kept).unwrap();
+    assert_eq!(step.message, Some(Incoming::Binary(&HELLO)));
+    reader.release_buffer();
+    assert!(reader.partial.is_none());
 }
