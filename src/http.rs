@@ -90,6 +90,8 @@ pub struct Http {
     proxies: Proxies,
     /// Whether connections may begin with a PROXY header.
     proxy_protocol: bool,
+    /// Whether permessage-deflate is agreed on with clients that offer it.
+    compression: bool,
     /// What is logged once.
     told: Told,
     /// Whether the upstream is the embedded broker, for `/stats`.
@@ -160,6 +162,7 @@ impl Http {
             operator_token: None,
             proxies: config.addresses.proxies.clone(),
             proxy_protocol: config.addresses.proxy_protocol,
+            compression: config.delivery.compression().is_some(),
             told: Told::default(),
             certificate: None,
             embedded_broker: config.upstream.is_embedded(),

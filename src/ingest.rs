@@ -235,6 +235,9 @@ impl Ingest {
         if !self.delayed.is_empty() {
             self.release_due();
         }
+        if self.config.history.compression.is_some() {
+            self.state.metrics.ingest.compression.set(self.router.compressed());
+        }
         self.watch_link();
         self.publish_gauges();
         ControlFlow::Continue(())

@@ -29,6 +29,7 @@
 //! | what of it a client may have | [`identity`] |
 //! | tokens, keys | [`auth`] (keys from a server: [`auth::remote_keys`]), [`identity::claims`] |
 //! | WebSocket frames, close codes | [`websocket`] |
+//! | compression | [`websocket::deflate`] (the bytes), [`protocol::form`] (events), `fanout::outbox::deflated` (messages of several) |
 //! | what threads say to each other | [`bus`] |
 //! | who gets an event | [`ingest::router`] (which shards), [`fanout::index`] (which clients), [`market::patterns`] (`BTC-*`) |
 //! | delayed feeds | `ingest::delayed` (what waits), [`ingest::router`] (a pass for each), [`market::Delay`] |

@@ -11,6 +11,7 @@ use std::time::Instant;
 use crate::market::Delay;
 use crate::market::event::Reason;
 use crate::protocol::refusal::ErrorCode;
+use crate::websocket::deflate::Counts;
 
 /// A number that one thread writes and any thread reads.
 #[derive(Debug, Default)]
@@ -68,6 +69,34 @@ impl Histogram {
     }
 }
 
+/// Messages for clients that have agreed on compression: see [`Counts`].
+#[derive(Debug, Default)]
+pub struct CompressionMetrics {
+    compressed: Counter,
+    uncompressed: Counter,
+    bytes_in: Counter,
+    bytes_out: Counter,
+}
+
+impl CompressionMetrics {
+    fn get(&self) -> Counts {
+        Counts {
+            compressed: self.compressed.get(),
+            uncompressed: self.uncompressed.get(),
+            bytes_in: self.bytes_in.get(),
+            bytes_out: self.bytes_out.get(),
+        }
+    }
+
+    /// Replaces the counts by newer ones of the owning thread.
+    pub fn set(&self, counts: Counts) {
+        self.compressed.set(counts.compressed);
+        self.uncompressed.set(counts.uncompressed);
+        self.bytes_in.set(counts.bytes_in);
+        self.bytes_out.set(counts.bytes_out);
+    }
+}
+
 /// One shard's counters. Only the shard's thread writes them.
 #[derive(Debug, Default)]
 #[repr(align(128))]
@@ -122,6 +151,8 @@ pub struct ShardMetrics {
     pub pong_rtt_us_sum: Counter,
     /// Connections closed for breaking the WebSocket protocol (1002, 1007, 1009).
     pub protocol_errors: Counter,
+    /// What of its messages was compressed.
+    pub compression: CompressionMetrics,
     /// When the shard's loop last turned, in milliseconds since [`Metrics::started`].
     pub tick_ms: Counter,
     /// The time from an event's arrival at ingest until this shard has written its batch.
@@ -162,6 +193,8 @@ pub struct IngestMetrics {
     pub topics_stale: Counter,
     /// Events dropped, by [`Reason`].
     pub rejected: [Counter; Reason::ALL.len()],
+    /// What of the events was compressed.
+    pub compression: CompressionMetrics,
     /// Batches handed to shards.
     pub batches: Counter,
     /// Events dropped because a shard's inbox had no room, counted for each shard.
@@ -415,6 +448,12 @@ impl Metrics {
     /// The sum of one counter over all shards.
     pub fn sum(&self, counter: impl Fn(&ShardMetrics) -> &Counter) -> u64 {
         self.shards.iter().map(|shard| counter(shard).get()).sum()
+    }
+
+    /// What was compressed, by ingest and by all shards.
+    pub fn compression(&self) -> Counts {
+        let shards = self.shards.iter().map(|shard| &shard.compression);
+        shards.chain([&self.ingest.compression]).fold(Counts::default(), |sum, counts| sum + counts.get())
     }
 
     /// The mean time from a ping to its pong, in microseconds; `None` before the first pong.

@@ -38,7 +38,7 @@ fn check(wrapping: Option<Wrapping>, bytes: usize) {
     };
     let announce = |_, _| Batch::own(Vec::new(), &backlog);
     let mut scratch = Scratch::with_capacity(64 * 1024);
-    let mut outboxes: Vec<Outbox> = (0..CLIENTS).map(|_| Outbox::new(wrapping)).collect();
+    let mut outboxes: Vec<Outbox> = (0..CLIENTS).map(|_| Outbox::new(wrapping, false)).collect();
 
     let profiler = dhat::Profiler::builder().testing().build();
     for _ in 0..10 {

@@ -19,6 +19,8 @@ pub struct Arrival {
     pub transport: Transport,
     /// How its messages are written.
     pub dialect: Dialect,
+    /// Whether messages may be compressed: permessage-deflate is agreed on.
+    pub deflate: bool,
     /// What is known of the client.
     pub standing: Standing,
     /// Bytes that came behind the upgrade request: the first of the client's frames.

@@ -6,10 +6,12 @@ use super::SlowClientPolicy;
 use super::setting::{Given, Group, Preset, Setting, Unit, Value, Zero};
 use super::units::Period;
 use crate::limits::{
+    COMPRESSION_LEVEL_DEFAULT, COMPRESSION_THRESHOLD_DEFAULT_BYTES, COMPRESSION_THRESHOLD_MAX_BYTES,
     FLUSH_INTERVAL_MAX_MS, HEARTBEAT_MIN_MS, MAX_BACKLOG_DEFAULT_BYTES, MAX_BACKLOG_MAX_BYTES,
     MAX_MISSED_PONGS_DEFAULT, MAX_OUTBOX_DEFAULT_BYTES, MAX_OUTBOX_MAX_BYTES, PING_INTERVAL_DEFAULT_MS,
     PONG_TIMEOUT_DEFAULT_MS, STALL_TIMEOUT_DEFAULT_MS, TIME_MAX_MS,
 };
+use crate::websocket::deflate::Compression;
 
 /// How events reach clients, and what happens to clients that are slow or dead.
 #[derive(Debug, Clone)]
@@ -24,6 +26,12 @@ pub struct Delivery {
     pub stall_timeout: Duration,
     /// `FLUSH_INTERVAL`; `None` if frames are sent at once.
     pub flush_interval: Option<Period>,
+    /// `COMPRESSION_ENABLED`.
+    pub compress: bool,
+    /// `COMPRESSION_THRESHOLD`.
+    pub compression_threshold_bytes: usize,
+    /// `COMPRESSION_LEVEL`.
+    pub compression_level: u32,
     /// `PING_INTERVAL`.
     pub ping_interval: Duration,
     /// `PONG_TIMEOUT`, at most `ping_interval`.
@@ -40,10 +48,21 @@ impl Default for Delivery {
             max_backlog_bytes: MAX_BACKLOG_DEFAULT_BYTES,
             stall_timeout: Duration::from_millis(STALL_TIMEOUT_DEFAULT_MS),
             flush_interval: None,
+            compress: false,
+            compression_threshold_bytes: COMPRESSION_THRESHOLD_DEFAULT_BYTES,
+            compression_level: COMPRESSION_LEVEL_DEFAULT,
             ping_interval: Duration::from_millis(PING_INTERVAL_DEFAULT_MS),
             pong_timeout: Duration::from_millis(PONG_TIMEOUT_DEFAULT_MS),
             max_missed_pongs: MAX_MISSED_PONGS_DEFAULT as u32,
         }
+    }
+}
+
+impl Delivery {
+    /// How messages are compressed for clients that offer it; `None` = not at all.
+    pub fn compression(&self) -> Option<Compression> {
+        let threshold_bytes = self.compression_threshold_bytes;
+        self.compress.then_some(Compression { threshold_bytes, level: self.compression_level })
     }
 }
 
@@ -111,6 +130,39 @@ pub(super) const GROUP: Group = Group {
                    at once.",
             set: |config, given| given.store(&mut config.delivery.flush_interval),
             show: |config, unit| config.delivery.flush_interval.show(unit),
+        },
+        Setting {
+            env: "COMPRESSION_ENABLED",
+            flag: "compression-enabled",
+            aliases: &[],
+            unit: Unit::Switch,
+            zero: Zero::False,
+            preset: Preset::Fixed,
+            help: "Whether messages are compressed (permessage-deflate) for WebSocket clients that offer it, and may be by them.",
+            set: |config, given| given.store(&mut config.delivery.compress),
+            show: |config, unit| config.delivery.compress.show(unit),
+        },
+        Setting {
+            env: "COMPRESSION_THRESHOLD",
+            flag: "compression-threshold",
+            aliases: &[],
+            unit: Unit::Bytes { min: 1, max: COMPRESSION_THRESHOLD_MAX_BYTES },
+            zero: Zero::Zero,
+            preset: Preset::Fixed,
+            help: "The least message that is compressed. A trade alone is shorter than the default, a batch is not.",
+            set: |config, given| given.store(&mut config.delivery.compression_threshold_bytes),
+            show: |config, unit| config.delivery.compression_threshold_bytes.show(unit),
+        },
+        Setting {
+            env: "COMPRESSION_LEVEL",
+            flag: "compression-level",
+            aliases: &[],
+            unit: Unit::Number { min: 1, max: 9 },
+            zero: Zero::Refused,
+            preset: Preset::Fixed,
+            help: "How much time a message may take to be compressed: 1 is fast, 9 small.",
+            set: |config, given| given.store(&mut config.delivery.compression_level),
+            show: |config, unit| config.delivery.compression_level.show(unit),
         },
         Setting {
             env: "PING_INTERVAL",

@@ -13,15 +13,37 @@ use slotmap::Key;
 
 use crate::bus::{Entry, Frames, TopicId};
 use crate::market::{Form, Subject};
+use crate::websocket::deflate::Compressor;
 
-/// Counts the bytes that wait for the clients of one shard: every live [`Batch`] and every [`BacklogShare`]. Clones share the count.
+/// Counts the bytes that wait for the clients of one shard: every live [`Batch`] and every [`BacklogShare`]. Clones share the count. It also has
+/// what compresses the shard's messages, for batches that are made from others.
 #[derive(Debug, Clone, Default)]
-pub struct BacklogBytes(Rc<Cell<usize>>);
+pub struct BacklogBytes(Rc<Shared>);
+
+#[derive(Debug, Default)]
+struct Shared {
+    bytes: Cell<usize>,
+    compressor: Compressor,
+}
 
 impl BacklogBytes {
+    /// No bytes. Messages are compressed so.
+    pub fn with_compressor(compressor: Compressor) -> Self {
+        Self(Rc::new(Shared { bytes: Cell::default(), compressor }))
+    }
+
     /// The bytes that wait now.
     pub fn bytes(&self) -> usize {
-        self.0.get()
+        self.0.bytes.get()
+    }
+
+    /// What compresses the shard's messages.
+    pub fn compressor(&self) -> &Compressor {
+        &self.0.compressor
+    }
+
+    fn change(&self, less: usize, more: usize) {
+        self.0.bytes.set(self.0.bytes.get() - less + more);
     }
 }
 
@@ -40,7 +62,7 @@ impl BacklogShare {
 
     /// Replaces the share by `bytes`.
     pub fn set(&mut self, bytes: usize) {
-        self.backlog.0.set(self.backlog.0.get() - self.bytes + bytes);
+        self.backlog.change(self.bytes, bytes);
         self.bytes = bytes;
     }
 }
@@ -150,7 +172,7 @@ impl Batch {
     }
 
     fn new(frames: Frames, event_count: u64, ended: Option<Ended>, backlog: &BacklogBytes) -> Rc<Self> {
-        backlog.0.set(backlog.0.get() + frames.bytes.len());
+        backlog.change(0, frames.bytes.len());
         Rc::new(Self { frames, event_count, ended, backlog: backlog.clone() })
     }
 
@@ -168,8 +190,12 @@ impl Batch {
         Self::new(frames, self.event_count(), None, &self.backlog)
     }
 
-    /// A batch of `frame` alone. It takes the place of event `index` and tells of `event_count` events.
-    pub fn with_frame(&self, index: u32, frame: Vec<u8>, event_count: u64) -> Rc<Self> {
+    /// A batch of `frame` alone, compressed where that is worth it and the form is one that is. It takes the place of event `index` and tells of
+    /// `event_count` events.
+    pub fn with_frame(&self, index: u32, mut frame: Vec<u8>, event_count: u64) -> Rc<Self> {
+        if self.form().is_deflated() {
+            self.backlog.compressor().compress_last(&mut frame, 0);
+        }
         let frames = frame_of(frame, self.topic(index), self.frames.arrived_us);
         Self::new(Frames { form: self.form(), ..frames }, event_count, None, &self.backlog)
     }
@@ -255,7 +281,7 @@ impl Batch {
 
 impl Drop for Batch {
     fn drop(&mut self) {
-        self.backlog.0.set(self.backlog.0.get() - self.frames.bytes.len());
+        self.backlog.change(self.frames.bytes.len(), 0);
     }
 }
 

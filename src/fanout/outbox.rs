@@ -13,6 +13,7 @@
 //!   at the [mark](Batch::mark) of the topic's end, which is queued before the reply to an unsubscribe; once the queue is
 //!   empty. The count is fixed when the first byte of the announcement is written.
 
+mod deflated;
 mod messages;
 mod out_of_band;
 mod policies;
@@ -23,9 +24,10 @@ use std::rc::Rc;
 use foldhash::fast::RandomState;
 use slotmap::Key;
 
+use self::deflated::DeflatedMessages;
 use self::messages::Messages;
 use self::out_of_band::OutOfBand;
-use super::batch::Batch;
+use super::batch::{BacklogBytes, Batch};
 use crate::bus::TopicId;
 use crate::limits;
 use crate::protocol::wrapping::Wrapping;
@@ -93,18 +95,36 @@ impl Scratch {
         Self { bytes: Vec::with_capacity(bytes), messages: Messages::default() }
     }
 
+    /// The same, for messages that are compressed as that backlog's compressor does.
+    #[must_use]
+    pub fn with_backlog(mut self, backlog: &BacklogBytes) -> Self {
+        self.messages.deflated = DeflatedMessages::new(backlog.clone());
+        self
+    }
+
+    /// A turn begins, or has written to everybody for whom something waited: messages are no longer kept, or there may be as many again.
+    pub fn end_turn(&mut self, is_all_written: bool) {
+        if is_all_written {
+            self.messages.clear();
+        }
+        self.messages.deflated.end_turn(is_all_written);
+    }
+
     /// The same, with other limits for a message of events.
     #[cfg(test)]
-    pub(super) fn with_messages_limited(self, events_max: u32, bytes_max: u32) -> Self {
-        Self { messages: Messages::limited(events_max, bytes_max), ..self }
+    pub(super) fn with_messages_limited(mut self, events_max: u32, bytes_max: u32) -> Self {
+        let limited = Messages::limited(events_max, bytes_max);
+        let deflated = std::mem::replace(&mut self.messages, limited).deflated;
+        self.messages.deflated = deflated;
+        self
     }
 }
 
 impl Outbox {
-    /// The outbox of a client whose events become messages so, or of one that gets each as it is. An empty one of the latter owns no
-    /// memory.
-    pub fn new(wrapping: Option<Wrapping>) -> Self {
-        let out_of_band = wrapping.map(|wrapping| Box::new(OutOfBand::of_messages(wrapping)));
+    /// The outbox of a client whose events become messages so, which may be compressed, or of one that gets each as it is. An empty one of the
+    /// latter owns no memory.
+    pub fn new(wrapping: Option<Wrapping>, deflate: bool) -> Self {
+        let out_of_band = wrapping.map(|wrapping| Box::new(OutOfBand::of_messages(wrapping, deflate)));
         Self { out_of_band, ..Self::default() }
     }
 

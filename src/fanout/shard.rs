@@ -74,6 +74,7 @@ use crate::protocol::request::Grammar;
 use crate::protocol::terms::SlowClientPolicy;
 use crate::rate::Rate;
 use crate::state::State;
+use crate::websocket::deflate::Compression;
 
 /// A shard takes a turn at least so often, so that health can tell an idle one from one that is stuck.
 const SLEEP_MAX: Duration = Duration::from_secs(1);
@@ -112,6 +113,8 @@ pub struct ShardConfig {
     pub max_missed_pongs: u32,
     /// `STALL_TIMEOUT`.
     pub stall_timeout: Duration,
+    /// How messages are compressed for clients that have agreed on it; `None` = nobody has.
+    pub compression: Option<Compression>,
     /// `FLUSH_INTERVAL`; without one, sockets are written at the end of every turn.
     pub flush_interval: Option<Duration>,
     /// For the desk; `None` without `DESK`.
@@ -195,7 +198,7 @@ impl Shard {
             newcomers: Newcomers::default(),
             clocks: Clocks::new(time),
             input: Input::new(),
-            output: Output::new(config.grammar.clone()),
+            output: Output::new(config.grammar.clone(), config.compression),
             feeds: [Feed::Down; Delay::COUNT],
             desk: config.desk.clone().map(|config| Box::new(Desk::new(config))),
             drain_until_us: None,
@@ -267,6 +270,9 @@ impl Shard {
         self.metrics.subscriptions.set(self.subscriptions.index.subscriptions() as u64);
         self.metrics.topics.set(self.subscriptions.index.topics() as u64);
         self.metrics.backlog_bytes.set(backlog_bytes);
+        if self.config.compression.is_some() {
+            self.metrics.compression.set(self.output.backlog.compressor().counts());
+        }
         self.handles.replay_budget.publish(backlog_bytes, self.subscriptions.replay_bytes_taken);
     }
 }

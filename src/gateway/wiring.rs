@@ -176,6 +176,7 @@ fn ingest_config(config: &Config, spelling: Spelling) -> IngestConfig {
                 symbol_case: config.events.symbol_case,
             },
             numbering: config.events.numbering,
+            compression: config.delivery.compression(),
             look_up: last_value_types(config),
             spelling,
             delayed_ms: None,
@@ -217,6 +218,7 @@ fn shard_config(config: &Config, grammar: Grammar) -> ShardConfig {
         max_missed_pongs: config.delivery.max_missed_pongs,
         stall_timeout: config.delivery.stall_timeout,
         // Zero means no time between two writes.
+        compression: config.delivery.compression(),
         flush_interval: config.delivery.flush_interval.map(Period::get),
         desk: config.desk.is_on.then(|| DeskConfig {
             channel_prefix: config.events.channel_prefix.clone(),

@@ -5,7 +5,8 @@
 use httparse::{EMPTY_HEADER, Header, Status};
 use hyper::header::{
     AUTHORIZATION, CONNECTION, CONTENT_LENGTH, EXPECT, HOST, HeaderMap, HeaderName, HeaderValue, ORIGIN,
-    SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_PROTOCOL, SEC_WEBSOCKET_VERSION, TRANSFER_ENCODING, UPGRADE,
+    SEC_WEBSOCKET_EXTENSIONS, SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_PROTOCOL, SEC_WEBSOCKET_VERSION,
+    TRANSFER_ENCODING, UPGRADE,
 };
 use hyper::http::{Method, Version};
 use hyper::{Request, Uri};
@@ -13,6 +14,7 @@ use hyper::{Request, Uri};
 use super::routes::is_endpoint;
 use crate::address::Forwarded;
 use crate::origin::Target;
+use crate::websocket::extension;
 
 /// The gateway's subprotocol: JSON text frames (docs/protocol.md).
 pub const SUBPROTOCOL: &str = "md.v1.json";
@@ -41,6 +43,8 @@ pub struct Handshake<'r> {
     pub target: Target<'r>,
     /// The subprotocol that is answered: of those that the client offers the first that we speak, else [`BEARER`].
     pub subprotocol: Option<&'static str>,
+    /// Whether it offers permessage-deflate in a way that [`extension::ANSWER`] meets.
+    pub offers_deflate: bool,
     /// The token of `Authorization: Bearer`, or else the item behind [`BEARER`] in `Sec-WebSocket-Protocol`.
     pub token: Option<&'r str>,
     /// Whom a proxy has sent it for, if it says so.
@@ -117,6 +121,9 @@ impl<'r> Handshake<'r> {
             origin: origin(fields),
             target: target(fields),
             subprotocol: subprotocol(fields),
+            offers_deflate: extension::is_offered(
+                fields.values(&SEC_WEBSOCKET_EXTENSIONS).filter_map(visible),
+            ),
             token: authorization(fields).or_else(|| {
                 let mut offered = tokens(fields, &SEC_WEBSOCKET_PROTOCOL);
                 offered.find(|offered| *offered == BEARER)?;

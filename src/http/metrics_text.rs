@@ -137,6 +137,7 @@ impl Scrape {
                     .try_for_each(|(i, n)| gauge(&mut metric, &[("shard", i)], n))
             }
             Source::Ingest(value) => ConstCounter::new(value(&metrics.ingest)).encode(metric),
+            Source::DataPath(value) => ConstCounter::new(value(metrics)).encode(metric),
             Source::Control(value) => ConstCounter::new(value(&metrics.control)).encode(metric),
             Source::Log(value) => ConstCounter::new(value()).encode(metric),
             Source::Process(value) => match value(self) {

@@ -139,6 +139,12 @@ struct Stats<'a> {
     /// Of clients' messages; `null` before the first.
     mean_message_bytes: Option<u64>,
     messages_over_warn_size: u64,
+    /// For clients that have agreed on compression: see [`Counts`](crate::websocket::deflate::Counts).
+    messages_compressed: u64,
+    messages_uncompressed: u64,
+    /// Before and after.
+    compression_bytes_in: u64,
+    compression_bytes_out: u64,
     #[serde(rename = "total_connections")]
     total_connections: u64,
     #[serde(rename = "online_users")]
@@ -241,6 +247,7 @@ pub(super) fn stats(http: &Http) -> Answer {
     let state = &http.state;
     let metrics = &state.metrics;
     let ingest = &metrics.ingest;
+    let compression = metrics.compression();
     let stats = Stats {
         active_connections: metrics.connections_open(),
         total_symbol_subscriptions: metrics.sum(|s| &s.subscriptions),
@@ -307,6 +314,10 @@ pub(super) fn stats(http: &Http) -> Answer {
         largest_message_bytes: metrics.largest_message_bytes(),
         mean_message_bytes: metrics.mean_message_bytes(),
         messages_over_warn_size: metrics.sum(|s| &s.messages_over_warn_size),
+        messages_compressed: compression.compressed,
+        messages_uncompressed: compression.uncompressed,
+        compression_bytes_in: compression.bytes_in,
+        compression_bytes_out: compression.bytes_out,
         total_connections: metrics.connections_open(),
         online_users: state.users_online(),
         total_rooms: state.rooms_open(),

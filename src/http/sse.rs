@@ -73,8 +73,9 @@ pub(super) fn open<B>(
     };
     let first_request = Some(Box::new(sse::read(&query, &http.grammar)));
     let greeting = head(headers, http);
-    let (dialect, fields) = (Dialect::Sse, Vec::new());
-    Ok(Accepted { seat, standing, user_seat, request: first_request, dialect, greeting, terms: None, fields })
+    let (dialect, deflate, fields) = (Dialect::Sse, false, Vec::new());
+    let request = first_request;
+    Ok(Accepted { seat, standing, user_seat, request, dialect, deflate, greeting, terms: None, fields })
 }
 
 /// The parameters of a request, decoded. What isn't UTF-8 becomes U+FFFD.

@@ -6,8 +6,8 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use hyper::header::{
-    CONNECTION, HeaderName, HeaderValue, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_PROTOCOL, SEC_WEBSOCKET_VERSION,
-    UPGRADE, WWW_AUTHENTICATE,
+    CONNECTION, HeaderName, HeaderValue, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_EXTENSIONS,
+    SEC_WEBSOCKET_PROTOCOL, SEC_WEBSOCKET_VERSION, UPGRADE, WWW_AUTHENTICATE,
 };
 use hyper::http::StatusCode;
 use hyper::{Response, Uri};
@@ -30,6 +30,7 @@ use crate::protocol::refusal::{ErrorCode, Refusal};
 use crate::protocol::request::{FirstRequest, Token};
 use crate::protocol::terms::Options;
 use crate::transport::Transport;
+use crate::websocket::extension;
 
 /// The header that names the gateway (`SERVER_ID`).
 pub(super) const X_SERVER_ID: HeaderName = HeaderName::from_static("x-server-id");
@@ -46,6 +47,8 @@ pub(super) struct Accepted {
     pub(super) request: Option<FirstRequest>,
     /// How its messages are written.
     pub(super) dialect: Dialect,
+    /// Whether messages may be compressed: permessage-deflate is agreed on.
+    pub(super) deflate: bool,
     /// What the shard has to send first.
     pub(super) greeting: Box<[u8]>,
     /// On which terms it is served where its requests name none.
@@ -236,7 +239,7 @@ pub(super) fn accept_as(
     let has_shown = applicant.token.is_some() && matches!(standing, Standing::Known(_));
     let greeting = dialect.greeting(has_shown).into();
 
-    let mut fields = Vec::with_capacity(5);
+    let mut fields = Vec::with_capacity(6);
     fields.push((CONNECTION, HeaderValue::from_static("Upgrade")));
     fields.push((UPGRADE, HeaderValue::from_static("websocket")));
     let accept_key = HeaderValue::try_from(derive_accept_key(handshake.key.as_bytes()));
@@ -248,7 +251,11 @@ pub(super) fn accept_as(
     if let Some(subprotocol) = handshake.subprotocol {
         fields.push((SEC_WEBSOCKET_PROTOCOL, HeaderValue::from_static(subprotocol)));
     }
-    Ok(Accepted { seat, standing, user_seat, request, dialect, greeting, terms, fields })
+    let deflate = http.compression && handshake.offers_deflate;
+    if deflate {
+        fields.push((SEC_WEBSOCKET_EXTENSIONS, HeaderValue::from_static(extension::ANSWER)));
+    }
+    Ok(Accepted { seat, standing, user_seat, request, dialect, deflate, greeting, terms, fields })
 }
 
 /// Holds a client that stays connected to the rules for all of them, those for each user included, and takes seats for it. Its connection
@@ -328,8 +335,8 @@ fn seat_of_user(
 impl Accepted {
     /// The client, to be handed to a shard. `transport` has sent the answer, if there is no greeting; `early` are the bytes that came behind the request.
     pub(super) fn arrival(self, transport: Transport, early: Bytes) -> Arrival {
-        let Self { seat, standing, user_seat, request, dialect, greeting, terms, .. } = self;
-        Arrival { transport, dialect, standing, early, greeting, request, terms, seat, user_seat }
+        let Self { seat, standing, user_seat, request, dialect, deflate, greeting, terms, .. } = self;
+        Arrival { transport, dialect, deflate, standing, early, greeting, request, terms, seat, user_seat }
     }
 
     /// The 101 answer for hyper to send.

@@ -44,6 +44,7 @@ use crate::market::event::{Checker, Event};
 use crate::market::spelling::Spelling;
 use crate::market::{Form, Kind, KindSet, Kinds, Name, Numbering, Pattern, Subject, Symbol};
 use crate::protocol::native::event::Openings;
+use crate::websocket::deflate::{Compression, Compressor};
 
 /// How much is remembered.
 #[derive(Debug, Clone)]
@@ -62,6 +63,8 @@ pub struct HistoryConfig {
     pub checker: Checker,
     /// `SEQ`.
     pub numbering: Numbering,
+    /// How events are compressed for clients that have agreed on it; `None` = not at all.
+    pub compression: Option<Compression>,
     /// The types whose last values workers keep in Redis; `None` without `LAST_VALUE_KEY`.
     pub look_up: Option<KindSet>,
     /// `DIALECT_SYMBOL_MAP`.
@@ -88,6 +91,7 @@ impl Default for HistoryConfig {
             max_replay_bytes: limits::MAX_OUTBOX_DEFAULT_BYTES / 2,
             checker: Checker::with_max_bytes(limits::MAX_EVENT_DEFAULT_BYTES),
             numbering: Numbering::default(),
+            compression: None,
             look_up: None,
             spelling: Spelling::default(),
             delayed_ms: None,
@@ -116,7 +120,8 @@ pub struct History {
     /// Where the search for a topic to forget goes on.
     hand: usize,
     log: Log,
-    openings: Openings,
+    /// How events are written.
+    pub(super) openings: Openings,
     reader: Reader,
 }
 
@@ -130,7 +135,9 @@ impl History {
             free: Vec::new(),
             intervals: BTreeMap::new(),
             by_symbol: vec![HashMap::default(); config.kinds.len()],
-            openings: Openings::new(&config.kinds).spelled(config.spelling.clone()),
+            openings: Openings::new(&config.kinds)
+                .spelled(config.spelling.clone())
+                .with_compressor(Compressor::new(config.compression)),
             config,
             kept: 0,
             hand: 0,

@@ -38,7 +38,7 @@ use crate::market::event::{Checker, Event, Reject};
 use crate::market::{
     self, Delay, Delays, Form, Kind, Name, Pattern, SYMBOL_BYTES_MAX, Subject, Symbol, TOPIC_KEY_BYTES_MAX,
 };
-use crate::protocol::native::event::Openings;
+use crate::websocket::deflate::Counts;
 
 const _: () = assert!(limits::SHARDS_MAX <= u64::BITS as usize, "the interest mask has one bit a shard");
 
@@ -93,7 +93,6 @@ pub struct Router {
     /// Events that a form has no words for, once for each such form, since it was last asked.
     unwritten: u64,
     checker: Checker,
-    openings: Openings,
     deduplicate: bool,
     /// Topics whose last values are to be looked up.
     pub(super) look_ups: Vec<Subject>,
@@ -124,7 +123,6 @@ impl Router {
             lost_events: 0,
             unwritten: 0,
             checker: history.checker,
-            openings: Openings::new(&history.kinds).spelled(history.spelling.clone()),
             deduplicate,
             look_ups: Vec::new(),
         }
@@ -413,10 +411,10 @@ impl Router {
         if self.topics.get(first).is_some_and(|topic| topic.epoch != epoch) {
             self.open_in_each_form(first, self.full());
         }
-        let Self { topics, passes, building, behind, lost_events, unwritten, openings, .. } = self;
-        let delayed_ms = passes[delay.index()].delayed_ms;
+        let Self { topics, passes, building, behind, lost_events, unwritten, .. } = self;
+        let Pass { delayed_ms, history, .. } = &passes[delay.index()];
         let Some(topic) = topics.get(first) else { return };
-        let behind = *behind;
+        let (behind, delayed_ms, openings) = (*behind, *delayed_ms, &history.openings);
         let mut framing = Framing {
             building,
             behind,
@@ -434,6 +432,13 @@ impl Router {
                 framing.frame(*id, topic);
             }
         }
+    }
+
+    /// What of the events was compressed so far, each once in its form.
+    pub fn compressed(&self) -> Counts {
+        self.passes
+            .iter()
+            .fold(Counts::default(), |sum, pass| sum + pass.history.openings.compressor().counts())
     }
 
     /// Bytes framed for the shard that has most, since the last hand-over.

@@ -74,7 +74,7 @@ pub enum AlpacaChannel {
 }
 
 /// How many forms there are.
-const COUNT: usize = 21;
+const COUNT: usize = 22;
 
 impl Form {
     /// One JSON object in a text frame.
@@ -83,6 +83,8 @@ impl Form {
     pub const JSON_BATCH: Self = Self::real_time(1);
     /// Server-sent events.
     pub const SSE: Self = Self::real_time(2);
+    /// As [`Form::JSON`], with long events compressed.
+    pub const JSON_DEFLATED: Self = Self::real_time(21);
 
     /// Every form without a delay, in the order of their numbers.
     pub const ALL: [Self; COUNT] = {
@@ -99,7 +101,7 @@ impl Form {
     pub const COUNT: usize = COUNT;
 
     /// Those whose events have the gateway's own object.
-    pub const OURS: [Self; 3] = [Self::JSON, Self::JSON_BATCH, Self::SSE];
+    pub const OURS: [Self; 4] = [Self::JSON, Self::JSON_BATCH, Self::SSE, Self::JSON_DEFLATED];
 
     /// A channel of Alpaca's in JSON.
     pub const fn alpaca_json(channel: AlpacaChannel) -> Self {
@@ -121,6 +123,22 @@ impl Form {
 
     const fn real_time(number: u8) -> Self {
         Self { number, delay: Delay::NONE }
+    }
+
+    /// The form in which a client gets these events that has agreed on compression. Where events are parts of messages, that is the same
+    /// one: what is compressed is the message.
+    #[must_use]
+    pub const fn deflated(self) -> Self {
+        match self.encoding() {
+            Encoding::Json => Self { number: Self::JSON_DEFLATED.number, ..self },
+            _ => self,
+        }
+    }
+
+    /// Whether long events are compressed.
+    #[inline]
+    pub const fn is_deflated(self) -> bool {
+        self.number == Self::JSON_DEFLATED.number
     }
 
     /// Its place in arrays that have one for each form, whatever its delay.

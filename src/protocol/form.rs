@@ -4,18 +4,21 @@
 //! |---|---|
 //! | [`Form::JSON`] | a text frame with one object |
 //! | [`Form::JSON_BATCH`] | a comma and the object: a part of an array. When a message is begun, header and bracket take the place of its first comma |
+//! | [`Form::JSON_DEFLATED`] | the same frame, compressed where that is worth it |
 //! | [`Form::SSE`] | `event:`, `id:` where the event has a `seq`, `data:` with the object in one line |
 //!
 //! | Alpaca's, Massive's, Finnhub's | a part of an array, too: see [`alpaca::event`], [`massive::event`], [`finnhub`] |
 //!
 //! An event is written once in a form, and these bytes are shared by every client that has it in that form.
 
+use std::borrow::Cow;
+
 use super::alpaca;
 use super::alpaca::channel::Wire;
 use super::native::event::{Marker, Openings, TRADE_OPENING, write_event, write_object};
 use super::{finnhub, massive};
 use crate::market::{Encoding, Form, Kind, Symbol};
-use crate::websocket::header;
+use crate::websocket::{deflate, header};
 
 /// What stands before each event of [`Form::JSON_BATCH`].
 pub const SEPARATOR: u8 = b',';
@@ -46,7 +49,13 @@ pub struct EventParts<'e> {
 pub fn write(out: &mut Vec<u8>, form: Form, openings: &Openings, event: &EventParts<'_>) -> bool {
     let &EventParts { kind, object, at_ms, marker, .. } = event;
     match form.encoding() {
-        Encoding::Json => write_event(out, openings.of(kind), object, at_ms, marker),
+        Encoding::Json => {
+            let start = out.len();
+            write_event(out, openings.of(kind), object, at_ms, marker);
+            if form.is_deflated() {
+                openings.compressor().compress_last(out, start);
+            }
+        }
         Encoding::JsonBatch => {
             out.push(SEPARATOR);
             write_object(out, openings.of(kind), object, at_ms, marker);
@@ -103,19 +112,25 @@ fn into_one_line(object: &mut [u8]) {
 }
 
 /// The gateway's object in the bytes of an event; empty if there is none, as in the words of other APIs.
-pub fn object_of(form: Form, event: &[u8]) -> &[u8] {
+pub fn object_of(form: Form, event: &[u8]) -> Cow<'_, [u8]> {
     match form.encoding() {
-        Encoding::Json => header::payload(event),
-        Encoding::JsonBatch => event.get(1..).unwrap_or_default(),
-        Encoding::Sse => event.get(object_start(event)..).map_or(&[], <[u8]>::trim_ascii_end),
+        Encoding::Json if deflate::is_compressed(event) => {
+            let mut object = Vec::new();
+            // It is the gateway's own, so it has as many bytes as it should.
+            let outcome = deflate::inflate(header::payload(event), usize::MAX, &mut object);
+            outcome.map(|()| object).unwrap_or_default().into()
+        }
+        Encoding::Json => header::payload(event).into(),
+        Encoding::JsonBatch => event.get(1..).unwrap_or_default().into(),
+        Encoding::Sse => event.get(object_start(event)..).map_or(&[][..], <[u8]>::trim_ascii_end).into(),
         Encoding::AlpacaJson(_) | Encoding::AlpacaMsgpack(_) | Encoding::Massive(..) | Encoding::Finnhub => {
-            &[]
+            Cow::Borrowed(&[])
         }
     }
 }
 
-/// A trade in a form with the totals of several: the bytes of `newest`, which is the newest of them, with the marker `conflated`. `object` is
-/// the worker's and `at_ms` its arrival, both as `newest` has them.
+/// A trade in a form, not compressed, with the totals of several: the bytes of `newest`, which is the newest of them, with the marker
+/// `conflated`. `object` is the worker's and `at_ms` its arrival, both as `newest` has them.
 pub fn with_totals(form: Form, newest: &[u8], object: &str, at_ms: u64, marker: Marker<'_>) -> Vec<u8> {
     let mut out = Vec::with_capacity(2 * newest.len());
     match form.encoding() {
@@ -147,6 +162,7 @@ fn object_start(event: &[u8]) -> usize {
 mod tests {
     use super::*;
     use crate::market::{Kinds, SymbolCase};
+    use crate::websocket::deflate::{Compression, Compressor};
 
     const OBJECT: &str = "{\"symbol\":\"X:Y\",\r\n \"price\":1.50}";
 
@@ -176,20 +192,44 @@ mod tests {
     }
 
     #[test]
+    fn a_long_event_is_compressed() {
+        let symbol = Symbol::parse(b"X", SymbolCase::Upper).unwrap();
+        let compressor = || Compressor::new(Some(Compression { threshold_bytes: 200, level: 6 }));
+        let openings = Openings::new(&Kinds::default()).with_compressor(compressor());
+        for (length, is_compressed) in [(50, false), (500, true)] {
+            let object = format!(r#"{{"symbol":"X","note":"{}"}}"#, "x".repeat(length));
+            let (seq, marker) = (None, Marker::NONE);
+            let event =
+                EventParts { kind: Kind::TRADE, symbol: &symbol, seq, object: &object, at_ms: 7, marker };
+            let [mut plain, mut deflated] = [(); 2].map(|()| b"before".to_vec());
+            write(&mut plain, Form::JSON, &openings, &event);
+            write(&mut deflated, Form::JSON_DEFLATED, &openings, &event);
+            assert_eq!(
+                (plain == deflated, deflate::is_compressed(&deflated[6..])),
+                (!is_compressed, is_compressed)
+            );
+            assert_eq!(object_of(Form::JSON_DEFLATED, &deflated[6..]), object_of(Form::JSON, &plain[6..]));
+            assert!(!object_of(Form::JSON, &plain[6..]).is_empty());
+        }
+        let counts = openings.compressor().counts();
+        assert_eq!((counts.compressed, counts.uncompressed), (1, 1));
+    }
+
+    #[test]
     fn the_object_is_found_and_marked_in_each_form() {
         for form in Form::OURS {
             let event = written(form, Some(3), Marker::NONE);
             let object = object_of(form, &event);
-            assert!(object.starts_with(b"{\"type\"") && object.ends_with(b"7}"), "{:?}", text(object));
-            let data = text(object).strip_prefix(text(TRADE_OPENING)).unwrap();
+            assert!(object.starts_with(b"{\"type\"") && object.ends_with(b"7}"), "{:?}", text(&object));
+            let data = text(&object).strip_prefix(text(TRADE_OPENING)).unwrap();
             let data = data.strip_suffix(r#","timestamp":7}"#).unwrap();
             let marked = with_totals(form, &event, data, 7, Marker::conflated("{}"));
             let expected = written(form, Some(3), Marker::conflated("{}"));
-            assert_eq!(text(object_of(form, &marked)), text(object_of(form, &expected)));
-            assert!(form == Form::JSON || marked == expected);
+            assert_eq!(text(&object_of(form, &marked)), text(&object_of(form, &expected)));
+            assert!(form.encoding() == Encoding::Json || marked == expected);
         }
         assert_eq!(
-            (object_of(Form::SSE, b"event: x\n"), object_of(Form::JSON_BATCH, b"")),
+            (&*object_of(Form::SSE, b"event: x\n"), &*object_of(Form::JSON_BATCH, b"")),
             (&b""[..], &b""[..])
         );
     }

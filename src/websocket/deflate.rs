@@ -59,6 +59,19 @@ pub struct Counts {
     pub bytes_out: u64,
 }
 
+impl std::ops::Add for Counts {
+    type Output = Self;
+
+    fn add(self, other: Self) -> Self {
+        Self {
+            compressed: self.compressed + other.compressed,
+            uncompressed: self.uncompressed + other.uncompressed,
+            bytes_in: self.bytes_in + other.bytes_in,
+            bytes_out: self.bytes_out + other.bytes_out,
+        }
+    }
+}
+
 impl Compressor {
     /// One that compresses so.
     pub fn new(compression: Option<Compression>) -> Self {

@@ -24,12 +24,12 @@ words, pure parts and atomics, for both sides
     tls: files limits
     transport: limits
     protocol: desk market websocket
-    metrics: market protocol
+    metrics: market protocol websocket
     state: metrics
     identity: desk limits market protocol
     bus: desk identity limits market protocol rate transport
 the data path, from Redis to a client's socket
-    ingest: backoff bus desk dial escape limits market protocol resp state unix_time
+    ingest: backoff bus desk dial escape limits market protocol resp state unix_time websocket
     fanout: bus desk identity limits market metrics protocol rate state transport unix_time websocket
     engine: bus fanout ingest state
 the control side, which starts, accepts, tells and stops
@@ -38,7 +38,7 @@ the control side, which starts, accepts, tells and stops
     stats: state
     reload: limits
     healthcheck: escape limits tls
-    config: address admission files limits market origin protocol rate tls
+    config: address admission files limits market origin protocol rate tls websocket
     logging: config escape limits
     auth: backoff bus config desk dial files identity limits metrics protocol state tls unix_time
     http: accept address admission auth backoff bus config limits logging market metrics origin protocol state tls transport unix_time websocket

@@ -17,6 +17,7 @@ mod clients_are_known_by_their_address;
 mod clients_js;
 mod clients_python;
 mod close_codes;
+mod compression;
 mod conflation;
 mod connections_are_spread;
 mod containers_agree_with_the_gateway;

@@ -11,6 +11,7 @@ mod stage;
 
 mod address_walks;
 mod broken_frames;
+mod deflate_bombs;
 mod endless_messages;
 mod forged_addresses;
 mod forged_tokens;

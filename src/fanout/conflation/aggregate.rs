@@ -66,7 +66,8 @@ struct Trade<'f> {
 impl Aggregate {
     /// The trade of a frame in that form; `None` if it can't be added up exactly: a number is too long, or the object has it twice.
     pub(super) fn of(form: Form, frame: &[u8]) -> Option<Self> {
-        let envelope: Envelope<'_> = serde_json::from_slice(form::object_of(form, frame)).ok()?;
+        let object = form::object_of(form, frame);
+        let envelope: Envelope<'_> = serde_json::from_slice(&object).ok()?;
         let trade: Trade<'_> = serde_json::from_str(envelope.data.get()).ok()?;
         let price = decimal(trade.price.get())?;
         let volume = decimal(trade.volume.get())?;
@@ -110,7 +111,8 @@ impl Aggregate {
 
     /// The frame of the newest of the trades, which is in that form, with the totals of all.
     pub(super) fn mark(&self, form: Form, newest: &[u8]) -> Option<Vec<u8>> {
-        let envelope: Envelope<'_> = serde_json::from_slice(form::object_of(form, newest)).ok()?;
+        let object = form::object_of(form, newest);
+        let envelope: Envelope<'_> = serde_json::from_slice(&object).ok()?;
         let Self { count, volume, turnover, high, low, first_timestamp } = self;
         let volume_text = volume.to_plain_string();
         let vwap =

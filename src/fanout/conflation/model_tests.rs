@@ -1,5 +1,6 @@
 //! What conflation promises, under random events, writes of any size, changes of terms, skips and boundaries.
 
+use std::borrow::Cow;
 use std::collections::BTreeSet;
 
 use proptest::prelude::*;
@@ -14,6 +15,7 @@ use crate::market::{Form, Kinds, Subject, Symbol, SymbolCase};
 use crate::protocol::form::{self, EventParts};
 use crate::protocol::native::event::{Marker, Openings};
 use crate::protocol::wrapping::Wrapping;
+use crate::websocket::deflate::{Compression, Compressor, inflate, is_compressed};
 use crate::websocket::header;
 
 const TOPICS: usize = 5;
@@ -122,14 +124,15 @@ struct World {
 }
 
 impl World {
-    fn new(form: Form) -> Self {
+    /// `deflate`: messages of several events may be compressed.
+    fn new((form, deflate): (Form, bool)) -> Self {
         let mut slots: SlotMap<TopicId, ()> = SlotMap::with_key();
         Self {
             form,
             ids: (0..TOPICS).map(|_| slots.insert(())).collect(),
             conflation: Conflation::default(),
-            outbox: Outbox::new((form == Form::JSON_BATCH).then_some(Wrapping::Array)),
-            backlog: BacklogBytes::default(),
+            outbox: Outbox::new((form == Form::JSON_BATCH).then_some(Wrapping::Array), deflate),
+            backlog: BacklogBytes::with_compressor(compressor()),
             now_us: 1,
             timers: BTreeSet::new(),
             wire: Vec::new(),
@@ -209,7 +212,8 @@ impl World {
         let symbol = Symbol::parse(format!("T{topic}").as_bytes(), SymbolCase::Upper).unwrap();
         let (kind, seq, marker) = (Kind::TRADE, Some(number), Marker::NONE);
         let event = EventParts { kind, symbol: &symbol, seq, object, at_ms: 7, marker };
-        form::write(out, self.form, &Openings::new(&Kinds::default()), &event);
+        let openings = Openings::new(&Kinds::default()).with_compressor(compressor());
+        form::write(out, self.form, &openings, &event);
     }
 
     fn late(&mut self, topic: usize) {
@@ -287,7 +291,7 @@ impl World {
             let topic = ids.iter().position(|known| *known == id).unwrap();
             Batch::own(own_frame(form, &format!(r#"{{"skipped":{topic},"count":{count}}}"#)), &backlog)
         };
-        let mut scratch = Scratch::with_capacity(512).with_messages_limited(4, 700);
+        let mut scratch = Scratch::with_capacity(512).with_backlog(&backlog).with_messages_limited(4, 700);
         while room > 0 && !self.outbox.is_empty() {
             let chunk = self.outbox.chunk(&mut scratch, &announce);
             let taken = chunk.len().min(room);
@@ -309,9 +313,9 @@ impl World {
             let frame = std::mem::replace(&mut self.wire, rest);
             let json = match self.form {
                 Form::SSE => form::object_of(Form::SSE, &frame),
-                _ => header::payload(&frame),
+                _ => content(&frame),
             };
-            match serde_json::from_slice(json).unwrap() {
+            match serde_json::from_slice(&json).unwrap() {
                 Value::Array(values) => {
                     assert!(self.form == Form::JSON_BATCH && (1..=4).contains(&values.len()));
                     values.iter().for_each(|value| self.see(value));
@@ -402,6 +406,11 @@ impl World {
     }
 }
 
+/// Compresses the longer half of the events.
+fn compressor() -> Compressor {
+    Compressor::new(Some(Compression { threshold_bytes: 100, level: 1 }))
+}
+
 /// A frame that is no event, in a form.
 fn own_frame(form: Form, json: &str) -> Vec<u8> {
     match form {
@@ -409,6 +418,16 @@ fn own_frame(form: Form, json: &str) -> Vec<u8> {
         Form::SSE => format!("event: status\ndata: {json}\n\n").into_bytes(),
         _ => header::text(json.as_bytes()),
     }
+}
+
+/// The content of a message, inflated if it is compressed.
+fn content(frame: &[u8]) -> Cow<'_, [u8]> {
+    if !is_compressed(frame) {
+        return header::payload(frame).into();
+    }
+    let mut content = Vec::new();
+    inflate(header::payload(frame), 10_000, &mut content).unwrap();
+    content.into()
 }
 
 /// The length of the frame at the beginning of what a client has read, if it is whole.
@@ -423,8 +442,9 @@ fn frame_bytes(form: Form, wire: &[u8]) -> Option<usize> {
     (wire.len() >= length).then_some(length)
 }
 
-fn form() -> impl Strategy<Value = Form> {
-    prop::sample::select(&Form::OURS[..])
+fn form() -> impl Strategy<Value = (Form, bool)> {
+    let forms = Form::OURS.map(|form| (form, false)).into_iter().chain([(Form::JSON_BATCH, true)]);
+    prop::sample::select(forms.collect::<Vec<_>>())
 }
 
 fn ascending(numbers: &[u64]) -> bool {

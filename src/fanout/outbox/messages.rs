@@ -8,9 +8,12 @@
 //! is its length and how many of its events are still to be written.
 
 use std::collections::VecDeque;
+use std::rc::Rc;
 
+use super::deflated::{BegunDeflated, DeflatedMessages};
 use super::out_of_band::OutOfBand;
 use super::{FromFront, Outbox, Progress, Run};
+use crate::fanout::batch::Batch;
 use crate::limits::{BATCH_BYTES_MAX, BATCH_EVENTS_MAX};
 use crate::protocol::wrapping::Wrapping;
 use crate::websocket::header::header_bytes;
@@ -22,15 +25,19 @@ pub(super) struct Messages {
     events_max: u32,
     /// Of the payload, with what is around the events.
     bytes_max: u32,
+    /// Those that are compressed.
+    pub(super) deflated: DeflatedMessages,
 }
 
 /// A part of a chunk.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug)]
 enum Part {
     /// So many bytes of a frame that is no event.
     Own(u32),
     /// A message of events. Its end may be beyond the end of the chunk.
     Message(Message),
+    /// The same, compressed: this frame.
+    Deflated(Message, Rc<Batch>),
 }
 
 /// Adjacent events of the queue as a message.
@@ -43,7 +50,7 @@ struct Message {
 }
 
 /// A message of which a byte is written.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub(super) struct Begun {
     message: Message,
     /// Bytes of header and opening that are written.
@@ -52,6 +59,8 @@ pub(super) struct Begun {
     events_left: u32,
     /// Bytes of the closing that are written.
     closing_written_bytes: usize,
+    /// Of a compressed message: its events are written with its last byte, all together.
+    deflated: Option<BegunDeflated>,
 }
 
 /// A place in the queue: a run, and a frame of its batch.
@@ -69,8 +78,8 @@ impl Default for Messages {
 
 impl Messages {
     /// Messages of at most so many events, and payloads of at most so many bytes.
-    pub(super) const fn limited(events_max: u32, bytes_max: u32) -> Self {
-        Self { parts: Vec::new(), events_max, bytes_max }
+    pub(super) fn limited(events_max: u32, bytes_max: u32) -> Self {
+        Self { parts: Vec::new(), events_max, bytes_max, deflated: DeflatedMessages::default() }
     }
 
     pub(super) fn clear(&mut self) {
@@ -124,7 +133,11 @@ impl Outbox {
                 Part::Message(message) if written >= message.bytes() => {
                     (message.bytes(), self.take_off(message.queued_bytes as usize))
                 }
-                Part::Message(message) => (written, self.begin(message, written)),
+                Part::Message(message) => (written, self.begin(message, None, written)),
+                Part::Deflated(message, frame) => match written.checked_sub(frame.start(1) as usize) {
+                    Some(_) => (frame.start(1) as usize, self.take_off(message.queued_bytes as usize)),
+                    None => (written, self.begin(message, Some(BegunDeflated::new(frame)), written)),
+                },
             };
             progress.frames += part_progress.frames;
             written -= taken;
@@ -192,6 +205,21 @@ impl Outbox {
                 continue;
             }
             let (message, behind) = self.next_message(at, wrapping, messages, out_of_band);
+            if out_of_band.deflate
+                && let Some(frame) = self.deflate(at, message, &mut messages.deflated)
+            {
+                let fits = frame.start(1) as usize <= room_bytes;
+                if !is_first && !fits {
+                    return;
+                }
+                scratch.extend_from_slice(frame.slice(0, frame.start(1).min(room_bytes as u32)));
+                messages.parts.push(Part::Deflated(message, frame));
+                if !fits {
+                    return;
+                }
+                at = behind;
+                continue;
+            }
             let fits = message.bytes() <= room_bytes;
             if !is_first && !fits {
                 return;
@@ -205,6 +233,33 @@ impl Outbox {
             scratch.extend_from_slice(wrapping.closing());
             at = behind;
         }
+    }
+
+    /// The frame of a message whose first event is at a place of the queue, if it is compressed.
+    fn deflate(&self, from: Cursor, message: Message, deflated: &mut DeflatedMessages) -> Option<Rc<Batch>> {
+        deflated.frame(message.payload_bytes(), self.runs_of(from, message.events), |plain| {
+            plain.reserve_exact(message.bytes());
+            message.write_opening(plain);
+            self.gather_events(plain, from, message.wrapping.separator_bytes(), message.events);
+            plain.extend_from_slice(message.wrapping.closing());
+        })
+    }
+
+    /// The runs of so many events from a place of the queue on: each, and which frames of its batch.
+    fn runs_of(&self, from: Cursor, events: u32) -> impl Iterator<Item = (&Run, u32, u32)> + Clone {
+        let (mut at, mut left) = (from, events);
+        std::iter::from_fn(move || {
+            loop {
+                let run = self.run_at(at.run).filter(|_| left > 0)?;
+                let from = at.frame;
+                at = self.next_run(at);
+                if !run.batch.is_own() {
+                    let to = run.to.min(from + left);
+                    left -= to - from;
+                    return Some((run, from, to));
+                }
+            }
+        })
     }
 
     /// The message that begins with an event of the queue, and the place behind it.
@@ -275,6 +330,10 @@ impl Outbox {
 
     /// The rest of a message of which a byte is written.
     pub(super) fn gather_rest(&self, begun: &Begun, scratch: &mut Vec<u8>) {
+        if let Some(deflated) = &begun.deflated {
+            let rest = deflated.rest();
+            return scratch.extend_from_slice(&rest[..rest.len().min(scratch.capacity())]);
+        }
         begun.message.write_opening(scratch);
         scratch.drain(..begun.opening_written_bytes);
         let from = Cursor { run: FromFront(0), frame: self.head.as_ref().map_or(0, |head| head.from) };
@@ -287,22 +346,31 @@ impl Outbox {
     }
 
     /// The first bytes of a message are written, but not all.
-    fn begin(&mut self, message: &Message, written: usize) -> Progress {
+    fn begin(&mut self, message: &Message, deflated: Option<BegunDeflated>, written: usize) -> Progress {
         // Nothing is to be announced before these marks, or the message would not have been put together.
         while self.head.as_ref().is_some_and(|head| head.bytes() == 0) {
             self.pop();
         }
         let (message, events_left) = (*message, message.events);
-        let begun = Begun { message, opening_written_bytes: 0, events_left, closing_written_bytes: 0 };
+        if deflated.is_none() {
+            self.head_written_bytes = message.wrapping.separator_bytes();
+            self.event_bytes -= message.wrapping.separator_bytes();
+        }
+        let begun =
+            Begun { message, opening_written_bytes: 0, events_left, closing_written_bytes: 0, deflated };
         self.out_of_band().begun = Some(begun);
-        self.head_written_bytes = message.wrapping.separator_bytes();
-        self.event_bytes -= message.wrapping.separator_bytes();
         self.advance_begun(written)
     }
 
     /// More bytes of the message that is begun are written.
     fn advance_begun(&mut self, mut written: usize) -> Progress {
-        let Some(mut begun) = self.begun().copied() else { return Progress::default() };
+        let Some(mut begun) = self.begun().cloned() else { return Progress::default() };
+        if let Some(deflated) = &mut begun.deflated {
+            let is_done = deflated.advance(written);
+            let queued_bytes = if is_done { begun.message.queued_bytes as usize } else { 0 };
+            self.out_of_band().begun = (!is_done).then_some(begun);
+            return self.take_off(queued_bytes);
+        }
         let opening_bytes = written.min(begun.message.opening_bytes() - begun.opening_written_bytes);
         begun.opening_written_bytes += opening_bytes;
         written -= opening_bytes;

@@ -9,7 +9,9 @@ use slotmap::SlotMap;
 use super::super::batch::{BacklogBytes, EndedNames};
 use super::*;
 use crate::bus::{Entry, Frames};
+use crate::limits::DEFLATED_LISTS_MAX;
 use crate::market::{Kind, Subject, SymbolCase};
+use crate::websocket::deflate::{Compression, Compressor, inflate, is_compressed};
 use crate::websocket::header;
 
 /// A frame of these tests: kind, topic, number (u32), how many bytes of filler follow.
@@ -31,30 +33,42 @@ fn subject(topic: u8) -> Subject {
 const EVENTS_MAX: u32 = 5;
 const MESSAGE_BYTES_MAX: u32 = 200;
 
+/// Least payload that is compressed, where they may be.
+const THRESHOLD_BYTES: usize = 60;
+
+fn compressor() -> Compressor {
+    Compressor::new(Some(Compression { threshold_bytes: THRESHOLD_BYTES, level: 1 }))
+}
+
 /// What a client would read: (kind, topic, number), whole frames only.
 fn parse(mut bytes: &[u8]) -> Vec<(u8, u8, u32)> {
     let mut frames = Vec::new();
     while !bytes.is_empty() {
-        if matches!(bytes[0], 0x81 | 0x82) {
+        if matches!(bytes[0], 0x81 | 0x82 | 0xc1 | 0xc2) {
             let header = if bytes[1] == 126 { 4 } else { 2 };
             let len: usize =
                 if header == 4 { u16::from_be_bytes([bytes[2], bytes[3]]).into() } else { bytes[1].into() };
             let (message, rest) = bytes.split_at(header + len);
-            let is_binary = bytes[0] == 0x82;
+            let is_binary = bytes[0] & 0x0f == 2;
             bytes = rest;
-            let payload = &message[header..];
+            let mut payload = message[header..].to_vec();
+            if is_compressed(message) {
+                payload.clear();
+                inflate(&message[header..], 1_000, &mut payload).unwrap();
+                assert!(payload.len() >= THRESHOLD_BYTES && len < payload.len());
+            }
             let events = match payload[0] {
                 b'[' => parse_list(payload.strip_prefix(b"[").unwrap().strip_suffix(b"]").unwrap()),
                 b'{' => {
                     let list = payload.strip_prefix(br#"{"data":["#).unwrap();
                     parse_list(list.strip_suffix(br#"],"type":"trade"}"#).unwrap())
                 }
-                _ => parse_msgpack(payload),
+                _ => parse_msgpack(&payload),
             };
             assert_eq!(is_binary, !matches!(payload[0], b'[' | b'{'));
             assert!(events.iter().all(|(kind, ..)| *kind == b'E') && !events.is_empty());
             assert!(events.len() <= EVENTS_MAX as usize);
-            assert!(len <= MESSAGE_BYTES_MAX as usize);
+            assert!(payload.len() <= MESSAGE_BYTES_MAX as usize);
             frames.extend(events);
             continue;
         }
@@ -96,8 +110,9 @@ fn parse_msgpack(payload: &[u8]) -> Vec<(u8, u8, u32)> {
     events
 }
 
-fn any_wrapping() -> impl Strategy<Value = Option<Wrapping>> {
-    prop::option::of(prop::sample::select(&Wrapping::ALL[..]))
+/// How events become messages, and whether these may be compressed.
+fn any_wrapping() -> impl Strategy<Value = (Option<Wrapping>, bool)> {
+    (prop::option::of(prop::sample::select(&Wrapping::ALL[..])), any::<bool>())
 }
 
 #[derive(Debug, Clone)]
@@ -144,15 +159,16 @@ struct Client {
 }
 
 impl Client {
-    fn new(wrapping: Option<Wrapping>) -> Self {
+    /// `deflate`: messages may be compressed.
+    fn new(wrapping: Option<Wrapping>, deflate: bool) -> Self {
         let mut slots: SlotMap<TopicId, u8> = SlotMap::with_key();
         Self {
             wrapping,
             ids: (0..4).map(|topic| slots.insert(topic)).collect(),
             slots,
             names: EndedNames::default(),
-            outbox: Outbox::new(wrapping),
-            backlog: BacklogBytes::default(),
+            outbox: Outbox::new(wrapping, deflate),
+            backlog: BacklogBytes::with_compressor(compressor()),
             wire: Vec::new(),
             published: HashMap::new(),
             replies: 0,
@@ -230,7 +246,8 @@ impl Client {
                 slots.get(id).copied().or_else(closed).expect("a mark of its end is queued behind it");
             Batch::own(frame(b'S', topic, count as u32, 0), &backlog)
         };
-        let mut scratch = Scratch::with_capacity(128).with_messages_limited(EVENTS_MAX, MESSAGE_BYTES_MAX);
+        let mut scratch = Scratch::with_capacity(128).with_backlog(&self.backlog);
+        scratch = scratch.with_messages_limited(EVENTS_MAX, MESSAGE_BYTES_MAX);
         loop {
             let chunk = self.outbox.chunk(&mut scratch, &announce);
             if chunk.is_empty() {
@@ -252,10 +269,10 @@ proptest! {
 
     #[test]
     fn delivered_and_announced_is_published(
-        wrapping in any_wrapping(),
+        (wrapping, deflate) in any_wrapping(),
         ops in prop::collection::vec(op(), 1..80),
     ) {
-        let mut client = Client::new(wrapping);
+        let mut client = Client::new(wrapping, deflate);
         for op in &ops {
             client.apply(op);
         }
@@ -294,11 +311,11 @@ proptest! {
     /// With nothing written before the skips, every announcement stands directly before its topic's next event.
     #[test]
     fn an_announcement_stands_before_the_next_event(
-        wrapping in any_wrapping(),
+        (wrapping, deflate) in any_wrapping(),
         batches in prop::collection::vec(prop::collection::vec((0u8..3, 0u8..40), 1..12), 1..20),
         target_bytes in 0u32..400,
     ) {
-        let mut client = Client::new(wrapping);
+        let mut client = Client::new(wrapping, deflate);
         batches.iter().for_each(|batch| client.events(batch));
         client.outbox.skip_oldest(target_bytes);
         client.write(usize::MAX);
@@ -320,7 +337,7 @@ proptest! {
 #[test]
 fn nothing_is_skipped_between_an_announcement_and_its_event() {
     for wrapping in [None].into_iter().chain(Wrapping::ALL.map(Some)) {
-        let mut client = Client::new(wrapping);
+        let mut client = Client::new(wrapping, false);
         client.events(&[(0, 10), (1, 10)]);
         client.outbox.skip_oldest(0);
         client.events(&[(1, 10), (0, 10), (1, 10)]);
@@ -340,10 +357,10 @@ proptest! {
     /// Skipped events of a topic are announced before its next event, also if that comes under another id.
     #[test]
     fn an_announcement_stands_before_the_next_event_under_another_id(
-        wrapping in any_wrapping(),
+        (wrapping, deflate) in any_wrapping(),
         steps in prop::collection::vec((prop::collection::vec((0u8..3, 0u8..40), 1..12), 0u8..6, 0u16..900), 1..20),
     ) {
-        let mut client = Client::new(wrapping);
+        let mut client = Client::new(wrapping, deflate);
         for (batch, closed, bytes) in steps {
             client.events(&batch);
             if closed < 3 {
@@ -366,7 +383,7 @@ proptest! {
 
 #[test]
 fn clearing_spares_the_partly_written_frame_only() {
-    let mut client = Client::new(None);
+    let mut client = Client::new(None, false);
     client.events(&[(0, 10), (1, 10), (0, 10)]);
     client.write(5);
     client.outbox.push_control(&frame(b'P', 0, 1, 0));
@@ -383,12 +400,21 @@ fn clearing_spares_the_message_that_is_begun_only() {
         let separators = 2 * wrapping.separator_bytes() as usize;
         2 + wrapping.opening_bytes(3) + separators + wrapping.closing().len()
     };
-    let each = |wrapping| (1..around(wrapping) + 3 * (HEADER + 10)).map(move |written| (wrapping, written));
-    for (wrapping, written) in Wrapping::ALL.into_iter().flat_map(each) {
-        let mut client = Client::new(Some(wrapping));
-        client.events(&[(0, 10), (1, 10), (0, 10)]);
+    let three = [(0, 20), (1, 20), (0, 20)];
+    let each = |wrapping| {
+        let mut client = Client::new(Some(wrapping), true);
+        client.events(&three);
+        client.write(usize::MAX);
+        assert!(is_compressed(&client.wire));
+        let plain_bytes = around(wrapping) + 3 * (HEADER + 20);
+        let cases = [(false, plain_bytes), (true, client.wire.len())].into_iter();
+        cases.flat_map(move |(deflate, bytes)| (1..bytes).map(move |written| (wrapping, deflate, written)))
+    };
+    for (wrapping, deflate, written) in Wrapping::ALL.into_iter().flat_map(each) {
+        let mut client = Client::new(Some(wrapping), deflate);
+        client.events(&three);
         client.write(written);
-        client.events(&[(0, 10), (1, 10), (0, 10)]);
+        client.events(&three);
         client.outbox.push_control(&frame(b'P', 0, 1, 0));
         client.outbox.clear();
         client.outbox.push_own(Batch::own(frame(b'R', 0, 1, 0), &client.backlog));
@@ -403,7 +429,7 @@ fn clearing_spares_the_message_that_is_begun_only() {
 /// Everything that waits when a message is begun is in it, and what comes later isn't.
 #[test]
 fn a_message_has_what_waits_when_it_is_begun() {
-    let mut client = Client::new(Some(Wrapping::Array));
+    let mut client = Client::new(Some(Wrapping::Array), false);
     client.apply(&Op::Reply(3));
     client.events(&[(0, 1), (1, 1)]);
     client.events(&[(3, 1), (2, 1)]);
@@ -418,13 +444,78 @@ fn a_message_has_what_waits_when_it_is_begun() {
     assert_eq!(openings, 2);
 }
 
+/// Clients for whom the same events wait get the same bytes, compressed once. There is a bound for how many messages are compressed in a
+/// turn, and what was compressed is forgotten with it.
+#[test]
+fn what_waits_for_several_is_compressed_once() {
+    let backlog = BacklogBytes::with_compressor(compressor());
+    let compressed = || backlog.compressor().counts().compressed;
+    let mut ids: SlotMap<TopicId, ()> = SlotMap::with_key();
+    let topics = [(); 3].map(|()| ids.insert(()));
+    let batch = |number| {
+        let (mut bytes, mut table) = (Vec::new(), Vec::new());
+        for index in 0..90 {
+            bytes.extend_from_slice(b",");
+            bytes.extend_from_slice(&frame(b'E', index % 3, number + u32::from(index), 40));
+            table.push(Entry { end: bytes.len() as u32, topic: topics[usize::from(index % 3)] });
+        }
+        Batch::shared(Frames { bytes: bytes.into(), table, ..Frames::default() }, &backlog)
+    };
+    let batches = [batch(0), batch(1_000)];
+    let mut scratch = Scratch::with_capacity(10_000).with_backlog(&backlog);
+    let write = |scratch: &mut Scratch, runs: &[(usize, u32, u32)]| {
+        let mut outbox = Outbox::new(Some(Wrapping::Array), true);
+        for (batch, from, to) in runs {
+            let batch = &batches[*batch];
+            outbox.push_events(batch, *from, *to, batch.start(*to) - batch.start(*from));
+        }
+        let chunk = outbox.chunk(scratch, &|_, _| panic!("no skips")).to_vec();
+        let frames = outbox.advance(scratch, chunk.len()).frames;
+        assert!(outbox.is_empty());
+        (chunk, frames)
+    };
+    // However they were queued: in one piece or in several.
+    let (first, frames) = write(&mut scratch, &[(0, 0, 5), (1, 0, 5)]);
+    assert_eq!((frames, is_compressed(&first), compressed()), (10, true, 1));
+    for runs in [&[(0, 0, 5), (1, 0, 5)][..], &[(0, 0, 2), (0, 2, 5), (1, 0, 1), (1, 1, 5)]] {
+        assert_eq!(write(&mut scratch, runs), (first.clone(), 10));
+    }
+    assert_eq!(compressed(), 1);
+    for other in [&[(1, 0, 5), (0, 0, 5)][..], &[(0, 0, 5), (1, 0, 6)], &[(0, 0, 5), (0, 6, 11)]] {
+        assert_ne!(write(&mut scratch, other).0, first);
+    }
+    assert_eq!(compressed(), 4);
+    // Another turn, to which not everything was written: it is still known.
+    scratch.end_turn(false);
+    assert_eq!((write(&mut scratch, &[(0, 0, 5), (1, 0, 5)]).0, compressed()), (first.clone(), 4));
+    let lists = DEFLATED_LISTS_MAX as u64;
+    for from in 10..70 {
+        assert!(is_compressed(&write(&mut scratch, &[(0, from, from + 2)]).0));
+    }
+    assert_eq!(compressed(), lists);
+    assert!(!is_compressed(&write(&mut scratch, &[(0, 0, 3)]).0), "too many in one turn");
+    assert!(is_compressed(&write(&mut scratch, &[(0, 0, 5), (1, 0, 5)]).0), "known");
+    assert!(!is_compressed(&write(&mut scratch, &[(0, 0, 1)]).0), "too short");
+    scratch.end_turn(false);
+    assert!(is_compressed(&write(&mut scratch, &[(0, 0, 3)]).0), "as many again");
+    let bytes = batches.iter().map(|batch| batch.start(90) as usize).sum::<usize>();
+    assert!(backlog.bytes() > bytes, "what is known counts");
+    scratch.end_turn(true);
+    assert_eq!(backlog.bytes(), bytes);
+    write(&mut scratch, &[(0, 0, 5), (1, 0, 5)]);
+    assert_eq!(compressed(), lists + 2);
+    assert_eq!(backlog.compressor().counts().uncompressed, 2);
+    drop((scratch, batches));
+    assert_eq!(backlog.bytes(), 0);
+}
+
 /// An event that is larger than a message may be goes alone, in pieces as the scratch buffer holds them.
 #[test]
 fn a_large_event_goes_alone() {
     let backlog = BacklogBytes::default();
     let topic: TopicId = SlotMap::with_key().insert(());
     for size in [10, 99, 100, 101, 500, 70_000] {
-        let mut outbox = Outbox::new(Some(Wrapping::Array));
+        let mut outbox = Outbox::new(Some(Wrapping::Array), false);
         let mut bytes = Vec::new();
         let mut table = Vec::new();
         for len in [5, size, 5] {

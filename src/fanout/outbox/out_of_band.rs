@@ -28,14 +28,16 @@ pub(super) struct OutOfBand {
     announced: Option<TopicId>,
     /// How the client's events become messages; `None` if each is one.
     wrapping: Option<Wrapping>,
+    /// These messages may be compressed.
+    pub(super) deflate: bool,
     /// The message of several events of which a byte is written.
     pub(super) begun: Option<Begun>,
 }
 
 impl OutOfBand {
-    /// That of a client whose events are parts of messages.
-    pub(super) fn of_messages(wrapping: Wrapping) -> Self {
-        Self { wrapping: Some(wrapping), ..Self::default() }
+    /// That of a client whose events are parts of messages, which may be compressed.
+    pub(super) fn of_messages(wrapping: Wrapping, deflate: bool) -> Self {
+        Self { wrapping: Some(wrapping), deflate, ..Self::default() }
     }
 
     /// Whether nothing in here is needed any more.

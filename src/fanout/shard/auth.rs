@@ -247,7 +247,7 @@ impl Shard {
             held: has_lost_some.then_some(&held),
             id: id.as_ref(),
         };
-        let reply = output.write(conn.dialect, &reply, clocks.now.unix_ms);
+        let reply = output.write(conn, &reply, clocks.now.unix_ms);
         output.queue(key, conn, reply);
         self.seat_at_desk(key);
         self.trim_backfill(key);

@@ -15,11 +15,21 @@ use crate::websocket::close::{CloseCode, close_frame};
 impl Shard {
     /// Takes over a client for life.
     pub(super) fn adopt(&mut self, client: Arrival) {
-        let Arrival { transport, dialect, standing, early, greeting, request, terms, seat, user_seat } =
-            client;
+        let Arrival {
+            transport,
+            dialect,
+            deflate,
+            standing,
+            early,
+            greeting,
+            request,
+            terms,
+            seat,
+            user_seat,
+        } = client;
         // As if the last ping had fallen due at a random moment of the interval before: pings are spread over it.
         let since_ping = fastrand::u32(..ticks(self.ping_interval(dialect)));
-        let conn = Conn::new(transport, dialect, seat, self.clocks.now.tick(), since_ping);
+        let conn = Conn::new(transport, dialect, deflate, seat, self.clocks.now.tick(), since_ping);
         let key = self.conns.insert(conn);
         self.metrics.connections_opened.add(1);
         let Some(conn) = self.conns.get_mut(key) else { return };
@@ -48,7 +58,7 @@ impl Shard {
         if self.drain_until_us.is_some() {
             self.send_away(key);
         }
-        self.on_input(key, &mut early.to_vec());
+        self.take_early(key, &early);
         self.begin_session(key);
     }
 

@@ -68,6 +68,8 @@ pub(super) struct Conn {
     pub(super) unread: Option<Box<[u8]>>,
     /// How its messages are written.
     pub(super) dialect: Dialect,
+    /// Whether messages may be compressed, in both directions: permessage-deflate is agreed on.
+    pub(super) deflate: bool,
     /// Who the client is and what it may have; `None` until it has shown that.
     pub(super) identity: Option<Arc<Identity>>,
     /// What else there is to know of a client that has, or needs, a token.
@@ -119,17 +121,19 @@ impl Conn {
     pub(super) fn new(
         transport: Transport,
         dialect: Dialect,
+        deflate: bool,
         seat: Seat,
         now: Tick,
         since_ping: u32,
     ) -> Self {
         Self {
             transport,
-            outbox: Outbox::new(dialect.wrapping()),
+            outbox: Outbox::new(dialect.wrapping(), deflate),
             extras: None,
             reader: Reader::default(),
             unread: None,
             dialect,
+            deflate,
             identity: None,
             session: None,
             phase: Phase::Open,
@@ -162,7 +166,8 @@ impl Conn {
 
     /// How the client's events are written, and with which delay they come.
     pub(super) fn form(&self) -> Form {
-        self.dialect.form().delayed(self.delay())
+        let form = self.dialect.form().delayed(self.delay());
+        if self.deflate { form.deflated() } else { form }
     }
 
     /// Takes one message off the rate of the client's user, whose connections share it, or of a client without a user.

@@ -49,6 +49,7 @@ impl Shard {
             let start = fastrand::usize(..self.output.dirty.len());
             self.output.dirty.rotate_left(start);
         }
+        self.output.gather_scratch.end_turn(false);
         for written in 0..self.output.dirty.len().min(FLUSH_SOCKETS) {
             if written % FLUSHES_PER_CLOCK == FLUSHES_PER_CLOCK - 1 {
                 self.clocks.update();
@@ -59,6 +60,7 @@ impl Shard {
         self.output.flushed_all = self.output.dirty.is_empty();
         if self.output.flushed_all {
             self.output.flushed_us = self.clocks.now.us;
+            self.output.gather_scratch.end_turn(true);
         }
         if self.output.backlog.bytes() > self.config.max_backlog_bytes {
             self.relieve_backlog();
@@ -93,7 +95,7 @@ impl Shard {
         let Self { conns, subscriptions, desk, output, clocks, config, metrics, .. } = self;
         let Some(conn) = conns.get_mut(key) else { return Written::Gone };
         let Output { backlog, ended_names, gather_scratch, grammar, .. } = output;
-        let (now, dialect) = (&clocks.now, conn.dialect);
+        let (now, dialect, deflate) = (&clocks.now, conn.dialect, conn.deflate);
         let room_bytes = limits::BACKFILL_BYTES.min(config.max_outbox_bytes / 2);
         let mut budget_bytes = FLUSH_BYTES_PER_SOCKET;
         loop {
@@ -123,7 +125,11 @@ impl Shard {
                         subscriptions.index.subject(topic).cloned().or_else(|| ended_names.get(topic));
                     let announcement = subject.map(|subject| {
                         let status = Status::Skipped { subject: &subject, count };
-                        dialect.reply(&Reply::Status(status), grammar, now.unix_ms)
+                        let mut frame = dialect.reply(&Reply::Status(status), grammar, now.unix_ms);
+                        if deflate {
+                            backlog.compressor().compress_last(&mut frame, 0);
+                        }
+                        frame
                     });
                     Batch::own(announcement.unwrap_or_default(), backlog)
                 }),
@@ -135,6 +141,7 @@ impl Shard {
                 Err(error) if error.kind() == ErrorKind::WouldBlock => 0,
                 Err(_) => return Written::Gone,
             };
+            let queued_bytes = if deflate { conn.outbox.queued_bytes() } else { 0 };
             let progress = conn.outbox.advance(gather_scratch, taken);
             metrics.messages_sent.add(progress.frames);
             metrics.bytes_sent.add(taken as u64);
@@ -143,7 +150,12 @@ impl Shard {
             }
             if taken > 0 {
                 conn.progressed = now.tick();
-                conn.slowness.took(taken as u32, conn.outbox.limited_bytes());
+                // What a client of compressed messages takes counts as what it stands for in the queue.
+                let took_bytes = match queued_bytes {
+                    0 => taken as u32,
+                    queued_bytes => (queued_bytes - conn.outbox.queued_bytes().min(queued_bytes)) as u32,
+                };
+                conn.slowness.took(took_bytes, conn.outbox.limited_bytes());
             } else if conn.transport.take_moved() {
                 conn.progressed = now.tick();
             }

@@ -35,7 +35,7 @@ impl Shard {
             .map(|kind| {
                 let names = request.selection.names_of(*kind);
                 let end = Reply::Status(Status::SnapshotEnd { names: &names, kind: *kind });
-                output.write(conn.dialect, &end, clocks.now.unix_ms)
+                output.write(conn, &end, clocks.now.unix_ms)
             })
             .filter(|end| end.start(1) > 0)
             .collect();

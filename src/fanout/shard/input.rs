@@ -19,13 +19,26 @@ pub(super) struct Input {
     pub(super) unfinished: Vec<ConnKey>,
     /// What one read brings is taken apart in here: no connection has a buffer of its own.
     scratch: Vec<u8>,
+    /// Bytes of messages of clients that may compress them, since the shard turned to the client that it reads.
+    inflated_bytes: usize,
     /// From when on, in microseconds since the gateway was built, a message over `MESSAGE_WARN_SIZE` is logged again.
     warn_from_us: u64,
 }
 
 impl Input {
     pub(super) fn new() -> Self {
-        Self { unfinished: Vec::new(), scratch: vec![0; limits::READ_BUFFER_BYTES], warn_from_us: 0 }
+        Self {
+            unfinished: Vec::new(),
+            scratch: vec![0; limits::READ_BUFFER_BYTES],
+            inflated_bytes: 0,
+            warn_from_us: 0,
+        }
+    }
+
+    /// Whether a client's messages have had as many bytes as its socket could have brought: a few bytes that are compressed may stand for
+    /// a thousand times as many.
+    fn has_inflated_enough(&self) -> bool {
+        self.inflated_bytes >= READS_PER_TURN * limits::READ_BUFFER_BYTES
     }
 }
 
@@ -64,10 +77,15 @@ impl Shard {
     /// Reads what a socket has, and takes the messages off it.
     fn read(&mut self, key: ConnKey) {
         let mut scratch = std::mem::take(&mut self.input.scratch);
+        self.input.inflated_bytes = 0;
         let mut reads = 0;
         while let Some(conn) = self.conns.get_mut(key) {
             conn.readable = true;
             if conn.is_paused() {
+                break;
+            }
+            if self.input.has_inflated_enough() {
+                self.input.unfinished.push(key);
                 break;
             }
             if let Some(mut unread) = conn.unread.take() {
@@ -87,7 +105,7 @@ impl Shard {
                     let exhausted = !conn.readable;
                     self.metrics.bytes_received.add(count as u64);
                     self.on_input(key, &mut scratch[..count]);
-                    if exhausted {
+                    if exhausted && !self.input.has_inflated_enough() {
                         break;
                     }
                 }
@@ -103,12 +121,21 @@ impl Shard {
         self.input.scratch = scratch;
     }
 
+    /// Takes what came behind a client's handshake.
+    pub(super) fn take_early(&mut self, key: ConnKey, early: &[u8]) {
+        self.input.inflated_bytes = 0;
+        self.on_input(key, &mut early.to_vec());
+        if self.input.has_inflated_enough() {
+            self.input.unfinished.push(key);
+        }
+    }
+
     /// Takes frames off the input until it is used up or the client's next messages have to wait.
-    pub(super) fn on_input(&mut self, key: ConnKey, input: &mut [u8]) {
+    fn on_input(&mut self, key: ConnKey, input: &mut [u8]) {
         let mut at = 0;
         while at < input.len() {
             let Some(conn) = self.conns.get_mut(key) else { return };
-            if conn.is_paused() {
+            if conn.is_paused() || self.input.has_inflated_enough() {
                 conn.unread = Some(input[at..].into());
                 return;
             }
@@ -119,17 +146,17 @@ impl Shard {
             if !conn.is_live() {
                 return self.discard_input(key, &mut input[at..]);
             }
-            let step = match conn.reader.next(
-                &mut input[at..],
-                self.config.max_message_bytes,
-                Compressed::Refused,
-            ) {
+            let compressed = if conn.deflate { Compressed::Inflated } else { Compressed::Refused };
+            let step = match conn.reader.next(&mut input[at..], self.config.max_message_bytes, compressed) {
                 Ok(step) => step,
                 Err(error) => return self.break_protocol(key, &error),
             };
             at += step.consumed;
             let Some(incoming) = step.message else { continue };
             conn.received = self.clocks.now.tick();
+            if conn.deflate {
+                self.input.inflated_bytes += incoming.bytes();
+            }
             let step = match incoming {
                 Incoming::Text(text) => {
                     let message = conn.dialect.read(text, &self.config.grammar);
@@ -223,11 +250,9 @@ impl Shard {
         while let Some(conn) = self.conns.get_mut(key)
             && at < input.len()
         {
-            let Ok(step) =
-                conn.reader.next(&mut input[at..], self.config.max_message_bytes, Compressed::Refused)
-            else {
-                return;
-            };
+            let compressed = if conn.deflate { Compressed::Kept } else { Compressed::Refused };
+            let max_bytes = self.config.max_message_bytes;
+            let Ok(step) = conn.reader.next(&mut input[at..], max_bytes, compressed) else { return };
             at += step.consumed;
             conn.close_received |= matches!(step.message, Some(Incoming::Close(_)));
             conn.reader.release_buffer();

@@ -12,9 +12,9 @@ use super::conn::{Conn, ConnKey, FeedNews};
 use crate::bus::TopicId;
 use crate::limits;
 use crate::market::Subject;
-use crate::protocol::Dialect;
 use crate::protocol::reply::{Reply, Status};
 use crate::protocol::request::Grammar;
+use crate::websocket::deflate::{Compression, Compressor};
 use crate::websocket::header;
 
 /// The scratch buffer that runs are gathered into: about what a socket takes at once, and a whole message of events.
@@ -39,15 +39,16 @@ pub(super) struct Output {
 }
 
 impl Output {
-    pub(super) fn new(grammar: Grammar) -> Self {
+    pub(super) fn new(grammar: Grammar, compression: Option<Compression>) -> Self {
+        let backlog = BacklogBytes::with_compressor(Compressor::new(compression));
         Self {
             grammar,
-            backlog: BacklogBytes::default(),
+            gather_scratch: Scratch::with_capacity(GATHER_BYTES).with_backlog(&backlog),
+            backlog,
             ended_names: EndedNames::default(),
             dirty: VecDeque::new(),
             flushed_us: 0,
             flushed_all: true,
-            gather_scratch: Scratch::with_capacity(GATHER_BYTES),
         }
     }
 
@@ -62,7 +63,7 @@ impl Output {
     /// Queues a reply or status for one client. Whether too much waits for the client is judged after the write, in
     /// [`Shard::limit_outbox`](super::Shard::limit_outbox).
     pub(super) fn say(&mut self, key: ConnKey, conn: &mut Conn, reply: &Reply<'_>, now_ms: u64) {
-        let frame = self.write(conn.dialect, reply, now_ms);
+        let frame = self.write(conn, reply, now_ms);
         self.queue(key, conn, frame);
     }
 
@@ -75,9 +76,13 @@ impl Output {
         self.mark_dirty(key, conn);
     }
 
-    /// A reply or status as a frame, counted in the backlog.
-    pub(super) fn write(&self, dialect: Dialect, reply: &Reply<'_>, now_ms: u64) -> Rc<Batch> {
-        self.own_frame(dialect.reply(reply, &self.grammar, now_ms))
+    /// A reply or status as a frame for a client, counted in the backlog.
+    pub(super) fn write(&self, conn: &Conn, reply: &Reply<'_>, now_ms: u64) -> Rc<Batch> {
+        let mut frame = conn.dialect.reply(reply, &self.grammar, now_ms);
+        if conn.deflate {
+            self.backlog.compressor().compress_last(&mut frame, 0);
+        }
+        self.own_frame(frame)
     }
 
     /// A frame that is no event, counted in the backlog.
@@ -112,17 +117,18 @@ impl Shard {
         }
     }
 
-    /// Queues one status, written once in each dialect, to several clients.
+    /// Queues one status, written once in each dialect, compressed and not, to several clients.
     pub(super) fn say_to_all(&mut self, keys: &[ConnKey], reply: &Reply<'_>) {
         let mut written = SmallVec::<[_; 1]>::new();
         for &key in keys {
             let Some(conn) = self.conns.get_mut(key) else { continue };
-            let known = written.iter().find(|(dialect, _)| *dialect == conn.dialect);
+            let voice = (conn.dialect, conn.deflate);
+            let known = written.iter().find(|(known, _)| *known == voice);
             let frame = match known {
                 Some((_, frame)) => Rc::clone(frame),
                 None => {
-                    let frame = self.output.write(conn.dialect, reply, self.clocks.now.unix_ms);
-                    written.push((conn.dialect, Rc::clone(&frame)));
+                    let frame = self.output.write(conn, reply, self.clocks.now.unix_ms);
+                    written.push((voice, Rc::clone(&frame)));
                     frame
                 }
             };

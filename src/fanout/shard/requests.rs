@@ -135,7 +135,7 @@ impl Shard {
         let held = held_by(conn, &self.subscriptions.index, key);
         let reply =
             Reply::Subscribed { selection: &request.selection, held: &held, recovered: &recovered, id };
-        let reply = self.output.write(conn.dialect, &reply, self.clocks.now.unix_ms);
+        let reply = self.output.write(conn, &reply, self.clocks.now.unix_ms);
         self.output.queue(key, conn, reply);
         let is_first = conn.feed_news == FeedNews::BehindSubscription && !subscribed_to_nothing;
         if is_first {
@@ -164,7 +164,7 @@ impl Shard {
         let Some(conn) = self.conns.get_mut(key) else { return };
         let held = held_by(conn, &self.subscriptions.index, key);
         let reply = Reply::Unsubscribed { left: &left, held: &held, id };
-        let reply = self.output.write(conn.dialect, &reply, self.clocks.now.unix_ms);
+        let reply = self.output.write(conn, &reply, self.clocks.now.unix_ms);
         self.output.queue(key, conn, reply);
         self.trim_backfill(key);
         self.release_unwanted();
@@ -188,7 +188,7 @@ impl Shard {
         let Some(conn) = self.conns.get_mut(key) else { return };
         let held = held_by(conn, &self.subscriptions.index, key);
         let reply = Reply::List { held: &held, id };
-        let reply = self.output.write(conn.dialect, &reply, self.clocks.now.unix_ms);
+        let reply = self.output.write(conn, &reply, self.clocks.now.unix_ms);
         self.output.queue(key, conn, reply);
     }
 

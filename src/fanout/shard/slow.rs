@@ -72,12 +72,12 @@ impl Shard {
     /// From here on the client gets the latest event of each topic, until it has caught up. `false` if that is so already.
     fn fall_back(&mut self, key: ConnKey) -> bool {
         let Some(conn) = self.conns.get_mut(key) else { return false };
-        let conflation = &mut conn.extras.get_or_insert_default().conflation;
-        if conflation.is_fallback() {
+        if conn.extras.as_ref().is_some_and(|extras| extras.conflation.is_fallback()) {
             return false;
         }
         let status = Reply::Status(Status::FellBack { queued_bytes: conn.outbox.queued_bytes() });
-        let status = self.output.write(conn.dialect, &status, self.clocks.now.unix_ms);
+        let status = self.output.write(conn, &status, self.clocks.now.unix_ms);
+        let conflation = &mut conn.extras.get_or_insert_default().conflation;
         conflation.fall_back(&mut conn.outbox, status);
         self.metrics.events_conflated.add(conflation.take_replaced());
         self.metrics.slow_conflated.add(1);

@@ -52,6 +52,7 @@ pub(super) fn config() -> ShardConfig {
         pong_timeout: Duration::from_secs(5),
         max_missed_pongs: 2,
         stall_timeout: Duration::from_secs(600),
+        compression: None,
         flush_interval: None,
         desk: None,
     }
@@ -218,6 +219,7 @@ impl World {
         let arrival = arriving(Arrival {
             transport: Transport::Pipe(end),
             dialect: Dialect::Native,
+            deflate: false,
             standing: Standing::Known(Arc::new(Identity::anonymous(Rights::of_gateway(true, 100)))),
             early: Bytes::new(),
             greeting: Box::default(),

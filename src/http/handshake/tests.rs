@@ -76,16 +76,17 @@ fn each_broken_rule_has_its_status() {
     assert_eq!(status(&twice), 400);
 }
 
-/// A handshake as its parts: key, origin, where it goes, what is answered to its subprotocols, token, whom it is sent for, target,
-/// length.
-type Parts = (String, Option<String>, String, Option<&'static str>, Option<String>, String, String, usize);
+/// A handshake as its parts: key, origin, where it goes, what is answered to its subprotocols, whether it offers compression, token, whom
+/// it is sent for, target, length.
+type Parts =
+    (String, Option<String>, String, Option<&'static str>, bool, Option<String>, String, String, usize);
 
 fn parts(handshake: Handshake<'_>, uri: &Uri, length: usize) -> Parts {
-    let Handshake { key, origin, target, subprotocol, token, forwarded } = handshake;
+    let Handshake { key, origin, target, subprotocol, offers_deflate, token, forwarded } = handshake;
     let goes_to = format!("{}://{}", target.scheme, target.host);
     let (origin, token) = (origin.map(str::to_owned), token.map(str::to_owned));
     let forwarded = format!("{forwarded:?}");
-    (key.to_owned(), origin, goes_to, subprotocol, token, forwarded, uri.to_string(), length)
+    (key.to_owned(), origin, goes_to, subprotocol, offers_deflate, token, forwarded, uri.to_string(), length)
 }
 
 /// The handshake that [`recognise`] finds in a request.
@@ -112,6 +113,8 @@ fn expected(bytes: &[u8]) -> Option<Parts> {
 fn line() -> impl Strategy<Value = &'static str> {
     prop::sample::select(vec![
         "Host: h",
+        "Sec-WebSocket-Extensions: permessage-deflate; client_max_window_bits",
+        "sec-websocket-extensions: permessage-deflate; server_max_window_bits=10, x",
         "host:h:8080",
         "Upgrade: websocket",
         "UPGRADE:  WebSocket ",
@@ -230,6 +233,20 @@ fn handshakes_of_browsers_and_libraries_are_plain() {
             assert_eq!((key.as_str(), target.as_str(), &request[length..]), (KEY, "/ws?symbols=A", "frames"));
         }
     }
+}
+
+#[test]
+fn an_offer_of_compression_is_seen_on_whichever_line_it_is() {
+    let offers = |lines: &[&'static str]| {
+        let mut request = request(("x", "y"));
+        for line in lines {
+            request.headers_mut().append(SEC_WEBSOCKET_EXTENSIONS, HeaderValue::from_static(line));
+        }
+        Handshake::of(&request).unwrap().offers_deflate
+    };
+    assert!(offers(&["permessage-deflate; client_max_window_bits"]));
+    assert!(offers(&["x-other", "permessage-deflate; server_max_window_bits=10", "permessage-deflate"]));
+    assert!(!offers(&["permessage-deflate; server_max_window_bits=10"]) && !offers(&[]));
 }
 
 #[test]

@@ -4,7 +4,7 @@ use prometheus_client::metrics::MetricType;
 
 use super::{Scrape, seconds};
 use crate::logging;
-use crate::metrics::{ControlMetrics, IngestMetrics, ShardMetrics};
+use crate::metrics::{ControlMetrics, IngestMetrics, Metrics, ShardMetrics};
 
 /// One metric. The name of a counter is without `_total`.
 pub(super) struct Family {
@@ -23,6 +23,8 @@ pub(super) enum Source {
     ShardGauge(fn(&ShardMetrics) -> u64),
     /// A counter of the ingest thread.
     Ingest(fn(&IngestMetrics) -> u64),
+    /// A counter of ingest and of all shards together.
+    DataPath(fn(&Metrics) -> u64),
     /// A counter of the control side.
     Control(fn(&ControlMetrics) -> u64),
     /// A counter of the log.
@@ -52,8 +54,8 @@ pub(super) enum Source {
 }
 
 use Source::{
-    AcceptErrors, Build, Control, Delivery, Errors, Ingest, KeyFetches, Log, Process, Rejected, ShardCounter,
-    ShardGauge, ShardSeconds, TickAge, TlsFailed, TlsReloads, UpgradesRefused,
+    AcceptErrors, Build, Control, DataPath, Delivery, Errors, Ingest, KeyFetches, Log, Process, Rejected,
+    ShardCounter, ShardGauge, ShardSeconds, TickAge, TlsFailed, TlsReloads, UpgradesRefused,
 };
 
 const fn family(name: &'static str, help: &'static str, source: Source) -> Family {
@@ -149,6 +151,27 @@ pub(super) const FAMILIES: &[Family] = &[
         "ws_writes_blocked",
         "Writes that a socket took in part or not at all",
         ShardCounter(|s| s.writes_blocked.get()),
+    ),
+    // Compression, once for all clients that share a message.
+    family(
+        "ws_compression_messages_compressed",
+        "Messages compressed, each once for all clients that share it",
+        DataPath(|m| m.compression().compressed),
+    ),
+    family(
+        "ws_compression_messages_uncompressed",
+        "Messages left as they are for clients that have agreed on compression",
+        DataPath(|m| m.compression().uncompressed),
+    ),
+    family(
+        "ws_compression_in_bytes",
+        "Bytes of the messages compressed, before",
+        DataPath(|m| m.compression().bytes_in),
+    ),
+    family(
+        "ws_compression_out_bytes",
+        "Bytes of the messages compressed, after",
+        DataPath(|m| m.compression().bytes_out),
     ),
     // Slow clients.
     family("ws_events_skipped", "Events skipped for slow clients", ShardCounter(|s| s.events_skipped.get())),
@@ -342,7 +365,9 @@ impl Source {
     /// The metric's type in the exposition.
     pub(super) fn metric_type(&self) -> MetricType {
         match self {
-            ShardCounter(_) | ShardSeconds(_) | Ingest(_) | Control(_) | Log(_) => MetricType::Counter,
+            ShardCounter(_) | ShardSeconds(_) | Ingest(_) | DataPath(_) | Control(_) | Log(_) => {
+                MetricType::Counter
+            }
             Rejected | AcceptErrors | TlsFailed | TlsReloads | KeyFetches | UpgradesRefused | Errors => {
                 MetricType::Counter
             }

@@ -13,6 +13,7 @@ use crate::bus::Frames;
 use crate::fanout::index::Index;
 use crate::market::{Encoding, Kinds, MassiveChannel, MassiveMarket, SymbolCase};
 use crate::protocol::form;
+use crate::websocket::deflate::Compression;
 
 const SHARDS: usize = 2;
 const TYPES: &str = "trade,candle,mine";
@@ -22,7 +23,7 @@ const SYMBOLS: [&str; 6] = ["A", "AA", "AB", "AAA", "B", "C"];
 const OPENED_MAX: usize = 1;
 const NAMES: [&str; 5] = ["A", "AA", "*", "A*", "AA*"];
 /// So that subscriptions meet, and forms as well.
-const FORMS: [Form; 5] = [Form::JSON, Form::JSON, Form::JSON_BATCH, Form::SSE, DIALECT];
+const FORMS: [Form; 6] = [Form::JSON, Form::JSON, Form::JSON_BATCH, Form::SSE, Form::JSON_DEFLATED, DIALECT];
 /// Of a dialect, whose candles of a minute have a form of their own.
 const DIALECT: Form = Form::massive(MassiveMarket::Stocks, MassiveChannel::Others);
 const DIALECT_MINUTES: Form = Form::massive(MassiveMarket::Stocks, MassiveChannel::Minutes);
@@ -226,12 +227,12 @@ impl Shard {
             let frame = &frames.bytes[start..entry.end as usize];
             start = entry.end as usize;
             let (object, field) = match frames.form.encoding() {
-                Encoding::Massive(_, MassiveChannel::Minutes) => (&frame[1..], "\"s\":"),
-                Encoding::Massive(..) => (&frame[1..], "\"t\":"),
+                Encoding::Massive(_, MassiveChannel::Minutes) => (frame[1..].into(), "\"s\":"),
+                Encoding::Massive(..) => (frame[1..].into(), "\"t\":"),
                 _ => (form::object_of(frames.form, frame), "\"timestamp\":"),
             };
             assert!(object.starts_with(b"{") && object.ends_with(b"}"));
-            let frame = String::from_utf8_lossy(object);
+            let frame = String::from_utf8_lossy(&object);
             let number = frame.split(field).nth(1).and_then(|rest| rest.split(['}', ',']).next());
             let event: u64 = number.and_then(|number| number.parse().ok()).expect("a number");
             let delay = delays().1[usize::from(frame.ends_with(r#","delayedMs":1}"#))];
@@ -295,11 +296,12 @@ impl World {
             last: BTreeMap::new(),
         };
         let shards = (0..SHARDS).map(shard).collect();
+        let compression = Some(Compression { threshold_bytes: 0, level: 1 });
         Self {
             router: Router::with_delays(
                 SHARDS,
                 true,
-                &HistoryConfig { kinds: kinds(), ..HistoryConfig::default() },
+                &HistoryConfig { kinds: kinds(), compression, ..HistoryConfig::default() },
                 &delays().0,
             ),
             shards,

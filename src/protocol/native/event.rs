@@ -2,10 +2,10 @@
 //! have it without a frame ([`form`](crate::protocol::form)).
 
 use std::num::NonZeroU32;
-use std::sync::Arc;
 
 use crate::market::spelling::Spelling;
 use crate::market::{Kind, Kinds};
+use crate::websocket::deflate::Compressor;
 use crate::websocket::header::write_header;
 
 /// What stands behind a worker's object in an event's frame.
@@ -17,12 +17,14 @@ const CONFLATED: &[u8] = br#","conflated":"#;
 /// What stands before a trade.
 pub const TRADE_OPENING: &[u8] = br#"{"type":"trade","data":"#;
 
-/// What stands before the worker's object in the frames of each type of a gateway. Clones share it.
-#[derive(Debug, Clone)]
+/// What stands before the worker's object in the frames of each type of a gateway, and what else events are written with.
+#[derive(Debug)]
 pub struct Openings {
-    types: Arc<[Opening]>,
+    types: Box<[Opening]>,
     /// How other APIs spell symbols.
     spelling: Spelling,
+    /// Compresses long events.
+    compressor: Compressor,
 }
 
 #[derive(Debug)]
@@ -39,7 +41,19 @@ impl Openings {
             let name = kinds.name(kind);
             Opening { bytes: format!(r#"{{"type":"{name}","data":"#).into_bytes().into(), name: name.into() }
         };
-        Self { types: kinds.iter().map(opening).collect(), spelling: Spelling::default() }
+        let types = kinds.iter().map(opening).collect();
+        Self { types, spelling: Spelling::default(), compressor: Compressor::default() }
+    }
+
+    /// The same with a compressor, for forms that are compressed.
+    #[must_use]
+    pub fn with_compressor(self, compressor: Compressor) -> Self {
+        Self { compressor, ..self }
+    }
+
+    /// What compresses long events.
+    pub const fn compressor(&self) -> &Compressor {
+        &self.compressor
     }
 
     /// The same with other spellings of symbols in other APIs.
