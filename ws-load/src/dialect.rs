@@ -85,6 +85,11 @@ pub trait Reader: Debug + Default {
     /// # Errors
     /// What is wrong with the bytes.
     fn next<'b>(&mut self, bytes: &'b [u8], len_max: usize) -> Result<(usize, Said<'b>), String>;
+
+    /// Whether what comes next begins a frame.
+    fn is_at_frame(&self) -> bool {
+        true
+    }
 }
 
 /// What a server says.

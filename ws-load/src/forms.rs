@@ -1,12 +1,14 @@
 //! The forms in which a gateway's events come: how they are asked for, and how they are read.
 
 use std::fmt::{Debug, Write as _};
+use std::marker::PhantomData;
 
 use clap::ValueEnum;
+use ws_gateway::websocket::{deflate, header};
 
 use super::crowd::symbol_name;
 use super::dialect::{Messages, Reader, Said};
-use super::frames::{self, Front};
+use super::frames::{self, Front, Header};
 use super::handshake;
 use super::message;
 
@@ -20,6 +22,10 @@ pub enum FormName {
     Batch,
     /// Server-sent events over HTTP.
     Sse,
+    /// An object in each frame, compressed where the server does so.
+    JsonDeflate,
+    /// Arrays of what waits, compressed where the server does so.
+    BatchDeflate,
 }
 
 impl FormName {
@@ -44,6 +50,45 @@ pub trait Form: Debug + Send + 'static {
 
     /// What a connection says first.
     fn request(host: &str, path: &str, symbols: &[u32]) -> Vec<u8>;
+}
+
+/// A form whose messages may be compressed as well.
+pub trait Deflatable: Form {
+    /// The name on the command line with compression.
+    const DEFLATED_NAME: FormName;
+    /// The protocol, in the report.
+    const DEFLATED_DIALECT: &'static str;
+}
+
+/// A form whose messages the server may compress.
+#[derive(Debug)]
+pub struct Deflated<F>(PhantomData<F>);
+
+impl Deflatable for Json {
+    const DEFLATED_NAME: FormName = FormName::JsonDeflate;
+    const DEFLATED_DIALECT: &'static str = "gateway, deflate";
+}
+
+impl Deflatable for Batch {
+    const DEFLATED_NAME: FormName = FormName::BatchDeflate;
+    const DEFLATED_DIALECT: &'static str = "gateway, batch, deflate";
+}
+
+impl<F: Deflatable> Form for Deflated<F> {
+    const NAME: FormName = F::DEFLATED_NAME;
+    const DIALECT: &'static str = F::DEFLATED_DIALECT;
+    const ASKS_BY_URL: bool = F::ASKS_BY_URL;
+    const SUBSCRIBED_MAX: u32 = F::SUBSCRIBED_MAX;
+    type Reader = Inflating<F::Reader>;
+
+    fn request(host: &str, path: &str, symbols: &[u32]) -> Vec<u8> {
+        let mut request = F::request(host, path, symbols);
+        // Before the empty line.
+        request.truncate(request.len() - 2);
+        let offer = "Sec-WebSocket-Extensions: permessage-deflate; client_max_window_bits\r\n\r\n";
+        request.extend_from_slice(offer.as_bytes());
+        request
+    }
 }
 
 /// [`FormName::Json`].
@@ -117,6 +162,10 @@ pub struct Arrays {
 const NEXT_OBJECT: &[u8] = br#",{"type":""#;
 
 impl Reader for Arrays {
+    fn is_at_frame(&self) -> bool {
+        self.left == 0
+    }
+
     #[inline]
     fn next<'b>(&mut self, bytes: &'b [u8], len_max: usize) -> Result<(usize, Said<'b>), String> {
         let mut used = 0;
@@ -139,6 +188,73 @@ impl Reader for Arrays {
         let end = memchr::memmem::find(array, NEXT_OBJECT).unwrap_or(array.len() - 1);
         self.left -= end + 1;
         Ok((used + end + 1, Said::Message(message::parse(&array[..end]))))
+    }
+}
+
+/// Reads messages that may be compressed, each as it would be read without.
+#[derive(Debug, Default)]
+pub struct Inflating<R> {
+    inner: R,
+    /// The frame of the message that is being read, inflated, and how far it has been read.
+    plain: Vec<u8>,
+    read: usize,
+    /// The length of that frame as it came; 0 if there is none.
+    len: usize,
+}
+
+/// In the first byte of a frame: it is compressed.
+const RSV1: u8 = 0x40;
+/// No message of the gateway becomes longer.
+const INFLATED_BYTES_MAX: usize = 16 << 20;
+
+impl<R> Inflating<R> {
+    /// Inflates the frame at the front, if it is whole.
+    fn inflate(&mut self, bytes: &[u8], len_max: usize) -> Result<(), String> {
+        let mut plain_header = [0; 10];
+        let beginning = &mut plain_header[..bytes.len().min(10)];
+        beginning.copy_from_slice(&bytes[..beginning.len()]);
+        beginning[0] &= !RSV1;
+        let (payload_len, header_len) = match frames::header(beginning) {
+            Header::Partial => return Ok(()),
+            Header::Bad(reason) => return Err(reason.to_owned()),
+            Header::Is { payload_len, len, .. } => (payload_len, len),
+        };
+        let len = payload_len.saturating_add(header_len as u64);
+        if len > len_max as u64 {
+            return Err("a frame longer than any event".to_owned());
+        }
+        if let Some(payload) = bytes.get(header_len..len as usize) {
+            let mut content = Vec::new();
+            deflate::inflate(payload, INFLATED_BYTES_MAX, &mut content).map_err(|error| error.to_string())?;
+            self.plain = header::text(&content);
+            (self.read, self.len) = (0, len as usize);
+        }
+        Ok(())
+    }
+}
+
+impl<R: Reader> Reader for Inflating<R> {
+    #[inline]
+    fn next<'b>(&mut self, bytes: &'b [u8], len_max: usize) -> Result<(usize, Said<'b>), String> {
+        let is_compressed = bytes.first().is_some_and(|first| first & RSV1 != 0);
+        if self.len == 0 && is_compressed && self.inner.is_at_frame() {
+            self.inflate(bytes, len_max)?;
+            if self.len == 0 {
+                return Ok((0, Said::Nothing));
+            }
+        }
+        if self.len == 0 {
+            return self.inner.next(bytes, len_max);
+        }
+        let (used, said) = self.inner.next(&self.plain[self.read..], INFLATED_BYTES_MAX)?;
+        self.read += used;
+        let Said::Message(message) = said else {
+            return Err("a compressed frame that is no message".to_owned());
+        };
+        // The frame counts as read once all of it is.
+        let is_read = self.read == self.plain.len();
+        let len = if is_read { std::mem::take(&mut self.len) } else { 0 };
+        Ok((len, Said::Message(message)))
     }
 }
 
@@ -232,6 +348,27 @@ mod tests {
     }
 
     #[test]
+    fn compressed_messages_are_read_as_others() {
+        let compressor =
+            deflate::Compressor::new(Some(deflate::Compression { threshold_bytes: 0, level: 6 }));
+        let array = format!("[{},{},{}]", trade(1), trade(2), trade(3));
+        let arrays = [format!("[{REPLY}]"), array, format!("[{STATUS}]"), format!("[{}]", trade(4))];
+        let compressed = |text: &str| compressor.compress(&frame(text)).unwrap_or_else(|| frame(text));
+        // Every other one is compressed.
+        let bytes: Vec<u8> = (0..4)
+            .flat_map(|n| if n % 2 == 1 { compressed(&arrays[n]) } else { frame(&arrays[n]) })
+            .collect();
+        for size in [1, 7, 100, bytes.len()] {
+            assert_eq!(read::<Inflating<Arrays>>(&bytes, size), expected(), "{size}");
+        }
+        assert!(compressor.counts().compressed > 0);
+        let objects = [REPLY.to_owned(), trade(1), trade(2), trade(3), STATUS.to_owned(), trade(4)];
+        let bytes: Vec<u8> = objects.iter().flat_map(|object| compressed(object)).collect();
+        assert_eq!(read::<Inflating<Messages>>(&bytes, 5), expected());
+        assert!(Inflating::<Messages>::default().next(b"\xc1\x02\xff\xff", 1 << 20).is_err());
+    }
+
+    #[test]
     fn server_sent_events_are_read_by_their_data() {
         let mut text = format!("event: success\ndata: {REPLY}\n\n:\n\n");
         for seq in 1..=3 {
@@ -251,6 +388,10 @@ mod tests {
         assert_eq!(line(Json::request("h", "/ws", &[1])), "GET /ws HTTP/1.1");
         assert_eq!(line(Batch::request("h", "/ws", &[1])), "GET /ws?batch=1 HTTP/1.1");
         assert_eq!(line(Batch::request("h", "/ws?x=1", &[1])), "GET /ws?x=1&batch=1 HTTP/1.1");
+        let offering = String::from_utf8(Deflated::<Batch>::request("h", "/ws", &[1])).unwrap();
+        assert!(offering.starts_with("GET /ws?batch=1 HTTP/1.1\r\n"), "{offering}");
+        assert!(offering.ends_with("permessage-deflate; client_max_window_bits\r\n\r\n"), "{offering}");
+        assert_eq!(offering.matches("\r\n\r\n").count(), 1);
         let asked = "GET /sse?symbols=S0001,S0020&x=1 HTTP/1.1";
         assert_eq!(line(Sse::request("h", "/ws?x=1", &[1, 20])), asked);
     }

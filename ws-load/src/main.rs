@@ -6,7 +6,7 @@ use clap::Parser as _;
 use tools::term::end;
 use ws_load::Options;
 use ws_load::dialect::Gateway;
-use ws_load::forms::{Batch, FormName, Json, Sse};
+use ws_load::forms::{Batch, Deflated, FormName, Json, Sse};
 
 fn main() -> ExitCode {
     let options = Options::parse();
@@ -14,6 +14,8 @@ fn main() -> ExitCode {
         FormName::Json => ws_load::main::<Gateway<Json>>(&options),
         FormName::Batch => ws_load::main::<Gateway<Batch>>(&options),
         FormName::Sse => ws_load::main::<Gateway<Sse>>(&options),
+        FormName::JsonDeflate => ws_load::main::<Gateway<Deflated<Json>>>(&options),
+        FormName::BatchDeflate => ws_load::main::<Gateway<Deflated<Batch>>>(&options),
     };
     end("ws-load", done)
 }
