@@ -1,5 +1,5 @@
 //! Text of a client. Nothing may panic; what is accepted says the same when it is written again; and every reply is
-//! one text frame of JSON that ends with the request's `id` exactly as the client wrote it.
+//! one object of JSON that ends with the request's `id` exactly as the client wrote it.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
@@ -13,7 +13,6 @@ use ws_gateway::protocol::reply::{ClientStats, Reply};
 use ws_gateway::protocol::request::{Action, Id, Grammar, Request, Selection};
 use ws_gateway::protocol::terms::{Conflate, Options};
 use ws_gateway::market::{Form, Kind, Kinds, Name, SymbolCase};
-use ws_gateway_fuzz::text_of_frame;
 
 const NOW_MS: u64 = 1_234_567_890;
 
@@ -54,8 +53,8 @@ fn accepted(message: &str, request: &Request, grammar: &Grammar) {
                 resumed.map(|(symbol, seq)| (Name::Symbol(symbol.clone()), seq % 2 == 0)).collect();
             let selection = &subscribe.selection;
             let subscribed = Reply::Subscribed { selection, held: &held, recovered: &recovered, id };
-            let frame = reply(&subscribed, kinds, NOW_MS);
-            check_reply(&frame, "success", id);
+            let written = reply(&subscribed, kinds, NOW_MS);
+            check_reply(&written, "success", id);
         }
         Action::Unsubscribe(selection) => {
             check_names(selection, grammar);
@@ -79,9 +78,9 @@ fn accepted(message: &str, request: &Request, grammar: &Grammar) {
 }
 
 fn refused(refusal: &Refusal, grammar: &Grammar) {
-    let frame = reply(&Reply::Refused(refusal), &grammar.kinds, NOW_MS);
-    check_reply(&frame, "error", refusal.id.as_ref());
-    assert!(frame.len() <= REFUSAL_BYTES_MAX, "a refusal of {} bytes", frame.len());
+    let written = reply(&Reply::Refused(refusal), &grammar.kinds, NOW_MS);
+    check_reply(&written, "error", refusal.id.as_ref());
+    assert!(written.len() <= REFUSAL_BYTES_MAX, "a refusal of {} bytes", written.len());
 }
 
 /// Where market types and custom types have different names, no list of names says the same for both.
@@ -169,8 +168,8 @@ fn check_names(selection: &Selection, grammar: &Grammar) {
     assert_eq!(selection.subjects(Form::JSON).len(), named);
 }
 
-fn check_reply(frame: &[u8], expected: &str, id: Option<&Id>) {
-    let text = text_of_frame(frame);
+fn check_reply(reply: &[u8], expected: &str, id: Option<&Id>) {
+    let text = std::str::from_utf8(reply).expect("UTF-8");
     let reply: Answer<'_> = serde_json::from_str(text).unwrap_or_else(|error| panic!("{error} in {text}"));
     assert_eq!((reply.r#type, reply.timestamp), (expected, NOW_MS));
     assert_eq!(reply.code.is_some(), expected == "error");
