@@ -18,6 +18,10 @@ async fn are_for_whom_they_name(
 ) {
     let (mut first, mut second) = (user(one, "user-123").await, user(other, "user-123").await);
     let mut stranger = user(one, "user-456").await;
+    // A shard asks for its users' events before it answers their first request.
+    for client in [&mut first, &mut second, &mut stranger] {
+        client.gets_nothing().await;
+    }
     worker.raw("channel:user:user-123", format!(" {UPDATE}\n").as_bytes()).await;
     for client in [&mut first, &mut second] {
         assert_eq!(client.text().await, UPDATE);
