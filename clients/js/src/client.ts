@@ -2,7 +2,8 @@
 // loss goes to the subscriptions that it concerns.
 
 import { Connection, type ConnectionOptions, type Message } from "./connection.js";
-import { GatewayError, textOf } from "./errors.js";
+import type { Clock } from "./environment.js";
+import { errorOf, GatewayError, textOf } from "./errors.js";
 import { Subscription, type SubscribeOptions } from "./subscription.js";
 import { type Terms, type Topic, Topics } from "./topics.js";
 import type { ConnectionState, EventOf, EventType, Latest, Loss, MarketEvent } from "./types.js";
@@ -32,6 +33,28 @@ export interface ClientEvents {
   status: StatusMessage;
 }
 
+/** @internal What uses the connection beside subscriptions, and hears every message: the desk. */
+export interface Guest {
+  opened(): void;
+  take(message: Message): void;
+  lost(): void;
+  /** Without an error if the program has closed it. */
+  closed(error: GatewayError | undefined): void;
+}
+
+/** @internal What it uses of the client. */
+export interface Link {
+  clock: Clock;
+  isOpen(): boolean;
+  /** A number for a request that no other has. */
+  nextId(): number;
+  send(request: object): void;
+  report(error: GatewayError): void;
+  lose(loss: Loss): void;
+  /** It is no event of a type that somebody has subscribed to, and none of the messages that every client gets. */
+  isAtDesk(message: Message): boolean;
+}
+
 interface Request {
   action: "subscribe" | "unsubscribe";
   topics: Topic[];
@@ -39,6 +62,7 @@ interface Request {
 
 /** Symbols in one request, at most: far below the gateway's MAX_MESSAGE_SIZE. */
 const SYMBOLS_PER_REQUEST = 500;
+const MARKET = ["success", "error", "pong", "trade", "quote", "candle", "news", "halt"];
 const STATUSES_OF_A_TOPIC = ["gap", "skipped"];
 
 /** A client of one gateway address. It connects at once, and stays connected until `close()`. */
@@ -52,12 +76,19 @@ export class Client {
   #nextId = 1;
   #callbacks = new Map<keyof ClientEvents, Set<(value: any) => void>>();
   #ended: GatewayError | undefined;
+  #guests = new Set<Guest>();
 
   constructor(url: string, options: ClientOptions = {}) {
     this.#options = options;
     this.#connection = new Connection(url, options, {
-      opened: () => this.#subscribe(this.#topics.all()),
-      message: (message) => this.#take(message),
+      opened: () => {
+        this.#subscribe(this.#topics.all());
+        for (const guest of this.#guests) guest.opened();
+      },
+      message: (message) => {
+        this.#take(message);
+        for (const guest of this.#guests) guest.take(message);
+      },
       lost: () => this.#lost(),
       closed: (error) => this.#closed(error),
       state: (state) => this.#tell("state", state),
@@ -117,6 +148,22 @@ export class Client {
     if (!last) return undefined;
     const fresh = this.state.fresh && last.epoch === this.#topics.epoch;
     return { event: last.event as EventOf<T>, ageMs: this.#connection.clock.now() - last.receivedAt, fresh };
+  }
+
+  /** @internal */
+  attach(guest: Guest): Link {
+    const connection = this.#connection;
+    this.#guests.add(guest);
+    return {
+      clock: connection.clock,
+      isOpen: () => connection.isOpen,
+      nextId: () => this.#nextId++,
+      send: (request) => connection.send(request),
+      report: (error) => this.#tell("error", error),
+      lose: (loss) => this.#tell("loss", loss),
+      isAtDesk: ({ type, data }) =>
+        type === "status" ? data?.type in { room: 1, user: 1, broadcast: 1 } : !MARKET.includes(type as string) && !this.#topics.types.has(type as string),
+    };
   }
 
   /** Ends all subscriptions and the connection. */
@@ -214,12 +261,12 @@ export class Client {
     for (const subscription of new Set(subscriptions)) if (!pending.has(subscription)) subscription.accept();
   }
 
-  #refused({ action, topics }: Request, { code, message, data, retryAfter }: Message): void {
+  #refused({ action, topics }: Request, message: Message): void {
     const wanted = topics.filter(({ users }) => users.size);
-    const isBusy = code === "RATE_LIMIT_EXCEEDED" || code === "UNAVAILABLE";
-    const error = new GatewayError(code!, message!, data);
+    const error = errorOf(message);
+    const { isBusy } = error;
     if (action === "unsubscribe" || isBusy) this.#tell("error", error);
-    if (isBusy) return this.#later((retryAfter ?? 1) * 1_000, { action, topics });
+    if (isBusy) return this.#later((error.retryAfter ?? 1) * 1_000, { action, topics });
     if (action === "unsubscribe") return;
     const users = new Set(wanted.flatMap((topic) => [...topic.users]));
     // One bad symbol refuses the whole request: each subscription is judged by its own.
@@ -269,6 +316,7 @@ export class Client {
       topic.lost ||= topic.accepted;
       topic.accepted = false;
     }
+    for (const guest of this.#guests) guest.lost();
   }
 
   #closed(error: GatewayError | undefined): void {
@@ -277,6 +325,7 @@ export class Client {
     this.#forget();
     for (const subscription of this.#subscriptions) subscription.end(error);
     this.#subscriptions.clear();
+    for (const guest of this.#guests) guest.closed(error);
     if (error) this.#tell("error", error);
   }
 

@@ -3,7 +3,7 @@
 
 import { backoffMs, whyFinal } from "./closing.js";
 import { type Clock, type Page, type Socket, type SocketClass, systemClock, systemPage, systemSocket } from "./environment.js";
-import { GatewayError, textOf } from "./errors.js";
+import { errorOf, GatewayError, textOf } from "./errors.js";
 import type { ConnectionState } from "./types.js";
 
 /** Gives a token: at each connect, and again when the gateway says that the token is about to expire. */
@@ -212,18 +212,19 @@ export class Connection {
       else if (event === "slow") this.#set({ slow: data.policy === "conflate" });
       else if (event === "shutdown") this.#reconnectAfterMs = data.reconnectAfterMs;
       else if (event === "tokenExpiring") void this.#renew(data.expiresInMs);
-    } else if (type === "error" && message.id === undefined) {
-      this.#refused(new GatewayError(message.code!, message.message!, data));
+    } else if (type === "error" && message.id === undefined && message.requestId === undefined) {
+      this.#refused(errorOf(message));
     }
     this.#listener.message(message);
   }
 
-  #authenticated({ type, code, message, data }: Message): void {
-    if (type === "success") {
+  #authenticated(message: Message): void {
+    if (message.type === "success") {
       this.#refusals = 0;
     } else {
-      this.#refused(new GatewayError(code!, message!, data));
-      if (code === "UNAUTHORIZED") return this.#lost(1008, message!);
+      const error = errorOf(message);
+      this.#refused(error);
+      if (error.code === "UNAUTHORIZED") return this.#lost(1008, error.message);
     }
     if (!this.isOpen) this.#opened();
   }

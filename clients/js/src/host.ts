@@ -1,6 +1,8 @@
 // The side that holds the connection: takes the requests of tabs, and tells each of them what concerns it.
 
 import { type Client, type ClientOptions, connect } from "./client.js";
+import type { GatewayError } from "./errors.js";
+import { HostDesk } from "./host-desk.js";
 import type { Subscription } from "./subscription.js";
 
 /** The part of a MessagePort that is used. */
@@ -20,11 +22,13 @@ export class Host {
   readonly #id: unknown;
   readonly #locks: LockManager | undefined;
   readonly #guests = new Map<unknown, Guest>();
+  readonly #desk: HostDesk;
 
   constructor(client: Client, id: unknown, locks?: LockManager) {
     this.#client = client;
     this.#id = id;
     this.#locks = locks;
+    this.#desk = new HostDesk(client);
     client.on("state", (state) => this.#toAll({ state }));
     client.on("loss", (value) => this.#toAll({ tell: "loss", value }));
     client.on("error", (error) => this.#toAll({ tell: "error", value: plain(error) }));
@@ -42,10 +46,14 @@ export class Host {
     if (!guest) return;
     if (message.subscribe !== undefined) this.#subscribe(guest, message);
     else if (message.unsubscribe !== undefined) this.#unsubscribe(guest, message.unsubscribe);
+    else if (message.desk) this.#desk.ask(guest.send, message.desk);
     else if (message.bye) this.#leave(from);
   }
 
+  /** The tab that holds the connection goes; the others wait for the next one. */
   close(): void {
+    this.#toAll({ state: { ...this.#client.state, status: "waiting", feed: "unknown", fresh: false, reason: "the tab that held the connection has closed" } });
+    this.#guests.clear();
     this.#client.close();
   }
 
@@ -59,8 +67,11 @@ export class Host {
   }
 
   #leave(from: unknown): void {
-    for (const subscription of this.#guests.get(from)?.subscriptions.values() ?? []) subscription.unsubscribe();
+    const guest = this.#guests.get(from);
+    if (!guest) return;
     this.#guests.delete(from);
+    for (const subscription of guest.subscriptions.values()) subscription.unsubscribe();
+    this.#desk.leave(guest.send);
   }
 
   #subscribe({ send, subscriptions }: Guest, { subscribe: id, symbols, options }: any): void {
@@ -102,4 +113,4 @@ export function serve(url: string, options: ClientOptions = {}): void {
 }
 
 /** Errors lose their fields on the way. */
-const plain = ({ code, message, data }: { code: string; message: string; data?: unknown }) => ({ code, message, data: data instanceof Error ? data.message : data });
+const plain = ({ code, message, data, retryAfter }: GatewayError) => ({ code, message, data: data instanceof Error ? data.message : data, retryAfter });

@@ -3,6 +3,6 @@
 export { Client, connect, type ClientEvents, type ClientOptions, type StatusMessage } from "./client.js";
 export type { ConnectionOptions, TokenProvider } from "./connection.js";
 export type { Clock, Page, Socket, SocketClass } from "./environment.js";
-export { GatewayError } from "./errors.js";
-export { Subscription, type SubscribeOptions } from "./subscription.js";
+export { type ErrorCode, GatewayError, type Refusal } from "./errors.js";
+export { Stream, type StreamOptions, Subscription, type SubscribeOptions } from "./subscription.js";
 export type * from "./types.js";

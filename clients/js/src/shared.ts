@@ -1,15 +1,16 @@
 // One connection for many tabs. One of them, or a SharedWorker, holds the client; the others hear of it and ask it by messages. When the
 // tab that holds it goes, another takes over, and what may have been missed meanwhile is told as a loss.
 
-import { type Client, type ClientEvents, type ClientOptions, connect } from "./client.js";
-import { GatewayError } from "./errors.js";
+import { type Client, type ClientEvents, type ClientOptions, connect, type Guest, type Link } from "./client.js";
+import { systemClock } from "./environment.js";
+import { errorOf, GatewayError } from "./errors.js";
 import { Host, type Port } from "./host.js";
 import { Subscription, type SubscribeOptions } from "./subscription.js";
 import { Topics } from "./topics.js";
 import type { ConnectionState, EventOf, EventType, Latest, Loss } from "./types.js";
 
 /** What a client of one's own and a shared one have in common. */
-export type AnyClient = Pick<Client, "state" | "on" | "subscribe" | "latest" | "close">;
+export type AnyClient = Pick<Client, "state" | "on" | "subscribe" | "latest" | "close" | "attach">;
 
 export interface SharedOptions extends ClientOptions {
   /** Starts the SharedWorker that holds the connection: a script that calls `serve`. Without it, or where there is none, a tab holds it. */
@@ -32,6 +33,9 @@ export class SharedClient implements AnyClient {
   #topics = new Topics();
   #callbacks = new Map<keyof ClientEvents, Set<(value: any) => void>>();
   #host: unknown;
+  #guests = new Set<Guest>();
+  /** What guests have been told. */
+  #isOpen = false;
 
   /** @internal `leave` is called when it is closed. */
   constructor(port: Port, leave: () => void) {
@@ -81,6 +85,21 @@ export class SharedClient implements AnyClient {
     return { event: last.event as EventOf<T>, ageMs: Date.now() - last.receivedAt, fresh: this.#state.fresh && last.epoch === this.#topics.epoch };
   }
 
+  /** @internal */
+  attach(guest: Guest): Link {
+    this.#guests.add(guest);
+    return {
+      clock: systemClock,
+      isOpen: () => this.#isOpen,
+      nextId: () => this.#nextId++,
+      send: (request) => this.#port.postMessage({ desk: request }),
+      report: (error) => this.#tell("error", error),
+      lose: (loss) => this.#tell("loss", loss),
+      // The one that holds the connection passes on nothing else.
+      isAtDesk: () => true,
+    };
+  }
+
   /** Ends this tab's subscriptions; the connection stays as long as another tab uses it. */
   close(): void {
     if (this.#state.status === "closed") return;
@@ -96,6 +115,10 @@ export class SharedClient implements AnyClient {
     if (message.host !== undefined) return this.#met(message.host, message.state);
     if (message.state) return this.#setState(message.state);
     if (message.tell) return this.#told(message);
+    if (message.desk) {
+      for (const guest of this.#guests) guest.take(message.desk);
+      return;
+    }
     const asked = this.#asked.get(message.id);
     if (!asked) return;
     const { subscription, request } = asked;
@@ -122,6 +145,7 @@ export class SharedClient implements AnyClient {
     if (host !== this.#host) {
       this.#host = host;
       this.#topics.epoch++;
+      this.#setOpen(false);
       for (const [id, { request }] of this.#asked) this.#port.postMessage({ subscribe: id, ...request });
     }
     this.#setState(state);
@@ -149,7 +173,18 @@ export class SharedClient implements AnyClient {
   #setState(state: ConnectionState): void {
     if (this.#state.status === "open" && state.status !== "open") this.#topics.epoch++;
     this.#state = state;
+    this.#setOpen(state.status === "open");
+    if (state.status === "closed") {
+      const error = state.code === undefined ? undefined : new GatewayError("CLOSED", state.reason ?? "closed");
+      for (const guest of this.#guests) guest.closed(error);
+    }
     this.#tell("state", state);
+  }
+
+  #setOpen(isOpen: boolean): void {
+    if (isOpen === this.#isOpen) return;
+    this.#isOpen = isOpen;
+    for (const guest of this.#guests) isOpen ? guest.opened() : guest.lost();
   }
 
   #tell<K extends keyof ClientEvents>(event: K, value: ClientEvents[K]): void {
@@ -232,5 +267,3 @@ function amongTabs(name: string, url: string, options: ClientOptions, locks: Loc
   });
   return client;
 }
-
-const errorOf = ({ code, message, data }: { code: string; message: string; data?: unknown }) => new GatewayError(code, message, data);

@@ -1,10 +1,22 @@
-// One subscription: the events of its symbols, for callbacks and for a loop. What it asks of the gateway is the client's part.
+// What comes of one subscription, or of one room: for callbacks and for a loop. What it asks of the gateway is the client's part.
 
 import { GatewayError, textOf } from "./errors.js";
 import type { EventOf, EventType, Loss } from "./types.js";
 
+/** Who is told what comes, and how much of it waits. */
+export interface StreamOptions<E> {
+  /** What waits for the loop, at most; then the oldest is dropped and told as a loss. Default 1000. */
+  bufferSize?: number | undefined;
+  /** Ends it. */
+  signal?: AbortSignal | undefined;
+  onEvent?: ((event: E) => void) | undefined;
+  onLoss?: ((loss: Loss) => void) | undefined;
+  /** It was refused, or the connection is closed for good. The loop throws the same. */
+  onError?: ((error: GatewayError) => void) | undefined;
+}
+
 /** What a subscribe asks for. */
-export interface SubscribeOptions<T extends EventType = "trade"> {
+export interface SubscribeOptions<T extends EventType = "trade"> extends StreamOptions<EventOf<T>> {
   /** Types of events; `["trade"]` if left out. */
   types?: readonly T[];
   /** Begin with the last event of each symbol (marked `snapshot`), also after a loss that cannot be resumed. Default true. */
@@ -15,31 +27,23 @@ export interface SubscribeOptions<T extends EventType = "trade"> {
   conflate?: boolean | "aggregate";
   /** At most this many events a second of each symbol, the newest each time: 0.1 to 1000. */
   maxRate?: number;
-  /** Events that wait for the loop, at most; then the oldest are dropped and told as a loss. Default 1000. */
-  bufferSize?: number;
-  /** Ends the subscription. */
-  signal?: AbortSignal;
-  onEvent?: (event: EventOf<T>) => void;
-  onLoss?: (loss: Loss) => void;
-  /** The subscription was refused, or the connection is closed for good. The loop throws the same. */
-  onError?: (error: GatewayError) => void;
 }
 
-/** What a subscription needs of its client. */
-export interface Owner {
-  drop(subscription: Subscription<any>): void;
+/** What a stream needs of its client. */
+export interface Owner<S> {
+  drop(stream: S): void;
   report(error: GatewayError): void;
 }
 
-/** A running subscription: loop over it with `for await`, or pass callbacks. */
-export class Subscription<T extends EventType = "trade"> implements AsyncIterable<EventOf<T>> {
-  /** Resolves when the gateway has accepted all of it, rejects if the gateway refuses. */
+/** What comes, one after the other: loop over it with `for await`, or pass callbacks. */
+export class Stream<E> implements AsyncIterable<E> {
+  /** Resolves when the gateway has accepted it, all of it; rejects if the gateway refuses. */
   readonly ready: Promise<void>;
   #settle!: { resolve: () => void; reject: (error: GatewayError) => void };
-  #owner: Owner;
-  #options: SubscribeOptions<T>;
+  #owner: Owner<any>;
+  #options: StreamOptions<E>;
   /** What comes before the loop begins waits for it, unless a callback has it. */
-  #buffer: EventOf<T>[] | undefined;
+  #buffer: E[] | undefined;
   #loops = false;
   #wake: (() => void) | undefined;
   #overflow = 0;
@@ -48,7 +52,7 @@ export class Subscription<T extends EventType = "trade"> implements AsyncIterabl
   #unlisten: (() => void) | undefined;
 
   /** @internal */
-  constructor(owner: Owner, options: SubscribeOptions<T>) {
+  constructor(owner: Owner<any>, options: StreamOptions<E>) {
     this.#owner = owner;
     this.#options = options;
     if (!options.onEvent) this.#buffer = [];
@@ -68,8 +72,8 @@ export class Subscription<T extends EventType = "trade"> implements AsyncIterabl
     this.#owner.drop(this);
   }
 
-  [Symbol.asyncIterator](): AsyncIterator<EventOf<T>> {
-    if (this.#loops) throw new Error("There is a loop over this subscription already: subscribe once for each loop.");
+  [Symbol.asyncIterator](): AsyncIterator<E> {
+    if (this.#loops) throw new Error("There is a loop over this already: subscribe once for each loop.");
     this.#loops = true;
     const buffer = (this.#buffer ??= []);
     if (this.#overflow) queueMicrotask(() => this.#tellOverflow());
@@ -93,7 +97,7 @@ export class Subscription<T extends EventType = "trade"> implements AsyncIterabl
   }
 
   /** @internal */
-  deliver(event: EventOf<T>): void {
+  deliver(event: E): void {
     if (this.#ended) return;
     const { onEvent, bufferSize = 1000 } = this.#options;
     const buffer = this.#buffer;
@@ -107,12 +111,12 @@ export class Subscription<T extends EventType = "trade"> implements AsyncIterabl
       buffer.push(event);
       this.#wake?.();
     }
-    this.#call(onEvent, event);
+    this.call(onEvent, event);
   }
 
   /** @internal */
   lose(loss: Loss): void {
-    if (!this.#ended) this.#call(this.#options.onLoss, loss);
+    if (!this.#ended) this.call(this.#options.onLoss, loss);
   }
 
   /** @internal The gateway has accepted it. */
@@ -128,7 +132,7 @@ export class Subscription<T extends EventType = "trade"> implements AsyncIterabl
     this.#unlisten?.();
     if (error) {
       this.#settle.reject(error);
-      this.#call(this.#options.onError, error);
+      this.call(this.#options.onError, error);
     } else {
       this.#settle.resolve();
     }
@@ -142,11 +146,14 @@ export class Subscription<T extends EventType = "trade"> implements AsyncIterabl
   }
 
   /** A callback that throws must not cost the others their events. */
-  #call<A>(callback: ((value: A) => void) | undefined, value: A): void {
+  protected call<A>(callback: ((value: A) => void) | undefined, value: A): void {
     try {
       callback?.(value);
     } catch (thrown) {
-      this.#owner.report(new GatewayError("CALLBACK", `A callback of a subscription threw: ${textOf(thrown)}`, thrown));
+      this.#owner.report(new GatewayError("CALLBACK", `A callback threw: ${textOf(thrown)}`, thrown));
     }
   }
 }
+
+/** A running subscription. */
+export class Subscription<T extends EventType = "trade"> extends Stream<EventOf<T>> {}

@@ -47,11 +47,14 @@ export class Topics {
   readonly #topics = new Map<string, Topic>();
   readonly #patterns = new Set<Topic>();
   readonly #last = new Map<string, Last>();
+  /** Types that somebody has wanted. */
+  readonly types = new Set<string>();
   epoch = 0;
 
   /** The topic of that name, made if need be. */
   want(type: string, symbol: string, terms: Terms): Topic {
     const key = keyOf(type, symbol);
+    this.types.add(type);
     let topic = this.#topics.get(key) ?? this.#topics.get(keyOf(type, symbol.toUpperCase()));
     if (!topic) {
       topic = { type, symbol, terms, users: new Set(), accepted: false, lost: false, recovered: false };

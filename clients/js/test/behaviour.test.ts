@@ -5,7 +5,8 @@ import assert from "node:assert/strict";
 import { readdirSync, readFileSync } from "node:fs";
 import { test } from "node:test";
 import { parse } from "yaml";
-import { type Client, connect, type ConnectionState, type GatewayError, type Loss, type Subscription } from "../src/index.js";
+import { type Desk, deskOf, type Room } from "../src/desk.js";
+import { type Client, connect, type ConnectionState, type GatewayError, type Loss, type Stream, type Subscription } from "../src/index.js";
 import { FakeClock, FakePage, Server, settle } from "./world.js";
 
 interface Case {
@@ -17,7 +18,7 @@ interface Case {
 }
 
 /** What this client has of what a case may need: it may run in a page, and so cannot see the status of a refused handshake. */
-const HAS = ["page", "hidden_http_status"];
+const HAS = ["page", "hidden_http_status", "desk"];
 const TIMESTAMP = 1_234_567_890;
 
 class Run {
@@ -26,6 +27,11 @@ class Run {
   readonly server = new Server();
   readonly client: Client;
   readonly subscriptions = new Map<string, Subscription<string>>();
+  readonly streams = new Map<string, Stream<any>>();
+  readonly atDesk: any[] = [];
+  readonly members: any[] = [];
+  readonly streamLosses: any[] = [];
+  readonly outcomes: { code?: string; value?: any }[] = [];
   readonly events: any[] = [];
   readonly losses: Loss[] = [];
   readonly errors: GatewayError[] = [];
@@ -33,6 +39,7 @@ class Run {
   readonly states: ConnectionState[] = [];
   #attempts = 0;
   #lastId: unknown;
+  #lastQuestion: unknown;
   #tokens: (string | null)[] | undefined;
 
   constructor({ options = {}, tokens }: Case, chance: number) {
@@ -45,6 +52,22 @@ class Run {
     this.client.on("error", (error) => this.errors.push(error));
     this.client.on("status", (status) => this.statuses.push(status));
     this.client.on("state", (state) => this.states.push(state));
+  }
+
+  get #desk(): Desk {
+    return deskOf(this.client);
+  }
+
+  /** What has become of a request, in the order in which they end. */
+  #await(outcome: Promise<any>): void {
+    outcome.then(
+      (value) => this.outcomes.push(value === undefined ? {} : { value }),
+      (error: GatewayError) => this.outcomes.push({ code: error.code, ...(error.retryAfter && { retry_after: error.retryAfter }) }),
+    );
+  }
+
+  #room(as = "a"): Room {
+    return this.streams.get(as) as Room;
   }
 
   #token(): string {
@@ -68,6 +91,28 @@ class Run {
       this.subscriptions.set(as, this.client.subscribe<string>(symbols, { ...options, onEvent }));
     },
     unsubscribe: (as = "a") => this.subscriptions.get(as)!.unsubscribe(),
+    join: ({ room, as = "a", members }) => {
+      const told = (type: string) => (user_id: string) => this.atDesk.push({ on: as, type, user_id, room_id: room });
+      const [onJoined, onLeft, onTyping] = [told("user_joined"), told("user_left"), told("typing")];
+      const options = {
+        onJoined,
+        onLeft,
+        onTyping,
+        onMessage: (message: object) => this.atDesk.push({ on: as, ...message }),
+        onLoss: (loss: Loss) => this.streamLosses.push({ on: as, ...loss }),
+        ...(members && { onMembers: (now: object) => this.members.push({ on: as, ...now }) }),
+      };
+      this.streams.set(as, this.#desk.join(room, options));
+    },
+    inbox: ({ as }) => {
+      const onMessage = (message: object) => this.atDesk.push({ on: as, ...message });
+      this.streams.set(as, this.#desk.inbox({ onMessage, onLoss: (loss) => this.streamLosses.push({ on: as, ...loss }) }));
+    },
+    leave: (as) => this.#room(as).leave(),
+    say: ({ on, message }) => this.#await(this.#room(on).send(message)),
+    typing: (as) => this.#await(this.#room(as).typing()),
+    chat: ({ to, message }) => this.#await(this.#desk.chat(to, message)),
+    ask_workers: (payload) => this.#await(this.#desk.request(payload)),
     close_client: () => this.client.close(),
     hide_page: () => this.page.show(false),
     show_page: () => this.page.show(true),
@@ -85,6 +130,24 @@ class Run {
       ];
       for (const [verb, value] of steps) await this.step(verb, value);
     },
+    greeted: async () => {
+      await this.step("expect_frame", { type: "leave_room", payload: { room_id: "nowhere" } });
+      await this.step("reply", { room_id: "nowhere" });
+    },
+    in_room: async () => {
+      const joined = { type: "user_joined", user_id: "alice", room_id: "room-1" };
+      const steps: [string, any][] = [
+        ["join", { room: "room-1" }],
+        ["expect_attempt", undefined],
+        ["accept", undefined],
+        ["greeted", undefined],
+        ["expect_frame", { type: "join_room", payload: { room_id: "room-1" } }],
+        ["send", joined],
+        ["reply", { room_id: "room-1" }],
+        ["expect_at_desk", joined],
+      ];
+      for (const [verb, value] of steps) await this.step(verb, value);
+    },
     accept: () => this.server.accept(),
     refuse: () => this.server.close(1006),
     send: (message) => this.server.send(Array.isArray(message) ? message.map(complete) : complete(message)),
@@ -94,6 +157,9 @@ class Run {
       this.server.send({ type: "success", message: "", data: { ...data, ...subscribed }, timestamp: TIMESTAMP, id: this.#lastId });
     },
     reply_error: (error) => this.server.send({ type: "error", message: error.code, ...error, timestamp: TIMESTAMP, id: this.#lastId }),
+    reply_presence: (presence) => this.server.send({ type: "presence", ...presence, id: this.#lastId }),
+    respond: (payload) => this.server.send({ type: "response", requestId: this.#lastQuestion, payload }),
+    respond_error: (error) => this.server.send(complete({ type: "error", ...error, requestId: this.#lastQuestion })),
     close: ({ code, reason }) => this.server.close(code, reason),
     drop: () => this.server.close(1006),
     send_on_old: (message) => this.server.attempts.at(-2)!.onmessage?.({ data: JSON.stringify(complete(message)) }),
@@ -125,6 +191,20 @@ class Run {
       assert(frames.length > others.length, "no ping was sent");
       frames.splice(0, frames.length, ...others);
     },
+    expect_question: (frame) => {
+      const { requestId, ...got } = this.server.frames.shift() ?? assert.fail("no frame was sent");
+      this.#lastQuestion = requestId;
+      assert.deepEqual(got, frame);
+    },
+    expect_at_desk: ({ queued, ...message }) => {
+      const got = this.atDesk.shift();
+      matches(got, { on: "a", ...message }, "at the desk");
+      if (queued !== undefined) assert.equal(got.queued === true, queued);
+    },
+    expect_members: (members) => matches(this.members.shift(), { on: "a", ...members }, "members"),
+    expect_outcome: (outcome) => assert.deepEqual(this.outcomes.shift(), outcome),
+    expect_loss_on: (loss) => assert.deepEqual(this.streamLosses.shift(), loss),
+    expect_user: (user) => assert.equal(this.#desk.user, user),
     expect_event: (event) => matches(this.events.shift(), { on: "a", ...complete(event) }, "event"),
     expect_loss: (loss) => assert.deepEqual(this.losses.shift(), loss),
     expect_error: (error) => matches(this.errors.shift(), error, "error"),
@@ -144,7 +224,7 @@ class Run {
       matches(latest?.event.data, data, "latest event");
     },
     expect_ended: async ({ on = "a", code }) => {
-      const outcome = await this.subscriptions.get(on)![Symbol.asyncIterator]().next().then(() => undefined, (error) => error.code);
+      const outcome = await (this.subscriptions.get(on) ?? this.streams.get(on)!)[Symbol.asyncIterator]().next().then(() => undefined, (error) => error.code);
       assert.equal(outcome, code);
     },
     expect_token_left: (count) => assert.equal(this.#tokens!.length, count),
@@ -154,6 +234,10 @@ class Run {
   end(): void {
     assert.deepEqual(this.server.frames, [], "frames that were not expected");
     assert.deepEqual(this.events, [], "events that were not expected");
+    assert.deepEqual(this.atDesk, [], "what came at the desk and was not expected");
+    assert.deepEqual(this.members, [], "members that were not expected");
+    assert.deepEqual(this.streamLosses, [], "losses of rooms and inboxes that were not expected");
+    assert.deepEqual(this.outcomes, [], "outcomes that were not expected");
     assert.deepEqual(this.losses, [], "losses that were not expected");
     assert.deepEqual(this.errors.map(({ code, message }) => ({ code, message })), [], "errors that were not expected");
     assert.equal(this.server.attempts.length, this.#attempts, "attempts to connect");
@@ -180,9 +264,9 @@ function matches(got: any, want: any, what: string): void {
 
 const table = "../behaviour";
 for (const file of readdirSync(table).filter((name) => name.endsWith(".yaml")).sort()) {
-  const { subject, cases } = parse(readFileSync(`${table}/${file}`, "utf8")) as { subject: string; cases: Case[] };
+  const { subject, needs = [], cases } = parse(readFileSync(`${table}/${file}`, "utf8")) as { subject: string; needs?: string[]; cases: Case[] };
   for (const one of cases) {
-    if (!(one.needs ?? []).every((need) => HAS.includes(need))) continue;
+    if (![...needs, ...(one.needs ?? [])].every((need) => HAS.includes(need))) continue;
     for (const chance of [0, 0.5, 0.999_999]) {
       test(`${subject}: ${one.name} (chance ${chance})`, async () => {
         const run = new Run(one, chance);

@@ -2,72 +2,16 @@
 // run as printed in an empty project.
 
 import assert from "node:assert/strict";
-import { type ChildProcess, execFileSync, spawn } from "node:child_process";
-import { createHmac } from "node:crypto";
+import { execFileSync, spawn } from "node:child_process";
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { type AddressInfo, connect as connectTcp, createServer } from "node:net";
 import { tmpdir } from "node:os";
-import { join, resolve } from "node:path";
+import { join } from "node:path";
 import { createInterface } from "node:readline";
 import { test } from "node:test";
 import WebSocket from "ws";
 import { type Client, type ClientOptions, connect, type ConnectionState, type EventOf, type Loss } from "../src/index.js";
-
-const binary = process.env.WS_GATEWAY;
-const needsGateway = binary ? {} : { skip: "WS_GATEWAY is not set: scripts/test sets it" };
-
-class Gateway {
-  readonly #child: ChildProcess;
-  private constructor(
-    child: ChildProcess,
-    readonly port: number,
-    readonly brokerPort: number,
-  ) {
-    this.#child = child;
-  }
-
-  /** Starts it on a free port and waits until it is ready. */
-  static async start(settings: Record<string, string> = {}): Promise<Gateway> {
-    const args = ["--ws-host", "127.0.0.1", "--ws-port", "0", "--embedded-redis-port", "0"];
-    const child = spawn(resolve(binary!), args, { env: { RUST_LOG: "info", ...settings }, cwd: tmpdir(), stdio: ["ignore", "ignore", "pipe"] });
-    process.on("exit", () => child.kill("SIGKILL"));
-    let found = 0;
-    let broker = 0;
-    await new Promise<void>((ready, fail) => {
-      child.once("exit", (code) => fail(new Error(`the gateway ended with ${code}`)));
-      createInterface(child.stderr!).on("line", (line) => {
-        found ||= Number(/listening on port (\d+)/.exec(line)?.[1] ?? 0);
-        broker ||= Number(/embedded on [\d.]+:(\d+)/.exec(line)?.[1] ?? 0);
-        if (line.includes("initialized and ready")) ready();
-      });
-    });
-    return new Gateway(child, found, broker);
-  }
-
-  get url(): string {
-    return `ws://127.0.0.1:${this.port}/ws`;
-  }
-
-  signal(name: NodeJS.Signals): void {
-    this.#child.kill(name);
-  }
-
-  async stop(signal: NodeJS.Signals = "SIGKILL"): Promise<void> {
-    const ended = new Promise((done) => this.#child.once("exit", done));
-    this.#child.kill(signal);
-    await ended;
-  }
-
-  /** Publishes one trade, and waits until the broker has it. */
-  async trade(symbol: string, price: number, seq: number): Promise<void> {
-    const payload = JSON.stringify({ symbol, price, volume: 100, timestamp: seq, seq });
-    const words = ["PUBLISH", `channel:trade:${symbol}`, payload];
-    const socket = connectTcp(this.brokerPort, "127.0.0.1");
-    socket.write(`*3\r\n${words.map((word) => `$${word.length}\r\n${word}\r\n`).join("")}`);
-    await new Promise((done, fail) => socket.once("data", done).once("error", fail));
-    socket.destroy();
-  }
-}
+import { Gateway, needsGateway, SECRET, tokenOf } from "./gateway.js";
 
 /** An address that stays while gateways come and go: nobody else can take their port between two of them. */
 async function address(first: Gateway) {
@@ -185,20 +129,14 @@ test("an open gateway serves a client that has a token", { ...needsGateway, time
 });
 
 test("a gateway with keys serves a client with a good token, and no other", { ...needsGateway, timeout: 30_000 }, async () => {
-  const secret = "a secret of thirty-two bytes or more";
-  const gateway = await Gateway.start({ JWT_SECRET_KEY: secret });
-  const part = (value: object) => Buffer.from(JSON.stringify(value)).toString("base64url");
-  const sign = (key: string) => {
-    const signed = `${part({ alg: "HS256" })}.${part({ sub: "user-1", exp: Math.floor(Date.now() / 1000) + 600 })}`;
-    return `${signed}.${createHmac("sha256", key).update(signed).digest("base64url")}`;
-  };
-  const good = connect(gateway.url, { WebSocket, token: () => sign(secret) });
+  const gateway = await Gateway.start({ JWT_SECRET_KEY: SECRET });
+  const good = connect(gateway.url, { WebSocket, token: () => tokenOf("user-1") });
   const received = good.subscribe("AAPL");
   await received.ready;
   await gateway.trade("AAPL", 150.25, 1);
   const { value } = await received[Symbol.asyncIterator]().next();
   assert.equal(value?.data.price, 150.25);
-  const bad = connect(gateway.url, { WebSocket, token: () => sign("another secret of thirty-two bytes") });
+  const bad = connect(gateway.url, { WebSocket, token: () => tokenOf("user-1", {}, "another secret of thirty-two bytes") });
   await assert.rejects(bad.subscribe("AAPL").ready, { code: "UNAUTHORIZED" });
   assert.notEqual(bad.state.status, "open");
   good.close();

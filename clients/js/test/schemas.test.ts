@@ -12,10 +12,10 @@ interface Schema {
 }
 
 const { schemas } = parse(readFileSync("../../docs/asyncapi.yaml", "utf8")).components as { schemas: Record<string, Schema> };
-const program = ts.createProgram(["src/types.ts"], { strict: true });
+const files = ["src/types.ts", "src/desk-types.ts", "src/errors.ts"];
+const program = ts.createProgram(files, { strict: true, target: ts.ScriptTarget.ES2022 });
 const checker = program.getTypeChecker();
-const source = program.getSourceFile("src/types.ts")!;
-const exported = checker.getExportsOfModule(checker.getSymbolAtLocation(source)!);
+const exported = files.flatMap((file) => checker.getExportsOfModule(checker.getSymbolAtLocation(program.getSourceFile(file)!)!));
 
 /** The fields of a type, and whether each is required. */
 function fieldsOf(type: ts.Type): Record<string, boolean> {
@@ -31,7 +31,8 @@ function fieldsOfSchema(name: string): Record<string, boolean> {
   return Object.fromEntries(Object.keys(properties).map((field) => [field, required.includes(field)]));
 }
 
-for (const [type, schema] of [["Trade"], ["Quote"], ["Candle"], ["News"], ["Halt"], ["Custom"], ["Conflated"], ["MarketEvent", "Event"]]) {
+for (const [type, schema] of [["Trade"], ["Quote"], ["Candle"], ["News"], ["Halt"], ["Custom"], ["Conflated"], ["MarketEvent", "Event"], ["Moved"], ["Typing"],
+  ["RoomMessage"], ["Chat"], ["PresenceCount"]]) {
   test(`${type} has the fields of its schema`, () => {
     assert.deepEqual(fieldsOf(typeOf(type!)), fieldsOfSchema(schema ?? type!));
   });
@@ -43,4 +44,9 @@ test("losses have the fields of the statuses that tell them", () => {
     const wanted = { kind: true, ...fieldsOfSchema(name) };
     assert(losses.some((fields) => JSON.stringify(Object.entries(fields).sort()) === JSON.stringify(Object.entries(wanted).sort())), name);
   }
+});
+
+test("refusals are those of the schema", () => {
+  const codes = (typeOf("Refusal") as ts.UnionType).types.map((type) => (type as ts.StringLiteralType).value);
+  assert.deepEqual(codes.sort(), [...(schemas.Error!.properties.code as { enum: string[] }).enum].sort());
 });

@@ -3,6 +3,7 @@
 
 import assert from "node:assert/strict";
 import { test } from "node:test";
+import { deskOf } from "../src/desk.js";
 import { connect, type Loss, type MarketEvent } from "../src/index.js";
 import { Host, type Port } from "../src/host.js";
 import { SharedClient } from "../src/shared.js";
@@ -118,4 +119,63 @@ test("a refusal reaches the tab that asked, as an error with its code", async ()
   const own = server.frames.find(({ symbols }, index) => index > 0 && symbols[0] === "no,good");
   server.send({ type: "error", message: "no such symbol", code: "INVALID_INPUT", timestamp: 1, id: own.id });
   await assert.rejects(bad.ready, { code: "INVALID_INPUT" });
+});
+
+test("tabs in one room are one member; a tab that goes takes nobody else out of it", async () => {
+  const server = new Server();
+  const host = hostOf(server, "a");
+  const tabs = [tabOf(host), tabOf(host)];
+  const heard: [number, string][] = [];
+  const rooms = tabs.map(({ client }, tab) => deskOf(client).join("room-1", { onMessage: ({ message }) => heard.push([tab, message]) }));
+  await settle();
+  server.accept();
+  // Answers what the tabs ask, in the order in which it was asked.
+  const answer = async () => {
+    await settle();
+    for (const { type, payload, id } of server.frames.splice(0)) {
+      if (type === "join_room") server.send({ type: "user_joined", user_id: "alice", room_id: payload.room_id });
+      server.send({ type: "success", message: "", data: { room_id: payload.room_id }, timestamp: 1, id });
+    }
+    await settle();
+  };
+  await answer();
+  await Promise.all(rooms.map(({ ready }) => ready));
+  assert.deepEqual(tabs.map(({ client }) => deskOf(client).user), ["alice", "alice"]);
+  server.send({ type: "room_message", from: "bob", room_id: "room-1", message: "hi", timestamp: 1 });
+  await settle();
+  assert.deepEqual(heard, [[0, "hi"], [1, "hi"]]);
+
+  const sent = rooms[1]!.send("yes?");
+  await settle();
+  assert.deepEqual(server.frames[0].payload, { room_id: "room-1", message: "yes?" });
+  await answer();
+  await sent;
+
+  tabs[0]!.client.close();
+  await settle();
+  assert.deepEqual(server.frames, [], "one tab is in it still");
+  rooms[1]!.leave();
+  await settle();
+  assert.deepEqual(server.frames.map(({ type }) => type), ["leave_room"]);
+});
+
+test("where another tab takes over, rooms are joined again", async () => {
+  const [first, second] = [new Server(), new Server()];
+  const old = hostOf(first, "a");
+  const { client, meet } = tabOf(old);
+  const losses: Loss[] = [];
+  const room = deskOf(client).join("room-1", { onLoss: (loss) => losses.push(loss) });
+  const serve = async (server: Server) => {
+    await settle();
+    server.accept();
+    await settle();
+    for (const { payload, id } of server.frames.splice(0)) server.send({ type: "success", message: "", data: payload, timestamp: 1, id });
+    await settle();
+  };
+  await serve(first);
+  await room.ready;
+  old.close();
+  meet(hostOf(second, "b"));
+  await serve(second);
+  assert.deepEqual(losses, [{ kind: "notRecovered", type: "room", symbol: "room-1" }]);
 });

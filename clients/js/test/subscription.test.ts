@@ -90,7 +90,7 @@ test("a callback that throws costs nobody else an event, and is told", async () 
   client.subscribe("AAPL", { onEvent: ({ data }) => seen.push(data.price) });
   trade(1);
   assert.deepEqual(seen, [1]);
-  assert.deepEqual(errors, ["CALLBACK: A callback of a subscription threw: my own fault"]);
+  assert.deepEqual(errors, ["CALLBACK: A callback threw: my own fault"]);
   client.close();
 });
 

@@ -261,7 +261,7 @@ def cases() -> Iterator[Any]:
     for path in sorted(TABLE.glob("*.yaml")):
         table = yaml.load(path.read_text(), Loader)
         for case in table["cases"]:
-            if not HAS.issuperset(case.get("needs", [])):
+            if not HAS.issuperset([*table.get("needs", []), *case.get("needs", [])]):
                 continue
             for chance in (0, 0.5, 0.999_999):
                 yield pytest.param(path.name, case, chance, id=f"{table['subject']}: {case['name']} (chance {chance})")
