@@ -43,6 +43,7 @@ mod env_file_faults_stop_nothing;
 mod env_file_is_literal;
 mod finnhub_wire;
 mod flush_interval_saves_writes;
+mod forms_disturb_nobody;
 mod golden_bytes;
 mod handshake_however_it_arrives;
 mod healthcheck_asks_the_running_gateway;

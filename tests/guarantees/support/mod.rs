@@ -25,6 +25,7 @@ pub(crate) mod stats;
 pub(crate) mod stream;
 pub(crate) mod tls;
 pub(crate) mod tokens;
+pub(crate) mod ways;
 
 use std::net::SocketAddr;
 use std::time::Duration;

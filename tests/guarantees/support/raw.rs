@@ -10,12 +10,23 @@ use super::http::read_head;
 /// Shakes hands on `target` and returns the socket, of which nothing has been read behind the answer. A small receive
 /// buffer makes sure that a client which doesn't read is soon a slow one.
 pub(crate) async fn connect(addr: SocketAddr, target: &str, receive_buffer_bytes: Option<u32>) -> TcpStream {
+    connect_with(addr, target, "", receive_buffer_bytes).await
+}
+
+/// The same with more header lines, each with its end.
+pub(crate) async fn connect_with(
+    addr: SocketAddr,
+    target: &str,
+    lines: &str,
+    receive_buffer_bytes: Option<u32>,
+) -> TcpStream {
     let socket = TcpSocket::new_v4().expect("a socket");
     if let Some(bytes) = receive_buffer_bytes {
         socket.set_recv_buffer_size(bytes).expect("a receive buffer");
     }
     let mut stream = socket.connect(addr).await.expect("the gateway listens");
-    stream.write_all(request(addr, target).as_bytes()).await.expect("the request is taken");
+    let request = request(addr, target).replace("\r\n\r\n", &format!("\r\n{lines}\r\n"));
+    stream.write_all(request.as_bytes()).await.expect("the request is taken");
     let reply = read_head(&mut stream).await;
     assert_eq!(reply.status, 101, "{reply:?}");
     stream

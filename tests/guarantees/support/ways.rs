@@ -1,0 +1,222 @@
+//! Every way of having trades: our forms, and the dialects. A client of any of them subscribes, and says what it was told in the same terms.
+
+use std::net::SocketAddr;
+
+use serde_json::{Value, json};
+use tokio_tungstenite::tungstenite::Message;
+
+use super::deflating::Deflating;
+use super::stream::Stream;
+use super::{Client, raw};
+
+/// A way.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) enum Way {
+    Json,
+    JsonCompressed,
+    Batch,
+    BatchCompressed,
+    Events,
+    AlpacaJson,
+    AlpacaCompressed,
+    AlpacaMsgpack,
+    Massive,
+    Finnhub,
+}
+
+/// All of them.
+pub(crate) const WAYS: [Way; 10] = [
+    Way::Json,
+    Way::JsonCompressed,
+    Way::Batch,
+    Way::BatchCompressed,
+    Way::Events,
+    Way::AlpacaJson,
+    Way::AlpacaCompressed,
+    Way::AlpacaMsgpack,
+    Way::Massive,
+    Way::Finnhub,
+];
+
+impl Way {
+    /// Whether trades that wait are compressed together, to a small part of what they were.
+    pub(crate) fn compresses_batches(self) -> bool {
+        matches!(self, Self::BatchCompressed | Self::AlpacaCompressed)
+    }
+}
+
+/// What a client was told of a symbol.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) enum Told {
+    /// A trade at this price.
+    Trade { symbol: String, price: f64 },
+    /// So many trades are missing.
+    Skipped { symbol: String, count: u64 },
+}
+
+/// A client that has subscribed.
+pub(crate) struct Subscriber {
+    transport: Transport,
+}
+
+enum Transport {
+    Plain(Box<Client>),
+    Compressed(Deflating),
+    Events(Stream),
+}
+
+impl Subscriber {
+    /// Connects in that way and subscribes to the trades of `symbols`. `options` are appended to the URL's query. A small receive buffer makes it
+    /// a slow client as soon as it stops reading.
+    pub(crate) async fn enter(
+        way: Way,
+        addr: SocketAddr,
+        symbols: &[String],
+        options: &str,
+        receive_buffer_bytes: Option<u32>,
+    ) -> Self {
+        let (path, lines) = match way {
+            Way::Events => {
+                let query = format!("symbols={}&types=trade{options}", symbols.join(","));
+                let (mut stream, _) = Stream::open_with(addr, &query, "", receive_buffer_bytes).await;
+                stream.expect("success").await;
+                return Self { transport: Transport::Events(stream) };
+            }
+            Way::Json | Way::JsonCompressed => ("/ws?x=1", ""),
+            Way::Batch | Way::BatchCompressed => ("/ws?batch=1", ""),
+            Way::AlpacaJson | Way::AlpacaCompressed => ("/alpaca/v2/iex?x=1", ""),
+            Way::AlpacaMsgpack => ("/alpaca/v2/iex?x=1", "Content-Type: application/msgpack\r\n"),
+            Way::Massive => ("/massive/stocks?x=1", ""),
+            Way::Finnhub => ("/finnhub?token=any", ""),
+        };
+        let target = format!("{path}{options}");
+        let transport = if way == Way::JsonCompressed || way.compresses_batches() {
+            Transport::Compressed(Deflating::with_buffer(addr, &target, receive_buffer_bytes).await)
+        } else {
+            let stream = raw::connect_with(addr, &target, lines, receive_buffer_bytes).await;
+            Transport::Plain(Box::new(Client::from_raw(stream).await))
+        };
+        let mut client = Self { transport };
+        client.subscribe(way, symbols).await;
+        client
+    }
+
+    async fn subscribe(&mut self, way: Way, symbols: &[String]) {
+        let prefixed = |prefix| symbols.iter().map(|symbol| format!("{prefix}{symbol}")).collect::<Vec<_>>();
+        match way {
+            Way::Json | Way::JsonCompressed | Way::Batch | Way::BatchCompressed | Way::Events => {
+                self.ask(&json!({"action": "subscribe", "symbols": symbols}), "success").await;
+            }
+            Way::AlpacaJson | Way::AlpacaCompressed | Way::AlpacaMsgpack => {
+                self.hears("connected").await;
+                self.ask(&json!({"action": "auth", "key": "K", "secret": "S"}), "authenticated").await;
+                self.ask(&json!({"action": "subscribe", "trades": symbols}), "subscription").await;
+            }
+            Way::Massive => {
+                self.hears("connected").await;
+                self.ask(&json!({"action": "auth", "params": "K"}), "auth_success").await;
+                let channels = prefixed("T.").join(",");
+                self.ask(&json!({"action": "subscribe", "params": channels}), "success").await;
+            }
+            Way::Finnhub => {
+                for symbol in symbols {
+                    self.send(&json!({"type": "subscribe", "symbol": symbol})).await;
+                }
+                // A subscribe has no answer, and whatever is wrong has one.
+                self.ask(&json!({}), "error").await;
+            }
+        }
+    }
+
+    async fn ask(&mut self, request: &Value, expected: &str) {
+        self.send(request).await;
+        self.hears(expected).await;
+    }
+
+    async fn hears(&mut self, expected: &str) {
+        let answer = self.message().await.to_string();
+        assert!(answer.contains(&format!("\"{expected}\"")), "expected {expected}, got {answer}");
+    }
+
+    async fn send(&mut self, request: &Value) {
+        match &mut self.transport {
+            Transport::Plain(client) => client.send(request.to_string()).await,
+            Transport::Compressed(client) => client.send(&request.to_string()).await,
+            Transport::Events(_) => unreachable!("a stream is asked by its URL"),
+        }
+    }
+
+    /// What the next message tells, in order.
+    pub(crate) async fn told(&mut self) -> Vec<Told> {
+        let mut told = Vec::new();
+        read(&self.message().await, &mut told);
+        told
+    }
+
+    async fn message(&mut self) -> Value {
+        match &mut self.transport {
+            Transport::Events(stream) => stream.json().await,
+            Transport::Compressed(client) => client.json().await,
+            Transport::Plain(client) => match client.message().await {
+                Some(Message::Text(text)) => serde_json::from_str(&text).expect("JSON"),
+                Some(Message::Binary(bytes)) => {
+                    let value = rmpv::decode::read_value(&mut &bytes[..]).expect("MessagePack");
+                    of_msgpack(&value)
+                }
+                other => panic!("expected a message, got {other:?}"),
+            },
+        }
+    }
+}
+
+fn of_msgpack(value: &rmpv::Value) -> Value {
+    match value {
+        rmpv::Value::Array(elements) => elements.iter().map(of_msgpack).collect(),
+        rmpv::Value::Map(fields) => {
+            let fields = fields.iter().map(|(name, value)| {
+                let name = name.as_str().expect("a field's name is a string");
+                (name.to_owned(), of_msgpack(value))
+            });
+            Value::Object(fields.collect())
+        }
+        rmpv::Value::String(text) => text.as_str().into(),
+        // The count of skipped events is an integer, a price is a float.
+        rmpv::Value::Integer(number) => json!(number.as_u64()),
+        other => json!(other.as_f64()),
+    }
+}
+
+/// Reads a message of any way: each shape has its own names.
+fn read(message: &Value, told: &mut Vec<Told>) {
+    if let Some(parts) = message.as_array() {
+        return parts.iter().for_each(|part| read(part, told));
+    }
+    let field = |name: &str| message[name].as_str();
+    let text = |value: &Value| value.as_str().unwrap_or_else(|| panic!("no string in {message}")).to_owned();
+    let trade = |symbol: &Value, price: &Value| Told::Trade {
+        symbol: text(symbol),
+        price: price.as_f64().unwrap_or_else(|| panic!("no price in {message}")),
+    };
+    let skipped = |symbol: String, count: &Value| Told::Skipped {
+        symbol,
+        count: count.as_u64().unwrap_or_else(|| panic!("no count in {message}")),
+    };
+    let data = &message["data"];
+    match (field("type"), field("T"), field("ev")) {
+        (Some("trade"), ..) if data.is_array() => {
+            told.extend(data.as_array().into_iter().flatten().map(|part| trade(&part["s"], &part["p"])));
+        }
+        (Some("trade"), ..) => told.push(trade(&data["symbol"], &data["price"])),
+        (Some("status"), ..) if message["event"] == "skipped" => {
+            told.push(skipped(text(&data["symbol"]), &data["count"]));
+        }
+        (_, Some("t"), _) => told.push(trade(&message["S"], &message["p"])),
+        (_, Some("skipped"), _) => told.push(skipped(text(&message["S"]), &message["n"])),
+        (_, _, Some("T")) => told.push(trade(&message["sym"], &message["p"])),
+        (_, _, Some("status")) if message["status"] == "skipped" => {
+            let channel = text(&message["channel"]);
+            told.push(skipped(channel.trim_start_matches("T.").to_owned(), &message["n"]));
+        }
+        _ => panic!("what does {message} tell?"),
+    }
+}
