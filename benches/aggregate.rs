@@ -8,7 +8,7 @@ use ws_gateway::bus::{Entry, Frames, TopicId};
 use ws_gateway::fanout::batch::{BacklogBytes, Batch};
 use ws_gateway::fanout::conflation::{Change, Conflation, TopicRun};
 use ws_gateway::fanout::outbox::{Outbox, Scratch};
-use ws_gateway::market::Kind;
+use ws_gateway::market::{Form, Kind};
 use ws_gateway::protocol::native::event::{Marker, TRADE_OPENING, write_event};
 use ws_gateway::protocol::terms::{Conflate, MaxRate};
 
@@ -47,7 +47,7 @@ impl World {
         };
         for _ in 0..clients {
             let mut client = Client::default();
-            let subscription = [(topic, Kind::TRADE)].into_iter();
+            let subscription = [(topic, Kind::TRADE, Form::JSON)].into_iter();
             client.conflation.change(&mut client.outbox, subscription, change);
             world.clients.push(client);
         }

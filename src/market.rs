@@ -15,7 +15,9 @@ pub mod spelling;
 mod symbol;
 
 pub use self::delay::{DELAYS_MAX, Delay, Delays};
-pub use self::form::{AlpacaChannel, Encoding, Form, MassiveChannel, MassiveMarket};
+pub use self::form::{
+    AlpacaChannel, BinanceShape, BinanceStream, Encoding, Form, MassiveChannel, MassiveMarket,
+};
 pub use self::kind::{
     BadTypes, Kind, KindSet, Kinds, RESERVED_TYPES, TYPE_BYTES_MAX, TYPES_MAX, check_type_name,
 };
@@ -65,14 +67,17 @@ impl Subject {
     /// form has.
     pub fn wanted(kind: Kind, form: Form, name: Name) -> Self {
         let name = match name {
-            Name::Symbol(symbol) if kind.has_intervals() => match form.interval() {
-                None => Name::Pattern(Pattern::of_intervals(&symbol)),
-                Some(interval) => {
-                    let mut buffer = [0; TOPIC_KEY_BYTES_MAX];
-                    let key = Symbol::key_with_interval(symbol.as_bytes(), interval, &mut buffer);
-                    Name::Symbol(Symbol::of_topic(key))
+            // One with an interval is a topic already.
+            Name::Symbol(symbol) if kind.has_intervals() && symbol.interval().is_none() => {
+                match form.interval() {
+                    None => Name::Pattern(Pattern::of_intervals(&symbol)),
+                    Some(interval) => {
+                        let mut buffer = [0; TOPIC_KEY_BYTES_MAX];
+                        let key = Symbol::key_with_interval(symbol.as_bytes(), interval, &mut buffer);
+                        Name::Symbol(Symbol::of_topic(key))
+                    }
                 }
-            },
+            }
             name => name,
         };
         Self { kind, form, name }

@@ -15,10 +15,13 @@
 //! | [`alpaca`] | Alpaca's |
 //! | [`massive`] | Massive's, formerly Polygon's |
 //! | [`finnhub`] | Finnhub's |
+//! | [`binance`] | Binance's |
+//! | [`sums`] | an event that stands for several trades |
 //! | [`worker`], [`found`], [`object`], [`moment`] | for other APIs: fields of a worker's event, objects in JSON and MessagePack, moments |
 
 pub mod alpaca;
 pub mod api;
+pub mod binance;
 pub mod desk;
 pub mod finnhub;
 pub mod form;
@@ -31,6 +34,7 @@ pub mod refusal;
 pub mod reply;
 pub mod request;
 pub mod sse;
+pub mod sums;
 pub mod terms;
 pub mod worker;
 pub mod wrapping;
@@ -41,7 +45,7 @@ use self::refusal::Refusal;
 use self::reply::Reply;
 use self::request::{Grammar, Request};
 use self::wrapping::Wrapping;
-use crate::market::{AlpacaChannel, Form, MassiveChannel, MassiveMarket};
+use crate::market::{AlpacaChannel, BinanceShape, BinanceStream, Form, MassiveChannel, MassiveMarket};
 use crate::websocket::header;
 
 /// How a connection's requests are read and its replies written; the HTTP side decides on it. Events are not among
@@ -68,6 +72,8 @@ pub enum Dialect {
     MassiveForex,
     /// Finnhub's API: see [`finnhub`].
     Finnhub,
+    /// Binance's API: see [`binance`].
+    Binance(BinanceShape),
 }
 
 const _: () = assert!(size_of::<Dialect>() == 1);
@@ -85,6 +91,7 @@ impl Dialect {
             Self::MassiveCrypto => Form::massive(MassiveMarket::Crypto, MassiveChannel::Others),
             Self::MassiveForex => Form::massive(MassiveMarket::Forex, MassiveChannel::Others),
             Self::Finnhub => Form::FINNHUB,
+            Self::Binance(shape) => Form::binance(shape, BinanceStream::Others),
         }
     }
 
@@ -104,6 +111,7 @@ impl Dialect {
             Self::AlpacaJson | Self::AlpacaMsgpack => Some(Api::Alpaca),
             Self::MassiveStocks | Self::MassiveCrypto | Self::MassiveForex => Some(Api::Massive),
             Self::Finnhub => Some(Api::Finnhub),
+            Self::Binance(_) => Some(Api::Binance),
         }
     }
 
@@ -117,7 +125,7 @@ impl Dialect {
     #[inline]
     pub const fn wrapping(self) -> Option<Wrapping> {
         match self {
-            Self::Native | Self::Sse => None,
+            Self::Native | Self::Sse | Self::Binance(_) => None,
             Self::Batch
             | Self::AlpacaJson
             | Self::MassiveStocks
@@ -136,7 +144,7 @@ impl Dialect {
 
     /// Whether a client can show who it is by a message; else its handshake is the only occasion.
     pub const fn has_auth_message(self) -> bool {
-        !matches!(self.api(), Some(Api::Finnhub))
+        !matches!(self.api(), Some(Api::Finnhub | Api::Binance))
     }
 
     /// Whether a client that has shown who it is is refused to show it again, unless its token ends some time.
@@ -149,10 +157,24 @@ impl Dialect {
         matches!(self.api(), Some(Api::Alpaca))
     }
 
+    /// Whether a client whose URL names more than it may hold gets the first ones; else it gets nothing.
+    pub const fn takes_what_fits(self) -> bool {
+        matches!(self.api(), Some(Api::Binance))
+    }
+
+    /// The same with the stream's name around each event, or without, if that may be chosen.
+    #[must_use]
+    pub const fn combined(self, is_combined: bool) -> Self {
+        match self {
+            Self::Binance(shape) => Self::Binance(BinanceShape::of(is_combined, shape.is_micros())),
+            other => other,
+        }
+    }
+
     /// What the gateway says before a client has asked for anything; `is_authenticated` if that has shown who it is with its handshake.
     pub fn greeting(self, is_authenticated: bool) -> Vec<u8> {
         match self {
-            Self::Native | Self::Batch | Self::Sse | Self::Finnhub => Vec::new(),
+            Self::Native | Self::Batch | Self::Sse | Self::Finnhub | Self::Binance(_) => Vec::new(),
             Self::MassiveStocks | Self::MassiveCrypto | Self::MassiveForex => massive::write::greeting(),
             Self::AlpacaJson => alpaca::write::greeting(Wire::Json, is_authenticated),
             Self::AlpacaMsgpack => alpaca::write::greeting(Wire::Msgpack, is_authenticated),
@@ -183,6 +205,7 @@ impl Dialect {
                 massive::read::parse(message, self.market(), grammar)
             }
             Self::Finnhub => finnhub::parse(message, grammar),
+            Self::Binance(shape) => binance::read::parse(message, shape, grammar),
         }
     }
 
@@ -228,6 +251,7 @@ impl Dialect {
                 massive::write::reply(reply, grammar)
             }
             Self::Finnhub => finnhub::reply(reply, &grammar.kinds, now_ms),
+            Self::Binance(shape) => binance::write::reply(reply, shape, grammar, now_ms),
         }
     }
 }

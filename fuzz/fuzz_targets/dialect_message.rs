@@ -6,20 +6,22 @@ use std::collections::HashSet;
 
 use libfuzzer_sys::fuzz_target;
 use ws_gateway::market::spelling::Spelling;
-use ws_gateway::market::{Form, Kinds, SymbolCase};
+use ws_gateway::market::{BinanceShape, Form, Kinds, SymbolCase};
 use ws_gateway::protocol::Dialect;
 use ws_gateway::protocol::refusal::Refusal;
 use ws_gateway::protocol::reply::Reply;
 use ws_gateway::protocol::request::{Action, Grammar, Request, Selection};
 use ws_gateway::websocket::header::payload;
 
-const DIALECTS: [Dialect; 6] = [
+const DIALECTS: [Dialect; 8] = [
     Dialect::AlpacaJson,
     Dialect::AlpacaMsgpack,
     Dialect::MassiveStocks,
     Dialect::MassiveCrypto,
     Dialect::MassiveForex,
     Dialect::Finnhub,
+    Dialect::Binance(BinanceShape::Raw),
+    Dialect::Binance(BinanceShape::CombinedMicros),
 ];
 
 fuzz_target!(|input: (u8, bool, &[u8])| {
@@ -40,21 +42,32 @@ fuzz_target!(|input: (u8, bool, &[u8])| {
 });
 
 fn accepted(dialect: Dialect, request: &Request, grammar: &Grammar) {
+    let id = request.id.as_ref();
     match &request.action {
         Action::Subscribe(subscribe) => {
             let subjects = subjects(dialect, &subscribe.selection, grammar);
             let held: Vec<_> = subjects.iter().collect();
             let selection = &subscribe.selection;
-            check(dialect, &Reply::Subscribed { selection, held: &held, recovered: &[], id: None }, grammar);
+            check(dialect, &Reply::Subscribed { selection, held: &held, recovered: &[], id }, grammar);
         }
         Action::Unsubscribe(selection) => {
             let left = subjects(dialect, selection, grammar);
-            check(dialect, &Reply::Unsubscribed { left: &left, held: &[], id: None }, grammar);
+            check(dialect, &Reply::Unsubscribed { left: &left, held: &[], id }, grammar);
         }
         Action::Auth(_) => {
             check(dialect, &Reply::Authenticated { user: None, expires_ms: None, held: None, id: None }, grammar);
         }
-        Action::List | Action::Ping { .. } | Action::Desk(_) => panic!("no dialect asks for that"),
+        Action::List => {
+            check(dialect, &Reply::List { held: &[], id }, grammar);
+        }
+        Action::SetCombined(is_combined) => {
+            let dialect = dialect.combined(*is_combined);
+            check(dialect, &Reply::CombinedSet { id }, grammar);
+        }
+        Action::IsCombined => {
+            check(dialect, &Reply::Combined { id }, grammar);
+        }
+        Action::Ping { .. } | Action::Desk(_) => panic!("no dialect asks for that"),
     }
 }
 

@@ -81,10 +81,12 @@ pub(super) const GROUP: Group = Group {
             env: "DIALECTS",
             flag: "dialects",
             aliases: &[],
-            unit: Unit::Text("none, or some of alpaca, massive and finnhub with commas between them"),
+            unit: Unit::Text(
+                "none, or some of alpaca, massive, finnhub and binance with commas between them",
+            ),
             zero: Zero::Refused,
             preset: Preset::Fixed,
-            help: "The APIs whose clients are served as well, at paths of their own, by changing a URL: some of `alpaca`, `massive`, `finnhub`, with commas \
+            help: "The APIs whose clients are served as well, at paths of their own, by changing a URL: some of `alpaca`, `massive`, `finnhub`, `binance`, with commas \
                    between them. The page for each is in docs/dialects.",
             set: |config, given| given.store(&mut config.clients.dialects),
             show: |config, unit| config.clients.dialects.show(unit),

@@ -51,7 +51,7 @@ use self::late::LateTrades;
 pub use self::run::TopicRun;
 use super::outbox::{Outbox, Position};
 use crate::bus::TopicId;
-use crate::market::Kind;
+use crate::market::{Form, Kind};
 use crate::protocol::terms::{Conflate, MaxRate};
 
 /// With fewer pending events than this it is never checked which of them have been written.
@@ -218,12 +218,12 @@ impl Conflation {
     pub fn change(
         &mut self,
         outbox: &mut Outbox,
-        subscriptions: impl Iterator<Item = (TopicId, Kind)>,
+        subscriptions: impl Iterator<Item = (TopicId, Kind, Form)>,
         change: Change,
     ) {
         let changed = subscriptions
-            .filter(|(subscription, kind)| self.set_terms(*subscription, *kind, change))
-            .map(|(subscription, _)| subscription)
+            .filter(|(subscription, kind, form)| self.set_terms(*subscription, *kind, *form, change))
+            .map(|(subscription, ..)| subscription)
             .collect();
         let held = self.topics_held_by(&changed);
         self.apply(outbox, held);
@@ -322,19 +322,20 @@ impl Conflation {
     }
 
     /// Changes what was asked for of one subscription; `false` if it stays the same.
-    fn set_terms(&mut self, subscription: TopicId, kind: Kind, change: Change) -> bool {
+    fn set_terms(&mut self, subscription: TopicId, kind: Kind, form: Form, change: Change) -> bool {
         let old = self.asked.get(&subscription).copied();
         let mut new = old;
         match change.conflate {
             None => {}
             Some(Conflate::Off) => new = None,
             Some(mode) => {
-                let aggregate = mode == Conflate::Aggregate && kind == Kind::TRADE;
+                let aggregate = (mode == Conflate::Aggregate || form.adds_up()) && kind == Kind::TRADE;
                 new.get_or_insert(Terms::LATEST).aggregate = aggregate;
             }
         }
         if let Some(rate) = change.max_rate {
-            new.get_or_insert(Terms::LATEST).period_us = period_us(rate);
+            let first = Terms { aggregate: form.adds_up() && kind == Kind::TRADE, ..Terms::LATEST };
+            new.get_or_insert(first).period_us = period_us(rate);
         }
         match new {
             Some(terms) => self.asked.insert(subscription, terms),

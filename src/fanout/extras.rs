@@ -100,7 +100,7 @@ mod tests {
     use crate::fanout::batch::Batch;
     use crate::fanout::conflation::Change;
     use crate::fanout::outbox::Scratch;
-    use crate::market::Kind;
+    use crate::market::{Form, Kind};
     use crate::protocol::terms::{Conflate, MaxRate};
 
     /// What waits under an id that ends is queued before the symbol's next event, which comes under another id.
@@ -119,7 +119,7 @@ mod tests {
         for max_rate in [None, MaxRate::new(4.0)] {
             let (mut extras, mut outbox) = (Extras::default(), Outbox::default());
             let change = Change { conflate: Some(Conflate::Latest), max_rate };
-            extras.conflation.change(&mut outbox, [(pattern, Kind::TRADE)].into_iter(), change);
+            extras.conflation.change(&mut outbox, [(pattern, Kind::TRADE, Form::JSON)].into_iter(), change);
             let backfill = extras.backfill.insert(Box::new(Backfill::new(&backlog)));
             backfill.push(vec![(old, Bytes::from_static(b"value,"))], Vec::new(), Vec::new());
             extras.topic_retired(&mut outbox, old, &backlog, 1);

@@ -111,6 +111,11 @@ pub(super) fn is_endpoint(path: &str) -> bool {
         .is_some_and(|route| matches!(route.content, Content::Home | Content::WebSocket))
 }
 
+/// Whether it is a path of the gateway's own.
+pub(super) fn is_route(path: &str) -> bool {
+    find(path, Surface::Both).is_some()
+}
+
 fn find(path: &str, port: Surface) -> Option<&'static Route> {
     // A symbol stands behind the path, and may have any character in it.
     let is_at =

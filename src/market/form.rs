@@ -36,6 +36,8 @@ pub enum Encoding {
     Massive(MassiveMarket, MassiveChannel),
     /// A part of an array as Finnhub sends it.
     Finnhub,
+    /// A text frame with one object as Binance sends it.
+    Binance(BinanceShape, BinanceStream),
 }
 
 /// Which of Massive's markets a form is for: they have words of their own.
@@ -60,6 +62,30 @@ pub enum MassiveChannel {
     Seconds,
 }
 
+/// How Binance's connections write events: with or without the stream's name around them, and in which unit of time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum BinanceShape {
+    /// The object alone, times in milliseconds.
+    Raw,
+    /// The stream's name and the object, times in milliseconds.
+    Combined,
+    /// The object alone, times in microseconds.
+    RawMicros,
+    /// The stream's name and the object, times in microseconds.
+    CombinedMicros,
+}
+
+/// What of Binance's streams a form has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum BinanceStream {
+    /// All but trades: each type has one stream, and a stream of candles is that of its topic's interval.
+    Others,
+    /// `@trade`.
+    Trades,
+    /// `@aggTrade`.
+    AggTrades,
+}
+
 /// What of Alpaca's channels a form has.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum AlpacaChannel {
@@ -74,7 +100,7 @@ pub enum AlpacaChannel {
 }
 
 /// How many forms there are.
-const COUNT: usize = 22;
+const COUNT: usize = 34;
 
 impl Form {
     /// One JSON object in a text frame.
@@ -120,6 +146,16 @@ impl Form {
 
     /// Trades in Finnhub's words.
     pub const FINNHUB: Self = Self::real_time(20);
+
+    /// Binance's streams of a sort, in that shape.
+    pub const fn binance(shape: BinanceShape, stream: BinanceStream) -> Self {
+        Self::real_time(22 + 3 * shape as u8 + stream as u8)
+    }
+
+    /// Whether trades that one event stands for are added up in it, for clients that conflate: it is what such an event is for.
+    pub const fn adds_up(self) -> bool {
+        matches!(self.encoding(), Encoding::Binance(_, BinanceStream::AggTrades))
+    }
 
     const fn real_time(number: u8) -> Self {
         Self { number, delay: Delay::NONE }
@@ -178,6 +214,10 @@ impl Form {
                 Encoding::Massive(MassiveMarket::ALL[place / 3], MassiveChannel::ALL[place % 3])
             }
             20 => Encoding::Finnhub,
+            22..=33 => {
+                let place = self.number as usize - 22;
+                Encoding::Binance(BinanceShape::ALL[place / 3], BinanceStream::ALL[place % 3])
+            }
             _ => Encoding::Json,
         }
     }
@@ -185,7 +225,11 @@ impl Form {
     /// The interval of the candles that it has, if it has those of one only.
     pub const fn interval(self) -> Option<&'static str> {
         match self.encoding() {
-            Encoding::Json | Encoding::JsonBatch | Encoding::Sse | Encoding::Finnhub => None,
+            Encoding::Json
+            | Encoding::JsonBatch
+            | Encoding::Sse
+            | Encoding::Finnhub
+            | Encoding::Binance(..) => None,
             Encoding::Massive(_, channel) => match channel {
                 MassiveChannel::Others => None,
                 MassiveChannel::Minutes => Some("1m"),
@@ -210,6 +254,36 @@ impl Form {
 impl AlpacaChannel {
     /// Every one, in their order.
     pub const ALL: [Self; 4] = [Self::Others, Self::Bars, Self::UpdatedBars, Self::DailyBars];
+}
+
+impl BinanceShape {
+    /// Every one, in their order.
+    pub const ALL: [Self; 4] = [Self::Raw, Self::Combined, Self::RawMicros, Self::CombinedMicros];
+
+    /// Whether the stream's name stands around each event.
+    pub const fn is_combined(self) -> bool {
+        matches!(self, Self::Combined | Self::CombinedMicros)
+    }
+
+    /// Whether times are in microseconds.
+    pub const fn is_micros(self) -> bool {
+        matches!(self, Self::RawMicros | Self::CombinedMicros)
+    }
+
+    /// That shape.
+    pub const fn of(is_combined: bool, is_micros: bool) -> Self {
+        match (is_combined, is_micros) {
+            (false, false) => Self::Raw,
+            (true, false) => Self::Combined,
+            (false, true) => Self::RawMicros,
+            (true, true) => Self::CombinedMicros,
+        }
+    }
+}
+
+impl BinanceStream {
+    /// Every one, in their order.
+    pub const ALL: [Self; 3] = [Self::Others, Self::Trades, Self::AggTrades];
 }
 
 impl MassiveMarket {
@@ -239,6 +313,12 @@ mod tests {
             }
         }
         assert_eq!(Form::FINNHUB.encoding(), Encoding::Finnhub);
+        for shape in BinanceShape::ALL {
+            assert_eq!(BinanceShape::of(shape.is_combined(), shape.is_micros()), shape);
+            for stream in BinanceStream::ALL {
+                assert_eq!(Form::binance(shape, stream).encoding(), Encoding::Binance(shape, stream));
+            }
+        }
     }
 
     #[test]

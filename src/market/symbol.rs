@@ -110,6 +110,17 @@ impl Symbol {
         std::str::from_utf8(name_of(&self.0)).unwrap_or_default()
     }
 
+    /// The interval, if the topic has one: as the worker wrote it, a string without its quotes.
+    pub fn interval(&self) -> Option<&str> {
+        interval_of(&self.0).and_then(|interval| std::str::from_utf8(interval).ok())
+    }
+
+    /// The symbol of the topic that it has with an interval of at most [`INTERVAL_BYTES_MAX`] bytes.
+    #[must_use]
+    pub fn with_interval(&self, interval: &str) -> Self {
+        Self::of_topic(Self::key_with_interval(&self.0, interval, &mut [0; TOPIC_KEY_BYTES_MAX]))
+    }
+
     /// The symbol as bytes, with the interval if the topic has one.
     pub fn as_bytes(&self) -> &[u8] {
         &self.0

@@ -12,6 +12,8 @@ pub enum Api {
     Massive,
     /// Finnhub's.
     Finnhub,
+    /// Binance's market streams.
+    Binance,
 }
 
 /// A set of APIs.
@@ -20,7 +22,7 @@ pub struct Apis(u8);
 
 impl Api {
     /// Every one.
-    pub const ALL: [Self; 3] = [Self::Alpaca, Self::Massive, Self::Finnhub];
+    pub const ALL: [Self; 4] = [Self::Alpaca, Self::Massive, Self::Finnhub, Self::Binance];
 
     /// As `DIALECTS` names it.
     pub const fn word(self) -> &'static str {
@@ -28,6 +30,7 @@ impl Api {
             Self::Alpaca => "alpaca",
             Self::Massive => "massive",
             Self::Finnhub => "finnhub",
+            Self::Binance => "binance",
         }
     }
 }

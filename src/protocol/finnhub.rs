@@ -125,6 +125,8 @@ pub fn reply(reply: &Reply<'_>, kinds: &Kinds, now_ms: u64) -> Vec<u8> {
         | Reply::Unsubscribed { .. }
         | Reply::List { .. }
         | Reply::Pong { .. }
+        | Reply::CombinedSet { .. }
+        | Reply::Combined { .. }
         | Reply::Desk { .. }
         | Reply::Presence { .. }
         | Reply::PresenceCount { .. }

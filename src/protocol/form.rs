@@ -8,6 +8,7 @@
 //! | [`Form::SSE`] | `event:`, `id:` where the event has a `seq`, `data:` with the object in one line |
 //!
 //! | Alpaca's, Massive's, Finnhub's | a part of an array, too: see [`alpaca::event`], [`massive::event`], [`finnhub`] |
+//! | Binance's | a text frame: see [`binance::event`] |
 //!
 //! An event is written once in a form, and these bytes are shared by every client that has it in that form.
 
@@ -16,7 +17,7 @@ use std::borrow::Cow;
 use super::alpaca;
 use super::alpaca::channel::Wire;
 use super::native::event::{Marker, Openings, TRADE_OPENING, write_event, write_object};
-use super::{finnhub, massive};
+use super::{binance, finnhub, massive};
 use crate::market::{Encoding, Form, Kind, Symbol};
 use crate::websocket::{deflate, header};
 
@@ -77,6 +78,7 @@ fn write_foreign(out: &mut Vec<u8>, encoding: Encoding, openings: &Openings, eve
         }
         Encoding::Massive(market, channel) => massive::event::write(out, market, channel, event, spelling),
         Encoding::Finnhub => finnhub::write_event(out, event, spelling),
+        Encoding::Binance(shape, stream) => binance::event::write(out, shape, stream, event, spelling),
         Encoding::Json | Encoding::JsonBatch | Encoding::Sse => false,
     }
 }
@@ -123,18 +125,19 @@ pub fn object_of(form: Form, event: &[u8]) -> Cow<'_, [u8]> {
         Encoding::Json => header::payload(event).into(),
         Encoding::JsonBatch => event.get(1..).unwrap_or_default().into(),
         Encoding::Sse => event.get(object_start(event)..).map_or(&[][..], <[u8]>::trim_ascii_end).into(),
-        Encoding::AlpacaJson(_) | Encoding::AlpacaMsgpack(_) | Encoding::Massive(..) | Encoding::Finnhub => {
-            Cow::Borrowed(&[])
-        }
+        Encoding::AlpacaJson(_)
+        | Encoding::AlpacaMsgpack(_)
+        | Encoding::Massive(..)
+        | Encoding::Finnhub
+        | Encoding::Binance(..) => Cow::Borrowed(&[]),
     }
 }
 
-/// A trade in a form, not compressed, with the totals of several: the bytes of `newest`, which is the newest of them, with the marker
-/// `conflated`. `object` is the worker's and `at_ms` its arrival, both as `newest` has them.
-pub fn with_totals(form: Form, newest: &[u8], object: &str, at_ms: u64, marker: Marker<'_>) -> Vec<u8> {
+/// A trade in a form of the gateway's own object, not compressed, with another marker: `newest` is its event without. `object` is the worker's and
+/// `at_ms` its arrival, both as `newest` has them.
+pub fn with_marker(form: Form, newest: &[u8], object: &str, at_ms: u64, marker: Marker<'_>) -> Vec<u8> {
     let mut out = Vec::with_capacity(2 * newest.len());
     match form.encoding() {
-        Encoding::Json => write_event(&mut out, TRADE_OPENING, object, at_ms, marker),
         Encoding::JsonBatch => {
             out.push(SEPARATOR);
             write_object(&mut out, TRADE_OPENING, object, at_ms, marker);
@@ -144,10 +147,7 @@ pub fn with_totals(form: Form, newest: &[u8], object: &str, at_ms: u64, marker: 
             write_object(&mut out, TRADE_OPENING, object, at_ms, marker);
             out.extend_from_slice(END);
         }
-        // Without an object of ours nothing is added up.
-        Encoding::AlpacaJson(_) | Encoding::AlpacaMsgpack(_) | Encoding::Massive(..) | Encoding::Finnhub => {
-            out.extend_from_slice(newest);
-        }
+        _ => write_event(&mut out, TRADE_OPENING, object, at_ms, marker),
     }
     out
 }
@@ -223,7 +223,7 @@ mod tests {
             assert!(object.starts_with(b"{\"type\"") && object.ends_with(b"7}"), "{:?}", text(&object));
             let data = text(&object).strip_prefix(text(TRADE_OPENING)).unwrap();
             let data = data.strip_suffix(r#","timestamp":7}"#).unwrap();
-            let marked = with_totals(form, &event, data, 7, Marker::conflated("{}"));
+            let marked = with_marker(form, &event, data, 7, Marker::conflated("{}"));
             let expected = written(form, Some(3), Marker::conflated("{}"));
             assert_eq!(text(&object_of(form, &marked)), text(&object_of(form, &expected)));
             assert!(form.encoding() == Encoding::Json || marked == expected);

@@ -35,7 +35,12 @@ impl<'o> Found<'o> {
         self.0[place].filter(|raw| is_number(raw)).map(Value::Number)
     }
 
-    /// The same, to be an integer if it is one.
+    /// The same, as a text.
+    pub fn quoted(&self, place: usize) -> Option<Value<'o>> {
+        self.0[place].filter(|raw| is_number(raw)).map(Value::Quoted)
+    }
+
+    /// The value at a place, if it is a number; to be an integer if it is one.
     pub fn amount(&self, place: usize) -> Option<Value<'o>> {
         self.0[place].filter(|raw| is_number(raw)).map(Value::Amount)
     }

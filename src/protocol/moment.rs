@@ -39,6 +39,26 @@ impl Moment {
         self.seconds * 1_000 + (self.nanos / 1_000_000) as i64
     }
 
+    /// Unix microseconds, cut off below.
+    pub const fn us(self) -> i64 {
+        self.seconds * 1_000_000 + (self.nanos / 1_000) as i64
+    }
+
+    /// So many seconds later; `None` if that is in no year that can be written.
+    pub fn later(self, seconds: i64) -> Option<Self> {
+        Self::new(self.seconds.checked_add(seconds)?, self.nanos)
+    }
+
+    /// As many days later as its month has.
+    pub fn a_month_later(self) -> Option<Self> {
+        let day = self.seconds.div_euclid(86_400);
+        let (_, month, of_month) = civil(day);
+        let first = day - of_month + 1;
+        // The first day of the next month is 28 to 31 days behind that of this one.
+        let days = (28..=31).find(|days| civil(first + days).1 != month)?;
+        self.later(days * 86_400)
+    }
+
     /// Appends it as RFC 3339 has it, in UTC, with as many decimals as it needs: none, 3 or 9.
     pub fn write_rfc3339(self, out: &mut Vec<u8>) {
         let (year, month, day) = civil(self.seconds.div_euclid(86_400));
@@ -122,6 +142,23 @@ mod tests {
         assert_eq!(bytes("-1"), expected.concat());
         let expected = [&[0xc7, 12, 0xff, 0, 0, 0, 0][..], &(1_i64 << 34).to_be_bytes()];
         assert_eq!(bytes(&((1_i64 << 34) * 1_000).to_string()), expected.concat());
+    }
+
+    #[test]
+    fn a_month_is_as_long_as_it_is() {
+        for (begin, end) in [
+            ("1704067200000", "2024-02-01T00:00:00Z"),
+            ("1706745600000", "2024-03-01T00:00:00Z"),
+            ("1675209600000", "2023-03-01T00:00:00Z"),
+            ("1733011200000", "2025-01-01T00:00:00Z"),
+            ("-1", "1970-01-31T23:59:59.999Z"),
+        ] {
+            let mut out = Vec::new();
+            Moment::parse(begin).unwrap().a_month_later().unwrap().write_rfc3339(&mut out);
+            assert_eq!(String::from_utf8(out).unwrap(), end, "{begin}");
+        }
+        assert_eq!(Moment::parse("253402300799999").unwrap().later(1), None);
+        assert_eq!(Moment::parse("1.5").unwrap().us(), 1_500);
     }
 
     proptest! {

@@ -8,8 +8,11 @@ use smallvec::SmallVec;
 use super::moment::Moment;
 use super::worker::{elements, integer, is_number, members, text};
 
+/// A field: its name and its value.
+pub type Field<'o> = (&'static str, Value<'o>);
+
 /// The fields of an object, in their order.
-pub type Object<'o> = SmallVec<[(&'static str, Value<'o>); 16]>;
+pub type Object<'o> = SmallVec<[Field<'o>; 16]>;
 
 /// The value of a field.
 #[derive(Debug, Clone, Copy)]
@@ -24,6 +27,8 @@ pub enum Value<'o> {
     Number(&'o str),
     /// The same; in MessagePack an integer, if it is one.
     Amount(&'o str),
+    /// A JSON number, as a worker wrote it, as a text.
+    Quoted(&'o str),
     /// A JSON array, as a worker wrote it; only for JSON.
     Raw(&'o str),
     /// An integer.
@@ -36,14 +41,18 @@ pub enum Value<'o> {
     Names(&'o [&'o str]),
     /// A JSON object of numbers, as the gateway wrote it.
     Numbers(&'o str),
+    /// An object.
+    Nested(&'o [Field<'o>]),
     /// `true`.
     True,
+    /// `false`.
+    False,
     /// `null`.
     Null,
 }
 
 /// Appends an object as JSON.
-pub fn write_json(out: &mut Vec<u8>, object: &Object<'_>) {
+pub fn write_json(out: &mut Vec<u8>, object: &[Field<'_>]) {
     let mut before = b'{';
     for (name, value) in object {
         out.push(before);
@@ -58,7 +67,7 @@ pub fn write_json(out: &mut Vec<u8>, object: &Object<'_>) {
 
 fn write_json_value(out: &mut Vec<u8>, value: &Value<'_>) {
     match *value {
-        Value::Plain(text) => write_plain(out, text),
+        Value::Plain(text) | Value::Quoted(text) => write_plain(out, text),
         // A String is always written, and writing to a Vec cannot fail.
         Value::Text(text) => serde_json::to_writer(out, text).unwrap_or_default(),
         Value::RawText(raw)
@@ -101,7 +110,9 @@ fn write_json_value(out: &mut Vec<u8>, value: &Value<'_>) {
             }
             out.push(b']');
         }
+        Value::Nested(object) => write_json(out, object),
         Value::True => out.extend_from_slice(b"true"),
+        Value::False => out.extend_from_slice(b"false"),
         Value::Null => out.extend_from_slice(b"null"),
     }
 }
@@ -113,7 +124,7 @@ fn write_plain(out: &mut Vec<u8>, text: &str) {
 }
 
 /// Appends an object as MessagePack; `None`, and some of it, if a number is none of 64 bits.
-pub fn write_msgpack(out: &mut Vec<u8>, object: &Object<'_>) -> Option<()> {
+pub fn write_msgpack(out: &mut Vec<u8>, object: &[Field<'_>]) -> Option<()> {
     encode::write_map_len(out, object.len() as u32).ok()?;
     for (name, value) in object {
         encode::write_str(out, name).ok()?;
@@ -124,7 +135,7 @@ pub fn write_msgpack(out: &mut Vec<u8>, object: &Object<'_>) -> Option<()> {
 
 fn write_msgpack_value(out: &mut Vec<u8>, value: &Value<'_>) -> Option<()> {
     match *value {
-        Value::Plain(text) | Value::Text(text) => encode::write_str(out, text).ok(),
+        Value::Plain(text) | Value::Text(text) | Value::Quoted(text) => encode::write_str(out, text).ok(),
         Value::RawText(raw) => encode::write_str(out, &text(raw)?).ok(),
         Value::Number(raw) => write_float(out, raw),
         Value::Amount(raw) => match integer(raw) {
@@ -160,7 +171,9 @@ fn write_msgpack_value(out: &mut Vec<u8>, value: &Value<'_>) -> Option<()> {
             Some(())
         }
         Value::Raw(_) => None,
+        Value::Nested(object) => write_msgpack(out, object),
         Value::True => encode::write_bool(out, true).ok(),
+        Value::False => encode::write_bool(out, false).ok(),
         Value::Null => encode::write_nil(out).ok(),
     }
 }

@@ -111,6 +111,12 @@ pub enum Cause {
     AlreadyAuthenticated,
     /// It asks for a type of events that the gateway doesn't carry, or that nobody has.
     NotCarried,
+    /// It would hold more than this many symbols.
+    TooManySymbols(usize),
+    /// It asks for a property of its connection that there is none of.
+    UnknownProperty,
+    /// It sets a property to what is neither true nor false.
+    NotBoolean,
 }
 
 /// What of a request the client may not have.
@@ -147,7 +153,8 @@ impl Refusal {
     /// A request that would take the client over `MAX_SYMBOLS_PER_CLIENT`.
     pub fn symbol_limit(max_symbols: usize, id: Option<Id>) -> Self {
         let message = format!("Cannot subscribe: would exceed maximum of {max_symbols} symbols");
-        Self { id, ..Self::new(ErrorCode::SymbolLimitExceeded, message) }
+        let cause = Cause::TooManySymbols(max_symbols);
+        Self { id, cause, ..Self::new(ErrorCode::SymbolLimitExceeded, message) }
     }
 
     /// A request for what the client may not have.

@@ -58,6 +58,16 @@ pub enum Reply<'r> {
         /// That of the request.
         id: Option<&'r Id>,
     },
+    /// Whether the stream's name stands around each event is as the client wants it.
+    CombinedSet {
+        /// That of the request.
+        id: Option<&'r Id>,
+    },
+    /// Whether it stands there: the dialect says so.
+    Combined {
+        /// That of the request.
+        id: Option<&'r Id>,
+    },
     /// A request to the desk has been carried out.
     Desk {
         /// Which.

@@ -61,6 +61,10 @@ pub enum Action {
     List,
     /// Show who one is, or show it again before the last token ends.
     Auth(Token),
+    /// Have the stream's name around each event from now on, or not, in a dialect where that may be chosen.
+    SetCombined(bool),
+    /// Ask whether it is.
+    IsCombined,
     /// Ask something of the desk.
     Desk(Box<DeskRequest>),
 }

@@ -62,6 +62,15 @@ pub fn integer(raw: &str) -> Option<i64> {
     })
 }
 
+/// Whether the side of a trade that took, by its first letter, is the seller.
+pub fn taker_sells(raw: &str) -> Option<bool> {
+    match text(raw)?.as_bytes().first()? {
+        b'b' | b'B' => Some(false),
+        b's' | b'S' => Some(true),
+        _ => None,
+    }
+}
+
 /// Beyond it not every integer is a number of 64 bits.
 const EXACT_END: f64 = (1_u64 << 53) as f64;
 

@@ -15,6 +15,14 @@ pub fn text(payload: &[u8]) -> Vec<u8> {
     out
 }
 
+/// Makes what stands behind `start` the frame of one text message.
+pub(crate) fn insert(out: &mut Vec<u8>, start: usize) {
+    let end = out.len();
+    write_header(out, end - start);
+    let header_bytes = out.len() - end;
+    out[start..].rotate_right(header_bytes);
+}
+
 /// The frame of one binary message.
 pub fn binary(payload: &[u8]) -> Vec<u8> {
     let mut out = Vec::with_capacity(payload.len() + HEADER_BYTES_MAX);

@@ -3,18 +3,14 @@
 //! The sums are of decimals as the workers wrote them, of up to [`DIGITS_MAX`] digits; only the average is rounded. High, low and the
 //! first timestamp are carried byte for byte.
 
-use std::num::NonZeroU32;
 use std::rc::Rc;
 use std::str::FromStr;
 
 use bigdecimal::BigDecimal;
 use bigdecimal::num_bigint::{BigInt, Sign};
-use serde::Deserialize;
-use serde_json::value::RawValue;
 
 use crate::market::Form;
-use crate::protocol::form;
-use crate::protocol::native::event::Marker;
+use crate::protocol::sums::{self, Totals};
 
 /// Most digits of a price or volume, and most places that an exponent may shift them: far beyond any market, and small enough that a
 /// hostile `1e999999999` costs nothing. A trade with more isn't added to others.
@@ -40,45 +36,29 @@ pub(super) struct Aggregate {
     high: Rc<Price>,
     low: Rc<Price>,
     first_timestamp: Rc<str>,
-}
-
-/// A trade's frame as ingest has built it.
-#[derive(Deserialize)]
-struct Envelope<'f> {
-    #[serde(borrow)]
-    data: &'f RawValue,
-    timestamp: u64,
-    /// Of a delayed feed.
-    #[serde(rename = "delayedMs")]
-    delayed_ms: Option<NonZeroU32>,
-}
-
-#[derive(Deserialize)]
-struct Trade<'f> {
-    #[serde(borrow)]
-    price: &'f RawValue,
-    #[serde(borrow)]
-    volume: &'f RawValue,
-    #[serde(borrow)]
-    timestamp: &'f RawValue,
+    /// The number of the first trade, and whether the seller took in all of them, as far as the form has them.
+    first_id: Option<Rc<str>>,
+    taker_sells: Option<bool>,
 }
 
 impl Aggregate {
-    /// The trade of a frame in that form; `None` if it can't be added up exactly: a number is too long, or the object has it twice.
-    pub(super) fn of(form: Form, frame: &[u8]) -> Option<Self> {
-        let object = form::object_of(form, frame);
-        let envelope: Envelope<'_> = serde_json::from_slice(&object).ok()?;
-        let trade: Trade<'_> = serde_json::from_str(envelope.data.get()).ok()?;
-        let price = decimal(trade.price.get())?;
-        let volume = decimal(trade.volume.get())?;
-        let high = Rc::new(Price { value: price, text: trade.price.get().into() });
-        Some(Self {
-            count: 1,
-            turnover: &high.value * &volume,
-            volume,
-            low: Rc::clone(&high),
-            high,
-            first_timestamp: trade.timestamp.get().into(),
+    /// The trade of an event in that form; `None` if it can't be added up exactly: the form has no words for totals, a number is too long, or the
+    /// object has it twice.
+    pub(super) fn of(form: Form, event: &[u8]) -> Option<Self> {
+        sums::read(form, event, |trade| {
+            let price = decimal(trade.price)?;
+            let volume = decimal(trade.volume)?;
+            let high = Rc::new(Price { value: price, text: trade.price.into() });
+            Some(Self {
+                count: 1,
+                turnover: &high.value * &volume,
+                volume,
+                low: Rc::clone(&high),
+                high,
+                first_timestamp: trade.timestamp.into(),
+                first_id: trade.first_id.map(Into::into),
+                taker_sells: trade.taker_sells,
+            })
         })
     }
 
@@ -87,6 +67,7 @@ impl Aggregate {
         self.count += later.count;
         self.volume += &later.volume;
         self.turnover += &later.turnover;
+        self.taker_sells = self.taker_sells.filter(|_| self.taker_sells == later.taker_sells);
         if later.high.value > self.high.value {
             self.high = Rc::clone(&later.high);
         }
@@ -101,6 +82,7 @@ impl Aggregate {
         let timestamps = decimal(&late.first_timestamp).zip(decimal(&self.first_timestamp));
         if timestamps.is_some_and(|(late, first)| late < first) {
             self.first_timestamp = Rc::clone(&late.first_timestamp);
+            self.first_id = late.first_id.clone();
         }
     }
 
@@ -109,20 +91,20 @@ impl Aggregate {
         self.count
     }
 
-    /// The frame of the newest of the trades, which is in that form, with the totals of all.
+    /// The event of the newest of the trades, which is in that form, with the totals of all.
     pub(super) fn mark(&self, form: Form, newest: &[u8]) -> Option<Vec<u8>> {
-        let object = form::object_of(form, newest);
-        let envelope: Envelope<'_> = serde_json::from_slice(&object).ok()?;
-        let Self { count, volume, turnover, high, low, first_timestamp } = self;
-        let volume_text = volume.to_plain_string();
-        let vwap =
-            quotient(turnover, volume).map_or_else(|| "null".to_owned(), |vwap| vwap.to_plain_string());
-        let totals = format!(
-            r#"{{"count":{count},"volume":{volume_text},"high":{},"low":{},"vwap":{vwap},"firstTimestamp":{first_timestamp}}}"#,
-            high.text, low.text
-        );
-        let marker = Marker::conflated(&totals).delayed(envelope.delayed_ms);
-        Some(form::with_totals(form, newest, envelope.data.get(), envelope.timestamp, marker))
+        let vwap = quotient(&self.turnover, &self.volume);
+        let totals = Totals {
+            count: self.count,
+            volume: &self.volume.to_plain_string(),
+            high: &self.high.text,
+            low: &self.low.text,
+            vwap: &vwap.map_or_else(|| "null".to_owned(), |vwap| vwap.to_plain_string()),
+            first_timestamp: &self.first_timestamp,
+            first_id: self.first_id.as_deref(),
+            taker_sells: self.taker_sells,
+        };
+        sums::with_totals(form, newest, &totals)
     }
 }
 

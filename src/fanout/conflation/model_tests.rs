@@ -11,7 +11,7 @@ use super::super::batch::{BacklogBytes, Batch, EndedNames};
 use super::*;
 use crate::bus::{Entry, Frames, Seqs};
 use crate::fanout::outbox::Scratch;
-use crate::market::{Form, Kinds, Subject, Symbol, SymbolCase};
+use crate::market::{BinanceShape, BinanceStream, Form, Kinds, Subject, Symbol, SymbolCase};
 use crate::protocol::form::{self, EventParts};
 use crate::protocol::native::event::{Marker, Openings};
 use crate::protocol::wrapping::Wrapping;
@@ -266,7 +266,7 @@ impl World {
             return;
         }
         let max_rate = rate.map(|rate| MaxRate::new(rate).unwrap());
-        let subscriptions = [(self.ids[topic], Kind::TRADE)].into_iter();
+        let subscriptions = [(self.ids[topic], Kind::TRADE, Form::JSON)].into_iter();
         self.conflation.change(&mut self.outbox, subscriptions, Change { conflate, max_rate });
     }
 
@@ -327,7 +327,17 @@ impl World {
 
     fn see(&mut self, value: &Value) {
         let topic = |value: &Value| value.as_u64().unwrap() as usize;
-        self.seen.push(if value["type"] == "trade" {
+        let trade = value.get("stream").map_or(value, |_| &value["data"]);
+        self.seen.push(if trade["e"] == "aggTrade" {
+            let number = trade["T"].as_u64().unwrap();
+            let conflated = trade.get("conflated").cloned();
+            let first = conflated.as_ref().map_or(&trade["T"], |all| &all["firstTimestamp"]);
+            assert_eq!((&trade["a"], &trade["l"], &trade["f"]), (&trade["T"], &trade["T"], first));
+            let volume = conflated.as_ref().map(|all| all["volume"].to_string());
+            assert!(volume.is_none_or(|volume| trade["q"] == volume.as_str()), "{trade}");
+            let topic = trade["s"].as_str().unwrap().trim_start_matches('T').parse().unwrap();
+            Seen::Event { topic, number, at_us: self.now_us, conflated }
+        } else if value["type"] == "trade" {
             Seen::Event {
                 topic: topic(&value["data"]["topic"]),
                 number: value["data"]["timestamp"].as_u64().unwrap(),
@@ -443,8 +453,11 @@ fn frame_bytes(form: Form, wire: &[u8]) -> Option<usize> {
 }
 
 fn form() -> impl Strategy<Value = (Form, bool)> {
-    let forms = Form::OURS.map(|form| (form, false)).into_iter().chain([(Form::JSON_BATCH, true)]);
-    prop::sample::select(forms.collect::<Vec<_>>())
+    // Another API's, that has words for totals.
+    let foreign = [BinanceShape::Raw, BinanceShape::Combined]
+        .map(|shape| Form::binance(shape, BinanceStream::AggTrades));
+    let forms = Form::OURS.into_iter().chain(foreign).map(|form| (form, false));
+    prop::sample::select(forms.chain([(Form::JSON_BATCH, true)]).collect::<Vec<_>>())
 }
 
 fn ascending(numbers: &[u64]) -> bool {

@@ -57,7 +57,7 @@ impl Client {
     fn change(&mut self, topic: TopicId, conflate: Conflate) {
         let is_on = conflate != Conflate::Off && self.number % 2 == 1;
         let max_rate = is_on.then(|| MaxRate::new(1_000.0).unwrap());
-        let subscription = [(topic, Kind::TRADE)].into_iter();
+        let subscription = [(topic, Kind::TRADE, Form::JSON)].into_iter();
         self.conflation.change(&mut self.outbox, subscription, Change { conflate: Some(conflate), max_rate });
     }
 

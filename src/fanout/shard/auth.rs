@@ -85,8 +85,9 @@ impl Shard {
             }
         }
         let Some(conn) = self.conns.get_mut(key) else { return };
-        let auth_by = Some(self.clocks.now.tick().plus(ticks(self.config.auth_timeout)));
-        conn.session = Some(Box::new(Session { auth_by, request, ..Session::default() }));
+        let session = conn.session.get_or_insert_default();
+        session.auth_by = Some(self.clocks.now.tick().plus(ticks(self.config.auth_timeout)));
+        session.request = request;
         self.newcomers.count += 1;
         // Those that are no newcomers any more leave when they come to the front, or when they are many.
         if self.newcomers.keys.len() >= 2 * self.config.max_unauthenticated {
@@ -99,7 +100,7 @@ impl Shard {
     /// Tells a new client why it isn't let in, and closes it.
     pub(super) fn turn_away(&mut self, key: ConnKey, denied: &Denied, place: Seat) {
         if let Some(conn) = self.conns.get_mut(key) {
-            conn.session = Some(Box::new(Session { place: Some(place), ..Session::default() }));
+            conn.session.get_or_insert_default().place = Some(place);
         }
         self.deny(key, denied, None);
     }

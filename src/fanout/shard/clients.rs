@@ -9,7 +9,7 @@ use crate::bus::{Arrival, Feed, Standing};
 use crate::limits;
 use crate::protocol::refusal::Refusal;
 use crate::protocol::reply::{Reply, Status};
-use crate::protocol::request::FirstRequest;
+use crate::protocol::request::{FirstRequest, Subscribe};
 use crate::websocket::close::{CloseCode, close_frame};
 
 impl Shard {
@@ -40,6 +40,9 @@ impl Shard {
             let greeting = self.output.own_frame(greeting.into());
             self.output.queue(key, conn, greeting);
         }
+        if let Some(terms) = terms {
+            self.keep_terms(key, terms);
+        }
         match standing {
             Standing::Known(identity) => {
                 self.identify(key, identity, user_seat);
@@ -48,9 +51,6 @@ impl Shard {
             }
             Standing::Unknown => self.await_token(key, request),
             Standing::Refused { denied, place } => self.turn_away(key, &denied, place),
-        }
-        if let Some(terms) = terms {
-            self.keep_terms(key, terms);
         }
         self.arm(key);
         self.tell_feed_once(key);
@@ -74,9 +74,23 @@ impl Shard {
     /// Subscribes a new client to what it asks for in its URL, if it does.
     pub(super) fn take_first_request(&mut self, key: ConnKey, request: Option<FirstRequest>) {
         match request.map(|request| *request) {
-            Some(Ok(request)) => self.subscribe(key, request, None),
+            Some(Ok(mut request)) => {
+                self.cut_to_limit(key, &mut request);
+                self.subscribe(key, request, None);
+            }
             Some(Err(refusal)) => self.refuse(key, &refusal),
             None => {}
+        }
+    }
+
+    /// In a dialect that takes what fits, leaves out what is beyond the limit of a new client, and tells it so.
+    fn cut_to_limit(&mut self, key: ConnKey, request: &mut Subscribe) {
+        let Some(conn) = self.conns.get(key).filter(|conn| conn.dialect.takes_what_fits()) else { return };
+        let Some(identity) = &conn.identity else { return };
+        let max_symbols = identity.rights.max_symbols_in(conn.dialect);
+        if request.selection.names.len() > max_symbols {
+            request.selection.names.truncate(max_symbols);
+            self.refuse(key, &Refusal::symbol_limit(max_symbols, None));
         }
     }
 

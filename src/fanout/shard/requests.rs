@@ -47,6 +47,8 @@ impl Shard {
             Action::Unsubscribe(selection) => self.unsubscribe(key, &selection, id.as_ref()),
             Action::Auth(token) => self.verify(key, token, id),
             Action::List => self.list(key, id.as_ref()),
+            Action::SetCombined(is_combined) => self.set_combined(key, is_combined, id),
+            Action::IsCombined => self.say(key, &Reply::Combined { id: id.as_ref() }),
             Action::Desk(request) => self.ask_desk(key, *request, id),
             Action::Ping { stats } => {
                 let stats = if stats { self.stats(key) } else { None };
@@ -190,6 +192,18 @@ impl Shard {
         let reply = Reply::List { held: &held, id };
         let reply = self.output.write(conn, &reply, self.clocks.now.unix_ms);
         self.output.queue(key, conn, reply);
+    }
+
+    /// Writes the stream's name around the client's events from now on, or not. What it holds already is in a form that has it, or has not.
+    fn set_combined(&mut self, key: ConnKey, is_combined: bool, id: Option<Id>) {
+        let Some(conn) = self.conns.get_mut(key) else { return };
+        let dialect = conn.dialect.combined(is_combined);
+        if dialect != conn.dialect && self.subscriptions.index.subjects_of(key).next().is_some() {
+            let message = "combined can be set before the first SUBSCRIBE only";
+            return self.refuse(key, &Refusal { id, ..Refusal::new(ErrorCode::InvalidInput, message) });
+        }
+        conn.dialect = dialect;
+        self.say(key, &Reply::CombinedSet { id: id.as_ref() });
     }
 
     /// What an unsubscribe means: with `*` everything that the client holds of the types.

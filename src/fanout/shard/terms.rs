@@ -28,7 +28,7 @@ impl Shard {
         }
         if !change.is_none() || cap.is_some() {
             let index = &self.subscriptions.index;
-            let known = |subject: &Subject| Some((index.topic(subject)?, subject.kind));
+            let known = |subject: &Subject| Some((index.topic(subject)?, subject.kind, subject.form));
             extras.conflation.change(&mut conn.outbox, subjects.iter().filter_map(known), change);
             extras.conflation.cap(&mut conn.outbox, cap);
             self.metrics.events_conflated.add(extras.conflation.take_replaced());

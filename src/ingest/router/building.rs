@@ -18,7 +18,7 @@ use crate::protocol::native::event::{Marker, Openings};
 const _: () = assert!(Form::COUNT <= u64::BITS as usize, "a shard has one bit for each form");
 
 /// What has come up for one shard since the last hand-over.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Building {
     /// By form.
     parts: [Part; Form::COUNT],
@@ -69,10 +69,21 @@ impl Part {
     }
 }
 
+impl Default for Building {
+    fn default() -> Self {
+        Self {
+            parts: std::array::from_fn(|_| Part::default()),
+            filled: 0,
+            opened: Vec::new(),
+            losses: Losses::default(),
+        }
+    }
+}
+
 impl Building {
     /// Bytes framed.
     pub(super) fn bytes(&self) -> usize {
-        self.parts.iter().map(|part| part.bytes.len()).sum()
+        Bits(self.filled).map(|place| self.parts[place].bytes.len()).sum()
     }
 
     /// The forms of which something is framed, in the order of their numbers.

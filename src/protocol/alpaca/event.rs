@@ -21,7 +21,7 @@ use crate::protocol::form::EventParts;
 use crate::protocol::found::Found;
 use crate::protocol::native::event::Past;
 use crate::protocol::object::{Object, Value, write_json, write_msgpack};
-use crate::protocol::worker::{elements, integer, text};
+use crate::protocol::worker::{elements, integer, taker_sells, text};
 
 /// Appends an event as an element of an array: in JSON with the comma before it. `false`, and nothing is appended: Alpaca's API has no words for
 /// it. Its time is outside the years 1 to 9999, or, in MessagePack, a number is beyond 64 bits; or it is of another type.
@@ -108,7 +108,8 @@ fn object<'e>(
             put("t", Some(Value::Moment(moment)));
             put("c", found.texts(5).map(|raw| Value::RawTexts(raw, None)));
             put("z", found.text(6));
-            put("tks", found.at(7).and_then(side).map(Value::Plain));
+            let tks = |sells| Value::Plain(if sells { "S" } else { "B" });
+            put("tks", found.at(7).and_then(taker_sells).map(tks));
         }
         Kind::QUOTE => {
             put("T", Some(Value::Plain("q")));
@@ -185,16 +186,6 @@ const fn letter(channel: AlpacaChannel) -> Option<&'static str> {
         AlpacaChannel::Bars => Some("b"),
         AlpacaChannel::UpdatedBars => Some("u"),
         AlpacaChannel::DailyBars => Some("d"),
-    }
-}
-
-/// The side that took, by its first letter.
-fn side(raw: &str) -> Option<&'static str> {
-    let side = text(raw)?;
-    match side.as_bytes().first()? {
-        b'b' | b'B' => Some("B"),
-        b's' | b'S' => Some("S"),
-        _ => None,
     }
 }
 

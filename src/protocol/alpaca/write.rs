@@ -24,9 +24,12 @@ pub fn reply(reply: &Reply<'_>, wire: Wire, grammar: &Grammar) -> Vec<u8> {
         }
         Reply::Authenticated { .. } => success(wire, "authenticated"),
         // There is no desk for its clients.
-        Reply::Pong { .. } | Reply::Desk { .. } | Reply::Presence { .. } | Reply::PresenceCount { .. } => {
-            Vec::new()
-        }
+        Reply::Pong { .. }
+        | Reply::CombinedSet { .. }
+        | Reply::Combined { .. }
+        | Reply::Desk { .. }
+        | Reply::Presence { .. }
+        | Reply::PresenceCount { .. } => Vec::new(),
         Reply::Refused(refusal) => error(refusal, wire),
         Reply::Status(told) => status(told, wire, grammar),
     }
@@ -84,7 +87,7 @@ pub fn code(refusal: &Refusal) -> (i64, &'static str) {
         (Cause::AuthTimeout, _) => (404, "auth timeout"),
         (Cause::AlreadyAuthenticated, _) => (403, "already authenticated"),
         (Cause::NotCarried, _) => (410, "invalid subscribe action for this feed"),
-        (Cause::Code, code) => match code {
+        (_, code) => match code {
             ErrorCode::InvalidJson
             | ErrorCode::InvalidInput
             | ErrorCode::UnknownAction

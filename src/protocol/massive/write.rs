@@ -24,6 +24,8 @@ pub fn reply(reply: &Reply<'_>, grammar: &Grammar) -> Vec<u8> {
         Reply::Authenticated { .. } => alone("auth_success", "authenticated", &[]),
         Reply::List { .. }
         | Reply::Pong { .. }
+        | Reply::CombinedSet { .. }
+        | Reply::Combined { .. }
         | Reply::Desk { .. }
         | Reply::Presence { .. }
         | Reply::PresenceCount { .. } => Vec::new(),

@@ -75,6 +75,8 @@ pub fn reply(reply: &Reply<'_>, kinds: &Kinds, now_ms: u64) -> Vec<u8> {
             count: *count,
             id: None,
         }),
+        // Not to be asked for here.
+        Reply::CombinedSet { .. } | Reply::Combined { .. } => Vec::new(),
         Reply::Refused(refusal) => error(refusal, now_ms),
         Reply::Status(told) => status(told, kinds, now_ms),
     }
