@@ -7,19 +7,34 @@ import asyncio
 import dataclasses
 import json
 import re
-from collections.abc import Awaitable, Callable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 
-from ws_gateway import Client, ConnectionState, Custom, Event, Gap, GatewayError, Loss, Status, Subscription
+from ws_gateway import (
+    Chat,
+    Client,
+    ConnectionState,
+    Custom,
+    Event,
+    Gap,
+    GatewayError,
+    Loss,
+    Members,
+    Notification,
+    Room,
+    RoomMessage,
+    Status,
+    Subscription,
+)
 
 from .world import FakeClock, Server, settle
 
 TABLE = Path(__file__).resolve().parents[2] / "behaviour"
-HAS = {"http_status"}
+HAS = {"http_status", "desk"}
 """What this client has of what a case may need: it is in no page, and sees the status of a refused handshake."""
 TIMESTAMP = 1_234_567_890
 
@@ -52,6 +67,13 @@ class Run:
         self.errors: list[GatewayError] = []
         self.statuses: list[Status] = []
         self.states: list[ConnectionState] = []
+        self.streams: dict[str, Subscription[Any]] = {}
+        self.at_desk: list[dict[str, Any]] = []
+        self.members: list[tuple[str, Members]] = []
+        self.stream_losses: list[tuple[str, Loss]] = []
+        self.outcomes: list[dict[str, Any]] = []
+        self.last_question: object = None
+        self.waiting: list[asyncio.Future[None]] = []
         options = {snake(name): value for name, value in case.get("options", {}).items()}
         if self.tokens is not None:
             options["token"] = self.token
@@ -88,6 +110,64 @@ class Run:
     def step_unsubscribe(self, name: str) -> None:
         self.subscriptions[name].unsubscribe()
 
+    def step_join(self, value: dict[str, Any]) -> None:
+        name, room = value.get("as", "a"), value["room"]
+
+        def told(kind: str) -> Callable[[str], None]:
+            return lambda user: self.at_desk.append({"on": name, "type": kind, "user_id": user, "room_id": room})
+
+        self.streams[name] = self.client.desk.join(
+            room,
+            on_message=lambda message: self.at_desk.append({"on": name, **wire(message)}),
+            on_joined=told("user_joined"),
+            on_left=told("user_left"),
+            on_typing=told("typing"),
+            on_loss=lambda loss: self.stream_losses.append((name, loss)),
+            on_members=(lambda now: self.members.append((name, now))) if value.get("members") else None,
+        )
+
+    def step_inbox(self, value: dict[str, Any]) -> None:
+        name = value["as"]
+        self.streams[name] = self.client.desk.inbox(
+            on_message=lambda message: self.at_desk.append({"on": name, **wire(message)}),
+            on_loss=lambda loss: self.stream_losses.append((name, loss)),
+        )
+
+    def step_leave(self, name: str) -> None:
+        self.room(name).leave()
+
+    def step_say(self, value: dict[str, Any]) -> None:
+        self.await_outcome(self.room(value.get("on", "a")).send(value["message"]))
+
+    def step_typing(self, name: str) -> None:
+        self.await_outcome(self.room(name).typing())
+
+    def step_chat(self, value: dict[str, Any]) -> None:
+        self.await_outcome(self.client.desk.chat(value["to"], value["message"]))
+
+    def step_ask_workers(self, payload: object) -> None:
+        self.await_outcome(self.client.desk.request(payload))
+
+    def room(self, name: str) -> Room:
+        """The room that the table calls so."""
+        room = self.streams[name]
+        assert isinstance(room, Room)
+        return room
+
+    def await_outcome(self, asked: Coroutine[Any, Any, Any]) -> None:
+        """Notes what becomes of a request."""
+
+        async def wait() -> None:
+            try:
+                value = await asked
+            except GatewayError as error:
+                retry = {} if error.retry_after is None else {"retry_after": error.retry_after}
+                self.outcomes.append({"code": error.code, **retry})
+            else:
+                self.outcomes.append({} if value is None else {"value": value})
+
+        self.waiting.append(asyncio.ensure_future(wait()))
+
     async def step_close_client(self, _: None) -> None:
         await self.client.close()
 
@@ -105,6 +185,21 @@ class Run:
         await self.step("accept", None)
         await self.step("expect_frame", frame)
         await self.step("reply", {"subscribed": symbols})
+
+    async def step_greeted(self, _: None) -> None:
+        await self.step("expect_frame", {"type": "leave_room", "payload": {"room_id": "nowhere"}})
+        await self.step("reply", {"room_id": "nowhere"})
+
+    async def step_in_room(self, _: None) -> None:
+        joined = {"type": "user_joined", "user_id": "alice", "room_id": "room-1"}
+        await self.step("join", {"room": "room-1"})
+        await self.step("expect_attempt", None)
+        await self.step("accept", None)
+        await self.step("greeted", None)
+        await self.step("expect_frame", {"type": "join_room", "payload": {"room_id": "room-1"}})
+        await self.step("send", joined)
+        await self.step("reply", {"room_id": "room-1"})
+        await self.step("expect_at_desk", joined)
 
     def step_accept(self, _: None) -> None:
         self.server.accept()
@@ -125,6 +220,15 @@ class Run:
 
     def step_reply_error(self, error: dict[str, Any]) -> None:
         self.server.send(complete({"type": "error", "message": error["code"], **error, "id": self.last_id}))
+
+    def step_reply_presence(self, presence: dict[str, Any]) -> None:
+        self.server.send({"type": "presence", **presence, "id": self.last_id})
+
+    def step_respond(self, payload: object) -> None:
+        self.server.send({"type": "response", "requestId": self.last_question, "payload": payload})
+
+    def step_respond_error(self, error: dict[str, Any]) -> None:
+        self.server.send(complete({"type": "error", **error, "requestId": self.last_question}))
 
     def step_close(self, close: dict[str, Any]) -> None:
         self.server.last.end(close["code"], close["reason"])
@@ -165,6 +269,28 @@ class Run:
         others = [frame for frame in self.server.frames if frame["action"] != "ping"]
         assert len(others) < len(self.server.frames), "no ping was sent"
         self.server.frames[:] = others
+
+    def step_expect_question(self, frame: dict[str, Any]) -> None:
+        got = self.server.frames.pop(0)
+        self.last_question = got.pop("requestId")
+        assert got == frame
+
+    def step_expect_at_desk(self, want: dict[str, Any]) -> None:
+        assert_includes(self.at_desk.pop(0), {"on": "a", **want})
+
+    def step_expect_members(self, want: dict[str, Any]) -> None:
+        name, members = self.members.pop(0)
+        assert_includes({"on": name, "count": members.count, "users": list(members.users)}, {"on": "a", **want})
+
+    def step_expect_outcome(self, want: dict[str, Any]) -> None:
+        assert self.outcomes.pop(0) == want
+
+    def step_expect_loss_on(self, want: dict[str, Any]) -> None:
+        name, loss = self.stream_losses.pop(0)
+        assert {"on": name, "kind": loss.kind, **dataclasses.asdict(loss)} == want
+
+    def step_expect_user(self, user: str) -> None:
+        assert self.client.desk.user == user
 
     def step_expect_event(self, want: dict[str, Any]) -> None:
         want = {"on": "a", "sent_at": TIMESTAMP, **want}
@@ -207,7 +333,7 @@ class Run:
     async def step_expect_ended(self, want: dict[str, Any]) -> None:
         code = None
         try:
-            await anext(aiter(self.subscriptions[want.get("on", "a")]))
+            await anext(aiter({**self.streams, **self.subscriptions}[want.get("on", "a")]))
         except GatewayError as error:
             code = error.code
         except StopAsyncIteration:
@@ -222,12 +348,25 @@ class Run:
         """Nothing happened that the table did not expect."""
         left = {"frames": self.server.frames, "events": self.events, "losses": self.losses, "errors": self.errors}
         assert left == {"frames": [], "events": [], "losses": [], "errors": []}
+        at_desk = [self.at_desk, self.members, self.stream_losses, self.outcomes]
+        assert at_desk == [[], [], [], []]
         assert len(self.server.attempts) == self.attempts, "attempts to connect"
         await self.client.close()
+        await asyncio.gather(*self.waiting)
         assert not self.clock.timers, "timers after the client's end"
         assert all(socket.is_over or socket.closed_with for socket in self.server.attempts), "connections after the client's end"
         await settle()
         assert asyncio.all_tasks() == self.tasks, "tasks after the client's end"
+
+
+def wire(message: RoomMessage | Chat | Notification) -> dict[str, Any]:
+    """What was told, by the names that it has on the wire."""
+    if isinstance(message, Notification):
+        return dict(message.data)
+    common = {"from": message.sender, "message": message.message, "timestamp": message.sent_at}
+    if isinstance(message, RoomMessage):
+        return {"type": "room_message", "room_id": message.room, **common}
+    return {"type": "chat", "to": message.to, "message_id": message.message_id, "queued": message.queued, **common}
 
 
 def snake(name: str) -> str:

@@ -19,7 +19,7 @@ import yaml
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.typing import Subprotocol
 
-from ws_gateway import Candle, Conflated, Event, FeedLost, Gap, Halt, News, Quote, Skipped, Trade
+from ws_gateway import Candle, Chat, Conflated, Event, FeedLost, Gap, Halt, Members, News, Quote, RoomMessage, Skipped, Trade
 
 from .gateway import Gateway, needs_gateway, run
 from .test_behaviour import snake
@@ -168,3 +168,15 @@ def test_the_types_of_envelopes_and_losses_have_the_fields_of_the_schemas() -> N
         fields = {NAMES.get(field.name, field.name) for field in dataclasses.fields(described)}
         assert fields == {snake(property) for property in SCHEMAS[name]["properties"]}
     assert [field.name for field in dataclasses.fields(FeedLost)] == ["gap_ms"]
+
+
+def test_the_types_of_the_desk_have_the_fields_of_the_schemas() -> None:
+    names = {"sender": "from", "room": "room_id", "sent_at": "timestamp"}
+    for described, name in ((RoomMessage, "RoomMessage"), (Chat, "Chat")):
+        fields = {names.get(field.name, field.name) for field in dataclasses.fields(described)}
+        assert fields == set(SCHEMAS[name]["properties"]) - {"type"}
+    assert {field.name for field in dataclasses.fields(Members)} == set(SCHEMAS["PresenceCount"]["properties"]) - {
+        "type",
+        "room_id",
+        "id",
+    }

@@ -2,10 +2,12 @@
 
 from .client import Client, SubscribeOptions, connect
 from .connection import TokenProvider
+from .desk import Desk
 from .errors import GatewayError
 from .events import (
     AnyEvent,
     Candle,
+    Chat,
     Conflated,
     ConnectionState,
     Custom,
@@ -15,23 +17,29 @@ from .events import (
     Halt,
     Latest,
     Loss,
+    Members,
     News,
+    Notification,
     NotRecovered,
     Overflow,
     Quote,
+    RoomMessage,
     Skipped,
     Status,
     Trade,
 )
+from .room import Room
 from .subscription import Subscription
 
 __all__ = [
     "AnyEvent",
     "Candle",
+    "Chat",
     "Client",
     "Conflated",
     "ConnectionState",
     "Custom",
+    "Desk",
     "Event",
     "FeedLost",
     "Gap",
@@ -39,10 +47,14 @@ __all__ = [
     "Halt",
     "Latest",
     "Loss",
+    "Members",
     "News",
     "NotRecovered",
+    "Notification",
     "Overflow",
     "Quote",
+    "Room",
+    "RoomMessage",
     "Skipped",
     "Status",
     "SubscribeOptions",

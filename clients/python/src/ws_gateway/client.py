@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypedDict, Union, overload
 from urllib.parse import urlsplit
 
 from .connection import Connection, ConnectionOptions, Listener, TokenProvider, error_of
+from .desk import Desk, Link
 from .environment import Clock, SocketFactory, SystemClock, SystemSocket, Timer
 from .errors import GatewayError
 from .events import (
@@ -112,6 +113,7 @@ class Client:
         self._next_id = 1
         self._callbacks: dict[str, list[Callable[[Any], None]]] = {}
         self._ended: GatewayError | None = None
+        self._desk: Desk | None = None
         self._loop = asyncio.get_running_loop()
         options = ConnectionOptions(
             token=token,
@@ -128,7 +130,7 @@ class Client:
             chance=chance,
         )
         listener = Listener(
-            opened=lambda: self._subscribe(self._topics.all()),
+            opened=self._opened,
             message=self._take,
             lost=self._lost,
             closed=self._closed,
@@ -142,6 +144,24 @@ class Client:
     def state(self) -> ConnectionState:
         """How connection and feed are now."""
         return self._connection.state
+
+    @property
+    def desk(self) -> Desk:
+        """Rooms, chat and notifications, where the gateway has them. The first look at it makes this client one of the desk."""
+        if self._desk is None:
+            link = Link(
+                clock=self._connection.clock,
+                is_open=lambda: self._connection.is_open,
+                next_id=self._take_id,
+                send=self._connection.send,
+                report=partial(self._tell, "error"),
+                lose=partial(self._tell, "loss"),
+                is_of_events=lambda type: type in self._topics.types,
+            )
+            self._desk = Desk(link)
+            if self._ended:
+                self._desk.closed(None)
+        return self._desk
 
     @overload
     def on(self, event: Literal["state"], callback: Callable[[ConnectionState], None]) -> Callable[[], None]: ...
@@ -241,6 +261,15 @@ class Client:
     async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         await self.close()
 
+    def _take_id(self) -> int:
+        id, self._next_id = self._next_id, self._next_id + 1
+        return id
+
+    def _opened(self) -> None:
+        self._subscribe(self._topics.all())
+        if self._desk:
+            self._desk.opened()
+
     def _subscribe(self, topics: Iterable[Topic]) -> None:
         """Sends the requests for these topics: one for each type and terms."""
         groups: dict[tuple[str, Terms], list[Topic]] = {}
@@ -252,7 +281,7 @@ class Client:
 
     def _request(self, action: Literal["subscribe", "unsubscribe"], topics: list[Topic]) -> None:
         kind, terms = topics[0].type, topics[0].terms
-        id, self._next_id = self._next_id, self._next_id + 1
+        id = self._take_id()
         self._requests[id] = _Request(action, topics)
         request: dict[str, Any] = {"action": action, "symbols": [topic.symbol for topic in topics], "types": [kind]}
         if action == "subscribe":
@@ -286,8 +315,10 @@ class Client:
                 self._refused(request, message)
         elif kind == "status":
             self._status(Status(message.get("event", ""), message.get("data") or {}, message.get("timestamp", 0)))
-        elif kind not in ("success", "error", "pong") and "data" in message:
+        elif kind in self._topics.types and "data" in message:
             self._event(message)
+        if self._desk:
+            self._desk.take(message)
 
     def _event(self, message: Message) -> None:
         event = event_of(message)
@@ -340,11 +371,10 @@ class Client:
 
     def _refused(self, request: _Request, message: Message) -> None:
         error = error_of(message)
-        is_busy = error.code in ("RATE_LIMIT_EXCEEDED", "UNAVAILABLE")
-        if is_busy or request.action == "unsubscribe":
+        if error.is_busy or request.action == "unsubscribe":
             self._tell("error", error)
-        if is_busy:
-            return self._later(message.get("retryAfter", 1) * 1_000, request)
+        if error.is_busy:
+            return self._later((error.retry_after or 1) * 1_000, request)
         if request.action == "unsubscribe":
             return
         wanted = [topic for topic in request.topics if topic.users]
@@ -395,6 +425,8 @@ class Client:
         for topic in self._topics.all():
             topic.lost = topic.lost or topic.accepted
             topic.accepted = False
+        if self._desk:
+            self._desk.lost()
 
     def _closed(self, error: GatewayError | None) -> None:
         self._ended = error or GatewayError("CLOSED", "This client is closed: make a new one.")
@@ -403,6 +435,8 @@ class Client:
         for subscription in list(self._subscriptions):
             subscription.end(error)
         self._subscriptions.clear()
+        if self._desk:
+            self._desk.closed(error)
         if error:
             self._tell("error", error)
 

@@ -224,7 +224,7 @@ class Connection:
             return self._authenticated(message)
         if kind == "status":
             self._status(message.get("event"), data)
-        elif kind == "error" and "id" not in message:
+        elif kind == "error" and "id" not in message and "requestId" not in message:
             self._refused(error_of(message))
         self._listener.message(message)
 
@@ -360,4 +360,4 @@ class Connection:
 
 def error_of(message: Message) -> GatewayError:
     """An error of the gateway."""
-    return GatewayError(message.get("code", ""), message.get("message", ""), message.get("data"))
+    return GatewayError(message.get("code", ""), message.get("message", ""), message.get("data"), message.get("retryAfter"))

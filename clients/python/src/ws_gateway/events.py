@@ -101,6 +101,50 @@ class Custom(Event):
     """An event of a type of the workers' own."""
 
 
+@dataclass(frozen=True)
+class RoomMessage:
+    """Somebody has written into a room. ``message`` is any JSON; numbers with a fraction are ``Decimal``."""
+
+    sender: str
+    room: str
+    message: Any
+    sent_at: int
+
+
+@dataclass(frozen=True)
+class Chat:
+    """Somebody has written to this user, or this user to somebody."""
+
+    sender: str
+    to: str
+    message: Any
+    sent_at: int
+    message_id: str | None = None
+    """Of gateways that keep what comes for those who are away."""
+    queued: bool = False
+    """It was kept while the user was away."""
+
+
+@dataclass(frozen=True)
+class Notification:
+    """What a worker has told this user, a room or everyone."""
+
+    type: str
+    """A word of the worker's own."""
+    data: Mapping[str, Any]
+    """The worker's whole object."""
+
+
+@dataclass(frozen=True)
+class Members:
+    """Who is in a room."""
+
+    count: int
+    """The number of users."""
+    users: tuple[str, ...]
+    """Their names: all of them, or of many some."""
+
+
 AnyEvent = Union[Trade, Quote, Candle, News, Halt, Custom]
 
 

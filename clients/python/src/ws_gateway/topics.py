@@ -66,12 +66,15 @@ class Topics:
 
     def __init__(self) -> None:
         self.epoch = 0
+        self.types: set[str] = set()
+        """Types that somebody has wanted."""
         self._topics: dict[tuple[str, str], Topic] = {}
         self._patterns: dict[Topic, None] = {}
         self._last: dict[_Key, Last] = {}
 
     def want(self, type: str, symbol: str, terms: Terms) -> Topic:
         """The topic of that name, made if need be."""
+        self.types.add(type)
         topic = self._topics.get((type, symbol)) or self._topics.get((type, symbol.upper()))
         if topic is None:
             topic = Topic(type, symbol, terms)
