@@ -4,8 +4,15 @@ use super::desk::{Concern, RequestId};
 use super::request::Id;
 use crate::market::Name;
 
+#[cfg(test)]
+#[path = "refusal_tests.rs"]
+mod tests;
+
 /// How much of a bad value an error message repeats.
 const QUOTED_BYTES_MAX: usize = 80;
+
+/// How much of a parser's error a refusal repeats.
+const FAULT_BYTES_MAX: usize = 160;
 
 /// The `code` of an error reply.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -203,8 +210,17 @@ pub(super) fn invalid(field: &str, value: &str, allowed: &str) -> Refusal {
 
 /// A value as an error repeats it: cut to a readable length.
 pub(super) fn quoted(value: &str) -> String {
-    if value.len() <= QUOTED_BYTES_MAX {
-        return value.to_owned();
+    cut(value, QUOTED_BYTES_MAX)
+}
+
+/// What serde_json has found wrong with a message. It repeats a value of the wrong type whole, so this is cut to a readable length.
+pub(super) fn fault(error: &serde_json::Error) -> String {
+    cut(&error.to_string(), FAULT_BYTES_MAX)
+}
+
+fn cut(text: &str, bytes_max: usize) -> String {
+    if text.len() <= bytes_max {
+        return text.to_owned();
     }
-    format!("{}...", &value[..value.floor_char_boundary(QUOTED_BYTES_MAX)])
+    format!("{}...", &text[..text.floor_char_boundary(bytes_max)])
 }

@@ -8,7 +8,7 @@ use serde::Deserialize;
 
 use super::channel::{CHANNELS, UNKNOWN, Wire};
 use crate::market::{Kind, Name};
-use crate::protocol::refusal::{Cause, ErrorCode, Refusal, invalid, missing, quoted};
+use crate::protocol::refusal::{Cause, ErrorCode, Refusal, fault, invalid, missing, quoted};
 use crate::protocol::request::{Action, Grammar, Request, Selection, Subscribe, Token};
 use crate::protocol::terms::Options;
 
@@ -33,7 +33,10 @@ struct Ask {
 /// A [`Refusal`] for the client; nothing has changed then.
 pub fn json(message: &str, wire: Wire, grammar: &Grammar) -> Result<Request, Refusal> {
     let ask = parse_json(message).map_err(|error| {
-        Refusal::new(ErrorCode::InvalidJson, format!("Invalid JSON: {error} in {}", quoted(message)))
+        Refusal::new(
+            ErrorCode::InvalidJson,
+            format!("Invalid JSON: {} in {}", fault(&error), quoted(message)),
+        )
     })?;
     request(ask, wire, grammar)
 }

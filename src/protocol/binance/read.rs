@@ -5,7 +5,7 @@ use serde_json::value::RawValue;
 
 use super::stream;
 use crate::market::{BinanceShape, Form, Kind, Name};
-use crate::protocol::refusal::{Cause, ErrorCode, Refusal, quoted};
+use crate::protocol::refusal::{Cause, ErrorCode, Refusal, fault, quoted};
 use crate::protocol::request::{Action, Grammar, Id, Request, Selection, Subscribe};
 use crate::protocol::terms::Options;
 
@@ -65,8 +65,8 @@ pub fn parse_url(
 
 fn ask(message: &str) -> Result<Ask<'_>, Refusal> {
     let unreadable = |error: serde_json::Error| match error.is_data() {
-        true => bad(&error.to_string()),
-        false => Refusal::new(ErrorCode::InvalidJson, format!("Invalid JSON: {error}")),
+        true => bad(&fault(&error)),
+        false => Refusal::new(ErrorCode::InvalidJson, format!("Invalid JSON: {}", fault(&error))),
     };
     // serde would take an array for a struct.
     if message.trim_start().starts_with('[') {

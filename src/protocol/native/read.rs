@@ -14,7 +14,7 @@ use smallvec::SmallVec;
 
 use super::options;
 use crate::market::{Kind, Name, SYMBOL_RULE};
-use crate::protocol::refusal::{ErrorCode, Refusal, invalid, missing, quoted};
+use crate::protocol::refusal::{ErrorCode, Refusal, fault, invalid, missing, quoted};
 use crate::protocol::request::{
     Action, Chosen, Grammar, Id, Of, Request, Resume, Selection, Subscribe, Token,
 };
@@ -171,9 +171,9 @@ fn fields(message: &str) -> Result<Fields<'_>, Refusal> {
 
 fn not_readable(message: &str, error: &serde_json::Error) -> Refusal {
     if error.is_data() {
-        return Refusal::new(ErrorCode::InvalidInput, format!("Invalid message: {error}"));
+        return Refusal::new(ErrorCode::InvalidInput, format!("Invalid message: {}", fault(error)));
     }
-    let message = format!("Invalid JSON: {error} in {}", quoted(message));
+    let message = format!("Invalid JSON: {} in {}", fault(error), quoted(message));
     Refusal::new(ErrorCode::InvalidJson, message)
 }
 
