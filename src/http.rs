@@ -169,6 +169,7 @@ impl Http {
             page: pages::compose(
                 &config.events.channel_types,
                 config.events.symbol_case,
+                config.desk.is_on,
                 config.operator.port.is_some(),
             ),
             bounds: Bounds { in_flight_max: config.http_in_flight().0, ..Bounds::default() },

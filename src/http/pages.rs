@@ -18,6 +18,9 @@ static STYLE: LazyLock<Kept> =
     LazyLock::new(|| Kept::new("text/css; charset=utf-8", include_str!("../../web/dist/live.css")));
 /// The part of the page that leads to what only operators get where they have a port of their own.
 const FOR_OPERATORS: &str = r#" · <a href="stats">stats</a> · <a href="metrics">metrics</a>"#;
+/// What the page has to know of the desk.
+const NO_ROOMS: &str = r#"name="rooms" content="no""#;
+const HAS_ROOMS: &str = r#"name="rooms" content="yes""#;
 static SCRIPT: LazyLock<Kept> =
     LazyLock::new(|| Kept::new("text/javascript; charset=utf-8", include_str!("../../web/dist/live.js")));
 /// TradingView's Lightweight Charts with the page's chart; the script loads it once prices are shown.
@@ -30,7 +33,12 @@ const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; i
                       connect-src 'self' ws: wss:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 
 /// The page of a gateway with these settings.
-pub(super) fn compose(types: &Kinds, symbol_case: SymbolCase, has_operators_port: bool) -> Bytes {
+pub(super) fn compose(
+    types: &Kinds,
+    symbol_case: SymbolCase,
+    has_desk: bool,
+    has_operators_port: bool,
+) -> Bytes {
     // Links to pages that are on another port would lead nowhere.
     let page = if has_operators_port { PAGE.replace(FOR_OPERATORS, "") } else { PAGE.to_owned() };
     let page = page
@@ -42,6 +50,7 @@ pub(super) fn compose(types: &Kinds, symbol_case: SymbolCase, has_operators_port
             r#"name="symbol-case" content="upper""#,
             &format!(r#"name="symbol-case" content="{}""#, symbol_case.word()),
         );
+    let page = if has_desk { page.replace(NO_ROOMS, HAS_ROOMS) } else { page };
     Bytes::from(page)
 }
 
@@ -112,15 +121,17 @@ mod tests {
     #[test]
     fn the_page_has_what_it_has_to_know() {
         let types = "trade,news,order_book".parse().unwrap();
-        let page = String::from_utf8(compose(&types, SymbolCase::Exact, false).to_vec()).unwrap();
+        let page = String::from_utf8(compose(&types, SymbolCase::Exact, true, false).to_vec()).unwrap();
         for part in [
             r#"<meta name="channel-types" content="trade,news,order_book">"#,
             r#"<meta name="symbol-case" content="exact">"#,
+            r#"<meta name="rooms" content="yes">"#,
         ] {
             assert!(page.contains(part));
         }
         assert!(page.contains(FOR_OPERATORS));
-        let page = String::from_utf8(compose(&types, SymbolCase::Exact, true).to_vec()).unwrap();
+        let page = String::from_utf8(compose(&types, SymbolCase::Exact, false, true).to_vec()).unwrap();
+        assert!(page.contains(r#"<meta name="rooms" content="no">"#));
         assert!(
             page.contains(r#"<a href="health">"#) && !page.contains("stats") && !page.contains("metrics")
         );

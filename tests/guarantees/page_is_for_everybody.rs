@@ -16,11 +16,11 @@ const DEMO: [&str; 7] = [
     "--max-symbols-per-client",
     "40",
 ];
-const AXE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/web/node_modules/axe-core/axe.min.js");
-const PHONE: (u32, u32) = (390, 844);
+pub(crate) const AXE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/web/node_modules/axe-core/axe.min.js");
+pub(crate) const PHONE: (u32, u32) = (390, 844);
 
 /// The faults that axe calls serious or critical.
-async fn faults(page: &mut Browser) -> Value {
+pub(crate) async fn faults(page: &mut Browser) -> Value {
     let run = "axe.run({ resultTypes: ['violations'] }).then(({ violations }) => violations
         .filter(({ impact }) => ['serious', 'critical'].includes(impact))
         .map(({ id, nodes }) => [id, ...nodes.map(({ target, failureSummary }) => `${target}: ${failureSummary}`)]))";
@@ -28,7 +28,7 @@ async fn faults(page: &mut Browser) -> Value {
 }
 
 /// By how many pixels the page is wider than its window.
-async fn overhang(page: &mut Browser) -> Value {
+pub(crate) async fn overhang(page: &mut Browser) -> Value {
     page.evaluate("document.documentElement.scrollWidth - innerWidth").await
 }
 

@@ -7,6 +7,8 @@ import { fold, TYPES } from "./settings.js";
 import { type Tap, tap } from "./tap.js";
 
 export interface FeedListener {
+  /** There is another client. */
+  begun(client: Client): void;
   state(state: ConnectionState): void;
   event(event: MarketEvent<string, any>): void;
   loss(loss: Loss): void;
@@ -78,6 +80,7 @@ export class Feed {
     });
     client.on("error", (error) => isMine() && this.#listener.error(error));
     for (const name of names) this.#add([name], types);
+    this.#listener.begun(client);
   }
 
   stop(): void {
@@ -204,7 +207,11 @@ export class Feed {
     if (pingedAt !== undefined) return this.#listener.roundTrip(performance.now() - pingedAt);
     const attempt = /^page-recall-(\d)$/.exec(message.id)?.[1];
     if (attempt !== undefined) return this.#recallAnswered(Number(attempt), message.data?.recovered);
-    if (message.type === "success") this.#listener.reply(message, this.#foreign.delete(message.id) || message.id === undefined);
+    if (message.type !== "success") return;
+    const isForeign = this.#foreign.delete(message.id) || message.id === undefined;
+    // The room tells by itself what becomes of what is said there.
+    const isOfRoom = message.data?.room_id !== undefined || message.data?.to !== undefined;
+    if (isForeign || !isOfRoom) this.#listener.reply(message, isForeign);
   }
 }
 

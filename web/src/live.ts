@@ -12,7 +12,8 @@ import { Frame } from "./frame.js";
 import { Market } from "./market.js";
 import { isMatched, isPattern, moved, split, typed } from "./names.js";
 import { News } from "./news.js";
-import { asked, FIRST_VISIT, fold, load, MARKET, store, TYPES } from "./settings.js";
+import { Rooms } from "./rooms.js";
+import { asked, FIRST_VISIT, fold, HAS_ROOMS, load, MARKET, store, TYPES } from "./settings.js";
 import { lossOf, pill, Status } from "./status.js";
 import { tabs } from "./tabs.js";
 import { TapeView } from "./tape-view.js";
@@ -36,7 +37,9 @@ const hasNews = TYPES.some((type) => type === "news" || type === "halt" || !MARK
 const news = new News(hasNews);
 const frame = new Frame([paint]);
 const ask = () => frame.ask();
-const go = tabs(hasNews ? ["watch", "chart", "tape", "news", "console"] : ["watch", "chart", "tape", "console"]);
+const rooms = HAS_ROOMS ? new Rooms(ask) : undefined;
+byId("panel-room").hidden = !rooms;
+const go = tabs(["watch", "chart", "tape", ...(hasNews ? (["news"] as const) : []), ...(rooms ? (["room"] as const) : []), "console"]);
 const chart = new ChartPanel(ask);
 const detail = new Detail();
 const tape = new TapeView(market, ask);
@@ -45,6 +48,7 @@ const rate = byId<HTMLSelectElement>("rate");
 const search = byId<HTMLInputElement>("symbols");
 const token = new Token(connect);
 const feed = new Feed(address(), {
+  begun: (client) => rooms?.use(client),
   state(state) {
     isOpen = state.status === "open";
     status.connection(state);
@@ -56,6 +60,8 @@ const feed = new Feed(address(), {
   },
   event: take,
   loss(loss) {
+    // The room tells of its own.
+    if ("type" in loss && ["room", "user", "broadcast"].includes(loss.type)) return;
     status.loss(loss);
     const lost = lossOf(loss);
     if (lost) market.lose(fold(lost.symbol), lost.text, lost.title);
@@ -68,10 +74,11 @@ const feed = new Feed(address(), {
     if (event === "tokenExpiring") token.ask(`Your token ends in ${Math.max(0, Math.round((data.expiresInMs ?? 0) / 1000))} s. With a new one the connection goes on.`);
     else if (event === "shutdown") note("The gateway restarts; the page comes back by itself.");
   },
-  error({ code, message }) {
+  error({ code, message, data }) {
     if (code === "UNAUTHORIZED") return unauthorized(message);
     if (code === "FORBIDDEN" && !token.isKnown) token.ask("A token may allow more.");
-    if (code !== "CLOSED") note(`${message} (${code})`, true);
+    const isOfRoom = code === "ROOM_LIMIT_EXCEEDED" || (data as { room_id?: string } | undefined)?.room_id !== undefined;
+    if (code !== "CLOSED" && !isOfRoom) note(`${message} (${code})`, true);
   },
   reply({ id, message, data }, isForeign) {
     if (id === "auth") {
@@ -144,6 +151,7 @@ function paint(): void {
   market.dirty.clear();
   tape.paint(selected);
   news.paint();
+  rooms?.paint();
   frames.paint();
 }
 

@@ -6,6 +6,8 @@ const meta = (name: string) => document.querySelector<HTMLMetaElement>(`meta[nam
 export const TYPES = meta("channel-types").split(",");
 /** SYMBOL_CASE: whether `aapl` is another symbol than `AAPL`. */
 const IS_EXACT = meta("symbol-case") === "exact";
+/** Whether it has rooms. */
+export const HAS_ROOMS = meta("rooms") === "yes";
 /** All other types are the workers' own: any JSON objects. */
 export const MARKET = new Set(["trade", "quote", "candle", "news", "halt"]);
 
@@ -18,7 +20,7 @@ export const asked = (name: string): string => (TYPES.every((type) => MARKET.has
 /** Something to see at once; the demo trades these. */
 export const FIRST_VISIT = ["AAPL", "GOOGL", "MSFT"];
 
-type Remembered = "symbols" | "types" | "rate" | "theme" | "interval" | "style" | "tape" | "console";
+type Remembered = "symbols" | "types" | "rate" | "theme" | "interval" | "style" | "tape" | "console" | "room";
 
 /** The address' value, or else what this browser remembers. */
 export function load(name: Remembered): string | null {

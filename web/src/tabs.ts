@@ -2,7 +2,7 @@
 
 import { byId, make } from "./dom.js";
 
-const TABS = { watch: "Watchlist", chart: "Chart", tape: "Trades", news: "News", console: "Console" } as const;
+const TABS = { watch: "Watchlist", chart: "Chart", tape: "Trades", news: "News", room: "Room", console: "Console" } as const;
 export type Tab = keyof typeof TABS;
 
 /** Sets up the tabs and returns what goes to one of them. */
