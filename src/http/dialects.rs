@@ -128,7 +128,7 @@ impl Endpoint {
             Self::BinanceStream => parameter(uri.query(), "streams")?,
             _ => percent_decode_str(uri.path().split_once("/ws/")?.1).decode_utf8_lossy(),
         };
-        binance::read::parse_url(&streams, shape, &http.grammar).map(Box::new)
+        binance::read::parse_url(&streams, shape, &http.grammar)
     }
 
     /// The key in a header of the API's own.

@@ -71,7 +71,7 @@ pub(super) fn open<B>(
     let Admitted { seat, standing: standing @ Standing::Known(_), user_seat } = admitted else {
         return Err(refused(last::unauthorized(), UpgradeRefusal::Token));
     };
-    let first_request = Some(Box::new(sse::read(&query, &http.grammar)));
+    let first_request = Some(Box::from([sse::read(&query, &http.grammar)]));
     let greeting = head(headers, http);
     let (dialect, deflate, fields) = (Dialect::Sse, false, Vec::new());
     let request = first_request;

@@ -208,7 +208,7 @@ pub(super) fn accept(
     http: &Http,
     patience: Patience,
 ) -> Result<Accepted, Refused> {
-    let request = symbols(uri.query()).map(|symbols| Box::new(parse_query(&symbols, &http.grammar)));
+    let request = symbols(uri.query()).map(|symbols| Box::from([parse_query(&symbols, &http.grammar)]));
     let dialect = dialect(handshake.subprotocol, uri.query());
     let spoken = Spoken { dialect, token: None, request, terms: None };
     accept_as(handshake, uri, address, http, patience, spoken)

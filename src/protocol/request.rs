@@ -196,8 +196,9 @@ pub struct Subscribe {
     pub is_return: bool,
 }
 
-/// What a client asks for in its URL, or why it gets nothing of it.
-pub type FirstRequest = Box<Result<Subscribe, Refusal>>;
+/// What a client asks for in its URL, or why it gets nothing of it; in a dialect that takes what fits, why it doesn't get some, and what it asks for
+/// besides.
+pub type FirstRequest = Box<[Result<Subscribe, Refusal>]>;
 
 /// A request's `id`: a JSON number or string, exactly as the client wrote it.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -100,7 +100,7 @@ async fn symbols_of_the_url_travel_along() {
     let request = HANDSHAKE.replace("/ws", "/ws?symbols=AAPL,btc%2Dusd%2CGOOGL&x=y");
     stream.write_all(format!("{request}\r\n").as_bytes()).await.unwrap();
     let client = server.clients.recv().await.unwrap();
-    let request = client.request.unwrap().unwrap();
+    let request = client.request.unwrap().into_vec().remove(0).unwrap();
     let names: Vec<_> = request.selection.names().iter().map(ToString::to_string).collect();
     assert_eq!(names, ["AAPL", "BTC-USD", "GOOGL"]);
 }

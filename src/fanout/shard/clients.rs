@@ -73,13 +73,14 @@ impl Shard {
 
     /// Subscribes a new client to what it asks for in its URL, if it does.
     pub(super) fn take_first_request(&mut self, key: ConnKey, request: Option<FirstRequest>) {
-        match request.map(|request| *request) {
-            Some(Ok(mut request)) => {
-                self.cut_to_limit(key, &mut request);
-                self.subscribe(key, request, None);
+        for part in request.into_iter().flatten() {
+            match part {
+                Ok(mut request) => {
+                    self.cut_to_limit(key, &mut request);
+                    self.subscribe(key, request, None);
+                }
+                Err(refusal) => self.refuse(key, &refusal),
             }
-            Some(Err(refusal)) => self.refuse(key, &refusal),
-            None => {}
         }
     }
 

@@ -204,7 +204,7 @@ impl World {
         symbols: &[&str],
     ) -> Client {
         let request = parse_query(symbols, &self.shards[shard].config.grammar);
-        let request = Some(Box::new(request));
+        let request = Some(Box::from([request]));
         self.arrive(shard, room_bytes, |arrival| Arrival { dialect, request, ..arrival })
     }
 
@@ -579,7 +579,7 @@ fn a_stream_is_kept_alive_and_ends_when_it_is_refused() {
     let client = world.arrive(0, ROOMY, |arrival| Arrival {
         dialect: Dialect::Sse,
         greeting: b"HEAD\n\n"[..].into(),
-        request: Some(Box::new(parse_query(&["AAPL"], &config().grammar))),
+        request: Some(Box::from([parse_query(&["AAPL"], &config().grammar)])),
         ..arrival
     });
     let events: Vec<_> = client.events().into_iter().map(|(before, _)| before).collect();
@@ -599,7 +599,7 @@ fn a_stream_is_kept_alive_and_ends_when_it_is_refused() {
                 .map(|max| Standing::Known(Arc::new(Identity::anonymous(Rights::of_gateway(true, max)))));
             Arrival {
                 dialect: Dialect::Sse,
-                request: Some(Box::new(parse_query(symbols, &config().grammar))),
+                request: Some(Box::from([parse_query(symbols, &config().grammar)])),
                 standing: standing.unwrap_or(arrival.standing),
                 ..arrival
             }

@@ -6,7 +6,7 @@ use serde_json::value::RawValue;
 use super::stream;
 use crate::market::{BinanceShape, Form, Kind, Name};
 use crate::protocol::refusal::{Cause, ErrorCode, Refusal, fault, quoted};
-use crate::protocol::request::{Action, Grammar, Id, Request, Selection, Subscribe};
+use crate::protocol::request::{Action, FirstRequest, Grammar, Id, Request, Selection, Subscribe};
 use crate::protocol::terms::Options;
 
 /// The longest text that is an `id`, in bytes as the client wrote it.
@@ -47,20 +47,23 @@ pub fn parse(message: &str, shape: BinanceShape, grammar: &Grammar) -> Result<Re
     }
 }
 
-/// Reads the streams that a URL names, with a `/` between them; `None` if it names none.
-///
-/// # Errors
-/// A [`Refusal`] that names the first bad one.
-pub fn parse_url(
-    streams: &str,
-    shape: BinanceShape,
-    grammar: &Grammar,
-) -> Option<Result<Subscribe, Refusal>> {
+/// Reads the streams that a URL names, with a `/` between them; `None` if it names none. A client that comes back names all that it has ever
+/// asked for, so the gateway's streams among them are subscribed, and the first other one is refused.
+pub fn parse_url(streams: &str, shape: BinanceShape, grammar: &Grammar) -> Option<FirstRequest> {
     // ccxt numbers its connections in the path: what has no @ is no stream.
-    let mut names = streams.split('/').filter(|name| name.contains('@')).peekable();
-    names.peek()?;
-    let channels = names.map(|name| channel(name, shape, grammar)).collect::<Result<Vec<_>, _>>();
-    Some(channels.map(|channels| subscribe(Selection::of_channels(channels))))
+    let names = streams.split('/').filter(|name| name.contains('@'));
+    let (mut channels, mut refusal) = (Vec::new(), None);
+    for name in names {
+        match channel(name, shape, grammar) {
+            Ok(channel) => channels.push(channel),
+            Err(unknown) => {
+                refusal.get_or_insert(unknown);
+            }
+        }
+    }
+    let request = (!channels.is_empty()).then(|| subscribe(Selection::of_channels(channels)));
+    let parts: Vec<_> = refusal.map(Err).into_iter().chain(request.map(Ok)).collect();
+    (!parts.is_empty()).then(|| parts.into())
 }
 
 fn ask(message: &str) -> Result<Ask<'_>, Refusal> {

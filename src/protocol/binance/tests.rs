@@ -221,11 +221,16 @@ fn streams_are_topics_of_their_symbol() {
     let request = parse(r#"{"method":"UNSUBSCRIBE","params":["btcusdt@depth","btcusdt@kline_1m"]}"#).unwrap();
     assert_eq!(request.id.as_ref().unwrap().as_str(), "null");
     assert_eq!(subjects(request), ["BTC-USD btcusdt@kline_1m"]);
-    let url = read::parse_url("0/btcusdt@trade/eth@bookTicker", Raw, &grammar()).unwrap().unwrap();
-    assert_eq!(url.selection.names.len(), 2);
-    assert!(["", "0", "/"].iter().all(|none| read::parse_url(none, Raw, &grammar()).is_none()));
-    let refused = read::parse_url("btcusdt@trade/!miniTicker@arr", Raw, &grammar()).unwrap().unwrap_err();
-    assert_eq!(refused.cause, Cause::NotCarried);
+    let url = |streams: &str| read::parse_url(streams, Raw, &grammar());
+    let [Ok(whole)] = &*url("0/btcusdt@trade/eth@bookTicker").unwrap() else { panic!() };
+    assert_eq!(whole.selection.names.len(), 2);
+    assert!(["", "0", "/"].iter().all(|none| url(none).is_none()));
+    let [Err(refused), Ok(rest)] = &*url("!miniTicker@arr/btcusdt@trade/btcusdt@depth").unwrap() else {
+        panic!()
+    };
+    assert_eq!((refused.cause, rest.selection.names.len()), (Cause::NotCarried, 1));
+    assert!(refused.message.ends_with("!miniTicker@arr"));
+    assert!(matches!(&*url("btcusdt@depth").unwrap(), [Err(_)]));
 }
 
 #[test]

@@ -75,6 +75,22 @@ impl Program {
         serde_json::from_str(&line).unwrap_or_else(|error| panic!("{error} in {line}"))
     }
 
+    /// SIGSTOP: its sockets stay open, but nothing is read.
+    pub(crate) fn pause(&self) {
+        self.signal("STOP");
+    }
+
+    /// SIGCONT.
+    pub(crate) fn go_on(&self) {
+        self.signal("CONT");
+    }
+
+    fn signal(&self, signal: &str) {
+        let pid = self.child.id().expect("it runs").to_string();
+        let status = std::process::Command::new("kill").args(["-s", signal, &pid]).status().expect("kill(1)");
+        assert!(status.success());
+    }
+
     /// Waits for the end.
     pub(crate) async fn exit(mut self) -> ExitStatus {
         drop(self.stdin);

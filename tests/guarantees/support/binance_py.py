@@ -1,0 +1,136 @@
+"""One of Binance's clients for Python, used as its documentation shows it; says in lines of JSON what it gets and what it logs.
+
+usage: binance_py.py PACKAGE URL, then on standard input lines such as ["trade", {"symbol": "btcusdt"}]: a method of the client and its arguments.
+["connect"] makes a new client in place of the last.
+"""
+
+import asyncio
+import json
+import logging
+import sys
+
+package, url = sys.argv[1:]
+
+
+def say(**what):
+    print(json.dumps(what, default=str), flush=True)
+
+
+class Log(logging.Handler):
+    def emit(self, record):
+        say(log=record.getMessage())
+
+
+logging.basicConfig(level=logging.INFO, handlers=[Log()])
+
+
+class PythonBinance:
+    """python-binance: a socket for each call."""
+
+    async def connect(self):
+        from binance import AsyncClient, BinanceSocketManager
+
+        self.manager = BinanceSocketManager(AsyncClient())
+        self.manager.STREAM_URL = url + "/"
+
+    async def call(self, method, arguments):
+        socket = getattr(self.manager, method)(**arguments)
+        asyncio.create_task(self.read(socket))
+
+    async def read(self, socket):
+        async with socket as stream:
+            say(open=True)
+            try:
+                while True:
+                    say(event=await stream.recv())
+            except Exception as error:
+                say(end=type(error).__name__)
+
+
+class BinanceConnector:
+    """binance-connector: a thread of its own; combined."""
+
+    async def connect(self):
+        from binance.websocket.spot.websocket_stream import SpotWebsocketStreamClient
+
+        self.client = SpotWebsocketStreamClient(
+            stream_url=url,
+            is_combined=True,
+            on_message=lambda _, text: say(event=json.loads(text)),
+            on_close=lambda _: say(end="close"),
+            on_error=lambda _, error: say(end=type(error).__name__),
+        )
+
+    async def call(self, method, arguments):
+        getattr(self.client, method)(**arguments)
+
+
+class BinanceSdkSpot:
+    """binance-sdk-spot: a handle for each stream."""
+
+    async def connect(self):
+        from binance_common.configuration import ConfigurationWebSocketStreams
+        from binance_sdk_spot.spot import Spot
+
+        spot = Spot(config_ws_streams=ConfigurationWebSocketStreams(stream_url=url))
+        self.connection = await spot.websocket_streams.create_connection()
+        self.handles = {}
+
+    async def call(self, method, arguments):
+        if method == "unsubscribe":
+            return await self.handles.pop(arguments["of"]).unsubscribe()
+        if method == "list_subscribe":
+            return say(list=await self.connection.list_subscribe())
+        handle = await getattr(self.connection, method)(**arguments)
+        self.handles[method] = handle
+        handle.on("message", lambda event: say(event=event.to_dict(), of=method))
+
+
+class Ccxt:
+    """ccxt: a call for each update. Its markets come from here rather than from Binance."""
+
+    async def connect(self):
+        from ccxt.pro import binance
+
+        self.exchange = binance()
+        self.exchange.urls["api"]["ws"]["spot"] = url
+        market = {"id": "BTCUSDT", "lowercaseId": "btcusdt", "symbol": "BTC/USDT", "base": "BTC", "quote": "USDT",
+                  "baseId": "BTC", "quoteId": "USDT", "type": "spot", "spot": True, "active": True,
+                  "precision": {}, "limits": {}}
+        self.exchange.set_markets([self.exchange.extend(self.exchange.safe_market_structure(), market)])
+
+    async def call(self, method, arguments):
+        asyncio.create_task(self.watch(method, arguments))
+
+    async def watch(self, method, arguments):
+        while True:
+            try:
+                say(event=await getattr(self.exchange, method)(**arguments), of=method)
+                if method.startswith("un_"):
+                    return
+            except Exception as error:
+                say(end=type(error).__name__, of=method, why=str(error))
+                await asyncio.sleep(0.05)
+
+
+async def main():
+    client = {
+        "python-binance": PythonBinance,
+        "binance-connector": BinanceConnector,
+        "binance-sdk-spot": BinanceSdkSpot,
+        "ccxt": Ccxt,
+    }[package]()
+    await client.connect()
+    lines = asyncio.get_running_loop()
+    while line := await lines.run_in_executor(None, sys.stdin.readline):
+        method, *arguments = json.loads(line)
+        try:
+            if method == "connect":
+                await client.connect()
+            else:
+                await client.call(method, *(arguments or [{}]))
+        except Exception as error:
+            say(failed=method, why=f"{type(error).__name__}: {error}")
+
+
+asyncio.run(main())
