@@ -4,7 +4,7 @@
 //! and subscribe, and answers in redis-server's own words. It hands each event that matches one of the gateway's
 //! patterns to an [`EventSink`]. It also knows transactions (`MULTI` to `EXEC`), shard channels (`SPUBLISH`, which the
 //! gateway doesn't receive) and the commands that operators and libraries send to a server: `CLIENT`, `CONFIG GET`,
-//! `INFO`, `PUBSUB`. It stores no keys.
+//! `INFO`, `PUBSUB`. It stores no keys, but for streams if the gateway keeps inboxes (`OFFLINE_QUEUE`).
 //!
 //! | task | owns | waits for |
 //! |---|---|---|
@@ -31,6 +31,7 @@ mod listen;
 mod outbox;
 mod peer;
 mod pubsub;
+mod streams;
 
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -44,6 +45,7 @@ use tracing::warn;
 
 use commands::Settings;
 use hub::Hub;
+use streams::Streams;
 
 use crate::ingest::publisher::EventSink;
 use crate::limits;
@@ -77,6 +79,8 @@ pub struct EmbeddedConfig {
     pub clients_max: usize,
     /// How many bytes may wait for a subscriber.
     pub output: OutputLimits,
+    /// How many bytes streams may have; `None` if it knows no streams.
+    pub streams_max_bytes: Option<usize>,
 }
 
 impl Default for EmbeddedConfig {
@@ -88,6 +92,7 @@ impl Default for EmbeddedConfig {
             gateway_patterns: Vec::new(),
             clients_max: limits::EMBEDDED_REDIS_CLIENTS_MAX,
             output: OutputLimits::REDIS,
+            streams_max_bytes: None,
         }
     }
 }
@@ -102,6 +107,7 @@ impl fmt::Debug for EmbeddedConfig {
             .field("gateway_patterns", &self.gateway_patterns)
             .field("clients_max", &self.clients_max)
             .field("output", &self.output)
+            .field("streams_max_bytes", &self.streams_max_bytes)
             .finish()
     }
 }
@@ -168,8 +174,9 @@ impl EmbeddedBroker {
 
     /// Serves clients until `shutdown` is cancelled. Then it closes every connection and waits for their tasks.
     pub async fn run(self, sink: impl EventSink, shutdown: CancellationToken) {
+        let streams = self.config.streams_max_bytes.map(Streams::new);
         let shared = Arc::new(Shared {
-            hub: Mutex::new(Hub::new(&self.config.gateway_patterns, Instant::now())),
+            hub: Mutex::new(Hub::new(&self.config.gateway_patterns, streams, Instant::now())),
             settings: Settings {
                 password: self.config.password,
                 host: self.local_addr.ip(),

@@ -6,6 +6,7 @@
 //! | [`rights`] | the rooms that a client may join |
 //! | [`envelope`] | what gateways tell each other of a room, a user, or themselves |
 //! | [`event`] | an event of the desk as clients get it, and to whom it goes |
+//! | [`inbox`] | what is kept for users who are away |
 //! | [`presence`] | who is in which room, over all gateways |
 //!
 //! Whatever a client says goes to Redis and comes back to every gateway like any event, so a room has one order, the same for all its members.
@@ -14,6 +15,7 @@
 pub mod envelope;
 pub mod event;
 pub mod id;
+pub mod inbox;
 pub mod presence;
 pub mod rights;
 

@@ -76,8 +76,10 @@ impl Fanout {
     /// Tells shard `id` something of the desk.
     pub fn tell_desk(&self, id: usize, news: DeskNews) {
         if let Some(shard) = self.shards.get(id) {
+            let news = ToShard::Desk(Box::new(news));
+            let bytes = news.queued_bytes();
             // A shard that has ended has no client left to tell.
-            let _ = shard.inbox.send(ToShard::Desk(Box::new(news)), 0);
+            let _ = shard.inbox.send(news, bytes);
         }
     }
 

@@ -504,3 +504,44 @@ pub const OUTGOING_PIPELINE: usize = 512;
 pub const DESK_LOSSES_MAX: usize = 65_536;
 /// What gateways have told each other and is yet to be looked at. More is lost, and told again.
 pub const GOSSIP_QUEUE: usize = 4_096;
+
+/// The time of `OFFLINE_QUEUE` where it names a number alone.
+pub const OFFLINE_KEEP_DEFAULT: Duration = Duration::from_secs(7 * 24 * 3_600);
+/// The shortest and the longest.
+pub const OFFLINE_KEEP: RangeInclusive<Duration> =
+    Duration::from_secs(1)..=Duration::from_secs(90 * 24 * 3_600);
+/// `OFFLINE_MAX_BYTES`.
+pub const OFFLINE_MAX_DEFAULT_BYTES: usize = 64 * MIB;
+/// Least that it may be.
+pub const OFFLINE_MAX_MIN_BYTES: usize = MIB;
+/// Most that it may be.
+pub const OFFLINE_MAX_MAX_BYTES: usize = 64 * 1024 * MIB;
+/// Most entries of one inbox that `OFFLINE_QUEUE` may name.
+pub const INBOX_ENTRIES_MAX: u32 = 10_000;
+/// What a client gets of its inbox at once, in bytes: the next come once it has confirmed these. That many fit into an outbox beside live events.
+pub const INBOX_BATCH_BYTES: usize = 256 * KIB;
+/// Most entries that it gets at once.
+pub const INBOX_BATCH_ENTRIES: usize = 64;
+/// Live messages that are held for a client while it gets its inbox, in number; those beyond are read from the inbox.
+pub const INBOX_HELD_MAX: usize = 128;
+/// The same in bytes.
+pub const INBOX_HELD_BYTES: usize = 256 * KIB;
+/// Entries that a connection has got and not confirmed, at most: older ones stay in the inbox.
+pub const INBOX_UNCONFIRMED_MAX: usize = 1_024;
+/// Entries that a connection has got lately, so that none comes twice.
+pub const INBOX_SEEN_MAX: usize = 256;
+/// How often inboxes of users who are here are looked through for what workers have put there.
+pub const INBOX_SWEEP: Duration = Duration::from_secs(1);
+/// What one command may bring of them, in bytes, if all entries are as large as they may be: so many inboxes are looked through with it.
+pub const INBOX_SWEEP_BYTES: usize = 8 * MIB;
+/// Most inboxes that are looked through with one command.
+pub const INBOX_SWEEP_USERS: usize = 64;
+/// Entries of each.
+pub const INBOX_SWEEP_ENTRIES: usize = 2;
+/// How often an inbox is said to be in use while its user is here, at least.
+pub const INBOX_TOUCH: Duration = Duration::from_secs(3_600);
+/// The longest reply about inboxes: twice what is asked for, as workers may have put larger entries there than are delivered.
+pub const INBOX_REPLY_BYTES: usize = 2 * INBOX_SWEEP_BYTES;
+
+const _: () = assert!(INBOX_SWEEP_ENTRIES * MAX_EVENT_MAX_BYTES <= INBOX_SWEEP_BYTES);
+const _: () = assert!(2 * INBOX_BATCH_BYTES <= MAX_OUTBOX_DEFAULT_BYTES);

@@ -262,6 +262,12 @@ pub struct ControlMetrics {
     pub desk_published: Counter,
     /// The same that it has not confirmed.
     pub desk_unconfirmed: Counter,
+    /// Entries that were put into inboxes of users for clients.
+    pub inbox_entries: Counter,
+    /// Entries of inboxes that clients have confirmed.
+    pub inbox_entries_confirmed: Counter,
+    /// Entries that workers have put into inboxes and that can't be delivered.
+    pub inbox_entries_refused: Counter,
     /// Gauge: how many rooms have somebody in them, at any gateway.
     pub rooms_open: Counter,
     /// Attempts to reach the upstream.

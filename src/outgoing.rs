@@ -3,11 +3,13 @@
 //! | part | what it is |
 //! |---|---|
 //! | this file | takes what shards ask and ingest hears, asks presence, and answers |
+//! | `inboxes` | what is said to users, kept until they have it |
 //! | [`redis`] | a connection of its own to Redis, or to the embedded broker: pipelined `PUBLISH`, each confirmed by its reply |
 //!
 //! Everything goes out in the order in which it was asked, and comes back through ingest like any event. What isn't confirmed within
 //! [`limits::OUTGOING_TIMEOUT`] is refused, and the connection is given up with all that it had not sent: nothing is sent later.
 
+mod inboxes;
 pub mod redis;
 
 use std::collections::VecDeque;
@@ -19,7 +21,9 @@ use tokio::sync::oneshot;
 use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
 
-use self::redis::{Connected, Done, Job};
+use self::inboxes::Inboxes;
+pub use self::inboxes::{InboxPurpose, InboxesConfig};
+use self::redis::{Connected, Done, Job, Work};
 use crate::bus::{DeskAnswer, DeskAsk, DeskHeard, DeskNews, DeskOrder, OutgoingHeld, Ticket};
 use crate::desk::envelope::{Envelope, Mark, Moved, room_channel};
 use crate::desk::presence::{Gossip, Presence, PresenceConfig, Say, TooManyRooms};
@@ -45,6 +49,8 @@ pub struct OutgoingConfig {
     pub channel_prefix: String,
     /// The limits of presence.
     pub presence: PresenceConfig,
+    /// `OFFLINE_QUEUE`; `None` if nothing is kept for users who are away.
+    pub inboxes: Option<InboxesConfig>,
     /// Where to publish; `None` if the gateway has no upstream but itself.
     pub server: Option<Server>,
 }
@@ -77,11 +83,14 @@ pub enum Purpose {
     Leave(usize, Option<Ticket>, DeskId, DeskId),
     /// What the gateway says by itself.
     Own,
+    /// Inboxes.
+    Inbox(InboxPurpose),
 }
 
 struct Task {
     config: OutgoingConfig,
     presence: Presence,
+    inboxes: Option<Inboxes>,
     jobs: UnboundedSender<Job>,
     fanout: Arc<Fanout>,
     state: Arc<State>,
@@ -91,7 +100,7 @@ struct Task {
 }
 
 /// Publishes what clients say, and keeps who is where, until `ending`; then says that this gateway ends.
-pub async fn run(config: OutgoingConfig, handles: Handles, ending: CancellationToken) {
+pub async fn run(mut config: OutgoingConfig, handles: Handles, ending: CancellationToken) {
     let Handles { mut asks, mut heard, fanout, state, publisher, attempted } = handles;
     // Bounded by what clients may have on its way, and by what gateways say of themselves.
     let (jobs_tx, jobs) = mpsc::unbounded_channel();
@@ -100,8 +109,9 @@ pub async fn run(config: OutgoingConfig, handles: Handles, ending: CancellationT
     let writer = redis::run(config.server.clone(), publisher, jobs, done_tx, connected.clone(), attempted);
     let writer = tokio::spawn(writer);
     let presence = Presence::new(config.me, config.presence);
-    let mut task =
-        Task { config, presence, jobs: jobs_tx, fanout, state, connected, coming_back: VecDeque::new() };
+    let inboxes = config.inboxes.take().map(Inboxes::new);
+    let coming_back = VecDeque::new();
+    let mut task = Task { config, presence, inboxes, jobs: jobs_tx, fanout, state, connected, coming_back };
     let mut ticks = tokio::time::interval(TICK);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
@@ -152,6 +162,23 @@ impl Task {
                 let purpose = Purpose::Leave(shard, ticket, room.clone(), user);
                 self.publish_moved(&room, moved, purpose, held);
             }
+            DeskOrder::Chat { to, payload, at_ms } => {
+                if let Some(ticket) = ticket {
+                    self.put((shard, ticket), to, payload, at_ms, held);
+                }
+            }
+            DeskOrder::Inbox { user, connection, behind } => {
+                self.read_inbox(shard, connection, user, behind);
+            }
+            DeskOrder::InboxLeft { user } => {
+                if let Some(inboxes) = &mut self.inboxes {
+                    inboxes.left(&user);
+                }
+            }
+            DeskOrder::Confirmed { user, entries } => {
+                self.state.metrics.control.inbox_entries_confirmed.add(entries.len() as u64);
+                self.delete(&user, entries);
+            }
             DeskOrder::Gone { room, user } => self.presence.gone(&room, &user, self.now_ms()),
             DeskOrder::Presence { room } => {
                 if let Some(ticket) = ticket {
@@ -164,7 +191,11 @@ impl Task {
 
     /// The upstream has taken something, or not.
     fn on_done(&mut self, done: Done) {
-        let Done { purpose, is_confirmed, asked } = done;
+        let Done { purpose, is_confirmed, said, asked, held } = done;
+        let purpose = match purpose {
+            Purpose::Inbox(purpose) => return self.on_inbox_done(purpose, is_confirmed, said, asked, held),
+            purpose => purpose,
+        };
         let metrics = &self.state.metrics.control;
         if is_confirmed { &metrics.desk_published } else { &metrics.desk_unconfirmed }.add(1);
         match (purpose, is_confirmed) {
@@ -182,7 +213,7 @@ impl Task {
                 let _ = self.presence.join(&room, &user);
                 self.answer(shard, ticket, DeskAnswer::Unavailable);
             }
-            (Purpose::Leave(_, None, ..) | Purpose::Own, _) => {}
+            (Purpose::Leave(_, None, ..) | Purpose::Own | Purpose::Inbox(_), _) => {}
         }
     }
 
@@ -190,6 +221,11 @@ impl Task {
         let now_ms = self.now_ms();
         match heard {
             DeskHeard::Moved(room, moved) => self.presence.heard_moved(&room, &moved, now_ms),
+            DeskHeard::Kept(user, entry) => {
+                if let Some(inboxes) = &mut self.inboxes {
+                    inboxes.heard(&user, entry);
+                }
+            }
             DeskHeard::Gossip(gossip) => {
                 for answer in self.presence.heard(gossip, now_ms) {
                     self.gossip(&answer);
@@ -217,6 +253,7 @@ impl Task {
             }
         }
         self.state.set_rooms_open(self.presence.rooms() as u64);
+        self.tick_inboxes();
     }
 
     fn moved(
@@ -244,7 +281,8 @@ impl Task {
 
     fn publish(&self, channel: String, payload: Vec<u8>, purpose: Purpose, held: Option<OutgoingHeld>) {
         // The writer ends after this task.
-        let _ = self.jobs.send(Job { channel, payload, purpose, asked: Instant::now(), held });
+        let work = Work::Publish { channel, payload };
+        let _ = self.jobs.send(Job { work, purpose, asked: Instant::now(), held });
     }
 
     fn answer(&self, shard: usize, ticket: Ticket, answer: DeskAnswer) {

@@ -45,11 +45,11 @@ fuzz_target!(|message: &str| {
             is_plain(&room_channel("channel:", &room), "channel:desk:room:");
         }
         DeskRequest::Chat { to, message } => {
-            let envelope = Envelope::Chat { from: me.clone(), to: to.clone(), at_ms: 7, message: &message };
+            let envelope = Envelope::Chat { from: me.clone(), to: to.clone(), at_ms: 7, message: &message, kept: None };
             let written = envelope.write();
             let envelope = Envelope::parse(&written).expect("it reads as it is written");
             let addressee = write_for_user(&mut object, &envelope).expect("it is for a user");
-            assert_eq!(addressee, Addressee::User { user: to.clone(), from: Some(me) });
+            assert_eq!(addressee, Addressee::User { user: to.clone(), from: Some(me), kept: None });
             let told: Told<'_> = serde_json::from_slice(&object).expect("an object");
             assert_eq!((told.r#type, told.from.as_deref()), ("chat", Some("me")));
             assert_eq!(told.to.as_deref(), Some(to.as_str()));

@@ -11,11 +11,13 @@
 //! | `transaction` | `MULTI`, `EXEC`, `DISCARD`, `WATCH` |
 //! | `connection` | commands about the client's own connection: `HELLO`, `AUTH`, `RESET` and others |
 //! | `clients` | `CLIENT` |
+//! | `streams` | `XADD`, `XRANGE` and their like, where the gateway keeps inboxes |
 //! | `server` | `INFO`, `CONFIG`, `COMMAND`, `TIME` |
 
 mod clients;
 mod connection;
 mod server;
+mod streams;
 mod subscription;
 mod table;
 mod transaction;
@@ -26,7 +28,7 @@ mod tests;
 use std::net::IpAddr;
 use std::time::Instant;
 
-use self::table::{Access, Spec, find, wrong_arity};
+use self::table::{Access, Spec, find, unknown, wrong_arity};
 use self::transaction::Transaction;
 use super::OutputLimits;
 use super::hub::{Hub, OwnMessages, Publisher, Turn};
@@ -188,7 +190,10 @@ impl Session {
             // A web page can make a browser send a POST request with commands in its body. None of them may run.
             return Flow::Close;
         }
-        let found = find(args);
+        // Without streams the broker doesn't know their commands.
+        let is_known = context.hub.streams.is_some()
+            || !streams::NAMES.iter().any(|word| name.eq_ignore_ascii_case(word.as_bytes()));
+        let found = if is_known { find(args) } else { Err(unknown(args)) };
         self.last_command = found.as_ref().ok().map(|spec| spec.name);
         let spec = match found.and_then(|spec| self.admit(context.hub, spec, args)) {
             Ok(spec) => spec,

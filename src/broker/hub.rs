@@ -8,6 +8,7 @@ use super::glob;
 use super::outbox::Outbox;
 use super::peer::{ClientType, Endpoints, Peer};
 use super::pubsub::{ClientId, Registry};
+use super::streams::Streams;
 use crate::ingest::publisher::EventBatch;
 use crate::resp::{Protocol, write_bulk, write_push_header};
 
@@ -23,6 +24,8 @@ pub(super) struct Hub {
     peers: BTreeMap<ClientId, Peer>,
     /// The sum of all [`Peer::queued_bytes`].
     queued_bytes: usize,
+    /// The inboxes, if the gateway keeps some.
+    pub(super) streams: Option<Streams>,
     /// The patterns that the gateway itself is subscribed to, each once.
     gateway_patterns: Vec<Box<[u8]>>,
     last_id: u64,
@@ -65,7 +68,7 @@ pub(super) enum OwnMessages<'a> {
 }
 
 impl Hub {
-    pub(super) fn new(gateway_patterns: &[String], started: Instant) -> Self {
+    pub(super) fn new(gateway_patterns: &[String], streams: Option<Streams>, started: Instant) -> Self {
         let mut patterns: Vec<Box<[u8]>> =
             gateway_patterns.iter().map(|name| name.as_bytes().into()).collect();
         patterns.sort_unstable();
@@ -74,6 +77,7 @@ impl Hub {
             registry: Registry::default(),
             peers: BTreeMap::new(),
             queued_bytes: 0,
+            streams,
             gateway_patterns: patterns,
             last_id: 0,
             started,

@@ -9,6 +9,7 @@ use super::Ticket;
 use crate::desk::DeskId;
 use crate::desk::envelope::Moved;
 use crate::desk::event::{Addressee, Lost};
+use crate::desk::inbox::{EntryId, Kept};
 use crate::desk::presence::Gossip;
 use crate::limits::OUTGOING_OVERHEAD_BYTES;
 use crate::protocol::desk::RequestId;
@@ -54,6 +55,18 @@ pub enum DeskNews {
         /// The worker's object, byte for byte.
         object: Bytes,
     },
+    /// The next entries of the inbox of a client's user. One for each connection that waits; bounded by `INBOX_BATCH_BYTES`, unless one entry alone is
+    /// larger.
+    Inbox {
+        /// The connection, by the number that the shard has given it.
+        connection: u64,
+        /// The objects that its client gets, and which entries they are.
+        entries: Vec<(Bytes, Kept)>,
+        /// The last one that was looked at.
+        upto: EntryId,
+        /// There are no more.
+        is_last: bool,
+    },
     /// How many users are in a large room. One a second for each room.
     Count {
         /// The room.
@@ -70,6 +83,7 @@ impl DeskNews {
             Self::Events(events) => events.queued_bytes(),
             Self::Lost { counts, .. } => size_of_val(counts.as_slice()),
             Self::Response { object, .. } => object.len(),
+            Self::Inbox { entries, .. } => entries.iter().map(|(object, _)| object.len()).sum(),
             _ => 0,
         }
     }
@@ -111,6 +125,10 @@ pub enum DeskAnswer {
     TooManyRooms(usize),
     /// A join or leave should have come back by now.
     Overdue,
+    /// The user that it is for has not been connected for longer than inboxes are kept.
+    NoUser,
+    /// There is no room for it in the inboxes.
+    Full,
 }
 
 /// What a shard asks of the control side. Bounded by [`OutgoingSpace`]; what only says that a connection has gone is bounded by the rooms
@@ -136,6 +154,36 @@ pub enum DeskOrder {
         channel: String,
         /// The envelope.
         payload: Vec<u8>,
+    },
+    /// Put an envelope into a user's inbox, and tell it to both users.
+    Chat {
+        /// To whom.
+        to: DeskId,
+        /// The envelope, which says who and when.
+        payload: Vec<u8>,
+        /// When, in Unix milliseconds.
+        at_ms: u64,
+    },
+    /// What is in the inbox of a connection's user, from its beginning on or behind an entry? From the first time on the user is here.
+    Inbox {
+        /// The user.
+        user: DeskId,
+        /// The connection, by the number that the shard has given it.
+        connection: u64,
+        /// The entry.
+        behind: Option<EntryId>,
+    },
+    /// A connection has gone that had asked for its user's inbox.
+    InboxLeft {
+        /// The user.
+        user: DeskId,
+    },
+    /// A client has got entries of its user's inbox.
+    Confirmed {
+        /// The user.
+        user: DeskId,
+        /// Those.
+        entries: Vec<Kept>,
     },
     /// A connection of the user joins.
     Join {
@@ -170,6 +218,8 @@ pub enum DeskOrder {
 pub enum DeskHeard {
     /// A connection has joined a room, or left it.
     Moved(DeskId, Moved),
+    /// An entry of a user's inbox has been told to all gateways.
+    Kept(DeskId, EntryId),
     /// Something else.
     Gossip(Gossip),
 }

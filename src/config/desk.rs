@@ -3,10 +3,14 @@
 use std::time::Duration;
 
 use super::setting::{Alias, Given, Group, Preset, Setting, Unit, Value, Zero};
+use super::units;
 use crate::limits::{
-    PRESENCE_GRACE_DEFAULT_MS, PRESENCE_GRACE_MAX_MS, PRESENCE_MEMBERS_DEFAULT, PRESENCE_MEMBERS_MAX,
-    REQUEST_TIMEOUT_DEFAULT_MS, REQUEST_TIMEOUT_MAX_MS, ROOMS_PER_USER_DEFAULT, ROOMS_PER_USER_MAX,
+    INBOX_ENTRIES_MAX, OFFLINE_KEEP, OFFLINE_KEEP_DEFAULT, OFFLINE_MAX_DEFAULT_BYTES, OFFLINE_MAX_MAX_BYTES,
+    OFFLINE_MAX_MIN_BYTES, PRESENCE_GRACE_DEFAULT_MS, PRESENCE_GRACE_MAX_MS, PRESENCE_MEMBERS_DEFAULT,
+    PRESENCE_MEMBERS_MAX, REQUEST_TIMEOUT_DEFAULT_MS, REQUEST_TIMEOUT_MAX_MS, ROOMS_PER_USER_DEFAULT,
+    ROOMS_PER_USER_MAX,
 };
+use crate::rate::Rate;
 
 /// The desk.
 #[derive(Debug, Clone)]
@@ -25,6 +29,19 @@ pub struct Desk {
     pub requests: bool,
     /// `REQUEST_TIMEOUT`.
     pub request_timeout: Duration,
+    /// `OFFLINE_QUEUE`; `None` = nothing is kept for users who are away.
+    pub offline_queue: Option<OfflineQueue>,
+    /// `OFFLINE_MAX_BYTES`.
+    pub offline_max_bytes: usize,
+}
+
+/// What is kept for a user who is away.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct OfflineQueue {
+    /// Most entries.
+    pub entries: u32,
+    /// How long, since the user was last connected.
+    pub keep: Duration,
 }
 
 /// The rooms of a client whose token says nothing of them.
@@ -56,6 +73,8 @@ impl Default for Desk {
             presence_max_members: PRESENCE_MEMBERS_DEFAULT as usize,
             requests: false,
             request_timeout: Duration::from_millis(REQUEST_TIMEOUT_DEFAULT_MS),
+            offline_queue: None,
+            offline_max_bytes: OFFLINE_MAX_DEFAULT_BYTES,
         }
     }
 }
@@ -142,8 +161,49 @@ pub(super) const GROUP: Group = Group {
             set: |config, given| given.store(&mut config.desk.request_timeout),
             show: |config, unit| config.desk.request_timeout.show(unit),
         },
+        Setting {
+            env: "OFFLINE_QUEUE",
+            flag: "offline-queue",
+            aliases: &[],
+            unit: Unit::Rate { bare_per: OFFLINE_KEEP_DEFAULT },
+            zero: Zero::Off,
+            preset: Preset::Fixed,
+            help: "How many messages are kept for a user who is away, and for how long since it was last connected, such as `100/7d` (a number alone \
+                   is for a week). The same for all gateways.",
+            set: |config, given| given.store(&mut config.desk.offline_queue),
+            show: |config, unit| config.desk.offline_queue.show(unit),
+        },
+        Setting {
+            env: "OFFLINE_MAX_BYTES",
+            flag: "offline-max-bytes",
+            aliases: &[],
+            unit: Unit::Bytes { min: OFFLINE_MAX_MIN_BYTES, max: OFFLINE_MAX_MAX_BYTES },
+            zero: Zero::Refused,
+            preset: Preset::Fixed,
+            help: "How much of what clients have said is kept for all users together; what is said to a user while that is full is answered \
+                   UNAVAILABLE.",
+            set: |config, given| given.store(&mut config.desk.offline_max_bytes),
+            show: |config, unit| config.desk.offline_max_bytes.show(unit),
+        },
     ],
 };
+
+/// `None` = off.
+impl Value for Option<OfflineQueue> {
+    fn read(given: &Given<'_>) -> Option<Self> {
+        let (entries, keep) = units::rate(given.text, OFFLINE_KEEP_DEFAULT)?;
+        if entries == 0 {
+            return Some(None);
+        }
+        let entries = u32::try_from(entries).ok().filter(|entries| *entries <= INBOX_ENTRIES_MAX)?;
+        OFFLINE_KEEP.contains(&keep).then_some(Some(OfflineQueue { entries, keep }))
+    }
+
+    fn show(&self, unit: &Unit) -> String {
+        let rate = self.and_then(|queue| Rate::new(queue.entries, queue.keep));
+        rate.map_or_else(|| unit.show(0), units::show_rate)
+    }
+}
 
 impl Value for RoomsDefault {
     fn read(given: &Given<'_>) -> Option<Self> {

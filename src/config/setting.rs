@@ -200,7 +200,7 @@ impl Unit {
         }
     }
 
-    fn show(&self, number: u64) -> String {
+    pub(super) fn show(&self, number: u64) -> String {
         match self {
             Self::Bytes { .. } => show_size(number),
             Self::Time { .. } => show_time(Duration::from_millis(number)),

@@ -24,7 +24,11 @@ const SIZES: [(&str, u64); 11] = [
 ];
 
 /// The units of a time, each in milliseconds.
-const TIMES: [(&str, u64); 5] = [("", 1), ("ms", 1), ("s", 1_000), ("m", 60_000), ("h", 3_600_000)];
+const TIMES: [(&str, u64); 6] =
+    [("", 1), ("ms", 1), ("s", 1_000), ("m", 60_000), ("h", 3_600_000), ("d", DAY_MS)];
+
+/// A day, in milliseconds.
+const DAY_MS: u64 = 24 * 3_600_000;
 
 /// A whole number; anything but digits is refused, signs too.
 pub fn number(text: &str) -> Option<u64> {
@@ -38,7 +42,7 @@ pub fn size(text: &str) -> Option<u64> {
     quantity(text, &SIZES)
 }
 
-/// A time in whole milliseconds: a number alone is in milliseconds; the units are `ms`, `s`, `m` and `h`.
+/// A time in whole milliseconds: a number alone is in milliseconds; the units are `ms`, `s`, `m`, `h` and `d`.
 pub fn time(text: &str) -> Option<Duration> {
     quantity(text, &TIMES).map(Duration::from_millis)
 }
@@ -69,6 +73,7 @@ pub fn show_time(time: Duration) -> String {
 pub fn show_rate(rate: Rate) -> String {
     let per = match rate.per().as_millis() {
         60_000 => "1m".to_owned(),
+        ms if ms.is_multiple_of(u128::from(DAY_MS)) => format!("{}d", ms / u128::from(DAY_MS)),
         _ => show_time(rate.per()),
     };
     format!("{}/{per}", rate.count())
@@ -163,7 +168,7 @@ mod tests {
 
     #[test]
     fn ambiguous_values_are_refused() {
-        let neither = ["", " ", "s", "k", "-1", "+1", "1_000", "0x10", "5d", "1t", "1e3", "inf", "nan", "５"];
+        let neither = ["", " ", "s", "k", "-1", "+1", "1_000", "0x10", "5w", "1t", "1e3", "inf", "nan", "５"];
         let not_whole = ["1.5", "1.5ms", "0.0001s", "0.3333333m", "1.5b", "0.0001k"];
         let half_written = ["1.", ".5s", "1..2s", "1.2.3s", ".", "1s2", "1 000"];
         let too_much =
@@ -193,6 +198,7 @@ mod tests {
         for (text, expected) in [
             ("100/1m", (100, 60)),
             ("10/1h", (10, 3_600)),
+            ("100/7d", (100, 604_800)),
             ("7 / 15 m", (7, 900)),
             ("100", (100, 60)),
             ("0", (0, 60)),
@@ -200,11 +206,11 @@ mod tests {
             assert_eq!(read(text), Some(expected), "{text}");
         }
         for bad in
-            ["", "/", "100/", "/1m", "100/m", "1.5/1m", "-1/1m", "100/1m/1s", "100 per minute", "100/1d"]
+            ["", "/", "100/", "/1m", "100/m", "1.5/1m", "-1/1m", "100/1m/1s", "100 per minute", "100/1w"]
         {
             assert_eq!(read(bad), None, "{bad}");
         }
-        for text in ["100/1m", "10/1h", "100/15m", "3/1s", "5/90s", "1/1500ms"] {
+        for text in ["100/1m", "10/1h", "100/15m", "3/1s", "5/90s", "1/1500ms", "100/7d"] {
             let (count, per) = rate(text, minute).unwrap();
             assert_eq!(show_rate(Rate::new(count as u32, per).unwrap()), text);
         }

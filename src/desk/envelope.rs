@@ -9,6 +9,7 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
+use super::inbox::{EntryId, Kept};
 use super::{DESK_CHANNELS, DeskId, ROOM, USER};
 
 /// The version of the envelope. A gateway passes over those that it doesn't know.
@@ -97,6 +98,17 @@ pub enum Envelope<'e> {
         at_ms: u64,
         /// What.
         message: &'e str,
+        /// Which entry of the recipient's inbox it is, if it is in there.
+        kept: Option<Kept>,
+    },
+    /// A worker has put something into a user's inbox, and the user is here.
+    Kept {
+        /// Whose.
+        user: DeskId,
+        /// The worker's object.
+        object: &'e str,
+        /// Which entry it is.
+        kept: Kept,
     },
 }
 
@@ -149,6 +161,10 @@ struct Wire<'e> {
     by: Option<Mark>,
     #[serde(borrow, default, skip_serializing_if = "Option::is_none")]
     m: Option<&'e RawValue>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    id: Option<(u64, u64)>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    n: Option<u32>,
 }
 
 impl<'e> Wire<'e> {
@@ -164,6 +180,8 @@ impl<'e> Wire<'e> {
             here: false,
             by: None,
             m: None,
+            id: None,
+            n: None,
         }
     }
 }
@@ -175,11 +193,18 @@ impl<'e> Envelope<'e> {
             serde_json::from_slice(payload).ok().filter(|wire: &Wire<'_>| wire.v == VERSION)?;
         let user = DeskId::parse(wire.u?)?;
         let message = wire.m.map(RawValue::get);
+        let entry = wire.id.map(|(ms, seq)| EntryId { ms, seq });
         Some(match wire.t {
             "message" => Self::Message { from: user, at_ms: wire.at?, message: message? },
             "typing" => Self::Typing { user },
             "chat" => {
-                Self::Chat { from: user, to: DeskId::parse(wire.to?)?, at_ms: wire.at?, message: message? }
+                let (to, at_ms) = (DeskId::parse(wire.to?)?, wire.at?);
+                let kept = entry.map(|id| Kept { id, bytes: wire.n.unwrap_or_default(), counted_ms: at_ms });
+                Self::Chat { from: user, to, at_ms, message: message?, kept }
+            }
+            "kept" => {
+                let object = message.filter(|message| message.starts_with('{'))?;
+                Self::Kept { user, object, kept: Kept::of_worker(entry?) }
             }
             "joined" | "left" => Self::Moved(Moved {
                 user,
@@ -200,12 +225,20 @@ impl<'e> Envelope<'e> {
                 Wire { u: Some(from.as_str()), at: Some(*at_ms), m: raw(message), ..Wire::new("message") }
             }
             Self::Typing { user } => Wire { u: Some(user.as_str()), ..Wire::new("typing") },
-            Self::Chat { from, to, at_ms, message } => Wire {
+            Self::Chat { from, to, at_ms, message, kept } => Wire {
                 u: Some(from.as_str()),
                 to: Some(to.as_str()),
                 at: Some(*at_ms),
                 m: raw(message),
+                id: kept.map(|kept| (kept.id.ms, kept.id.seq)),
+                n: kept.map(|kept| kept.bytes),
                 ..Wire::new("chat")
+            },
+            Self::Kept { user, object, kept } => Wire {
+                u: Some(user.as_str()),
+                m: raw(object),
+                id: Some((kept.id.ms, kept.id.seq)),
+                ..Wire::new("kept")
             },
             Self::Moved(moved) => Wire {
                 u: Some(moved.user.as_str()),
@@ -252,10 +285,13 @@ mod tests {
             is_there: true,
             asked: Some(Mark { shard: 3, ticket: 9 }),
         };
+        let counted = Kept { id: EntryId { ms: 1_700_000_000_000, seq: 3 }, bytes: 300, counted_ms: 5 };
         for envelope in [
             Envelope::Message { from: id("Zoë"), at_ms: 5, message: r#"{"a" : [1.50, "\u00e9"]}"# },
             Envelope::Typing { user: id("u") },
-            Envelope::Chat { from: id("a"), to: id("b"), at_ms: 5, message: r#""type""# },
+            Envelope::Chat { from: id("a"), to: id("b"), at_ms: 5, message: r#""type""#, kept: None },
+            Envelope::Chat { from: id("a"), to: id("b"), at_ms: 5, message: "1", kept: Some(counted) },
+            Envelope::Kept { user: id("a"), object: r#"{"type":"task"}"#, kept: Kept::of_worker(counted.id) },
             Envelope::Moved(moved.clone()),
             Envelope::Moved(Moved {
                 has_joined: false,
@@ -284,6 +320,9 @@ mod tests {
             r#"{"v":1,"t":"message","u":"a","u":"b","at":1,"m":1}"#,
             r#"{"v":1,"t":"joined","u":"a","g":"xyz"}"#,
             r#"{"v":1,"t":"trade","u":"a"}"#,
+            r#"{"v":1,"t":"kept","u":"a","m":{}}"#,
+            r#"{"v":1,"t":"kept","u":"a","m":[],"id":[1,0]}"#,
+            r#"{"v":1,"t":"chat","u":"a","to":"b","at":1,"m":1,"id":"1-0"}"#,
         ] {
             assert_eq!(Envelope::parse(bad.as_bytes()), None, "{bad}");
         }
@@ -292,7 +331,9 @@ mod tests {
     #[test]
     fn the_overhead_covers_the_longest_envelope() {
         let name = DeskId::parse(&"n".repeat(super::super::id::ID_BYTES_MAX)).unwrap();
-        let chat = Envelope::Chat { from: name.clone(), to: name, at_ms: u64::MAX, message: "1" }.write();
+        let kept = Kept { id: EntryId { ms: u64::MAX, seq: u64::MAX }, bytes: u32::MAX, counted_ms: 0 };
+        let (from, to) = (name.clone(), name);
+        let chat = Envelope::Chat { from, to, at_ms: u64::MAX, message: "1", kept: Some(kept) }.write();
         assert!(chat.len() <= 2 * super::super::id::ID_BYTES_MAX + 1 + OVERHEAD_BYTES, "{}", chat.len());
     }
 }

@@ -4,6 +4,7 @@ use serde::de::{Deserializer, IgnoredAny, MapAccess, Visitor};
 
 use super::DeskId;
 use super::envelope::Envelope;
+use super::inbox::{Kept, mark};
 use crate::market::event::{Reject, check_object};
 use crate::market::{Kind, Kinds, RESERVED_TYPES};
 
@@ -23,6 +24,8 @@ pub enum Addressee {
         user: DeskId,
         /// Who has written, if that is a client.
         from: Option<DeskId>,
+        /// Which entry of the user's inbox it is, if it is in there.
+        kept: Option<Kept>,
     },
     /// Every client of the desk.
     Everyone,
@@ -44,7 +47,7 @@ impl Addressee {
     pub fn lost(&self) -> impl Iterator<Item = Lost> {
         let (first, second) = match self {
             Self::Room { room, .. } => (Lost::Room(room.clone()), None),
-            Self::User { user, from } => {
+            Self::User { user, from, .. } => {
                 let other = from.as_ref().filter(|from| *from != user);
                 (Lost::User(user.clone()), other.cloned().map(Lost::User))
             }
@@ -77,7 +80,7 @@ pub fn write_for_room(out: &mut Vec<u8>, room: &DeskId, envelope: &Envelope<'_>)
             except = Some(user.clone());
         }
         Envelope::Moved(moved) => write_moved(out, room, &moved.user, moved.has_joined),
-        Envelope::Chat { .. } => return None,
+        Envelope::Chat { .. } | Envelope::Kept { .. } => return None,
     }
     Some(Addressee::Room { room: room.clone(), except })
 }
@@ -102,9 +105,27 @@ fn write_of_user(out: &mut Vec<u8>, name: &str, user: &DeskId, room: &DeskId) {
     );
 }
 
-/// Writes a chat as both users get it, and returns who gets it; `None` for an envelope of a room.
+/// Writes a chat as both users get it, or what a worker has put into an inbox, and returns who gets it; `None` for an envelope of a room.
 pub fn write_for_user(out: &mut Vec<u8>, envelope: &Envelope<'_>) -> Option<Addressee> {
-    let Envelope::Chat { from, to, at_ms, message } = envelope else { return None };
+    let (user, from, kept) = match envelope {
+        Envelope::Chat { from, to, at_ms, message, kept } => {
+            write_chat(out, from, to, *at_ms, message);
+            (to.clone(), Some(from.clone()), *kept)
+        }
+        Envelope::Kept { user, object, kept } => {
+            out.extend_from_slice(object.as_bytes());
+            (user.clone(), None, Some(*kept))
+        }
+        _ => return None,
+    };
+    if let Some(kept) = kept {
+        mark(out, kept.id, false);
+    }
+    Some(Addressee::User { user, from, kept })
+}
+
+/// Writes a chat.
+pub(super) fn write_chat(out: &mut Vec<u8>, from: &DeskId, to: &DeskId, at_ms: u64, message: &str) {
     write_all(
         out,
         &[
@@ -115,11 +136,10 @@ pub fn write_for_user(out: &mut Vec<u8>, envelope: &Envelope<'_>) -> Option<Addr
             br#"","message":"#,
             message.as_bytes(),
             br#","timestamp":"#,
-            itoa::Buffer::new().format(*at_ms).as_bytes(),
+            itoa::Buffer::new().format(at_ms).as_bytes(),
             b"}",
         ],
     );
-    Some(Addressee::User { user: to.clone(), from: Some(from.clone()) })
 }
 
 fn write_all(out: &mut Vec<u8>, parts: &[&[u8]]) {
@@ -194,6 +214,7 @@ mod tests {
     use super::*;
     use crate::desk::GatewayId;
     use crate::desk::envelope::Moved;
+    use crate::desk::inbox::EntryId;
 
     fn id(name: &str) -> DeskId {
         DeskId::parse(name).unwrap()
@@ -233,11 +254,31 @@ mod tests {
             to: id("user-456"),
             at_ms: 1_234_567_890,
             message: r#""Hi there!""#,
+            kept: None,
         };
         let mut out = Vec::new();
-        let both = Addressee::User { user: id("user-456"), from: Some(id("user-123")) };
+        let both = Addressee::User { user: id("user-456"), from: Some(id("user-123")), kept: None };
         assert_eq!(write_for_user(&mut out, &chat), Some(both));
         let expected = r#"{"type":"chat","from":"user-123","to":"user-456","message":"Hi there!","timestamp":1234567890}"#;
+        assert_eq!(std::str::from_utf8(&out), Ok(expected));
+    }
+
+    #[test]
+    fn what_is_in_an_inbox_says_which_entry_it_is() {
+        let kept = Kept { id: EntryId { ms: 1_700_000_000_000, seq: 0 }, bytes: 200, counted_ms: 5 };
+        let (from, to) = (id("a"), id("b"));
+        let chat =
+            Envelope::Chat { from: from.clone(), to: to.clone(), at_ms: 5, message: "{}", kept: Some(kept) };
+        let mut out = Vec::new();
+        let both = Addressee::User { user: to.clone(), from: Some(from), kept: Some(kept) };
+        assert_eq!(write_for_user(&mut out, &chat), Some(both));
+        let expected = r#"{"type":"chat","from":"a","to":"b","message":{},"timestamp":5,"message_id":"1700000000000-0"}"#;
+        assert_eq!(std::str::from_utf8(&out), Ok(expected));
+        out.clear();
+        let object = r#"{"type":"task","data":{}}"#;
+        let to_user = write_for_user(&mut out, &Envelope::Kept { user: to.clone(), object, kept });
+        assert_eq!(to_user, Some(Addressee::User { user: to.clone(), from: None, kept: Some(kept) }));
+        let expected = r#"{"type":"task","data":{},"message_id":"1700000000000-0"}"#;
         assert_eq!(std::str::from_utf8(&out), Ok(expected));
     }
 

@@ -14,6 +14,7 @@ use crate::config::Config;
 use crate::config::units::Period;
 use crate::desk::GatewayId;
 use crate::desk::id::ID_BYTES_MAX;
+use crate::desk::inbox::InboxConfig;
 use crate::desk::presence::PresenceConfig;
 use crate::dial::Resolver;
 use crate::fanout::{DeskConfig, ShardConfig, Workers};
@@ -29,7 +30,7 @@ use crate::market::Delays;
 use crate::market::KindSet;
 use crate::market::event::Checker;
 use crate::market::spelling::Spelling;
-use crate::outgoing::OutgoingConfig;
+use crate::outgoing::{InboxesConfig, OutgoingConfig};
 use crate::protocol::request::Grammar;
 use crate::tls::client_config;
 
@@ -114,6 +115,7 @@ impl Wiring {
                     password: broker.password.clone(),
                     gateway_patterns: patterns.clone(),
                     clients_max: config.descriptors().workers,
+                    streams_max_bytes: config.desk.offline_queue.map(|_| config.desk.offline_max_bytes),
                     ..EmbeddedConfig::default()
                 };
                 (Source::Embedded(broker), None)
@@ -143,6 +145,16 @@ fn outgoing_config(config: &Config, me: GatewayId) -> OutgoingConfig {
             // Two names, and what stands around them.
             part_pairs: config.events.max_event_bytes / (2 * ID_BYTES_MAX + 16) / 2,
         },
+        inboxes: desk.offline_queue.map(|queue| InboxesConfig {
+            bounds: InboxConfig {
+                entries_max: queue.entries as usize,
+                keep_ms: queue.keep.as_millis() as u64,
+                max_bytes: desk.offline_max_bytes as u64,
+                is_counted: !config.upstream.is_embedded(),
+            },
+            max_event_bytes: config.events.max_event_bytes,
+            kinds: config.events.channel_types.clone(),
+        }),
         server: None,
     }
 }
@@ -225,6 +237,7 @@ fn shard_config(config: &Config, grammar: Grammar) -> ShardConfig {
             max_event_bytes: config.events.max_event_bytes,
             is_open: config.access.is_open(),
             space: OutgoingSpace::of(limits::OUTGOING_BYTES_MAX),
+            has_inboxes: config.desk.offline_queue.is_some(),
             workers: None,
         }),
     }

@@ -280,10 +280,15 @@ impl Desk {
                 let envelope = Envelope::parse(payload).ok_or(Reject::NotJson)?;
                 let to = write_for_user(&mut object, &envelope).ok_or(Reject::WrongSymbol)?;
                 // Only what is for the channel's user: the sender is one of those who get it.
-                if !matches!(&to, Addressee::User { user: named, .. } if *named == user) {
+                let Addressee::User { user: named, kept, .. } = &to else { return Err(Reject::WrongSymbol) };
+                if *named != user {
                     return Err(Reject::WrongSymbol);
                 }
                 self.push(&object, &to);
+                if let Some(kept) = kept {
+                    // One that is lost is told once more, to clients that know it.
+                    let _ = self.heard.try_send(DeskHeard::Kept(user, kept.id));
+                }
             }
             Channel::Presence => {
                 let gossip = Gossip::parse(payload).ok_or(Reject::NotJson)?;
@@ -298,7 +303,7 @@ impl Desk {
             Channel::WorkersUser(user) => {
                 let user = id(user)?;
                 let object = check_of_worker(payload, self.max_event_bytes, &self.kinds)?;
-                self.push(object.as_bytes(), &Addressee::User { user, from: None });
+                self.push(object.as_bytes(), &Addressee::User { user, from: None, kept: None });
             }
             Channel::Reply(to) => {
                 // Those of other gateways come here as well.

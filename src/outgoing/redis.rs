@@ -26,13 +26,18 @@ use crate::resp::{Progress, Reply, ReplyLimits, parse_reply, write_command};
 /// Bytes of commands that are written at once, at most, unless one alone is larger.
 const WRITE_BYTES: usize = 256 * 1024;
 
-/// Something to publish.
+/// The longest replies are those about inboxes.
+const LIMITS: ReplyLimits = ReplyLimits {
+    total_bytes_max: limits::INBOX_REPLY_BYTES,
+    bulk_bytes_max: 2 * limits::MIB,
+    ..ReplyLimits::DEFAULT
+};
+
+/// Something to publish, or commands about inboxes.
 #[derive(Debug)]
 pub struct Job {
-    /// The channel.
-    pub channel: String,
-    /// The payload.
-    pub payload: Vec<u8>,
+    /// What is to be done.
+    pub work: Work,
     /// Repeated when it is done.
     pub purpose: Purpose,
     /// When it was asked.
@@ -41,15 +46,85 @@ pub struct Job {
     pub held: Option<OutgoingHeld>,
 }
 
+/// What a job is.
+#[derive(Debug)]
+pub enum Work {
+    /// A `PUBLISH`.
+    Publish {
+        /// The channel.
+        channel: String,
+        /// The payload.
+        payload: Vec<u8>,
+    },
+    /// Other commands.
+    Commands(Commands),
+}
+
+/// Commands as bytes, one behind the other.
+#[derive(Debug, Default)]
+pub struct Commands {
+    bytes: Vec<u8>,
+    count: usize,
+}
+
+impl Commands {
+    /// Adds one.
+    pub fn add(&mut self, args: &[&[u8]]) {
+        write_command(&mut self.bytes, args);
+        self.count += 1;
+    }
+}
+
+/// A reply to one of a job's [`Commands`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Said {
+    /// An error.
+    Error(String),
+    /// Nothing.
+    Null,
+    /// A number.
+    Number(i64),
+    /// A text.
+    Text(Vec<u8>),
+    /// Several.
+    Array(Vec<Self>),
+}
+
+impl Said {
+    fn of(reply: &Reply<'_>) -> Self {
+        match *reply {
+            Reply::Error(text) => Self::Error(Words::new(text).to_string()),
+            Reply::Integer(number) => Self::Number(number),
+            Reply::Simple(text) | Reply::Bulk(text) | Reply::Verbatim { text, .. } => {
+                Self::Text(text.to_vec())
+            }
+            Reply::Array(elements) | Reply::Set(elements) | Reply::Map(elements) | Reply::Push(elements) => {
+                Self::Array(elements.map(|element| Self::of(&element)).collect())
+            }
+            Reply::Null | Reply::Boolean(_) | Reply::Double(_) | Reply::BigNumber(_) => Self::Null,
+        }
+    }
+}
+
 /// What has become of a job.
 #[derive(Debug)]
 pub struct Done {
     /// That of the job.
     pub purpose: Purpose,
-    /// The upstream has taken it.
+    /// The upstream has taken it, or answered all its commands.
     pub is_confirmed: bool,
+    /// What it has answered to other commands than `PUBLISH`.
+    pub said: Vec<Said>,
     /// When it was asked.
     pub asked: Instant,
+    /// That of the job.
+    pub held: Option<OutgoingHeld>,
+}
+
+impl Done {
+    fn refused(purpose: Purpose, asked: Instant, held: Option<OutgoingHeld>) -> Self {
+        Self { purpose, is_confirmed: false, said: Vec::new(), asked, held }
+    }
 }
 
 /// Whether there is a connection.
@@ -63,11 +138,32 @@ impl Connected {
     }
 }
 
-/// A command that is under way.
+/// A job that is under way.
 struct Sent {
     purpose: Purpose,
     asked: Instant,
-    _held: Option<OutgoingHeld>,
+    held: Option<OutgoingHeld>,
+    /// Replies that have yet to come; `None` for a `PUBLISH`.
+    commands: Option<usize>,
+    said: Vec<Said>,
+}
+
+impl Sent {
+    /// Writes the job's commands.
+    fn write(job: Job, output: &mut Vec<u8>) -> Self {
+        let Job { work, purpose, asked, held } = job;
+        let commands = match work {
+            Work::Publish { channel, payload } => {
+                write_command(output, &[b"PUBLISH", channel.as_bytes(), &payload]);
+                None
+            }
+            Work::Commands(commands) => {
+                output.extend_from_slice(&commands.bytes);
+                Some(commands.count)
+            }
+        };
+        Self { purpose, asked, held, commands, said: Vec::new() }
+    }
 }
 
 /// Publishes jobs until nobody has any more.
@@ -84,10 +180,15 @@ pub async fn run(
         connected.0.store(true, Ordering::Relaxed);
         drop(attempted.take());
         while let Some(job) = jobs.recv().await {
-            let mut events = EventBatch::default();
-            events.push(job.channel.as_bytes(), &job.payload);
-            publisher.publish_all(events).await;
-            let _ = done.send(Done { purpose: job.purpose, is_confirmed: true, asked: job.asked });
+            let Job { work, purpose, asked, held } = job;
+            // There are no inboxes without a server.
+            let is_confirmed = matches!(work, Work::Publish { .. });
+            if let Work::Publish { channel, payload } = work {
+                let mut events = EventBatch::default();
+                events.push(channel.as_bytes(), &payload);
+                publisher.publish_all(events).await;
+            }
+            let _ = done.send(Done { is_confirmed, ..Done::refused(purpose, asked, held) });
         }
         return;
     };
@@ -135,8 +236,8 @@ async fn refusing<T>(
         tokio::select! {
             outcome = &mut awaited => return Some(outcome),
             job = jobs.recv() => {
-                let Job { purpose, asked, .. } = job?;
-                let _ = done.send(Done { purpose, is_confirmed: false, asked });
+                let Job { purpose, asked, held, .. } = job?;
+                let _ = done.send(Done::refused(purpose, asked, held));
             }
         }
     }
@@ -176,8 +277,7 @@ async fn publish(
                 };
                 let mut next = Some(job);
                 while let Some(job) = next {
-                    write_command(&mut output, &[b"PUBLISH", job.channel.as_bytes(), &job.payload]);
-                    under_way.push_back(Sent { purpose: job.purpose, asked: job.asked, _held: job.held });
+                    under_way.push_back(Sent::write(job, &mut output));
                     let has_room = output.len() < WRITE_BYTES && under_way.len() < limits::OUTGOING_PIPELINE;
                     next = if has_room { jobs.try_recv().ok() } else { None };
                 }
@@ -196,8 +296,8 @@ async fn publish(
             }
         }
     };
-    for Sent { purpose, asked, .. } in under_way {
-        let _ = done.send(Done { purpose, is_confirmed: false, asked });
+    for Sent { purpose, asked, held, .. } in under_way {
+        let _ = done.send(Done::refused(purpose, asked, held));
     }
     Some(why)
 }
@@ -216,26 +316,40 @@ fn take_replies(
 ) -> Result<(), String> {
     let mut used = 0;
     loop {
-        match parse_reply(&input[used..], &ReplyLimits::DEFAULT) {
+        match parse_reply(&input[used..], &LIMITS) {
             Ok(Progress::Incomplete { .. }) => break,
             Err(error) => return Err(format!("not a Redis server: {error}")),
             Ok(Progress::Done { value, used_bytes }) => {
-                let is_confirmed = match value {
-                    Reply::Error(text) => {
-                        let words = Words::new(text);
-                        tracing::warn!(said = %words, "Redis refuses to publish what a client says");
-                        false
-                    }
-                    _ => true,
-                };
                 used += used_bytes;
-                let Some(Sent { purpose, asked, .. }) = under_way.pop_front() else {
+                let Some(sent) = under_way.front_mut() else {
                     return Err("a reply that nothing was asked for".to_owned());
                 };
-                let _ = done.send(Done { purpose, is_confirmed, asked });
+                let is_confirmed = match &mut sent.commands {
+                    None => is_taken(&value),
+                    Some(left) => {
+                        sent.said.push(Said::of(&value));
+                        *left -= 1;
+                        if *left > 0 {
+                            continue;
+                        }
+                        true
+                    }
+                };
+                let Some(Sent { purpose, asked, held, said, .. }) = under_way.pop_front() else { break };
+                let _ = done.send(Done { purpose, is_confirmed, said, asked, held });
             }
         }
     }
     input.drain(..used);
     Ok(())
+}
+
+/// Whether a `PUBLISH` was.
+fn is_taken(reply: &Reply<'_>) -> bool {
+    if let Reply::Error(text) = *reply {
+        let words = Words::new(text);
+        tracing::warn!(said = %words, "Redis refuses to publish what a client says");
+        return false;
+    }
+    true
 }

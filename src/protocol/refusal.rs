@@ -39,6 +39,8 @@ pub enum ErrorCode {
     SlowClient,
     /// The upstream can't take it now, or has not said that it has.
     Unavailable,
+    /// There is no such user.
+    NotFound,
     /// The client's user is in `MAX_ROOMS_PER_USER` rooms.
     RoomLimitExceeded,
     /// No worker has answered within `REQUEST_TIMEOUT`.
@@ -47,7 +49,7 @@ pub enum ErrorCode {
 
 impl ErrorCode {
     /// All of them.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 14] = [
         Self::InvalidJson,
         Self::InvalidInput,
         Self::UnknownAction,
@@ -59,6 +61,7 @@ impl ErrorCode {
         Self::MessageTooLarge,
         Self::SlowClient,
         Self::Unavailable,
+        Self::NotFound,
         Self::RoomLimitExceeded,
         Self::Timeout,
     ];
@@ -77,6 +80,7 @@ impl ErrorCode {
             Self::MessageTooLarge => "MESSAGE_TOO_LARGE",
             Self::SlowClient => "SLOW_CLIENT",
             Self::Unavailable => "UNAVAILABLE",
+            Self::NotFound => "NOT_FOUND",
             Self::RoomLimitExceeded => "ROOM_LIMIT_EXCEEDED",
             Self::Timeout => "TIMEOUT",
         }

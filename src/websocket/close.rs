@@ -63,6 +63,11 @@ pub fn ping_frame() -> Vec<u8> {
     control_frame(PING, &[])
 }
 
+/// A ping that its pong names.
+pub fn ping_with(payload: &[u8]) -> Vec<u8> {
+    control_frame(PING, payload)
+}
+
 /// The pong that answers a ping with this payload.
 pub fn pong_frame(payload: &[u8]) -> Vec<u8> {
     control_frame(PONG, payload)

@@ -1,13 +1,18 @@
 //! Each snippet of docs/desk.md runs as it stands, but for addresses, and does what the page says.
 
+use std::time::Duration;
+
 use serde_json::{Value, json};
 use tokio::process::Command;
 use ws_gateway::config::Config;
+use ws_gateway::config::desk::OfflineQueue;
 use ws_gateway::gateway::Gateway;
 
 use crate::support::desk::user;
 use crate::support::program::{Program, npm_packages, python};
 use crate::support::tokens::{SECRET, token};
+
+const QUEUE: OfflineQueue = OfflineQueue { entries: 100, keep: Duration::from_secs(7 * 24 * 3_600) };
 
 const GUIDE: &str = include_str!("../../docs/desk.md");
 
@@ -33,6 +38,7 @@ async fn snippets_do_what_the_page_says() {
     let mut config = Config::for_tests();
     config.access.secret_key = Some(SECRET.to_owned());
     config.desk.is_on = true;
+    config.desk.offline_queue = Some(QUEUE);
     let gateway = Gateway::build(config).await.expect("the gateway starts");
     let (addr, port) = (gateway.local_addr(), gateway.broker_addr().expect("a broker").port());
     let here = |code: &str| {
@@ -43,7 +49,7 @@ async fn snippets_do_what_the_page_says() {
     let update = json!({"type": "task_status_update", "event_id": "7", "data": {"progress": 50}});
     let mut watcher = user(addr, "user-123").await;
 
-    let [shell, all] = snippets("sh")[..] else { panic!("two of the shell") };
+    let [shell, all, add] = snippets("sh")[..] else { panic!("three of the shell") };
     succeeds(sh(&here(shell))).await;
     assert_eq!(watcher.json().await, update, "redis-cli");
 
@@ -66,6 +72,10 @@ async fn snippets_do_what_the_page_says() {
     succeeds(sh(&here(all))).await;
     assert_eq!(watcher.json().await, json!({"type": "maintenance", "at": 1_234_567_890}));
     assert_eq!(watcher.json().await, json!({"type": "case_updated", "case": 7}));
+
+    succeeds(sh(&here(add))).await;
+    let task = watcher.json().await;
+    assert_eq!((&task["type"], task["message_id"].is_string()), (&json!("task_done"), true), "{task}");
 
     let url = format!("ws://{addr}/ws?token={}", token(json!({"sub": "user-456"})));
     let code = format!("const WebSocket = require('ws');\n{}", room.replace("ws://localhost:8080/ws", &url));

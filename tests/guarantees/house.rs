@@ -44,7 +44,7 @@ the control side, which starts, accepts, tells and stops
     http: accept address admission auth backoff bus config limits logging market metrics origin protocol state tls transport unix_time websocket
     broker: accept backoff ingest limits resp
     demo: ingest market unix_time
-    outgoing: backoff bus desk fanout ingest limits resp state
+    outgoing: backoff bus desk fanout ingest limits market resp state unix_time
     gateway: admission auth broker bus config demo desk dial engine fanout http identity ingest limits market outgoing protocol reload signals state stats tls
 ";
 

@@ -77,6 +77,7 @@ mod nothing_else_has_to_be_installed;
 mod nothing_that_clients_send_reaches_redis;
 mod notifications;
 mod numbers_byte_for_byte;
+mod offline_queue;
 mod one_address_takes_no_more_than_its_part;
 mod one_user_takes_no_more_than_its_part;
 mod one_write_for_each_batch;

@@ -127,7 +127,11 @@ async fn requests() {
     ];
     let gateway = Process::on(
         &redis,
-        &[&flags.concat()[..], &["--desk", "--requests", "--request-timeout", "100ms"]].concat(),
+        &[
+            &flags.concat()[..],
+            &["--desk", "--requests", "--request-timeout", "100ms", "--offline-queue", "10"],
+        ]
+        .concat(),
     )
     .await;
     // Users have one message rate each, so every part of this has a user of its own.
@@ -166,6 +170,8 @@ async fn requests() {
     assert_eq!(client.json().await["code"], "ROOM_LIMIT_EXCEEDED");
     client.send(r#"{"type":"request","requestId":1}"#).await;
     assert_eq!(client.json().await["code"], "TIMEOUT");
+    client.ask("chat", json!({"to": "nobody", "message": 1})).await;
+    assert_eq!(client.json().await["code"], "NOT_FOUND");
     redis.hang();
     client.ask("typing", json!({"room_id": "a"})).await;
     assert_eq!(client.json().await["code"], "UNAVAILABLE");
@@ -177,6 +183,7 @@ async fn requests() {
         "MESSAGE_TOO_LARGE",
         "SLOW_CLIENT",
         "ROOM_LIMIT_EXCEEDED",
+        "NOT_FOUND",
         "TIMEOUT",
         "UNAVAILABLE",
     ]);

@@ -5,6 +5,7 @@ use std::time::UNIX_EPOCH;
 use super::connection::DATABASES;
 use super::table::COMMANDS;
 use super::{Context, Flow, REDIS_VERSION, Session, Settings};
+use crate::broker::streams::Streams;
 use crate::broker::{BULK_BYTES_MAX, COMMAND_BYTES_MAX, KEEPALIVE, OutputLimits, glob};
 use crate::resp::{write_array_header, write_bulk, write_map_header, write_null, write_verbatim};
 
@@ -48,7 +49,8 @@ impl Session {
     }
 
     pub(super) fn dbsize(&mut self, context: &mut Context<'_>, _args: &[&[u8]]) -> Flow {
-        context.integer(0)
+        let streams = context.hub.streams.as_ref().map_or(0, Streams::len);
+        context.integer(streams)
     }
 
     /// Answers with the parameters that match any of the patterns, each once.

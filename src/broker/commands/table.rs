@@ -35,6 +35,14 @@ pub(super) const COMMANDS: &[Spec] = &{
         spec("ssubscribe", AtLeast(2), WhileSubscribed, Session::ssubscribe),
         spec("sunsubscribe", AtLeast(1), WhileSubscribed, Session::sunsubscribe),
         spec("discard", Exactly(1), Normal, Session::discard),
+        spec("xadd", AtLeast(5), Normal, Session::xadd),
+        spec("xlen", Exactly(2), Normal, Session::xlen),
+        spec("xrange", AtLeast(4), Normal, Session::xrange),
+        spec("xdel", AtLeast(3), Normal, Session::xdel),
+        spec("xread", AtLeast(4), Normal, Session::xread),
+        spec("xgroup|create", AtLeast(5), Normal, Session::xgroup_create),
+        spec("pexpire", Exactly(3), Normal, Session::pexpire),
+        spec("del", AtLeast(2), Normal, Session::del),
         spec("watch", AtLeast(2), Normal, Session::watch),
         spec("unwatch", Exactly(1), Normal, Session::unwatch),
         spec("auth", AtLeast(2), BeforeAuth, Session::auth),
@@ -70,7 +78,7 @@ pub(super) const COMMANDS: &[Spec] = &{
 };
 
 /// Commands that need a subcommand.
-const CONTAINERS: [&str; 3] = ["client", "pubsub", "config"];
+const CONTAINERS: [&str; 4] = ["client", "pubsub", "config", "xgroup"];
 
 /// How many words a command takes, including its name and subcommand.
 #[derive(Debug, Clone, Copy)]
@@ -123,10 +131,12 @@ fn subcommand(container: &str, word: &[u8]) -> Option<&'static Spec> {
 }
 
 /// The error for a command, or a subcommand, that doesn't exist.
-fn unknown(args: &[&[u8]]) -> Vec<u8> {
+pub(super) fn unknown(args: &[&[u8]]) -> Vec<u8> {
     let name = args[0];
     let mut containers = CONTAINERS.iter().chain(&["command"]);
-    if let Some(container) = containers.find(|word| name.eq_ignore_ascii_case(word.as_bytes())) {
+    if let Some(container) = containers.find(|word| name.eq_ignore_ascii_case(word.as_bytes()))
+        && args.len() > 1
+    {
         let help = format!("'. Try {} HELP.", container.to_uppercase());
         return text_about("ERR unknown subcommand '", args[1], &help);
     }

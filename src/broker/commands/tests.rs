@@ -5,6 +5,7 @@ use std::time::{Duration, UNIX_EPOCH};
 use super::*;
 use crate::broker::outbox::{Cut, Outbox};
 use crate::broker::peer::Endpoints;
+use crate::broker::streams::Streams;
 
 mod clients;
 mod transactions;
@@ -31,7 +32,7 @@ impl Broker {
                 clients_max: 256,
                 output: OutputLimits::REDIS,
             },
-            hub: Hub::new(&["channel:trade:*".to_owned()], Instant::now()),
+            hub: Hub::new(&["channel:trade:*".to_owned()], Some(Streams::new(100_000)), Instant::now()),
             events: Vec::new(),
         }
     }

@@ -258,6 +258,7 @@ impl Shard {
         self.take_first_request(key, request);
         self.tell_feed_change(key, feed_before);
         self.tell_feed_once(key);
+        self.ask_inbox_once(key);
         self.close_if_replaced(key);
     }
 

@@ -54,6 +54,7 @@ impl Shard {
         }
         self.arm(key);
         self.tell_feed_once(key);
+        self.ask_inbox_once(key);
         self.close_if_replaced(key);
         if self.drain_until_us.is_some() {
             self.send_away(key);

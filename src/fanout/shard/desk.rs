@@ -5,6 +5,7 @@
 //! | this file | keeps who is here: users and members |
 //! | `requests` | what clients ask for, and the answers of the control side |
 //! | `workers` | questions to workers, and their responses |
+//! | `inbox` | what was said to a user while it was away, and what of it clients have confirmed |
 //! | `delivery` | events to members, users and everyone |
 //!
 //! A connection is a member from the moment at which its join comes back, to that at which its leave does: each in its place among the events
@@ -12,6 +13,7 @@
 //! doesn't use the desk is in none of the maps here, unless a token says which user it is.
 
 mod delivery;
+mod inbox;
 mod requests;
 mod workers;
 
@@ -22,6 +24,7 @@ use std::time::Duration;
 use foldhash::quality::RandomState;
 use smallvec::SmallVec;
 
+use self::inbox::Inbox;
 use self::requests::Pending;
 use self::workers::Questions;
 use super::Shard;
@@ -44,6 +47,8 @@ pub struct DeskConfig {
     pub is_open: bool,
     /// How much of what clients write may be on its way.
     pub space: OutgoingSpace,
+    /// `OFFLINE_QUEUE`: what is said to a user is kept until it is confirmed.
+    pub has_inboxes: bool,
     /// `REQUESTS`: where responses come to, and `REQUEST_TIMEOUT`.
     pub workers: Option<Workers>,
 }
@@ -87,6 +92,8 @@ struct Client {
     rooms: Vec<DeskId>,
     /// The one that it is leaving.
     leaving: Option<DeskId>,
+    /// What it gets of its user's inbox, if there are inboxes and the user has a name of its own.
+    inbox: Option<Box<Inbox>>,
 }
 
 /// A room with members on this shard.
@@ -181,7 +188,8 @@ impl Shard {
             self.handles.wishes.send(Wish::Desk(wish));
         }
         desk.users.entry(user.clone()).or_default().push(key);
-        desk.clients.insert(key, Client { user, is_at_desk, rooms: Vec::new(), leaving: None });
+        let inbox = (desk.config.has_inboxes && !user.is_anonymous()).then(Box::default);
+        desk.clients.insert(key, Client { user, is_at_desk, rooms: Vec::new(), leaving: None, inbox });
     }
 
     /// A client has gone, or is about to. Its user is still in its rooms for a while, as the control side knows.
@@ -196,7 +204,7 @@ impl Shard {
             }
         }
         let Some(desk) = &mut self.desk else { return };
-        desk.clients.remove(&key);
+        let client = desk.clients.remove(&key);
         desk.questions.forget(key);
         if let Some(keys) = desk.users.get_mut(&user) {
             keys.retain(|each| *each != key);
@@ -207,6 +215,9 @@ impl Shard {
         if desk.clients.is_empty() {
             let wish = DeskWish::Users { shard: self.handles.id, are_there: false };
             self.handles.wishes.send(Wish::Desk(wish));
+        }
+        if client.and_then(|client| client.inbox).is_some_and(|inbox| inbox.is_known()) {
+            self.order(None, DeskOrder::InboxLeft { user }, None);
         }
         self.forget_old_names();
     }

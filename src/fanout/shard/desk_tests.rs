@@ -23,6 +23,7 @@ fn desk(space: usize) -> ShardConfig {
         max_event_bytes: 10_000,
         is_open: false,
         space: OutgoingSpace::of(space),
+        has_inboxes: false,
         workers: Some(Workers { me: GatewayId::of(7), timeout: Duration::from_secs(30) }),
     };
     ShardConfig { desk: Some(desk), ping_interval: Duration::from_secs(86_400), ..config() }

@@ -48,10 +48,10 @@ enum Step {
     Message(usize, Result<Request, Refusal>),
     /// Send a pong: this frame.
     Pong(Vec<u8>),
+    /// Take the client's pong, which had this payload.
+    Ponged(Vec<u8>),
     /// Answer the client's close, which had this code.
     Close(Option<u16>),
-    /// Nothing.
-    Nothing,
 }
 
 impl Shard {
@@ -170,13 +170,7 @@ impl Shard {
                     Step::Message(bytes.len(), conn.dialect.read_binary(bytes, &self.config.grammar))
                 }
                 Incoming::Ping(payload) => Step::Pong(pong_frame(payload)),
-                Incoming::Pong(_) => {
-                    if let Some(rtt_us) = conn.pong_rtt_us(self.clocks.now.us) {
-                        self.metrics.pongs.add(1);
-                        self.metrics.pong_rtt_us_sum.add(rtt_us);
-                    }
-                    Step::Nothing
-                }
+                Incoming::Pong(payload) => Step::Ponged(payload.to_vec()),
                 Incoming::Close(close) => Step::Close(close.map(|(code, _)| code)),
             };
             self.revive(key);
@@ -189,7 +183,6 @@ impl Shard {
 
     fn on_step(&mut self, key: ConnKey, step: Step) {
         match step {
-            Step::Nothing => {}
             Step::Message(bytes, message) => {
                 self.count_message(bytes);
                 self.answer(key, message);
@@ -198,6 +191,15 @@ impl Shard {
                 if let Some(conn) = self.conns.get_mut(key) {
                     conn.outbox.push_control(&frame);
                     self.output.mark_dirty(key, conn);
+                }
+            }
+            Step::Ponged(payload) => {
+                if !self.pong_for_inbox(key, &payload)
+                    && let Some(conn) = self.conns.get_mut(key)
+                    && let Some(rtt_us) = conn.pong_rtt_us(self.clocks.now.us)
+                {
+                    self.metrics.pongs.add(1);
+                    self.metrics.pong_rtt_us_sum.add(rtt_us);
                 }
             }
             Step::Close(code) => {

@@ -117,6 +117,7 @@ impl Shard {
         }
         self.complete(pending, history);
         self.tell_feed_once(key);
+        self.ask_inbox_once(key);
         if self.conns.get(key).is_some_and(Conn::has_input) {
             self.input.unfinished.push(key);
         }

@@ -99,6 +99,7 @@ impl Shard {
             conn.ping_sent_us = (self.clocks.now.us as u32).max(1);
             conn.outbox.push_control(&ping_frame());
             self.output.mark_dirty(key, conn);
+            self.ping_for_inbox(key);
         }
     }
 

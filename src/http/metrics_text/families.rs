@@ -308,6 +308,21 @@ pub(super) const FAMILIES: &[Family] = &[
         Control(|c| c.desk_unconfirmed.get()),
     ),
     family(
+        "ws_inbox_entries",
+        "What clients have said to users and is in their inboxes, or was",
+        Control(|c| c.inbox_entries.get()),
+    ),
+    family(
+        "ws_inbox_entries_confirmed",
+        "Entries of inboxes that clients have confirmed; one may be confirmed by several",
+        Control(|c| c.inbox_entries_confirmed.get()),
+    ),
+    family(
+        "ws_inbox_entries_refused",
+        "Entries that workers have put into inboxes and that can't be delivered",
+        Control(|c| c.inbox_entries_refused.get()),
+    ),
+    family(
         "ws_rooms",
         "Rooms that somebody is in, at any gateway",
         Process(|s| Some(s.state.rooms_open() as f64)),

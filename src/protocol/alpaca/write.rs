@@ -98,9 +98,10 @@ pub fn code(refusal: &Refusal) -> (i64, &'static str) {
             ErrorCode::SlowClient => (407, "slow client"),
             ErrorCode::Forbidden => (409, "insufficient subscription"),
             ErrorCode::RateLimitExceeded => (429, "too many requests"),
-            ErrorCode::Unavailable | ErrorCode::RoomLimitExceeded | ErrorCode::Timeout => {
-                (500, "internal error")
-            }
+            ErrorCode::Unavailable
+            | ErrorCode::NotFound
+            | ErrorCode::RoomLimitExceeded
+            | ErrorCode::Timeout => (500, "internal error"),
         },
     }
 }

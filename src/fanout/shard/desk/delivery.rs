@@ -12,6 +12,7 @@ use super::super::conn::ConnKey;
 use super::Desk;
 use crate::bus::{DeskEvents, DeskNews, Entry, Frames, TopicId};
 use crate::desk::event::{Addressee, Lost};
+use crate::desk::inbox::Kept;
 use crate::market::Form;
 use crate::protocol::Dialect;
 use crate::protocol::reply::Reply;
@@ -32,6 +33,9 @@ impl Shard {
             DeskNews::Response { connection, request_id, object } => {
                 self.on_response(connection, &request_id, &object);
             }
+            DeskNews::Inbox { connection, entries, upto, is_last } => {
+                self.on_inbox(connection, entries, upto, is_last);
+            }
             DeskNews::Count { room, count } => {
                 let members = self.desk.as_ref().and_then(|desk| desk.rooms.get(&room));
                 let members = members.map(|room| room.members.clone()).unwrap_or_default();
@@ -44,12 +48,25 @@ impl Shard {
     fn apply_desk(&mut self, events: &DeskEvents) {
         let Self { desk: Some(desk), conns, output, metrics, .. } = self else { return };
         let mut batches: SmallVec<[(Dialect, Rc<Batch>); 2]> = SmallVec::new();
-        let mut replaced = 0;
-        for (index, (_, to)) in events.events.iter().enumerate() {
+        let (mut replaced, mut start) = (0, 0);
+        let mut got_kept = Targets::new();
+        for (index, (end, to)) in events.events.iter().enumerate() {
+            let object = start..*end as usize;
+            start = *end as usize;
             let Some(topic) = desk.topic_of(to) else { continue };
             let index = index as u32;
             for key in desk.targets(to) {
                 let Some(conn) = conns.get_mut(key).filter(|conn| conn.is_live()) else { continue };
+                if let Some(kept) = desk.kept_for(key, to) {
+                    if let Some(object) = desk.said_live(key, events.bytes.slice(object.clone()), kept) {
+                        let frame = output.own_frame(conn.dialect.frame(&object));
+                        output.queue(key, conn, frame);
+                        if !got_kept.contains(&key) {
+                            got_kept.push(key);
+                        }
+                    }
+                    continue;
+                }
                 let known = batches.iter().find(|(dialect, _)| *dialect == conn.dialect);
                 let batch = match known {
                     Some((_, batch)) => Rc::clone(batch),
@@ -71,6 +88,7 @@ impl Shard {
             }
         }
         metrics.events_conflated.add(replaced);
+        got_kept.into_iter().for_each(|key| self.ping_behind(key));
     }
 
     /// Ingest had to drop events: they are announced like those skipped from an outbox.
@@ -79,7 +97,7 @@ impl Shard {
         for (lost, count) in counts {
             let to = match lost {
                 Lost::Room(room) => Addressee::Room { room: room.clone(), except: None },
-                Lost::User(user) => Addressee::User { user: user.clone(), from: None },
+                Lost::User(user) => Addressee::User { user: user.clone(), from: None, kept: None },
                 Lost::Everyone => Addressee::Everyone,
             };
             let Some(topic) = desk.topic_of(&to) else { continue };
@@ -128,7 +146,7 @@ impl Desk {
                 };
                 members.iter().copied().filter(is_meant).collect()
             }
-            Addressee::User { user, from } => {
+            Addressee::User { user, from, .. } => {
                 let other = from.as_ref().filter(|from| *from != user);
                 of_user(user).chain(other.into_iter().flat_map(of_user)).collect()
             }
@@ -137,6 +155,13 @@ impl Desk {
                 at_desk.map(|(key, _)| *key).collect()
             }
         }
+    }
+
+    /// Which entry of a client's own inbox an event is, if it is one: of two users the sender has it in none.
+    fn kept_for(&self, key: ConnKey, to: &Addressee) -> Option<Kept> {
+        let Addressee::User { user, kept: Some(kept), .. } = to else { return None };
+        let client = self.clients.get(&key).filter(|client| client.user == *user)?;
+        client.inbox.is_some().then_some(*kept)
     }
 
     /// Events as the clients of a dialect get them. One that nobody here gets has no bytes.

@@ -95,8 +95,13 @@ impl Shard {
                 let channel = user_channel(&desk.config.channel_prefix, &to);
                 let at_ms = self.clocks.now.unix_ms;
                 let (from, to_user) = (user.clone(), to.clone());
-                let envelope = Envelope::Chat { from, to: to_user, at_ms, message: &message };
-                self.publish(key, user, Done::SentToUser(to), channel, &envelope, id);
+                let envelope = Envelope::Chat { from, to: to_user, at_ms, message: &message, kept: None };
+                let payload = envelope.write();
+                let order = match desk.config.has_inboxes && !to.is_anonymous() {
+                    true => DeskOrder::Chat { to: to.clone(), payload, at_ms },
+                    false => DeskOrder::Publish { channel, payload },
+                };
+                self.publish_bytes(key, user, What::Publish(Done::SentToUser(to)), order, id);
             }
         }
     }
@@ -145,7 +150,8 @@ impl Shard {
         envelope: &Envelope<'_>,
         id: Option<Id>,
     ) {
-        self.publish_bytes(key, user, What::Publish(done), channel, envelope.write(), id);
+        let order = DeskOrder::Publish { channel, payload: envelope.write() };
+        self.publish_bytes(key, user, What::Publish(done), order, id);
     }
 
     /// `false` if it is refused at once.
@@ -154,14 +160,17 @@ impl Shard {
         key: ConnKey,
         user: DeskId,
         what: What,
-        channel: String,
-        payload: Vec<u8>,
+        order: DeskOrder,
         id: Option<Id>,
     ) -> bool {
         let Some(desk) = &self.desk else { return false };
         let max_bytes = desk.config.max_event_bytes;
-        // What clients get of it has the room's name as well.
-        if payload.len() + ID_BYTES_MAX > max_bytes {
+        let bytes = match &order {
+            DeskOrder::Publish { payload, .. } | DeskOrder::Chat { payload, .. } => payload.len(),
+            _ => 0,
+        };
+        // What clients get of it has the room's name as well, or which entry of an inbox it is.
+        if bytes + ID_BYTES_MAX > max_bytes {
             let message = format!(
                 "Message too large: with what the gateway adds it must fit into {max_bytes} bytes (MAX_EVENT_BYTES)"
             );
@@ -169,8 +178,6 @@ impl Shard {
             self.refuse(key, &about(refusal, &what));
             return false;
         }
-        let bytes = payload.len();
-        let order = DeskOrder::Publish { channel, payload };
         self.wait_for_desk(key, user, what, order, bytes, id)
     }
 
@@ -227,6 +234,20 @@ impl Shard {
                 // The response is the answer.
                 self.go_on(key, |_| {});
                 return;
+            }
+            (What::Publish(Done::SentToUser(to)), DeskAnswer::NoUser) => {
+                let message = "No such user: it has not been connected for longer than messages are kept";
+                Refusal {
+                    concern: Some(Box::new(Concern::User(to))),
+                    ..Refusal::new(ErrorCode::NotFound, message)
+                }
+            }
+            (What::Publish(Done::SentToUser(to)), DeskAnswer::Full) => {
+                let message = "Too much is kept for users who are away: it was not sent";
+                Refusal {
+                    concern: Some(Box::new(Concern::User(to))),
+                    ..Refusal::new(ErrorCode::Unavailable, message)
+                }
             }
             (What::Ask(request_id), _) => {
                 self.withdraw_question(key, &request_id);

@@ -8,6 +8,7 @@ use slotmap::{Key, KeyData};
 use super::super::Shard;
 use super::super::conn::ConnKey;
 use super::requests::What;
+use crate::bus::DeskOrder;
 use crate::desk::{DeskId, REPLY, REQUEST};
 use crate::limits::REQUESTS_MAX;
 use crate::protocol::desk::RequestId;
@@ -114,7 +115,8 @@ impl Shard {
         let channel = format!("{prefix}{REQUEST}");
         let due_us = self.clocks.now.us + workers.timeout.as_micros() as u64;
         desk.questions.add(key, request_id, due_us);
-        if !self.publish_bytes(key, user, What::Ask(request_id.clone()), channel, question.into_bytes(), id)
+        let order = DeskOrder::Publish { channel, payload: question.into_bytes() };
+        if !self.publish_bytes(key, user, What::Ask(request_id.clone()), order, id)
             && let Some(desk) = &mut self.desk
         {
             desk.questions.settle(key, request_id);

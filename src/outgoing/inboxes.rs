@@ -1,0 +1,616 @@
+//! Inboxes in Redis: a stream for each user, which keeps what is said to it until one of its connections has got it.
+//!
+//! | what | how |
+//! |---|---|
+//! | a user is known for the queue's time after it was connected | its stream exists that long, also while it is empty (`XGROUP CREATE … MKSTREAM`, `PEXPIRE`) |
+//! | a chat | `XADD … NOMKSTREAM`, then the envelope with the entry's name to all gateways |
+//! | all inboxes are bounded | a hash counts bytes by the part of the time in which they were written: `HINCRBY` |
+//! | one inbox is bounded | the oldest entries beyond the bound are deleted, and given back |
+//! | what workers put there comes to users who are here | `XREAD` once a second over all users who are here; what no gateway has told yet is told |
+//!
+//! What was confirmed is deleted with one `XDEL` for each entry, so that each is given back once, whoever deletes it.
+
+use std::collections::{BTreeSet, HashMap, VecDeque};
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use foldhash::quality::RandomState;
+
+use super::redis::{Commands, Job, Said, Work};
+use super::{Purpose, Task};
+use crate::bus::{DeskAnswer, DeskNews, OutgoingHeld, Ticket};
+use crate::desk::DeskId;
+use crate::desk::envelope::{Envelope, user_channel};
+use crate::desk::inbox::{
+    CHAT, Content, EntryId, INBOX, INBOX_BYTES, InboxConfig, Kept, counted_bytes, inbox_key,
+};
+use crate::limits;
+use crate::market::Kinds;
+use crate::unix_time::unix_ms;
+
+/// The group that streams are made with; nothing reads by it.
+const GROUP: &[u8] = b"gateways";
+
+/// Entries of a user who is here that all gateways were told of, as far as they are behind what was looked through.
+const HEARD_MAX: usize = 512;
+
+/// How much is kept, and what it may be.
+#[derive(Debug)]
+pub struct InboxesConfig {
+    /// The bounds.
+    pub bounds: InboxConfig,
+    /// `MAX_EVENT_BYTES`.
+    pub max_event_bytes: usize,
+    /// `CHANNEL_TYPES`.
+    pub kinds: Kinds,
+}
+
+/// What commands about inboxes are for.
+#[derive(Debug)]
+pub enum InboxPurpose {
+    /// A client has said something to a user.
+    Chat {
+        /// Who is answered.
+        asked_by: (usize, Ticket),
+        /// The user.
+        to: DeskId,
+        /// The envelope.
+        payload: Vec<u8>,
+        /// When it was said.
+        at_ms: u64,
+    },
+    /// A connection gets its user's inbox.
+    Read(Reading),
+    /// The oldest entries of an inbox are to be deleted.
+    Oldest(DeskId),
+    /// Entries are deleted.
+    Delete(Vec<Kept>),
+    /// Users who are here.
+    Sweep,
+    /// Nobody waits for it.
+    Quiet,
+}
+
+/// A connection gets its user's inbox.
+#[derive(Debug, Clone)]
+pub struct Reading {
+    shard: usize,
+    connection: u64,
+    user: DeskId,
+    behind: Option<EntryId>,
+}
+
+/// A user with connections to this gateway.
+#[derive(Debug, Default)]
+struct Here {
+    connections: usize,
+    /// Up to where the inbox was looked through; `None` until it was read once.
+    swept: Option<EntryId>,
+    /// Entries behind that which all gateways were told of.
+    heard: BTreeSet<EntryId>,
+    /// Chats behind that which they may be told of any moment.
+    expected: BTreeSet<EntryId>,
+}
+
+/// The inboxes, as far as this gateway has to do with them.
+pub(super) struct Inboxes {
+    config: InboxesConfig,
+    here: HashMap<DeskId, Here, RandomState>,
+    /// Those that wait for a connection to Redis.
+    waiting: VecDeque<Reading>,
+    sweeps: usize,
+    swept: Instant,
+    touched: Instant,
+}
+
+impl Inboxes {
+    pub(super) fn new(config: InboxesConfig) -> Self {
+        let now = Instant::now();
+        let (here, waiting) = (HashMap::default(), VecDeque::new());
+        Self { config, here, waiting, sweeps: 0, swept: now, touched: now }
+    }
+
+    /// An entry has been told to all gateways.
+    pub(super) fn heard(&mut self, user: &DeskId, entry: EntryId) {
+        let Some(here) = self.here.get_mut(user) else { return };
+        if here.swept.is_none_or(|swept| entry > swept) {
+            here.heard.insert(entry);
+            if here.heard.len() > HEARD_MAX {
+                here.heard.pop_first();
+            }
+        }
+    }
+
+    pub(super) fn left(&mut self, user: &DeskId) {
+        let Some(here) = self.here.get_mut(user) else { return };
+        here.connections -= 1;
+        if here.connections == 0 {
+            self.here.remove(user);
+        }
+    }
+
+    /// Entries that are read at once.
+    fn batch(&self) -> usize {
+        (limits::INBOX_SWEEP_BYTES / self.config.max_event_bytes).clamp(1, limits::INBOX_BATCH_ENTRIES)
+    }
+
+    fn is_touch_due(&self) -> bool {
+        let keep = Duration::from_millis(self.config.bounds.keep_ms);
+        self.touched.elapsed() >= limits::INBOX_TOUCH.min(keep / 4)
+    }
+}
+
+impl Here {
+    /// Looks at entries behind what was looked through, in order. Returns those that nobody has told of.
+    fn look_through<'e>(&mut self, entries: &'e [Entry]) -> Vec<&'e Entry> {
+        let Some(known) = self.swept else { return Vec::new() };
+        let (mut swept, mut untold, mut is_through) = (known, Vec::new(), true);
+        for entry in entries.iter().filter(|entry| entry.id > known) {
+            // A chat is told by the gateway that has put it there, unless that has died meanwhile.
+            let is_early =
+                matches!(entry.content(), Some(Content::Chat(_))) && self.expected.insert(entry.id);
+            if !self.heard.contains(&entry.id) && is_early {
+                is_through = false;
+                continue;
+            }
+            if self.heard.insert(entry.id) {
+                untold.push(entry);
+            }
+            if is_through {
+                swept = entry.id;
+            }
+        }
+        self.swept = Some(swept);
+        self.heard.retain(|entry| *entry > swept);
+        self.expected.retain(|entry| *entry > swept);
+        untold
+    }
+}
+
+/// An entry of a stream.
+#[derive(Debug, PartialEq, Eq)]
+struct Entry {
+    id: EntryId,
+    fields: Vec<(Vec<u8>, Vec<u8>)>,
+}
+
+impl Entry {
+    fn bytes(&self) -> usize {
+        self.fields.iter().map(|(_, value)| value.len()).sum()
+    }
+
+    fn content(&self) -> Option<Content<'_>> {
+        Content::of(self.fields.iter().map(|(name, value)| (&**name, &**value)))
+    }
+}
+
+impl Task {
+    /// A client has said something to a user.
+    pub(super) fn put(
+        &mut self,
+        asked_by: (usize, Ticket),
+        to: DeskId,
+        payload: Vec<u8>,
+        at_ms: u64,
+        held: Option<OutgoingHeld>,
+    ) {
+        let Some(inboxes) = &self.inboxes else {
+            return self.answer(asked_by.0, asked_by.1, DeskAnswer::Unavailable);
+        };
+        let key = self.inbox_of(&to);
+        let mut commands = Commands::default();
+        if inboxes.config.bounds.is_counted {
+            self.count(&mut commands, at_ms, i64::from(counted_bytes(payload.len())));
+            commands.add(&[b"HGETALL", self.bytes_key().as_bytes()]);
+        }
+        commands.add(&[b"XADD", key.as_bytes(), b"NOMKSTREAM", b"*", CHAT.as_bytes(), &payload]);
+        commands.add(&[b"XLEN", key.as_bytes()]);
+        self.send(commands, InboxPurpose::Chat { asked_by, to, payload, at_ms }, Instant::now(), held);
+    }
+
+    /// A connection asks for its user's inbox.
+    pub(super) fn read_inbox(
+        &mut self,
+        shard: usize,
+        connection: u64,
+        user: DeskId,
+        behind: Option<EntryId>,
+    ) {
+        let Some(inboxes) = &mut self.inboxes else { return };
+        if behind.is_none() {
+            inboxes.here.entry(user.clone()).or_default().connections += 1;
+        }
+        self.read(Reading { shard, connection, user, behind });
+    }
+
+    fn read(&mut self, reading: Reading) {
+        let Some(inboxes) = &self.inboxes else { return };
+        let (key, mut commands) = (self.inbox_of(&reading.user), Commands::default());
+        if reading.behind.is_none() {
+            touch(&mut commands, &key, inboxes.config.bounds.keep_ms);
+        }
+        let from = reading.behind.map_or_else(|| "-".to_owned(), |behind| format!("({behind}"));
+        let batch = inboxes.batch().to_string();
+        commands.add(&[b"XRANGE", key.as_bytes(), from.as_bytes(), b"+", b"COUNT", batch.as_bytes()]);
+        self.send(commands, InboxPurpose::Read(reading), Instant::now(), None);
+    }
+
+    /// Deletes entries of a user's inbox.
+    pub(super) fn delete(&self, user: &DeskId, entries: Vec<Kept>) {
+        let (key, mut commands) = (self.inbox_of(user), Commands::default());
+        for entry in &entries {
+            commands.add(&[b"XDEL", key.as_bytes(), entry.id.to_string().as_bytes()]);
+        }
+        if !entries.is_empty() {
+            self.send(commands, InboxPurpose::Delete(entries), Instant::now(), None);
+        }
+    }
+
+    /// What is due for inboxes, while there is a connection.
+    pub(super) fn tick_inboxes(&mut self) {
+        let Some(inboxes) = &mut self.inboxes else { return };
+        for reading in std::mem::take(&mut inboxes.waiting) {
+            self.read(reading);
+        }
+        let Some(inboxes) = &mut self.inboxes else { return };
+        if inboxes.sweeps > 0 || inboxes.swept.elapsed() < limits::INBOX_SWEEP {
+            return;
+        }
+        inboxes.swept = Instant::now();
+        if inboxes.is_touch_due() {
+            inboxes.touched = Instant::now();
+            self.touch_all();
+        }
+        self.sweep();
+    }
+
+    /// Says of every inbox whose user is here that it is in use.
+    fn touch_all(&self) {
+        let Some(inboxes) = &self.inboxes else { return };
+        for user in inboxes.here.keys() {
+            let mut commands = Commands::default();
+            touch(&mut commands, &self.inbox_of(user), inboxes.config.bounds.keep_ms);
+            self.send(commands, InboxPurpose::Quiet, Instant::now(), None);
+        }
+    }
+
+    /// Looks for entries of users who are here that nobody has told of.
+    fn sweep(&mut self) {
+        let Some(inboxes) = &self.inboxes else { return };
+        let users: Vec<_> =
+            inboxes.here.iter().filter_map(|(user, here)| Some((self.inbox_of(user), here.swept?))).collect();
+        let entry_bytes = limits::INBOX_SWEEP_ENTRIES * inboxes.config.max_event_bytes;
+        let at_once = (limits::INBOX_SWEEP_BYTES / entry_bytes).clamp(1, limits::INBOX_SWEEP_USERS);
+        let count = limits::INBOX_SWEEP_ENTRIES.to_string();
+        let mut sweeps = 0;
+        for users in users.chunks(at_once) {
+            let names: Vec<_> = users.iter().map(|(_, swept)| swept.to_string()).collect();
+            let mut args: Vec<&[u8]> = vec![b"XREAD", b"COUNT", count.as_bytes(), b"STREAMS"];
+            args.extend(users.iter().map(|(key, _)| key.as_bytes()));
+            args.extend(names.iter().map(String::as_bytes));
+            let mut commands = Commands::default();
+            commands.add(&args);
+            self.send(commands, InboxPurpose::Sweep, Instant::now(), None);
+            sweeps += 1;
+        }
+        if let Some(inboxes) = &mut self.inboxes {
+            inboxes.sweeps = sweeps;
+        }
+    }
+
+    /// Redis has answered commands about inboxes, or not.
+    pub(super) fn on_inbox_done(
+        &mut self,
+        purpose: InboxPurpose,
+        is_confirmed: bool,
+        said: Vec<Said>,
+        asked: Instant,
+        held: Option<OutgoingHeld>,
+    ) {
+        match purpose {
+            InboxPurpose::Chat { asked_by: (shard, ticket), .. } if !is_confirmed => {
+                self.answer(shard, ticket, DeskAnswer::Unavailable);
+            }
+            InboxPurpose::Chat { asked_by, to, payload, at_ms } => {
+                self.on_put(asked_by, &to, &payload, at_ms, said, asked, held);
+            }
+            InboxPurpose::Read(reading) if !is_confirmed => {
+                if let Some(inboxes) = &mut self.inboxes {
+                    inboxes.waiting.push_back(reading);
+                }
+            }
+            InboxPurpose::Read(reading) => self.on_read(&reading, said),
+            InboxPurpose::Oldest(user) => {
+                let oldest = said.into_iter().next().map(entries_of).unwrap_or_default();
+                let kept = |entry: &Entry| {
+                    let of_worker = || Kept::of_worker(entry.id);
+                    entry.content().map_or_else(of_worker, |content| content.kept(entry.id))
+                };
+                self.delete(&user, oldest.iter().map(kept).collect());
+            }
+            InboxPurpose::Delete(entries) => {
+                let deleted = entries.into_iter().zip(said).filter(|(_, said)| *said == Said::Number(1));
+                self.give_back(deleted.map(|(entry, _)| entry));
+            }
+            InboxPurpose::Sweep => {
+                if let Some(inboxes) = &mut self.inboxes {
+                    inboxes.sweeps = inboxes.sweeps.saturating_sub(1);
+                }
+                said.into_iter().for_each(|said| self.on_swept(said));
+            }
+            InboxPurpose::Quiet => {}
+        }
+    }
+
+    /// Redis has taken a chat, or not.
+    #[expect(clippy::too_many_arguments, reason = "what a job was asked with")]
+    fn on_put(
+        &mut self,
+        (shard, ticket): (usize, Ticket),
+        to: &DeskId,
+        payload: &[u8],
+        at_ms: u64,
+        mut said: Vec<Said>,
+        asked: Instant,
+        held: Option<OutgoingHeld>,
+    ) {
+        let Some(bounds) = self.inboxes.as_ref().map(|inboxes| inboxes.config.bounds) else { return };
+        let (Some(len), Some(added)) = (said.pop(), said.pop()) else { return };
+        let total = said.pop().map(|total| self.total(total));
+        let counted = said.pop();
+        let is_counted = matches!(counted, Some(Said::Number(_)));
+        // Another gateway's broker counts by itself, and knows no such command.
+        let can_be_counted = match &counted {
+            Some(Said::Error(words)) => words.starts_with("ERR unknown command"),
+            _ => true,
+        };
+        let kept = |id| match is_counted {
+            true => Kept::of_client(id, payload.len(), at_ms),
+            false => Kept::of_worker(id),
+        };
+        let answer = match added {
+            Said::Text(id) => {
+                let id = std::str::from_utf8(&id).ok().and_then(|id| id.parse().ok()).unwrap_or_default();
+                let kept = kept(id);
+                if !can_be_counted || total.flatten().is_some_and(|total| total > bounds.max_bytes) {
+                    self.delete(to, vec![kept]);
+                    return self.answer(shard, ticket, DeskAnswer::Full);
+                }
+                if let Said::Number(len) = len {
+                    self.delete_oldest(to, len as usize, bounds.entries_max);
+                }
+                self.state.metrics.control.inbox_entries.add(1);
+                return self.tell_put(to, payload, kept, Purpose::Message(shard, ticket), asked, held);
+            }
+            Said::Null => DeskAnswer::NoUser,
+            Said::Error(words) => {
+                tracing::warn!(said = %words, "Redis refuses to keep what a client says to a user");
+                if words.starts_with("OOM") { DeskAnswer::Full } else { DeskAnswer::Unavailable }
+            }
+            _ => DeskAnswer::Unavailable,
+        };
+        self.give_back(std::iter::once(kept(EntryId::default())));
+        self.answer(shard, ticket, answer);
+    }
+
+    /// Tells a chat that is in the inbox to both users, on all gateways.
+    fn tell_put(
+        &self,
+        to: &DeskId,
+        payload: &[u8],
+        kept: Kept,
+        purpose: Purpose,
+        asked: Instant,
+        held: Option<OutgoingHeld>,
+    ) {
+        let Some(Envelope::Chat { from, to: _, at_ms, message, .. }) = Envelope::parse(payload) else {
+            return;
+        };
+        let envelope = Envelope::Chat { from, to: to.clone(), at_ms, message, kept: Some(kept) };
+        let channel = user_channel(&self.config.channel_prefix, to);
+        let work = Work::Publish { channel, payload: envelope.write() };
+        let _ = self.jobs.send(Job { work, purpose, asked, held });
+    }
+
+    fn delete_oldest(&self, user: &DeskId, len: usize, max: usize) {
+        let beyond = len.saturating_sub(max).min(limits::INBOX_BATCH_ENTRIES);
+        if beyond > 0 {
+            let (key, mut commands) = (self.inbox_of(user), Commands::default());
+            let count = beyond.to_string();
+            commands.add(&[b"XRANGE", key.as_bytes(), b"-", b"+", b"COUNT", count.as_bytes()]);
+            self.send(commands, InboxPurpose::Oldest(user.clone()), Instant::now(), None);
+        }
+    }
+
+    /// A part of an inbox has been read.
+    fn on_read(&mut self, reading: &Reading, mut said: Vec<Said>) {
+        let Some(inboxes) = &mut self.inboxes else { return };
+        let Reading { shard, connection, user, behind } = reading;
+        let last = said.pop();
+        if let Some(Said::Error(words)) = &last {
+            tracing::warn!(said = %words, "Redis refuses to read an inbox: its user gets nothing of it");
+        }
+        let mut entries = last.map(entries_of).unwrap_or_default();
+        let is_short = entries.len() < inboxes.batch();
+        // The rest is read once the client has these.
+        let mut bytes = 0;
+        let fits = entries.iter().take_while(|entry| {
+            bytes += entry.bytes();
+            bytes <= limits::INBOX_BATCH_BYTES
+        });
+        let fits = fits.count().max(1);
+        let is_last = is_short && fits >= entries.len();
+        entries.truncate(fits);
+        let upto = entries.last().map_or_else(|| behind.unwrap_or_default(), |entry| entry.id);
+        if let Some(here) = inboxes.here.get_mut(user).filter(|_| is_last) {
+            here.swept = here.swept.or(Some(upto));
+        }
+        let (mut objects, mut bad) = (Vec::new(), Vec::new());
+        for entry in &entries {
+            match inboxes.written(user, entry) {
+                Ok(written) => objects.push(written),
+                Err(kept) => bad.push(kept),
+            }
+        }
+        self.refuse_entries(user, bad);
+        let news = DeskNews::Inbox { connection: *connection, entries: objects, upto, is_last };
+        self.fanout.tell_desk(*shard, news);
+    }
+
+    /// Deletes what can't be delivered.
+    fn refuse_entries(&self, user: &DeskId, bad: Vec<Kept>) {
+        self.state.metrics.control.inbox_entries_refused.add(bad.len() as u64);
+        self.delete(user, bad);
+    }
+
+    /// Redis has told of entries of users who are here.
+    fn on_swept(&mut self, said: Said) {
+        let beginning = format!("{}{INBOX}", self.config.channel_prefix);
+        for (key, entries) in streams_of(said) {
+            let name = std::str::from_utf8(&key).ok().and_then(|key| key.strip_prefix(&beginning));
+            let Some(user) = name.and_then(DeskId::parse) else { continue };
+            let Some(inboxes) = &mut self.inboxes else { return };
+            let Some(here) = inboxes.here.get_mut(&user) else { continue };
+            let untold = here.look_through(&entries);
+            let mut bad = Vec::new();
+            for entry in untold {
+                if !self.tell_found(&user, entry) {
+                    bad.push(Kept::of_worker(entry.id));
+                }
+            }
+            self.refuse_entries(&user, bad);
+        }
+    }
+
+    /// Tells all gateways of an entry that nobody has told of; `false` if it can't be delivered.
+    fn tell_found(&self, user: &DeskId, entry: &Entry) -> bool {
+        let Some(inboxes) = &self.inboxes else { return true };
+        let asked = Instant::now();
+        match entry.content() {
+            Some(content @ Content::Chat(payload)) => {
+                self.tell_put(user, payload, content.kept(entry.id), Purpose::Own, asked, None);
+                true
+            }
+            Some(Content::Message(object)) => {
+                let InboxesConfig { max_event_bytes, kinds, .. } = &inboxes.config;
+                let Ok(object) = crate::desk::event::check_of_worker(object, *max_event_bytes, kinds) else {
+                    return false;
+                };
+                let kept = Kept::of_worker(entry.id);
+                let envelope = Envelope::Kept { user: user.clone(), object, kept };
+                let channel = user_channel(&self.config.channel_prefix, user);
+                self.publish(channel, envelope.write(), Purpose::Own, None);
+                true
+            }
+            None => false,
+        }
+    }
+
+    /// The sum of what is counted; `None` if that can't be known. Forgets parts of the time that are over.
+    fn total(&self, said: Said) -> Option<u64> {
+        let Said::Array(fields) = said else { return None };
+        let bounds = self.inboxes.as_ref()?.config.bounds;
+        let number = |said: &Said| match said {
+            Said::Text(text) => std::str::from_utf8(text).ok()?.parse::<i64>().ok(),
+            _ => None,
+        };
+        let now_ms = unix_ms();
+        let (mut total, mut old) = (0_i64, Commands::default());
+        for pair in fields.chunks_exact(2) {
+            let (Some(part), Some(bytes)) = (number(&pair[0]), number(&pair[1])) else { continue };
+            if bounds.is_over(part.unsigned_abs(), now_ms) {
+                old.add(&[b"HDEL", self.bytes_key().as_bytes(), part.to_string().as_bytes()]);
+                self.send(std::mem::take(&mut old), InboxPurpose::Quiet, Instant::now(), None);
+            } else {
+                total += bytes.max(0);
+            }
+        }
+        Some(total.unsigned_abs())
+    }
+
+    /// Gives back what entries were counted for.
+    fn give_back(&self, entries: impl Iterator<Item = Kept>) {
+        let Some(inboxes) = &self.inboxes else { return };
+        let mut commands = Commands::default();
+        let mut is_any = false;
+        for entry in entries.filter(|entry| entry.bytes > 0 && inboxes.config.bounds.is_counted) {
+            self.count(&mut commands, entry.counted_ms, -i64::from(entry.bytes));
+            is_any = true;
+        }
+        if is_any {
+            self.send(commands, InboxPurpose::Quiet, Instant::now(), None);
+        }
+    }
+
+    fn count(&self, commands: &mut Commands, counted_ms: u64, bytes: i64) {
+        let Some(inboxes) = &self.inboxes else { return };
+        let part = inboxes.config.bounds.part(counted_ms).to_string();
+        let bytes = bytes.to_string();
+        commands.add(&[b"HINCRBY", self.bytes_key().as_bytes(), part.as_bytes(), bytes.as_bytes()]);
+    }
+
+    fn inbox_of(&self, user: &DeskId) -> String {
+        inbox_key(&self.config.channel_prefix, user)
+    }
+
+    fn bytes_key(&self) -> String {
+        format!("{}{INBOX_BYTES}", self.config.channel_prefix)
+    }
+
+    fn send(&self, commands: Commands, purpose: InboxPurpose, asked: Instant, held: Option<OutgoingHeld>) {
+        let (work, purpose) = (Work::Commands(commands), Purpose::Inbox(purpose));
+        let _ = self.jobs.send(Job { work, purpose, asked, held });
+    }
+}
+
+impl Inboxes {
+    /// An entry as its user gets it that was away, or what names it if it can't be delivered.
+    fn written(&self, user: &DeskId, entry: &Entry) -> Result<(Bytes, Kept), Kept> {
+        let InboxesConfig { max_event_bytes, kinds, .. } = &self.config;
+        let Some(content) = entry.content() else { return Err(Kept::of_worker(entry.id)) };
+        let mut object = Vec::new();
+        let written = content.write_queued(&mut object, user, entry.id, *max_event_bytes, kinds);
+        written.map(|kept| (object.into(), kept)).map_err(|reject| {
+            tracing::warn!(%user, entry = %entry.id, %reject, "an inbox has an entry that can't be delivered: deleted");
+            content.kept(entry.id)
+        })
+    }
+}
+
+/// Makes a user known, and has its inbox kept from now on as long as inboxes are.
+fn touch(commands: &mut Commands, key: &str, keep_ms: u64) {
+    // An error says that it exists.
+    commands.add(&[b"XGROUP", b"CREATE", key.as_bytes(), GROUP, b"$", b"MKSTREAM"]);
+    commands.add(&[b"PEXPIRE", key.as_bytes(), keep_ms.to_string().as_bytes()]);
+}
+
+/// The entries of a reply to `XRANGE`.
+fn entries_of(said: Said) -> Vec<Entry> {
+    let Said::Array(entries) = said else { return Vec::new() };
+    entries.into_iter().filter_map(entry_of).collect()
+}
+
+fn entry_of(said: Said) -> Option<Entry> {
+    let Said::Array(mut parts) = said else { return None };
+    let (Some(Said::Array(fields)), Some(Said::Text(id))) = (parts.pop(), parts.pop()) else { return None };
+    let id = std::str::from_utf8(&id).ok()?.parse().ok()?;
+    let mut fields = fields.into_iter();
+    let mut pairs = Vec::new();
+    while let (Some(Said::Text(name)), Some(Said::Text(value))) = (fields.next(), fields.next()) {
+        pairs.push((name, value));
+    }
+    Some(Entry { id, fields: pairs })
+}
+
+/// The keys and entries of a reply to `XREAD`.
+fn streams_of(said: Said) -> Vec<(Vec<u8>, Vec<Entry>)> {
+    let Said::Array(streams) = said else { return Vec::new() };
+    let stream = |said| match said {
+        Said::Array(mut parts) => {
+            let (entries, Some(Said::Text(key))) = (parts.pop()?, parts.pop()) else { return None };
+            Some((key, entries_of(entries)))
+        }
+        _ => None,
+    };
+    streams.into_iter().filter_map(stream).collect()
+}

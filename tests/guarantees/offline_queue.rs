@@ -1,0 +1,498 @@
+//! What is said to a user who is away comes when the user is back: whole, in order, on any gateway, whatever is killed meanwhile; and what has
+//! been confirmed is gone.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use futures_util::SinkExt;
+use serde_json::{Value, json};
+use tokio::net::TcpStream;
+use tokio_tungstenite::tungstenite::Message;
+use ws_gateway::config::Config;
+use ws_gateway::config::desk::OfflineQueue;
+use ws_gateway::gateway::Gateway;
+
+use crate::support::desk::{self, user};
+use crate::support::process::Process;
+use crate::support::redis::Publisher;
+use crate::support::tokens::{SECRET, enter, token};
+use crate::support::{Client, Redis, TestGateway, raw, until};
+
+const WEEK: Duration = Duration::from_secs(7 * 24 * 3_600);
+
+fn queue(entries: u32, keep: Duration) -> impl FnOnce(&mut Config) {
+    move |config| config.desk.offline_queue = Some(OfflineQueue { entries, keep })
+}
+
+async fn gateway(redis: &Redis) -> TestGateway {
+    desk::gateway(redis, queue(100, WEEK)).await
+}
+
+async fn say(client: &mut Client, to: &str, message: impl Into<Value>) -> Value {
+    client.ask_for("chat", json!({"to": to, "message": message.into()})).await.0
+}
+
+async fn says(client: &mut Client, to: &str, message: impl Into<Value>) {
+    let reply = say(client, to, message).await;
+    assert_eq!(reply["type"], "success", "{reply}");
+}
+
+/// A user who has been here, and is away.
+async fn has_been(addr: SocketAddr, name: &str, redis: &mut Publisher) {
+    let mut client = user(addr, name).await;
+    // What it says to itself shows that its inbox is there.
+    until("the inbox", async || (say(&mut client, name, 0).await["type"] == "success").then_some(())).await;
+    is_empty(redis, &mut client, name).await;
+}
+
+/// How many entries are in an inbox.
+async fn left(redis: &mut Publisher, name: &str) -> u64 {
+    redis.command(&["XLEN", &format!("channel:inbox:{name}")]).await
+}
+
+/// Waits until a user's inbox has nothing left; a client of the user reads meanwhile.
+async fn is_empty(redis: &mut Publisher, client: &mut Client, name: &str) {
+    until("the confirmation", async || {
+        client.send(r#"{"action":"ping"}"#).await;
+        client.next_of("pong").await;
+        (left(redis, name).await == 0).then_some(())
+    })
+    .await;
+}
+
+fn entry_id(frame: &Value) -> (u64, u64) {
+    let id = frame["message_id"].as_str().unwrap_or_else(|| panic!("{frame}"));
+    let (ms, seq) = id.split_once('-').expect("an entry of a stream");
+    (ms.parse().unwrap(), seq.parse().unwrap())
+}
+
+/// The next frame is a chat that was kept while the user was away; returns its message and its name.
+async fn queued(client: &mut Client) -> (Value, (u64, u64)) {
+    let text = client.text().await;
+    let frame: Value = serde_json::from_str(&text).unwrap();
+    assert!(text.ends_with(&format!(r#","message_id":{},"queued":true}}"#, frame["message_id"])), "{text}");
+    (frame["message"].clone(), entry_id(&frame))
+}
+
+async fn a_hundred_come_in_order(one: SocketAddr, other: SocketAddr, mut redis: Publisher) {
+    has_been(one, "bob", &mut redis).await;
+    let mut alice = user(one, "alice").await;
+    for n in 0..100 {
+        says(&mut alice, "bob", json!({"n": n, "padding": "x".repeat(2_000)})).await;
+    }
+    // The reply to `?symbols=` stays the first frame.
+    let header = format!("Authorization: Bearer {}", token(json!({"sub": "bob"})));
+    let mut bob = enter(other, "?symbols=AAPL", &[&header]).await;
+    assert_eq!(bob.json().await["data"]["subscribed"], json!(["AAPL"]));
+    let mut last = (0, 0);
+    for n in 0..100 {
+        let (message, id) = queued(&mut bob).await;
+        assert_eq!(message["n"], n);
+        assert!(id > last, "names rise");
+        last = id;
+    }
+    // Now it comes as it is said.
+    says(&mut alice, "bob", "live").await;
+    let text = bob.text().await;
+    let frame: Value = serde_json::from_str(&text).unwrap();
+    assert_eq!((&frame["message"], &frame["queued"]), (&json!("live"), &Value::Null));
+    assert!(text.ends_with(&format!(r#","message_id":{}}}"#, frame["message_id"])), "{text}");
+    is_empty(&mut redis, &mut bob, "bob").await;
+    // Whoever comes later has nothing to get.
+    user(one, "bob").await.gets_nothing().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn on_any_gateway() {
+    let redis = Redis::start().await;
+    let (one, other) = (gateway(&redis).await, gateway(&redis).await);
+    a_hundred_come_in_order(one.addr, other.addr, redis.publisher().await).await;
+    // What was counted is given back.
+    let mut redis = redis.publisher().await;
+    until("the bytes", async || {
+        let parts: BTreeMap<String, i64> = redis.command(&["HGETALL", "channel:inboxes"]).await;
+        (!parts.is_empty() && parts.values().sum::<i64>() == 0).then_some(())
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn with_the_embedded_broker() {
+    let mut config = Config::for_tests();
+    config.access.secret_key = Some(SECRET.to_owned());
+    config.desk.is_on = true;
+    queue(100, WEEK)(&mut config);
+    let gateway = Gateway::build(config).await.expect("the gateway starts");
+    let broker = gateway.broker_addr().expect("it has one");
+    let addr = gateway.local_addr();
+    let url = format!("redis://{broker}");
+    a_hundred_come_in_order(addr, addr, Publisher::connect(&url).await).await;
+    workers_put_something_there(addr, addr, Publisher::connect(&url).await).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn all_connections_of_both_get_what_is_said_now() {
+    let redis = Redis::start().await;
+    let (one, other) = (gateway(&redis).await, gateway(&redis).await);
+    let mut senders = [user(one.addr, "alice").await, user(other.addr, "alice").await];
+    let mut alice = [user(one.addr, "alice").await, user(other.addr, "alice").await];
+    let mut bob = [user(one.addr, "bob").await, user(other.addr, "bob").await];
+    for client in &mut bob {
+        until("the inbox", async || (say(client, "bob", 0).await["type"] == "success").then_some(())).await;
+    }
+    for n in 1..50 {
+        says(&mut senders[n % 2], "bob", n).await;
+    }
+    let mut seen = Vec::new();
+    for client in alice.iter_mut().chain(&mut bob) {
+        let mut of_client = Vec::new();
+        while of_client.len() < 49 {
+            let frame = client.next_of("chat").await;
+            assert_eq!(frame["queued"], Value::Null, "{frame}");
+            if frame["message"] != 0 {
+                of_client.push((frame["message"].as_u64().unwrap(), entry_id(&frame)));
+            }
+        }
+        seen.push(of_client);
+    }
+    assert!(seen.iter().all(|of_client| *of_client == seen[0]), "the same, under the same names: {seen:?}");
+    let numbers: Vec<_> = seen[0].iter().map(|(n, _)| *n).collect();
+    assert_eq!(numbers, (1..50).collect::<Vec<_>>());
+    let mut redis = redis.publisher().await;
+    for client in &mut bob {
+        is_empty(&mut redis, client, "bob").await;
+    }
+    for client in alice.iter_mut().chain(&mut bob) {
+        client.gets_nothing().await;
+    }
+}
+
+async fn workers_put_something_there(one: SocketAddr, other: SocketAddr, mut redis: Publisher) {
+    let key = "channel:inbox:carol";
+    let mut add = async |field: &str, value: &str| -> String {
+        redis.command(&["XADD", key, "MAXLEN", "~", "100", "*", field, value]).await
+    };
+    // For one who has never been here as well.
+    let first = add("message", r#" {"type":"task","event_id":"1"} "#).await;
+    add("message", r#"{"type":"trade","symbol":"AAPL"}"#).await;
+    add("text", "hello").await;
+    add("message", "no object").await;
+    let (mut carol, mut second) = (user(one, "carol").await, user(other, "carol").await);
+    let expected = format!(r#"{{"type":"task","event_id":"1","message_id":"{first}","queued":true}}"#);
+    assert_eq!(carol.text().await, expected);
+    assert_eq!(second.text().await, expected, "neither had confirmed it before the other asked");
+    // And for one who is here, on all gateways.
+    for n in 0..3 {
+        let id = add("message", &format!(r#"{{"type":"task","n":{n}}}"#)).await;
+        for client in [&mut carol, &mut second] {
+            let text = client.text().await;
+            // The first may still be one that it asks for.
+            let text = text.replace(r#","queued":true"#, "");
+            assert_eq!(text, format!(r#"{{"type":"task","n":{n},"message_id":"{id}"}}"#));
+        }
+    }
+    is_empty(&mut redis, &mut carol, "carol").await;
+    second.gets_nothing().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn workers_may_add() {
+    let redis = Redis::start().await;
+    let (one, other) = (gateway(&redis).await, gateway(&redis).await);
+    workers_put_something_there(one.addr, other.addr, redis.publisher().await).await;
+    until("the three to be counted", async || {
+        let metrics = [&one, &other].map(|gateway| &gateway.gateway.state().metrics.control);
+        (metrics.map(|control| control.inbox_entries_refused.get()).iter().sum::<u64>() >= 3).then_some(())
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_was_never_here_or_not_for_long_is_not_found() {
+    let redis = Redis::start().await;
+    let gateway = desk::gateway(&redis, queue(10, Duration::from_secs(2))).await;
+    let mut alice = user(gateway.addr, "alice").await;
+    let reply = say(&mut alice, "bob", 1).await;
+    assert_eq!((&reply["code"], &reply["data"]), (&json!("NOT_FOUND"), &json!({"to": "bob"})), "{reply}");
+    let mut redis = redis.publisher().await;
+    has_been(gateway.addr, "bob", &mut redis).await;
+    says(&mut alice, "bob", 1).await;
+    let mut bob = user(gateway.addr, "bob").await;
+    assert_eq!(queued(&mut bob).await.0, 1);
+    // While it is here its inbox is kept, however long that is.
+    let mut ends = Vec::new();
+    until("the inbox to be prolonged", async || {
+        bob.gets_nothing().await;
+        let ends_ms: i64 = redis.command(&["PEXPIRETIME", "channel:inbox:bob"]).await;
+        assert!(ends_ms > 0, "it is there");
+        ends.push(ends_ms);
+        ends.dedup();
+        (ends.len() > 3).then_some(())
+    })
+    .await;
+    drop(bob);
+    until("bob to be forgotten", async || {
+        (say(&mut alice, "bob", 2).await["code"] == "NOT_FOUND").then_some(())
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_oldest_give_way() {
+    let redis = Redis::start().await;
+    let gateway = desk::gateway(&redis, queue(5, WEEK)).await;
+    let mut worker = redis.publisher().await;
+    has_been(gateway.addr, "bob", &mut worker).await;
+    let mut alice = user(gateway.addr, "alice").await;
+    for n in 0..12 {
+        says(&mut alice, "bob", n).await;
+    }
+    until("the oldest to go", async || (left(&mut worker, "bob").await == 5).then_some(())).await;
+    let mut bob = user(gateway.addr, "bob").await;
+    for n in 7..12 {
+        assert_eq!(queued(&mut bob).await.0, n);
+    }
+    is_empty(&mut worker, &mut bob, "bob").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn all_inboxes_together_are_bounded() {
+    let redis = Redis::start().await;
+    let (one, other) = (bounded(&redis).await, bounded(&redis).await);
+    fill(one.addr, other.addr, redis.publisher().await).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_embedded_brokers_are_bounded() {
+    let mut config = Config::for_tests();
+    config.access.secret_key = Some(SECRET.to_owned());
+    config.desk.is_on = true;
+    small(&mut config);
+    let gateway = Gateway::build(config).await.expect("the gateway starts");
+    let worker = Publisher::connect(&format!("redis://{}", gateway.broker_addr().expect("a broker"))).await;
+    fill(gateway.local_addr(), gateway.local_addr(), worker).await;
+}
+
+fn small(config: &mut Config) {
+    queue(1_000, WEEK)(config);
+    config.desk.offline_max_bytes = 1024 * 1024;
+}
+
+async fn bounded(redis: &Redis) -> TestGateway {
+    desk::gateway(redis, small).await
+}
+
+async fn fill(one: SocketAddr, other: SocketAddr, mut redis: Publisher) {
+    for name in ["bob", "carol"] {
+        has_been(one, name, &mut redis).await;
+    }
+    let mut senders = [user(one, "alice").await, user(other, "alice").await];
+    let padding = "x".repeat(50_000);
+    let mut sent = 0;
+    let full = loop {
+        let reply = say(&mut senders[sent % 2], ["bob", "carol"][sent % 2], padding.clone()).await;
+        if reply["type"] != "success" {
+            break reply;
+        }
+        sent += 1;
+    };
+    assert_eq!((&full["code"], full["data"]["to"].is_string()), (&json!("UNAVAILABLE"), true), "{full}");
+    assert!((18..22).contains(&sent), "20 fit into a mebibyte: {sent}");
+    let mut bob = user(other, "bob").await;
+    for _ in 0..sent.div_ceil(2) {
+        queued(&mut bob).await;
+    }
+    until("room again", async || {
+        bob.gets_nothing().await;
+        (say(&mut senders[0], "carol", "more").await["type"] == "success").then_some(())
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn while_redis_is_away_it_is_refused_and_what_is_there_comes_later() {
+    let redis = Redis::start().await;
+    let gateway = gateway(&redis).await;
+    let mut worker = redis.publisher().await;
+    has_been(gateway.addr, "bob", &mut worker).await;
+    let mut alice = user(gateway.addr, "alice").await;
+    says(&mut alice, "bob", 1).await;
+    redis.hang();
+    // The first may have been taken.
+    assert_eq!(say(&mut alice, "bob", "perhaps").await["code"], "UNAVAILABLE");
+    assert_eq!(say(&mut alice, "bob", "never").await["code"], "UNAVAILABLE");
+    let mut bob = user(gateway.addr, "bob").await;
+    bob.gets_nothing().await;
+    redis.go_on();
+    assert_eq!(queued(&mut bob).await.0, 1);
+    until("the gateway to come back", async || {
+        (say(&mut alice, "bob", 2).await["type"] == "success").then_some(())
+    })
+    .await;
+    let mut next = bob.next_of("chat").await;
+    if next["message"] == "perhaps" {
+        next = bob.next_of("chat").await;
+    }
+    assert_eq!(next["message"], 2, "{next}");
+    is_empty(&mut worker, &mut bob, "bob").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_client_that_confirms_nothing_gets_it_once_more() {
+    let redis = Redis::start().await;
+    let gateway = gateway(&redis).await;
+    let mut worker = redis.publisher().await;
+    has_been(gateway.addr, "bob", &mut worker).await;
+    let mut alice = user(gateway.addr, "alice").await;
+    says(&mut alice, "bob", 1).await;
+    let mut names = Vec::new();
+    for _ in 0..2 {
+        // It reads, and never writes.
+        let path = format!("/ws?token={}", token(json!({"sub": "bob"})));
+        let mut mute = raw::connect(gateway.addr, &path, None).await;
+        let text = read_until(&mut mute, r#""queued":true}"#).await;
+        names.push(
+            text.split(r#""message_id":""#)
+                .nth(1)
+                .and_then(|rest| rest.split('"').next())
+                .unwrap()
+                .to_owned(),
+        );
+        // What comes meanwhile is not confirmed either.
+        assert_eq!(left(&mut worker, "bob").await, 1);
+    }
+    assert_eq!(names[0], names[1]);
+    let mut bob = user(gateway.addr, "bob").await;
+    assert_eq!(queued(&mut bob).await.0, 1);
+    is_empty(&mut worker, &mut bob, "bob").await;
+}
+
+async fn read_until(stream: &mut TcpStream, end: &str) -> String {
+    let mut said = Vec::new();
+    until(end, async || {
+        let mut more = [0; 4_096];
+        let count = tokio::io::AsyncReadExt::read(stream, &mut more).await.expect("the gateway writes");
+        said.extend_from_slice(&more[..count]);
+        let text = String::from_utf8_lossy(&said).into_owned();
+        text.contains(end).then_some(text)
+    })
+    .await
+}
+
+/// Messages from gateway to gateway while the recipient's, and then the sender's, are killed at any moment.
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_is_lost_with_a_gateway_that_is_killed() {
+    const ROUNDS: usize = 6;
+    let redis = Redis::start().await;
+    let keeper = gateway(&redis).await;
+    let mut worker = redis.publisher().await;
+    has_been(keeper.addr, "bob", &mut worker).await;
+    let flags = ["--desk", "--jwt-secret-key", SECRET, "--offline-queue", "100/7d"];
+    let mut seen: Vec<(u64, (u64, u64))> = Vec::new();
+    let (mut next, mut confirmed) = (0, Vec::new());
+    for round in 0..ROUNDS {
+        let victim = Process::on(&redis, &flags).await;
+        let bob_is_there = round % 2 == 0;
+        let (of_alice, of_bob) =
+            if bob_is_there { (keeper.addr, victim.addr()) } else { (victim.addr(), keeper.addr) };
+        let (mut alice, mut bob) = (user(of_alice, "alice").await, user(of_bob, "bob").await);
+        let kill_at = fastrand::usize(5..40);
+        for n in 0..60 {
+            if n == kill_at {
+                victim.signal("KILL");
+            }
+            let request = json!({"type": "chat", "payload": {"to": "bob", "message": next}, "id": "asked"});
+            if alice.ws.send(Message::text(request.to_string())).await.is_err() {
+                break;
+            }
+            let Some(reply) = reply_or_end(&mut alice).await else { break };
+            if reply["type"] == "success" {
+                confirmed.push(next);
+            }
+            next += 1;
+        }
+        if bob_is_there {
+            while let Some(frame) = frame_or_end(&mut bob).await {
+                note(&mut seen, &frame);
+            }
+        } else {
+            // It gets the rest on the gateway that lives, live or from its inbox.
+            let last = confirmed.last().copied().unwrap_or_default();
+            until("the last one", async || {
+                let frame = bob.json().await;
+                note(&mut seen, &frame);
+                seen.iter().any(|(n, _)| *n == last).then_some(())
+            })
+            .await;
+        }
+        next += 1;
+    }
+    let mut bob = user(keeper.addr, "bob").await;
+    until("everything", async || {
+        bob.send(r#"{"action":"ping"}"#).await;
+        loop {
+            let frame = bob.json().await;
+            if frame["type"] == "pong" {
+                break;
+            }
+            note(&mut seen, &frame);
+        }
+        (left(&mut worker, "bob").await == 0).then_some(())
+    })
+    .await;
+    let missing: Vec<_> = confirmed.iter().filter(|n| seen.iter().all(|(seen, _)| seen != *n)).collect();
+    assert!(missing.is_empty(), "confirmed and lost: {missing:?}");
+    // Whatever came more than once came under one name.
+    let mut names = BTreeMap::new();
+    for (n, id) in &seen {
+        assert_eq!(names.entry(*n).or_insert(*id), id, "message {n} has one name");
+    }
+    assert!(confirmed.len() > 10 * ROUNDS / 2, "{}", confirmed.len());
+}
+
+fn note(seen: &mut Vec<(u64, (u64, u64))>, frame: &Value) {
+    if frame["type"] == "chat" {
+        seen.push((frame["message"].as_u64().unwrap(), entry_id(frame)));
+    }
+}
+
+async fn frame_or_end(client: &mut Client) -> Option<Value> {
+    match client.message().await? {
+        Message::Text(text) => serde_json::from_str(&text).ok(),
+        _ => None,
+    }
+}
+
+async fn reply_or_end(client: &mut Client) -> Option<Value> {
+    loop {
+        let frame = frame_or_end(client).await?;
+        if frame["id"] == "asked" {
+            return Some(frame);
+        }
+    }
+}
+
+/// Users without a name of their own have no inbox: what is said to them comes as without the queue.
+#[tokio::test(flavor = "multi_thread")]
+async fn users_without_a_name_have_none() {
+    let redis = Redis::start().await;
+    let gateway = TestGateway::on(&redis, |config| {
+        config.desk.is_on = true;
+        queue(100, WEEK)(config);
+    })
+    .await;
+    let mut clients = Vec::new();
+    for _ in 0..2 {
+        let mut client = gateway.client().await;
+        client.ask("join_room", json!({"room_id": "r"})).await;
+        let name = client.next_of("user_joined").await["user_id"].as_str().unwrap().to_owned();
+        clients.push((client, name));
+    }
+    let to = clients[1].1.clone();
+    says(&mut clients[0].0, &to, "hello").await;
+    let frame = clients[1].0.next_of("chat").await;
+    assert_eq!((&frame["message"], &frame["message_id"]), (&json!("hello"), &Value::Null));
+    let keys: Vec<String> = redis.publisher().await.command(&["KEYS", "*"]).await;
+    assert!(keys.is_empty(), "{keys:?}");
+}
