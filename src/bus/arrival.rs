@@ -31,6 +31,8 @@ pub struct Arrival {
     pub request: Option<FirstRequest>,
     /// On which terms it is served where its requests name none.
     pub terms: Option<Box<Options>>,
+    /// It is at the desk from the beginning, where there is one: it gets broadcasts.
+    pub at_desk: bool,
     /// The client's place in `MAX_CONNECTIONS`.
     pub seat: Seat,
     /// Its place among the connections of its user, if it is known to have one.

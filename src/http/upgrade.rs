@@ -53,6 +53,8 @@ pub(super) struct Accepted {
     pub(super) greeting: Box<[u8]>,
     /// On which terms it is served where its requests name none.
     pub(super) terms: Option<Box<Options>>,
+    /// It is at the desk from the beginning: `?desk=1`.
+    pub(super) at_desk: bool,
     /// The answer's header fields, of a handshake.
     pub(super) fields: Vec<(HeaderName, HeaderValue)>,
 }
@@ -224,6 +226,7 @@ pub(super) fn accept_as(
     spoken: Spoken,
 ) -> Result<Accepted, Refused> {
     let Spoken { dialect, token, request, terms } = spoken;
+    let at_desk = has_pair(uri.query(), "desk=1");
     let applicant = Applicant {
         origin: handshake.origin,
         target: handshake.target,
@@ -255,7 +258,7 @@ pub(super) fn accept_as(
     if deflate {
         fields.push((SEC_WEBSOCKET_EXTENSIONS, HeaderValue::from_static(extension::ANSWER)));
     }
-    Ok(Accepted { seat, standing, user_seat, request, dialect, deflate, greeting, terms, fields })
+    Ok(Accepted { seat, standing, user_seat, request, dialect, deflate, greeting, terms, at_desk, fields })
 }
 
 /// Holds a client that stays connected to the rules for all of them, those for each user included, and takes seats for it. Its connection
@@ -299,9 +302,14 @@ pub(super) fn let_in(
     Ok((seat, standing))
 }
 
+/// Whether a query has a pair as it stands.
+fn has_pair(query: Option<&str>, wanted: &str) -> bool {
+    query.is_some_and(|query| query.split('&').any(|pair| pair == wanted))
+}
+
 /// What a client speaks: several events in a message if it asks for that by the subprotocol that is answered or by `?batch=1`.
 fn dialect(subprotocol: Option<&str>, query: Option<&str>) -> Dialect {
-    let in_query = query.is_some_and(|query| query.split('&').any(|pair| pair == "batch=1"));
+    let in_query = has_pair(query, "batch=1");
     if in_query || subprotocol == Some(SUBPROTOCOL_BATCH) { Dialect::Batch } else { Dialect::Native }
 }
 
@@ -335,8 +343,21 @@ fn seat_of_user(
 impl Accepted {
     /// The client, to be handed to a shard. `transport` has sent the answer, if there is no greeting; `early` are the bytes that came behind the request.
     pub(super) fn arrival(self, transport: Transport, early: Bytes) -> Arrival {
-        let Self { seat, standing, user_seat, request, dialect, deflate, greeting, terms, .. } = self;
-        Arrival { transport, dialect, deflate, standing, early, greeting, request, terms, seat, user_seat }
+        let Self { seat, standing, user_seat, request, dialect, deflate, greeting, terms, at_desk, .. } =
+            self;
+        Arrival {
+            transport,
+            dialect,
+            deflate,
+            standing,
+            early,
+            greeting,
+            request,
+            terms,
+            at_desk,
+            seat,
+            user_seat,
+        }
     }
 
     /// The 101 answer for hyper to send.

@@ -6,7 +6,7 @@ use ws_gateway::gateway::Gateway;
 
 use crate::support::desk::{gateway, user};
 use crate::support::redis::Publisher;
-use crate::support::tokens::SECRET;
+use crate::support::tokens::{SECRET, authenticate, enter};
 use crate::support::{Client, Redis};
 
 const UPDATE: &str = r#"{"type":"task_status_update","event_id":"7","data":{"progress" : 1.50}}"#;
@@ -52,6 +52,33 @@ async fn on_two_gateways() {
     let redis = Redis::start().await;
     let (one, other) = (gateway(&redis, |_| {}).await, gateway(&redis, |_| {}).await);
     are_for_whom_they_name(one.addr, other.addr, redis.publisher().await).await;
+}
+
+/// A client that has connected with `?desk=1` need not ask anything.
+#[tokio::test(flavor = "multi_thread")]
+async fn broadcasts_are_for_those_who_ask_for_them_in_their_url() {
+    let redis = Redis::start().await;
+    let with_keys =
+        gateway(&redis, |config| config.access.anonymous = Some(r#"{"rooms":["r"]}"#.to_owned())).await;
+    let mut worker = redis.publisher().await;
+    let bearer =
+        format!("Authorization: Bearer {}", crate::support::tokens::token(json!({"sub": "user-123"})));
+    let mut listening = enter(with_keys.addr, "?desk=1&symbols=AAPL", &[&bearer]).await;
+    assert_eq!(listening.json().await["type"], "success");
+    let mut nameless = enter(with_keys.addr, "?desk=1", &[]).await;
+    nameless.gets_nothing().await;
+    let mut market_only = enter(with_keys.addr, "?desk=0", &[&bearer]).await;
+    market_only.gets_nothing().await;
+    worker.raw("channel:broadcast", UPDATE.as_bytes()).await;
+    for client in [&mut listening, &mut nameless] {
+        assert_eq!(client.text().await, UPDATE);
+    }
+    market_only.gets_nothing().await;
+    // Who shows a token later stays where it was.
+    let renewed = authenticate(&mut nameless, &crate::support::tokens::token(json!({"sub": "later"}))).await;
+    assert_eq!(renewed["type"], "success", "{renewed}");
+    worker.raw("channel:broadcast", UPDATE.as_bytes()).await;
+    assert_eq!(nameless.text().await, UPDATE);
 }
 
 #[tokio::test(flavor = "multi_thread")]

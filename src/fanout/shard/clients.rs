@@ -24,6 +24,7 @@ impl Shard {
             greeting,
             request,
             terms,
+            at_desk,
             seat,
             user_seat,
         } = client;
@@ -35,6 +36,9 @@ impl Shard {
         let Some(conn) = self.conns.get_mut(key) else { return };
         if conn.transport.register(&self.registry, token_of(key)).is_err() {
             return self.remove(key);
+        }
+        if let Some(desk) = self.desk.as_mut().filter(|_| at_desk) {
+            desk.asked_for.insert(key);
         }
         if !greeting.is_empty() {
             let greeting = self.output.own_frame(greeting.into());

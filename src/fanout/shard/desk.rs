@@ -17,7 +17,7 @@ mod inbox;
 mod requests;
 mod workers;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -72,6 +72,8 @@ type Map<K, V> = HashMap<K, V, RandomState>;
 pub(super) struct Desk {
     pub(super) config: DeskConfig,
     clients: Map<ConnKey, Client>,
+    /// Connections with `?desk=1`.
+    pub(super) asked_for: HashSet<ConnKey, RandomState>,
     users: Map<DeskId, SmallVec<[ConnKey; 1]>>,
     rooms: Map<DeskId, Room>,
     /// Requests that wait for the control side or for their events. One for each connection at most.
@@ -108,6 +110,7 @@ impl Desk {
         Self {
             config,
             clients: Map::default(),
+            asked_for: HashSet::default(),
             users: Map::default(),
             rooms: Map::default(),
             pending: HashMap::default(),
@@ -166,16 +169,23 @@ impl Shard {
     /// A client has shown who it is: what is for its user is for it as well. Nothing changes for one without a user.
     pub(super) fn seat_at_desk(&mut self, key: ConnKey) {
         let Some(conn) = self.conns.get(key).filter(|conn| conn.dialect.has_desk()) else { return };
-        let user = conn.identity.as_ref().and_then(|identity| identity.user.as_ref());
-        let user = user.map(User::as_str).and_then(DeskId::parse);
         let Some(desk) = &self.desk else { return };
+        let at_desk = desk.asked_for.contains(&key);
+        let user = conn.identity.as_ref().and_then(|identity| identity.user.as_ref());
+        let is_nameless = conn.identity.as_ref().is_some_and(|identity| {
+            identity.user.is_none() && (desk.config.is_open || identity.rights.rooms.is_some())
+        });
+        let user = user.map(User::as_str).and_then(DeskId::parse);
         let old = desk.clients.get(&key).map(|client| &client.user);
         match user {
             Some(user) if old != Some(&user) => {
                 // It was somebody without a token until now.
                 let was_at_desk = desk.clients.get(&key).is_some_and(|client| client.is_at_desk);
                 self.leave_desk(key);
-                self.enter_desk(key, user, was_at_desk);
+                self.enter_desk(key, user, was_at_desk || at_desk);
+            }
+            None if at_desk && old.is_none() && is_nameless => {
+                self.enter_desk(key, DeskId::anonymous(fastrand::u64(..)), true);
             }
             _ => self.leave_forbidden_rooms(key),
         }
@@ -249,7 +259,7 @@ impl Shard {
             return;
         }
         let waiting = conns.values().filter(|conn: &&Conn| !conn.outbox.is_empty());
-        let mut known: std::collections::HashSet<TopicId> =
+        let mut known: HashSet<TopicId> =
             waiting.flat_map(|conn| conn.outbox.topics()).filter(|topic| topic.is_desk()).collect();
         known.extend(desk.rooms.values().map(|room| room.topic));
         desk.names.retain(|topic, _| known.contains(topic));

@@ -187,6 +187,9 @@ impl Shard {
     pub(super) fn leave_all(&mut self, key: ConnKey) {
         self.subscriptions.index.disconnect(key);
         self.leave_desk(key);
+        if let Some(desk) = &mut self.desk {
+            desk.asked_for.remove(&key);
+        }
         self.release_unwanted();
     }
 

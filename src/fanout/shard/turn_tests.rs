@@ -225,6 +225,7 @@ impl World {
             greeting: Box::default(),
             request: None,
             terms: None,
+            at_desk: false,
             seat: self.seats.take().unwrap(),
             user_seat: None,
         });
