@@ -3,7 +3,17 @@
 import type { Clock, Page, Socket, SocketClass } from "../src/index.js";
 
 /** Lets everything run that is ready to. */
-export const settle = () => new Promise<void>((done) => setImmediate(done));
+export const settle = () => new Promise<void>((done) => ("setImmediate" in globalThis ? setImmediate(done) : nextTask(done)));
+
+/** What a page has in place of `setImmediate`: a task behind those that wait. */
+function nextTask(done: () => void): void {
+  const { port1, port2 } = new MessageChannel();
+  port1.onmessage = () => {
+    port1.close();
+    done();
+  };
+  port2.postMessage(undefined);
+}
 
 export class FakeClock implements Clock {
   #now = 1_700_000_000_000;
@@ -55,6 +65,7 @@ export class FakeSocket implements Socket {
   onclose: Socket["onclose"] = null;
   onerror: Socket["onerror"] = null;
   closedWith: { code: number | undefined } | undefined;
+  #listeners: ((event: { data: string }) => void)[] = [];
   constructor(
     readonly url: string,
     readonly protocols: string[],
@@ -65,6 +76,14 @@ export class FakeSocket implements Socket {
   }
   close(code?: number): void {
     this.closedWith ??= { code };
+  }
+  /** For who listens beside the client, and before it. */
+  addEventListener(_: "message", listener: (event: { data: string }) => void): void {
+    this.#listeners.push(listener);
+  }
+  receive(data: string): void {
+    for (const listener of this.#listeners) listener({ data });
+    this.onmessage?.({ data });
   }
 }
 
@@ -91,7 +110,7 @@ export class Server {
     this.last.onopen?.({});
   }
   send(message: unknown): void {
-    this.last.onmessage?.({ data: typeof message === "string" ? message : JSON.stringify(message) });
+    this.last.receive(typeof message === "string" ? message : JSON.stringify(message));
   }
   close(code: number, reason = ""): void {
     this.last.onerror?.({});
