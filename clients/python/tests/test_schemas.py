@@ -134,6 +134,69 @@ def test_what_the_gateway_sends_is_as_described() -> None:
     run(scene)
 
 
+@needs_gateway
+def test_what_the_gateway_sends_in_arrays_at_the_desk_and_over_http_is_as_described() -> None:
+    async def scene() -> None:
+        gateway = await Gateway.start(DESK="true", REQUESTS="true", REQUEST_TIMEOUT="1s", MAX_ROOMS_PER_USER="1")
+        room, at_desk, batch, request = {"room_id": "r"}, validator("AtDesk"), validator("Batch"), validator("DeskRequest")
+        asked: list[dict[str, Any]] = [
+            {"type": "join_room", "payload": room, "id": 1},
+            {"type": "room_message", "payload": {**room, "message": [1.5, None]}},
+            {"type": "typing", "payload": room, "id": 2},
+            {"type": "presence", "payload": room, "id": 3},
+            {"type": "chat", "payload": {"to": "bob", "message": "hi"}, "id": 4},
+            {"type": "join_room", "payload": {"room_id": "s"}},
+            {"type": "typing", "payload": {"room_id": "s"}, "id": 5},
+            {"type": "ping"},
+            {"type": "request", "requestId": "q", "payload": {}},
+            {"type": "leave_room", "payload": room, "id": 6},
+        ]
+        seen: set[str] = set()
+        async with connect(f"{gateway.url}?batch=1") as client:
+            for one in asked:
+                request.validate(one)
+                await client.send(json.dumps(one))
+            while not {"user_left", "error TIMEOUT"} <= seen:
+                array = json.loads(await client.recv())
+                batch.validate(array)
+                for message in array:
+                    (at_desk if message["type"] in AT_DESK else FROM_GATEWAY).validate(message)
+                    seen.add(" ".join(str(message[name]) for name in ("type", "code") if name in message))
+            await gateway.publish("channel:broadcast", {"type": "maintenance"})
+            array = json.loads(await client.recv())
+            batch.validate(array)
+            at_desk.validate(array[0])
+            await client.send(json.dumps({"action": "subscribe", "symbols": ["AAPL"]}))
+            batch.validate(json.loads(await client.recv()))
+            await gateway.trade("AAPL", 150.25, 7)
+            batch.validate(json.loads(await client.recv()))
+        wanted = {*AT_DESK, "success", "pong", "error FORBIDDEN", "error ROOM_LIMIT_EXCEEDED", "error TIMEOUT"}
+        assert wanted - seen == {"response", "typing"}
+        last = await _get(gateway, "/v1/last/AAPL")
+        validator("Event").validate(json.loads(last))
+        validator("Last").validate(json.loads(await _get(gateway, "/v1/last?symbols=AAPL,NEWCO")))
+        FROM_GATEWAY.validate(json.loads(await _get(gateway, "/v1/last/NEWCO")))
+        stream = await _get(gateway, "/sse?symbols=no*good")
+        name, data = re.findall(r"^event: (\w+)\n(?:.*\n)*?data: (.*)$", stream, re.MULTILINE)[0]
+        assert name == "refused"
+        validator("Error").validate(json.loads(data))
+        await gateway.stop()
+
+    run(scene)
+
+
+AT_DESK = ("user_joined", "user_left", "room_message", "typing", "chat", "presence", "response")
+
+
+async def _get(gateway: Gateway, path: str) -> str:
+    """The body of an answer over HTTP."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", gateway.port)
+    writer.write(f"GET {path} HTTP/1.1\r\nHost: gateway\r\nConnection: close\r\n\r\n".encode())
+    answer = (await reader.read()).decode()
+    writer.close()
+    return answer.partition("\r\n\r\n")[2]
+
+
 async def _until(client: ClientConnection, name: str, code: str | None) -> set[str]:
     """Reads until such a message, checks each, and tells the kinds that came."""
     seen: set[str] = set()
