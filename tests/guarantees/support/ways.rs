@@ -22,10 +22,12 @@ pub(crate) enum Way {
     AlpacaMsgpack,
     Massive,
     Finnhub,
+    /// The combined form: the raw one has no words for a loss.
+    Binance,
 }
 
 /// All of them.
-pub(crate) const WAYS: [Way; 10] = [
+pub(crate) const WAYS: [Way; 11] = [
     Way::Json,
     Way::JsonCompressed,
     Way::Batch,
@@ -36,6 +38,7 @@ pub(crate) const WAYS: [Way; 10] = [
     Way::AlpacaMsgpack,
     Way::Massive,
     Way::Finnhub,
+    Way::Binance,
 ];
 
 impl Way {
@@ -88,6 +91,7 @@ impl Subscriber {
             Way::AlpacaMsgpack => ("/alpaca/v2/iex?x=1", "Content-Type: application/msgpack\r\n"),
             Way::Massive => ("/massive/stocks?x=1", ""),
             Way::Finnhub => ("/finnhub?token=any", ""),
+            Way::Binance => ("/binance/stream?x=1", ""),
         };
         let target = format!("{path}{options}");
         let transport = if way == Way::JsonCompressed || way.compresses_batches() {
@@ -124,6 +128,11 @@ impl Subscriber {
                 }
                 // A subscribe has no answer, and whatever is wrong has one.
                 self.ask(&json!({}), "error").await;
+            }
+            Way::Binance => {
+                let streams = symbols.iter().map(|symbol| format!("{}@trade", symbol.to_lowercase()));
+                let streams: Vec<_> = streams.collect();
+                self.ask(&json!({"method": "SUBSCRIBE", "params": streams, "id": 1}), "result").await;
             }
         }
     }
@@ -202,6 +211,14 @@ fn read(message: &Value, told: &mut Vec<Told>) {
         count: count.as_u64().unwrap_or_else(|| panic!("no count in {message}")),
     };
     let data = &message["data"];
+    match data["e"].as_str() {
+        Some("trade") => {
+            let price = text(&data["p"]).parse().unwrap_or_else(|_| panic!("no price in {message}"));
+            return told.push(Told::Trade { symbol: text(&data["s"]), price });
+        }
+        Some("skipped") => return told.push(skipped(text(&data["s"]), &data["count"])),
+        _ => {}
+    }
     match (field("type"), field("T"), field("ev")) {
         (Some("trade"), ..) if data.is_array() => {
             told.extend(data.as_array().into_iter().flatten().map(|part| trade(&part["s"], &part["p"])));
