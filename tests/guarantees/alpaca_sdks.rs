@@ -2,7 +2,7 @@
 
 use crate::support::detour::Detour;
 use crate::support::program::{Program, node, python};
-use crate::support::{Redis, TestGateway, trade};
+use crate::support::{Redis, TestGateway, trade, until};
 use serde_json::{Value, json};
 use ws_gateway::config::Config;
 use ws_gateway::protocol::api::Api;
@@ -177,4 +177,83 @@ async fn node_gets_every_type_and_comes_back() {
     next(&mut client, "SUBSCRIPTION").await;
     redis.publisher().await.events([("trade:AAPL", trade("AAPL", "2.5", 2))]).await;
     assert!(next(&mut client, "TRADE").await.to_string().contains("2.5"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn alpaca_trade_api_gets_every_type_and_comes_back() {
+    let redis = Redis::start().await;
+    let first = TestGateway::on(&redis, with_alpaca).await;
+    let way = Detour::to(first.addr).await;
+    let mut script = python("alpaca-trade-api==3.2.0", "alpaca_trade_api_py.py").await;
+    script.args([&format!("http://{}", way.addr), "K", "S"]);
+    let mut client = Program::start(script);
+    client.say(&json!({"subscribe": "trades", "symbols": ["AAPL", "*"]}).to_string()).await;
+    client.logs("trades: ['AAPL', '*']").await;
+    for channel in ["quotes", "bars", "updated_bars", "daily_bars", "statuses"] {
+        client.say(&json!({"subscribe": channel, "symbols": ["AAPL"]}).to_string()).await;
+        client.logs("subscribed to").await;
+    }
+    redis.publisher().await.events(events()).await;
+    let mut got = std::collections::BTreeMap::new();
+    while got.len() < 6 {
+        let line = next(&mut client, "channel").await;
+        let channel = line["channel"].as_str().expect("a name").to_owned();
+        assert!(got.insert(channel, line["event"].clone()).is_none(), "{line}");
+    }
+    assert_eq!((&got["trades"]["p"], &got["trades"]["s"]), (&json!(150.25), &json!(100)));
+    assert_eq!((&got["daily_bars"]["c"], &got["statuses"]["sm"]), (&json!(2.0), &json!("halted")));
+    client.say(&json!({"unsubscribe": "trades", "symbols": ["AAPL"]}).to_string()).await;
+    client.logs("trades: ['*']").await;
+
+    let second = TestGateway::on(&redis, with_alpaca).await;
+    way.lead_to(second.addr);
+    let draining = tokio::spawn(first.gateway.drain());
+    client.logs("restarting connection").await;
+    client.logs("trades: ['*']").await;
+    draining.await.expect("it ends");
+    way.cut();
+    client.logs("restarting connection").await;
+    client.logs("trades: ['*']").await;
+    redis.publisher().await.events([("trade:AAPL", trade("AAPL", "2", 2))]).await;
+    assert_eq!(next(&mut client, "channel").await["event"]["p"], 2.0);
+}
+
+/// A client that stands still loses events and not its connection; and silence, in which it answers pings, ends nothing.
+#[tokio::test(flavor = "multi_thread")]
+async fn alpaca_py_may_be_slow_and_the_market_silent() {
+    let redis = Redis::start().await;
+    let gateway = TestGateway::on(&redis, |config| {
+        with_alpaca(config);
+        config.events.max_event_bytes = 1_024;
+        config.delivery.max_outbox_bytes = 64 * 1_024;
+        config.delivery.ping_interval = std::time::Duration::from_millis(500);
+        config.delivery.pong_timeout = std::time::Duration::from_millis(500);
+        config.delivery.max_missed_pongs = 1_000;
+    })
+    .await;
+    let url = format!("ws://{}/v2/iex", gateway.addr);
+    let mut client =
+        alpaca_py("StockDataStream", &url, &json!({"subscribe": "trades", "symbols": ["*"]})).await;
+    client.logs("subscribed to trades").await;
+    let pongs = async || {
+        let metrics = gateway.get("/metrics").await.body;
+        let pongs = metrics.lines().filter(|line| line.starts_with("ws_pongs_total"));
+        pongs.filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok()).sum::<f64>()
+    };
+    until("pongs", async || (pongs().await >= 3.0).then_some(())).await;
+    client.pause();
+    let mut worker = redis.publisher().await;
+    for part in 0..60 {
+        worker.trades((0..1_000).map(|n| ("A".to_owned(), trade("A", "1", part * 1_000 + n)))).await;
+    }
+    gateway.taken(60_000).await;
+    until("skips", async || (gateway.stat("slowClients/skippedEvents").await > 0).then_some(())).await;
+    client.go_on();
+    worker.events([("trade:LAST", trade("LAST", "1", 1))]).await;
+    let mut seen = 0;
+    while next(&mut client, "channel").await["event"]["symbol"] != "LAST" {
+        seen += 1;
+    }
+    let skipped = gateway.stat("slowClients/skippedEvents").await;
+    assert_eq!((seen + skipped, gateway.stat("connections/opened").await), (60_000, 1));
 }

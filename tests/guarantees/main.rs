@@ -33,6 +33,7 @@ mod descriptors_are_divided;
 mod descriptors_run_out;
 mod desk_guide;
 mod desk_without_redis;
+mod dialects_are_delayed;
 mod documents_agree_with_the_tree;
 mod documents_say_what_settings_are;
 mod drain;
