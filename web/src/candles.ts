@@ -26,6 +26,9 @@ export const INTERVALS = ["1s", "5s", "15s", "1m", "5m"] as const;
 const SECOND_BARS_MAX = 600;
 const MINUTE_BARS_MAX = 480;
 const CARRIED_BARS_MAX = 500;
+/** So many trades in a row that are so much older than the newest one mean that the worker's clock was set back. */
+const SET_BACK_TRADES = 3;
+const SET_BACK_MS = 10_000;
 
 /** Candles of one interval, in the order of time, bounded. */
 export class Series {
@@ -71,6 +74,13 @@ export class Series {
     if (at < this.bars.length - 1) this.rebuilt++;
   }
 
+  /** The clock was set back: what was drawn behind that time goes, so that candles go on from there. */
+  setBack(atMs: number): void {
+    const time = this.begin(atMs);
+    this.bars = this.bars.filter((bar) => bar.time < time);
+    this.rebuilt++;
+  }
+
   #push(bar: Bar): void {
     this.bars.push(bar);
     if (this.bars.length > this.#max) this.bars.shift();
@@ -103,11 +113,24 @@ export class Candles {
   #minutes = new Series(60, MINUTE_BARS_MAX);
   #carried = new Map<string, Series>();
   #cleared = 0;
+  #newestMs = -Infinity;
+  /** Trades in a row that are far older than the newest. */
+  #behind = 0;
 
-  add(dealt: Dealt): void {
-    this.#seconds.add(dealt);
-    this.#minutes.add(dealt);
-    for (const series of this.#carried.values()) series.add(dealt);
+  /** Adds a trade; tells whether it shows that the worker's clock was set back. One that is known to be late shows nothing. */
+  add(dealt: Dealt, isLate = false): boolean {
+    const { atMs } = dealt;
+    if (!isLate) this.#behind = atMs < this.#newestMs - SET_BACK_MS ? this.#behind + 1 : 0;
+    const isSetBack = this.#behind >= SET_BACK_TRADES;
+    const all = [this.#seconds, this.#minutes, ...this.#carried.values()];
+    if (isSetBack) {
+      for (const series of all) series.setBack(atMs);
+      this.#behind = 0;
+      this.#newestMs = atMs;
+    }
+    this.#newestMs = Math.max(this.#newestMs, atMs);
+    for (const series of all) series.add(dealt);
+    return isSetBack;
   }
 
   /** Takes a candle that the gateway carries. One whose interval can't be read has no place on an axis of time. */
@@ -128,6 +151,8 @@ export class Candles {
     this.#seconds = new Series(1, SECOND_BARS_MAX);
     this.#minutes = new Series(60, MINUTE_BARS_MAX);
     this.#cleared++;
+    this.#newestMs = -Infinity;
+    this.#behind = 0;
   }
 
   /** The intervals that the gateway carries. */

@@ -38,6 +38,8 @@ export interface Quote {
   readonly candles: Candles;
 }
 
+/** Numbers that the gateway looks back. */
+const LATE_WINDOW = 64;
 /** More symbols than this have no row: a pattern may bring any number. */
 export const ROWS_MAX = 500;
 
@@ -113,7 +115,12 @@ export class Market {
     if (isOld && !recalled) return; // Known already.
     const { side, isInferred } = isOld ? sideOf(data.side, price, undefined, undefined, recalled?.at(-1)?.price, recalled?.at(-1)?.side ?? "") : sideOf(data.side, price, quote.bid, quote.ask, quote.last, quote.side);
     const print = { symbol: quote.symbol, price, volume, atMs, side, isInferred, count: conflated?.count ?? 1 };
-    quote.candles.add({ price, high, low, volume, atMs });
+    // Overtaken by newer ones, as the gateway tells late events from those of a worker that has begun its numbers again.
+    const isLate = seq !== undefined && quote.seq !== undefined && seq < quote.seq && seq > quote.seq - LATE_WINDOW;
+    if (quote.candles.add({ price, high, low, volume, atMs }, isLate)) {
+      quote.spark.setBack();
+      delete quote.range;
+    }
     quote.spark.add(price, atMs);
     quote.decimals = Math.max(quote.decimals, decimalsOf(price));
     if (isOld) {
@@ -132,7 +139,7 @@ export class Market {
     quote.exchange = data.exchange;
     quote.timestamp = data.timestamp;
     quote.isKnown = isSnapshot;
-    if (seq !== undefined) quote.seq = Math.max(seq, quote.seq ?? 0);
+    if (seq !== undefined && !isLate) quote.seq = seq;
     if (isSnapshot) return;
     quote.side = side;
     quote.trades += print.count;

@@ -18,6 +18,11 @@ export class Spark {
     if (this.points.length > POINTS_MAX) this.points.shift();
   }
 
+  /** The clock was set back: the next price is a point of its own. */
+  setBack(): void {
+    this.#sampledAt = -Infinity;
+  }
+
   clear(): void {
     this.points.length = 0;
     this.#sampledAt = -Infinity;

@@ -34,6 +34,34 @@ test("an aggregate counts as the trades that it stands for", () => {
   assert.deepEqual(quote.candles.bars("1s").map(({ high, low, volume }) => [high, low, volume]), [[12, 8, 70]]);
 });
 
+test("where a worker's clock is set back, candles and sparkline go on from there", () => {
+  for (const isNumbered of [true, false]) {
+    const market = new Market();
+    let seq = 0;
+    const deal = (price: number, atMs: number) => market.take("A", trade(price, { timestamp: atMs, ...(isNumbered && { seq: ++seq }) }));
+    for (let second = 0; second < 30; second++) deal(10, AT + second * 1_000);
+    const quote = market.quotes.get("A")!;
+    const before = quote.candles.edition("1s");
+    // An hour back.
+    for (let second = 0; second < 5; second++) deal(20 + second, AT - 3_600_000 + second * 1_000);
+    assert.notEqual(quote.candles.edition("1s"), before, "the chart is drawn again");
+    assert.deepEqual(quote.candles.bars("1s").map(({ close }) => close), [22, 23, 24]);
+    assert.deepEqual(quote.candles.bars("1m").map(({ close }) => close), [24]);
+    assert.deepEqual(quote.spark.points.slice(-3), [22, 23, 24]);
+    assert.equal(quote.last, 24);
+  }
+});
+
+test("trades that come late, and a few seconds of disorder, are no clock that was set back", () => {
+  const market = new Market();
+  for (let seq = 1; seq <= 30; seq++) market.take("A", trade(10, { timestamp: AT + seq * 1_000, seq: seq + 10 }));
+  for (let seq = 1; seq <= 5; seq++) market.take("A", trade(9, { timestamp: AT + seq * 1_000, seq: seq }));
+  market.take("B", trade(10, { symbol: "B", timestamp: AT + 9_000 }));
+  for (let at = 0; at < 5; at++) market.take("B", trade(10, { symbol: "B", timestamp: AT + at * 1_000 }));
+  assert.equal(market.quotes.get("A")!.candles.bars("1s").length, 30);
+  assert.equal(market.quotes.get("B")!.candles.bars("1s").length, 1, "of before the first candle");
+});
+
 test("recalled trades fill candles, sparkline and tape, and are no trades of now", () => {
   const market = new Market();
   market.take("A", trade(12, { seq: 3, timestamp: AT + 3_000 }, { snapshot: true }));
