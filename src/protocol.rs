@@ -17,6 +17,7 @@
 //! | [`finnhub`] | Finnhub's |
 //! | [`binance`] | Binance's |
 //! | [`sums`] | an event that stands for several trades |
+//! | [`socketio`] | Socket.IO |
 //! | [`worker`], [`found`], [`object`], [`moment`] | for other APIs: fields of a worker's event, objects in JSON and MessagePack, moments |
 
 pub mod alpaca;
@@ -33,6 +34,7 @@ pub mod object;
 pub mod refusal;
 pub mod reply;
 pub mod request;
+pub mod socketio;
 pub mod sse;
 pub mod sums;
 pub mod terms;

@@ -1,0 +1,12 @@
+//! Socket.IO, protocol version 5, over Engine.IO, protocol version 4: what clients such as `socket.io-client` speak. Pure.
+//!
+//! Packets of Socket.IO are the messages of Engine.IO, whose packets are each a WebSocket message, or one of several in the body of an HTTP
+//! request or answer.
+//!
+//! | part | what it is |
+//! |---|---|
+//! | [`engine`] | packets of Engine.IO, and bodies with several |
+//! | [`packet`] | packets of Socket.IO |
+
+pub mod engine;
+pub mod packet;
