@@ -32,6 +32,7 @@ mod places;
 mod reports;
 mod routes;
 mod secure;
+mod socketio;
 mod sse;
 mod upgrade;
 
@@ -70,6 +71,8 @@ pub struct Http {
     pub adopt: Arc<dyn Adopt>,
     /// `DIALECTS`.
     apis: Apis,
+    /// `MAX_MESSAGE_SIZE`.
+    max_message_bytes: usize,
     /// Where ingest is asked for last events.
     last: LastSender,
     /// The questions for last events that wait for ingest.
@@ -150,6 +153,7 @@ impl Http {
     ) -> Self {
         Self {
             apis: config.clients.dialects,
+            max_message_bytes: config.clients.max_message_bytes,
             last,
             last_questions: Count::of(LAST_QUESTIONS_MAX),
             grammar,

@@ -16,7 +16,7 @@ mod symbol;
 
 pub use self::delay::{DELAYS_MAX, Delay, Delays};
 pub use self::form::{
-    AlpacaChannel, BinanceShape, BinanceStream, Encoding, Form, MassiveChannel, MassiveMarket,
+    AlpacaChannel, BinanceShape, BinanceStream, Encoding, Form, MassiveChannel, MassiveMarket, Namespace,
 };
 pub use self::kind::{
     BadTypes, Kind, KindSet, Kinds, RESERVED_TYPES, TYPE_BYTES_MAX, TYPES_MAX, check_type_name,

@@ -46,12 +46,15 @@ use self::api::Api;
 use self::refusal::Refusal;
 use self::reply::Reply;
 use self::request::{Grammar, Request};
+use self::socketio::namespace::Joined;
 use self::wrapping::Wrapping;
-use crate::market::{AlpacaChannel, BinanceShape, BinanceStream, Form, MassiveChannel, MassiveMarket};
+use crate::market::{
+    AlpacaChannel, BinanceShape, BinanceStream, Form, MassiveChannel, MassiveMarket, Namespace,
+};
 use crate::websocket::header;
 
 /// How a connection's requests are read and its replies written; the HTTP side decides on it. Events are not among
-/// them: they are written once in each form ([`form`]), for all clients together. A closed set, so that a connection keeps one byte of it and nothing is looked up
+/// them: they are written once in each form ([`form`]), for all clients together. A closed set, so that a connection keeps two bytes of it and nothing is looked up
 /// where messages are read and written.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum Dialect {
@@ -76,9 +79,11 @@ pub enum Dialect {
     Finnhub,
     /// Binance's API: see [`binance`].
     Binance(BinanceShape),
+    /// Socket.IO, for a client that is in these namespaces: see [`socketio`].
+    SocketIo(Joined),
 }
 
-const _: () = assert!(size_of::<Dialect>() == 1);
+const _: () = assert!(size_of::<Dialect>() <= 2);
 
 impl Dialect {
     /// The form that events have, but for those of channels that have one of their own.
@@ -94,6 +99,8 @@ impl Dialect {
             Self::MassiveForex => Form::massive(MassiveMarket::Forex, MassiveChannel::Others),
             Self::Finnhub => Form::FINNHUB,
             Self::Binance(shape) => Form::binance(shape, BinanceStream::Others),
+            // Its requests name theirs.
+            Self::SocketIo(_) => Form::socketio(Namespace::Root),
         }
     }
 
@@ -114,6 +121,16 @@ impl Dialect {
             Self::MassiveStocks | Self::MassiveCrypto | Self::MassiveForex => Some(Api::Massive),
             Self::Finnhub => Some(Api::Finnhub),
             Self::Binance(_) => Some(Api::Binance),
+            Self::SocketIo(_) => Some(Api::SocketIo),
+        }
+    }
+
+    /// The namespaces of Socket.IO that a client is in, if it speaks that.
+    #[inline]
+    pub const fn socketio(self) -> Option<Joined> {
+        match self {
+            Self::SocketIo(joined) => Some(joined),
+            _ => None,
         }
     }
 
@@ -127,7 +144,7 @@ impl Dialect {
     #[inline]
     pub const fn wrapping(self) -> Option<Wrapping> {
         match self {
-            Self::Native | Self::Sse | Self::Binance(_) => None,
+            Self::Native | Self::Sse | Self::Binance(_) | Self::SocketIo(_) => None,
             Self::Batch
             | Self::AlpacaJson
             | Self::MassiveStocks
@@ -139,9 +156,9 @@ impl Dialect {
     }
 
     /// Whether a client takes whatever comes for the answer that it waits for, until it is subscribed to something: it is told nothing before
-    /// that it hasn't asked for.
+    /// that it hasn't asked for. A client of Socket.IO is told nothing before it is in a namespace.
     pub const fn is_in_order(self) -> bool {
-        matches!(self.api(), Some(Api::Alpaca | Api::Massive))
+        matches!(self.api(), Some(Api::Alpaca | Api::Massive | Api::SocketIo))
     }
 
     /// Whether a client can show who it is by a message; else its handshake is the only occasion.
@@ -173,10 +190,18 @@ impl Dialect {
         }
     }
 
+    /// Whether a client whose token doesn't hold is told so and stays, until its time to show one is over.
+    pub const fn stays_refused(self) -> bool {
+        matches!(self.api(), Some(Api::SocketIo))
+    }
+
     /// What the gateway says before a client has asked for anything; `is_authenticated` if that has shown who it is with its handshake.
     pub fn greeting(self, is_authenticated: bool) -> Vec<u8> {
         match self {
-            Self::Native | Self::Batch | Self::Sse | Self::Finnhub | Self::Binance(_) => Vec::new(),
+            // That of Socket.IO names the connection: whoever accepts it writes it.
+            Self::Native | Self::Batch | Self::Sse | Self::Finnhub | Self::Binance(_) | Self::SocketIo(_) => {
+                Vec::new()
+            }
             Self::MassiveStocks | Self::MassiveCrypto | Self::MassiveForex => massive::write::greeting(),
             Self::AlpacaJson => alpaca::write::greeting(Wire::Json, is_authenticated),
             Self::AlpacaMsgpack => alpaca::write::greeting(Wire::Msgpack, is_authenticated),
@@ -208,6 +233,7 @@ impl Dialect {
             }
             Self::Finnhub => finnhub::parse(message, grammar),
             Self::Binance(shape) => binance::read::parse(message, shape, grammar),
+            Self::SocketIo(joined) => socketio::read::request(message, joined, grammar),
         }
     }
 
@@ -254,6 +280,7 @@ impl Dialect {
             }
             Self::Finnhub => finnhub::reply(reply, &grammar.kinds, now_ms),
             Self::Binance(shape) => binance::write::reply(reply, shape, grammar, now_ms),
+            Self::SocketIo(joined) => socketio::write::reply(reply, joined, grammar, now_ms),
         }
     }
 }

@@ -67,7 +67,7 @@ fn accepted(dialect: Dialect, request: &Request, grammar: &Grammar) {
         Action::IsCombined => {
             check(dialect, &Reply::Combined { id }, grammar);
         }
-        Action::Ping { .. } | Action::Desk(_) => panic!("no dialect asks for that"),
+        Action::Ping { .. } | Action::Enter | Action::Desk(_) => panic!("no dialect asks for that"),
     }
 }
 

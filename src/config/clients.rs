@@ -82,11 +82,11 @@ pub(super) const GROUP: Group = Group {
             flag: "dialects",
             aliases: &[],
             unit: Unit::Text(
-                "none, or some of alpaca, massive, finnhub and binance with commas between them",
+                "none, or some of alpaca, massive, finnhub, binance and socketio with commas between them",
             ),
             zero: Zero::Refused,
             preset: Preset::Fixed,
-            help: "The APIs whose clients are served as well, at paths of their own, by changing a URL: some of `alpaca`, `massive`, `finnhub`, `binance`, with commas \
+            help: "The APIs whose clients are served as well, at paths of their own, by changing a URL: some of `alpaca`, `massive`, `finnhub`, `binance`, `socketio`, with commas \
                    between them. The page for each is in docs/dialects.",
             set: |config, given| given.store(&mut config.clients.dialects),
             show: |config, unit| config.clients.dialects.show(unit),

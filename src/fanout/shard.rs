@@ -9,6 +9,7 @@
 //! | `clients` | takes clients in, closes them, lets them go |
 //! | `input` | reads sockets, takes messages off the input |
 //! | `requests` | answers what clients ask for |
+//! | `socketio` | the namespaces of clients that speak Socket.IO |
 //! | `subscriptions` | asks ingest for topics, and takes its answers |
 //! | `history` | queues what clients have missed, and last values |
 //! | `terms` | conflation, rates, heartbeats and figures of clients that asked for them |
@@ -44,6 +45,7 @@ mod input;
 mod output;
 mod requests;
 mod slow;
+mod socketio;
 mod subscriptions;
 mod terms;
 mod timers;

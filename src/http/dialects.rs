@@ -17,6 +17,7 @@ use crate::protocol::api::Api;
 use crate::protocol::native::read::parse_terms;
 use crate::protocol::refusal::{ErrorCode, Refusal};
 use crate::protocol::request::{FirstRequest, Token};
+use crate::protocol::socketio::namespace::Joined;
 use crate::protocol::{Dialect, binance};
 
 /// Of Alpaca's API: the key, and its secret.
@@ -39,11 +40,13 @@ pub(super) enum Endpoint {
     BinanceStream,
     /// The same without; names of streams may stand behind the path.
     BinanceWs,
+    /// Socket.IO's: see [`socketio`](super::socketio).
+    SocketIo,
 }
 
 /// The paths of each API's endpoints. Each may stand behind a prefix as well, the API's name ([`Api::word`]): `/alpaca/v2/iex`. An empty one
 /// has to.
-const PATHS: [(&str, Endpoint); 10] = [
+const PATHS: [(&str, Endpoint); 12] = [
     ("/v2/iex", Endpoint::Alpaca),
     ("/v2/sip", Endpoint::Alpaca),
     ("/v2/delayed_sip", Endpoint::Alpaca),
@@ -54,6 +57,8 @@ const PATHS: [(&str, Endpoint); 10] = [
     ("/crypto", Endpoint::Massive(MassiveMarket::Crypto)),
     ("/forex", Endpoint::Massive(MassiveMarket::Forex)),
     ("", Endpoint::Finnhub),
+    ("/socket.io/", Endpoint::SocketIo),
+    ("/socket.io", Endpoint::SocketIo),
 ];
 
 impl Endpoint {
@@ -93,6 +98,7 @@ impl Endpoint {
             Self::Massive(_) => Api::Massive,
             Self::Finnhub => Api::Finnhub,
             Self::BinanceStream | Self::BinanceWs => Api::Binance,
+            Self::SocketIo => Api::SocketIo,
         }
     }
 
@@ -107,6 +113,7 @@ impl Endpoint {
             Self::Massive(MassiveMarket::Crypto) => Dialect::MassiveCrypto,
             Self::Massive(MassiveMarket::Forex) => Dialect::MassiveForex,
             Self::Finnhub => Dialect::Finnhub,
+            Self::SocketIo => Dialect::SocketIo(Joined::NONE),
             Self::BinanceStream | Self::BinanceWs => {
                 let is_micros = match parameter(query, "timeUnit").as_deref() {
                     None | Some("MILLISECOND" | "millisecond") => false,
@@ -138,7 +145,7 @@ impl Endpoint {
         match self {
             Self::Alpaca => Some(Token::with_secret(value(&APCA_API_KEY_ID)?, value(&APCA_API_SECRET_KEY))),
             Self::BinanceStream | Self::BinanceWs => value(&X_MBX_APIKEY).map(Token::new),
-            Self::Massive(_) | Self::Finnhub => None,
+            Self::Massive(_) | Self::Finnhub | Self::SocketIo => None,
         }
     }
 }

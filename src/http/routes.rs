@@ -11,7 +11,7 @@ use super::dialects::{self, Endpoint};
 use super::handshake::{self, Handshake};
 use super::last::{self, Asked, Declined};
 use super::upgrade::{self, Accepted, Refused};
-use super::{Http, cors, metrics_text, pages, reports, sse};
+use super::{Http, cors, metrics_text, pages, reports, socketio, sse};
 use crate::auth::Patience;
 use crate::metrics::UpgradeRefusal;
 
@@ -153,6 +153,12 @@ fn outcome<B>(request: &Request<B>, address: IpAddr, http: &Http, patience: Pati
     if !route.is_some_and(|route| route.is_open) && !http.is_operator(request.headers()) {
         return Outcome::Plain(unauthorized());
     }
+    if let Some(Endpoint::SocketIo) = endpoint {
+        return socketio::answer(request, address, http, patience);
+    }
+    if request.method() == Method::OPTIONS && socketio::is_of_namespace(request.uri().path(), http) {
+        return Outcome::Plain(socketio::options(request.headers(), http));
+    }
     if let Some(endpoint) = endpoint {
         if request.method() == Method::OPTIONS {
             return Outcome::Plain(cors::options(UPGRADE, request.headers(), http));
@@ -200,7 +206,7 @@ fn shake_hands<B>(request: &Request<B>, address: IpAddr, http: &Http, patience: 
     answer_handshake(accepted, http)
 }
 
-fn answer_handshake(accepted: Result<Accepted, Refused>, http: &Http) -> Outcome {
+pub(super) fn answer_handshake(accepted: Result<Accepted, Refused>, http: &Http) -> Outcome {
     match accepted {
         Ok(accepted) => Outcome::Upgrade(accepted.answer(), accepted),
         Err(refused) => {

@@ -38,6 +38,19 @@ pub enum Encoding {
     Finnhub,
     /// A text frame with one object as Binance sends it.
     Binance(BinanceShape, BinanceStream),
+    /// A text frame with an event of Socket.IO, in that namespace.
+    SocketIo(Namespace),
+}
+
+/// The namespaces of Socket.IO: a client may be in several, with one connection, and each has its own subscriptions.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Namespace {
+    /// `/`.
+    Root,
+    /// `/events`.
+    Events,
+    /// `/messaging`.
+    Messaging,
 }
 
 /// Which of Massive's markets a form is for: they have words of their own.
@@ -100,7 +113,10 @@ pub enum AlpacaChannel {
 }
 
 /// How many forms there are.
-const COUNT: usize = 34;
+const COUNT: usize = SOCKETIO as usize + 2 * Namespace::ALL.len();
+
+/// Where those of Socket.IO begin: one for each namespace, then the same with long events compressed.
+const SOCKETIO: u8 = 34;
 
 impl Form {
     /// One JSON object in a text frame.
@@ -127,7 +143,14 @@ impl Form {
     pub const COUNT: usize = COUNT;
 
     /// Those whose events have the gateway's own object.
-    pub const OURS: [Self; 4] = [Self::JSON, Self::JSON_BATCH, Self::SSE, Self::JSON_DEFLATED];
+    pub const OURS: [Self; 6] = [
+        Self::JSON,
+        Self::JSON_BATCH,
+        Self::SSE,
+        Self::JSON_DEFLATED,
+        Self::socketio(Namespace::Root),
+        Self::socketio(Namespace::Events).deflated(),
+    ];
 
     /// A channel of Alpaca's in JSON.
     pub const fn alpaca_json(channel: AlpacaChannel) -> Self {
@@ -157,6 +180,19 @@ impl Form {
         matches!(self.encoding(), Encoding::Binance(_, BinanceStream::AggTrades))
     }
 
+    /// Events of a namespace of Socket.IO.
+    pub const fn socketio(namespace: Namespace) -> Self {
+        Self::real_time(SOCKETIO + namespace as u8)
+    }
+
+    /// The namespace of Socket.IO whose events it has, if it is such a form.
+    pub const fn namespace(self) -> Option<Namespace> {
+        match self.encoding() {
+            Encoding::SocketIo(namespace) => Some(namespace),
+            _ => None,
+        }
+    }
+
     const fn real_time(number: u8) -> Self {
         Self { number, delay: Delay::NONE }
     }
@@ -167,6 +203,9 @@ impl Form {
     pub const fn deflated(self) -> Self {
         match self.encoding() {
             Encoding::Json => Self { number: Self::JSON_DEFLATED.number, ..self },
+            Encoding::SocketIo(namespace) => {
+                Self { number: SOCKETIO + Namespace::ALL.len() as u8 + namespace as u8, ..self }
+            }
             _ => self,
         }
     }
@@ -174,7 +213,7 @@ impl Form {
     /// Whether long events are compressed.
     #[inline]
     pub const fn is_deflated(self) -> bool {
-        self.number == Self::JSON_DEFLATED.number
+        self.number == Self::JSON_DEFLATED.number || self.number >= SOCKETIO + Namespace::ALL.len() as u8
     }
 
     /// Its place in arrays that have one for each form, whatever its delay.
@@ -218,6 +257,9 @@ impl Form {
                 let place = self.number as usize - 22;
                 Encoding::Binance(BinanceShape::ALL[place / 3], BinanceStream::ALL[place % 3])
             }
+            SOCKETIO.. => {
+                Encoding::SocketIo(Namespace::ALL[(self.number - SOCKETIO) as usize % Namespace::ALL.len()])
+            }
             _ => Encoding::Json,
         }
     }
@@ -229,7 +271,8 @@ impl Form {
             | Encoding::JsonBatch
             | Encoding::Sse
             | Encoding::Finnhub
-            | Encoding::Binance(..) => None,
+            | Encoding::Binance(..)
+            | Encoding::SocketIo(_) => None,
             Encoding::Massive(_, channel) => match channel {
                 MassiveChannel::Others => None,
                 MassiveChannel::Minutes => Some("1m"),
@@ -286,6 +329,11 @@ impl BinanceStream {
     pub const ALL: [Self; 3] = [Self::Others, Self::Trades, Self::AggTrades];
 }
 
+impl Namespace {
+    /// Every one, in their order.
+    pub const ALL: [Self; 3] = [Self::Root, Self::Events, Self::Messaging];
+}
+
 impl MassiveMarket {
     /// Every one, in their order.
     pub const ALL: [Self; 3] = [Self::Stocks, Self::Crypto, Self::Forex];
@@ -319,6 +367,14 @@ mod tests {
                 assert_eq!(Form::binance(shape, stream).encoding(), Encoding::Binance(shape, stream));
             }
         }
+        for namespace in Namespace::ALL {
+            let form = Form::socketio(namespace);
+            assert_eq!((form.encoding(), form.is_deflated()), (Encoding::SocketIo(namespace), false));
+            let deflated = form.deflated();
+            assert_eq!((deflated.encoding(), deflated.is_deflated()), (form.encoding(), true));
+            assert_eq!(deflated.namespace(), Some(namespace));
+        }
+        assert!(Form::JSON_DEFLATED.is_deflated() && Form::JSON_DEFLATED.namespace().is_none());
     }
 
     #[test]

@@ -14,6 +14,8 @@ pub enum Api {
     Finnhub,
     /// Binance's market streams.
     Binance,
+    /// Socket.IO.
+    SocketIo,
 }
 
 /// A set of APIs.
@@ -22,7 +24,7 @@ pub struct Apis(u8);
 
 impl Api {
     /// Every one.
-    pub const ALL: [Self; 4] = [Self::Alpaca, Self::Massive, Self::Finnhub, Self::Binance];
+    pub const ALL: [Self; 5] = [Self::Alpaca, Self::Massive, Self::Finnhub, Self::Binance, Self::SocketIo];
 
     /// As `DIALECTS` names it.
     pub const fn word(self) -> &'static str {
@@ -31,6 +33,7 @@ impl Api {
             Self::Massive => "massive",
             Self::Finnhub => "finnhub",
             Self::Binance => "binance",
+            Self::SocketIo => "socketio",
         }
     }
 }

@@ -10,6 +10,8 @@
 //! | Alpaca's, Massive's, Finnhub's | a part of an array, too: see [`alpaca::event`], [`massive::event`], [`finnhub`] |
 //! | Binance's | a text frame: see [`binance::event`] |
 //!
+//! | Socket.IO's | a text frame: see [`socketio::event`] |
+//!
 //! An event is written once in a form, and these bytes are shared by every client that has it in that form.
 
 use std::borrow::Cow;
@@ -17,7 +19,7 @@ use std::borrow::Cow;
 use super::alpaca;
 use super::alpaca::channel::Wire;
 use super::native::event::{Marker, Openings, TRADE_OPENING, write_event, write_object};
-use super::{binance, finnhub, massive};
+use super::{binance, finnhub, massive, socketio};
 use crate::market::{Encoding, Form, Kind, Symbol};
 use crate::websocket::{deflate, header};
 
@@ -62,6 +64,13 @@ pub fn write(out: &mut Vec<u8>, form: Form, openings: &Openings, event: &EventPa
             write_object(out, openings.of(kind), object, at_ms, marker);
         }
         Encoding::Sse => write_server_sent(out, openings, event),
+        Encoding::SocketIo(namespace) => {
+            let start = out.len();
+            socketio::event::write(out, namespace, event, openings);
+            if form.is_deflated() {
+                openings.compressor().compress_last(out, start);
+            }
+        }
         encoding => return write_foreign(out, encoding, openings, event),
     }
     true
@@ -79,7 +88,7 @@ fn write_foreign(out: &mut Vec<u8>, encoding: Encoding, openings: &Openings, eve
         Encoding::Massive(market, channel) => massive::event::write(out, market, channel, event, spelling),
         Encoding::Finnhub => finnhub::write_event(out, event, spelling),
         Encoding::Binance(shape, stream) => binance::event::write(out, shape, stream, event, spelling),
-        Encoding::Json | Encoding::JsonBatch | Encoding::Sse => false,
+        Encoding::Json | Encoding::JsonBatch | Encoding::Sse | Encoding::SocketIo(_) => false,
     }
 }
 
@@ -116,13 +125,11 @@ fn into_one_line(object: &mut [u8]) {
 /// The gateway's object in the bytes of an event; empty if there is none, as in the words of other APIs.
 pub fn object_of(form: Form, event: &[u8]) -> Cow<'_, [u8]> {
     match form.encoding() {
-        Encoding::Json if deflate::is_compressed(event) => {
-            let mut object = Vec::new();
-            // It is the gateway's own, so it has as many bytes as it should.
-            let outcome = deflate::inflate(header::payload(event), usize::MAX, &mut object);
-            outcome.map(|()| object).unwrap_or_default().into()
-        }
-        Encoding::Json => header::payload(event).into(),
+        Encoding::Json => payload_of(event),
+        Encoding::SocketIo(_) => match payload_of(event) {
+            Cow::Borrowed(payload) => socketio::event::object_of(payload).into(),
+            Cow::Owned(payload) => socketio::event::object_of(&payload).to_vec().into(),
+        },
         Encoding::JsonBatch => event.get(1..).unwrap_or_default().into(),
         Encoding::Sse => event.get(object_start(event)..).map_or(&[][..], <[u8]>::trim_ascii_end).into(),
         Encoding::AlpacaJson(_)
@@ -131,6 +138,17 @@ pub fn object_of(form: Form, event: &[u8]) -> Cow<'_, [u8]> {
         | Encoding::Finnhub
         | Encoding::Binance(..) => Cow::Borrowed(&[]),
     }
+}
+
+/// The payload of a frame of the gateway's own, inflated if it is compressed.
+fn payload_of(frame: &[u8]) -> Cow<'_, [u8]> {
+    if !deflate::is_compressed(frame) {
+        return header::payload(frame).into();
+    }
+    let mut payload = Vec::new();
+    // It is the gateway's own, so it has as many bytes as it should.
+    let outcome = deflate::inflate(header::payload(frame), usize::MAX, &mut payload);
+    outcome.map(|()| payload).unwrap_or_default().into()
 }
 
 /// A trade in a form of the gateway's own object, not compressed, with another marker: `newest` is its event without. `object` is the worker's and
@@ -146,6 +164,9 @@ pub fn with_marker(form: Form, newest: &[u8], object: &str, at_ms: u64, marker: 
             out.extend_from_slice(newest.get(..object_start(newest)).unwrap_or_default());
             write_object(&mut out, TRADE_OPENING, object, at_ms, marker);
             out.extend_from_slice(END);
+        }
+        Encoding::SocketIo(namespace) => {
+            socketio::event::write_totals(&mut out, namespace, object, at_ms, marker);
         }
         _ => write_event(&mut out, TRADE_OPENING, object, at_ms, marker),
     }
@@ -226,7 +247,7 @@ mod tests {
             let marked = with_marker(form, &event, data, 7, Marker::conflated("{}"));
             let expected = written(form, Some(3), Marker::conflated("{}"));
             assert_eq!(text(&object_of(form, &marked)), text(&object_of(form, &expected)));
-            assert!(form.encoding() == Encoding::Json || marked == expected);
+            assert!(form.is_deflated() || marked == expected);
         }
         assert_eq!(
             (&*object_of(Form::SSE, b"event: x\n"), &*object_of(Form::JSON_BATCH, b"")),

@@ -8,7 +8,7 @@ use super::refusal::Refusal;
 use super::request::{Id, Selection};
 use crate::desk::DeskId;
 use crate::desk::event::Lost;
-use crate::market::{Kind, Name, Subject};
+use crate::market::{Form, Kind, Name, Subject};
 
 /// The answer to a request, or a status.
 #[derive(Debug, Clone)]
@@ -165,6 +165,8 @@ pub enum Status<'s> {
         names: &'s [&'s Name],
         /// That type.
         kind: Kind,
+        /// The form of its events.
+        form: Form,
     },
     /// What was missed of these symbols is through, as far as they are recovered.
     ReplayEnd {
@@ -172,6 +174,8 @@ pub enum Status<'s> {
         names: &'s [&'s Name],
         /// The type of the request.
         kind: Kind,
+        /// The form of its events.
+        form: Form,
     },
     /// The client's token ends soon.
     TokenExpiring {

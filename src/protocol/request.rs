@@ -65,6 +65,8 @@ pub enum Action {
     SetCombined(bool),
     /// Ask whether it is.
     IsCombined,
+    /// Join a namespace of Socket.IO, as one is known.
+    Enter,
     /// Ask something of the desk.
     Desk(Box<DeskRequest>),
 }
@@ -141,11 +143,18 @@ impl Selection {
         let types = self.types.iter().filter(|kind| chosen.is_of(**kind));
         types.map(move |kind| {
             let form = match chosen.of {
+                Of::Channel(_, own) if form.is_deflated() => own.deflated().delayed(form.delay()),
                 Of::Channel(_, own) => own.delayed(form.delay()),
                 Of::Types { .. } => form,
             };
             Subject::wanted(*kind, form, chosen.name.clone())
         })
+    }
+
+    /// The form of all of them, of a client whose own is `form`: where each name has one, they have the same.
+    pub fn form(&self, form: Form) -> Form {
+        let mut subjects = self.names.iter().take(1).flat_map(|chosen| self.subjects_of(chosen, form));
+        subjects.next().map_or(form, |subject| subject.form)
     }
 
     /// Names of one type and form each.

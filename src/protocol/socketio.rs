@@ -7,6 +7,18 @@
 //! |---|---|
 //! | [`engine`] | packets of Engine.IO, and bodies with several |
 //! | [`packet`] | packets of Socket.IO |
+//! | [`namespace`] | the namespaces, and which of them a client is in |
+//! | [`read`] | what clients say |
+//! | [`desk`] | what they ask of the desk |
+//! | [`mark`] | what an answer has to know of its request |
+//! | [`mod@write`] | answers and statuses |
+//! | [`event`] | events |
 
+pub mod desk;
 pub mod engine;
+pub mod event;
+pub mod mark;
+pub mod namespace;
 pub mod packet;
+pub mod read;
+pub mod write;

@@ -12,7 +12,7 @@ use std::cell::{Cell, RefCell};
 use thiserror::Error;
 use zlib_rs::{Deflate, DeflateFlush, Inflate, InflateFlush, Status};
 
-use super::header::{payload, write_header};
+use super::header::{frame_bytes, payload, write_header};
 
 /// In the first byte of a frame: the message is compressed (RFC 7692 section 6).
 const RSV1: u8 = 0x40;
@@ -105,6 +105,19 @@ impl Compressor {
         if let Some(frame) = self.compress(&out[start..]) {
             out.truncate(start);
             out.extend_from_slice(&frame);
+        }
+    }
+
+    /// Replaces each of several frames by its compressed one, unless it stays as it is.
+    pub fn compress_each(&self, frames: &mut Vec<u8>) {
+        let plain = std::mem::take(frames);
+        let mut rest = &plain[..];
+        while !rest.is_empty() {
+            let (frame, behind) = rest.split_at(frame_bytes(rest).min(rest.len()));
+            let start = frames.len();
+            frames.extend_from_slice(frame);
+            self.compress_last(frames, start);
+            rest = behind;
         }
     }
 

@@ -41,6 +41,19 @@ pub fn payload(frame: &[u8]) -> &[u8] {
     frame.get(header_bytes..).unwrap_or_default()
 }
 
+/// Bytes of the first of several frames that this module has written.
+pub fn frame_bytes(frames: &[u8]) -> usize {
+    match frames {
+        [_, 126, high, low, ..] => 4 + usize::from(u16::from_be_bytes([*high, *low])),
+        [_, 127, length @ ..] if length.len() >= 8 => {
+            let length = length[..8].iter().fold(0, |length, byte| length << 8 | usize::from(*byte));
+            HEADER_BYTES_MAX + length
+        }
+        [_, length, ..] => 2 + usize::from(*length),
+        _ => frames.len(),
+    }
+}
+
 /// The longest header of an unmasked frame.
 pub(crate) const HEADER_BYTES_MAX: usize = 10;
 
@@ -98,6 +111,7 @@ mod tests {
             assert_eq!(payload_len as usize, len);
             assert_eq!(frame.len() - cursor.position() as usize, len);
             assert_eq!((payload(&frame).len(), header_bytes(len)), (len, frame.len() - len));
+            assert_eq!(frame_bytes(&[&frame[..], b"more"].concat()), frame.len());
             let binary = binary(payload(&frame));
             assert_eq!((binary[0], &binary[1..]), (FIN_BINARY, &frame[1..]));
         }

@@ -313,6 +313,9 @@ impl World {
             let frame = std::mem::replace(&mut self.wire, rest);
             let json = match self.form {
                 Form::SSE => form::object_of(Form::SSE, &frame),
+                of if of.namespace().is_some() && content(&frame).starts_with(b"42") => {
+                    form::object_of(of, &frame)
+                }
                 _ => content(&frame),
             };
             match serde_json::from_slice(&json).unwrap() {

@@ -11,6 +11,7 @@ use super::super::narrowed::Narrowed;
 use super::Shard;
 use super::clock::{Tick, ticks};
 use super::conn::{Conn, ConnKey, FeedNews, Phase};
+use super::socketio::Sockets;
 use super::subscriptions::{Pending, Purpose, Renewal};
 use crate::bus::{Denied, Feed, Seat, Ticket, ToControl, UserSeat, UserShare, Verified};
 use crate::identity::{Grant, Identity, User};
@@ -41,6 +42,8 @@ pub(super) struct Session {
     user_seat: Option<Arc<UserSeat>>,
     /// On which terms it is served where its requests name none.
     terms: Option<Box<Options>>,
+    /// What a client of Socket.IO has besides.
+    pub(super) sockets: Option<Box<Sockets>>,
 }
 
 impl Session {
@@ -58,7 +61,8 @@ impl Session {
     pub(super) fn next_deadline(&self) -> Tick {
         let warn = self.warn_us.map_or(Tick::NEVER, Tick::not_before_us);
         let end = self.end_us.map_or(Tick::NEVER, Tick::not_before_us);
-        self.auth_by.unwrap_or(Tick::NEVER).min(warn).min(end)
+        let join = self.sockets.as_ref().map_or(Tick::NEVER, |sockets| sockets.deadline());
+        self.auth_by.unwrap_or(Tick::NEVER).min(warn).min(end).min(join)
     }
 }
 
@@ -135,17 +139,20 @@ impl Shard {
         let Some(conn) = self.conns.get_mut(key).filter(|conn| conn.phase == Phase::Waiting) else { return };
         conn.phase = Phase::Open;
         let may_try_again = conn.dialect.may_try_again() && conn.identity.is_none();
+        let stays = conn.dialect.stays_refused();
         let known = conn.identity.as_ref().and_then(|identity| identity.user.as_ref());
         match result {
             Ok(new) if known.is_some_and(|user| new.identity.user.as_ref() != Some(user)) => {
-                self.deny(key, &Denied::token("The token is another user's than the connection"), id);
+                let denied = Denied::token("The token is another user's than the connection");
+                if stays { self.turn_down(key, denied, id) } else { self.deny(key, &denied, id) }
             }
             Ok(new) if self.would_mix_delays(key, &new.identity) => {
                 self.send_elsewhere(key, ShutdownReason::Delay, 0, "another delay");
             }
             Ok(verified) => self.renew(key, verified, id),
+            Err(denied) if stays => self.turn_down(key, denied, id),
             Err(denied) if may_try_again && denied.code == ErrorCode::TooManyConnections => {
-                self.refuse(key, &Refusal { id, ..Refusal::new(denied.code, denied.why) });
+                self.turn_down(key, denied, id);
             }
             Err(denied) => self.deny(key, &denied, id),
         }
@@ -166,6 +173,11 @@ impl Shard {
             key,
             &Refusal { cause: Cause::AuthTimeout, ..Refusal::new(ErrorCode::Unauthorized, why) },
         );
+    }
+
+    /// Tells a client why its token changes nothing.
+    fn turn_down(&mut self, key: ConnKey, denied: Denied, id: Option<Id>) {
+        self.refuse(key, &Refusal { id, ..Refusal::new(denied.code, denied.why) });
     }
 
     /// Tells a client why it is not let in, and closes it.
@@ -250,6 +262,7 @@ impl Shard {
         };
         let reply = output.write(conn, &reply, clocks.now.unix_ms);
         output.queue(key, conn, reply);
+        self.note_joined(key, id.as_ref());
         self.seat_at_desk(key);
         self.trim_backfill(key);
         self.release_unwanted();
@@ -357,11 +370,17 @@ impl Shard {
             let why = format!("Not authenticated within {within} ms (AUTH_TIMEOUT)");
             return self.deny_late(key, why);
         }
-        let Some(end_us) = session.end_us else { return };
+        if session.sockets.is_some() {
+            self.check_namespaces(key, now);
+        }
+        let session = self.conns.get(key).and_then(|conn| conn.session.as_ref());
+        let Some(end_us) = session.and_then(|session| session.end_us) else { return };
         if now_us >= end_us {
             self.refuse(key, &Refusal::new(ErrorCode::Unauthorized, "Token expired"));
             return self.close(key, CloseCode::Policy, "token expired");
         }
+        let Some(conn) = self.conns.get_mut(key).filter(|conn| conn.is_live()) else { return };
+        let Some(session) = &mut conn.session else { return };
         // The reply that a client waits for may have to be its first frame.
         let may_be_told = conn.phase == Phase::Open && conn.feed_news != FeedNews::BehindSubscription;
         if may_be_told && session.warn_us.is_some_and(|warn_us| now_us >= warn_us) {

@@ -56,6 +56,7 @@ impl Shard {
             Standing::Unknown => self.await_token(key, request),
             Standing::Refused { denied, place } => self.turn_away(key, &denied, place),
         }
+        self.expect_namespace(key);
         self.arm(key);
         self.tell_feed_once(key);
         self.ask_inbox_once(key);

@@ -91,7 +91,7 @@ pub(super) struct Conn {
     /// The client has shown who it is.
     pub(super) has_authenticated: bool,
     /// Pongs missed in a row.
-    pub(super) missed_pongs: u32,
+    pub(super) missed_pongs: u16,
     /// Requests refused for their rate, in a row.
     pub(super) rate_strikes: u8,
     /// When the last frame came in.

@@ -5,7 +5,7 @@ use super::super::batch::Batch;
 use super::Shard;
 use super::conn::{Conn, ConnKey};
 use crate::bus::{HistoryReply, LookedUp, SeqChange, TopicId};
-use crate::market::{Kind, Name, Subject};
+use crate::market::{Form, Kind, Name, Subject};
 use crate::protocol::reply::{Reply, Status};
 use crate::protocol::request::Subscribe;
 
@@ -15,6 +15,7 @@ impl Shard {
     pub(super) fn queue_history(&mut self, key: ConnKey, request: &Subscribe, history: HistoryReply) {
         let HistoryReply { recovered: _, floors, replay, snapshots, awaited } = history;
         let types = &request.selection.types;
+        let Some(form) = self.conns.get(key).map(|conn| request.selection.form(conn.form())) else { return };
         if let (false, Some(kind)) = (request.resume.is_empty(), types.first()) {
             let frames = replay.table.len() as u32;
             let batch = Batch::shared(replay, &self.output.backlog);
@@ -23,9 +24,9 @@ impl Shard {
             }
             let names: Vec<_> =
                 request.resume.iter().map(|(symbol, _)| Name::Symbol(symbol.clone())).collect();
-            self.forget_floors(key, *kind, &names);
+            self.forget_floors(key, *kind, form, &names);
             let names: Vec<_> = names.iter().collect();
-            self.say(key, &Reply::Status(Status::ReplayEnd { names: &names, kind: *kind }));
+            self.say(key, &Reply::Status(Status::ReplayEnd { names: &names, kind: *kind, form }));
         }
         let Self { conns, output, clocks, .. } = self;
         let Some(conn) = conns.get_mut(key).filter(|conn| conn.is_live()) else { return };
@@ -34,7 +35,7 @@ impl Shard {
             .iter()
             .map(|kind| {
                 let names = request.selection.names_of(*kind);
-                let end = Reply::Status(Status::SnapshotEnd { names: &names, kind: *kind });
+                let end = Reply::Status(Status::SnapshotEnd { names: &names, kind: *kind, form });
                 output.write(conn, &end, clocks.now.unix_ms)
             })
             .filter(|end| end.start(1) > 0)
@@ -53,10 +54,9 @@ impl Shard {
     }
 
     /// Drops the floors of topics that the client resumes again.
-    fn forget_floors(&mut self, key: ConnKey, kind: Kind, names: &[Name]) {
+    fn forget_floors(&mut self, key: ConnKey, kind: Kind, form: Form, names: &[Name]) {
         let Self { conns, subscriptions, .. } = self;
         let Some(conn) = conns.get_mut(key) else { return };
-        let form = conn.form();
         let Some(backfill) = conn.backfill() else { return };
         let topic_of =
             |name: &Name| subscriptions.index.topic(&Subject::new(kind, name.clone()).in_form(form));

@@ -7,6 +7,7 @@ use super::{Ready, Shard};
 use crate::limits;
 use crate::protocol::refusal::{ErrorCode, Refusal};
 use crate::protocol::request::Request;
+use crate::protocol::socketio::read::{Said, read};
 use crate::websocket::close::{CloseCode, pong_frame};
 use crate::websocket::reader::{Compressed, Incoming, ReadError, Reader};
 
@@ -52,6 +53,10 @@ enum Step {
     Ponged(Vec<u8>),
     /// Answer the client's close, which had this code.
     Close(Option<u16>),
+    /// Take what a client of Socket.IO says: the length in bytes, and what it says.
+    Said(usize, Said),
+    /// Take a binary message of such a client.
+    Binary,
 }
 
 impl Shard {
@@ -157,8 +162,12 @@ impl Shard {
             if conn.deflate {
                 self.input.inflated_bytes += incoming.bytes();
             }
-            let step = match incoming {
-                Incoming::Text(text) => {
+            let step = match (incoming, conn.dialect.socketio()) {
+                (Incoming::Text(text), Some(joined)) => {
+                    Step::Said(text.len(), read(text, joined, &self.config.grammar))
+                }
+                (Incoming::Binary(_), Some(_)) => Step::Binary,
+                (Incoming::Text(text), None) => {
                     let message = conn.dialect.read(text, &self.config.grammar);
                     // Only what is no request otherwise may be one to the desk: others pay nothing for it.
                     let for_desk = (message.is_err() && self.config.desk.is_some())
@@ -166,12 +175,12 @@ impl Shard {
                         .flatten();
                     Step::Message(text.len(), for_desk.unwrap_or(message))
                 }
-                Incoming::Binary(bytes) => {
+                (Incoming::Binary(bytes), None) => {
                     Step::Message(bytes.len(), conn.dialect.read_binary(bytes, &self.config.grammar))
                 }
-                Incoming::Ping(payload) => Step::Pong(pong_frame(payload)),
-                Incoming::Pong(payload) => Step::Ponged(payload.to_vec()),
-                Incoming::Close(close) => Step::Close(close.map(|(code, _)| code)),
+                (Incoming::Ping(payload), _) => Step::Pong(pong_frame(payload)),
+                (Incoming::Pong(payload), _) => Step::Ponged(payload.to_vec()),
+                (Incoming::Close(close), _) => Step::Close(close.map(|(code, _)| code)),
             };
             self.revive(key);
             self.on_step(key, step);
@@ -183,6 +192,8 @@ impl Shard {
 
     fn on_step(&mut self, key: ConnKey, step: Step) {
         match step {
+            Step::Said(bytes, said) => self.hear(key, said, bytes),
+            Step::Binary => self.hear_binary(key),
             Step::Message(bytes, message) => {
                 self.count_message(bytes);
                 self.answer(key, message);
@@ -194,12 +205,8 @@ impl Shard {
                 }
             }
             Step::Ponged(payload) => {
-                if !self.pong_for_inbox(key, &payload)
-                    && let Some(conn) = self.conns.get_mut(key)
-                    && let Some(rtt_us) = conn.pong_rtt_us(self.clocks.now.us)
-                {
-                    self.metrics.pongs.add(1);
-                    self.metrics.pong_rtt_us_sum.add(rtt_us);
+                if !self.pong_for_inbox(key, &payload) {
+                    self.take_pong(key);
                 }
             }
             Step::Close(code) => {
@@ -212,8 +219,17 @@ impl Shard {
         }
     }
 
+    /// A client has answered a ping.
+    pub(super) fn take_pong(&mut self, key: ConnKey) {
+        let rtt_us = self.conns.get_mut(key).and_then(|conn| conn.pong_rtt_us(self.clocks.now.us));
+        if let Some(rtt_us) = rtt_us {
+            self.metrics.pongs.add(1);
+            self.metrics.pong_rtt_us_sum.add(rtt_us);
+        }
+    }
+
     /// Counts a client's message. One that is larger than `MESSAGE_WARN_SIZE` is logged, unless another was a moment ago.
-    fn count_message(&mut self, bytes: usize) {
+    pub(super) fn count_message(&mut self, bytes: usize) {
         let metrics = &self.metrics;
         metrics.messages_received.add(1);
         metrics.message_bytes.add(bytes as u64);

@@ -76,11 +76,11 @@ impl Output {
         self.mark_dirty(key, conn);
     }
 
-    /// A reply or status as a frame for a client, counted in the backlog.
+    /// A reply or status as a frame for a client, or as several, counted in the backlog.
     pub(super) fn write(&self, conn: &Conn, reply: &Reply<'_>, now_ms: u64) -> Rc<Batch> {
         let mut frame = conn.dialect.reply(reply, &self.grammar, now_ms);
         if conn.deflate {
-            self.backlog.compressor().compress_last(&mut frame, 0);
+            self.backlog.compressor().compress_each(&mut frame);
         }
         self.own_frame(frame)
     }

@@ -49,6 +49,7 @@ impl Shard {
             Action::List => self.list(key, id.as_ref()),
             Action::SetCombined(is_combined) => self.set_combined(key, is_combined, id),
             Action::IsCombined => self.say(key, &Reply::Combined { id: id.as_ref() }),
+            Action::Enter => self.enter(key, id.as_ref()),
             Action::Desk(request) => self.ask_desk(key, *request, id),
             Action::Ping { stats } => {
                 let stats = if stats { self.stats(key) } else { None };
@@ -90,7 +91,7 @@ impl Shard {
             });
         }
         let newly_held = index.hold_all(&subjects);
-        let history = history_request(&request, conn.form());
+        let history = history_request(&request, request.selection.form(conn.form()));
         // Only ingest knows the history, also of topics that are live on this shard.
         let asked = if history.is_some() { subjects.clone() } else { newly_held };
         let must_wait = !asked.is_empty() || !index.all_live(&subjects);
@@ -155,14 +156,7 @@ impl Shard {
 
     fn unsubscribe(&mut self, key: ConnKey, selection: &Selection, id: Option<&Id>) {
         let written = self.named(key, selection);
-        let narrowed = self.conns.get_mut(key).and_then(Conn::narrowed_mut);
-        let left = match narrowed.map(|narrowed| narrowed.remove(&written)) {
-            Some((left, parts)) => {
-                self.end(key, &parts);
-                left
-            }
-            None => self.end(key, &written),
-        };
+        let left = self.end_written(key, &written);
         let Some(conn) = self.conns.get_mut(key) else { return };
         let held = held_by(conn, &self.subscriptions.index, key);
         let reply = Reply::Unsubscribed { left: &left, held: &held, id };
@@ -170,6 +164,25 @@ impl Shard {
         self.output.queue(key, conn, reply);
         self.trim_backfill(key);
         self.release_unwanted();
+    }
+
+    /// Ends what a client has written, without a word to it.
+    pub(super) fn give_up(&mut self, key: ConnKey, written: &[Subject]) {
+        self.end_written(key, written);
+        self.trim_backfill(key);
+        self.release_unwanted();
+    }
+
+    /// Ends what a client has written, as far as it has that, and returns it.
+    fn end_written(&mut self, key: ConnKey, written: &[Subject]) -> Vec<Subject> {
+        let narrowed = self.conns.get_mut(key).and_then(Conn::narrowed_mut);
+        match narrowed.map(|narrowed| narrowed.remove(written)) {
+            Some((left, parts)) => {
+                self.end(key, &parts);
+                left
+            }
+            None => self.end(key, written),
+        }
     }
 
     /// Ends subscriptions of a client, as far as it has them, and returns those. What is skipped of them is announced before what is

@@ -10,6 +10,7 @@ use super::clock::{Tick, ticks};
 use super::conn::{Conn, ConnKey};
 use crate::limits;
 use crate::protocol::reply::{ShutdownReason, Status};
+use crate::protocol::socketio::{engine, write};
 use crate::protocol::{Dialect, sse};
 use crate::websocket::close::{CloseCode, ping_frame};
 
@@ -52,7 +53,8 @@ impl Shard {
 
     /// Judges the last ping once its answer is due. A peer that has missed too many in a row is closed.
     fn check_pong(&mut self, key: ConnKey, now: Tick) {
-        let timeout = ticks(self.config.pong_timeout);
+        let Some(conn) = self.conns.get(key) else { return };
+        let timeout = ticks(self.pong_timeout(conn.dialect));
         let Some(conn) = self.conns.get_mut(key) else { return };
         if !conn.ping_pending || now.since(conn.pinged) < timeout {
             return;
@@ -67,7 +69,7 @@ impl Shard {
         if missed == 1 {
             self.count_dead(1);
         }
-        if missed >= self.config.max_missed_pongs {
+        if u32::from(missed) >= self.config.max_missed_pongs {
             self.metrics.pong_timeouts.add(1);
             self.revive(key);
             self.close(key, CloseCode::GoingAway, "no pong");
@@ -76,7 +78,16 @@ impl Shard {
 
     /// How often a client is sent something that shows that the connection lives.
     pub(super) fn ping_interval(&self, dialect: Dialect) -> Duration {
-        if dialect.is_web_socket() { self.config.ping_interval } else { limits::SSE_COMMENT_INTERVAL }
+        match dialect {
+            Dialect::SocketIo(_) => engine::PING_INTERVAL,
+            _ if dialect.is_web_socket() => self.config.ping_interval,
+            _ => limits::SSE_COMMENT_INTERVAL,
+        }
+    }
+
+    /// How long a client has to answer a ping.
+    fn pong_timeout(&self, dialect: Dialect) -> Duration {
+        if dialect.socketio().is_some() { engine::PING_TIMEOUT } else { self.config.pong_timeout }
     }
 
     fn ping_if_due(&mut self, key: ConnKey, now: Tick) {
@@ -97,7 +108,8 @@ impl Shard {
         if conn.ping_pending {
             // 0 would say that there is no ping to be answered.
             conn.ping_sent_us = (self.clocks.now.us as u32).max(1);
-            conn.outbox.push_control(&ping_frame());
+            let is_socketio = conn.dialect.socketio().is_some();
+            conn.outbox.push_control(&if is_socketio { write::ping() } else { ping_frame() });
             self.output.mark_dirty(key, conn);
             self.ping_for_inbox(key);
         }
@@ -147,8 +159,10 @@ impl Shard {
         if let Some(session) = &conn.session {
             next = next.min(session.next_deadline());
         }
-        let wait =
-            if conn.ping_pending { self.config.pong_timeout } else { self.ping_interval(conn.dialect) };
+        let wait = match conn.ping_pending {
+            true => self.pong_timeout(conn.dialect),
+            false => self.ping_interval(conn.dialect),
+        };
         next.min(conn.pinged.plus(ticks(wait)))
     }
 

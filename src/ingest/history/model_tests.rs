@@ -4,7 +4,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::bus::TopicId;
-use crate::market::{Encoding, SymbolCase};
+use crate::market::{Encoding, Namespace, SymbolCase};
 use crate::websocket::header;
 
 const TRADE: Kind = Kind::TRADE;
@@ -304,6 +304,10 @@ fn in_form(form: Form, object: &str, topic: usize, seq: Option<u64>) -> Vec<u8> 
         Encoding::Sse => {
             let id = seq.map_or_else(String::new, |seq| format!("id: trade:{seq}:S{topic}\n"));
             format!("event: trade\n{id}data: {object}\n\n").into_bytes()
+        }
+        Encoding::SocketIo(namespace) => {
+            let place = if namespace == Namespace::Root { "" } else { "/events," };
+            header::text(format!(r#"42{place}["trade",{object}]"#).as_bytes())
         }
         encoding => panic!("{encoding:?} has no object of ours"),
     }

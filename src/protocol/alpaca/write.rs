@@ -153,8 +153,8 @@ fn status(status: &Status<'_>, wire: Wire, grammar: &Grammar) -> Vec<u8> {
             ],
         ),
         Status::CaughtUp => alone(wire, &[("T", Value::Plain("slow")), ("policy", Value::Plain("lossless"))]),
-        Status::SnapshotEnd { names, kind } => through("snapshotEnd", names, kind, wire, grammar),
-        Status::ReplayEnd { names, kind } => through("replayEnd", names, kind, wire, grammar),
+        Status::SnapshotEnd { names, kind, .. } => through("snapshotEnd", names, kind, wire, grammar),
+        Status::ReplayEnd { names, kind, .. } => through("replayEnd", names, kind, wire, grammar),
         Status::TokenExpiring { expires_in_ms } => {
             alone(wire, &[("T", Value::Plain("tokenExpiring")), ("expiresInMs", number(expires_in_ms))])
         }

@@ -66,7 +66,7 @@ fn statuses_have_a_type_that_alpaca_has_not() {
     );
     let names = [&aapl.name, &aapl.name];
     assert_eq!(
-        told(Status::SnapshotEnd { names: &names, kind: Kind::CANDLE }),
+        told(Status::SnapshotEnd { names: &names, kind: Kind::CANDLE, form: Form::JSON }),
         r#"[{"T":"snapshotEnd","type":"candle","symbols":["AAPL"]}]"#
     );
 }

@@ -103,7 +103,7 @@ fn status(status: &Status<'_>, shape: BinanceShape, grammar: &Grammar, now_ms: u
             tell("slow", &[("policy", Value::Plain("conflate")), ("queuedBytes", number(queued_bytes))])
         }
         Status::CaughtUp => tell("slow", &[("policy", Value::Plain("lossless"))]),
-        Status::SnapshotEnd { names, kind } => {
+        Status::SnapshotEnd { names, kind, .. } => {
             let (symbols, of_type) = through(names, kind, grammar);
             let symbols: Vec<_> = symbols.iter().map(String::as_str).collect();
             tell("snapshotEnd", &[("symbols", Value::Names(&symbols)), ("type", Value::Plain(of_type))])

@@ -99,14 +99,14 @@ fn to_workers(fields: &Fields<'_>) -> Result<DeskRequest, Refusal> {
     Ok(DeskRequest::Workers { request_id, payload, timestamp })
 }
 
-fn name_in(field: &'static str, raw: Option<&RawValue>) -> Result<DeskId, Refusal> {
+pub(in crate::protocol) fn name_in(field: &'static str, raw: Option<&RawValue>) -> Result<DeskId, Refusal> {
     let raw = raw.ok_or_else(|| missing(field, ID_RULE))?;
     let name = serde_json::from_str::<String>(raw.get()).ok();
     name.and_then(|name| DeskId::parse(&name)).ok_or_else(|| invalid(field, raw.get(), ID_RULE))
 }
 
 /// A message, byte for byte, if every reader of JSON takes it.
-fn any_json(raw: Option<&RawValue>) -> Result<Box<str>, Refusal> {
+pub(in crate::protocol) fn any_json(raw: Option<&RawValue>) -> Result<Box<str>, Refusal> {
     readable("message", raw.ok_or_else(|| missing("message", "any JSON"))?.get())
 }
 

@@ -149,17 +149,17 @@ impl<'m> Marker<'m> {
 /// clock in Unix milliseconds, then the marker.
 #[inline]
 pub fn write_event(out: &mut Vec<u8>, opening: &[u8], object: &str, at_ms: u64, marker: Marker<'_>) {
-    write(out, opening, object, at_ms, marker, write_header);
+    write_as(out, opening, object, at_ms, marker, write_header);
 }
 
 /// Appends the payload of that frame alone.
 pub fn write_object(out: &mut Vec<u8>, opening: &[u8], object: &str, at_ms: u64, marker: Marker<'_>) {
-    write(out, opening, object, at_ms, marker, |_, _| {});
+    write_as(out, opening, object, at_ms, marker, |_, _| {});
 }
 
-/// `begin` writes what stands before a payload of so many bytes.
+/// Appends that payload; `begin` writes what stands before a payload of so many bytes.
 #[inline]
-fn write(
+pub(in crate::protocol) fn write_as(
     out: &mut Vec<u8>,
     opening: &[u8],
     object: &str,

@@ -158,6 +158,36 @@ pub(in crate::protocol) fn no_adjacent_pluses<S: AsRef<str>>(symbols: &[S]) -> R
     spaced.map_or(Ok(()), |spaced| Err(invalid("symbols", &json_string(spaced), allowed)))
 }
 
+/// Reads what a subscribe has besides its action.
+///
+/// # Errors
+/// A [`Refusal`] that names the first bad field.
+pub(in crate::protocol) fn subscribe(object: &str, grammar: &Grammar) -> Result<Subscribe, Refusal> {
+    subscribe_of(&fields(object)?, grammar)
+}
+
+/// Reads what an unsubscribe has besides its action.
+///
+/// # Errors
+/// A [`Refusal`] that names the first bad field.
+pub(in crate::protocol) fn unsubscribe(object: &str, grammar: &Grammar) -> Result<Selection, Refusal> {
+    selection(&fields(object)?, grammar)
+}
+
+/// Reads the terms that a subscribe names.
+///
+/// # Errors
+/// A [`Refusal`] that names the first bad field.
+pub(in crate::protocol) fn terms(object: &str) -> Result<Options, Refusal> {
+    options::options(&fields(object)?)
+}
+
+fn subscribe_of(fields: &Fields<'_>, grammar: &Grammar) -> Result<Subscribe, Refusal> {
+    let selection = selection(fields, grammar)?;
+    let resume = options::resume(fields.resume, &selection, grammar)?;
+    Ok(Subscribe { selection, options: options::options(fields)?, resume, is_return: false })
+}
+
 fn fields(message: &str) -> Result<Fields<'_>, Refusal> {
     // serde would take an array for a struct.
     if message.trim_start().starts_with('{') {
@@ -184,12 +214,7 @@ fn action(fields: &Fields<'_>, grammar: &Grammar) -> Result<Action, Refusal> {
     let action: String =
         serde_json::from_str(raw.get()).map_err(|_| invalid("action", raw.get(), allowed))?;
     match action.as_str() {
-        "subscribe" => {
-            let selection = selection(fields, grammar)?;
-            let resume = options::resume(fields.resume, &selection, grammar)?;
-            let options = options::options(fields)?;
-            Ok(Action::Subscribe(Subscribe { selection, options, resume, is_return: false }))
-        }
+        "subscribe" => subscribe_of(fields, grammar).map(Action::Subscribe),
         "unsubscribe" => selection(fields, grammar).map(Action::Unsubscribe),
         "list" => Ok(Action::List),
         "auth" => {

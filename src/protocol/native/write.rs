@@ -109,10 +109,10 @@ fn status(status: &Status<'_>, kinds: &Kinds, now_ms: u64) -> Vec<u8> {
             let &Subject { kind, ref name, .. } = subject;
             tell("gap", Gap { symbol: name, r#type: kinds.name(kind), from, to }, now_ms)
         }
-        Status::SnapshotEnd { names, kind } => {
+        Status::SnapshotEnd { names, kind, .. } => {
             tell("snapshotEnd", Through { symbols: names, r#type: kinds.name(kind) }, now_ms)
         }
-        Status::ReplayEnd { names, kind } => {
+        Status::ReplayEnd { names, kind, .. } => {
             tell("replayEnd", Through { symbols: names, r#type: kinds.name(kind) }, now_ms)
         }
         Status::TokenExpiring { expires_in_ms } => {

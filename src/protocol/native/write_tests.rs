@@ -2,7 +2,7 @@
 
 use super::super::read::parse;
 use super::*;
-use crate::market::SymbolCase;
+use crate::market::{Form, SymbolCase};
 use crate::protocol::refusal::ErrorCode;
 use crate::protocol::request::{Grammar, Selection};
 
@@ -118,11 +118,11 @@ fn the_extensions_are_those_of_the_contract() {
     );
     let names = [&held[0].name, &held[1].name];
     assert_eq!(
-        told(Status::SnapshotEnd { names: &names, kind: Kind::QUOTE }),
+        told(Status::SnapshotEnd { names: &names, kind: Kind::QUOTE, form: Form::JSON }),
         r#"{"type":"status","event":"snapshotEnd","data":{"symbols":["AAPL","BTC-*"],"type":"quote"},"timestamp":1}"#
     );
     assert_eq!(
-        told(Status::ReplayEnd { names: &names, kind: Kind::TRADE }),
+        told(Status::ReplayEnd { names: &names, kind: Kind::TRADE, form: Form::JSON }),
         r#"{"type":"status","event":"replayEnd","data":{"symbols":["AAPL","BTC-*"],"type":"trade"},"timestamp":1}"#
     );
 }

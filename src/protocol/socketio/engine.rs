@@ -2,6 +2,15 @@
 //!
 //! Over WebSocket each is a text message. Over HTTP a body has several, with [`SEPARATOR`] between them; there a `b` and base64 stand for bytes.
 
+use std::time::Duration;
+
+/// How often a client is sent a ping: it gives up when none has come for this and [`PING_TIMEOUT`]. As the reference implementation has it.
+pub const PING_INTERVAL: Duration = Duration::from_secs(25);
+/// How long a client has for its answer.
+pub const PING_TIMEOUT: Duration = Duration::from_secs(20);
+/// How long a client may be in no namespace.
+pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(45);
+
 /// What stands between the packets of a body. It is in no JSON text unescaped.
 pub const SEPARATOR: u8 = 0x1e;
 

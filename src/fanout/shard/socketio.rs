@@ -1,0 +1,177 @@
+//! Clients that speak Socket.IO: the namespaces that they are in, and what is particular to their connections.
+
+use super::Shard;
+use super::auth::held_by;
+use super::clock::{Tick, ticks};
+use super::conn::{Conn, ConnKey, FeedNews};
+use crate::identity::User;
+use crate::market::{Namespace, Subject};
+use crate::protocol::Dialect;
+use crate::protocol::refusal::{ErrorCode, Refusal};
+use crate::protocol::reply::Reply;
+use crate::protocol::request::{Action, Id, Request, Token};
+use crate::protocol::socketio::engine::CONNECT_TIMEOUT;
+use crate::protocol::socketio::mark::{Mark, Verb};
+use crate::protocol::socketio::read::Said;
+use crate::protocol::socketio::write;
+use crate::websocket::close::CloseCode;
+
+/// Bits of a connection's public id.
+const PUBLIC_ID_BITS: u128 = (1 << 80) - 1;
+
+/// What a connection of Socket.IO has besides.
+#[derive(Debug)]
+pub(super) struct Sockets {
+    /// What others see of it: never the `sid` of Engine.IO, by which it is reached.
+    public_id: Box<str>,
+    /// Until when the client has to be in a namespace; `None` while it is in one.
+    join_by: Option<Tick>,
+    /// So many binary messages follow that belong to a request which is refused already.
+    attachments: u32,
+}
+
+impl Sockets {
+    /// Until when the client has to be in a namespace.
+    pub(super) fn deadline(&self) -> Tick {
+        self.join_by.unwrap_or(Tick::NEVER)
+    }
+}
+
+impl Shard {
+    /// A new client has to join a namespace some time.
+    pub(super) fn expect_namespace(&mut self, key: ConnKey) {
+        let join_by = Some(self.clocks.now.tick().plus(ticks(CONNECT_TIMEOUT)));
+        let Some(conn) = self.conns.get_mut(key).filter(|conn| conn.dialect.socketio().is_some()) else {
+            return;
+        };
+        let public_id = format!("{:020x}", fastrand::u128(..) & PUBLIC_ID_BITS).into();
+        let sockets = Sockets { public_id, join_by, attachments: 0 };
+        conn.session.get_or_insert_default().sockets = Some(Box::new(sockets));
+    }
+
+    /// Takes what a client of Socket.IO has said, in so many bytes.
+    pub(super) fn hear(&mut self, key: ConnKey, said: Said, bytes: usize) {
+        match said {
+            Said::Pong => return self.take_pong(key),
+            Said::Nothing | Said::Ping { .. } | Said::Upgrade => return,
+            Said::Close => return self.part(key),
+            Said::Broken(why) => return self.break_off(key, why),
+            _ => self.count_message(bytes),
+        }
+        match said {
+            Said::Connect(namespace, token) => self.connect(key, namespace, token),
+            Said::Disconnect(namespace) => self.leave_namespace(key, namespace),
+            Said::Asked(asked, attachments) => {
+                if let Some(sockets) = self.conns.get_mut(key).and_then(sockets_of) {
+                    sockets.attachments = attachments;
+                }
+                let asked = without_desk(*asked);
+                self.answer(key, asked);
+            }
+            _ => {}
+        }
+    }
+
+    /// A binary message: it belongs to a request that is refused, or to none.
+    pub(super) fn hear_binary(&mut self, key: ConnKey) {
+        match self.conns.get_mut(key).and_then(sockets_of) {
+            Some(sockets) if sockets.attachments > 0 => sockets.attachments -= 1,
+            _ => self.break_off(key, "a binary message that belongs to nothing"),
+        }
+    }
+
+    /// A client wants to be in a namespace. With a token it has to be verified, also behind another one.
+    fn connect(&mut self, key: ConnKey, namespace: Namespace, token: Option<Token>) {
+        let Some(sockets) = self.conns.get_mut(key).and_then(sockets_of) else { return };
+        let mark = Mark { namespace, verb: Verb::Connect, ack: None, text: &sockets.public_id };
+        let id = Some(mark.to_id());
+        let action = token.map_or(Action::Enter, Action::Auth);
+        self.answer(key, Ok(Request { action, id }));
+    }
+
+    /// A client that is known joins a namespace.
+    pub(super) fn enter(&mut self, key: ConnKey, id: Option<&Id>) {
+        let Some(identity) = self.conns.get(key).and_then(|conn| conn.identity.clone()) else { return };
+        let reply = Reply::Authenticated {
+            user: identity.user.as_ref().map(User::as_str),
+            expires_ms: identity.expiry.map(|expiry| expiry.expires_ms),
+            held: None,
+            id,
+        };
+        self.say(key, &reply);
+        self.note_joined(key, id);
+        self.tell_feed_once(key);
+        self.arm(key);
+    }
+
+    /// A client has been told that it is in the namespace that this request was for, if it was for one.
+    pub(super) fn note_joined(&mut self, key: ConnKey, id: Option<&Id>) {
+        let Some(Mark { verb: Verb::Connect, namespace, .. }) = id.and_then(Mark::of_id) else { return };
+        let Some(conn) = self.conns.get_mut(key) else { return };
+        let Some(joined) = conn.dialect.socketio() else { return };
+        conn.dialect = Dialect::SocketIo(joined.with(namespace));
+        if let Some(sockets) = sockets_of(conn) {
+            sockets.join_by = None;
+        }
+        if conn.feed_news == FeedNews::BehindSubscription {
+            conn.feed_news = FeedNews::Due;
+        }
+        let user = conn.identity.as_ref().and_then(|identity| identity.user.as_ref()).map(User::as_str);
+        let event = self.output.own_frame(write::connected(namespace, user, &self.handles.state.server_id));
+        self.output.queue(key, conn, event);
+    }
+
+    /// A client leaves a namespace, with everything that it holds there.
+    fn leave_namespace(&mut self, key: ConnKey, namespace: Namespace) {
+        let join_by = Some(self.clocks.now.tick().plus(ticks(CONNECT_TIMEOUT)));
+        let Some(conn) = self.conns.get_mut(key) else { return };
+        let Some(joined) = conn.dialect.socketio() else { return };
+        let is_there = |subject: &&&Subject| subject.form.namespace() == Some(namespace);
+        let held = held_by(conn, &self.subscriptions.index, key);
+        let held: Vec<_> = held.iter().filter(is_there).map(|subject| (*subject).clone()).collect();
+        self.give_up(key, &held);
+        let Some(conn) = self.conns.get_mut(key) else { return };
+        conn.dialect = Dialect::SocketIo(joined.without(namespace));
+        if let (None, Some(sockets)) = (joined.without(namespace).home(), sockets_of(conn)) {
+            sockets.join_by = join_by;
+        }
+        self.arm(key);
+    }
+
+    /// Closes a client that is in no namespace in time.
+    pub(super) fn check_namespaces(&mut self, key: ConnKey, now: Tick) {
+        let sockets = self.conns.get_mut(key).and_then(sockets_of);
+        if sockets.is_some_and(|sockets| sockets.deadline().is_due(now)) {
+            self.close(key, CloseCode::Policy, "no namespace joined");
+        }
+    }
+
+    /// The client says that it leaves.
+    fn part(&mut self, key: ConnKey) {
+        if let Some(conn) = self.conns.get_mut(key) {
+            conn.outbox.clear();
+            self.close(key, CloseCode::echo(None), "closed by the client");
+        }
+    }
+
+    fn break_off(&mut self, key: ConnKey, why: &str) {
+        self.metrics.protocol_errors.add(1);
+        self.close(key, CloseCode::Protocol, why);
+    }
+}
+
+/// What was asked, but for requests to the desk, which these clients don't have.
+fn without_desk(asked: Result<Request, Refusal>) -> Result<Request, Refusal> {
+    match asked {
+        Ok(Request { action: Action::Desk(_), id }) => {
+            let message = "Unknown event: clients of Socket.IO have no desk here";
+            let refusal = Refusal::new(ErrorCode::UnknownAction, message);
+            Err(Refusal { id, ..refusal })
+        }
+        asked => asked,
+    }
+}
+
+fn sockets_of(conn: &mut Conn) -> Option<&mut Sockets> {
+    conn.session.as_mut()?.sockets.as_deref_mut()
+}
