@@ -342,7 +342,10 @@ export class Client {
   }
 
   #tell<K extends keyof ClientEvents>(event: K, value: ClientEvents[K]): void {
-    for (const callback of [...(this.#callbacks.get(event) ?? [])]) {
+    const callbacks = [...(this.#callbacks.get(event) ?? [])];
+    // Whoever listens to none should not wonder why nothing comes.
+    if (event === "error" && !callbacks.length) console.warn(String(value));
+    for (const callback of callbacks) {
       try {
         callback(value);
       } catch (thrown) {
