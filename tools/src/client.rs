@@ -1,10 +1,11 @@
 //! The client for the command line: subscribes, prints what the gateway says, and comes back when the connection ends.
 //!
 //! [`frame`] understands the protocol, [`view`] makes lines of it, [`wanted`] knows what to subscribe to, [`reconnect`]
-//! decides whether and when to come back, [`stream`] reads server-sent events; all of these are pure. [`session`] is the loop that does it,
+//! decides whether and when to come back, [`stream`] reads server-sent events, [`foreign`] knows other APIs; all of these are pure. [`session`] is the loop that does it,
 //! over connections of `link`, and [`audience`] hears of it: lines, or the screen of [`crate::tui`].
 
 pub mod audience;
+pub mod foreign;
 pub mod frame;
 mod link;
 pub mod reconnect;
@@ -21,6 +22,7 @@ use serde_json::{Number, Value};
 
 use crate::cli::{self, LastSeen};
 use crate::tui::theme::Choice;
+use foreign::Api;
 use wanted::{Seen, Terms, Wanted};
 
 pub use session::run;
@@ -48,6 +50,7 @@ Examples:
   ws-client --symbols '*' --max-rate 2 --conflate aggregate --stats
   ws-client --form batch --json              several events a frame
   ws-client --form sse --snapshot            the same from http://127.0.0.1:8080/sse
+  ws-client --dialect binance --symbols BTCUSDT --types trade,candle   as Binance's clients get it
   ws-client --symbols AAPL --resume AAPL=1041  what came after trade 1041, then live ones
 
 Events and the gateway's messages go to standard output, what the client itself has to say to
@@ -72,6 +75,20 @@ pub struct Options {
     /// How events come: an object in each frame, arrays of what waits, or server-sent events over HTTP
     #[arg(long, env = "CLIENT_FORM", value_name = "FORM", value_enum, default_value = "json")]
     pub form: Form,
+
+    /// Speak another API that the gateway serves (DIALECTS): every message is printed as it came
+    #[arg(
+        long,
+        env = "CLIENT_DIALECT",
+        value_name = "API",
+        value_enum,
+        conflicts_with_all = ["tui", "form", "swap", "swap_after", "heartbeat", "resume", "stats"]
+    )]
+    pub dialect: Option<Api>,
+
+    /// The token or API key for --dialect
+    #[arg(long, env = "CLIENT_KEY", value_name = "KEY", hide_env_values = true, requires = "dialect")]
+    pub key: Option<String>,
 
     /// Symbols to subscribe to, separated by commas; * is all, BTC-* all that begin so [default: AAPL,GOOGL,MSFT]
     #[arg(
@@ -233,7 +250,8 @@ impl Options {
         let default = self.symbols.is_empty();
         let symbols = if default { SYMBOLS.map(str::to_owned).to_vec() } else { self.symbols.clone() };
         let asked = self.swap.is_some() || self.swap_after.is_some();
-        let swap = if self.no_swap || self.form == Form::Sse || !(default || asked) {
+        let is_fixed = self.form == Form::Sse || self.dialect.is_some();
+        let swap = if self.no_swap || is_fixed || !(default || asked) {
             None
         } else {
             let usual = || (SWAP.0.to_owned(), SWAP.1.to_owned());
@@ -271,6 +289,18 @@ impl Options {
         options.resume.get_or_insert_default();
         options.stats.get_or_insert(PING_EVERY);
         Ok(options)
+    }
+
+    /// Where to connect.
+    fn address(&self) -> String {
+        let in_dialect = |api: Api| api.url(&self.url, &self.terms(), self.key.as_deref());
+        self.dialect.map_or_else(|| self.url.clone(), in_dialect)
+    }
+
+    /// What to say once connected, to be subscribed to all that is wanted.
+    fn opening(&self, wanted: &Wanted) -> anyhow::Result<Vec<String>> {
+        let in_dialect = |api: Api| api.requests(&wanted.symbols, &wanted.types, self.key.as_deref());
+        self.dialect.map_or_else(|| Ok(wanted.subscribe()), in_dialect)
     }
 
     fn terms(&self) -> Terms {

@@ -71,7 +71,8 @@ struct Client<'o, A> {
 /// If the command line contradicts itself, the gateway refuses us for good, or standard output is closed.
 pub async fn run(options: &Options, stop: Stop) -> anyhow::Result<ExitCode> {
     let (wanted, swap_after) = options.wanted()?;
-    let lines = Lines { view: View::new(Palette::for_stdout()), json: options.json };
+    let lines =
+        Lines { view: View::new(Palette::for_stdout()), json: options.json || options.dialect.is_some() };
     run_for(options, wanted, swap_after, lines, stop).await
 }
 
@@ -159,8 +160,9 @@ impl<A: Audience> Client<'_, A> {
         if self.options.form == Form::Sse {
             return self.stream().await;
         }
+        let (address, opening) = (self.options.address(), self.options.opening(&self.wanted)?);
         let connected = tokio::select! {
-            connected = connect(&self.options.url, self.options.form) => connected,
+            connected = connect(&address, self.options.form) => connected,
             () = at(self.deadline) => return Ok(Outcome::Done(Done::Duration)),
             () = self.stop.requested() => return Ok(Outcome::Done(Done::Stopped)),
         };
@@ -170,7 +172,7 @@ impl<A: Audience> Client<'_, A> {
         };
         self.audience.connected(&redact_url(&self.options.url));
         self.connected = Some(Instant::now());
-        if let Err(ended) = send_all(&mut socket, self.wanted.subscribe()).await {
+        if let Err(ended) = send_all(&mut socket, opening).await {
             return Ok(Outcome::Ended(ended));
         }
         if self.swap_at.is_none() {
@@ -316,6 +318,10 @@ impl<A: Audience> Client<'_, A> {
     }
 
     fn text(&mut self, text: &str) -> anyhow::Result<()> {
+        if let Some(api) = self.options.dialect {
+            self.events += api.events(text);
+            return self.audience.heard(text, None);
+        }
         let frame = match Frame::parse(text) {
             Ok(frame) => frame,
             Err(error) => {

@@ -249,6 +249,26 @@ async fn a_stream_goes_on_where_it_ended() {
 }
 
 #[tokio::test]
+async fn another_api_is_spoken_and_printed_as_it_comes() {
+    let gateway = StandIn::start().await;
+    let client = gateway.client(&["--dialect=binance", "--symbols=BTCUSDT", "--types=quote", "--count=1"]);
+    let mut connection = gateway.accept().await;
+    let asked = r#"{"id":1,"method":"SUBSCRIBE","params":["btcusdt@bookTicker"]}"#;
+    assert_eq!(connection.request().await, asked);
+    let messages = [
+        r#"{"result":null,"id":1}"#,
+        r#"{"stream":"!gateway","data":{"e":"feed","E":1,"state":"up","gapMs":0}}"#,
+        r#"{"stream":"btcusdt@bookTicker","data":{"s":"BTCUSDT","b":"1","a":"2"}}"#,
+    ];
+    for message in messages {
+        connection.send(Message::text(message)).await;
+    }
+    connection.expect_farewell().await;
+    let (status, printed, stderr) = client.end().await;
+    assert_eq!((status.code(), &printed[..]), (Some(0), &messages.map(str::to_owned)[..]), "{stderr:?}");
+}
+
+#[tokio::test]
 async fn pings_are_answered() {
     let gateway = StandIn::start().await;
     let _client = gateway.client(&["--no-swap"]);
