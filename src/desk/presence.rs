@@ -19,12 +19,14 @@
 //! their numbers, tells the leaves of their users.
 
 mod gossip;
+mod peers;
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 
 use foldhash::fast::RandomState;
 
 pub use self::gossip::{Gossip, Sum};
+use self::peers::Peer;
 use super::envelope::Moved;
 use super::{DeskId, GatewayId};
 
@@ -86,19 +88,6 @@ pub enum Say {
 struct Here {
     connections: u32,
     /// When its grace ends, once there are no connections.
-    ends_ms: Option<u64>,
-}
-
-/// What is known of another gateway.
-#[derive(Debug, Default)]
-struct Peer {
-    heard_ms: u64,
-    pairs: Set<(DeskId, DeskId)>,
-    sum: Sum,
-    asked_ms: Option<u64>,
-    /// The parts of all that it has, as they come.
-    parts: Vec<Vec<(DeskId, Vec<DeskId>)>>,
-    /// When it counts as dead, once it has said that it ends.
     ends_ms: Option<u64>,
 }
 
@@ -199,64 +188,6 @@ impl Presence {
         }
     }
 
-    /// A connection has joined or left by another gateway.
-    pub fn heard_moved(&mut self, room: &DeskId, moved: &Moved, now_ms: u64) {
-        if moved.gateway == self.me {
-            return;
-        }
-        if !moved.is_there && !self.peers.contains_key(&moved.gateway) {
-            return;
-        }
-        let peer = self.peers.entry(moved.gateway).or_default();
-        let pair = (room.clone(), moved.user.clone());
-        if moved.is_there {
-            // A leave says nothing of the kind: another gateway tells it for one that is dead.
-            peer.heard_ms = peer.heard_ms.max(now_ms);
-            if peer.pairs.insert(pair) {
-                peer.sum.add(room, &moved.user);
-                self.count_up(room, &moved.user);
-            }
-        } else if peer.pairs.remove(&pair) {
-            peer.sum.remove(room, &moved.user);
-            self.count_down(room, &moved.user);
-        }
-    }
-
-    /// Another gateway has told something. Returns what is to be said to it.
-    pub fn heard(&mut self, gossip: Gossip, now_ms: u64) -> Vec<Gossip> {
-        match gossip {
-            Gossip::Ask { by, of } if by != self.me && of.is_none_or(|of| of == self.me) => {
-                return self.parts();
-            }
-            Gossip::Beat { gateway, sum } if gateway != self.me => {
-                let peer = self.peers.entry(gateway).or_default();
-                peer.heard_ms = now_ms;
-                peer.ends_ms = None;
-                let waits = peer.asked_ms.is_some_and(|asked_ms| now_ms < asked_ms + ASK_AGAIN_MS);
-                if peer.sum != sum && !waits {
-                    peer.asked_ms = Some(now_ms);
-                    return vec![Gossip::Ask { by: self.me, of: Some(gateway) }];
-                }
-            }
-            Gossip::Part { gateway, part, of, rooms } if gateway != self.me => {
-                self.take_part(gateway, part, of, rooms, now_ms);
-            }
-            Gossip::Bye { gateway, grace_ms } if gateway != self.me => {
-                if let Some(peer) = self.peers.get_mut(&gateway) {
-                    peer.ends_ms = Some(now_ms + grace_ms);
-                }
-            }
-            _ => {}
-        }
-        Vec::new()
-    }
-
-    /// The upstream was away, or is: nobody is dead for not having been heard meanwhile.
-    pub fn heard_nobody(&mut self, now_ms: u64) {
-        self.peers.values_mut().for_each(|peer| peer.heard_ms = now_ms);
-        self.has_asked = false;
-    }
-
     /// What is due. Called often, while the upstream is there.
     pub fn tick(&mut self, now_ms: u64) -> Vec<Say> {
         let mut say = Vec::new();
@@ -325,87 +256,6 @@ impl Presence {
     fn left(&self, room: DeskId, user: DeskId, gateway: GatewayId, is_told: bool) -> Say {
         let moved = Moved { user, has_joined: false, is_told, gateway, is_there: false, asked: None };
         Say::Moved { room, moved }
-    }
-
-    /// Gateways that are dead, and what their users leave.
-    fn bury(&mut self, now_ms: u64, say: &mut Vec<Say>) {
-        let is_dead = |peer: &Peer| {
-            now_ms >= peer.heard_ms + SILENCE_MS || peer.ends_ms.is_some_and(|ends_ms| now_ms >= ends_ms)
-        };
-        let dead: Vec<_> =
-            self.peers.iter().filter(|(_, peer)| is_dead(peer)).map(|(gateway, _)| *gateway).collect();
-        for gateway in dead {
-            let Some(peer) = self.peers.remove(&gateway) else { continue };
-            // Of the living, the first tells.
-            let is_mine = self.peers.iter().all(|(other, peer)| *other > self.me || is_dead(peer));
-            for (room, user) in peer.pairs {
-                let was_small = self.is_small(&room);
-                self.count_down(&room, &user);
-                let has_left = !self.is_there(&room, &user);
-                if is_mine && has_left {
-                    say.push(self.left(room, user, gateway, was_small));
-                }
-            }
-        }
-    }
-
-    /// All that this gateway has, in parts.
-    fn parts(&self) -> Vec<Gossip> {
-        let pairs = self.config.part_pairs.max(1);
-        let mut parts = vec![Vec::new()];
-        let mut room_left = pairs;
-        for (room, users) in &self.here {
-            let users: Vec<_> = users.keys().cloned().collect();
-            for users in users.chunks(pairs) {
-                if room_left < users.len() {
-                    parts.push(Vec::new());
-                    room_left = pairs;
-                }
-                room_left -= users.len();
-                if let Some(part) = parts.last_mut() {
-                    part.push((room.clone(), users.to_vec()));
-                }
-            }
-        }
-        let of = parts.len() as u32;
-        let numbered = parts.into_iter().zip(0..);
-        numbered.map(|(rooms, part)| Gossip::Part { gateway: self.me, part, of, rooms }).collect()
-    }
-
-    fn take_part(
-        &mut self,
-        gateway: GatewayId,
-        part: u32,
-        of: u32,
-        rooms: Vec<(DeskId, Vec<DeskId>)>,
-        now_ms: u64,
-    ) {
-        let peer = self.peers.entry(gateway).or_default();
-        peer.heard_ms = now_ms;
-        if part == 0 {
-            peer.parts.clear();
-        }
-        if peer.parts.len() != part as usize {
-            // One was lost: the next beat asks again.
-            return;
-        }
-        peer.parts.push(rooms);
-        if part + 1 < of {
-            return;
-        }
-        let all = std::mem::take(&mut peer.parts).into_iter().flatten();
-        let all: Set<(DeskId, DeskId)> =
-            all.flat_map(|(room, users)| users.into_iter().map(move |user| (room.clone(), user))).collect();
-        peer.asked_ms = None;
-        peer.sum = Sum::default();
-        all.iter().for_each(|(room, user)| peer.sum.add(room, user));
-        let old = std::mem::replace(&mut peer.pairs, all.clone());
-        for (room, user) in all.difference(&old) {
-            self.count_up(room, user);
-        }
-        for (room, user) in old.difference(&all) {
-            self.count_down(room, user);
-        }
     }
 
     fn remove_here(&mut self, room: &DeskId, user: &DeskId) {

@@ -10,29 +10,30 @@
 //!
 //! What was confirmed is deleted with one `XDEL` for each entry, so that each is given back once, whoever deletes it.
 
-use std::collections::{BTreeSet, HashMap, VecDeque};
+mod entries;
+mod here;
+mod sweep;
+
+use std::collections::{HashMap, VecDeque};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use foldhash::quality::RandomState;
 
+use self::entries::{Entry, entries_of};
+use self::here::Here;
 use super::redis::{Commands, Job, Said, Work};
 use super::{Purpose, Task};
 use crate::bus::{DeskAnswer, DeskNews, OutgoingHeld, Ticket};
 use crate::desk::DeskId;
 use crate::desk::envelope::{Envelope, user_channel};
-use crate::desk::inbox::{
-    CHAT, Content, EntryId, INBOX, INBOX_BYTES, InboxConfig, Kept, counted_bytes, inbox_key,
-};
+use crate::desk::inbox::{CHAT, EntryId, INBOX_BYTES, InboxConfig, Kept, counted_bytes, inbox_key};
 use crate::limits;
 use crate::market::Kinds;
 use crate::unix_time::unix_ms;
 
 /// The group that streams are made with; nothing reads by it.
 const GROUP: &[u8] = b"gateways";
-
-/// Entries of a user who is here that all gateways were told of, as far as they are behind what was looked through.
-const HEARD_MAX: usize = 512;
 
 /// How much is kept, and what it may be.
 #[derive(Debug)]
@@ -80,18 +81,6 @@ pub struct Reading {
     behind: Option<EntryId>,
 }
 
-/// A user with connections to this gateway.
-#[derive(Debug, Default)]
-struct Here {
-    connections: usize,
-    /// Up to where the inbox was looked through; `None` until it was read once.
-    swept: Option<EntryId>,
-    /// Entries behind that which all gateways were told of.
-    heard: BTreeSet<EntryId>,
-    /// Chats behind that which they may be told of any moment.
-    expected: BTreeSet<EntryId>,
-}
-
 /// The inboxes, as far as this gateway has to do with them.
 pub(super) struct Inboxes {
     config: InboxesConfig,
@@ -112,12 +101,8 @@ impl Inboxes {
 
     /// An entry has been told to all gateways.
     pub(super) fn heard(&mut self, user: &DeskId, entry: EntryId) {
-        let Some(here) = self.here.get_mut(user) else { return };
-        if here.swept.is_none_or(|swept| entry > swept) {
-            here.heard.insert(entry);
-            if here.heard.len() > HEARD_MAX {
-                here.heard.pop_first();
-            }
+        if let Some(here) = self.here.get_mut(user) {
+            here.heard(entry);
         }
     }
 
@@ -137,50 +122,6 @@ impl Inboxes {
     fn is_touch_due(&self) -> bool {
         let keep = Duration::from_millis(self.config.bounds.keep_ms);
         self.touched.elapsed() >= limits::INBOX_TOUCH.min(keep / 4)
-    }
-}
-
-impl Here {
-    /// Looks at entries behind what was looked through, in order. Returns those that nobody has told of.
-    fn look_through<'e>(&mut self, entries: &'e [Entry]) -> Vec<&'e Entry> {
-        let Some(known) = self.swept else { return Vec::new() };
-        let (mut swept, mut untold, mut is_through) = (known, Vec::new(), true);
-        for entry in entries.iter().filter(|entry| entry.id > known) {
-            // A chat is told by the gateway that has put it there, unless that has died meanwhile.
-            let is_early =
-                matches!(entry.content(), Some(Content::Chat(_))) && self.expected.insert(entry.id);
-            if !self.heard.contains(&entry.id) && is_early {
-                is_through = false;
-                continue;
-            }
-            if self.heard.insert(entry.id) {
-                untold.push(entry);
-            }
-            if is_through {
-                swept = entry.id;
-            }
-        }
-        self.swept = Some(swept);
-        self.heard.retain(|entry| *entry > swept);
-        self.expected.retain(|entry| *entry > swept);
-        untold
-    }
-}
-
-/// An entry of a stream.
-#[derive(Debug, PartialEq, Eq)]
-struct Entry {
-    id: EntryId,
-    fields: Vec<(Vec<u8>, Vec<u8>)>,
-}
-
-impl Entry {
-    fn bytes(&self) -> usize {
-        self.fields.iter().map(|(_, value)| value.len()).sum()
-    }
-
-    fn content(&self) -> Option<Content<'_>> {
-        Content::of(self.fields.iter().map(|(name, value)| (&**name, &**value)))
     }
 }
 
@@ -243,58 +184,6 @@ impl Task {
         }
         if !entries.is_empty() {
             self.send(commands, InboxPurpose::Delete(entries), Instant::now(), None);
-        }
-    }
-
-    /// What is due for inboxes, while there is a connection.
-    pub(super) fn tick_inboxes(&mut self) {
-        let Some(inboxes) = &mut self.inboxes else { return };
-        for reading in std::mem::take(&mut inboxes.waiting) {
-            self.read(reading);
-        }
-        let Some(inboxes) = &mut self.inboxes else { return };
-        if inboxes.sweeps > 0 || inboxes.swept.elapsed() < limits::INBOX_SWEEP {
-            return;
-        }
-        inboxes.swept = Instant::now();
-        if inboxes.is_touch_due() {
-            inboxes.touched = Instant::now();
-            self.touch_all();
-        }
-        self.sweep();
-    }
-
-    /// Says of every inbox whose user is here that it is in use.
-    fn touch_all(&self) {
-        let Some(inboxes) = &self.inboxes else { return };
-        for user in inboxes.here.keys() {
-            let mut commands = Commands::default();
-            touch(&mut commands, &self.inbox_of(user), inboxes.config.bounds.keep_ms);
-            self.send(commands, InboxPurpose::Quiet, Instant::now(), None);
-        }
-    }
-
-    /// Looks for entries of users who are here that nobody has told of.
-    fn sweep(&mut self) {
-        let Some(inboxes) = &self.inboxes else { return };
-        let users: Vec<_> =
-            inboxes.here.iter().filter_map(|(user, here)| Some((self.inbox_of(user), here.swept?))).collect();
-        let entry_bytes = limits::INBOX_SWEEP_ENTRIES * inboxes.config.max_event_bytes;
-        let at_once = (limits::INBOX_SWEEP_BYTES / entry_bytes).clamp(1, limits::INBOX_SWEEP_USERS);
-        let count = limits::INBOX_SWEEP_ENTRIES.to_string();
-        let mut sweeps = 0;
-        for users in users.chunks(at_once) {
-            let names: Vec<_> = users.iter().map(|(_, swept)| swept.to_string()).collect();
-            let mut args: Vec<&[u8]> = vec![b"XREAD", b"COUNT", count.as_bytes(), b"STREAMS"];
-            args.extend(users.iter().map(|(key, _)| key.as_bytes()));
-            args.extend(names.iter().map(String::as_bytes));
-            let mut commands = Commands::default();
-            commands.add(&args);
-            self.send(commands, InboxPurpose::Sweep, Instant::now(), None);
-            sweeps += 1;
-        }
-        if let Some(inboxes) = &mut self.inboxes {
-            inboxes.sweeps = sweeps;
         }
     }
 
@@ -463,49 +352,6 @@ impl Task {
         self.delete(user, bad);
     }
 
-    /// Redis has told of entries of users who are here.
-    fn on_swept(&mut self, said: Said) {
-        let beginning = format!("{}{INBOX}", self.config.channel_prefix);
-        for (key, entries) in streams_of(said) {
-            let name = std::str::from_utf8(&key).ok().and_then(|key| key.strip_prefix(&beginning));
-            let Some(user) = name.and_then(DeskId::parse) else { continue };
-            let Some(inboxes) = &mut self.inboxes else { return };
-            let Some(here) = inboxes.here.get_mut(&user) else { continue };
-            let untold = here.look_through(&entries);
-            let mut bad = Vec::new();
-            for entry in untold {
-                if !self.tell_found(&user, entry) {
-                    bad.push(Kept::of_worker(entry.id));
-                }
-            }
-            self.refuse_entries(&user, bad);
-        }
-    }
-
-    /// Tells all gateways of an entry that nobody has told of; `false` if it can't be delivered.
-    fn tell_found(&self, user: &DeskId, entry: &Entry) -> bool {
-        let Some(inboxes) = &self.inboxes else { return true };
-        let asked = Instant::now();
-        match entry.content() {
-            Some(content @ Content::Chat(payload)) => {
-                self.tell_put(user, payload, content.kept(entry.id), Purpose::Own, asked, None);
-                true
-            }
-            Some(Content::Message(object)) => {
-                let InboxesConfig { max_event_bytes, kinds, .. } = &inboxes.config;
-                let Ok(object) = crate::desk::event::check_of_worker(object, *max_event_bytes, kinds) else {
-                    return false;
-                };
-                let kept = Kept::of_worker(entry.id);
-                let envelope = Envelope::Kept { user: user.clone(), object, kept };
-                let channel = user_channel(&self.config.channel_prefix, user);
-                self.publish(channel, envelope.write(), Purpose::Own, None);
-                true
-            }
-            None => false,
-        }
-    }
-
     /// The sum of what is counted; `None` if that can't be known. Forgets parts of the time that are over.
     fn total(&self, said: Said) -> Option<u64> {
         let Said::Array(fields) = said else { return None };
@@ -582,35 +428,4 @@ fn touch(commands: &mut Commands, key: &str, keep_ms: u64) {
     // An error says that it exists.
     commands.add(&[b"XGROUP", b"CREATE", key.as_bytes(), GROUP, b"$", b"MKSTREAM"]);
     commands.add(&[b"PEXPIRE", key.as_bytes(), keep_ms.to_string().as_bytes()]);
-}
-
-/// The entries of a reply to `XRANGE`.
-fn entries_of(said: Said) -> Vec<Entry> {
-    let Said::Array(entries) = said else { return Vec::new() };
-    entries.into_iter().filter_map(entry_of).collect()
-}
-
-fn entry_of(said: Said) -> Option<Entry> {
-    let Said::Array(mut parts) = said else { return None };
-    let (Some(Said::Array(fields)), Some(Said::Text(id))) = (parts.pop(), parts.pop()) else { return None };
-    let id = std::str::from_utf8(&id).ok()?.parse().ok()?;
-    let mut fields = fields.into_iter();
-    let mut pairs = Vec::new();
-    while let (Some(Said::Text(name)), Some(Said::Text(value))) = (fields.next(), fields.next()) {
-        pairs.push((name, value));
-    }
-    Some(Entry { id, fields: pairs })
-}
-
-/// The keys and entries of a reply to `XREAD`.
-fn streams_of(said: Said) -> Vec<(Vec<u8>, Vec<Entry>)> {
-    let Said::Array(streams) = said else { return Vec::new() };
-    let stream = |said| match said {
-        Said::Array(mut parts) => {
-            let (entries, Some(Said::Text(key))) = (parts.pop()?, parts.pop()) else { return None };
-            Some((key, entries_of(entries)))
-        }
-        _ => None,
-    };
-    streams.into_iter().filter_map(stream).collect()
 }

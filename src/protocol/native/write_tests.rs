@@ -4,6 +4,7 @@ use super::super::read::parse;
 use super::*;
 use crate::market::{Form, SymbolCase};
 use crate::protocol::refusal::ErrorCode;
+use crate::protocol::reply::Status;
 use crate::protocol::request::{Grammar, Selection};
 
 fn kinds() -> Kinds {
