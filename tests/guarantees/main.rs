@@ -101,6 +101,7 @@ mod refusals_are_counted_by_reason;
 mod resume_across_gateways;
 mod rights_are_what_clients_get;
 mod rooms;
+mod rooms_under_storms;
 mod scale_out_through_nginx;
 mod secrets_are_never_printed;
 mod sequence_gaps;
