@@ -59,12 +59,11 @@ fn habit(client: u64) -> Habit {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn and_each_gets_every_trade_or_is_told_of_it() {
-    let (clients, trades) = (size("FORMS_CLIENTS", 110), size("FORMS_TRADES", 4_000));
+    let (clients, trades) = (size("FORMS_CLIENTS", 120), size("FORMS_TRADES", 4_000));
     assert!(trades.is_multiple_of(SYMBOLS), "each symbol has as many trades as the others");
     let redis = Redis::start().await;
     let gateway = TestGateway::on(&redis, |config| {
-        config.clients.dialects =
-            [Api::Alpaca, Api::Massive, Api::Finnhub, Api::Binance].into_iter().collect();
+        config.clients.dialects = Api::ALL.into_iter().collect();
         config.delivery.compress = true;
         config.delivery.max_outbox_bytes = 20_000;
         config.clients.max_symbols_per_client = SYMBOLS as usize;

@@ -24,10 +24,11 @@ pub(crate) enum Way {
     Finnhub,
     /// The combined form: the raw one has no words for a loss.
     Binance,
+    SocketIo,
 }
 
 /// All of them.
-pub(crate) const WAYS: [Way; 11] = [
+pub(crate) const WAYS: [Way; 12] = [
     Way::Json,
     Way::JsonCompressed,
     Way::Batch,
@@ -39,6 +40,7 @@ pub(crate) const WAYS: [Way; 11] = [
     Way::Massive,
     Way::Finnhub,
     Way::Binance,
+    Way::SocketIo,
 ];
 
 impl Way {
@@ -92,6 +94,7 @@ impl Subscriber {
             Way::Massive => ("/massive/stocks?x=1", ""),
             Way::Finnhub => ("/finnhub?token=any", ""),
             Way::Binance => ("/binance/stream?x=1", ""),
+            Way::SocketIo => ("/socket.io/?EIO=4&transport=websocket", ""),
         };
         let target = format!("{path}{options}");
         let transport = if way == Way::JsonCompressed || way.compresses_batches() {
@@ -134,6 +137,15 @@ impl Subscriber {
                 let streams: Vec<_> = streams.collect();
                 self.ask(&json!({"method": "SUBSCRIBE", "params": streams, "id": 1}), "result").await;
             }
+            Way::SocketIo => {
+                self.hears("pingInterval").await;
+                self.send_text("40/events,").await;
+                self.hears("sid").await;
+                self.hears("userId").await;
+                let request = json!(["subscribe", {"symbols": symbols, "onSlow": "skip"}]);
+                self.send_text(&format!("42/events,0{request}")).await;
+                self.hears("subscribed").await;
+            }
         }
     }
 
@@ -148,9 +160,13 @@ impl Subscriber {
     }
 
     async fn send(&mut self, request: &Value) {
+        self.send_text(&request.to_string()).await;
+    }
+
+    async fn send_text(&mut self, text: &str) {
         match &mut self.transport {
-            Transport::Plain(client) => client.send(request.to_string()).await,
-            Transport::Compressed(client) => client.send(&request.to_string()).await,
+            Transport::Plain(client) => client.send(text).await,
+            Transport::Compressed(client) => client.send(text).await,
             Transport::Events(_) => unreachable!("a stream is asked by its URL"),
         }
     }
@@ -163,11 +179,21 @@ impl Subscriber {
     }
 
     async fn message(&mut self) -> Value {
+        loop {
+            match self.next().await {
+                // A ping of Engine.IO.
+                Value::Number(_) => self.send_text("3").await,
+                message => return message,
+            }
+        }
+    }
+
+    async fn next(&mut self) -> Value {
         match &mut self.transport {
             Transport::Events(stream) => stream.json().await,
             Transport::Compressed(client) => client.json().await,
             Transport::Plain(client) => match client.message().await {
-                Some(Message::Text(text)) => serde_json::from_str(&text).expect("JSON"),
+                Some(Message::Text(text)) => of_packet(&text),
                 Some(Message::Binary(bytes)) => {
                     let value = rmpv::decode::read_value(&mut &bytes[..]).expect("MessagePack");
                     of_msgpack(&value)
@@ -175,6 +201,16 @@ impl Subscriber {
                 other => panic!("expected a message, got {other:?}"),
             },
         }
+    }
+}
+
+/// The JSON of a message. A packet of Socket.IO has its types, namespace and number before it, and an event's name before what it tells.
+fn of_packet(text: &str) -> Value {
+    let json = &text[text.find(['[', '{']).unwrap_or_default()..];
+    let value: Value = serde_json::from_str(json).unwrap_or_else(|error| panic!("{error} in {text}"));
+    match value.as_array().map(Vec::as_slice) {
+        Some([Value::String(_), event]) => event.clone(),
+        _ => value,
     }
 }
 
