@@ -34,11 +34,14 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
+use tokio::sync::oneshot;
+
 pub use self::shard::{DeskConfig, ShardConfig, Workers};
 pub(crate) use self::shard::{Shard, ShardHandles};
 use crate::bus::inbox::Sender;
 use crate::bus::{Adopt, Arrival, Denied, DeskNews, ShardPort, Ticket, ToShard, Verified};
 use crate::desk::DeskId;
+use crate::transport::Probe;
 
 /// The running shards, as the control side reaches them.
 #[derive(Debug)]
@@ -100,14 +103,33 @@ impl Fanout {
 }
 
 impl Adopt for Fanout {
+    fn clean(&self) -> Vec<oneshot::Receiver<usize>> {
+        let ask = |shard: &ShardHandle| {
+            let (sender, told) = oneshot::channel();
+            // A shard that has ended tells nothing.
+            let _ = shard.inbox.send(ToShard::Clean(sender), 0);
+            told
+        };
+        self.shards.iter().map(ask).collect()
+    }
+
     fn adopt(&self, clients: Vec<Arrival>) {
         let mut parts: Vec<Vec<Arrival>> = self.shards.iter().map(|_| Vec::new()).collect();
         for client in clients {
-            let loads = self.shards.iter().map(|shard| &shard.load).zip(&mut parts);
-            let Some((load, part)) = loads.min_by_key(|(load, _)| load.load(Ordering::Relaxed)) else {
+            let loads = self.shards.iter().map(|shard| shard.load.load(Ordering::Relaxed)).enumerate();
+            // What takes another one's place has to be where that is.
+            let place = client.probe.as_ref().map(Probe::shard);
+            let place = place.or_else(|| loads.min_by_key(|(_, load)| *load).map(|(place, _)| place));
+            let Some((shard, part)) = place.and_then(|place| Some((place, parts.get_mut(place)?))) else {
                 return;
             };
-            load.fetch_add(1, Ordering::Relaxed);
+            if let Some(polling) = client.transport.polling() {
+                let inbox = self.shards[shard].inbox.clone();
+                // A shard that has ended has let go of the connection.
+                let wake = move |token| drop(inbox.send(ToShard::Ready(token), 0));
+                polling.attach(shard, Box::new(wake));
+            }
+            self.shards[shard].load.fetch_add(1, Ordering::Relaxed);
             part.push(client);
         }
         for (shard, part) in self.shards.iter().zip(parts) {

@@ -29,6 +29,7 @@ mod listen;
 mod metrics_text;
 mod pages;
 mod places;
+mod polling;
 mod reports;
 mod routes;
 mod secure;
@@ -73,6 +74,10 @@ pub struct Http {
     apis: Apis,
     /// `MAX_MESSAGE_SIZE`.
     max_message_bytes: usize,
+    /// The sessions of Socket.IO over HTTP requests.
+    sessions: Arc<polling::Sessions>,
+    /// WebSockets that are about to take the place of such sessions.
+    probes: Arc<Count>,
     /// Where ingest is asked for last events.
     last: LastSender,
     /// The questions for last events that wait for ingest.
@@ -154,6 +159,8 @@ impl Http {
         Self {
             apis: config.clients.dialects,
             max_message_bytes: config.clients.max_message_bytes,
+            sessions: Arc::default(),
+            probes: Count::of(config.server.max_connections),
             last,
             last_questions: Count::of(LAST_QUESTIONS_MAX),
             grammar,

@@ -25,6 +25,7 @@
 //! | events of one message, or a stream of them over HTTP | `fanout::outbox::messages`; [`protocol::sse`], `http::sse` |
 //! | what the gateway tells a client | [`protocol::reply`] (what), [`protocol::native`] (the bytes), `fanout::shard` (when) |
 //! | another vendor's protocol | [`protocol::Dialect`] (messages), `http::upgrade` (who speaks it) |
+//! | long-polling | `transport::Polling` (the bytes), `http::polling` (the requests) |
 //! | what a client can ask for | [`protocol::request`] |
 //! | what of it a client may have | [`identity`] |
 //! | tokens, keys | [`auth`] (keys from a server: [`auth::remote_keys`]), [`identity::claims`] |

@@ -63,6 +63,14 @@ pub const fn connections_for(open_files: u64) -> usize {
     }
 }
 
+// --- Socket.IO over HTTP ---
+
+/// Packets that wait for a long-polling client's next request, in bytes, unless a single one is larger. As much as the kernel holds for a socket;
+/// behind that is the outbox. A client's own packets take at most 7 times `MAX_MESSAGE_SIZE` beside them: a packet of a byte becomes a frame of 7.
+pub const POLLING_BYTES_MAX: usize = 64 * KIB;
+/// How long a long-polling request waits for packets.
+pub const POLL_WAIT: Duration = Duration::from_secs(10);
+
 // --- HTTP and the handshake ---
 
 /// The time from `accept` to the end of the first request's header, and so for a handshake. A browser needs one round trip;
@@ -445,6 +453,10 @@ const _: () = {
     assert!(JWKS_FRESH_MIN.as_secs() <= JWKS_FRESH_MAX.as_secs(), "a set's time has bounds");
     assert!(CLOSE_TIMEOUT.as_millis() < DRAIN_TIMEOUT_DEFAULT_MS as u128, "closing fits into draining");
     assert!(HTTP_DRAIN_TIMEOUT_MS < DRAIN_TIMEOUT_DEFAULT_MS);
+    assert!(
+        POLL_WAIT.as_millis() < HTTP_IDLE_TIMEOUT_MS as u128,
+        "a request that waits keeps its connection"
+    );
     assert!(HEARTBEAT_MIN_MS <= PONG_TIMEOUT_DEFAULT_MS && STALL_TIMEOUT_DEFAULT_MS <= TIME_MAX_MS);
     assert!(MAX_SYMBOLS_DEFAULT <= MAX_SYMBOLS_MAX && DIALECT_MAX_SYMBOLS_DEFAULT <= MAX_SYMBOLS_MAX);
     assert!(

@@ -1,5 +1,6 @@
 //! The bytes of a client's connection, non-blocking: over TCP as they are, or under TLS.
 
+mod polling;
 mod tls;
 
 use std::io::{self, ErrorKind, Read};
@@ -10,6 +11,7 @@ use mio::{Interest, Registry, Token};
 use rustix::net::SendFlags;
 use rustls::ServerConnection;
 
+pub use self::polling::{Polling, Probe, Session, Taken, Turn, Wake, session, write_binary, write_text};
 pub use self::tls::Tls;
 
 /// A client's connection.
@@ -19,13 +21,50 @@ pub enum Transport {
     Plain(TcpStream),
     /// TLS that the gateway ends itself.
     Tls(Box<Tls>),
+    /// HTTP requests and their answers: see [`Polling`].
+    Polling(Polling),
+    /// A connection that has taken another one's place, whose last bytes it sends first.
+    Behind(Box<Behind>),
     /// A connection in memory, whose other end a test has.
     #[cfg(test)]
     #[allow(private_interfaces, reason = "tests alone make and match it")]
     Pipe(pipe::End),
 }
 
+/// A connection that has bytes of another one to send first.
+#[derive(Debug)]
+pub struct Behind {
+    first: Vec<u8>,
+    sent: usize,
+    inner: Transport,
+}
+
+impl Behind {
+    fn send_first(&mut self) -> io::Result<()> {
+        while self.sent < self.first.len() {
+            self.sent += self.inner.write(&self.first[self.sent..])?;
+        }
+        self.first = Vec::new();
+        self.sent = 0;
+        Ok(())
+    }
+}
+
 impl Transport {
+    /// A connection that sends these bytes first.
+    #[must_use]
+    pub fn behind(self, first: Vec<u8>) -> Self {
+        Self::Behind(Box::new(Behind { first, sent: 0, inner: self }))
+    }
+
+    /// The shard's end of a connection over HTTP requests, if it is one.
+    pub const fn polling(&self) -> Option<&Polling> {
+        match self {
+            Self::Polling(polling) => Some(polling),
+            _ => None,
+        }
+    }
+
     /// A connection under TLS whose handshake is complete. The session may hold bytes from the peer and ciphertext that is not
     /// written yet, so the shard has to read and flush it once at the start.
     pub fn tls(socket: TcpStream, session: ServerConnection) -> Self {
@@ -42,6 +81,8 @@ impl Transport {
         match self {
             Self::Plain(socket) => uninterrupted(|| socket.read(buffer)),
             Self::Tls(tls) => tls.read(buffer),
+            Self::Polling(polling) => polling.read(buffer),
+            Self::Behind(behind) => behind.inner.read(buffer),
             #[cfg(test)]
             Self::Pipe(end) => end.read(buffer),
         }
@@ -49,8 +90,12 @@ impl Transport {
 
     /// Whether there may be more to read after a read that doesn't fill its buffer.
     #[inline]
-    pub const fn buffers(&self) -> bool {
-        matches!(self, Self::Tls(_))
+    pub fn buffers(&self) -> bool {
+        match self {
+            Self::Tls(_) | Self::Polling(_) => true,
+            Self::Behind(behind) => behind.inner.buffers(),
+            _ => false,
+        }
     }
 
     /// Writes as much as the socket takes. Under TLS the bytes taken are encrypted, and the last of the ciphertext may still have to
@@ -68,6 +113,11 @@ impl Transport {
                 uninterrupted(|| Ok(rustix::net::send(&*socket, bytes, SendFlags::NOSIGNAL)?))
             }
             Self::Tls(tls) => tls.write(bytes),
+            Self::Polling(polling) => polling.write(bytes),
+            Self::Behind(behind) => {
+                behind.send_first()?;
+                behind.inner.write(bytes)
+            }
             #[cfg(test)]
             Self::Pipe(end) => end.write(bytes),
         }
@@ -82,6 +132,11 @@ impl Transport {
         match self {
             Self::Plain(_) => Ok(()),
             Self::Tls(tls) => tls.flush(),
+            Self::Polling(_) => Ok(()),
+            Self::Behind(behind) => {
+                behind.send_first()?;
+                behind.inner.flush()
+            }
             #[cfg(test)]
             Self::Pipe(_) => Ok(()),
         }
@@ -92,6 +147,8 @@ impl Transport {
         match self {
             Self::Plain(_) => false,
             Self::Tls(tls) => tls.take_moved(),
+            Self::Polling(_) => false,
+            Self::Behind(behind) => behind.inner.take_moved(),
             #[cfg(test)]
             Self::Pipe(_) => false,
         }
@@ -105,6 +162,11 @@ impl Transport {
         match self {
             Self::Plain(socket) => socket.shutdown(Shutdown::Write),
             Self::Tls(tls) => tls.shutdown_write(),
+            Self::Polling(polling) => {
+                polling.shut();
+                Ok(())
+            }
+            Self::Behind(behind) => behind.inner.shutdown_write(),
             #[cfg(test)]
             Self::Pipe(end) => end.shutdown_write(),
         }
@@ -119,7 +181,30 @@ impl Transport {
         match self {
             Self::Plain(socket) => registry.register(socket, token, both),
             Self::Tls(tls) => registry.register(&mut tls.socket, token, both),
+            Self::Polling(polling) => {
+                polling.register(token.0);
+                Ok(())
+            }
+            Self::Behind(behind) => behind.inner.register(registry, token),
             // A test reports itself that its pipe is ready.
+            #[cfg(test)]
+            Self::Pipe(_) => Ok(()),
+        }
+    }
+}
+
+impl Transport {
+    /// Makes `registry` report readiness under another token.
+    ///
+    /// # Errors
+    /// As `epoll_ctl(2)`.
+    pub fn reregister(&mut self, registry: &Registry, token: Token) -> io::Result<()> {
+        let both = Interest::READABLE | Interest::WRITABLE;
+        match self {
+            Self::Plain(socket) => registry.reregister(socket, token, both),
+            Self::Tls(tls) => registry.reregister(&mut tls.socket, token, both),
+            Self::Behind(behind) => behind.inner.reregister(registry, token),
+            Self::Polling(_) => self.register(registry, token),
             #[cfg(test)]
             Self::Pipe(_) => Ok(()),
         }

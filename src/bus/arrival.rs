@@ -4,13 +4,14 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use bytes::Bytes;
+use tokio::sync::oneshot;
 
 use super::{Denied, UserSeat};
 use crate::identity::Identity;
 use crate::protocol::Dialect;
 use crate::protocol::request::FirstRequest;
 use crate::protocol::terms::Options;
-use crate::transport::Transport;
+use crate::transport::{Probe, Transport};
 
 /// A client whose handshake is done.
 #[derive(Debug)]
@@ -33,6 +34,8 @@ pub struct Arrival {
     pub terms: Option<Box<Options>>,
     /// It is at the desk from the beginning, where there is one: it gets broadcasts.
     pub at_desk: bool,
+    /// The session whose place it is to take, if it comes for that.
+    pub probe: Option<Probe>,
     /// The client's place in `MAX_CONNECTIONS`.
     pub seat: Seat,
     /// Its place among the connections of its user, if it is known to have one.
@@ -62,6 +65,9 @@ pub trait Adopt: Send + Sync + 'static {
 
     /// Closes the connection with that number ([`UserSeat::number`]), whose place a newer one of its user has taken.
     fn replace(&self, number: u64);
+
+    /// Closes the connections that have missed a pong. Each shard tells how many.
+    fn clean(&self) -> Vec<oneshot::Receiver<usize>>;
 }
 
 /// How many of something are taken, of as many as there are. It may be a part of another count, such as the clients of one network

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use tokio::sync::oneshot;
 
 use super::inbox::Sender;
 use super::{Arrival, DeskNews, Frames, ReplayBudget, SeqChange, SeqNotice, Ticket, TopicId, UserSeat};
@@ -76,6 +77,10 @@ pub enum ToShard {
     Replaced(u64),
     /// Something of the desk: see [`DeskNews`].
     Desk(Box<DeskNews>),
+    /// The connection of that token may be read and written: its bytes come over HTTP, and no poll reports them. At most two for each request.
+    Ready(usize),
+    /// Close the connections that have missed a pong, and tell how many. One for each order of the operator's.
+    Clean(oneshot::Sender<usize>),
     /// New clients. Bounded by `MAX_CONNECTIONS`: each has a seat.
     Adopt(Vec<Arrival>),
     /// Tell every client to go elsewhere, and end with the last of them, at the latest after the time given. Told once.

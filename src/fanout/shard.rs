@@ -182,6 +182,13 @@ impl From<&Event> for Ready {
     }
 }
 
+impl Ready {
+    /// A connection of that token, whose bytes don't come from a socket.
+    fn of(token: usize) -> Self {
+        Self { key: key_of(Token(token)), readable: true, writable: true, read_closed: false }
+    }
+}
+
 impl Shard {
     /// A shard by the system's clocks, without a client yet. It registers its sockets with `registry`, each under a token that is
     /// none of [`WAKER`](crate::bus::inbox::WAKER) and 0.
@@ -257,6 +264,9 @@ impl Shard {
             ToShard::Replaced(number) => self.on_replaced(number),
             ToShard::Feed(delay, feed) => self.tell_feed(delay, feed),
             ToShard::Desk(news) => self.on_desk_news(*news),
+            ToShard::Ready(token) => self.socket_ready(Ready::of(token)),
+            // Whoever has asked may have gone.
+            ToShard::Clean(told) => drop(told.send(self.clean())),
             ToShard::Adopt(clients) => clients.into_iter().for_each(|client| self.adopt(client)),
             ToShard::Drain(timeout) => self.drain(timeout),
         }

@@ -29,6 +29,7 @@ use super::answers::{Answer, error_body, refusal};
 use super::door::{self, Caller, Look};
 use super::last::Asked;
 use super::places::{Place, Stage};
+use super::polling::Posted;
 use super::routes::{self, Outcome};
 use super::secure::{self, Certificate, Spoken};
 use super::upgrade::Accepted;
@@ -84,6 +85,7 @@ impl Service<Request<Incoming>> for Requests {
         match serving.settle(outcome) {
             Settled::Answer(answer) => Box::pin(ready(Ok(answer))),
             Settled::Asked(asked, is_last) => Box::pin(async move { Ok(closing(asked.await, is_last)) }),
+            Settled::Posted(posted) => Box::pin(async move { Ok(posted.answer(request.into_body()).await) }),
             Settled::Taken => Box::pin(pending()),
             Settled::Waits => {
                 let serving = Arc::clone(serving);
@@ -98,6 +100,8 @@ enum Settled {
     Answer(Answer),
     /// The answer comes from ingest; whether it is the connection's last.
     Asked(Asked, bool),
+    /// The answer comes once the body is read.
+    Posted(Box<Posted>),
     /// A shard answers it. hyper has nothing to write, and is dropped.
     Taken,
     /// It is not counted: its token's key is being fetched.
@@ -112,6 +116,7 @@ impl Serving {
         match self.settle(outcome) {
             Settled::Answer(answer) => answer,
             Settled::Asked(asked, is_last) => closing(asked.await, is_last),
+            Settled::Posted(posted) => posted.answer(request.into_body()).await,
             Settled::Taken => pending().await,
             Settled::Waits => {
                 let message = "The token's key can't be fetched";
@@ -130,6 +135,10 @@ impl Serving {
             Outcome::Asked(asked) => {
                 control.http_requests.add_shared(1);
                 return Settled::Asked(asked, self.is_crowded());
+            }
+            Outcome::Posted(posted) => {
+                control.http_requests.add_shared(1);
+                return Settled::Posted(posted);
             }
             // A refused client has no reason to keep the connection.
             Outcome::Refused(answer, why) => {

@@ -10,6 +10,7 @@ use super::answers::{Answer, refusal, wrong_method};
 use super::dialects::{self, Endpoint};
 use super::handshake::{self, Handshake};
 use super::last::{self, Asked, Declined};
+use super::polling::Posted;
 use super::upgrade::{self, Accepted, Refused};
 use super::{Http, cors, metrics_text, pages, reports, socketio, sse};
 use crate::auth::Patience;
@@ -25,6 +26,8 @@ pub(super) enum Outcome {
     Refused(Answer, UpgradeRefusal),
     /// To a handshake that is accepted: 101.
     Upgrade(Answer, Accepted),
+    /// To a request whose body has packets for a session: it is yet to be read.
+    Posted(Box<Posted>),
     /// To a request for a stream that is accepted: the shard answers it.
     Stream(Accepted),
     /// To a request whose token's key is being fetched: none yet. It is to be answered once [`crate::auth::Auth::keys_fetched`] is
@@ -148,10 +151,14 @@ pub(super) fn answer<B>(request: &Request<B>, address: IpAddr, http: &Http, pati
 }
 
 fn outcome<B>(request: &Request<B>, address: IpAddr, http: &Http, patience: Patience) -> Outcome {
-    let route = find(request.uri().path(), http.surface);
+    let path = socketio::path_of_report(request.uri().path(), http);
+    let route = find(path, http.surface);
     let endpoint = Endpoint::find(request.uri().path(), http).filter(|_| http.surface != Surface::Operator);
     if !route.is_some_and(|route| route.is_open) && !http.is_operator(request.headers()) {
         return Outcome::Plain(unauthorized());
+    }
+    if socketio::is_cleanup(path, http) {
+        return socketio::clean(request, http);
     }
     if let Some(Endpoint::SocketIo) = endpoint {
         return socketio::answer(request, address, http, patience);

@@ -2,28 +2,38 @@
 //! the shapes of Engine.IO, which its clients show.
 
 use std::net::IpAddr;
+use std::sync::Arc;
 
-use hyper::Request;
+use bytes::Bytes;
 use hyper::header::HeaderMap;
 use hyper::http::{Method, StatusCode};
+use hyper::{Request, Uri};
 use percent_encoding::percent_decode_str;
 
-use super::answers::{Answer, json};
-use super::handshake::{Fault, Handshake};
+use super::answers::{Answer, json, refusal, wrong_method};
+use super::handshake::{self, Fault, Handshake};
+use super::polling::{self, Posted};
 use super::routes::{Outcome, answer_handshake};
-use super::upgrade::{self, Accepted, Refused, Spoken};
-use super::{Http, cors};
+use super::upgrade::{self, Accepted, Admitted, Applicant, Refused, Spoken};
+use super::{Http, Surface, cors};
 use crate::auth::Patience;
+use crate::bus::Arrival;
 use crate::metrics::UpgradeRefusal;
 use crate::protocol::Dialect;
 use crate::protocol::api::Api;
 use crate::protocol::native::read::parse_terms;
+use crate::protocol::request::Token;
 use crate::protocol::socketio::namespace::{self, Joined};
 use crate::protocol::socketio::write;
+use crate::protocol::terms::Options;
+use crate::transport::{self, Session, Transport};
 use crate::websocket::header;
 
 /// The methods at the path, as in `Allow`.
 const METHODS: &str = "GET, POST, OPTIONS";
+
+/// Where systems with Socket.IO have connections closed that don't answer.
+const CLEANUP: &str = "/websocket/cleanup";
 
 /// The version of Engine.IO's protocol.
 const EIO: &str = "4";
@@ -61,6 +71,43 @@ pub(super) fn is_of_namespace(path: &str, http: &Http) -> bool {
     http.apis.has(Api::SocketIo) && path != "/" && namespace::find(path).is_some()
 }
 
+/// The path of a report that systems with Socket.IO have elsewhere, also behind `/api`; other paths are as they are.
+pub(super) fn path_of_report<'p>(path: &'p str, http: &Http) -> &'p str {
+    if !http.apis.has(Api::SocketIo) {
+        return path;
+    }
+    match path.strip_prefix("/api").unwrap_or(path) {
+        "/websocket/metrics" => "/stats",
+        "/websocket/health" => "/ws/health",
+        CLEANUP => CLEANUP,
+        _ => path,
+    }
+}
+
+/// Whether a path is that of the operator's order to close connections that have missed a pong.
+pub(super) fn is_cleanup(path: &str, http: &Http) -> bool {
+    path == CLEANUP && http.surface == Surface::Operator && http.apis.has(Api::SocketIo)
+}
+
+/// Carries out that order, on the operator's port for whoever has shown its token.
+pub(super) fn clean<B>(request: &Request<B>, http: &Http) -> Outcome {
+    if request.method() != Method::POST {
+        return Outcome::Plain(wrong_method("POST"));
+    }
+    if http.operator_token.is_none() {
+        let message = "Orders need OPS_TOKEN, which is not set";
+        return Outcome::Plain(refusal(StatusCode::FORBIDDEN, "FORBIDDEN", message));
+    }
+    let told = http.adopt.clean();
+    Outcome::Asked(Box::pin(async move {
+        let mut cleaned = 0;
+        for told in told {
+            cleaned += told.await.unwrap_or_default();
+        }
+        json(StatusCode::OK, &serde_json::json!({"cleaned": cleaned}))
+    }))
+}
+
 /// What a page of another origin may do at these paths.
 pub(super) fn options(request: &HeaderMap, http: &Http) -> Answer {
     cors::options(METHODS, request, http)
@@ -76,17 +123,145 @@ pub(super) fn answer<B>(request: &Request<B>, address: IpAddr, http: &Http, pati
         let mut pairs = query.split('&').filter_map(|pair| pair.split_once('='));
         pairs.find(|(each, _)| *each == name).map(|(_, value)| value)
     };
-    let bad = match (value("transport"), value("sid")) {
-        (Some("websocket"), None) if request.method() != Method::GET => Bad::Method,
-        (Some("websocket"), None) if value("EIO") != Some(EIO) => Bad::Version,
-        (Some("websocket"), None) => match accept(request, address, http, patience) {
-            Err(Refused::Fault(Fault::NotWebSocket)) => Bad::Request,
-            accepted => return answer_handshake(accepted, http),
+    let sid = value("sid");
+    let is_first = sid.is_none();
+    let session = sid.and_then(|sid| http.sessions.find(sid).map(|session| (sid, session)));
+    let bad = match value("transport") {
+        Some("websocket" | "polling") if !is_first && session.is_none() => Bad::Session,
+        Some("websocket" | "polling") if is_first && request.method() != Method::GET => Bad::Method,
+        Some("websocket" | "polling") if is_first && value("EIO") != Some(EIO) => Bad::Version,
+        Some("websocket") => {
+            let accepted = match &session {
+                None => accept(request, address, http, patience),
+                Some((_, session)) => accept_probe(session, request, http),
+            };
+            match accepted {
+                Err(Refused::Fault(Fault::NotWebSocket)) => Bad::Request,
+                accepted => return answer_handshake(accepted, http),
+            }
+        }
+        Some("polling") => match session {
+            None => return open_session(request, address, http, patience),
+            Some((sid, session)) => match go_on(sid, session, request, http) {
+                Ok(outcome) => return outcome,
+                Err(bad) => bad,
+            },
         },
-        (Some("websocket"), Some(_)) => Bad::Session,
         _ => Bad::Transport,
     };
-    Outcome::Refused(bad.into_answer(), UpgradeRefusal::Handshake)
+    turn_down(bad.into_answer(), UpgradeRefusal::Handshake, request.headers(), http)
+}
+
+fn turn_down(mut answer: Answer, why: UpgradeRefusal, headers: &HeaderMap, http: &Http) -> Outcome {
+    cors::Mark::of(headers, http).put_into(&mut answer);
+    Outcome::Refused(answer, why)
+}
+
+/// Begins a session over HTTP requests: its connection goes to a shard, and the answer says how to go on.
+fn open_session<B>(request: &Request<B>, address: IpAddr, http: &Http, patience: Patience) -> Outcome {
+    let headers = request.headers();
+    let forwarded = handshake::forwarded(headers);
+    let applicant = Applicant {
+        origin: handshake::origin(headers),
+        target: handshake::target(headers),
+        forwarded: &forwarded,
+        token: handshake::authorization(headers).map(Token::new),
+        query: request.uri().query(),
+        is_blind: false,
+    };
+    let admitted = terms(request.uri()).and_then(|terms| {
+        upgrade::admit(&applicant, address, http, patience).map(|admitted| (admitted, terms))
+    });
+    let (Admitted { seat, standing, user_seat }, terms) = match admitted {
+        Ok(admitted) => admitted,
+        Err(error) => {
+            let Some(error) = error.counted(http) else { return Outcome::Waits };
+            let why = error.reason();
+            return turn_down(error.into_answer(), why, headers, http);
+        }
+    };
+    let sid = new_sid();
+    let (polling, session) = transport::session();
+    http.sessions.insert(&sid, session);
+    http.state.metrics.control.upgrades.add_shared(1);
+    http.adopt.adopt(vec![Arrival {
+        transport: Transport::Polling(polling),
+        dialect: Dialect::SocketIo(Joined::NONE),
+        deflate: false,
+        standing,
+        early: Bytes::new(),
+        greeting: Box::default(),
+        request: None,
+        terms,
+        at_desk: false,
+        probe: None,
+        seat,
+        user_seat,
+    }]);
+    Outcome::Plain(polling::packets(write::open(&sid, true, http.max_message_bytes)))
+}
+
+/// A further request of a session.
+fn go_on<B>(sid: &str, session: Session, request: &Request<B>, http: &Http) -> Result<Outcome, Bad> {
+    let headers = request.headers();
+    let is_allowed = |origin| http.allows(origin, handshake::target(headers));
+    if handshake::origin(headers).is_some_and(|origin| !is_allowed(origin)) {
+        return Ok(Outcome::Refused(Refused::Origin.into_answer(), UpgradeRefusal::Origin));
+    }
+    let is_poll = match *request.method() {
+        Method::GET => true,
+        Method::POST => false,
+        _ => return Err(Bad::Request),
+    };
+    let Some(turn) = session.begin(is_poll) else {
+        // As Engine.IO has it: who asks twice at a time has lost its way.
+        session.end();
+        return Err(Bad::Request);
+    };
+    if is_poll {
+        let (sid, sessions) = (sid.to_owned(), Arc::clone(&http.sessions));
+        return Ok(Outcome::Asked(Box::pin(async move {
+            polling::poll(turn).await.unwrap_or_else(|| {
+                sessions.forget(&sid);
+                Bad::Session.into_answer()
+            })
+        })));
+    }
+    let mark = cors::Mark::of(headers, http);
+    let posted = Posted { session, turn, max_bytes: http.max_message_bytes, mark };
+    Ok(Outcome::Posted(Box::new(posted)))
+}
+
+/// Decides on a WebSocket that is to take the place of a session's requests: whoever knows the session's id is its client.
+fn accept_probe<B>(session: &Session, request: &Request<B>, http: &Http) -> Result<Accepted, Refused> {
+    let handshake = Handshake::of(request)?;
+    if handshake.origin.is_some_and(|origin| !http.allows(origin, handshake.target)) {
+        return Err(Refused::Origin);
+    }
+    let (Some(probe), Some(seat)) = (session.probe(), http.probes.take()) else {
+        return Err(Fault::Malformed("The session has a WebSocket already, or has ended").into());
+    };
+    Ok(Accepted {
+        seat,
+        standing: http.auth.standing(None, false, Patience::Gone).map_err(Refused::Token)?,
+        user_seat: None,
+        request: None,
+        dialect: Dialect::SocketIo(Joined::NONE),
+        // Its subscriptions have the form that they have.
+        deflate: false,
+        greeting: Box::default(),
+        terms: None,
+        at_desk: false,
+        probe: Some(probe),
+        fields: upgrade::fields(&handshake, http, false)?,
+    })
+}
+
+/// On which terms a client is served, as its URL says.
+fn terms(uri: &Uri) -> Result<Option<Box<Options>>, Refused> {
+    let pairs = uri.query().unwrap_or_default().split('&').filter_map(|pair| pair.split_once('='));
+    let pairs = pairs.map(|(name, value)| (name, percent_decode_str(value).decode_utf8_lossy()));
+    Ok(parse_terms(pairs).map_err(Refused::Query)?.map(Box::new))
 }
 
 fn accept<B>(
@@ -97,9 +272,7 @@ fn accept<B>(
 ) -> Result<Accepted, Refused> {
     let handshake = Handshake::of(request)?;
     let uri = request.uri();
-    let pairs = uri.query().unwrap_or_default().split('&').filter_map(|pair| pair.split_once('='));
-    let pairs = pairs.map(|(name, value)| (name, percent_decode_str(value).decode_utf8_lossy()));
-    let terms = parse_terms(pairs).map_err(Refused::Query)?.map(Box::new);
+    let terms = terms(uri)?;
     let spoken = Spoken { dialect: Dialect::SocketIo(Joined::NONE), token: None, request: None, terms };
     let accepted = upgrade::accept_as(&handshake, uri, address, http, patience, spoken)?;
     let open = write::open(&new_sid(), false, http.max_message_bytes);

@@ -75,8 +75,21 @@ pub(super) fn open<B>(
     let greeting = head(headers, http);
     let (dialect, deflate, fields) = (Dialect::Sse, false, Vec::new());
     let request = first_request;
-    let (terms, at_desk) = (None, false);
-    Ok(Accepted { seat, standing, user_seat, request, dialect, deflate, greeting, terms, at_desk, fields })
+    let (terms, at_desk, probe) = (None, false, None);
+    let accepted = Accepted {
+        seat,
+        standing,
+        user_seat,
+        request,
+        dialect,
+        deflate,
+        greeting,
+        terms,
+        at_desk,
+        probe,
+        fields,
+    };
+    Ok(accepted)
 }
 
 /// The parameters of a request, decoded. What isn't UTF-8 becomes U+FFFD.

@@ -29,7 +29,7 @@ use crate::protocol::native::read::parse_query;
 use crate::protocol::refusal::{ErrorCode, Refusal};
 use crate::protocol::request::{FirstRequest, Token};
 use crate::protocol::terms::Options;
-use crate::transport::Transport;
+use crate::transport::{Probe, Transport};
 use crate::websocket::extension;
 
 /// The header that names the gateway (`SERVER_ID`).
@@ -55,6 +55,8 @@ pub(super) struct Accepted {
     pub(super) terms: Option<Box<Options>>,
     /// It is at the desk from the beginning: `?desk=1`.
     pub(super) at_desk: bool,
+    /// The session whose place it is to take, if it comes for that.
+    pub(super) probe: Option<Probe>,
     /// The answer's header fields, of a handshake.
     pub(super) fields: Vec<(HeaderName, HeaderValue)>,
 }
@@ -242,6 +244,31 @@ pub(super) fn accept_as(
     let has_shown = applicant.token.is_some() && matches!(standing, Standing::Known(_));
     let greeting = dialect.greeting(has_shown).into();
 
+    let deflate = http.compression && handshake.offers_deflate;
+    let fields = fields(handshake, http, deflate)?;
+    let probe = None;
+    let accepted = Accepted {
+        seat,
+        standing,
+        user_seat,
+        request,
+        dialect,
+        deflate,
+        greeting,
+        terms,
+        at_desk,
+        probe,
+        fields,
+    };
+    Ok(accepted)
+}
+
+/// The header fields of the answer to a handshake.
+pub(super) fn fields(
+    handshake: &Handshake<'_>,
+    http: &Http,
+    deflate: bool,
+) -> Result<Vec<(HeaderName, HeaderValue)>, Fault> {
     let mut fields = Vec::with_capacity(6);
     fields.push((CONNECTION, HeaderValue::from_static("Upgrade")));
     fields.push((UPGRADE, HeaderValue::from_static("websocket")));
@@ -254,11 +281,10 @@ pub(super) fn accept_as(
     if let Some(subprotocol) = handshake.subprotocol {
         fields.push((SEC_WEBSOCKET_PROTOCOL, HeaderValue::from_static(subprotocol)));
     }
-    let deflate = http.compression && handshake.offers_deflate;
     if deflate {
         fields.push((SEC_WEBSOCKET_EXTENSIONS, HeaderValue::from_static(extension::ANSWER)));
     }
-    Ok(Accepted { seat, standing, user_seat, request, dialect, deflate, greeting, terms, at_desk, fields })
+    Ok(fields)
 }
 
 /// Holds a client that stays connected to the rules for all of them, those for each user included, and takes seats for it. Its connection
@@ -343,8 +369,19 @@ fn seat_of_user(
 impl Accepted {
     /// The client, to be handed to a shard. `transport` has sent the answer, if there is no greeting; `early` are the bytes that came behind the request.
     pub(super) fn arrival(self, transport: Transport, early: Bytes) -> Arrival {
-        let Self { seat, standing, user_seat, request, dialect, deflate, greeting, terms, at_desk, .. } =
-            self;
+        let Self {
+            seat,
+            standing,
+            user_seat,
+            request,
+            dialect,
+            deflate,
+            greeting,
+            terms,
+            at_desk,
+            probe,
+            ..
+        } = self;
         Arrival {
             transport,
             dialect,
@@ -355,6 +392,7 @@ impl Accepted {
             request,
             terms,
             at_desk,
+            probe,
             seat,
             user_seat,
         }

@@ -114,6 +114,8 @@ mod slow_client_ladder;
 mod slow_clients_delay_nobody;
 mod snapshot;
 mod socketio_clients;
+mod socketio_polling;
+mod socketio_reports;
 mod socketio_wire;
 mod subscription_is_exact;
 mod symbols_of_all_markets;

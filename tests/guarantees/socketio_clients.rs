@@ -97,3 +97,56 @@ async fn a_bad_token_is_an_error_that_can_be_mended() {
     client.say(r#"{"disconnect":true}"#).await;
     assert_eq!(client.line_with("disconnect").await["disconnect"], "io client disconnect");
 }
+
+/// As it is without options: requests first, then a WebSocket.
+#[tokio::test(flavor = "multi_thread")]
+async fn by_default_it_begins_with_requests() {
+    let redis = Redis::start().await;
+    let first = TestGateway::on(&redis, with_socketio).await;
+    let way = Detour::to(first.addr).await;
+    let mut client = client(way.addr, "/messaging", &json!({})).await;
+    client.line_with("connect").await;
+    assert_eq!(client.line_with("upgraded").await["upgraded"], "websocket");
+    let subscribed = json!({"status": "subscribed", "symbols": ["AAPL"]});
+    assert_eq!(ask(&mut client, "subscribe", json!({"symbols": ["AAPL"]})).await, subscribed);
+    let mut worker = redis.publisher().await;
+    worker.trade("AAPL", &trade("AAPL", "150.25", 1)).await;
+    assert_eq!(event(&mut client, "trade").await["data"]["price"], 150.25);
+
+    let second = TestGateway::on(&redis, with_socketio).await;
+    way.lead_to(second.addr);
+    let draining = tokio::spawn(first.gateway.drain());
+    assert_eq!(event(&mut client, "status").await["event"], "shutdown");
+    client.line_with("connect").await;
+    draining.await.expect("it ends");
+    assert_eq!(ask(&mut client, "subscribe", json!({"symbols": ["AAPL"]})).await, subscribed);
+    worker.trade("AAPL", &trade("AAPL", "151", 2)).await;
+    assert_eq!(event(&mut client, "trade").await["data"]["price"], 151);
+}
+
+/// Where proxies let no WebSocket through.
+#[tokio::test(flavor = "multi_thread")]
+async fn with_requests_alone_it_stays_through_a_restart_and_a_cut() {
+    let redis = Redis::start().await;
+    let first = TestGateway::on(&redis, with_socketio).await;
+    let way = Detour::to(first.addr).await;
+    let mut client = client(way.addr, "/", &json!({"transports": ["polling"]})).await;
+    client.line_with("connect").await;
+    let subscribed = json!({"status": "subscribed", "symbols": ["AAPL"]});
+    assert_eq!(ask(&mut client, "subscribe", json!({"symbols": ["AAPL"]})).await, subscribed);
+    let mut worker = redis.publisher().await;
+    worker.trade("AAPL", &trade("AAPL", "150.25", 1)).await;
+    assert_eq!(event(&mut client, "trade").await["data"]["price"], 150.25);
+    let second = TestGateway::on(&redis, with_socketio).await;
+    way.lead_to(second.addr);
+    let draining = tokio::spawn(first.gateway.drain());
+    client.line_with("connect").await;
+    draining.await.expect("it ends");
+    // A request that is cut off ends the session, and another gateway doesn't know it.
+    way.cut();
+    client.line_with("disconnect").await;
+    client.line_with("connect").await;
+    assert_eq!(ask(&mut client, "subscribe", json!({"symbols": ["AAPL"]})).await, subscribed);
+    worker.trade("AAPL", &trade("AAPL", "151", 2)).await;
+    assert_eq!(event(&mut client, "trade").await["data"]["price"], 151);
+}

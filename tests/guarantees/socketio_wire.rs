@@ -1,47 +1,15 @@
 //! Socket.IO as it is on the wire, over WebSocket: namespaces, tokens, acknowledgements, events, errors, and what ends a connection.
 
 use crate::support::http;
+use crate::support::socketio::{ask, connected, join, url, with_socketio};
 use crate::support::tokens::{SECRET, token};
 use crate::support::{Client, Redis, TestGateway, trade, until};
 use serde_json::{Value, json};
 use ws_gateway::config::Config;
-use ws_gateway::protocol::api::Api;
 
-fn with_socketio(config: &mut Config) {
-    config.clients.dialects = [Api::SocketIo].into_iter().collect();
+fn with_few(config: &mut Config) {
+    with_socketio(config);
     config.clients.dialect_max_symbols = 3;
-    config.events.channel_types = "trade,quote,case".parse().unwrap();
-}
-
-fn url(gateway: &TestGateway) -> String {
-    format!("ws://{}/socket.io/?EIO=4&transport=websocket", gateway.addr)
-}
-
-/// A client that has read the server's first packet.
-async fn connected(gateway: &TestGateway) -> Client {
-    let mut client = Client::connect(&url(gateway)).await;
-    let open = client.text().await;
-    let terms: Value = serde_json::from_str(open.strip_prefix('0').expect("the first packet")).expect("JSON");
-    assert_eq!(terms["sid"].as_str().map(str::len), Some(32));
-    assert_eq!((&terms["upgrades"], &terms["maxPayload"]), (&json!([]), &json!(65_536)));
-    assert_eq!((&terms["pingInterval"], &terms["pingTimeout"]), (&json!(25_000), &json!(20_000)));
-    client
-}
-
-/// Joins a namespace; `place` is how packets name it. Returns the public id of the connection.
-async fn join(client: &mut Client, place: &str, auth: &Value) -> String {
-    client.send(format!("40{place}{auth}")).await;
-    let joined = client.text().await;
-    let joined: Value =
-        serde_json::from_str(joined.strip_prefix(&format!("40{place}")).expect(&joined)).unwrap();
-    let event = client.text().await;
-    assert!(event.starts_with(&format!(r#"42{place}["connected",{{"userId":"#)), "{event}");
-    joined["sid"].as_str().expect("an id").to_owned()
-}
-
-async fn ask(client: &mut Client, packet: &str) -> String {
-    client.send(packet).await;
-    client.text().await
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -49,7 +17,7 @@ async fn namespaces_have_their_own_subscriptions() {
     let redis = Redis::start().await;
     let gateway = TestGateway::on(&redis, with_socketio).await;
     let mut worker = redis.publisher().await;
-    let mut client = connected(&gateway).await;
+    let mut client = connected(gateway.addr).await;
     let id = join(&mut client, "", &json!({})).await;
     assert_eq!(join(&mut client, "/events,", &json!({})).await, id, "one connection");
     let answer = ask(&mut client, r#"42/events,0["subscribe",{"symbols":["aapl","MSFT"]}]"#).await;
@@ -88,8 +56,8 @@ async fn namespaces_have_their_own_subscriptions() {
 #[tokio::test(flavor = "multi_thread")]
 async fn topics_of_custom_types() {
     let redis = Redis::start().await;
-    let gateway = TestGateway::on(&redis, with_socketio).await;
-    let mut client = connected(&gateway).await;
+    let gateway = TestGateway::on(&redis, with_few).await;
+    let mut client = connected(gateway.addr).await;
     join(&mut client, "/events,", &json!({})).await;
     let answer = ask(&mut client, r#"42/events,7["subscribe:case",{"caseId":"c1"}]"#).await;
     assert_eq!(answer, r#"43/events,7[{"status":"subscribed","caseId":"c1"}]"#);
@@ -126,7 +94,7 @@ async fn tokens_open_namespaces() {
         config.access.secret_key = Some(SECRET.to_owned());
     })
     .await;
-    let mut client = connected(&gateway).await;
+    let mut client = connected(gateway.addr).await;
     let unauthorized = r#"44/events,{"message":"Unauthorized","data":{"code":"UNAUTHORIZED"}}"#;
     assert_eq!(ask(&mut client, "40/events,").await, unauthorized);
     assert_eq!(ask(&mut client, r#"40/events,{"token":"bad"}"#).await, unauthorized);
@@ -144,7 +112,7 @@ async fn tokens_open_namespaces() {
     let renewed = ask(&mut client, &format!(r#"420["auth",{}]"#, json!({"token": good}))).await;
     assert!(renewed.starts_with(r#"430[{"status":"authenticated","user":"u1","expiresAt":"#), "{renewed}");
     // In the handshake as everywhere.
-    let mut client = Client::connect(&format!("{}&token={good}", url(&gateway))).await;
+    let mut client = Client::connect(&format!("{}&token={good}", url(gateway.addr))).await;
     client.text().await;
     client.send("40/messaging,").await;
     assert!(client.text().await.starts_with("40/messaging,"));
@@ -162,17 +130,17 @@ async fn what_ends_a_connection() {
         (&["40", r#"42/events,["ping"]"#], 1002),
         (&["1"], 1000),
     ] {
-        let mut client = connected(&gateway).await;
+        let mut client = connected(gateway.addr).await;
         for packet in packets {
             client.send(*packet).await;
         }
         assert_eq!(client.ending().await.map(|(code, _)| code), Some(code), "{packets:?}");
     }
-    let mut client = connected(&gateway).await;
+    let mut client = connected(gateway.addr).await;
     client.ws_binary(&[4]).await;
     assert_eq!(client.ending().await.map(|(code, _)| code), Some(1002));
 
-    let mut client = connected(&gateway).await;
+    let mut client = connected(gateway.addr).await;
     join(&mut client, "/messaging,", &json!({})).await;
     let draining = tokio::spawn(gateway.gateway.drain());
     let told = client.text().await;

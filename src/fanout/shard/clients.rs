@@ -25,6 +25,7 @@ impl Shard {
             request,
             terms,
             at_desk,
+            probe,
             seat,
             user_seat,
         } = client;
@@ -56,7 +57,7 @@ impl Shard {
             Standing::Unknown => self.await_token(key, request),
             Standing::Refused { denied, place } => self.turn_away(key, &denied, place),
         }
-        self.expect_namespace(key);
+        self.expect_namespace(key, probe);
         self.arm(key);
         self.tell_feed_once(key);
         self.ask_inbox_once(key);
@@ -68,7 +69,7 @@ impl Shard {
         self.begin_session(key);
     }
 
-    /// Queues a read and a write of a new connection under TLS: its session may hold bytes of the client's and unsent ciphertext from the
+    /// Queues a read and a write of a new connection under TLS or over HTTP requests: it may hold bytes of the client's, and unsent ciphertext from the
     /// handshake, which no poll reports.
     fn begin_session(&mut self, key: ConnKey) {
         if let Some(conn) = self.conns.get_mut(key).filter(|conn| conn.transport.buffers()) {

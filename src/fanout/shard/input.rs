@@ -183,6 +183,9 @@ impl Shard {
                 (Incoming::Close(close), _) => Step::Close(close.map(|(code, _)| code)),
             };
             self.revive(key);
+            if let Step::Said(_, Said::Upgrade) = step {
+                return self.take_over(key, &input[at..]);
+            }
             self.on_step(key, step);
         }
         if let Some(conn) = self.conns.get_mut(key) {

@@ -1,9 +1,11 @@
 //! Clients that speak Socket.IO: the namespaces that they are in, and what is particular to their connections.
 
-use super::Shard;
+use mio::Token as PollToken;
+
 use super::auth::held_by;
 use super::clock::{Tick, ticks};
 use super::conn::{Conn, ConnKey, FeedNews};
+use super::{Shard, key_of, token_of};
 use crate::identity::User;
 use crate::market::{Namespace, Subject};
 use crate::protocol::Dialect;
@@ -14,7 +16,9 @@ use crate::protocol::socketio::engine::CONNECT_TIMEOUT;
 use crate::protocol::socketio::mark::{Mark, Verb};
 use crate::protocol::socketio::read::Said;
 use crate::protocol::socketio::write;
+use crate::transport::{Probe, Transport, session};
 use crate::websocket::close::CloseCode;
+use crate::websocket::reader::Reader;
 
 /// Bits of a connection's public id.
 const PUBLIC_ID_BITS: u128 = (1 << 80) - 1;
@@ -28,6 +32,8 @@ pub(super) struct Sockets {
     join_by: Option<Tick>,
     /// So many binary messages follow that belong to a request which is refused already.
     attachments: u32,
+    /// The session over HTTP requests whose place the connection is to take; until then it is nothing else.
+    probe: Option<Probe>,
 }
 
 impl Sockets {
@@ -39,19 +45,25 @@ impl Sockets {
 
 impl Shard {
     /// A new client has to join a namespace some time.
-    pub(super) fn expect_namespace(&mut self, key: ConnKey) {
+    pub(super) fn expect_namespace(&mut self, key: ConnKey, probe: Option<Probe>) {
         let join_by = Some(self.clocks.now.tick().plus(ticks(CONNECT_TIMEOUT)));
         let Some(conn) = self.conns.get_mut(key).filter(|conn| conn.dialect.socketio().is_some()) else {
             return;
         };
         let public_id = format!("{:020x}", fastrand::u128(..) & PUBLIC_ID_BITS).into();
-        let sockets = Sockets { public_id, join_by, attachments: 0 };
+        let sockets = Sockets { public_id, join_by, attachments: 0, probe };
         conn.session.get_or_insert_default().sockets = Some(Box::new(sockets));
     }
 
     /// Takes what a client of Socket.IO has said, in so many bytes.
     pub(super) fn hear(&mut self, key: ConnKey, said: Said, bytes: usize) {
+        let probes =
+            self.conns.get_mut(key).and_then(sockets_of).is_some_and(|sockets| sockets.probe.is_some());
         match said {
+            Said::Ping { is_probe: true } if probes => return self.answer_probe(key),
+            Said::Connect(..) | Said::Disconnect(_) | Said::Asked(..) if probes => {
+                return self.break_off(key, "a packet before the upgrade");
+            }
             Said::Pong => return self.take_pong(key),
             Said::Nothing | Said::Ping { .. } | Said::Upgrade => return,
             Said::Close => return self.part(key),
@@ -70,6 +82,58 @@ impl Shard {
             }
             _ => {}
         }
+    }
+
+    /// A WebSocket is tried: it works, and the session's client is to have no request under way when it changes over.
+    fn answer_probe(&mut self, key: ConnKey) {
+        let Some(sockets) = self.conns.get_mut(key).and_then(sockets_of) else { return };
+        let target = sockets.probe.as_ref().map(|probe| key_of(PollToken(probe.token())));
+        let polling =
+            target.and_then(|target| self.conns.get(target)).and_then(|conn| conn.transport.polling());
+        let Some(polling) = polling else { return self.break_off(key, "the session has ended") };
+        polling.hurry();
+        let Some(conn) = self.conns.get_mut(key) else { return };
+        let answer = self.output.own_frame(write::probed());
+        self.output.queue(key, conn, answer);
+    }
+
+    /// A WebSocket takes the place of its session's requests, with what has come behind that; one that is for nothing of the kind goes on.
+    pub(super) fn take_over(&mut self, key: ConnKey, rest: &[u8]) {
+        let Some(probe) =
+            self.conns.get_mut(key).and_then(sockets_of).and_then(|sockets| sockets.probe.take())
+        else {
+            if let Some(conn) = self.conns.get_mut(key).filter(|_| !rest.is_empty()) {
+                conn.unread = Some(rest.into());
+                self.input.unfinished.push(key);
+            }
+            return;
+        };
+        let target = key_of(PollToken(probe.token()));
+        let Some(socket) = self.take_off(key) else { return };
+        let Some(conn) = self.conns.get_mut(target).filter(|conn| conn.is_live()) else { return };
+        let Some(polling) = conn.transport.polling() else { return };
+        let mut transport = socket.behind(polling.release());
+        if transport.reregister(&self.registry, token_of(target)).is_err() {
+            return self.remove(target);
+        }
+        conn.transport = transport;
+        conn.reader = Reader::default();
+        conn.blocked = false;
+        conn.readable = true;
+        conn.received = self.clocks.now.tick();
+        let unread = [&conn.unread.take().unwrap_or_default()[..], rest].concat();
+        conn.unread = (!unread.is_empty()).then(|| unread.into());
+        self.output.mark_dirty(target, conn);
+        self.input.unfinished.push(target);
+    }
+
+    /// Lets go of a connection but for its transport.
+    fn take_off(&mut self, key: ConnKey) -> Option<Transport> {
+        let conn = self.conns.get_mut(key)?;
+        let (polling, _) = session();
+        let transport = std::mem::replace(&mut conn.transport, Transport::Polling(polling));
+        self.remove(key);
+        Some(transport)
     }
 
     /// A binary message: it belongs to a request that is refused, or to none.

@@ -70,10 +70,22 @@ impl Shard {
             self.count_dead(1);
         }
         if u32::from(missed) >= self.config.max_missed_pongs {
-            self.metrics.pong_timeouts.add(1);
-            self.revive(key);
-            self.close(key, CloseCode::GoingAway, "no pong");
+            self.give_up_on(key);
         }
+    }
+
+    fn give_up_on(&mut self, key: ConnKey) {
+        self.metrics.pong_timeouts.add(1);
+        self.revive(key);
+        self.close(key, CloseCode::GoingAway, "no pong");
+    }
+
+    /// Closes the connections that have missed a pong, however few. Returns how many.
+    pub(super) fn clean(&mut self) -> usize {
+        let dead = self.conns.iter().filter(|(_, conn)| conn.missed_pongs > 0 && conn.is_live());
+        let dead: Vec<_> = dead.map(|(key, _)| key).collect();
+        dead.iter().for_each(|key| self.give_up_on(*key));
+        dead.len()
     }
 
     /// How often a client is sent something that shows that the connection lives.

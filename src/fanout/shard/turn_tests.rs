@@ -226,6 +226,7 @@ impl World {
             request: None,
             terms: None,
             at_desk: false,
+            probe: None,
             seat: self.seats.take().unwrap(),
             user_seat: None,
         });

@@ -41,6 +41,11 @@ pub fn ping() -> Vec<u8> {
     header::text(b"2")
 }
 
+/// The frame that answers a probe.
+pub fn probed() -> Vec<u8> {
+    header::text(b"3probe")
+}
+
 /// The event that tells a client who it is: behind the answer to its `CONNECT`.
 pub fn connected(namespace: Namespace, user: Option<&str>, server_id: &str) -> Vec<u8> {
     #[derive(Serialize)]

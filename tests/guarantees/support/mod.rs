@@ -21,6 +21,7 @@ pub(crate) mod raw;
 pub(crate) mod redis;
 pub(crate) mod resp;
 pub(crate) mod settings;
+pub(crate) mod socketio;
 pub(crate) mod stats;
 pub(crate) mod stream;
 pub(crate) mod tls;

@@ -10,7 +10,8 @@ const say = (line) => process.stdout.write(`${JSON.stringify(line)}\n`);
 const transport = () => socket.io.engine?.transport?.name;
 socket.on('connect', () => {
   say({ connect: socket.id, transport: transport() });
-  socket.io.engine.once('upgrade', () => say({ upgraded: transport() }));
+  if (transport() === 'websocket') say({ upgraded: transport() });
+  else socket.io.engine.once('upgrade', () => say({ upgraded: transport() }));
 });
 socket.on('connect_error', (error) => say({ connect_error: error.message, data: error.data ?? null }));
 socket.on('disconnect', (reason) => say({ disconnect: reason }));

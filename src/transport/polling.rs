@@ -1,0 +1,412 @@
+//! A connection whose bytes come and go in HTTP requests: long-polling, as Engine.IO has it.
+//!
+//! A shard has one end of it and sees a WebSocket: it reads a client's frames and writes its own. The HTTP side has the other end: it puts in what the body of
+//! a request brings, and takes out what waits for the next answer, as packets. Both ends have a lock in common, which nobody holds for longer than a copy
+//! takes. What waits is bounded, and while there is no room the shard's outbox holds back the rest, as it does for a socket.
+
+use std::fmt;
+use std::io::{self, ErrorKind};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use tokio::sync::Notify;
+
+use crate::limits::POLLING_BYTES_MAX;
+
+/// What stands between two packets of an answer.
+const SEPARATOR: u8 = 0x1e;
+/// Engine.IO's packet that ends a connection.
+const CLOSE_PACKET: &[u8] = b"1";
+
+/// First bytes of frames: FIN and an opcode.
+const TEXT: u8 = 0x81;
+const BINARY: u8 = 0x82;
+const CLOSE: u8 = 0x88;
+/// Of a client's frame: it is masked.
+const MASKED: u8 = 0x80;
+
+/// Tells the shard that the connection with that token may be read and written.
+pub type Wake = Box<dyn Fn(usize) + Send>;
+
+/// The shard's end. Dropping it ends the session.
+#[derive(Debug)]
+pub struct Polling(Arc<Shared>);
+
+/// The end of the HTTP side. Clones are the same.
+#[derive(Debug, Clone)]
+pub struct Session(Arc<Shared>);
+
+/// A WebSocket that may take the session's place. Dropping it makes room for another try.
+#[derive(Debug)]
+pub struct Probe {
+    shared: Arc<Shared>,
+    shard: usize,
+    token: usize,
+}
+
+/// The session's only request that waits for packets, or brings some.
+#[derive(Debug)]
+pub struct Turn {
+    shared: Arc<Shared>,
+    is_poll: bool,
+}
+
+/// What there is for an answer.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Taken {
+    /// Packets, with separators between them.
+    Packets(Vec<u8>),
+    /// Nothing yet.
+    Nothing,
+    /// The session has ended.
+    Ended,
+}
+
+#[derive(Default)]
+struct Shared {
+    state: Mutex<State>,
+    /// A request that waits for packets is to look again.
+    to_poll: Notify,
+    /// A request that waits for room is to look again.
+    to_post: Notify,
+}
+
+#[derive(Default)]
+struct State {
+    /// How the shard is told, and which one it is.
+    wake: Option<(usize, Wake)>,
+    /// Under which token the shard knows the connection.
+    token: Option<usize>,
+    /// Frames of the client that the shard is yet to read.
+    incoming: Vec<u8>,
+    /// Whole packets that are yet to be taken.
+    outgoing: Vec<u8>,
+    /// The frame that the shard has written in part.
+    frame: Frame,
+    /// The shard waits for room.
+    is_blocked: bool,
+    is_polled: bool,
+    is_posted: bool,
+    is_probed: bool,
+    /// A request that waits is to be answered, with nothing if need be.
+    is_hurried: bool,
+    /// The shard writes no more.
+    is_shut: bool,
+    /// The HTTP side has ended the session, or has taken the last packets of one that is shut.
+    is_over: bool,
+    /// The shard has let go of it.
+    is_gone: bool,
+}
+
+/// A frame of the shard's, as far as it has been written.
+#[derive(Debug, Default)]
+struct Frame {
+    header: Vec<u8>,
+    payload: Vec<u8>,
+}
+
+/// A session, by its two ends.
+pub fn session() -> (Polling, Session) {
+    let shared = Arc::<Shared>::default();
+    (Polling(Arc::clone(&shared)), Session(shared))
+}
+
+impl fmt::Debug for Shared {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Shared")
+    }
+}
+
+impl Shared {
+    /// Nothing panics under the lock, so poisoning means nothing.
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    fn wake(&self) {
+        if let (Some((_, wake)), Some(token)) = (&self.wake, self.token) {
+            wake(token);
+        }
+    }
+
+    fn push(&mut self, packet: &[u8]) {
+        if !self.outgoing.is_empty() {
+            self.outgoing.push(SEPARATOR);
+        }
+        self.outgoing.extend_from_slice(packet);
+    }
+
+    /// Takes bytes of frames as they come.
+    fn take_frames(&mut self, mut bytes: &[u8]) {
+        while let Some((first, rest)) = bytes.split_first() {
+            let Some(payload_bytes) = self.frame.payload_bytes() else {
+                self.frame.header.push(*first);
+                bytes = rest;
+                if self.frame.payload_bytes() == Some(0) {
+                    self.end_frame();
+                }
+                continue;
+            };
+            let left = payload_bytes - self.frame.payload.len();
+            let (part, rest) = bytes.split_at(left.min(bytes.len()));
+            self.frame.payload.extend_from_slice(part);
+            bytes = rest;
+            if self.frame.payload.len() == payload_bytes {
+                self.end_frame();
+            }
+        }
+    }
+
+    /// A text is a packet. A close frame is Engine.IO's own; the other frames mean nothing here.
+    fn end_frame(&mut self) {
+        let Frame { header, payload } = std::mem::take(&mut self.frame);
+        match header.first() {
+            Some(&TEXT) => self.push(&payload),
+            Some(&CLOSE) => self.push(CLOSE_PACKET),
+            _ => {}
+        }
+    }
+}
+
+impl Frame {
+    /// Bytes of the payload, once the header is whole.
+    fn payload_bytes(&self) -> Option<usize> {
+        let length = match self.header.get(1)? {
+            126 => self.header.get(2..4)?,
+            127 => self.header.get(2..10)?,
+            length => return Some(usize::from(*length)),
+        };
+        Some(length.iter().fold(0, |bytes, byte| bytes << 8 | usize::from(*byte)))
+    }
+}
+
+impl Polling {
+    /// How the shard, which has that number, is told that there is something to do.
+    pub fn attach(&self, shard: usize, wake: Wake) {
+        self.0.lock().wake = Some((shard, wake));
+    }
+
+    pub(super) fn register(&self, token: usize) {
+        self.0.lock().token = Some(token);
+    }
+
+    pub(super) fn read(&self, buffer: &mut [u8]) -> io::Result<usize> {
+        let mut state = self.0.lock();
+        if state.incoming.is_empty() {
+            return if state.is_over { Ok(0) } else { Err(ErrorKind::WouldBlock.into()) };
+        }
+        let count = state.incoming.len().min(buffer.len());
+        buffer[..count].copy_from_slice(&state.incoming[..count]);
+        state.incoming.drain(..count);
+        if state.incoming.is_empty() {
+            state.incoming = Vec::new();
+            self.0.to_post.notify_one();
+        }
+        Ok(count)
+    }
+
+    pub(super) fn write(&self, bytes: &[u8]) -> io::Result<usize> {
+        let mut state = self.0.lock();
+        let waiting = state.outgoing.len() + state.frame.payload.len();
+        let room = match state.outgoing.is_empty() {
+            true => POLLING_BYTES_MAX,
+            false => POLLING_BYTES_MAX.saturating_sub(waiting),
+        };
+        if room == 0 {
+            state.is_blocked = true;
+            return Err(ErrorKind::WouldBlock.into());
+        }
+        let mut count = room.min(bytes.len());
+        state.take_frames(&bytes[..count]);
+        // A frame is taken whole, however long, or nothing could ever be taken out.
+        while state.outgoing.is_empty() && count < bytes.len() {
+            let more = POLLING_BYTES_MAX.min(bytes.len() - count);
+            state.take_frames(&bytes[count..count + more]);
+            count += more;
+        }
+        state.is_blocked = count < bytes.len();
+        if !state.outgoing.is_empty() {
+            self.0.to_poll.notify_one();
+        }
+        Ok(count)
+    }
+
+    pub(super) fn shut(&self) {
+        self.0.lock().is_shut = true;
+        self.0.to_poll.notify_one();
+    }
+
+    /// A WebSocket is about to take its place: the client waits until its request is answered.
+    pub fn hurry(&self) {
+        self.0.lock().is_hurried = true;
+        self.0.to_poll.notify_one();
+    }
+
+    /// Ends the session, as a WebSocket takes its place: the bytes that it has to send first.
+    pub fn release(&self) -> Vec<u8> {
+        let mut state = self.0.lock();
+        let mut first = Vec::new();
+        let outgoing = std::mem::take(&mut state.outgoing);
+        if !outgoing.is_empty() {
+            outgoing
+                .split(|byte| *byte == SEPARATOR)
+                .for_each(|packet| write_frame(&mut first, TEXT, packet, None));
+        }
+        let Frame { header, payload } = std::mem::take(&mut state.frame);
+        first.extend_from_slice(&header);
+        first.extend_from_slice(&payload);
+        first
+    }
+}
+
+impl Drop for Polling {
+    fn drop(&mut self) {
+        let mut state = self.0.lock();
+        state.is_gone = true;
+        state.wake = None;
+        state.incoming = Vec::new();
+        if !state.is_polled {
+            state.outgoing = Vec::new();
+        }
+        self.0.to_poll.notify_one();
+        self.0.to_post.notify_one();
+    }
+}
+
+impl Session {
+    /// Whether the shard has let go of it.
+    pub fn is_gone(&self) -> bool {
+        self.0.lock().is_gone
+    }
+
+    /// Ends it.
+    pub fn end(&self) {
+        let mut state = self.0.lock();
+        state.is_over = true;
+        state.wake();
+    }
+
+    /// Begins a request for packets (`is_poll`) or one that brings some; `None` while there is another one.
+    pub fn begin(&self, is_poll: bool) -> Option<Turn> {
+        let mut state = self.0.lock();
+        let is_busy = if is_poll { &mut state.is_polled } else { &mut state.is_posted };
+        (!std::mem::replace(is_busy, true)).then(|| Turn { shared: Arc::clone(&self.0), is_poll })
+    }
+
+    /// A WebSocket that wants to take its place; `None` if there is one already, or the session is on its way out.
+    pub fn probe(&self) -> Option<Probe> {
+        let mut state = self.0.lock();
+        let (Some((shard, _)), Some(token)) = (&state.wake, state.token) else { return None };
+        let (shard, is_free) = (*shard, !state.is_probed && !state.is_shut && !state.is_over);
+        state.is_probed |= is_free;
+        is_free.then(|| Probe { shared: Arc::clone(&self.0), shard, token })
+    }
+}
+
+impl Turn {
+    /// Waits until there is something for an answer.
+    pub async fn packets(&self) -> Taken {
+        loop {
+            match self.take() {
+                Taken::Nothing => self.shared.to_poll.notified().await,
+                taken => return taken,
+            }
+        }
+    }
+
+    /// What there is for an answer now.
+    fn take(&self) -> Taken {
+        let mut state = self.shared.lock();
+        let packets = std::mem::take(&mut state.outgoing);
+        let is_hurried = std::mem::take(&mut state.is_hurried);
+        if packets.is_empty() && !is_hurried {
+            return if state.is_gone || state.is_shut { Taken::Ended } else { Taken::Nothing };
+        }
+        state.is_over |= state.is_shut;
+        if std::mem::take(&mut state.is_blocked) || state.is_over {
+            state.wake();
+        }
+        Taken::Packets(packets)
+    }
+
+    /// Waits until the shard has read what was put in before, and puts in the frames that `write` appends. `false`: the session has ended.
+    pub async fn put(&self, write: impl FnOnce(&mut Vec<u8>)) -> bool {
+        loop {
+            {
+                let mut state = self.shared.lock();
+                if state.is_gone || state.is_over {
+                    return false;
+                }
+                if state.incoming.is_empty() {
+                    write(&mut state.incoming);
+                    state.wake();
+                    return true;
+                }
+            }
+            self.shared.to_post.notified().await;
+        }
+    }
+}
+
+impl Drop for Turn {
+    fn drop(&mut self) {
+        let mut state = self.shared.lock();
+        if self.is_poll {
+            state.is_polled = false;
+        } else {
+            state.is_posted = false;
+        }
+    }
+}
+
+impl Probe {
+    /// The shard of the session.
+    pub fn shard(&self) -> usize {
+        self.shard
+    }
+
+    /// Under which token the shard knows the session's connection.
+    pub fn token(&self) -> usize {
+        self.token
+    }
+}
+
+impl Drop for Probe {
+    fn drop(&mut self) {
+        self.shared.lock().is_probed = false;
+    }
+}
+
+/// Appends a client's text message as its frame.
+pub fn write_text(out: &mut Vec<u8>, text: &[u8]) {
+    // A key of zeros changes nothing.
+    write_frame(out, TEXT, text, Some([0; 4]));
+}
+
+/// Appends a client's binary message as its frame.
+pub fn write_binary(out: &mut Vec<u8>, bytes: &[u8]) {
+    write_frame(out, BINARY, bytes, Some([0; 4]));
+}
+
+fn write_frame(out: &mut Vec<u8>, first: u8, payload: &[u8], key: Option<[u8; 4]>) {
+    let masked = if key.is_some() { MASKED } else { 0 };
+    out.push(first);
+    match payload.len() {
+        length @ 0..=125 => out.push(masked | length as u8),
+        length @ 126..=0xffff => {
+            out.push(masked | 126);
+            out.extend_from_slice(&(length as u16).to_be_bytes());
+        }
+        length => {
+            out.push(masked | 127);
+            out.extend_from_slice(&(length as u64).to_be_bytes());
+        }
+    }
+    out.extend_from_slice(&key.unwrap_or_default()[..if key.is_some() { 4 } else { 0 }]);
+    out.extend_from_slice(payload);
+}
+
+#[cfg(test)]
+#[path = "polling_tests.rs"]
+mod tests;
