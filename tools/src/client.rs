@@ -1,13 +1,15 @@
 //! The client for the command line: subscribes, prints what the gateway says, and comes back when the connection ends.
 //!
 //! [`frame`] understands the protocol, [`view`] makes lines of it, [`wanted`] knows what to subscribe to, [`reconnect`]
-//! decides whether and when to come back, [`stream`] reads server-sent events, [`foreign`] knows other APIs; all of these are pure. [`session`] is the loop that does it,
+//! decides whether and when to come back, [`stream`] reads server-sent events, [`foreign`] knows other APIs, [`people`] is for rooms and chats;
+//! all of these are pure, but for `people`, which reads standard input. [`session`] is the loop that does it,
 //! over connections of `link`, and [`audience`] hears of it: lines, or the screen of [`crate::tui`].
 
 pub mod audience;
 pub mod foreign;
 pub mod frame;
 mod link;
+pub mod people;
 pub mod reconnect;
 pub mod session;
 pub mod stream;
@@ -23,6 +25,7 @@ use serde_json::{Number, Value};
 use crate::cli::{self, LastSeen};
 use crate::tui::theme::Choice;
 use foreign::Api;
+use people::People;
 use wanted::{Seen, Terms, Wanted};
 
 pub use session::run;
@@ -51,6 +54,7 @@ Examples:
   ws-client --form batch --json              several events a frame
   ws-client --form sse --snapshot            the same from http://127.0.0.1:8080/sse
   ws-client --dialect binance --symbols BTCUSDT --types trade,candle   as Binance's clients get it
+  ws-client --url 'ws://127.0.0.1:8080/ws?token=…' --room lobby   talks in a room, line by line
   ws-client --symbols AAPL --resume AAPL=1041  what came after trade 1041, then live ones
 
 Events and the gateway's messages go to standard output, what the client itself has to say to
@@ -192,6 +196,18 @@ pub struct Options {
     )]
     pub resume: Option<LastSeen>,
 
+    /// Be in a room of the gateway's desk: prints what is said there, and says there what comes on standard input
+    #[arg(long, env = "CLIENT_ROOM", value_name = "ID", conflicts_with_all = ["tui", "chat", "dialect"])]
+    pub room: Option<String>,
+
+    /// Say to a user what comes on standard input, and print what is said to us
+    #[arg(long, env = "CLIENT_CHAT", value_name = "USER", conflicts_with_all = ["tui", "dialect"])]
+    pub chat: Option<String>,
+
+    /// Print what workers tell our user and everyone
+    #[arg(long, env = "CLIENT_NOTIFICATIONS", value_parser = FalseyValueParser::new(), conflicts_with_all = ["tui", "dialect"])]
+    pub notifications: bool,
+
     /// Ask the gateway now and then how far behind we are [default: every 10s, if there is no time]
     #[arg(
         long,
@@ -228,6 +244,9 @@ impl Options {
         let asked = [
             ("--swap", self.swap.is_some() || self.swap_after.is_some()),
             ("--stats", self.stats.is_some()),
+            ("--room", self.room.is_some()),
+            ("--chat", self.chat.is_some()),
+            ("--notifications", self.notifications),
             ("--resume", self.resume.as_ref().is_some_and(|LastSeen(seen)| !seen.is_empty())),
         ];
         if let Some((flag, _)) = asked.into_iter().find(|(_, is_asked)| *is_asked) {
@@ -247,6 +266,9 @@ impl Options {
     /// If the swap drops a symbol that isn't subscribed to, or one is to be resumed that isn't.
     pub fn wanted(&self) -> anyhow::Result<(Wanted, Option<Duration>)> {
         self.check_form()?;
+        if self.symbols.is_empty() && self.people().is_any() {
+            return Ok((Wanted { terms: self.terms(), ..Wanted::default() }, None));
+        }
         let default = self.symbols.is_empty();
         let symbols = if default { SYMBOLS.map(str::to_owned).to_vec() } else { self.symbols.clone() };
         let asked = self.swap.is_some() || self.swap_after.is_some();
@@ -294,13 +316,19 @@ impl Options {
     /// Where to connect.
     fn address(&self) -> String {
         let in_dialect = |api: Api| api.url(&self.url, &self.terms(), self.key.as_deref());
-        self.dialect.map_or_else(|| self.url.clone(), in_dialect)
+        self.dialect.map_or_else(|| self.people().address(&self.url), in_dialect)
     }
 
-    /// What to say once connected, to be subscribed to all that is wanted.
+    /// What to say once connected, to be subscribed to all that is wanted, and to be in the room.
     fn opening(&self, wanted: &Wanted) -> anyhow::Result<Vec<String>> {
         let in_dialect = |api: Api| api.requests(&wanted.symbols, &wanted.types, self.key.as_deref());
-        self.dialect.map_or_else(|| Ok(wanted.subscribe()), in_dialect)
+        self.dialect.map_or_else(|| Ok([wanted.subscribe(), self.people().requests()].concat()), in_dialect)
+    }
+
+    /// What of the desk is asked for.
+    pub fn people(&self) -> People {
+        let Self { room, chat, notifications, .. } = self.clone();
+        People { room, chat, notifications }
     }
 
     fn terms(&self) -> Terms {
@@ -402,6 +430,8 @@ mod tests {
             (&["--types=Tick"], "is no type"),
             (&["--form=xml"], "batch"),
             (&["--form=sse", "--stats"], "--stats"),
+            (&["--form=sse", "--room=r"], "--room"),
+            (&["--room=r", "--chat=u"], "--chat"),
             (&["--form=sse", "--url=wss://x/ws"], "ws://"),
             (&["--resume=TSLA=1"], "--symbols"),
             (&["--resume=AAPL=1", "--types=trade,quote"], "one type"),

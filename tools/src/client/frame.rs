@@ -7,6 +7,7 @@ use serde::Deserialize;
 use serde_json::Value;
 use serde_json::value::RawValue;
 
+use super::people::is_of_desk;
 use crate::trade::Trade;
 
 /// A frame that was understood.
@@ -48,6 +49,13 @@ pub enum Frame<'t> {
         /// Our own figures, if we asked for them.
         stats: Option<Stats>,
     },
+    /// Somebody is in a room, or says something.
+    Desk {
+        /// Its type.
+        kind: Cow<'t, str>,
+        /// The message as it came.
+        message: Value,
+    },
     /// The gateway speaks of itself or of the feed.
     Status {
         /// Which event.
@@ -75,7 +83,8 @@ struct Envelope<'t> {
     kind: Cow<'t, str>,
     #[serde(borrow)]
     data: Option<&'t RawValue>,
-    message: Option<String>,
+    #[serde(borrow)]
+    message: Option<&'t RawValue>,
     code: Option<String>,
     event: Option<String>,
     retry_after: Option<u64>,
@@ -153,6 +162,11 @@ impl<'t> Frame<'t> {
         } = serde_json::from_str(text)?;
         let id = id.as_ref().and_then(Value::as_u64);
         let data = data.map_or("null", RawValue::get);
+        if is_of_desk(&kind) {
+            return Ok(Self::Desk { kind, message: serde_json::from_str(text)? });
+        }
+        let message: Option<String> =
+            message.map(|message| serde_json::from_str(message.get())).transpose()?;
         let message = || Cow::Owned(message.unwrap_or_default());
         Ok(match &*kind {
             "success" => {

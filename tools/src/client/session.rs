@@ -11,6 +11,7 @@ use anyhow::bail;
 use futures_util::StreamExt as _;
 use serde_json::value::RawValue;
 use tokio::io::AsyncReadExt as _;
+use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep_until, timeout};
 use tokio_tungstenite::tungstenite::Message;
 use ws_gateway::config::redact_url;
@@ -57,6 +58,8 @@ struct Client<'o, A> {
     swap_at: Option<Instant>,
     deadline: Option<Instant>,
     policy: Reconnect,
+    /// With `--room` and `--chat`: what a person writes.
+    lines: Option<mpsc::Receiver<String>>,
     /// With `--form sse`.
     stream: Stream,
     audience: A,
@@ -95,6 +98,7 @@ pub async fn run_for<A: Audience>(
         swap_at: None,
         deadline: options.duration.map(|duration| Instant::now() + duration),
         policy: Reconnect::new(fastrand::Rng::new()),
+        lines: options.people().lines(),
         stream: Stream::default(),
         audience,
         events: 0,
@@ -204,6 +208,12 @@ impl<A: Audience> Client<'_, A> {
                 }
                 () = at(swap_at) => {
                     if let Err(ended) = send_all(socket, self.wanted.swap()).await {
+                        return Ok(Outcome::Ended(ended));
+                    }
+                }
+                line = next_line(&mut self.lines) => {
+                    let request = line.and_then(|line| self.options.people().say(&line));
+                    if let Err(ended) = send_all(socket, request.into_iter().collect()).await {
                         return Ok(Outcome::Ended(ended));
                     }
                 }
@@ -340,6 +350,7 @@ impl<A: Audience> Client<'_, A> {
                     self.wanted.saw(kind, &symbol, seq);
                 }
             }
+            Frame::Desk { .. } => self.events += 1,
             Frame::Status { event, data } if event == "shutdown" => {
                 if let Some(delay_ms) = data.get("reconnectAfterMs").and_then(serde_json::Value::as_u64) {
                     self.policy.announced(Duration::from_millis(delay_ms));
@@ -349,6 +360,16 @@ impl<A: Audience> Client<'_, A> {
         }
         self.audience.heard(text, Some(&frame))
     }
+}
+
+/// Waits for what a person writes next; for ever where nobody writes, or not any more.
+async fn next_line(lines: &mut Option<mpsc::Receiver<String>>) -> Option<String> {
+    let Some(read) = lines else { return std::future::pending().await };
+    let line = read.recv().await;
+    if line.is_none() {
+        *lines = None;
+    }
+    line
 }
 
 /// Sleeps until then; for ever without a time.

@@ -3,6 +3,7 @@
 use serde_json::Value;
 
 use super::frame::{Frame, Held, Marks, Stats};
+use super::people;
 use crate::event;
 use crate::term::{Palette, clean};
 use crate::trade::{HEADING, Rows};
@@ -54,6 +55,7 @@ impl View {
                 let retry = retry_after_s.map(|s| format!("; try again in {s} s")).unwrap_or_default();
                 format!("{warn}!! {code}: {message}{retry}{reset}")
             }
+            Frame::Desk { kind, message } => people::row(kind, message),
             Frame::Pong { stats: None } => format!("{dim}-- pong{reset}"),
             Frame::Pong { stats: Some(stats) } => {
                 let Stats { queued_bytes, skipped, conflated, lag_ms } = stats;

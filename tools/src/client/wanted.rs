@@ -86,6 +86,9 @@ impl Wanted {
     /// The requests that subscribe to all of it, the first frames of every connection: one, or where there is something to
     /// resume one for each type, as the protocol asks.
     pub fn subscribe(&self) -> Vec<String> {
+        if self.symbols.is_empty() {
+            return Vec::new();
+        }
         self.subscribe_to(&self.symbols, None)
     }
 

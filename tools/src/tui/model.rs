@@ -233,7 +233,7 @@ impl Model {
                     return;
                 }
             }
-            Frame::Error { .. } => {}
+            Frame::Error { .. } | Frame::Desk { .. } => {}
         }
         let line = self.view.show(frame);
         let (serious, text) = match line.split_at_checked(3) {

@@ -331,3 +331,30 @@ async fn a_wrong_command_line_names_the_value_and_the_way_out() {
         );
     }
 }
+
+#[tokio::test]
+async fn a_room_is_joined_and_lines_are_said_there() {
+    let gateway = StandIn::start().await;
+    let mut client = gateway.client(&["--room", "lobby", "--notifications", "--count", "3"]);
+    let mut connection = gateway.accept().await;
+    let json = |text: String| serde_json::from_str::<serde_json::Value>(&text).unwrap();
+    let join = json(connection.request().await);
+    assert_eq!(join, serde_json::json!({"type": "join_room", "payload": {"room_id": "lobby"}}));
+    client.stdin.as_mut().unwrap().write_all(b"hello\n").await.unwrap();
+    let said = json(connection.request().await);
+    let expected =
+        serde_json::json!({"type": "room_message", "payload": {"room_id": "lobby", "message": "hello"}});
+    assert_eq!(said, expected);
+    for frame in [
+        r#"{"type":"user_joined","user_id":"bob","room_id":"lobby"}"#,
+        r#"{"type":"room_message","from":"bob","room_id":"lobby","message":{"n":[1]},"timestamp":1}"#,
+        r#"{"type":"task_done","event_id":"7","data":{"n":1}}"#,
+    ] {
+        connection.send(Message::text(frame)).await;
+    }
+    connection.expect_farewell().await;
+    let (status, stdout, stderr) = client.end().await;
+    assert!(status.success(), "{stderr:?}");
+    assert_eq!(stdout[..2], ["-- bob has joined lobby", r#"[lobby] bob: {"n":[1]}"#]);
+    assert!(stdout.last().unwrap().contains("task_done"), "{stdout:?}");
+}
