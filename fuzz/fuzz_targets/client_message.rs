@@ -73,7 +73,8 @@ fn accepted(message: &str, request: &Request, grammar: &Grammar) {
             let stats = stats.then(ClientStats::default);
             check_reply(&reply(&Reply::Pong { stats, id }, kinds, NOW_MS), "pong", id);
         }
-        Action::Desk(_) => panic!("the desk is asked otherwise"),
+        Action::Enter | Action::Desk(_) => panic!("the desk is asked otherwise"),
+        Action::SetCombined(_) | Action::IsCombined => panic!("only a dialect has it"),
     }
 }
 
@@ -88,7 +89,13 @@ fn is_written_in_one_way(request: &Request) -> bool {
     let selection = match &request.action {
         Action::Subscribe(subscribe) => &subscribe.selection,
         Action::Unsubscribe(selection) => selection,
-        Action::Auth(_) | Action::List | Action::Ping { .. } | Action::Desk(_) => return true,
+        Action::Auth(_)
+        | Action::List
+        | Action::Ping { .. }
+        | Action::SetCombined(_)
+        | Action::IsCombined
+        | Action::Enter
+        | Action::Desk(_) => return true,
     };
     let is_market = |kind: &Kind| kind.is_market();
     selection.types.iter().all(is_market) || !selection.types.iter().any(is_market)
@@ -117,7 +124,7 @@ fn write(request: &Request, kinds: &Kinds) -> String {
         }
         Action::List => format!(r#"{{{id}"action":"list"}}"#),
         Action::Ping { stats } => format!(r#"{{{id}"action":"ping","stats":{stats}}}"#),
-        Action::Desk(_) => String::new(),
+        Action::SetCombined(_) | Action::IsCombined | Action::Enter | Action::Desk(_) => String::new(),
     }
 }
 

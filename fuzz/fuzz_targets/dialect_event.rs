@@ -7,7 +7,7 @@ use ws_gateway::market::{Encoding, Form, Kind, Kinds, Symbol, SymbolCase};
 use ws_gateway::protocol::form::{self, EventParts};
 use ws_gateway::protocol::native::event::{Marker, Openings};
 use ws_gateway::protocol::sums::{self, Totals};
-use ws_gateway::websocket::header::payload;
+use ws_gateway::websocket::header;
 
 fuzz_target!(|input: (u8, bool, &[u8])| {
     let (kind, is_snapshot, payload) = input;
@@ -30,9 +30,9 @@ fuzz_target!(|input: (u8, bool, &[u8])| {
                 object(written.strip_prefix(b",").unwrap_or_default());
             }
             Encoding::Binance(..) if is_written => {
-                object(payload(written));
+                object(header::payload(written));
                 if let Some(marked) = sums::read(form, written, |_| sums::with_totals(form, written, &TOTALS)) {
-                    object(payload(&marked));
+                    object(header::payload(&marked));
                 }
             }
             Encoding::AlpacaMsgpack(_) if is_written => assert_eq!(written[0] & 0xe0, 0x80, "a map of few fields"),
