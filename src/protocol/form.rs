@@ -51,27 +51,19 @@ pub struct EventParts<'e> {
 #[inline]
 pub fn write(out: &mut Vec<u8>, form: Form, openings: &Openings, event: &EventParts<'_>) -> bool {
     let &EventParts { kind, object, at_ms, marker, .. } = event;
+    let start = out.len();
     match form.encoding() {
-        Encoding::Json => {
-            let start = out.len();
-            write_event(out, openings.of(kind), object, at_ms, marker);
-            if form.is_deflated() {
-                openings.compressor().compress_last(out, start);
-            }
-        }
+        Encoding::Json => write_event(out, openings.of(kind), object, at_ms, marker),
         Encoding::JsonBatch => {
             out.push(SEPARATOR);
             write_object(out, openings.of(kind), object, at_ms, marker);
         }
         Encoding::Sse => write_server_sent(out, openings, event),
-        Encoding::SocketIo(namespace) => {
-            let start = out.len();
-            socketio::event::write(out, namespace, event, openings);
-            if form.is_deflated() {
-                openings.compressor().compress_last(out, start);
-            }
-        }
+        Encoding::SocketIo(namespace) => socketio::event::write(out, namespace, event, openings),
         encoding => return write_foreign(out, encoding, openings, event),
+    }
+    if form.is_deflated() {
+        openings.compressor().compress_last(out, start);
     }
     true
 }
