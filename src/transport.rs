@@ -11,7 +11,7 @@ use mio::{Interest, Registry, Token};
 use rustix::net::SendFlags;
 use rustls::ServerConnection;
 
-pub use self::polling::{Polling, Probe, Session, Taken, Turn, Wake, session, write_binary, write_text};
+pub use self::polling::{Polling, Probe, Session, Taken, Turn, Wake, session};
 pub use self::tls::Tls;
 
 /// A client's connection.

@@ -14,7 +14,8 @@ use super::answers::{Answer, answer};
 use super::cors;
 use crate::limits::POLL_WAIT;
 use crate::protocol::socketio::engine::{Packet, Part, parts};
-use crate::transport::{Session, Taken, Turn, write_binary, write_text};
+use crate::transport::{Session, Taken, Turn};
+use crate::websocket::header::{write_client_binary, write_client_text};
 
 /// What Engine.IO's server sends.
 const TEXT: &str = "text/plain; charset=UTF-8";
@@ -125,10 +126,10 @@ fn frames(body: &[u8]) -> Option<Vec<u8>> {
             Part::Packet(packet) => {
                 let mut text = Vec::new();
                 packet.write(&mut text);
-                write_text(&mut out, &text);
+                write_client_text(&mut out, &text);
             }
             // What is in it is nobody's concern.
-            Part::Binary(_) => write_binary(&mut out, &[]),
+            Part::Binary(_) => write_client_binary(&mut out, &[]),
         }
     }
     Some(out)

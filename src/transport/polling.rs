@@ -11,6 +11,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::Notify;
 
 use crate::limits::POLLING_BYTES_MAX;
+use crate::websocket::header;
 
 /// What stands between two packets of an answer.
 const SEPARATOR: u8 = 0x1e;
@@ -19,10 +20,7 @@ const CLOSE_PACKET: &[u8] = b"1";
 
 /// First bytes of frames: FIN and an opcode.
 const TEXT: u8 = 0x81;
-const BINARY: u8 = 0x82;
 const CLOSE: u8 = 0x88;
-/// Of a client's frame: it is masked.
-const MASKED: u8 = 0x80;
 
 /// Tells the shard that the connection with that token may be read and written.
 pub type Wake = Box<dyn Fn(usize) + Send>;
@@ -140,10 +138,10 @@ impl State {
     /// Takes bytes of frames as they come.
     fn take_frames(&mut self, mut bytes: &[u8]) {
         while let Some((first, rest)) = bytes.split_first() {
-            let Some(payload_bytes) = self.frame.payload_bytes() else {
+            let Some(payload_bytes) = header::payload_bytes(&self.frame.header) else {
                 self.frame.header.push(*first);
                 bytes = rest;
-                if self.frame.payload_bytes() == Some(0) {
+                if header::payload_bytes(&self.frame.header) == Some(0) {
                     self.end_frame();
                 }
                 continue;
@@ -166,18 +164,6 @@ impl State {
             Some(&CLOSE) => self.push(CLOSE_PACKET),
             _ => {}
         }
-    }
-}
-
-impl Frame {
-    /// Bytes of the payload, once the header is whole.
-    fn payload_bytes(&self) -> Option<usize> {
-        let length = match self.header.get(1)? {
-            126 => self.header.get(2..4)?,
-            127 => self.header.get(2..10)?,
-            length => return Some(usize::from(*length)),
-        };
-        Some(length.iter().fold(0, |bytes, byte| bytes << 8 | usize::from(*byte)))
     }
 }
 
@@ -251,7 +237,7 @@ impl Polling {
         if !outgoing.is_empty() {
             outgoing
                 .split(|byte| *byte == SEPARATOR)
-                .for_each(|packet| write_frame(&mut first, TEXT, packet, None));
+                .for_each(|packet| first.extend_from_slice(&header::text(packet)));
         }
         let Frame { header, payload } = std::mem::take(&mut state.frame);
         first.extend_from_slice(&header);
@@ -376,35 +362,6 @@ impl Drop for Probe {
     fn drop(&mut self) {
         self.shared.lock().is_probed = false;
     }
-}
-
-/// Appends a client's text message as its frame.
-pub fn write_text(out: &mut Vec<u8>, text: &[u8]) {
-    // A key of zeros changes nothing.
-    write_frame(out, TEXT, text, Some([0; 4]));
-}
-
-/// Appends a client's binary message as its frame.
-pub fn write_binary(out: &mut Vec<u8>, bytes: &[u8]) {
-    write_frame(out, BINARY, bytes, Some([0; 4]));
-}
-
-fn write_frame(out: &mut Vec<u8>, first: u8, payload: &[u8], key: Option<[u8; 4]>) {
-    let masked = if key.is_some() { MASKED } else { 0 };
-    out.push(first);
-    match payload.len() {
-        length @ 0..=125 => out.push(masked | length as u8),
-        length @ 126..=0xffff => {
-            out.push(masked | 126);
-            out.extend_from_slice(&(length as u16).to_be_bytes());
-        }
-        length => {
-            out.push(masked | 127);
-            out.extend_from_slice(&(length as u64).to_be_bytes());
-        }
-    }
-    out.extend_from_slice(&key.unwrap_or_default()[..if key.is_some() { 4 } else { 0 }]);
-    out.extend_from_slice(payload);
 }
 
 #[cfg(test)]

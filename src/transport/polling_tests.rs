@@ -6,7 +6,7 @@ use super::*;
 
 fn frames(texts: &[String]) -> Vec<u8> {
     let mut out = Vec::new();
-    texts.iter().for_each(|text| write_frame(&mut out, TEXT, text.as_bytes(), None));
+    texts.iter().for_each(|text| out.extend_from_slice(&header::text(text.as_bytes())));
     out
 }
 
@@ -108,14 +108,14 @@ async fn requests_bring_what_the_shard_reads() {
     let (polling, session, woken) = attached();
     let turn = session.begin(false).unwrap();
     assert!(session.begin(false).is_none() && session.begin(true).is_some(), "one of each");
-    assert!(turn.put(|out| write_text(out, b"40")).await);
+    assert!(turn.put(|out| header::write_client_text(out, b"40")).await);
     assert_eq!(woken.load(Ordering::Relaxed), 1);
     let mut buffer = [0; 64];
     let count = polling.read(&mut buffer).unwrap();
     assert_eq!(&buffer[..count], b"\x81\x82\0\0\0\x0040");
     assert_eq!(polling.read(&mut buffer).unwrap_err().kind(), ErrorKind::WouldBlock);
-    assert!(turn.put(|out| write_binary(out, b"x")).await);
-    let next = async { turn.put(|out| write_text(out, b"3")).await };
+    assert!(turn.put(|out| header::write_client_binary(out, b"x")).await);
+    let next = async { turn.put(|out| header::write_client_text(out, b"3")).await };
     let read = async { polling.read(&mut buffer).unwrap() };
     assert_eq!(tokio::join!(next, read), (true, 7), "it waits until the last is read");
     session.end();

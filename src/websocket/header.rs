@@ -1,11 +1,16 @@
-//! Writes a server's messages, each one frame, header and payload (RFC 6455 section 5.2).
+//! Writes messages, each one frame, header and payload (RFC 6455 section 5.2).
 //!
-//! A server's frames carry no mask (section 5.1), so a frame's bytes are the same for every client.
+//! A server's frames carry no mask (section 5.1), so a frame's bytes are the same for every client. A client's are written for sessions whose
+//! bytes come in another way.
 
 /// FIN and opcode 1 (text): the first byte of a text message.
 const FIN_TEXT: u8 = 0x81;
 /// The same with opcode 2 (binary).
 const FIN_BINARY: u8 = 0x82;
+/// In the second byte of a frame: a key follows the length.
+const MASKED: u8 = 0x80;
+/// A key that changes nothing.
+const NO_KEY: [u8; 4] = [0; 4];
 
 /// The frame of one text message.
 pub fn text(payload: &[u8]) -> Vec<u8> {
@@ -31,7 +36,23 @@ pub fn binary(payload: &[u8]) -> Vec<u8> {
     out
 }
 
-/// The payload of a frame that this module has written.
+/// Appends a client's text message.
+pub fn write_client_text(out: &mut Vec<u8>, payload: &[u8]) {
+    write_client(out, FIN_TEXT, payload);
+}
+
+/// Appends a client's binary message.
+pub fn write_client_binary(out: &mut Vec<u8>, payload: &[u8]) {
+    write_client(out, FIN_BINARY, payload);
+}
+
+fn write_client(out: &mut Vec<u8>, first: u8, payload: &[u8]) {
+    write_first(out, first, MASKED, payload.len());
+    out.extend_from_slice(&NO_KEY);
+    out.extend_from_slice(payload);
+}
+
+/// The payload of a frame that this module has written for a server.
 pub fn payload(frame: &[u8]) -> &[u8] {
     let header_bytes = match frame.get(1) {
         Some(126) => 4,
@@ -41,17 +62,19 @@ pub fn payload(frame: &[u8]) -> &[u8] {
     frame.get(header_bytes..).unwrap_or_default()
 }
 
-/// Bytes of the first of several frames that this module has written.
+/// Bytes of the first of several frames that this module has written for a server.
 pub fn frame_bytes(frames: &[u8]) -> usize {
-    match frames {
-        [_, 126, high, low, ..] => 4 + usize::from(u16::from_be_bytes([*high, *low])),
-        [_, 127, length @ ..] if length.len() >= 8 => {
-            let length = length[..8].iter().fold(0, |length, byte| length << 8 | usize::from(*byte));
-            HEADER_BYTES_MAX + length
-        }
-        [_, length, ..] => 2 + usize::from(*length),
-        _ => frames.len(),
-    }
+    payload_bytes(frames).map_or(frames.len(), |payload_bytes| header_bytes(payload_bytes) + payload_bytes)
+}
+
+/// Bytes of the payload of a frame without a mask; `None` while its header isn't whole.
+pub fn payload_bytes(frame: &[u8]) -> Option<usize> {
+    let length = match frame.get(1)? {
+        126 => frame.get(2..4)?,
+        127 => frame.get(2..HEADER_BYTES_MAX)?,
+        length => return Some(usize::from(*length)),
+    };
+    Some(length.iter().fold(0, |bytes, byte| bytes << 8 | usize::from(*byte)))
 }
 
 /// The longest header of an unmasked frame.
@@ -69,25 +92,25 @@ pub(crate) const fn header_bytes(payload_len: usize) -> usize {
 /// Appends the header of a text frame: 7 bits of length, or 126 and 16 bits, or 127 and 64 bits.
 #[inline]
 pub(crate) fn write_header(out: &mut Vec<u8>, payload_len: usize) {
-    write_first(out, FIN_TEXT, payload_len);
+    write_first(out, FIN_TEXT, 0, payload_len);
 }
 
 /// The same of a binary frame.
 pub(crate) fn write_binary_header(out: &mut Vec<u8>, payload_len: usize) {
-    write_first(out, FIN_BINARY, payload_len);
+    write_first(out, FIN_BINARY, 0, payload_len);
 }
 
 #[inline]
-fn write_first(out: &mut Vec<u8>, first: u8, payload_len: usize) {
+fn write_first(out: &mut Vec<u8>, first: u8, mask: u8, payload_len: usize) {
     out.push(first);
     match payload_len {
-        0..=125 => out.push(payload_len as u8),
+        0..=125 => out.push(mask | payload_len as u8),
         126..=0xffff => {
-            out.push(126);
+            out.push(mask | 126);
             out.extend_from_slice(&(payload_len as u16).to_be_bytes());
         }
         _ => {
-            out.push(127);
+            out.push(mask | 127);
             out.extend_from_slice(&(payload_len as u64).to_be_bytes());
         }
     }

@@ -22,7 +22,7 @@ words, pure parts and atomics, for both sides
     desk: market
     dial: limits
     tls: files limits
-    transport: limits
+    transport: limits websocket
     protocol: desk market websocket
     metrics: market protocol websocket
     state: metrics
