@@ -26,7 +26,7 @@ pub mod to_ingest;
 pub mod to_shard;
 pub mod user_seat;
 
-pub use self::arrival::{Adopt, Arrival, Count, Seat, Standing};
+pub use self::arrival::{Adopt, Arrival, Count, Newcomer, Seat, Standing};
 pub use self::budget::ReplayBudget;
 pub use self::desk::{
     DeskAnswer, DeskAsk, DeskEvents, DeskHeard, DeskNews, DeskOrder, DeskWish, OutgoingHeld, OutgoingSpace,

@@ -115,22 +115,22 @@ impl Adopt for Fanout {
 
     fn adopt(&self, clients: Vec<Arrival>) {
         let mut parts: Vec<Vec<Arrival>> = self.shards.iter().map(|_| Vec::new()).collect();
-        for client in clients {
+        for arrival in clients {
             let loads = self.shards.iter().map(|shard| shard.load.load(Ordering::Relaxed)).enumerate();
             // What takes another one's place has to be where that is.
-            let place = client.probe.as_ref().map(Probe::shard);
+            let place = arrival.client.probe.as_ref().map(Probe::shard);
             let place = place.or_else(|| loads.min_by_key(|(_, load)| *load).map(|(place, _)| place));
             let Some((shard, part)) = place.and_then(|place| Some((place, parts.get_mut(place)?))) else {
                 return;
             };
-            if let Some(polling) = client.transport.polling() {
+            if let Some(polling) = arrival.transport.polling() {
                 let inbox = self.shards[shard].inbox.clone();
                 // A shard that has ended has let go of the connection.
                 let wake = move |token| drop(inbox.send(ToShard::Ready(token), 0));
                 polling.attach(shard, Box::new(wake));
             }
             self.shards[shard].load.fetch_add(1, Ordering::Relaxed);
-            part.push(client);
+            part.push(arrival);
         }
         for (shard, part) in self.shards.iter().zip(parts) {
             if !part.is_empty() {

@@ -146,6 +146,11 @@ impl Http {
         self.origins.allow(origin, Target { scheme, ..target })
     }
 
+    /// Whether a request to `target` may come in: from a page that is allowed, or from no page.
+    fn admits(&self, origin: Option<&str>, target: Target<'_>) -> bool {
+        origin.is_none_or(|origin| self.allows(origin, target))
+    }
+
     /// The HTTP side of a gateway of that configuration, without TLS.
     pub fn new(
         config: &Config,

@@ -18,14 +18,21 @@ use crate::transport::{Probe, Transport};
 pub struct Arrival {
     /// The socket, behind its 101 answer or before its greeting, with the options that it has from the listening one.
     pub transport: Transport,
+    /// Bytes that came behind the upgrade request: the first of the client's frames.
+    pub early: Bytes,
+    /// The client.
+    pub client: Newcomer,
+}
+
+/// A client that is let in: what its shard has to know, but for its connection.
+#[derive(Debug)]
+pub struct Newcomer {
     /// How its messages are written.
     pub dialect: Dialect,
     /// Whether messages may be compressed: permessage-deflate is agreed on.
     pub deflate: bool,
     /// What is known of the client.
     pub standing: Standing,
-    /// Bytes that came behind the upgrade request: the first of the client's frames.
-    pub early: Bytes,
     /// What the client is sent before anything else: the head of an HTTP answer, or nothing.
     pub greeting: Box<[u8]>,
     /// What the client asks for in its URL.
@@ -40,6 +47,24 @@ pub struct Arrival {
     pub seat: Seat,
     /// Its place among the connections of its user, if it is known to have one.
     pub user_seat: Option<Arc<UserSeat>>,
+}
+
+impl Newcomer {
+    /// A client that speaks `dialect`, of which nothing else is particular.
+    pub fn new(dialect: Dialect, standing: Standing, seat: Seat, user_seat: Option<Arc<UserSeat>>) -> Self {
+        Self {
+            dialect,
+            deflate: false,
+            standing,
+            greeting: Box::default(),
+            request: None,
+            terms: None,
+            at_desk: false,
+            probe: None,
+            seat,
+            user_seat,
+        }
+    }
 }
 
 /// What the control side knows of a client that arrives.

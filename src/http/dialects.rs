@@ -18,6 +18,7 @@ use crate::protocol::native::read::parse_terms;
 use crate::protocol::refusal::{ErrorCode, Refusal};
 use crate::protocol::request::{FirstRequest, Token};
 use crate::protocol::socketio::namespace::Joined;
+use crate::protocol::terms::Options;
 use crate::protocol::{Dialect, binance};
 
 /// Of Alpaca's API: the key, and its secret.
@@ -157,6 +158,13 @@ fn parameter<'q>(query: Option<&'q str>, name: &str) -> Option<Cow<'q, str>> {
     Some(percent_decode_str(value).decode_utf8_lossy())
 }
 
+/// On which terms a client is served, as its URL says.
+pub(super) fn terms(uri: &Uri) -> Result<Option<Box<Options>>, Refused> {
+    let pairs = uri.query().unwrap_or_default().split('&').filter_map(|pair| pair.split_once('='));
+    let pairs = pairs.map(|(name, value)| (name, percent_decode_str(value).decode_utf8_lossy()));
+    Ok(parse_terms(pairs).map_err(Refused::Query)?.map(Box::new))
+}
+
 /// Decides on a handshake at an endpoint, whose connection comes from `address`, and takes a seat for its client.
 pub(super) fn accept<B>(
     endpoint: Endpoint,
@@ -167,15 +175,13 @@ pub(super) fn accept<B>(
 ) -> Result<Accepted, Refused> {
     let handshake = Handshake::of(request)?;
     let (headers, uri) = (request.headers(), request.uri());
-    let pairs = uri.query().unwrap_or_default().split('&').filter_map(|pair| pair.split_once('='));
-    let pairs = pairs.map(|(name, value)| (name, percent_decode_str(value).decode_utf8_lossy()));
-    let terms = parse_terms(pairs).map_err(Refused::Query)?;
+    let terms = terms(uri)?;
     let dialect = endpoint.dialect(headers, uri.query())?;
     let spoken = Spoken {
         dialect,
         token: endpoint.key(headers),
         request: endpoint.request(uri, dialect, http),
-        terms: terms.map(Box::new),
+        terms,
     };
     upgrade::accept_as(&handshake, uri, address, http, patience, spoken)
 }

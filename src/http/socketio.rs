@@ -5,27 +5,25 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use hyper::Request;
 use hyper::header::HeaderMap;
 use hyper::http::{Method, StatusCode};
-use hyper::{Request, Uri};
-use percent_encoding::percent_decode_str;
 
 use super::answers::{Answer, json, refusal, wrong_method};
+use super::dialects::{self, Endpoint};
 use super::handshake::{self, Fault, Handshake};
 use super::polling::{self, Posted};
 use super::routes::{Outcome, answer_handshake};
-use super::upgrade::{self, Accepted, Admitted, Applicant, Refused, Spoken};
+use super::upgrade::{self, Accepted, Admitted, Applicant, Refused};
 use super::{Http, Surface, cors};
 use crate::auth::Patience;
-use crate::bus::Arrival;
+use crate::bus::{Arrival, Newcomer};
 use crate::metrics::UpgradeRefusal;
 use crate::protocol::Dialect;
 use crate::protocol::api::Api;
-use crate::protocol::native::read::parse_terms;
 use crate::protocol::request::Token;
 use crate::protocol::socketio::namespace::{self, Joined};
 use crate::protocol::socketio::write;
-use crate::protocol::terms::Options;
 use crate::transport::{self, Session, Transport};
 use crate::websocket::header;
 
@@ -169,7 +167,7 @@ fn open_session<B>(request: &Request<B>, address: IpAddr, http: &Http, patience:
         query: request.uri().query(),
         is_blind: false,
     };
-    let admitted = terms(request.uri()).and_then(|terms| {
+    let admitted = dialects::terms(request.uri()).and_then(|terms| {
         upgrade::admit(&applicant, address, http, patience).map(|admitted| (admitted, terms))
     });
     let (Admitted { seat, standing, user_seat }, terms) = match admitted {
@@ -184,28 +182,16 @@ fn open_session<B>(request: &Request<B>, address: IpAddr, http: &Http, patience:
     let (polling, session) = transport::session();
     http.sessions.insert(&sid, session);
     http.state.metrics.control.upgrades.add_shared(1);
-    http.adopt.adopt(vec![Arrival {
-        transport: Transport::Polling(polling),
-        dialect: Dialect::SocketIo(Joined::NONE),
-        deflate: false,
-        standing,
-        early: Bytes::new(),
-        greeting: Box::default(),
-        request: None,
-        terms,
-        at_desk: false,
-        probe: None,
-        seat,
-        user_seat,
-    }]);
+    let client = Newcomer::new(Dialect::SocketIo(Joined::NONE), standing, seat, user_seat);
+    let (transport, early) = (Transport::Polling(polling), Bytes::new());
+    http.adopt.adopt(vec![Arrival { transport, early, client: Newcomer { terms, ..client } }]);
     Outcome::Plain(polling::packets(write::open(&sid, true, http.max_message_bytes)))
 }
 
 /// A further request of a session.
 fn go_on<B>(sid: &str, session: Session, request: &Request<B>, http: &Http) -> Result<Outcome, Bad> {
     let headers = request.headers();
-    let is_allowed = |origin| http.allows(origin, handshake::target(headers));
-    if handshake::origin(headers).is_some_and(|origin| !is_allowed(origin)) {
+    if !http.admits(handshake::origin(headers), handshake::target(headers)) {
         return Ok(Outcome::Refused(Refused::Origin.into_answer(), UpgradeRefusal::Origin));
     }
     let is_poll = match *request.method() {
@@ -235,33 +221,17 @@ fn go_on<B>(sid: &str, session: Session, request: &Request<B>, http: &Http) -> R
 /// Decides on a WebSocket that is to take the place of a session's requests: whoever knows the session's id is its client.
 fn accept_probe<B>(session: &Session, request: &Request<B>, http: &Http) -> Result<Accepted, Refused> {
     let handshake = Handshake::of(request)?;
-    if handshake.origin.is_some_and(|origin| !http.allows(origin, handshake.target)) {
+    if !http.admits(handshake.origin, handshake.target) {
         return Err(Refused::Origin);
     }
     let (Some(probe), Some(seat)) = (session.probe(), http.probes.take()) else {
         return Err(Fault::Malformed("The session has a WebSocket already, or has ended").into());
     };
-    Ok(Accepted {
-        seat,
-        standing: http.auth.standing(None, false, Patience::Gone).map_err(Refused::Token)?,
-        user_seat: None,
-        request: None,
-        dialect: Dialect::SocketIo(Joined::NONE),
-        // Its subscriptions have the form that they have.
-        deflate: false,
-        greeting: Box::default(),
-        terms: None,
-        at_desk: false,
-        probe: Some(probe),
-        fields: upgrade::fields(&handshake, http, false)?,
-    })
-}
-
-/// On which terms a client is served, as its URL says.
-fn terms(uri: &Uri) -> Result<Option<Box<Options>>, Refused> {
-    let pairs = uri.query().unwrap_or_default().split('&').filter_map(|pair| pair.split_once('='));
-    let pairs = pairs.map(|(name, value)| (name, percent_decode_str(value).decode_utf8_lossy()));
-    Ok(parse_terms(pairs).map_err(Refused::Query)?.map(Box::new))
+    let standing = http.auth.standing(None, false, Patience::Gone).map_err(Refused::Token)?;
+    // It is not compressed: its session's subscriptions have the form that they have.
+    let client = Newcomer::new(Dialect::SocketIo(Joined::NONE), standing, seat, None);
+    let fields = upgrade::fields(&handshake, http, false)?;
+    Ok(Accepted { client: Newcomer { probe: Some(probe), ..client }, fields })
 }
 
 fn accept<B>(
@@ -270,13 +240,10 @@ fn accept<B>(
     http: &Http,
     patience: Patience,
 ) -> Result<Accepted, Refused> {
-    let handshake = Handshake::of(request)?;
-    let uri = request.uri();
-    let terms = terms(uri)?;
-    let spoken = Spoken { dialect: Dialect::SocketIo(Joined::NONE), token: None, request: None, terms };
-    let accepted = upgrade::accept_as(&handshake, uri, address, http, patience, spoken)?;
+    let accepted = dialects::accept(Endpoint::SocketIo, request, address, http, patience)?;
     let open = write::open(&new_sid(), false, http.max_message_bytes);
-    Ok(Accepted { greeting: header::text(open.as_bytes()).into(), ..accepted })
+    let greeting = header::text(open.as_bytes()).into();
+    Ok(Accepted { client: Newcomer { greeting, ..accepted.client }, ..accepted })
 }
 
 /// A new session's id: 128 bits that nobody can guess, as whoever knows it can speak for the session.

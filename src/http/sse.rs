@@ -14,7 +14,7 @@ use super::answers::{Answer, refusal};
 use super::upgrade::{self, Accepted, Admitted, Applicant, X_SERVER_ID, write_fields};
 use super::{Http, cors, handshake, last};
 use crate::auth::Patience;
-use crate::bus::Standing;
+use crate::bus::{Newcomer, Standing};
 use crate::metrics::UpgradeRefusal;
 use crate::protocol::Dialect;
 use crate::protocol::request::Token;
@@ -71,25 +71,12 @@ pub(super) fn open<B>(
     let Admitted { seat, standing: standing @ Standing::Known(_), user_seat } = admitted else {
         return Err(refused(last::unauthorized(), UpgradeRefusal::Token));
     };
-    let first_request = Some(Box::from([sse::read(&query, &http.grammar)]));
-    let greeting = head(headers, http);
-    let (dialect, deflate, fields) = (Dialect::Sse, false, Vec::new());
-    let request = first_request;
-    let (terms, at_desk, probe) = (None, false, None);
-    let accepted = Accepted {
-        seat,
-        standing,
-        user_seat,
-        request,
-        dialect,
-        deflate,
-        greeting,
-        terms,
-        at_desk,
-        probe,
-        fields,
+    let client = Newcomer {
+        greeting: head(headers, http),
+        request: Some(Box::from([sse::read(&query, &http.grammar)])),
+        ..Newcomer::new(Dialect::Sse, standing, seat, user_seat)
     };
-    Ok(accepted)
+    Ok(Accepted { client, fields: Vec::new() })
 }
 
 /// The parameters of a request, decoded. What isn't UTF-8 becomes U+FFFD.

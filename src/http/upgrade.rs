@@ -20,7 +20,7 @@ use super::handshake::{Fault, Handshake, SUBPROTOCOL_BATCH, VERSION};
 use crate::address::Forwarded;
 use crate::admission::{NotAdmitted, UserAdmitted};
 use crate::auth::{AuthError, Patience};
-use crate::bus::{Arrival, Denied, Seat, Standing, UserSeat};
+use crate::bus::{Arrival, Denied, Newcomer, Seat, Standing, UserSeat};
 use crate::limits::RETRY_AFTER_S;
 use crate::metrics::UpgradeRefusal;
 use crate::origin::Target;
@@ -29,7 +29,7 @@ use crate::protocol::native::read::parse_query;
 use crate::protocol::refusal::{ErrorCode, Refusal};
 use crate::protocol::request::{FirstRequest, Token};
 use crate::protocol::terms::Options;
-use crate::transport::{Probe, Transport};
+use crate::transport::Transport;
 use crate::websocket::extension;
 
 /// The header that names the gateway (`SERVER_ID`).
@@ -37,26 +37,8 @@ pub(super) const X_SERVER_ID: HeaderName = HeaderName::from_static("x-server-id"
 
 /// An accepted handshake, to be answered 101, or an accepted request for a stream.
 pub(super) struct Accepted {
-    /// The client's seat.
-    pub(super) seat: Seat,
-    /// What is known of the client.
-    pub(super) standing: Standing,
-    /// Its place among the connections of its user.
-    pub(super) user_seat: Option<Arc<UserSeat>>,
-    /// What it asks for in its URL.
-    pub(super) request: Option<FirstRequest>,
-    /// How its messages are written.
-    pub(super) dialect: Dialect,
-    /// Whether messages may be compressed: permessage-deflate is agreed on.
-    pub(super) deflate: bool,
-    /// What the shard has to send first.
-    pub(super) greeting: Box<[u8]>,
-    /// On which terms it is served where its requests name none.
-    pub(super) terms: Option<Box<Options>>,
-    /// It is at the desk from the beginning: `?desk=1`.
-    pub(super) at_desk: bool,
-    /// The session whose place it is to take, if it comes for that.
-    pub(super) probe: Option<Probe>,
+    /// The client.
+    pub(super) client: Newcomer,
     /// The answer's header fields, of a handshake.
     pub(super) fields: Vec<(HeaderName, HeaderValue)>,
 }
@@ -246,21 +228,8 @@ pub(super) fn accept_as(
 
     let deflate = http.compression && handshake.offers_deflate;
     let fields = fields(handshake, http, deflate)?;
-    let probe = None;
-    let accepted = Accepted {
-        seat,
-        standing,
-        user_seat,
-        request,
-        dialect,
-        deflate,
-        greeting,
-        terms,
-        at_desk,
-        probe,
-        fields,
-    };
-    Ok(accepted)
+    let client = Newcomer::new(dialect, standing, seat, user_seat);
+    Ok(Accepted { client: Newcomer { deflate, greeting, request, terms, at_desk, ..client }, fields })
 }
 
 /// The header fields of the answer to a handshake.
@@ -309,7 +278,7 @@ pub(super) fn let_in(
     http: &Http,
     patience: Patience,
 ) -> Result<(Seat, Standing), Refused> {
-    if applicant.origin.is_some_and(|origin| !http.allows(origin, applicant.target)) {
+    if !http.admits(applicant.origin, applicant.target) {
         return Err(Refused::Origin);
     }
     if http.state.draining() {
@@ -369,33 +338,7 @@ fn seat_of_user(
 impl Accepted {
     /// The client, to be handed to a shard. `transport` has sent the answer, if there is no greeting; `early` are the bytes that came behind the request.
     pub(super) fn arrival(self, transport: Transport, early: Bytes) -> Arrival {
-        let Self {
-            seat,
-            standing,
-            user_seat,
-            request,
-            dialect,
-            deflate,
-            greeting,
-            terms,
-            at_desk,
-            probe,
-            ..
-        } = self;
-        Arrival {
-            transport,
-            dialect,
-            deflate,
-            standing,
-            early,
-            greeting,
-            request,
-            terms,
-            at_desk,
-            probe,
-            seat,
-            user_seat,
-        }
+        Arrival { transport, early, client: self.client }
     }
 
     /// The 101 answer for hyper to send.

@@ -39,7 +39,7 @@ async fn it_is_agreed_on_where_it_is_turned_on_and_offered() {
             let (_stream, reply) = shake_hands(server.address, "/ws", &offer, None).await;
             assert_eq!(reply.status, 101, "{offer}");
             assert_eq!(reply.header("Sec-WebSocket-Extensions"), is_met.then_some(ANSWER), "{offer}");
-            assert_eq!(server.clients.recv().await.unwrap().deflate, is_met, "{offer}");
+            assert_eq!(server.clients.recv().await.unwrap().client.deflate, is_met, "{offer}");
         }
     }
 }

@@ -28,7 +28,7 @@ async fn a_good_handshake_hands_the_socket_over() {
 
         let client = server.clients.recv().await.unwrap();
         assert!(client.early.is_empty());
-        assert!(client.request.is_none());
+        assert!(client.client.request.is_none());
         assert_eq!(socket_of(&client).peer_addr().unwrap(), stream.local_addr().unwrap());
         assert!(socket_of(&client).nodelay().unwrap());
         let unsent_bytes = SockRef::from(&socket_of(&client)).tcp_notsent_lowat().unwrap();
@@ -100,7 +100,7 @@ async fn symbols_of_the_url_travel_along() {
     let request = HANDSHAKE.replace("/ws", "/ws?symbols=AAPL,btc%2Dusd%2CGOOGL&x=y");
     stream.write_all(format!("{request}\r\n").as_bytes()).await.unwrap();
     let client = server.clients.recv().await.unwrap();
-    let request = client.request.unwrap().into_vec().remove(0).unwrap();
+    let request = client.client.request.unwrap().into_vec().remove(0).unwrap();
     let names: Vec<_> = request.selection.names().iter().map(ToString::to_string).collect();
     assert_eq!(names, ["AAPL", "BTC-USD", "GOOGL"]);
 }

@@ -46,7 +46,7 @@ async fn a_client_gets_the_form_that_it_prefers() {
         stream.write_all(request.as_bytes()).await.unwrap();
         let reply = read_head(&mut stream).await;
         assert_eq!(reply.header("Sec-WebSocket-Protocol"), answered, "{offered}");
-        assert_eq!(server.clients.recv().await.unwrap().dialect, dialect, "{offered} {query}");
+        assert_eq!(server.clients.recv().await.unwrap().client.dialect, dialect, "{offered} {query}");
     }
 }
 

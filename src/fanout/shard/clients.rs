@@ -5,7 +5,7 @@ use std::sync::atomic::Ordering;
 use super::clock::ticks;
 use super::conn::{Conn, ConnKey, FeedNews, Phase};
 use super::{Shard, token_of};
-use crate::bus::{Arrival, Feed, Standing};
+use crate::bus::{Arrival, Feed, Newcomer, Standing};
 use crate::limits;
 use crate::protocol::refusal::Refusal;
 use crate::protocol::reply::{Reply, Status};
@@ -14,13 +14,12 @@ use crate::websocket::close::{CloseCode, close_frame};
 
 impl Shard {
     /// Takes over a client for life.
-    pub(super) fn adopt(&mut self, client: Arrival) {
-        let Arrival {
-            transport,
+    pub(super) fn adopt(&mut self, arrival: Arrival) {
+        let Arrival { transport, early, client } = arrival;
+        let Newcomer {
             dialect,
             deflate,
             standing,
-            early,
             greeting,
             request,
             terms,

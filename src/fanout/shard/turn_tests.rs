@@ -16,8 +16,8 @@ use super::clock::Now;
 use super::conn::ConnKey;
 use super::{Ready, Shard, ShardConfig, ShardHandles};
 use crate::bus::{
-    Arrival, ControlSender, Count, DeskWish, Feed, Standing, Ticket, ToControl, ToShard, TopicId, UserSeat,
-    Wish, WishSender,
+    Arrival, ControlSender, Count, DeskWish, Feed, Newcomer, Standing, Ticket, ToControl, ToShard, TopicId,
+    UserSeat, Wish, WishSender,
 };
 use crate::identity::{Identity, Rights};
 use crate::ingest::history::HistoryConfig;
@@ -191,7 +191,7 @@ impl World {
         standing: Standing,
         user_seat: Option<Arc<UserSeat>>,
     ) -> Client {
-        let arriving = |arrival| Arrival { standing, user_seat, ..arrival };
+        let arriving = |client| Newcomer { standing, user_seat, ..client };
         self.arrive(shard, room_bytes, arriving)
     }
 
@@ -205,32 +205,25 @@ impl World {
     ) -> Client {
         let request = parse_query(symbols, &self.shards[shard].config.grammar);
         let request = Some(Box::from([request]));
-        self.arrive(shard, room_bytes, |arrival| Arrival { dialect, request, ..arrival })
+        self.arrive(shard, room_bytes, |client| Newcomer { dialect, request, ..client })
     }
 
     fn arrive(
         &mut self,
         shard: usize,
         room_bytes: usize,
-        arriving: impl FnOnce(Arrival) -> Arrival,
+        arriving: impl FnOnce(Newcomer) -> Newcomer,
     ) -> Client {
         let (end, pipe) = pipe::pipe(room_bytes);
         let before: Vec<_> = self.shards[shard].conns.keys().collect();
-        let arrival = arriving(Arrival {
+        let standing = Standing::Known(Arc::new(Identity::anonymous(Rights::of_gateway(true, 100))));
+        let seat = self.seats.take().unwrap();
+        let arrival = Arrival {
             transport: Transport::Pipe(end),
-            dialect: Dialect::Native,
-            deflate: false,
-            standing: Standing::Known(Arc::new(Identity::anonymous(Rights::of_gateway(true, 100)))),
             early: Bytes::new(),
-            greeting: Box::default(),
-            request: None,
-            terms: None,
-            at_desk: false,
-            probe: None,
-            seat: self.seats.take().unwrap(),
-            user_seat: None,
-        });
-        let dialect = arrival.dialect;
+            client: arriving(Newcomer::new(Dialect::Native, standing, seat, None)),
+        };
+        let dialect = arrival.client.dialect;
         self.tell(shard, ToShard::Adopt(vec![arrival]));
         let key = self.shards[shard].conns.keys().find(|key| !before.contains(key)).unwrap();
         Client { shard, key, pipe, dialect }
@@ -578,11 +571,11 @@ fn a_batch_has_all_that_waits() {
 #[test]
 fn a_stream_is_kept_alive_and_ends_when_it_is_refused() {
     let mut world = World::new(1, &config());
-    let client = world.arrive(0, ROOMY, |arrival| Arrival {
+    let client = world.arrive(0, ROOMY, |client| Newcomer {
         dialect: Dialect::Sse,
         greeting: b"HEAD\n\n"[..].into(),
         request: Some(Box::from([parse_query(&["AAPL"], &config().grammar)])),
-        ..arrival
+        ..client
     });
     let events: Vec<_> = client.events().into_iter().map(|(before, _)| before).collect();
     assert_eq!(events, ["HEAD", "event: success\n", "event: status\n"]);
@@ -596,14 +589,14 @@ fn a_stream_is_kept_alive_and_ends_when_it_is_refused() {
     assert!(comments == b":\n\n".repeat(4) || comments == b":\n\n".repeat(3), "{comments:?}");
     assert!(!client.pipe.is_gone());
     for (symbols, rights) in [(&["A\"B"][..], None), (&["AAPL", "MSFT"], Some(1))] {
-        let client = world.arrive(0, ROOMY, |arrival| {
+        let client = world.arrive(0, ROOMY, |client| {
             let standing = rights
                 .map(|max| Standing::Known(Arc::new(Identity::anonymous(Rights::of_gateway(true, max)))));
-            Arrival {
+            Newcomer {
                 dialect: Dialect::Sse,
                 request: Some(Box::from([parse_query(symbols, &config().grammar)])),
-                standing: standing.unwrap_or(arrival.standing),
-                ..arrival
+                standing: standing.unwrap_or(client.standing),
+                ..client
             }
         });
         assert!(client.pipe.is_output_closed());
