@@ -7,15 +7,15 @@ import asyncio
 import logging
 import random
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal, TypedDict, Union, overload
 from urllib.parse import urlsplit
 
-from .connection import Connection, ConnectionOptions, Listener, TokenProvider, error_of
+from .connection import Connection, ConnectionOptions, Listener, TokenProvider
 from .desk import Desk, Link
-from .environment import Clock, SocketFactory, SystemClock, SystemSocket, Timer
+from .environment import Clock, SocketFactory, SystemClock, SystemSocket
 from .errors import GatewayError
 from .events import (
     AnyEvent,
@@ -27,23 +27,20 @@ from .events import (
     Latest,
     Loss,
     News,
-    NotRecovered,
     Quote,
     Skipped,
     Status,
     Trade,
 )
 from .messages import Message, event_of
+from .requests import Asker, Requests
 from .subscription import Owner, Subscription
-from .topics import Terms, Topic, Topics
+from .topics import Terms, Topics
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
 
 log = logging.getLogger("ws_gateway")
-
-SYMBOLS_PER_REQUEST = 500
-"""Symbols in one request, at most: far below the gateway's MAX_MESSAGE_SIZE."""
 
 Told = Literal["state", "loss", "error", "status"]
 Conflate = Literal[True, False, "aggregate"]
@@ -61,12 +58,6 @@ class SubscribeOptions(TypedDict, total=False):
     on_event: Callable[[Any], None] | None
     on_loss: Callable[[Loss], None] | None
     on_error: Callable[[GatewayError], None] | None
-
-
-@dataclass(frozen=True)
-class _Request:
-    action: Literal["subscribe", "unsubscribe"]
-    topics: list[Topic]
 
 
 class Client:
@@ -104,12 +95,8 @@ class Client:
     ) -> None:
         if urlsplit(url).scheme not in ("ws", "wss"):
             raise ValueError(f"{url!r} is no address of a gateway: it begins with ws:// or wss://, as in ws://localhost:8080/ws")
-        self._heartbeat = heartbeat
-        self._on_slow = on_slow
         self._topics = Topics()
         self._subscriptions: dict[Subscription[Any], None] = {}
-        self._requests: dict[object, _Request] = {}
-        self._timers: set[Timer] = set()
         self._next_id = 1
         self._callbacks: dict[str, list[Callable[[Any], None]]] = {}
         self._ended: GatewayError | None = None
@@ -139,6 +126,9 @@ class Client:
         )
         self._owner = Owner(self._drop, partial(self._tell, "error"))
         self._connection = Connection(url, options, listener)
+        asker = Asker(self._take_id, self._lose, self._drop, partial(self._tell, "error"))
+        constant = {**({"heartbeat": True} if heartbeat else {}), **({"onSlow": on_slow} if on_slow else {})}
+        self._requests = Requests(self._connection, self._topics, asker, constant)
 
     @property
     def state(self) -> ConnectionState:
@@ -238,8 +228,8 @@ class Client:
                     topic.terms = terms
                     asked.append(topic)
         if self._connection.is_open:
-            self._subscribe(asked)
-        self._settle([subscription])
+            self._requests.subscribe(asked)
+        self._requests.settle([subscription])
         return subscription
 
     def latest(self, symbol: str, type: str = "trade", interval: str = "") -> Latest | None:
@@ -266,53 +256,14 @@ class Client:
         return id
 
     def _opened(self) -> None:
-        self._subscribe(self._topics.all())
+        self._requests.subscribe(self._topics.all())
         if self._desk:
             self._desk.opened()
 
-    def _subscribe(self, topics: Iterable[Topic]) -> None:
-        """Sends the requests for these topics: one for each type and terms."""
-        groups: dict[tuple[str, Terms], list[Topic]] = {}
-        for topic in topics:
-            groups.setdefault((topic.type, topic.terms), []).append(topic)
-        for group in groups.values():
-            for begin in range(0, len(group), SYMBOLS_PER_REQUEST):
-                self._request("subscribe", group[begin : begin + SYMBOLS_PER_REQUEST])
-
-    def _request(self, action: Literal["subscribe", "unsubscribe"], topics: list[Topic]) -> None:
-        kind, terms = topics[0].type, topics[0].terms
-        id = self._take_id()
-        self._requests[id] = _Request(action, topics)
-        request: dict[str, Any] = {"action": action, "symbols": [topic.symbol for topic in topics], "types": [kind]}
-        if action == "subscribe":
-            if terms.snapshot:
-                request["snapshot"] = True
-            if self._heartbeat:
-                request["heartbeat"] = True
-            resume = self._seqs(topics) if terms.resume else {}
-            if resume:
-                request["resume"] = resume
-            if terms.conflate is not None:
-                request["conflate"] = terms.conflate
-            if terms.max_rate is not None:
-                request["maxRate"] = terms.max_rate
-            if self._on_slow:
-                request["onSlow"] = self._on_slow
-        self._connection.send({**request, "id": id})
-
-    def _seqs(self, topics: Iterable[Topic]) -> dict[str, int]:
-        """The last number of each topic that has one. A candle's numbers are those of its interval, which a resume cannot name."""
-        lasts = {topic.symbol: self._topics.last(topic.type, topic.symbol) for topic in topics if topic.type != "candle"}
-        return {symbol: last.seq for symbol, last in lasts.items() if last and last.seq is not None}
-
     def _take(self, message: Message) -> None:
         kind = message["type"]
-        request = self._requests.pop(message.get("id"), None)
-        if request:
-            if kind == "success":
-                self._accepted(request, message.get("data") or {})
-            else:
-                self._refused(request, message)
+        if self._requests.take(message):
+            pass
         elif kind == "status":
             self._status(Status(message.get("event", ""), message.get("data") or {}, message.get("timestamp", 0)))
         elif kind in self._topics.types and "data" in message:
@@ -343,85 +294,14 @@ class Client:
                 self._lose(FeedLost(data["gapMs"]), list(self._subscriptions))
         self._tell("status", status)
 
-    def _accepted(self, request: _Request, data: dict[str, Any]) -> None:
-        if request.action != "subscribe":
-            return
-        names = set(data.get("subscribed", []))
-        recovered = data.get("recovered", {})
-        settled: dict[Subscription[Any], None] = {}
-        for asked in request.topics:
-            upper = asked.symbol.upper()
-            is_folded = asked.symbol not in names and upper in names
-            topic = self._topics.rename(asked, upper) if is_folded else asked
-            topic.accepted = True
-            topic.recovered = bool(recovered.get(topic.symbol))
-            if topic.lost and not topic.recovered:
-                self._lose(NotRecovered(topic.type, topic.symbol), list(topic.users))
-            topic.lost = False
-            settled.update(topic.users)
-        self._connection.set_feed_if_unknown()
-        self._settle(settled)
-
-    def _settle(self, subscriptions: Iterable[Subscription[Any]]) -> None:
-        """Tells subscriptions of which all topics are accepted that they are."""
-        pending = {user for topic in self._topics.all() if not topic.accepted for user in topic.users}
-        for subscription in subscriptions:
-            if subscription not in pending:
-                subscription.accept()
-
-    def _refused(self, request: _Request, message: Message) -> None:
-        error = error_of(message)
-        if error.is_busy or request.action == "unsubscribe":
-            self._tell("error", error)
-        if error.is_busy:
-            return self._later((error.retry_after or 1) * 1_000, request)
-        if request.action == "unsubscribe":
-            return
-        wanted = [topic for topic in request.topics if topic.users]
-        users = {user: None for topic in wanted for user in topic.users}
-        # One bad symbol refuses the whole request: each subscription is judged by its own.
-        for user in users:
-            own = [topic for topic in wanted if user in topic.users]
-            if len(users) > 1 and len(own) < len(request.topics):
-                self._request("subscribe", own)
-            else:
-                self._drop(user)
-                user.end(error)
-                self._tell("error", error)
-
-    def _later(self, ms: float, request: _Request) -> None:
-        """Sends a request again, unless the connection or the wish has gone by then."""
-
-        def again() -> None:
-            self._timers.discard(timer)
-            still = [topic for topic in request.topics if bool(topic.users) == (request.action == "subscribe")]
-            if still:
-                self._request(request.action, still)
-
-        timer = self._connection.clock.call_later(ms, again)
-        self._timers.add(timer)
-
     def _drop(self, subscription: Subscription[Any]) -> None:
-        if subscription not in self._subscriptions:
-            return
-        del self._subscriptions[subscription]
-        asked = {topic for request in self._requests.values() for topic in request.topics}
-        gone = [topic for topic in self._topics.drop(subscription) if topic.accepted or topic in asked]
-        if not self._connection.is_open:
-            return
-        for kind in dict.fromkeys(topic.type for topic in gone):
-            leaves = [topic for topic in gone if topic.type == kind]
-            self._request("unsubscribe", leaves)
-            # To leave "*" is to leave every symbol of the type: what is still wanted is asked for again.
-            if any(topic.symbol == "*" for topic in leaves):
-                rest = [topic for topic in self._topics.all() if topic.type == kind and topic.accepted]
-                for topic in rest:
-                    topic.accepted, topic.lost = False, True
-                self._subscribe(rest)
+        if subscription in self._subscriptions:
+            del self._subscriptions[subscription]
+            self._requests.leave(subscription)
 
     def _lost(self) -> None:
         self._topics.epoch += 1
-        self._forget()
+        self._requests.forget()
         for topic in self._topics.all():
             topic.lost = topic.lost or topic.accepted
             topic.accepted = False
@@ -431,7 +311,7 @@ class Client:
     def _closed(self, error: GatewayError | None) -> None:
         self._ended = error or GatewayError("CLOSED", "This client is closed: make a new one.")
         self._topics.epoch += 1
-        self._forget()
+        self._requests.forget()
         for subscription in list(self._subscriptions):
             subscription.end(error)
         self._subscriptions.clear()
@@ -439,13 +319,6 @@ class Client:
             self._desk.closed(error)
         if error:
             self._tell("error", error)
-
-    def _forget(self) -> None:
-        """Forgets the requests that were made on a connection."""
-        self._requests.clear()
-        for timer in self._timers:
-            timer.cancel()
-        self._timers.clear()
 
     def _lose(self, loss: Loss, subscriptions: Iterable[Subscription[Any]]) -> None:
         for subscription in subscriptions:
