@@ -95,6 +95,7 @@ mod presence;
 mod printing_ends_quietly;
 mod protocol_examples;
 mod quiet_link_is_kept_by_any_answer;
+mod react_hooks;
 mod redis_is_quoted;
 mod redis_loss;
 mod refusals_are_counted_by_reason;

@@ -1,9 +1,12 @@
-// React hooks: a price and the connection as values that render again when they change, at most once a frame.
+// React hooks: a price, the connection, a room as values that render again when they change, at most once a frame.
 
 import { useCallback, useRef, useSyncExternalStore } from "react";
 import type { GatewayError } from "./errors.js";
+import { type Draw, useLive } from "./react-live.js";
 import type { AnyClient } from "./shared.js";
 import type { ConnectionState, EventOf, EventType, Latest, Loss } from "./types.js";
+
+export * from "./react-desk.js";
 
 /** What `usePrice` gives. */
 export interface Price<T extends EventType> {
@@ -48,25 +51,14 @@ export function useConnection(client: AnyClient): ConnectionState {
 /** The last price of a symbol (or another event of it), subscribed to for as long as the component is mounted. */
 export function usePrice<const T extends EventType = "trade">(client: AnyClient, symbol: string, options: PriceOptions<T> = {}): Price<T> {
   const { type = "trade" as T, interval, conflate, maxRate } = options;
-  const price = useRef<Price<T>>(NOTHING);
-  const subscribe = useCallback(
-    (changed: () => void) => {
+  const start = useCallback(
+    (draw: Draw<Price<T>>) => {
       let [loss, error]: [Loss | undefined, GatewayError | undefined] = [undefined, undefined];
-      let isWaiting = false;
-      let frame: number | undefined;
-      price.current = NOTHING;
       const read = () => {
-        isWaiting = false;
         const latest: Latest<T> | undefined = client.latest(symbol, type, interval);
-        price.current = { event: latest?.event, fresh: latest?.fresh ?? false, loss, error };
-        changed();
+        return { event: latest?.event, fresh: latest?.fresh ?? false, loss, error };
       };
-      const ask = () => {
-        if (isWaiting) return;
-        isWaiting = true;
-        if (typeof requestAnimationFrame === "undefined") queueMicrotask(read);
-        else frame = requestAnimationFrame(read);
-      };
+      const ask = () => draw(read);
       const subscription = client.subscribe<T>(symbol, {
         types: [type],
         ...(conflate === undefined ? {} : { conflate }),
@@ -80,11 +72,9 @@ export function usePrice<const T extends EventType = "trade">(client: AnyClient,
       return () => {
         unlisten();
         subscription.unsubscribe();
-        if (frame !== undefined) cancelAnimationFrame(frame);
       };
     },
     [client, symbol, type, interval, conflate, maxRate],
   );
-  const now = () => price.current;
-  return useSyncExternalStore(subscribe, now, now);
+  return useLive(NOTHING as Price<T>, start);
 }

@@ -20,3 +20,11 @@ test("with the desk it is smaller than 9 KB", async () => {
   const bytes = await sizeOf('export * from "./dist/index.js"; export * from "./dist/desk.js"');
   assert(bytes < 9 * 1024, `${bytes} bytes`);
 });
+
+test("React's hooks for prices bring no desk with them", async () => {
+  const stdin = { contents: 'export { usePrice, useConnection } from "./dist/react.js"', resolveDir: "." };
+  const { outputFiles } = await build({ stdin, bundle: true, minify: true, format: "esm", write: false, external: ["react"] });
+  const code = outputFiles[0]!.text;
+  assert(code.length < 4 * 1024, `${code.length} bytes`);
+  assert(!code.includes("join_room"), "there is a desk in it");
+});
