@@ -10,7 +10,6 @@ use anyhow::{Context as _, bail};
 use redis::{ConnectionAddr, IntoConnectionInfo as _};
 use ws_gateway::resp::{write_array_header, write_bulk, write_command};
 
-use super::crowd::write_request;
 use super::forms::{Form, FormName, Json};
 use super::frames::{self, Front};
 use super::handshake;
@@ -160,15 +159,15 @@ impl<F: Form> Dialect for Gateway<F> {
     }
 
     fn write_opening(out: &mut String, symbols: &[u32]) {
-        write_request(out, "subscribe", symbols);
+        F::write_ask(out, "subscribe", symbols);
     }
 
     fn write_subscribe(out: &mut String, symbol: u32) {
-        write_request(out, "subscribe", &[symbol]);
+        F::write_ask(out, "subscribe", &[symbol]);
     }
 
     fn write_unsubscribe(out: &mut String, symbol: u32) {
-        write_request(out, "unsubscribe", &[symbol]);
+        F::write_ask(out, "unsubscribe", &[symbol]);
     }
 
     fn upstream(url: &str) -> anyhow::Result<(SocketAddr, Option<Login>)> {

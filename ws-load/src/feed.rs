@@ -17,7 +17,7 @@ use mio::net::TcpStream;
 use mio::{Events, Interest, Poll, Token};
 use nix::sys::prctl;
 
-use super::clock::{monotonic_ns, unix_ms};
+use super::clock::{monotonic_ns, unix_ms_of};
 use super::dialect::{Dialect, Login};
 use super::latency::Latency;
 use super::message::Trade;
@@ -169,7 +169,6 @@ impl<D: Dialect> Feed<D> {
 
     /// Writes the trades whose time has come into the buffer.
     fn write_due(&mut self, start_ns: u64, now_ns: u64, window: Window, published: &mut Published) {
-        let now_ms = unix_ms();
         let (batch_max, is_full) = match self.config.pace {
             Pace::Unbounded => (UNBOUNDED_BATCH, self.outstanding() >= OUTSTANDING_MAX),
             _ => (BATCH_MAX, false),
@@ -183,7 +182,8 @@ impl<D: Dialect> Feed<D> {
             let symbol = self.symbols.u32(0..self.config.symbols);
             let last = &mut published.last[symbol as usize];
             *last += 1;
-            self.writer.write::<D>(&mut self.out, &Trade { symbol, seq: *last, sent_ns }, now_ms);
+            let trade = Trade { symbol, seq: *last, sent_ns };
+            self.writer.write::<D>(&mut self.out, &trade, unix_ms_of(sent_ns));
             self.commands += 1;
             published.total += 1;
             if window.contains(sent_ns) {

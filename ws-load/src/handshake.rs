@@ -20,6 +20,14 @@ pub fn request(host: &str, path: &str) -> Vec<u8> {
     .into_bytes()
 }
 
+/// Adds header lines, each with its end, to a request that has no body.
+pub fn add_header(request: &mut Vec<u8>, lines: &str) {
+    // Before the empty line.
+    request.truncate(request.len() - 2);
+    request.extend_from_slice(lines.as_bytes());
+    request.extend_from_slice(b"\r\n");
+}
+
 /// What the server has answered so far.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Response {

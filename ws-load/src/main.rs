@@ -6,7 +6,7 @@ use clap::Parser as _;
 use tools::term::end;
 use ws_load::Options;
 use ws_load::dialect::Gateway;
-use ws_load::forms::{Batch, Deflated, FormName, Json, Sse};
+use ws_load::forms::{Alpaca, AlpacaMsgpack, Batch, Binance, Deflated, FormName, Json, Sse};
 
 fn main() -> ExitCode {
     let options = Options::parse();
@@ -16,6 +16,11 @@ fn main() -> ExitCode {
         FormName::Sse => ws_load::main::<Gateway<Sse>>(&options),
         FormName::JsonDeflate => ws_load::main::<Gateway<Deflated<Json>>>(&options),
         FormName::BatchDeflate => ws_load::main::<Gateway<Deflated<Batch>>>(&options),
+        FormName::Alpaca => ws_load::main::<Gateway<Alpaca>>(&options),
+        FormName::AlpacaDeflate => ws_load::main::<Gateway<Deflated<Alpaca>>>(&options),
+        FormName::AlpacaMsgpack => ws_load::main::<Gateway<AlpacaMsgpack>>(&options),
+        FormName::AlpacaMsgpackDeflate => ws_load::main::<Gateway<Deflated<AlpacaMsgpack>>>(&options),
+        FormName::Binance => ws_load::main::<Gateway<Binance>>(&options),
     };
     end("ws-load", done)
 }

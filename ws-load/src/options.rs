@@ -44,8 +44,8 @@ pub struct Options {
     /// Redis (or the gateway's embedded broker) to publish to
     #[arg(long, value_name = "URL", default_value = "redis://127.0.0.1:6379")]
     pub redis: String,
-    /// How events come: an object in each frame, arrays of what waits, either of them compressed (what the gateway compresses: COMPRESSION_ENABLED),
-    /// or server-sent events over HTTP
+    /// How events come: an object in each frame, arrays of what waits, server-sent events over HTTP, or as clients of Alpaca's or Binance's API
+    /// get them (the gateway's DIALECTS); "-deflate" offers compression (the gateway's COMPRESSION_ENABLED)
     #[arg(long, value_name = "FORM", value_enum, default_value = "json")]
     pub form: FormName,
     /// Scenario; each of its figures can be set by the flags below

@@ -19,6 +19,7 @@ use tokio_tungstenite::tungstenite::{Message, Utf8Bytes};
 use tokio_tungstenite::{accept_async, connect_async};
 use ws_gateway::config::Config;
 use ws_gateway::gateway::Gateway;
+use ws_gateway::protocol::api::Api;
 
 use common::{Redis, Tool, assert_documented, soon};
 
@@ -32,7 +33,12 @@ struct Server {
 impl Server {
     /// With the embedded broker.
     async fn start() -> Self {
-        let gateway = Gateway::build(Config::for_tests()).await.unwrap();
+        Self::with(Config::for_tests()).await
+    }
+
+    /// The same, set otherwise.
+    async fn with(config: Config) -> Self {
+        let gateway = Gateway::build(config).await.unwrap();
         let redis_url = format!("redis://{}", gateway.broker_addr().unwrap());
         Self { clients: gateway.local_addr(), redis_url, _gateway: gateway }
     }
@@ -126,14 +132,32 @@ async fn a_real_redis_and_several_worker_processes_make_no_difference() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn every_form_is_checked_event_by_event() {
-    let server = Server::start().await;
-    for form in ["batch", "sse"] {
+    let mut config = Config::for_tests();
+    config.clients.dialects = [Api::Alpaca, Api::Binance].into_iter().collect();
+    config.delivery.compress = true;
+    let server = Server::with(config).await;
+    for (form, dialect) in [
+        ("batch", "gateway, batch"),
+        ("batch-deflate", "gateway, batch, deflate"),
+        ("sse", "gateway, sse"),
+        ("alpaca", "Alpaca"),
+        ("alpaca-msgpack", "Alpaca, MessagePack"),
+        ("alpaca-msgpack-deflate", "Alpaca, MessagePack, deflate"),
+        ("binance", "Binance"),
+    ] {
         let arguments = ["--connections", "60", "--symbols", "3", "--subscribe", "2"];
         let bursts = ["--form", form, "--burst", "100", "--burst-every", "50ms"];
         let run = server.load(&[&bursts, &arguments[..]].concat()).await;
         run.assert_clean();
-        assert_eq!(run.report["scenario"]["dialect"], format!("gateway, {form}"), "{}", run.report);
+        assert_eq!(run.report["scenario"]["dialect"], dialect, "{}", run.report);
         assert_eq!(run.number("/events/delivered"), run.number("/events/expected"));
+        assert!(run.number("/latencyUs/count") > 0, "{form}: {}", run.report);
+    }
+    for form in ["alpaca", "alpaca-msgpack", "binance"] {
+        let churn = ["--form", form, "--preset", "churn", "--connections", "20", "--symbols", "9"];
+        let run = server.load(&[&churn[..], &["--churn", "200"]].concat()).await;
+        run.assert_clean();
+        assert!(run.number("/replyUs/count") > 0, "{form}: {}", run.report);
     }
     let churn = ["--form", "sse", "--preset", "churn"];
     let (status, _, stderr) = Tool::start(env!("CARGO_BIN_EXE_ws-load"), &churn).end().await;
