@@ -7,6 +7,8 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use fastrand::Rng;
 use serde::{Deserialize, Serialize};
 
+use super::desk::Desk;
+
 /// Connections from one source address to one server: the default range of local ports has 28,232, less some that
 /// others use or that wait for their end.
 pub const PORTS_PER_SOURCE: u32 = 20_000;
@@ -32,11 +34,16 @@ pub struct Crowd {
     pub connecting_max: u32,
     /// What the draws follow from.
     pub seed: u64,
+    /// Rooms in place of symbols: those are its talkers.
+    pub desk: Option<Desk>,
 }
 
 impl Crowd {
     /// The symbols that a connection holds throughout, in ascending order, and the one it comes and goes with.
     pub fn symbols_of(&self, connection: u32) -> (Vec<u32>, Option<u32>) {
+        if let Some(desk) = &self.desk {
+            return (desk.symbols_of(connection), None);
+        }
         let mut rng =
             Rng::with_seed(self.seed.wrapping_mul(0x9e37_79b9_7f4a_7c15).wrapping_add(connection.into()));
         let churned = u32::from(self.churn_per_second > 0);
@@ -109,6 +116,7 @@ pub(crate) mod tests {
             churn_per_second: 0,
             connecting_max: 16,
             seed: 1,
+            desk: None,
         }
     }
 

@@ -26,6 +26,8 @@ pub trait Dialect: Debug + Send + 'static {
     const UPSTREAM: &'static str;
     /// The most symbols that a connection can ask for in the one frame that it asks with.
     const SUBSCRIBED_MAX: u32;
+    /// There are rooms that connections may talk in.
+    const HAS_ROOMS: bool = false;
     /// Whether events may come before the reply to their subscribe.
     const HAS_EARLY_EVENTS: bool;
     /// The kind of frame that requests travel in.
@@ -148,6 +150,7 @@ impl<F: Form> Dialect for Gateway<F> {
     const NAME: &'static str = F::DIALECT;
     const UPSTREAM: &'static str = "Redis";
     const SUBSCRIBED_MAX: u32 = F::SUBSCRIBED_MAX;
+    const HAS_ROOMS: bool = F::HAS_ROOMS;
     const HAS_EARLY_EVENTS: bool = false;
     const OPCODE: u8 = frames::TEXT;
     type Reader = F::Reader;

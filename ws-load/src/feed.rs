@@ -66,6 +66,14 @@ pub struct Published {
     pub unheard: u64,
 }
 
+impl Published {
+    /// What connections have said in rooms themselves: how often each talker. In the window nothing is known to be yet.
+    pub fn by_talkers(last: Vec<u64>) -> Self {
+        let total = last.iter().sum();
+        Self { last, total, in_window: 0, lateness: Latency::new(), unheard: 0 }
+    }
+}
+
 /// How far publishing has come, for others to see.
 #[derive(Debug, Default)]
 pub struct Progress {

@@ -65,6 +65,8 @@ pub trait Form: Debug + Send + 'static {
     const ASKS_BY_URL: bool;
     /// The most symbols that a connection can ask for at once.
     const SUBSCRIBED_MAX: u32;
+    /// There are rooms in it.
+    const HAS_ROOMS: bool = false;
     /// Reads what a connection receives.
     type Reader: Reader;
 
@@ -104,6 +106,7 @@ impl<F: Deflatable> Form for Deflated<F> {
     const DIALECT: &'static str = F::DEFLATED_DIALECT;
     const ASKS_BY_URL: bool = F::ASKS_BY_URL;
     const SUBSCRIBED_MAX: u32 = F::SUBSCRIBED_MAX;
+    const HAS_ROOMS: bool = F::HAS_ROOMS;
     type Reader = Inflating<F::Reader>;
 
     fn request(host: &str, path: &str, symbols: &[u32]) -> Vec<u8> {
@@ -136,6 +139,7 @@ impl Form for Json {
     const ASKS_BY_URL: bool = false;
     // A subscribe to more would not fit into the 64 KiB that servers take.
     const SUBSCRIBED_MAX: u32 = 5_000;
+    const HAS_ROOMS: bool = true;
     type Reader = Messages;
 
     fn request(host: &str, path: &str, _: &[u32]) -> Vec<u8> {
@@ -148,11 +152,11 @@ impl Form for Batch {
     const DIALECT: &'static str = "gateway, batch";
     const ASKS_BY_URL: bool = false;
     const SUBSCRIBED_MAX: u32 = Json::SUBSCRIBED_MAX;
+    const HAS_ROOMS: bool = true;
     type Reader = Arrays<Native>;
 
     fn request(host: &str, path: &str, _: &[u32]) -> Vec<u8> {
-        let separator = if path.contains('?') { '&' } else { '?' };
-        handshake::request(host, &format!("{path}{separator}batch=1"))
+        handshake::request(host, &handshake::with_query(path, "batch", "1"))
     }
 }
 
@@ -165,8 +169,8 @@ impl Form for Sse {
     type Reader = Events;
 
     fn request(host: &str, path: &str, symbols: &[u32]) -> Vec<u8> {
-        let (path, query) = path.split_once('?').unwrap_or((path, ""));
-        let path = if matches!(path, "/ws" | "/ws/" | "/") { "/sse" } else { path };
+        let path = handshake::own_path(path, "/sse");
+        let (path, query) = path.split_once('?').unwrap_or((&path, ""));
         let mut names = String::new();
         for &symbol in symbols {
             let comma = if names.is_empty() { "" } else { "," };

@@ -28,6 +28,19 @@ pub fn add_header(request: &mut Vec<u8>, lines: &str) {
     request.extend_from_slice(b"\r\n");
 }
 
+/// A path with one more field in its query; the value has nothing that needs to be escaped.
+pub fn with_query(path: &str, name: &str, value: &str) -> String {
+    let separator = if path.contains('?') { '&' } else { '?' };
+    format!("{path}{separator}{name}={value}")
+}
+
+/// The path where a form is: the one given, unless it is the gateway's own for another. Its query stays.
+pub fn own_path(path: &str, own: &str) -> String {
+    let (place, query) = path.split_at(path.find('?').unwrap_or(path.len()));
+    let place = if matches!(place, "/ws" | "/ws/" | "/") { own } else { place };
+    format!("{place}{query}")
+}
+
 /// What the server has answered so far.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Response {

@@ -83,6 +83,8 @@ pub struct Ledger {
     /// Whether an event may come before the reply to its subscribe.
     has_early_events: bool,
     counts: Counts,
+    /// Those of the announced whose symbols weren't named.
+    unnamed: u64,
     holes: Holes,
 }
 
@@ -99,7 +101,8 @@ impl Ledger {
             slots.extend(symbols.iter().map(|&symbol| Slot { symbol, holding: Holding::On, next: 1 }));
             slots.extend(churned.map(|symbol| Slot { symbol, holding: Holding::Off, next: 0 }));
         }
-        Self { slots, fixed, width, has_early_events, counts: Counts::default(), holes: Holes::default() }
+        let counts = Counts::default();
+        Self { slots, fixed, width, has_early_events, counts, unnamed: 0, holes: Holes::default() }
     }
 
     /// An event has come. True if it is a delivery: expected, and for the first time.
@@ -152,6 +155,17 @@ impl Ledger {
         }
     }
 
+    /// The server announced that it left out `count` events, of whichever symbols.
+    pub fn skipped_of_any(&mut self, count: u64) {
+        self.counts.announced += count;
+        self.unnamed += count;
+    }
+
+    /// The last number that a connection has heard of a symbol that it holds throughout.
+    pub fn heard(&self, connection: usize, symbol: u32) -> u64 {
+        self.slot(connection, symbol).map_or(0, |slot| self.slots[slot].next.saturating_sub(1))
+    }
+
     /// Where a connection stands with its churned symbol, and which one that is.
     pub fn churned(&self, connection: usize) -> Option<(u32, Holding)> {
         let slot = &self.slots[self.churned_slot(connection)?];
@@ -176,6 +190,8 @@ impl Ledger {
     /// Closes the books: what hasn't come by now is missing.
     pub fn close(mut self, last: &[u64]) -> Counts {
         self.counts.missing += self.slots.iter().map(|slot| slot.lacks(last)).sum::<u64>();
+        // What was announced without a symbol is among what is missing.
+        self.counts.missing = self.counts.missing.saturating_sub(self.unnamed);
         self.counts
     }
 
@@ -308,6 +324,17 @@ mod tests {
         let counts = ledger.counts();
         assert_eq!((counts.delivered, counts.announced, counts.missing), (2, 10, 0));
         assert!(counts.is_clean());
+    }
+
+    #[test]
+    fn a_loss_may_be_announced_without_a_symbol() {
+        let mut ledger = ledger();
+        ledger.event(0, 0, 1);
+        ledger.event(0, 0, 4);
+        ledger.skipped_of_any(3);
+        assert_eq!((ledger.heard(0, 0), ledger.heard(0, 1)), (4, 0));
+        let counts = ledger.close(&[4, 1]);
+        assert_eq!((counts.announced, counts.missing), (3, 2 + 1 + 4 + 1 - 3));
     }
 
     #[test]

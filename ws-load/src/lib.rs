@@ -15,6 +15,7 @@
 //! | [`swarm`] | connections on one epoll |
 //! | [`handshake`], [`frames`], [`message`] | what a connection reads and writes, in place |
 //! | [`crowd`], [`ledger`] | who subscribes to what; whether everything came once and in order |
+//! | [`desk`] | rooms in place of symbols: who talks when |
 //! | [`feed`], [`pace`], [`resp`] | the publisher, its schedule, its protocol |
 //! | [`dialect`], [`forms`] | which protocol: the gateway's in one of its forms, or another to compare with |
 //! | [`server`], [`clock`], [`latency`] | processor time and memory; clocks; histograms |
@@ -25,6 +26,7 @@
 
 pub mod clock;
 pub mod crowd;
+pub mod desk;
 pub mod dialect;
 pub mod feed;
 pub mod forms;

@@ -32,6 +32,8 @@ pub enum Message {
         /// How many.
         count: u64,
     },
+    /// The server announces that it left out so many messages of a room.
+    RoomSkipped(u64),
     /// The server says that it lost its upstream, and so perhaps events.
     FeedLost,
     /// Well-formed, and of no interest.
@@ -54,7 +56,7 @@ pub struct Trade {
 /// Reads a message.
 #[inline]
 pub fn parse(payload: &[u8]) -> Message {
-    match plain_trade(payload) {
+    match plain_trade(payload).or_else(|| said_in_a_room(payload)) {
         Some(trade) => Message::Trade(trade),
         None => parse_any(payload),
     }
@@ -65,6 +67,15 @@ pub fn parse(payload: &[u8]) -> Message {
 fn plain_trade(payload: &[u8]) -> Option<Trade> {
     let (trade, rest) = trade_front(payload.strip_prefix(br#"{"type":"trade","data":"#)?)?;
     has_plain_end(rest).then_some(trade)
+}
+
+/// What one of our talkers has said.
+#[inline]
+fn said_in_a_room(payload: &[u8]) -> Option<Trade> {
+    const MESSAGE: &[u8] = br#","message":"#;
+    let rest = payload.strip_prefix(br#"{"type":"room_message","from":""#)?;
+    let at = memchr::memmem::find(rest, MESSAGE)?;
+    trade_front(&rest[at + MESSAGE.len()..]).map(|(trade, _)| trade)
 }
 
 /// A trade as it was published, without an envelope.
@@ -129,6 +140,8 @@ struct TradeData<'m> {
 
 #[derive(Deserialize)]
 struct StatusData<'m> {
+    #[serde(rename = "type", borrow)]
+    kind: Option<Cow<'m, str>>,
     #[serde(borrow)]
     symbol: Option<Cow<'m, str>>,
     count: Option<u64>,
@@ -144,7 +157,7 @@ fn parse_any(payload: &[u8]) -> Message {
         "trade" => trade(data).map_or(Message::Unreadable, Message::Trade),
         "success" => match envelope.message.as_deref().unwrap_or_default() {
             text if text.contains("unsubscribed") => Message::Unsubscribed,
-            text if text.contains("subscribed") => Message::Subscribed,
+            text if text.contains("subscribed") || text.starts_with("Joined ") => Message::Subscribed,
             _ => Message::Other,
         },
         "error" => Message::Refused(format!(
@@ -153,6 +166,7 @@ fn parse_any(payload: &[u8]) -> Message {
             envelope.code.unwrap_or(Cow::Borrowed("no code"))
         )),
         "status" => status(envelope.event.as_deref().unwrap_or_default(), data),
+        "room_message" => Message::Unreadable,
         _ => Message::Other,
     }
 }
@@ -165,6 +179,9 @@ fn trade(data: &str) -> Option<Trade> {
 fn status(event: &str, data: &str) -> Message {
     let Ok(data) = serde_json::from_str::<StatusData<'_>>(data) else { return Message::Unreadable };
     match event {
+        "skipped" if data.kind.as_deref() == Some("room") => {
+            data.count.map_or(Message::Unreadable, Message::RoomSkipped)
+        }
         "skipped" => {
             let symbol = data.symbol.and_then(|symbol| symbol_number(symbol.as_bytes()));
             match (symbol, data.count) {
@@ -230,6 +247,20 @@ mod tests {
             ),
             (r#"{"type":"status","event":"feed","data":{"state":"down"}}"#, Message::FeedLost),
             (r#"{"type":"status","event":"feed","data":{"state":"up","gapMs":3}}"#, Message::Other),
+            (
+                r#"{"type":"status","event":"skipped","data":{"symbol":"R0001","type":"room","count":9}}"#,
+                Message::RoomSkipped(9),
+            ),
+            (r#"{"type":"success","message":"Joined R0001","data":{},"id":0}"#, Message::Subscribed),
+            (
+                r#"{"type":"room_message","from":"a","room_id":"R0001","message":{"symbol":"S0012","seq":3,"sent":5,"text":"x"},"timestamp":1}"#,
+                Message::Trade(Trade { symbol: 12, seq: 3, sent_ns: 5 }),
+            ),
+            (
+                r#"{"type":"room_message","from":"a","room_id":"R0001","message":"x","timestamp":1}"#,
+                Message::Unreadable,
+            ),
+            (r#"{"type":"user_joined","user_id":"a","room_id":"R0001"}"#, Message::Other),
             (r#"{"type":"pong","timestamp":1}"#, Message::Other),
             (r#"{"type":"status","event":"skipped","data":{"symbol":"S0001"}}"#, Message::Unreadable),
             ("[]", Message::Unreadable),

@@ -1,5 +1,7 @@
 //! The command line, and the plan that comes of it: a preset, with what is said otherwise.
 
+mod people;
+
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -7,6 +9,7 @@ use anyhow::{Context as _, bail, ensure};
 use clap::Parser;
 use tokio_tungstenite::tungstenite::http::Uri;
 
+use self::people::People;
 use super::crowd::Crowd;
 use super::dialect::{Dialect, resolve};
 use super::feed::FeedConfig;
@@ -15,6 +18,7 @@ use super::pace::Pace;
 use super::preset::{Preset, Scenario};
 use super::workers;
 use tools::cli;
+use tools::token::sign::KeySource;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -23,6 +27,7 @@ Examples:
   ws-load --preset idle --connections 50000    another size
   ws-load --burst 500 --burst-every 1s         a scenario of one's own
   ws-load --preset burst --form batch          several events a message
+  ws-load --preset rooms --rooms 100           people who talk in rooms (DESK=true)
   ws-load --preset ingest --json > result.json
 
 Each connection takes a descriptor here and one in the server: raise both limits (ulimit -n) first.
@@ -33,7 +38,6 @@ const CONNECTIONS_MAX: u32 = 1_000_000;
 const SYMBOLS_MAX: u32 = 100_000;
 const BURST_MAX: u32 = 100_000;
 const DURATION_MAX: Duration = Duration::from_secs(3600);
-
 /// Load for a gateway: WebSocket subscribers on one side, a publisher on the other, and exact books in between.
 #[derive(Debug, Clone, Parser)]
 #[command(name = "ws-load", version, after_help = EXAMPLES)]
@@ -60,7 +64,7 @@ pub struct Options {
     /// Symbols that each connection subscribes to, drawn by lot
     #[arg(long, value_name = "S", value_parser = clap::value_parser!(u32).range(0..=i64::from(SYMBOLS_MAX)))]
     pub subscribe: Option<u32>,
-    /// Trades a second, evenly; "max" = as many as Redis takes, 0 = none
+    /// Trades a second, evenly; "max" = as many as Redis takes, 0 = none. Of rooms: messages a second in each
     #[arg(long, value_name = "R", value_parser = rate, conflicts_with_all = ["burst", "burst_every"])]
     pub rate: Option<Rate>,
     /// Trades back to back
@@ -99,6 +103,9 @@ pub struct Options {
     /// Load other machines than this one. Only with their owner's consent
     #[arg(long)]
     pub allow_remote: bool,
+    /// Rooms, and tokens.
+    #[command(flatten)]
+    pub people: People,
     /// Be a worker process of another ws-load
     #[arg(long, hide = true)]
     pub worker: bool,
@@ -134,6 +141,10 @@ pub struct Plan {
     pub crowd: Crowd,
     /// Who publishes what, if anybody.
     pub feed: Option<FeedConfig>,
+    /// Where the upstream is, if anything goes through it.
+    pub upstream: Option<SocketAddr>,
+    /// What signs a token for each connection, if any shows one.
+    pub signer: Option<KeySource>,
     /// What is measured.
     pub duration: Duration,
     /// What goes before.
@@ -152,18 +163,23 @@ impl Options {
     pub fn plan<D: Dialect>(&self, descriptors: u64) -> anyhow::Result<Plan> {
         let scenario = self.scenario::<D>()?;
         let (addr, host, path) = gateway(&self.url)?;
+        let desk = self.desk::<D>(scenario.talk)?;
         let crowd = Crowd {
             addr,
             host,
             path,
-            connections: scenario.connections,
-            symbols: scenario.symbols,
-            subscribed: scenario.subscribed,
+            connections: desk.map_or(scenario.connections, |desk| desk.connections()),
+            symbols: desk.map_or(scenario.symbols, |desk| desk.symbols()),
+            subscribed: desk.map_or(scenario.subscribed, |desk| desk.talkers),
             churn_per_second: scenario.churn_per_second,
             connecting_max: scenario.connecting_max,
             seed: self.seed,
+            desk,
         };
         let feed = scenario.pace.map(|pace| self.feed::<D>(pace, scenario.symbols)).transpose()?;
+        // Talk is measured where its Redis is known; it is the gateway that publishes it.
+        let measured = || D::upstream(&self.redis).ok().map(|(addr, _)| addr);
+        let upstream = feed.as_ref().map(|feed| feed.addr).or_else(|| desk.and_then(|_| measured()));
         for addr in [Some(addr), feed.as_ref().map(|feed| feed.addr)].into_iter().flatten() {
             ensure!(
                 addr.ip().is_loopback() || self.allow_remote,
@@ -175,6 +191,8 @@ impl Options {
             workers: self.workers.unwrap_or_else(|| workers::needed(crowd.connections, descriptors)),
             crowd,
             feed,
+            upstream,
+            signer: self.people.signer(),
             duration: scenario.duration,
             warmup: scenario.warmup,
             server_pids: self.server_pid.clone(),
@@ -187,11 +205,13 @@ impl Options {
             connections: self.connections.unwrap_or(preset.connections),
             symbols: self.symbols.unwrap_or(preset.symbols),
             subscribed: self.subscribe.unwrap_or(preset.subscribed),
-            pace: self.pace(preset.pace),
+            // Where people talk nobody trades; the rate is theirs.
+            pace: if preset.talk.is_some() { None } else { self.pace(preset.pace) },
             churn_per_second: self.churn.unwrap_or(preset.churn_per_second),
             connecting_max: self.connecting.unwrap_or(preset.connecting_max),
             duration: self.duration.unwrap_or(preset.duration),
             warmup: self.warmup.unwrap_or(preset.warmup),
+            talk: preset.talk,
         };
         let held = scenario.subscribed + u32::from(scenario.churn_per_second > 0);
         ensure!(
@@ -249,6 +269,14 @@ impl Options {
     }
 }
 
+impl Plan {
+    /// How trades, or messages, follow each other.
+    pub fn pace(&self) -> Option<Pace> {
+        let talk = self.crowd.desk.map(|desk| Pace::Steady { per_second: desk.per_second() });
+        self.feed.as_ref().map(|feed| feed.pace).or(talk)
+    }
+}
+
 /// Where to connect, the `Host` header, path and query.
 fn gateway(url: &str) -> anyhow::Result<(SocketAddr, String, String)> {
     let uri: Uri = url.parse().with_context(|| format!("--url {url}"))?;
@@ -269,7 +297,7 @@ mod tests {
     use super::super::dialect::Gateway;
     use super::*;
 
-    fn plan(arguments: &[&str]) -> anyhow::Result<Plan> {
+    pub(super) fn plan(arguments: &[&str]) -> anyhow::Result<Plan> {
         let arguments = ["ws-load"].iter().chain(arguments);
         Options::try_parse_from(arguments)?.plan::<Gateway>(20_000)
     }

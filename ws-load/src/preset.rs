@@ -35,6 +35,23 @@ pub enum Preset {
     Storm,
     /// 1000 connections on 4 of 100 symbols and coming and going with a fifth, 5000 times a second, 100 trades/s.
     Churn,
+    /// 1000 rooms of 10, 5 messages a second in each.
+    Rooms,
+    /// One room of 5000, 5 messages a second.
+    Lobby,
+}
+
+/// Rooms that connections talk in.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Talk {
+    /// How many.
+    pub rooms: u32,
+    /// Connections in each.
+    pub members: u32,
+    /// How many of them talk, in turn.
+    pub talkers: u32,
+    /// Messages a second in each room.
+    pub per_second: f64,
 }
 
 /// What a scenario is made of.
@@ -56,6 +73,8 @@ pub struct Scenario {
     pub duration: Duration,
     /// What goes before.
     pub warmup: Duration,
+    /// Rooms in place of symbols and trades.
+    pub talk: Option<Talk>,
 }
 
 impl Preset {
@@ -75,7 +94,10 @@ impl Preset {
             connecting_max: 128,
             duration: Duration::from_secs(10),
             warmup: Duration::from_secs(2),
+            talk: None,
         };
+        let rooms = Talk { rooms: 1000, members: 10, talkers: 10, per_second: 5.0 };
+        let talking = Scenario { pace: None, ..wide };
         match self {
             Self::Wide => wide,
             Self::Spread => Scenario {
@@ -115,6 +137,8 @@ impl Preset {
                 ..wide
             },
             Self::Churn => Scenario { symbols: 100, subscribed: 4, churn_per_second: 5000, ..wide },
+            Self::Rooms => Scenario { talk: Some(rooms), ..talking },
+            Self::Lobby => Scenario { talk: Some(Talk { rooms: 1, members: 5000, ..rooms }), ..talking },
         }
     }
 }

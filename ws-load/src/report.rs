@@ -4,6 +4,7 @@ mod caveats;
 
 use serde::Serialize;
 
+use super::desk::Desk;
 use super::feed::Published;
 use super::latency::Quantiles;
 use super::ledger::Counts;
@@ -123,6 +124,7 @@ pub struct ScenarioFacts {
     pub symbols: u32,
     pub subscribe: u32,
     pub pace: Option<Pace>,
+    pub rooms: Option<Desk>,
     pub churn_per_second: u32,
     pub warmup_seconds: f64,
     /// The window that was measured.
@@ -193,6 +195,10 @@ pub struct Events {
     pub counts: Counts,
     /// Connections that heard of a lost upstream.
     pub feed_lost: u64,
+    /// Rooms whose members did not all hear the same in the same order.
+    pub orders_differ: usize,
+    /// Messages that weren't said, because their talker had too many under way or had gone.
+    pub unsaid: u64,
 }
 
 /// What it cost the server.
@@ -271,7 +277,13 @@ impl Report {
                     .map_or(0.0, |replies| per_second(replies.count)),
                 churn_missed: found.churn_missed,
             },
-            events: Events { expected: found.expected, counts: found.counts, feed_lost: found.feed_lost },
+            events: Events {
+                expected: found.expected,
+                counts: found.counts,
+                feed_lost: found.feed_lost,
+                orders_differ: found.orders.values().filter(|order| order.is_none()).count(),
+                unsaid: found.unsaid,
+            },
             latency_us: found.latency.quantiles(),
             handshake_us: found.handshakes.quantiles(),
             reply_us: found.replies.quantiles(),
@@ -281,6 +293,7 @@ impl Report {
         };
         report.server = report.server_facts(facts);
         report.ok = report.events.counts.is_clean()
+            && report.events.orders_differ == 0
             && report.connections.opened == facts.plan.crowd.connections
             && report.connections.lost.total() == 0
             && report.connections.complaints.total() == 0;
@@ -330,7 +343,8 @@ fn scenario(facts: &Facts<'_>, seconds: f64) -> ScenarioFacts {
         connections: plan.crowd.connections,
         symbols: plan.crowd.symbols,
         subscribe: plan.crowd.subscribed,
-        pace: plan.feed.as_ref().map(|feed| feed.pace),
+        pace: plan.pace(),
+        rooms: plan.crowd.desk,
         churn_per_second: plan.crowd.churn_per_second,
         warmup_seconds: plan.warmup.as_secs_f64(),
         seconds,

@@ -42,15 +42,21 @@ pub fn run<D: Dialect>(plan: &Plan) -> anyhow::Result<Report> {
         [] => Processes::listening_at(plan.crowd.addr),
         pids => Processes::new(pids.to_vec()),
     };
-    let redis = plan.feed.as_ref().map(|feed| Processes::listening_at(feed.addr)).unwrap_or_default();
+    let redis = plan.upstream.map(Processes::listening_at).unwrap_or_default();
     // The embedded broker is a part of the server.
     let redis = if redis == server { Processes::default() } else { redis };
     let feed = plan.feed.clone().map(Feed::<D>::connect).transpose()?;
-    let (mut workers, opening) = open::<D>(plan, &server)?;
+    let tokens = plan.tokens()?;
+    let (mut workers, opening) = open::<D>(plan, &tokens, &server)?;
     let stage = Stage { server: &server, redis: &redis, clients: workers.pids() };
     let mut measured = None;
     if workers.progress().open > 0 && !plan.duration.is_zero() {
         measured = Some(stage.measure(plan, feed, &mut workers)?);
+    }
+    if let Some(measured) = &mut measured
+        && plan.crowd.desk.is_some()
+    {
+        measured.published = Some(Published::by_talkers(until_all_is_said(&mut workers)?));
     }
     let last = match &measured {
         Some(Measured { published: Some(published), .. }) => published.last.clone(),
@@ -65,15 +71,39 @@ pub fn run<D: Dialect>(plan: &Plan) -> anyhow::Result<Report> {
         }
     }
     let found = workers.outcome();
+    if let Some(Measured { published: Some(published), .. }) = &mut measured
+        && plan.crowd.desk.is_some()
+    {
+        published.in_window = found.said_in_window;
+        published.lateness = found.lateness.clone();
+    }
     Ok(Report::new(&Facts { plan, dialect: D::NAME, server: &server, opening, measured, found }))
 }
 
+/// How often each talker has talked, once every process has said all.
+fn until_all_is_said(workers: &mut Workers) -> anyhow::Result<Vec<u64>> {
+    let deadline_ns = monotonic_ns() + FINISH_TIMEOUT_NS;
+    loop {
+        if let Some(said) = workers.said() {
+            return Ok(said);
+        }
+        workers.hear(Duration::from_millis(100))?;
+        if monotonic_ns() > deadline_ns {
+            bail!("the worker processes have not said all after {} s", FINISH_TIMEOUT_NS / 1_000_000_000);
+        }
+    }
+}
+
 /// Opens the crowd, and measures what that takes.
-fn open<D: Dialect>(plan: &Plan, server: &Processes) -> anyhow::Result<(Workers, Opening)> {
+fn open<D: Dialect>(
+    plan: &Plan,
+    tokens: &[String],
+    server: &Processes,
+) -> anyhow::Result<(Workers, Opening)> {
     let rss_before_bytes = server.rss_bytes();
     let cpu_before_ns = server.cpu_ns();
     let begin_ns = monotonic_ns();
-    let mut workers = Workers::start::<D>(&plan.crowd, plan.workers)?;
+    let mut workers = Workers::start::<D>(&plan.crowd, tokens, plan.workers)?;
     let mut lines = Lines::new("opening", begin_ns);
     while !workers.are_opened() {
         workers.hear(Duration::from_millis(100))?;
@@ -133,7 +163,7 @@ impl Stage<'_> {
         let start_ns = monotonic_ns() + START_DELAY_NS;
         let from_ns = start_ns + plan.warmup.as_nanos() as u64;
         let window = Window { from_ns, to_ns: from_ns + plan.duration.as_nanos() as u64 };
-        workers.tell(&Command::Measure(window))?;
+        workers.tell(&Command::Measure { start_ns, window })?;
         let feed_progress = Arc::new(feed::Progress::default());
         let publisher = feed.map(|feed| {
             let progress = Arc::clone(&feed_progress);

@@ -5,6 +5,7 @@
 
 mod churn;
 mod connection;
+mod talk;
 
 use std::io;
 use std::ops::Range;
@@ -14,8 +15,10 @@ use mio::{Registry, Token};
 
 use self::churn::Churn;
 use self::connection::{Connection, Stage};
+use self::talk::Talk;
 use super::clock::monotonic_ns;
 use super::crowd::Crowd;
+use super::desk;
 use super::dialect::{Dialect, Reader as _, Said};
 use super::frames;
 use super::handshake::{self, Response};
@@ -45,8 +48,11 @@ pub struct Swarm<D: Dialect> {
     /// Connections on their way in.
     opening: usize,
     churn: Churn,
+    talk: Talk,
     books: Books,
     last_read_ns: u64,
+    /// What each connection shows, where it has to show something.
+    tokens: Vec<String>,
 }
 
 /// What is measured.
@@ -55,16 +61,19 @@ struct Books {
     ledger: Ledger,
     window: Window,
     open: u32,
+    /// Of each connection in a room the order in which it has heard all; `None` once it was told of a loss.
+    orders: Vec<Option<u64>>,
     /// All but what the ledger knows.
     found: Outcome,
 }
 
 impl<D: Dialect> Swarm<D> {
-    /// A part of a crowd, to be opened turn by turn.
-    pub fn new(crowd: Crowd, part: Range<u32>, registry: Registry) -> Self {
+    /// A part of a crowd, to be opened turn by turn. `tokens` has one for each connection of the part, or none at all.
+    pub fn new(crowd: Crowd, part: Range<u32>, tokens: Vec<String>, registry: Registry) -> Self {
         let connections: Vec<_> = part.clone().map(|_| Connection::unborn()).collect();
         let ledger = Ledger::new(&crowd, part.clone(), D::HAS_EARLY_EVENTS);
-        let books = Books { ledger, window: Window::default(), open: 0, found: Outcome::default() };
+        let orders = vec![Some(0); if crowd.desk.is_some() { part.len() } else { 0 }];
+        let books = Books { ledger, window: Window::default(), open: 0, orders, found: Outcome::default() };
         Self {
             first: part.start,
             crowd,
@@ -75,8 +84,10 @@ impl<D: Dialect> Swarm<D> {
             next: 0,
             opening: 0,
             churn: Churn::default(),
+            talk: Talk::default(),
             books,
             last_read_ns: 0,
+            tokens,
         }
     }
 
@@ -89,11 +100,13 @@ impl<D: Dialect> Swarm<D> {
     pub fn is_restless(&self) -> bool {
         (self.next < self.connections.len() && self.opening < self.crowd.connecting_max as usize)
             || self.churn.from_ns.is_some()
+            || self.talk.is_going_on()
     }
 
-    /// Counts for rates what arrives from now on in the window, for latencies what was sent in it.
-    pub fn measure(&mut self, window: Window) {
+    /// Counts for rates what arrives from now on in the window, for latencies what was sent in it. `start_ns`: when talk begins.
+    pub fn measure(&mut self, start_ns: u64, window: Window) {
         self.books.window = window;
+        self.begin_to_talk(start_ns, window);
         if self.crowd.churn_per_second > 0 {
             self.churn.from_ns = Some(monotonic_ns());
         }
@@ -120,7 +133,12 @@ impl<D: Dialect> Swarm<D> {
 
     /// Closes the books.
     pub fn outcome(self, last: &[u64]) -> Outcome {
-        let Books { ledger, found, .. } = self.books;
+        let Books { ledger, orders, mut found, .. } = self.books;
+        if let Some(desk) = &self.crowd.desk {
+            for (connection, order) in (self.first..).zip(orders).filter(|(_, order)| order.is_some()) {
+                found.heard_in_order(desk.room_of(connection), order);
+            }
+        }
         Outcome { expected: ledger.expected(last), counts: ledger.close(last), ..found }
     }
 
@@ -179,7 +197,14 @@ impl<D: Dialect> Swarm<D> {
                 true => self.crowd.symbols_of(self.first + at as u32).0,
                 false => Vec::new(),
             };
-            let request = D::request(&self.crowd.host, &self.crowd.path, &symbols);
+            let request = match self.tokens.get(at) {
+                None => D::request(&self.crowd.host, &self.crowd.path, &symbols),
+                Some(token) => D::request(
+                    &self.crowd.host,
+                    &handshake::with_query(&self.crowd.path, "token", token),
+                    &symbols,
+                ),
+            };
             connection.send(&request).map_err(|error| words(&error))?;
         } else if event.is_writable() {
             connection.flush().map_err(|error| words(&error))?;
@@ -249,6 +274,9 @@ impl<D: Dialect> Swarm<D> {
     #[inline]
     fn trade(&mut self, at: usize, trade: Trade, now_ns: u64, is_measured: bool) {
         let books = &mut self.books;
+        if let Some(Some(order)) = books.orders.get_mut(at) {
+            *order = desk::order_with(*order, &trade);
+        }
         if books.ledger.event(at, trade.symbol, trade.seq) {
             books.found.delivered_in_window += u64::from(is_measured);
             if books.window.contains(trade.sent_ns) {
@@ -277,6 +305,12 @@ impl<D: Dialect> Swarm<D> {
             Message::Refused(why) if self.connections[at].stage == Stage::Subscribing => return Err(why),
             Message::Refused(why) => self.books.found.complaints.add(&why, 1),
             Message::Skipped { symbol, count } => self.books.ledger.skipped(at, symbol, count),
+            Message::RoomSkipped(count) => {
+                self.books.ledger.skipped_of_any(count);
+                if let Some(order) = self.books.orders.get_mut(at) {
+                    *order = None;
+                }
+            }
             Message::FeedLost => self.books.found.feed_lost += 1,
             Message::Unreadable => self.books.found.complaints.add("a message that can't be understood", 1),
             Message::Trade(_) | Message::Other => {}
@@ -311,7 +345,10 @@ impl<D: Dialect> Swarm<D> {
             return Ok(());
         }
         let mut request = String::new();
-        D::write_opening(&mut request, &symbols);
+        match &self.crowd.desk {
+            Some(desk) => desk::write_join(&mut request, desk.room_of(self.first + at as u32)),
+            None => D::write_opening(&mut request, &symbols),
+        }
         connection.send_frame(D::OPCODE, request.as_bytes()).map_err(|error| words(&error))
     }
 
@@ -336,6 +373,10 @@ impl<D: Dialect> Swarm<D> {
             }
         }
         connection.end();
+        // What it has heard is not all.
+        if let Some(order) = self.books.orders.get_mut(at) {
+            *order = None;
+        }
     }
 }
 

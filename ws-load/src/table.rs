@@ -25,6 +25,7 @@ fn scenario(report: &Report) -> Vec<Row> {
     let scenario = &report.scenario;
     let pace = match scenario.pace {
         None => "nothing published".to_owned(),
+        Some(Pace::Steady { per_second }) if scenario.rooms.is_some() => format!("{per_second} messages/s"),
         Some(Pace::Steady { per_second }) => format!("{per_second} trades/s"),
         Some(Pace::Bursts { trades, every_ns }) => {
             format!("{trades} trades every {} ms", every_ns as f64 / 1e6)
@@ -35,14 +36,13 @@ fn scenario(report: &Report) -> Vec<Row> {
         0 => String::new(),
         per_second => format!(", {per_second} (un)subscribes/s"),
     };
+    let holds = match scenario.rooms {
+        None => format!("on {} of {} symbols", scenario.subscribe, scenario.symbols),
+        Some(rooms) => format!("in {} room(s) of {}, {} talk", rooms.rooms, rooms.members, rooms.talkers),
+    };
     let text = format!(
-        "{}: {} connections on {} of {} symbols, {pace}{churn}, {:.1} s after {:.1} s of warm-up",
-        scenario.preset,
-        scenario.connections,
-        scenario.subscribe,
-        scenario.symbols,
-        scenario.seconds,
-        scenario.warmup_seconds
+        "{}: {} connections {holds}, {pace}{churn}, {:.1} s after {:.1} s of warm-up",
+        scenario.preset, scenario.connections, scenario.seconds, scenario.warmup_seconds
     );
     vec![("scenario", text)]
 }
@@ -68,7 +68,8 @@ fn events(report: &Report) -> Vec<Row> {
     let (published, delivered, counts) = (&report.published, &report.delivered, &report.events.counts);
     let mut rows = Vec::new();
     if published.total > 0 {
-        let trades = format!("{} trades, {:.0}/s in the window", published.total, published.per_second);
+        let noun = if report.scenario.rooms.is_some() { "messages" } else { "trades" };
+        let trades = format!("{} {noun}, {:.0}/s in the window", published.total, published.per_second);
         let bytes = bytes(delivered.bytes_per_second);
         let arrived =
             format!("{} in the window, {:.0}/s, {bytes}/s", delivered.in_window, delivered.per_second);
@@ -83,6 +84,13 @@ fn events(report: &Report) -> Vec<Row> {
             counts.announced
         );
         rows.extend([("published", trades), ("delivered", arrived), ("events", books)]);
+    }
+    if let Some(rooms) = report.scenario.rooms.filter(|_| published.total > 0) {
+        let order = match report.events.orders_differ {
+            0 => "every room in one order".to_owned(),
+            differ => format!("{differ} of {} rooms NOT in one order", rooms.rooms),
+        };
+        rows.push(("rooms", order));
     }
     if report.scenario.churn_per_second > 0 {
         let (answered, missed) = (delivered.replies_per_second, delivered.churn_missed);

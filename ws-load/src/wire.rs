@@ -23,10 +23,17 @@ pub enum Command {
         first: u32,
         /// How many are this worker's.
         count: u32,
+        /// A token for each of them, or none at all.
+        tokens: Vec<String>,
     },
     /// What arrives in between counts for rates, what was sent in between for latencies. Churn begins now and ends
-    /// with the window.
-    Measure(Window),
+    /// with the window; so does talk, which begins at its own time.
+    Measure {
+        /// When the first message is due.
+        start_ns: u64,
+        /// What is measured.
+        window: Window,
+    },
     /// Nothing more is published. Wait for what is still on its way, then report.
     Finish {
         /// Each symbol's last sequence number.
@@ -65,6 +72,8 @@ pub enum Report {
     Progress(Progress),
     /// Every connection is subscribed, or has failed.
     Opened(Progress),
+    /// All is said: how often each talker has talked that is a connection of this worker's; 0 for the others.
+    Said(Vec<u64>),
     /// The end.
     Done(Box<Outcome>),
 }
@@ -109,6 +118,25 @@ pub struct Outcome {
     pub replies: Latency,
     /// Subscribes and unsubscribes that were left out because no connection was free for one.
     pub churn_missed: u64,
+    /// Messages that connections said in the window, and how late they were.
+    pub said_in_window: u64,
+    /// From when a message was due to when it was said.
+    pub lateness: Latency,
+    /// Messages that were left out because their talker had too many under way, or had gone.
+    pub unsaid: u64,
+    /// The order in which the members of each room heard all that they heard; `None` if two of them differ. Members that were told
+    /// of a loss don't count.
+    pub orders: BTreeMap<u32, Option<u64>>,
+}
+
+impl Outcome {
+    /// One more member of a room, or several that agree, or don't.
+    pub fn heard_in_order(&mut self, room: u32, order: Option<u64>) {
+        let known = self.orders.entry(room).or_insert(order);
+        if *known != order {
+            *known = None;
+        }
+    }
 }
 
 impl AddAssign<&Self> for Outcome {
@@ -126,6 +154,10 @@ impl AddAssign<&Self> for Outcome {
         self.handshakes.add(&other.handshakes);
         self.replies.add(&other.replies);
         self.churn_missed += other.churn_missed;
+        self.said_in_window += other.said_in_window;
+        self.lateness.add(&other.lateness);
+        self.unsaid += other.unsaid;
+        other.orders.iter().for_each(|(&room, &order)| self.heard_in_order(room, order));
     }
 }
 
@@ -163,13 +195,27 @@ mod tests {
 
     #[test]
     fn a_line_carries_what_it_was_given() {
-        let open = Command::Open { crowd: crowd(3, 2, 1), first: 1, count: 2 };
+        let open = Command::Open { crowd: crowd(3, 2, 1), first: 1, count: 2, tokens: vec!["x".to_owned()] };
         let line = serde_json::to_string(&open).unwrap();
         assert!(!line.contains('\n'));
         assert_eq!(serde_json::from_str::<Command>(&line).unwrap(), open);
         let done = Report::Done(Box::new(Outcome { opened: 3, feed_lost: 1, ..Outcome::default() }));
         let line = serde_json::to_string(&done).unwrap();
         assert_eq!(serde_json::from_str::<Report>(&line).unwrap(), done);
+    }
+
+    #[test]
+    fn members_that_heard_otherwise_are_noticed_in_whichever_process() {
+        let of = |orders: &[(u32, u64)]| {
+            let mut outcome = Outcome::default();
+            orders.iter().for_each(|&(room, order)| outcome.heard_in_order(room, Some(order)));
+            outcome
+        };
+        let mut sum = of(&[(0, 5), (0, 5), (1, 6), (1, 7)]);
+        sum += &of(&[(0, 5), (1, 6), (2, 8)]);
+        assert_eq!(sum.orders, BTreeMap::from([(0, Some(5)), (1, None), (2, Some(8))]));
+        sum += &of(&[(2, 9)]);
+        assert_eq!(sum.orders[&2], None);
     }
 
     #[test]

@@ -35,9 +35,11 @@ pub fn run<D: Dialect>() -> anyhow::Result<()> {
     let mut poll = Poll::new().context("epoll")?;
     let mut events = Events::with_capacity(1024);
     let mut commands = Commands::new(poll.registry())?;
-    let (crowd, part) = loop {
+    let (crowd, part, tokens) = loop {
         match commands.next()? {
-            Next::Command(Command::Open { crowd, first, count }) => break (crowd, first..first + count),
+            Next::Command(Command::Open { crowd, first, count, tokens }) => {
+                break (crowd, first..first + count, tokens);
+            }
             Next::Command(other) => anyhow::bail!("{other:?} came before there was anything open"),
             Next::None => poll_events(&mut poll, &mut events, None)?,
             Next::End => return Ok(()),
@@ -45,10 +47,11 @@ pub fn run<D: Dialect>() -> anyhow::Result<()> {
     };
     let registry = poll.registry().try_clone().context("epoll")?;
     let mut worker = Worker {
-        swarm: Swarm::<D>::new(crowd, part, registry),
+        swarm: Swarm::<D>::new(crowd, part, tokens, registry),
         finish: None,
         reported_ns: 0,
         is_opened: false,
+        is_said: false,
     };
     // More may have come with the first one.
     let mut is_told = true;
@@ -65,6 +68,7 @@ pub fn run<D: Dialect>() -> anyhow::Result<()> {
         }
         worker.swarm.open_some();
         worker.swarm.churn_some();
+        worker.swarm.talk_some();
         let sleep = if worker.swarm.is_restless() { Duration::from_millis(1) } else { SLEEP };
         poll_events(&mut poll, &mut events, Some(sleep))?;
         for event in &events {
@@ -86,6 +90,8 @@ struct Worker<D: Dialect> {
     finish: Option<Finish>,
     reported_ns: u64,
     is_opened: bool,
+    /// Whether it was reported what was said.
+    is_said: bool,
 }
 
 /// The wait for stragglers.
@@ -100,7 +106,7 @@ impl<D: Dialect> Worker<D> {
     fn obey(&mut self, command: Command) -> anyhow::Result<()> {
         match command {
             Command::Open { .. } => anyhow::bail!("a worker opens its connections once"),
-            Command::Measure(window) => self.swarm.measure(window),
+            Command::Measure { start_ns, window } => self.swarm.measure(start_ns, window),
             Command::Finish { last, patience_ns } => {
                 self.finish = Some(Finish { last, patience_ns, since_ns: monotonic_ns(), checked_ns: 0 });
             }
@@ -112,6 +118,12 @@ impl<D: Dialect> Worker<D> {
         if !self.is_opened && self.swarm.is_opened() {
             self.is_opened = true;
             report(&Report::Opened(self.swarm.progress()))?;
+        }
+        if !self.is_said
+            && let Some(said) = self.swarm.said()
+        {
+            self.is_said = true;
+            report(&Report::Said(said.to_vec()))?;
         }
         let now_ns = monotonic_ns();
         if now_ns >= self.reported_ns + PROGRESS_NS {

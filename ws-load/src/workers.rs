@@ -44,15 +44,16 @@ struct Worker {
     commands: UnixStream,
     progress: Progress,
     is_opened: bool,
+    said: Option<Vec<u64>>,
     outcome: Option<Outcome>,
 }
 
 impl Workers {
-    /// Starts processes and has them open the crowd.
+    /// Starts processes and has them open the crowd; `tokens` has one for each connection, or none at all.
     ///
     /// # Errors
     /// If a process can't be started.
-    pub fn start<D: Dialect>(crowd: &Crowd, workers: u32) -> anyhow::Result<Self> {
+    pub fn start<D: Dialect>(crowd: &Crowd, tokens: &[String], workers: u32) -> anyhow::Result<Self> {
         let (sender, reports) = mpsc::channel();
         let all = (0..workers)
             .map(|n| Worker::start(n as usize, &D::FORM.word(), sender.clone()))
@@ -61,7 +62,9 @@ impl Workers {
         let mut this = Self { all, reports };
         for (n, worker) in this.all.iter_mut().enumerate() {
             let (first, count) = part(crowd.connections, workers, n as u32);
-            worker.tell(&Command::Open { crowd: crowd.clone(), first, count })?;
+            let (begin, end) = (first as usize, (first + count) as usize);
+            let tokens = tokens.get(begin..end).unwrap_or_default().to_vec();
+            worker.tell(&Command::Open { crowd: crowd.clone(), first, count, tokens })?;
         }
         Ok(this)
     }
@@ -96,6 +99,7 @@ impl Workers {
                 worker.progress = progress;
                 worker.is_opened = true;
             }
+            Report::Said(said) => worker.said = Some(said),
             Report::Done(outcome) => worker.outcome = Some(*outcome),
         }
         Ok(true)
@@ -104,6 +108,17 @@ impl Workers {
     /// Whether every connection is in, or has failed.
     pub fn are_opened(&self) -> bool {
         self.all.iter().all(|worker| worker.is_opened)
+    }
+
+    /// How often each talker has talked, once all have said all.
+    pub fn said(&self) -> Option<Vec<u64>> {
+        let mut sum = Vec::new();
+        for worker in &self.all {
+            let said = worker.said.as_ref()?;
+            sum.resize(said.len().max(sum.len()), 0);
+            sum.iter_mut().zip(said).for_each(|(sum, said)| *sum += said);
+        }
+        Some(sum)
     }
 
     /// Whether all have reported what they found.
@@ -152,7 +167,8 @@ impl Worker {
             }
         };
         std::thread::Builder::new().name(format!("worker-{n}")).spawn(listen)?;
-        Ok(Self { process, commands, progress: Progress::default(), is_opened: false, outcome: None })
+        let progress = Progress::default();
+        Ok(Self { process, commands, progress, is_opened: false, said: None, outcome: None })
     }
 
     fn tell(&mut self, command: &Command) -> anyhow::Result<()> {

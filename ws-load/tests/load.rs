@@ -5,6 +5,8 @@
 #[path = "../../tools/tests/programs/common.rs"]
 #[allow(dead_code, reason = "not all of it is needed here")]
 mod common;
+#[path = "load/rooms.rs"]
+mod rooms;
 
 use std::net::SocketAddr;
 use std::process::ExitStatus;
@@ -334,6 +336,8 @@ enum Fault {
     Repeat,
     /// Sends every 100th after the next one.
     Swap,
+    /// The same, once and on one connection.
+    SwapOnce,
     /// Leaves out every 100th, and says so.
     Announce,
     /// Ends the connection at the 100th.
@@ -342,7 +346,15 @@ enum Fault {
 
 /// A run of 350 trades through a relay with a fault; and how often that happened.
 async fn through(fault: Fault) -> (Run, u64) {
-    let server = Server::start().await;
+    let connections = CONNECTIONS.to_string();
+    let arguments = ["--connections", &connections, "--symbols", "1", "--rate", "350"];
+    let (run, faults) = loaded_through(&Server::start().await, fault, &arguments).await;
+    assert!(faults >= u64::from(CONNECTIONS), "the relay was asked for faults and made {faults}");
+    (run, faults)
+}
+
+/// A run through a relay with a fault; and how often that happened.
+async fn loaded_through(server: &Server, fault: Fault, arguments: &[&str]) -> (Run, u64) {
     let faults = Arc::new(AtomicU64::new(0));
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let relay = listener.local_addr().unwrap();
@@ -353,13 +365,9 @@ async fn through(fault: Fault) -> (Run, u64) {
             tokio::spawn(relay_faultily(client, to, fault, Arc::clone(&count)));
         }
     });
-    let connections = CONNECTIONS.to_string();
-    let arguments = ["--connections", &connections, "--symbols", "1", "--rate", "350"];
-    let run = server.load_by(relay, &arguments).await;
+    let run = server.load_by(relay, arguments).await;
     accept.abort();
-    let faults = faults.load(Ordering::Relaxed);
-    assert!(faults >= u64::from(CONNECTIONS), "the relay was asked for faults and made {faults}");
-    (run, faults)
+    (run, faults.load(Ordering::Relaxed))
 }
 
 /// Passes messages on in both directions, but for some trades.
@@ -383,13 +391,14 @@ async fn relay_faultily(client: TcpStream, gateway: SocketAddr, fault: Fault, fa
             },
         };
         let mut out = vec![text.clone()];
-        if text.starts_with(r#"{"type":"trade""#) {
+        if text.starts_with(r#"{"type":"trade""#) || text.starts_with(r#"{"type":"room_message""#) {
             trades += 1;
             if let Some(held) = held.take() {
                 out.push(held);
             }
             let is_its_turn = match fault {
                 Fault::DropFrom => trades >= 200,
+                Fault::SwapOnce => trades == 100 && faults.load(Ordering::Relaxed) == 0,
                 _ => trades % 100 == 0,
             };
             if is_its_turn {
@@ -397,7 +406,7 @@ async fn relay_faultily(client: TcpStream, gateway: SocketAddr, fault: Fault, fa
                 match fault {
                     Fault::Drop | Fault::DropFrom => out.clear(),
                     Fault::Repeat => out.push(text),
-                    Fault::Swap => {
+                    Fault::Swap | Fault::SwapOnce => {
                         out.clear();
                         held = Some(text);
                     }

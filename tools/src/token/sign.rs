@@ -6,7 +6,7 @@ use std::time::{Duration, UNIX_EPOCH};
 
 use anyhow::{Context as _, bail, ensure};
 use clap::Args;
-use jsonwebtoken::{Algorithm, AlgorithmFamily, Header, encode};
+use jsonwebtoken::{Algorithm, AlgorithmFamily, EncodingKey, Header, encode};
 use serde_json::{Map, Number, Value, json};
 
 use super::keys::{self, SigningKey, alg_family};
@@ -89,21 +89,74 @@ pub struct Options {
     pub claim: Vec<(String, Value)>,
 }
 
+/// Where a key to sign with is.
+#[derive(Clone)]
+pub enum KeySource {
+    /// A private key, in a PEM file.
+    KeyFile(PathBuf),
+    /// A secret, in a file.
+    SecretFile(PathBuf),
+    /// A secret.
+    Secret(String),
+}
+
+impl std::fmt::Debug for KeySource {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::KeyFile(_) => "a key file",
+            Self::SecretFile(_) => "a file with a secret",
+            Self::Secret(_) => "a secret",
+        })
+    }
+}
+
+impl KeySource {
+    fn key(&self) -> anyhow::Result<SigningKey> {
+        match self {
+            Self::KeyFile(file) => keys::read(file),
+            Self::SecretFile(file) => {
+                let named = || file.display().to_string();
+                let secret = std::fs::read_to_string(file).with_context(named)?;
+                keys::secret(secret.trim_end_matches(['\r', '\n'])).with_context(named)
+            }
+            Self::Secret(secret) => keys::secret(secret).context("JWT_SECRET_KEY"),
+        }
+    }
+}
+
+/// A token for each of many users, good for a day.
+///
+/// # Errors
+/// When there is no such key, or it can't sign.
+pub fn for_users(source: &KeySource, users: impl Iterator<Item = String>) -> anyhow::Result<Vec<String>> {
+    let SigningKey { key, algorithm } = source.key()?;
+    let mut header = Header::new(algorithm);
+    header.kid = own_name(&key, algorithm)?;
+    let expires = UNIX_EPOCH.elapsed()? + Duration::from_secs(24 * 3_600);
+    let sign = |user| encode(&header, &json!({"sub": user, "exp": expires.as_secs()}), &key);
+    users.map(sign).collect::<Result<_, _>>().with_context(|| format!("{source:?} can't sign"))
+}
+
+/// A key's name by which a gateway finds it: the thumbprint of one of a pair.
+fn own_name(key: &EncodingKey, algorithm: Algorithm) -> anyhow::Result<Option<String>> {
+    match key.family() {
+        AlgorithmFamily::Hmac => Ok(None),
+        _ => keys::thumbprint(key, algorithm).map(Some),
+    }
+}
+
 /// Signs a token and prints it.
 ///
 /// # Errors
 /// When there is no key, or it can't sign so.
 pub fn run(options: &Options) -> anyhow::Result<ExitCode> {
-    let SigningKey { key, algorithm } = match (&options.key, &options.secret_file, &options.secret) {
-        (Some(file), _, _) => keys::read(file)?,
-        (None, Some(file), _) => {
-            let named = || file.display().to_string();
-            let secret = std::fs::read_to_string(file).with_context(named)?;
-            keys::secret(secret.trim_end_matches(['\r', '\n'])).with_context(named)?
-        }
-        (None, None, Some(secret)) => keys::secret(secret).context("JWT_SECRET_KEY")?,
+    let source = match (&options.key, &options.secret_file, &options.secret) {
+        (Some(file), _, _) => KeySource::KeyFile(file.clone()),
+        (None, Some(file), _) => KeySource::SecretFile(file.clone()),
+        (None, None, Some(secret)) => KeySource::Secret(secret.clone()),
         (None, None, None) => bail!("there is no key: --key FILE, --secret-file FILE or JWT_SECRET_KEY"),
     };
+    let SigningKey { key, algorithm } = source.key()?;
     let algorithm = options.alg.unwrap_or(algorithm);
     let is_fitting = alg_family(algorithm) == key.family();
     ensure!(is_fitting, "the key can't sign with {algorithm:?}");
@@ -111,8 +164,7 @@ pub fn run(options: &Options) -> anyhow::Result<ExitCode> {
     header.kid = match &options.kid {
         Some(kid) if kid.is_empty() => None,
         Some(kid) => Some(kid.clone()),
-        None if key.family() == AlgorithmFamily::Hmac => None,
-        None => Some(keys::thumbprint(&key, algorithm)?),
+        None => own_name(&key, algorithm)?,
     };
     let token = encode(&header, &claims(options, UNIX_EPOCH.elapsed()?)?, &key);
     print(&token.with_context(|| format!("the key can't sign with {algorithm:?}"))?)?;

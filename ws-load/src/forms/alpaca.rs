@@ -72,8 +72,7 @@ impl Deflatable for AlpacaMsgpack {
 
 /// Shows a key in the handshake, so that the subscribe can follow at once. A gateway without keys takes any.
 fn request(host: &str, path: &str) -> Vec<u8> {
-    let path = if matches!(path, "/ws" | "/ws/" | "/") { "/alpaca/v2/iex" } else { path };
-    let mut request = handshake::request(host, path);
+    let mut request = handshake::request(host, &handshake::own_path(path, "/alpaca/v2/iex"));
     handshake::add_header(&mut request, "APCA-API-KEY-ID: ws-load\r\nAPCA-API-SECRET-KEY: ws-load\r\n");
     request
 }

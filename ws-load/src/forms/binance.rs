@@ -26,8 +26,7 @@ impl Form for Binance {
     type Reader = Objects;
 
     fn request(host: &str, path: &str, _: &[u32]) -> Vec<u8> {
-        let path = if matches!(path, "/ws" | "/ws/" | "/") { "/binance/stream" } else { path };
-        handshake::request(host, path)
+        handshake::request(host, &handshake::own_path(path, "/binance/stream"))
     }
 
     fn write_ask(out: &mut String, action: &str, symbols: &[u32]) {

@@ -6,12 +6,15 @@ use super::{Facts, Report};
 const BUSY_PERCENT: f64 = 90.0;
 /// A publisher that is later than this with one trade of a hundred isn't in time.
 const LATE_P99_US: f64 = 1_000.0;
+/// The same of talkers, who look once a millisecond what is due.
+const LATE_TALK_P99_US: f64 = 3_000.0;
 /// So long an opening says something about who was busy in it.
 const OPENING_SECONDS: f64 = 0.2;
 
 pub(super) fn find(report: &Report, facts: &Facts<'_>) -> Vec<String> {
     let mut caveats = Vec::new();
     load_itself(report, &mut caveats);
+    talk(report, &mut caveats);
     upstream(report, &mut caveats);
     server(report, facts, &mut caveats);
     caveats
@@ -39,7 +42,8 @@ fn load_itself(report: &Report, caveats: &mut Vec<String>) {
             client.busiest_percent, client.waited_percent
         ));
     }
-    if let Some(late) = report.published.late_us.filter(|late| late.p99 > LATE_P99_US) {
+    let late_p99_us = if report.scenario.rooms.is_some() { LATE_TALK_P99_US } else { LATE_P99_US };
+    if let Some(late) = report.published.late_us.filter(|late| late.p99 > late_p99_us) {
         caveats.push(format!(
             "the load generator published late: p99 {:.0} µs, at most {:.0} µs; that much of the latency is its own",
             late.p99, late.max
@@ -49,6 +53,16 @@ fn load_itself(report: &Report, caveats: &mut Vec<String>) {
         caveats.push(format!(
             "{} (un)subscribes were left out: no connection was free for them",
             report.delivered.churn_missed
+        ));
+    }
+}
+
+/// What was not said, so that the rate is less than was asked for.
+fn talk(report: &Report, caveats: &mut Vec<String>) {
+    if report.events.unsaid > 0 {
+        caveats.push(format!(
+            "{} messages were left out: those who were to say them still waited for 64 of theirs",
+            report.events.unsaid
         ));
     }
 }
