@@ -3,9 +3,10 @@
 //! [`frame`] understands the protocol, [`view`] makes lines of it, [`wanted`] knows what to subscribe to, [`reconnect`]
 //! decides whether and when to come back, [`stream`] reads server-sent events, [`foreign`] knows other APIs, [`people`] is for rooms and chats;
 //! all of these are pure, but for `people`, which reads standard input. [`session`] is the loop that does it,
-//! over connections of `link`, and [`audience`] hears of it: lines, or the screen of [`crate::tui`].
+//! over connections of `link`, which come in by [`entry`], and [`audience`] hears of it: lines, or the screen of [`crate::tui`].
 
 pub mod audience;
+pub mod entry;
 pub mod foreign;
 pub mod frame;
 mod link;
@@ -24,6 +25,7 @@ use serde_json::{Number, Value};
 
 use crate::cli::{self, LastSeen};
 use crate::tui::theme::Choice;
+use entry::EntryOptions;
 use foreign::Api;
 use people::People;
 use wanted::{Seen, Terms, Wanted};
@@ -54,7 +56,8 @@ Examples:
   ws-client --form batch --json              several events a frame
   ws-client --form sse --snapshot            the same from http://127.0.0.1:8080/sse
   ws-client --dialect binance --symbols BTCUSDT --types trade,candle   as Binance's clients get it
-  ws-client --url 'ws://127.0.0.1:8080/ws?token=…' --room lobby   talks in a room, line by line
+  CLIENT_TOKEN=… ws-client --room lobby      comes with a token, talks in a room, line by line
+  ws-client --url wss://localhost:8080/ws --tls-ca-file cert.pem   a gateway with a certificate of its own
   ws-client --symbols AAPL --resume AAPL=1041  what came after trade 1041, then live ones
 
 Events and the gateway's messages go to standard output, what the client itself has to say to
@@ -75,6 +78,10 @@ pub struct Options {
         value_parser = cli::ws_url
     )]
     pub url: String,
+
+    /// What the gateway is shown, and how it is known.
+    #[command(flatten)]
+    pub entry: EntryOptions,
 
     /// How events come: an object in each frame, arrays of what waits, or server-sent events over HTTP
     #[arg(long, env = "CLIENT_FORM", value_name = "FORM", value_enum, default_value = "json")]
@@ -236,7 +243,7 @@ impl Options {
     /// Whether what is asked for can be asked for in that form.
     ///
     /// # Errors
-    /// If a stream would have to be asked anything, or be encrypted.
+    /// If a stream would have to be asked anything.
     fn check_form(&self) -> anyhow::Result<()> {
         if self.form != Form::Sse {
             return Ok(());
@@ -253,9 +260,6 @@ impl Options {
             anyhow::bail!(
                 "{flag} asks something of an open connection, which a stream (--form sse) has no way for"
             );
-        }
-        if !self.url.starts_with("ws://") {
-            anyhow::bail!("--form sse is read without TLS only: a --url that begins with ws://");
         }
         Ok(())
     }
@@ -432,7 +436,6 @@ mod tests {
             (&["--form=sse", "--stats"], "--stats"),
             (&["--form=sse", "--room=r"], "--room"),
             (&["--room=r", "--chat=u"], "--chat"),
-            (&["--form=sse", "--url=wss://x/ws"], "ws://"),
             (&["--resume=TSLA=1"], "--symbols"),
             (&["--resume=AAPL=1", "--types=trade,quote"], "one type"),
         ] {

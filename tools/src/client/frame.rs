@@ -21,7 +21,7 @@ pub enum Frame<'t> {
         data: &'t str,
         /// The same, if it is a trade.
         trade: Option<Trade<'t>>,
-        /// Whether it is history (`snapshot`, `replay`) or stands for several (`conflated`).
+        /// Whether it is history (`snapshot`, `replay`), stands for several (`conflated`) or is of a delayed feed (`delayedMs`).
         marks: Marks<'t>,
     },
     /// A request was done.
@@ -74,6 +74,8 @@ pub struct Marks<'t> {
     pub replay: bool,
     /// What the event stands for, as it came.
     pub conflated: Option<&'t str>,
+    /// How old a delayed feed makes everything.
+    pub delayed_ms: Option<u64>,
 }
 
 #[derive(Deserialize)]
@@ -94,6 +96,7 @@ struct Envelope<'t> {
     replay: bool,
     #[serde(borrow)]
     conflated: Option<&'t RawValue>,
+    delayed_ms: Option<u64>,
     stats: Option<Stats>,
     id: Option<Value>,
 }
@@ -157,6 +160,7 @@ impl<'t> Frame<'t> {
             snapshot,
             replay,
             conflated,
+            delayed_ms,
             stats,
             id,
         } = serde_json::from_str(text)?;
@@ -188,7 +192,7 @@ impl<'t> Frame<'t> {
                 trade: if kind == "trade" { Some(serde_json::from_str(data)?) } else { None },
                 kind,
                 data,
-                marks: Marks { snapshot, replay, conflated: conflated.map(RawValue::get) },
+                marks: Marks { snapshot, replay, conflated: conflated.map(RawValue::get), delayed_ms },
             },
         })
     }

@@ -9,13 +9,14 @@ use tokio::net::TcpStream;
 use tokio::time::timeout;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest as _;
 use tokio_tungstenite::tungstenite::http::Uri;
-use tokio_tungstenite::tungstenite::http::header::{HeaderValue, SEC_WEBSOCKET_PROTOCOL};
+use tokio_tungstenite::tungstenite::http::header::{AUTHORIZATION, HeaderValue, SEC_WEBSOCKET_PROTOCOL};
 use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 use tokio_tungstenite::tungstenite::protocol::{CloseFrame, WebSocketConfig};
 use tokio_tungstenite::tungstenite::{Error, Message};
-use tokio_tungstenite::{MaybeTlsStream, WebSocketStream, connect_async_with_config};
+use tokio_tungstenite::{MaybeTlsStream, WebSocketStream, connect_async_tls_with_config};
 
 use super::Form;
+use super::entry::{Entry, way_out};
 use super::reconnect::Ended;
 use super::stream::{Head, target};
 use super::wanted::Wanted;
@@ -39,18 +40,26 @@ pub(super) const MESSAGE_BYTES_MAX: usize = 1 << 20;
 pub(super) type Socket = WebSocketStream<MaybeTlsStream<TcpStream>>;
 
 /// Asks for a stream, and reads the head of the answer.
-pub(super) async fn open(url: &str, wanted: &Wanted, last_id: Option<&str>) -> Result<TcpStream, Ended> {
+pub(super) async fn open(
+    url: &str,
+    entry: &Entry,
+    wanted: &Wanted,
+    last_id: Option<&str>,
+) -> Result<MaybeTlsStream<TcpStream>, Ended> {
     let attempt = async {
         let uri: Uri = url.parse().map_err(|error| Ended::Unreachable(format!("{error}")))?;
         let authority = uri.authority().map_or_else(String::new, ToString::to_string);
         let host = uri.host().unwrap_or_default().trim_matches(['[', ']']);
         let unreachable = |error: io::Error| Ended::Unreachable(error.to_string());
-        let mut socket =
-            TcpStream::connect((host, uri.port_u16().unwrap_or(80))).await.map_err(unreachable)?;
+        let port = uri.port_u16().unwrap_or_else(|| if entry.is_secure() { 443 } else { 80 });
+        let socket = TcpStream::connect((host, port)).await.map_err(unreachable)?;
+        let mut socket = entry.secured(socket, host).await.map_err(unreachable)?;
         let target = target(uri.path_and_query().map_or("/", |target| target.as_str()), wanted);
         let last_id = last_id.map_or_else(String::new, |id| format!("Last-Event-ID: {id}\r\n"));
+        let token = entry.authorization.as_ref().and_then(|value| value.to_str().ok());
+        let token = token.map_or_else(String::new, |value| format!("Authorization: {value}\r\n"));
         let request = format!(
-            "GET {target} HTTP/1.1\r\nHost: {authority}\r\nAccept: text/event-stream\r\n{last_id}\r\n"
+            "GET {target} HTTP/1.1\r\nHost: {authority}\r\nAccept: text/event-stream\r\n{token}{last_id}\r\n"
         );
         socket.write_all(request.as_bytes()).await.map_err(unreachable)?;
         let mut head = Vec::new();
@@ -73,11 +82,14 @@ pub(super) async fn open(url: &str, wanted: &Wanted, last_id: Option<&str>) -> R
     timeout(CONNECT_TIMEOUT, attempt).await.unwrap_or_else(|_| Err(late()))
 }
 
-pub(super) async fn connect(url: &str, form: Form) -> Result<Socket, Ended> {
+pub(super) async fn connect(url: &str, entry: &Entry, form: Form) -> Result<Socket, Ended> {
     let mut request = url.into_client_request().map_err(|error| Ended::Unreachable(error.to_string()))?;
     if form == Form::Batch {
         let offered = HeaderValue::from_static("md.v1.json.batch, md.v1.json");
         request.headers_mut().insert(SEC_WEBSOCKET_PROTOCOL, offered);
+    }
+    if let Some(token) = &entry.authorization {
+        request.headers_mut().insert(AUTHORIZATION, token.clone());
     }
     let config = WebSocketConfig::default()
         .read_buffer_size(READ_BUFFER_BYTES)
@@ -85,7 +97,8 @@ pub(super) async fn connect(url: &str, form: Form) -> Result<Socket, Ended> {
         .max_write_buffer_size(MESSAGE_BYTES_MAX)
         .max_message_size(Some(MESSAGE_BYTES_MAX))
         .max_frame_size(Some(MESSAGE_BYTES_MAX));
-    match timeout(CONNECT_TIMEOUT, connect_async_with_config(request, Some(config), true)).await {
+    let attempt = connect_async_tls_with_config(request, Some(config), true, Some(entry.connector()));
+    match timeout(CONNECT_TIMEOUT, attempt).await {
         Ok(Ok((socket, _))) => Ok(socket),
         Ok(Err(Error::Http(response))) => {
             let retry_after =
@@ -138,7 +151,7 @@ pub(super) fn closed(frame: Option<CloseFrame>) -> Ended {
 
 pub(super) fn describe(ended: &Ended, url: &str) -> String {
     match ended {
-        Ended::Unreachable(why) => format!("cannot reach {url}: {}", clean(why, 400)),
+        Ended::Unreachable(why) => format!("cannot reach {url}: {}{}", clean(why, 400), help(why)),
         Ended::Refused { status, reason, .. } => {
             format!("{url} answered HTTP {status} instead of a WebSocket: {}", clean(reason.trim(), 300))
         }
@@ -146,9 +159,13 @@ pub(super) fn describe(ended: &Ended, url: &str) -> String {
             format!("{url} closed with {code}: {}", clean(reason, 200))
         }
         Ended::Closed { code: None, .. } => format!("{url} closed without a code"),
-        Ended::Lost(why) => format!("lost {url}: {}", clean(why, 400)),
+        Ended::Lost(why) => format!("lost {url}: {}{}", clean(why, 400), help(why)),
         Ended::Silent(silence) => {
             format!("lost {url}: nothing came for {} s, not even a ping", silence.as_secs())
         }
     }
+}
+
+fn help(why: &str) -> String {
+    way_out(why).map_or_else(String::new, |way_out| format!("; {way_out}"))
 }

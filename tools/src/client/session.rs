@@ -17,6 +17,7 @@ use tokio_tungstenite::tungstenite::Message;
 use ws_gateway::config::redact_url;
 
 use super::audience::{Ask, Audience, Lines};
+use super::entry::Entry;
 use super::frame::{Frame, Place};
 use super::link::{
     CLOSE_TIMEOUT, MESSAGE_BYTES_MAX, READ_BUFFER_BYTES, Socket, close, closed, connect, describe, open,
@@ -51,6 +52,7 @@ enum Outcome {
 
 struct Client<'o, A> {
     options: &'o Options,
+    entry: Entry,
     stop: Stop,
     wanted: Wanted,
     swap_after: Option<Duration>,
@@ -82,7 +84,7 @@ pub async fn run(options: &Options, stop: Stop) -> anyhow::Result<ExitCode> {
 /// The same for any audience, with what is wanted and what is swapped after a while.
 ///
 /// # Errors
-/// If the gateway refuses us for good, or the audience can't show what comes.
+/// If a file of ours can't be used, the gateway refuses us for good, or the audience can't show what comes.
 pub async fn run_for<A: Audience>(
     options: &Options,
     wanted: Wanted,
@@ -92,6 +94,7 @@ pub async fn run_for<A: Audience>(
 ) -> anyhow::Result<ExitCode> {
     let mut client = Client {
         options,
+        entry: options.entry.read(&options.url)?,
         stop,
         wanted,
         swap_after,
@@ -166,7 +169,7 @@ impl<A: Audience> Client<'_, A> {
         }
         let (address, opening) = (self.options.address(), self.options.opening(&self.wanted)?);
         let connected = tokio::select! {
-            connected = connect(&address, self.options.form) => connected,
+            connected = connect(&address, &self.entry, self.options.form) => connected,
             () = at(self.deadline) => return Ok(Outcome::Done(Done::Duration)),
             () = self.stop.requested() => return Ok(Outcome::Done(Done::Stopped)),
         };
@@ -242,7 +245,7 @@ impl<A: Audience> Client<'_, A> {
     /// One stream of server-sent events, from the attempt to its end.
     async fn stream(&mut self) -> anyhow::Result<Outcome> {
         let opened = tokio::select! {
-            opened = open(&self.options.url, &self.wanted, self.stream.last_id.as_deref()) => opened,
+            opened = open(&self.options.url, &self.entry, &self.wanted, self.stream.last_id.as_deref()) => opened,
             () = at(self.deadline) => return Ok(Outcome::Done(Done::Duration)),
             () = self.stop.requested() => return Ok(Outcome::Done(Done::Stopped)),
         };

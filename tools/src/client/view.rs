@@ -99,6 +99,9 @@ fn marked(marks: &Marks<'_>) -> String {
     if let Some(conflated) = marks.conflated {
         words.push(format!("conflated {}", clean(conflated, TEXT_CHARS_MAX)));
     }
+    if let Some(delayed_ms) = marks.delayed_ms {
+        words.push(format!("delayed {} s", delayed_ms as f64 / 1000.0));
+    }
     words.join(" ")
 }
 
@@ -182,6 +185,8 @@ mod tests {
             (r#""snapshot":true"#, "snapshot"),
             (r#""replay":true"#, "replay"),
             (r#""conflated":{"count":3}"#, r#"conflated {"count":3}"#),
+            (r#""delayedMs":900000"#, "delayed 900 s"),
+            (r#""replay":true,"delayedMs":1500"#, "replay delayed 1.5 s"),
         ] {
             let line = show(&format!(r#"{{"type":"trade","data":{data},"timestamp":1,{marks}}}"#));
             assert!(line.ends_with(shown), "{line}");

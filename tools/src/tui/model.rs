@@ -363,6 +363,7 @@ fn note(marks: &Marks<'_>) -> &'static str {
         Marks { snapshot: true, .. } => "last known",
         Marks { replay: true, .. } => "replay",
         Marks { conflated: Some(_), .. } => "conflated",
+        Marks { delayed_ms: Some(_), .. } => "delayed",
         _ => "",
     }
 }

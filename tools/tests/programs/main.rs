@@ -5,6 +5,7 @@ mod client_time;
 mod common;
 mod documents;
 mod end_to_end;
+mod entry;
 mod examples;
 mod publisher;
 mod quiet_ends;
