@@ -1,5 +1,5 @@
-//! The README stays short; links between the documents lead to existing pages and headings; and the rules in
-//! `docs/invariants.md` and the promises in `docs/security.md` name existing files and tests.
+//! The README stays short; links between the documents lead to existing pages and headings; the rules in
+//! `docs/invariants.md` and the promises in `docs/security.md` name existing files and tests; and each fuzz target has seeds.
 
 use std::path::{Path, PathBuf};
 
@@ -130,6 +130,21 @@ fn invariants_name_what_is_there() {
             assert!(is_bench || places.iter().any(is_there), "no test {test}");
         }
     }
+}
+
+/// A replay of a target without seeds would show nothing.
+#[test]
+fn fuzz_targets_have_seeds() {
+    let entries = |folder: &str| std::fs::read_dir(root().join(folder)).expect("a folder");
+    let mut targets = 0;
+    for entry in entries("fuzz/fuzz_targets") {
+        let target = entry.expect("an entry").path().with_extension("");
+        let target = target.file_name().expect("a name").to_string_lossy().into_owned();
+        let seeds = std::fs::read_dir(root().join("fuzz/seeds").join(&target));
+        assert!(seeds.is_ok_and(|seeds| seeds.count() > 0), "fuzz/seeds/{target}");
+        targets += 1;
+    }
+    assert!(targets > 10, "{targets}");
 }
 
 /// `a/{b,c}.rs` as `a/b.rs` and `a/c.rs`.
