@@ -357,6 +357,10 @@ async fn what_is_unusual_and_clear_is_taken() {
     assert_eq!(status(&gateway, &keys[63].token("u")).await, 101);
     assert_eq!(status(&gateway, &keys[64].token("u")).await, 401);
     assert!(gateway.get("/metrics").await.body.contains("\nws_jwks_keys 64"));
+    let flags = server.flags();
+    let flags: Vec<_> = flags.iter().map(String::as_str).collect();
+    let told = Process::start(&[&["--embedded-redis-port=0"], &flags[..]].concat()).await;
+    told.logs("the key set is too large: only its first keys count").await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

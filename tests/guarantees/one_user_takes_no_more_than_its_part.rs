@@ -107,6 +107,9 @@ async fn or_the_oldest_makes_room() {
         assert_eq!(client.json().await["type"], "pong");
     }
     assert!(metric(&gateway, "ws_connections_replaced_total 1").await);
+    // Not again within 5 s, or two programs of one user would throw each other out without end.
+    assert_eq!(status_of(&gateway, "alice").await, 429);
+    assert!(metric(&gateway, "ws_connections_replaced_total 1").await);
 }
 
 #[tokio::test(flavor = "multi_thread")]

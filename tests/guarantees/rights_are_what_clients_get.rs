@@ -147,6 +147,64 @@ async fn a_rate_of_the_claims_conflates() {
     .await;
 }
 
+/// How many trades come before the answer to a ping.
+async fn trades(client: &mut Client) -> usize {
+    client.send(r#"{"action":"ping"}"#).await;
+    let mut events = 0;
+    while client.json().await["type"] != "pong" {
+        events += 1;
+    }
+    events
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_renewal_changes_rate_and_number_at_once() {
+    let redis = Redis::start().await;
+    let gateway = gateway(&redis, |_| {}).await;
+    let mut worker = redis.publisher().await;
+    let renewed = async |client: &mut Client, claims: serde_json::Value| {
+        let reply = authenticate(client, &token(claims)).await;
+        assert_eq!(reply["type"], "success", "{reply}");
+        reply["data"]["currentSubscriptions"].clone()
+    };
+    let mut client = enter_as(&gateway, json!({"sub": "u"})).await;
+    client.subscribe(&["AAPL", "MSFT", "TSLA"]).await;
+    let mut publish = async |first: u64, count: u64| {
+        for n in first..first + count {
+            worker.trade("AAPL", &trade("AAPL", "1", n)).await;
+        }
+        gateway.taken(first + count - 1).await;
+    };
+    publish(1, 200).await;
+    assert_eq!(trades(&mut client).await, 200, "without a claim there is no limit");
+    renewed(&mut client, json!({"sub": "u", "maxRate": 0.1})).await;
+    publish(201, 200).await;
+    let at_the_rate = trades(&mut client).await;
+    assert!(at_the_rate < 100, "{at_the_rate}");
+    renewed(&mut client, json!({"sub": "u"})).await;
+    trades(&mut client).await;
+    publish(401, 200).await;
+    assert_eq!(trades(&mut client).await, 200, "what was asked for counts again");
+
+    // Of what is too much the latest go.
+    let fewer = renewed(&mut client, json!({"sub": "u", "maxSymbols": 2})).await;
+    assert_eq!(fewer, json!(["AAPL", "MSFT"]));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_minute_before_its_end_a_client_is_told() {
+    let redis = Redis::start().await;
+    let gateway = gateway(&redis, |config| config.access.leeway = std::time::Duration::ZERO).await;
+    let mut client = enter_as(&gateway, json!({"sub": "u", "exp": from_now(62)})).await;
+    assert_eq!(trades(&mut client).await, 0, "not yet");
+    let told = client.json().await;
+    assert_eq!((&told["type"], &told["event"]), (&json!("status"), &json!("tokenExpiring")));
+    assert!(told["data"]["expiresInMs"].as_u64().is_some_and(|ms| ms <= 60_000), "{told}");
+    // Renewed, it has the time of the new token.
+    let reply = authenticate(&mut client, &token(json!({"sub": "u"}))).await;
+    assert!(reply["data"]["expiresAt"].as_i64().is_some_and(|ms| ms > from_now(3_000) * 1_000), "{reply}");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_connection_ends_with_its_token() {
     let redis = Redis::start().await;

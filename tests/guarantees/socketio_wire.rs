@@ -176,3 +176,26 @@ async fn bad_requests_are_answered_as_its_server_does() {
     let plain = TestGateway::on(&redis, |_| {}).await;
     assert_eq!(plain.get("/socket.io/?EIO=4&transport=websocket").await.status, 404);
 }
+
+/// Engine.IO's own packets are no messages: a client that answers pings uses up nothing of its rate.
+#[tokio::test(flavor = "multi_thread")]
+async fn heartbeats_are_no_messages() {
+    let redis = Redis::start().await;
+    let gateway = TestGateway::on(&redis, |config| {
+        with_socketio(config);
+        config.clients.message_rate_limit =
+            ws_gateway::rate::Rate::new(3, std::time::Duration::from_secs(36_000));
+    })
+    .await;
+    let mut client = connected(gateway.addr).await;
+    join(&mut client, "", &json!({})).await;
+    for _ in 0..50 {
+        client.send("3").await;
+    }
+    let mut answers = Vec::new();
+    for n in 0..3 {
+        answers.push(ask(&mut client, &format!(r#"42{n}["subscribe",{{"symbols":["AAPL"]}}]"#)).await);
+    }
+    let refused: Vec<_> = answers.iter().map(|answer| answer.contains("RATE_LIMIT_EXCEEDED")).collect();
+    assert!(!refused[0] && !refused[1], "{answers:?}");
+}
