@@ -189,7 +189,7 @@ pub(super) const GROUP: Group = Group {
             zero: Zero::Refused,
             preset: Preset::Computed("none"),
             help: "API keys, each a token that doesn't change: a line is the key (`key` or `key:secret`), a tab, and its claims as a \
-                   JSON object with `sub`. Read again when it changes and at SIGHUP.",
+                   JSON object with `sub`, such as `{\"sub\":\"robot\",\"symbols\":[\"BTC-*\"]}`. Read again when it changes and at SIGHUP.",
             set: |config, given| {
                 config.access.api_keys_file = Some(values::file(given.text)?);
                 Some(())
@@ -256,7 +256,7 @@ pub(super) const GROUP: Group = Group {
             zero: Zero::Refused,
             preset: Preset::Computed("the token's top level"),
             help: "Where in a token the object stands that says what its holder may have (`symbols`, `types`, `maxSymbols`, \
-                   `maxRate`, `delayMs`).",
+                   `maxRate`, `delayMs`, `rooms`): a JSON pointer such as `/app_metadata/market`.",
             set: |config, given| {
                 given.text.starts_with('/').then_some(())?;
                 config.access.claims_pointer = given.text.to_owned();
@@ -272,7 +272,7 @@ pub(super) const GROUP: Group = Group {
             zero: Zero::Refused,
             preset: Preset::Fixed,
             help: "What a client without a token may have, where there are tokens: nothing (`deny`), or rights as a token's \
-                   claims give them.",
+                   claims give them, such as `{\"symbols\":[\"DEMO-*\"],\"delayMs\":900000}`.",
             set: |config, given| {
                 config.access.anonymous = match given.text {
                     "deny" => None,
@@ -289,7 +289,7 @@ pub(super) const GROUP: Group = Group {
             unit: Unit::Text("1 to 4 times from 1s to 24h, separated by commas, such as 15m,20m"),
             zero: Zero::Refused,
             preset: Preset::Computed("none"),
-            help: "Delays with which a client may have its events, by the claim `delayMs` of its token or of ANONYMOUS, which is rounded up \
+            help: "Delays with which a client may have its events, such as `15m,20m`, by the claim `delayMs` of its token or of ANONYMOUS, which is rounded up \
                    to one of these. Whatever such a client sees is as old as that. Each delay keeps every event until it is due: \
                    see DELAY_MAX_BYTES.",
             set: |config, given| {

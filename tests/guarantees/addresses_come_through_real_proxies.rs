@@ -9,21 +9,25 @@ use crate::support::introduced::handshake;
 use crate::support::nginx::Nginx;
 use crate::support::process::Process;
 use crate::support::tls::Identity;
-use socket2::{Domain, Socket, Type};
 use tokio::io::AsyncWriteExt;
-use tokio::net::TcpStream;
+use tokio::net::{TcpSocket, TcpStream};
+use tokio_rustls::TlsConnector;
 
 const LIMIT: [&str; 6] =
     ["--embedded-redis-port", "0", "--max-connections-per-ip", "1", "--trusted-proxies", "127.0.0.1"];
 
+/// A connection from one of loopback's other addresses.
+async fn bound(proxy: SocketAddr, own: &str) -> TcpStream {
+    let socket = TcpSocket::new_v4().expect("a socket");
+    socket
+        .bind(format!("{own}:0").parse().expect("an address"))
+        .expect("loopback's network is this machine's");
+    socket.connect(proxy).await.expect("the proxy listens")
+}
+
 /// A client on one of loopback's other addresses, and the status of its handshake.
 async fn client(proxy: SocketAddr, own: &str, more: &str) -> (TcpStream, u16) {
-    let socket = Socket::new(Domain::IPV4, Type::STREAM, None).expect("a socket");
-    let own: SocketAddr = format!("{own}:0").parse().expect("an address");
-    socket.bind(&own.into()).expect("loopback's network is this machine's");
-    socket.connect(&proxy.into()).expect("the proxy listens");
-    socket.set_nonblocking(true).expect("a socket");
-    let mut stream = TcpStream::from_std(socket.into()).expect("a socket");
+    let mut stream = bound(proxy, own).await;
     let request = [HANDSHAKE, more, "\r\n"].concat();
     stream.write_all(request.as_bytes()).await.expect("the proxy reads");
     let status = crate::support::http::read_head(&mut stream).await.status;
@@ -77,4 +81,31 @@ async fn through_haproxy_that_leaves_tls_to_the_gateway() {
             assert!(body.starts_with("{\"status\":\"ok\""), "{body}");
         }
     }
+}
+
+/// The configuration in docs/deployment.md: clients are told apart, and a gateway is checked as the page says: one that has gone is noticed, and
+/// one that is there isn't taken for gone.
+#[tokio::test(flavor = "multi_thread")]
+async fn through_haproxy_as_the_page_configures_it() {
+    let identity = Identity::new();
+    let flags = identity.flags();
+    let flags: Vec<_> = flags.iter().map(String::as_str).collect();
+    let own = [&LIMIT[..], &["--proxy-protocol"], &flags].concat();
+    let [stays, goes] = [Process::start(&own).await, Process::start(&own).await];
+    let haproxy = HaProxy::of_the_page([stays.addr(), goes.addr()]).await;
+    let mut clients = Vec::new();
+    // Of four on two gateways two are on one, which takes one of each address.
+    for own in ["127.0.0.2", "127.0.0.3", "127.0.0.4", "127.0.0.5"] {
+        let config = ws_gateway::tls::unchecked_client().expect("a configuration");
+        let name = "localhost".try_into().expect("a name");
+        let stream = bound(haproxy.addr(), own).await;
+        let mut stream = TlsConnector::from(config).connect(name, stream).await.expect("TLS");
+        stream.write_all(format!("{HANDSHAKE}\r\n").as_bytes()).await.expect("the proxy reads");
+        assert_eq!(crate::support::http::read_head(&mut stream).await.status, 101, "{own}");
+        clients.push(stream);
+    }
+    drop(goes);
+    haproxy.child.logs("gateway/gateway2 is DOWN").await;
+    let log = haproxy.child.log.lock().unwrap();
+    assert!(!log.iter().any(|line| line.contains("gateway1 is DOWN")), "{log:?}");
 }

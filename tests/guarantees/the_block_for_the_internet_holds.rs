@@ -41,6 +41,8 @@ async fn start(identity: &Identity, public_key: &Path) -> Process {
             "TLS_KEY_FILE" => identity.key().display().to_string(),
             "JWT_PUBLIC_KEY_FILE" => public_key.display().to_string(),
             "OPS_PORT" => "0".to_owned(),
+            // Its own broker takes the place of Redis.
+            "REDIS_URL" => String::new(),
             "OPS_TOKEN" => OPS_TOKEN.to_owned(),
             _ => value,
         };

@@ -1,6 +1,7 @@
 //! HAProxy in TCP mode, which introduces each connection with a PROXY header.
 
 use std::net::{SocketAddr, TcpListener};
+use std::path::Path;
 use std::process::Command;
 
 use tempfile::TempDir;
@@ -10,7 +11,7 @@ use super::until;
 
 /// A running HAProxy, stopped when dropped.
 pub(crate) struct HaProxy {
-    _child: ChildProcess,
+    pub(crate) child: ChildProcess,
     _dir: TempDir,
     address: SocketAddr,
 }
@@ -18,14 +19,33 @@ pub(crate) struct HaProxy {
 impl HaProxy {
     /// HAProxy in front of `gateway`; `send` is `send-proxy` or `send-proxy-v2`, with options.
     pub(crate) async fn before(gateway: SocketAddr, send: &str) -> Self {
-        let address = TcpListener::bind("127.0.0.1:0").and_then(|socket| socket.local_addr());
-        let address = address.expect("a free port");
-        let dir = TempDir::new().expect("a temporary directory");
-        let file = dir.path().join("haproxy.cfg");
+        let address = free_address();
         let config = format!(
             "defaults\n  mode tcp\n  timeout connect 5s\n  timeout client 1m\n  timeout server 1m\n\
              listen gateway\n  bind {address}\n  server gateway {gateway} {send}\n"
         );
+        Self::start(address, &config).await
+    }
+
+    /// HAProxy as `docs/deployment.md` configures it, in front of these gateways, of which the page has two.
+    pub(crate) async fn of_the_page(gateways: [SocketAddr; 2]) -> Self {
+        let address = free_address();
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/deployment.md");
+        let page = std::fs::read_to_string(path).expect("docs/deployment.md");
+        let (_, config) = page.split_once("\n```haproxy\n").expect("a configuration");
+        let (config, _) = config.split_once("```").expect("its end");
+        let there = ["bind :443", "10.0.0.11:8443", "10.0.0.12:8443"];
+        let here = [format!("bind {address}"), gateways[0].to_string(), gateways[1].to_string()];
+        let config = there.iter().zip(here).fold(format!("{config}\n"), |config, (there, here)| {
+            assert!(config.contains(there), "{there}");
+            config.replace(there, &here)
+        });
+        Self::start(address, &config).await
+    }
+
+    async fn start(address: SocketAddr, config: &str) -> Self {
+        let dir = TempDir::new().expect("a temporary directory");
+        let file = dir.path().join("haproxy.cfg");
         std::fs::write(&file, config).expect("a file");
         let path = format!("{}:/usr/sbin", std::env::var("PATH").unwrap_or_default());
         let mut command = Command::new("haproxy");
@@ -36,10 +56,14 @@ impl HaProxy {
             tokio::net::TcpStream::connect(address).await.ok()
         })
         .await;
-        Self { _child: child, _dir: dir, address }
+        Self { child, _dir: dir, address }
     }
 
     pub(crate) fn addr(&self) -> SocketAddr {
         self.address
     }
+}
+
+fn free_address() -> SocketAddr {
+    TcpListener::bind("127.0.0.1:0").and_then(|socket| socket.local_addr()).expect("a free port")
 }

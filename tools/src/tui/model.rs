@@ -49,7 +49,7 @@ pub struct Print {
     pub symbol: Option<String>,
     /// What happened.
     pub what: What,
-    /// It was before: `snapshot`, `replay`, or stands for several.
+    /// It was before: `snapshot`, `replay`, stands for several, or comes delayed.
     pub note: &'static str,
 }
 

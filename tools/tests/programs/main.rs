@@ -9,5 +9,6 @@ mod entry;
 mod examples;
 mod publisher;
 mod quiet_ends;
+mod security_page;
 mod token;
 mod tui;
