@@ -56,6 +56,15 @@ struct Record {
     last: HashMap<usize, u64>,
 }
 
+/// What people are asked to do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Phase {
+    Talk,
+    /// Stay, come back where that is needed, and say nothing.
+    Listen,
+    Leave,
+}
+
 type Records = Arc<Mutex<Record>>;
 type Addresses = Arc<Mutex<Vec<SocketAddr>>>;
 
@@ -65,9 +74,9 @@ async fn talk(
     room: String,
     addresses: Addresses,
     records: Records,
-    mut over: watch::Receiver<bool>,
+    mut phase: watch::Receiver<Phase>,
 ) {
-    while !*over.borrow() {
+    while *phase.borrow() != Phase::Leave {
         let address = fastrand::choice(addresses.lock().unwrap().iter().copied());
         let Some(address) = address else {
             tokio::task::yield_now().await;
@@ -78,7 +87,7 @@ async fn talk(
             tokio::time::sleep(Duration::from_millis(20)).await;
             continue;
         };
-        let stay = stay(&mut client, user, &room, &records, &mut over).await;
+        let stay = stay(&mut client, user, &room, &records, &mut phase).await;
         records.lock().unwrap().stays.extend(stay);
     }
 }
@@ -100,7 +109,7 @@ async fn stay(
     user: usize,
     room: &str,
     records: &Records,
-    over: &mut watch::Receiver<bool>,
+    phase: &mut watch::Receiver<Phase>,
 ) -> Option<Stay> {
     let mut stay: Option<Stay> = None;
     let mut asked: Option<(u64, Instant)> = None;
@@ -109,7 +118,12 @@ async fn stay(
     loop {
         let message = tokio::select! {
             message = client.message() => message,
-            _ = over.changed() => None,
+            _ = phase.changed() => {
+                if *phase.borrow() != Phase::Leave {
+                    continue;
+                }
+                None
+            }
         };
         let now = Instant::now();
         let Some(Message::Text(text)) = message else {
@@ -149,7 +163,7 @@ async fn stay(
             }
             _ => {}
         }
-        if stay.is_some() && asked.is_none() {
+        if stay.is_some() && asked.is_none() && *phase.borrow() == Phase::Talk {
             let number = {
                 let mut records = records.lock().unwrap();
                 let last = records.last.entry(user).or_default();
@@ -186,10 +200,10 @@ async fn gateways_and_redis_come_and_go_while_everyone_talks() {
         gateways.push(Process::on(&redis, &flags).await);
     }
     let addresses: Addresses = Arc::new(Mutex::new(gateways.iter().map(Process::addr).collect()));
-    let (records, (over_tx, over)) = (Records::default(), watch::channel(false));
+    let (records, (phase_tx, phase)) = (Records::default(), watch::channel(Phase::Talk));
     let talking = (0..rooms * members).map(|user| {
         let room = format!("room-{}", user % rooms);
-        tokio::spawn(talk(user, room, Arc::clone(&addresses), Arc::clone(&records), over.clone()))
+        tokio::spawn(talk(user, room, Arc::clone(&addresses), Arc::clone(&records), phase.clone()))
     });
     let talking: Vec<_> = talking.collect();
     let some = rooms * members * 40;
@@ -209,7 +223,9 @@ async fn gateways_and_redis_come_and_go_while_everyone_talks() {
             after_more(&records, some).await;
         }
     }
-    over_tx.send(true).expect("they listen");
+    phase_tx.send(Phase::Listen).expect("they listen");
+    everyone_is_known(&gateways, rooms, members).await;
+    phase_tx.send(Phase::Leave).expect("they listen");
     for talking in talking {
         talking.await.expect("nothing was wrong");
     }
@@ -225,6 +241,38 @@ async fn gateways_and_redis_come_and_go_while_everyone_talks() {
     })
     .await
     .expect("those of gateways that were killed leave within 45 s");
+}
+
+/// Within 3 s of the last change every gateway knows how many are in each room: all members, whichever gateways they were on before, and those who have
+/// come to ask.
+async fn everyone_is_known(gateways: &[Process], rooms: usize, members: usize) {
+    let mut watchers = Vec::new();
+    for gateway in gateways {
+        watchers.push(user(gateway.addr(), &format!("watcher-{}", watchers.len())).await);
+    }
+    for (asked, there) in [("join_room", members + watchers.len()), ("leave_room", members + 1)] {
+        // One stays, to ask.
+        let moving = if asked == "leave_room" { 1.. } else { 0.. };
+        for watcher in &mut watchers[moving] {
+            for room in 0..rooms {
+                let (reply, _) = watcher.ask_for(asked, json!({"room_id": format!("room-{room}")})).await;
+                assert_eq!(reply["type"], "success", "{reply}");
+            }
+        }
+        let asking = if asked == "leave_room" { 1 } else { watchers.len() };
+        let known = async {
+            for watcher in &mut watchers[..asking] {
+                for room in 0..rooms {
+                    let what = format!("{there} to be in room {room} ({asked})");
+                    let is_right = async || {
+                        (count(watcher, &format!("room-{room}")).await as usize == there).then_some(())
+                    };
+                    until(&what, is_right).await;
+                }
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(3), known).await.expect("within 3 s of the last change");
+    }
 }
 
 /// One order for all members, nothing twice, and nothing lost without a word.
