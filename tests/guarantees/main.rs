@@ -94,6 +94,7 @@ mod pages_of_other_origins;
 mod presence;
 mod printing_ends_quietly;
 mod protocol_examples;
+mod quick_start;
 mod quiet_link_is_kept_by_any_answer;
 mod react_hooks;
 mod redis_is_quoted;

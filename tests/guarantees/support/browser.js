@@ -85,7 +85,9 @@ async function main() {
   page.on("pageerror", (error) => errors.push(String(error)));
   // A connection that is lost is not the page's fault, but the browser writes of it; all else it writes there is.
   const isLost = (text) => /WebSocket connection to|net::ERR_CONNECTION/.test(text);
-  page.on("console", (message) => message.type() === "error" && !isLost(message.text()) && errors.push(message.text()));
+  // Nor is an icon that isn't there: the browser asks for one by itself where a page names none.
+  const isIcon = (message) => message.location().url.endsWith("/favicon.ico");
+  page.on("console", (message) => message.type() === "error" && !isLost(message.text()) && !isIcon(message) && errors.push(message.text()));
   const say = (what) => console.log(JSON.stringify(what));
   for await (const line of readline.createInterface({ input: process.stdin })) {
     try {
