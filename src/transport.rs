@@ -172,15 +172,14 @@ impl Transport {
         }
     }
 
-    /// Makes `registry` report both kinds of readiness, once for each change (edge-triggered), until the socket is closed.
+    /// Makes `registry` report that there is something to read, once for each change (edge-triggered), until the socket is closed.
     ///
     /// # Errors
     /// As `epoll_ctl(2)`.
     pub fn register(&mut self, registry: &Registry, token: Token) -> io::Result<()> {
-        let both = Interest::READABLE | Interest::WRITABLE;
         match self {
-            Self::Plain(socket) => registry.register(socket, token, both),
-            Self::Tls(tls) => registry.register(&mut tls.socket, token, both),
+            Self::Plain(socket) => registry.register(socket, token, Interest::READABLE),
+            Self::Tls(tls) => registry.register(&mut tls.socket, token, Interest::READABLE),
             Self::Polling(polling) => {
                 polling.register(token.0);
                 Ok(())
@@ -194,7 +193,8 @@ impl Transport {
 }
 
 impl Transport {
-    /// Makes `registry` report readiness under another token.
+    /// Makes `registry` report from now on under this token, and also that the socket takes bytes again. To be called after the first write
+    /// that fell short as well: most sockets are never full, and each new one would be reported as writable at once.
     ///
     /// # Errors
     /// As `epoll_ctl(2)`.

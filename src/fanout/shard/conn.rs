@@ -53,6 +53,17 @@ pub(super) enum FeedNews {
     Told,
 }
 
+/// Whether a socket takes what it is offered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Space {
+    /// It always has, and the poll need not report when it does: most sockets are never full.
+    Always,
+    /// It took less; the poll will report that it takes more.
+    Full,
+    /// It takes more again; the poll will report that the next time as well.
+    Again,
+}
+
 /// A connection of a shard.
 #[derive(Debug)]
 pub(super) struct Conn {
@@ -78,8 +89,8 @@ pub(super) struct Conn {
     pub(super) phase: Phase,
     /// The socket may have more input than was read.
     pub(super) readable: bool,
-    /// The socket took less than it was offered; its writability will be announced.
-    pub(super) blocked: bool,
+    /// Whether the socket takes what it is offered.
+    pub(super) space: Space,
     /// The peer has closed its side of TCP: there is an end to be read behind its last data.
     pub(super) read_closed: bool,
     /// On the shard's list of connections to flush.
@@ -138,7 +149,7 @@ impl Conn {
             session: None,
             phase: Phase::Open,
             readable: false,
-            blocked: false,
+            space: Space::Always,
             read_closed: false,
             dirty: false,
             close_received: false,
@@ -219,6 +230,11 @@ impl Conn {
     pub(super) fn pong_rtt_us(&mut self, now_us: u64) -> Option<u64> {
         let sent_us = std::mem::take(&mut self.ping_sent_us);
         (sent_us != 0).then(|| u64::from((now_us as u32).wrapping_sub(sent_us)))
+    }
+
+    /// Whether the socket took less than it was offered, and hasn't been reported to take more.
+    pub(super) fn is_blocked(&self) -> bool {
+        self.space == Space::Full
     }
 
     /// Whether there is, or may be, input that could be taken now.

@@ -1,12 +1,13 @@
 //! From the outboxes to the sockets: each socket with output is written once a turn.
 
-use std::io::{self, ErrorKind};
+use std::io::ErrorKind;
+
+use mio::Registry;
 
 use super::super::batch::Batch;
-use super::Shard;
-use super::clock::Tick;
-use super::conn::{Conn, ConnKey, Phase};
+use super::conn::{Conn, ConnKey, Phase, Space};
 use super::output::Output;
+use super::{Shard, token_of};
 use crate::limits;
 use crate::metrics::ShardMetrics;
 use crate::protocol::reply::{Reply, Status};
@@ -70,7 +71,7 @@ impl Shard {
     fn flush(&mut self, key: ConnKey) {
         let Some(conn) = self.conns.get_mut(key) else { return };
         conn.dirty = false;
-        let written = if conn.blocked { Written::Blocked } else { self.write(key) };
+        let written = if conn.is_blocked() { Written::Blocked } else { self.write(key) };
         match written {
             Written::All if self.conns.get(key).is_some_and(|conn| conn.phase == Phase::Closing) => {
                 self.shut_writing(key);
@@ -92,7 +93,7 @@ impl Shard {
 
     /// Writes one socket until its outbox is empty, it takes no more, or it has had its share.
     fn write(&mut self, key: ConnKey) -> Written {
-        let Self { conns, subscriptions, desk, output, clocks, config, metrics, .. } = self;
+        let Self { conns, subscriptions, desk, output, clocks, config, metrics, registry, .. } = self;
         let Some(conn) = conns.get_mut(key) else { return Written::Gone };
         let Output { backlog, ended_names, gather_scratch, grammar, .. } = output;
         let (now, dialect, deflate) = (&clocks.now, conn.dialect, conn.deflate);
@@ -107,7 +108,14 @@ impl Shard {
             if conn.outbox.is_empty() {
                 return match conn.transport.flush() {
                     Ok(()) => Written::All,
-                    Err(error) => Self::left_over(conn, &error, now.tick(), metrics),
+                    Err(error) if error.kind() != ErrorKind::WouldBlock => Written::Gone,
+                    // Under TLS not everything is in the socket yet.
+                    Err(_) => {
+                        if conn.transport.take_moved() {
+                            conn.progressed = now.tick();
+                        }
+                        Self::block(key, conn, registry, metrics)
+                    }
                 };
             }
             let arrived_us = conn.outbox.head_arrival_us();
@@ -160,9 +168,7 @@ impl Shard {
                 conn.progressed = now.tick();
             }
             if taken < offered {
-                metrics.writes_blocked.add(1);
-                conn.blocked = true;
-                return Written::Blocked;
+                return Self::block(key, conn, registry, metrics);
             }
             budget_bytes = budget_bytes.saturating_sub(taken);
             if budget_bytes == 0 {
@@ -171,17 +177,14 @@ impl Shard {
         }
     }
 
-    /// The outbox is empty, but not everything is in the socket, as it may be under TLS.
+    /// The socket takes no more: waits until the poll reports that it does.
     #[cold]
-    fn left_over(conn: &mut Conn, error: &io::Error, now: Tick, metrics: &ShardMetrics) -> Written {
-        if error.kind() != ErrorKind::WouldBlock {
+    fn block(key: ConnKey, conn: &mut Conn, registry: &Registry, metrics: &ShardMetrics) -> Written {
+        metrics.writes_blocked.add(1);
+        let is_first = std::mem::replace(&mut conn.space, Space::Full) == Space::Always;
+        if is_first && conn.transport.reregister(registry, token_of(key)).is_err() {
             return Written::Gone;
         }
-        if conn.transport.take_moved() {
-            conn.progressed = now;
-        }
-        metrics.writes_blocked.add(1);
-        conn.blocked = true;
         Written::Blocked
     }
 

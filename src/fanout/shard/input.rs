@@ -2,7 +2,7 @@
 
 use std::io::ErrorKind;
 
-use super::conn::{ConnKey, Phase};
+use super::conn::{ConnKey, Phase, Space};
 use super::{Ready, Shard};
 use crate::limits;
 use crate::protocol::refusal::{ErrorCode, Refusal};
@@ -64,7 +64,8 @@ impl Shard {
     pub(super) fn socket_ready(&mut self, ready: Ready) {
         let Some(conn) = self.conns.get_mut(ready.key) else { return };
         conn.read_closed |= ready.read_closed;
-        if ready.writable && std::mem::take(&mut conn.blocked) {
+        if ready.writable && conn.is_blocked() {
+            conn.space = Space::Again;
             self.output.mark_dirty(ready.key, conn);
         }
         if ready.readable {

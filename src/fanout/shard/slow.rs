@@ -100,7 +100,7 @@ impl Shard {
             .filter_map(|conn| conn.extras.as_mut())
             .for_each(|extras| extras.conflation.compact());
         let behind = |(key, outbox): (ConnKey, &Outbox)| Some((outbox.first_arrival_us()?, key));
-        let outboxes = self.conns.iter().filter(|(_, conn)| conn.blocked && conn.is_live());
+        let outboxes = self.conns.iter().filter(|(_, conn)| conn.is_blocked() && conn.is_live());
         let mut furthest: Vec<_> = outboxes.filter_map(|(key, conn)| behind((key, &conn.outbox))).collect();
         furthest.sort_unstable();
         let target_bytes = self.config.max_backlog_bytes / 4 * 3;
@@ -112,7 +112,7 @@ impl Shard {
             self.apply_slow_policy(key, queued_bytes / 2, Overload::Backlog);
         }
         // Snapshots that wait can't be announced as skipped: a client that doesn't read them is closed.
-        let is_behind = |conn: &Conn| conn.blocked && conn.is_live() && conn.has_backfill();
+        let is_behind = |conn: &Conn| conn.is_blocked() && conn.is_live() && conn.has_backfill();
         let outboxes = self.conns.iter().filter(|(_, conn)| is_behind(conn));
         let mut furthest: Vec<_> = outboxes.map(|(key, conn)| (conn.progressed, key)).collect();
         furthest.sort_unstable();

@@ -4,7 +4,7 @@ use mio::Token as PollToken;
 
 use super::auth::held_by;
 use super::clock::{Tick, ticks};
-use super::conn::{Conn, ConnKey, FeedNews};
+use super::conn::{Conn, ConnKey, FeedNews, Space};
 use super::{Shard, key_of, token_of};
 use crate::identity::User;
 use crate::market::{Namespace, Subject};
@@ -118,7 +118,7 @@ impl Shard {
         }
         conn.transport = transport;
         conn.reader = Reader::default();
-        conn.blocked = false;
+        conn.space = Space::Again;
         conn.readable = true;
         conn.received = self.clocks.now.tick();
         let unread = [&conn.unread.take().unwrap_or_default()[..], rest].concat();

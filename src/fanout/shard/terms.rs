@@ -94,7 +94,7 @@ impl Shard {
         }
         let interval_us = HEARTBEAT_STATUS_INTERVAL.as_micros() as u64;
         *due_us += interval_us * ((now_us - *due_us) / interval_us + 1);
-        if !conn.blocked {
+        if !conn.is_blocked() {
             let delay = conn.delay();
             let feed_up = self.feeds[delay.index()] != Feed::Down;
             let last_event_age_ms = self.handles.state.metrics.last_event_age_ms(delay);

@@ -35,7 +35,7 @@ impl Shard {
         if conn.cut_off.is_due(now) {
             return self.remove(key);
         }
-        if conn.blocked && self.stalls_at(conn).is_due(now) {
+        if conn.is_blocked() && self.stalls_at(conn).is_due(now) {
             self.metrics.slow_closed.add(1);
             return self.remove(key);
         }
@@ -61,7 +61,7 @@ impl Shard {
         }
         conn.ping_pending = false;
         // A peer whose socket is blocked may not have got the ping: the stall timeout judges it.
-        if conn.blocked || !conn.received.is_before(conn.pinged) {
+        if conn.is_blocked() || !conn.received.is_before(conn.pinged) {
             return;
         }
         conn.missed_pongs += 1;
@@ -110,13 +110,13 @@ impl Shard {
         };
         conn.pinged = now;
         if !conn.dialect.is_web_socket() {
-            if !conn.blocked {
+            if !conn.is_blocked() {
                 conn.outbox.push_control(sse::COMMENT);
                 self.output.mark_dirty(key, conn);
             }
             return;
         }
-        conn.ping_pending = !conn.blocked;
+        conn.ping_pending = !conn.is_blocked();
         if conn.ping_pending {
             // 0 would say that there is no ping to be answered.
             conn.ping_sent_us = (self.clocks.now.us as u32).max(1);
@@ -156,7 +156,7 @@ impl Shard {
 
     fn next_deadline(&self, conn: &Conn) -> Tick {
         let mut next = conn.cut_off;
-        if conn.blocked {
+        if conn.is_blocked() {
             next = next.min(self.stalls_at(conn));
         }
         if let Some(tick) = conn.slowness.deadline_tick() {
