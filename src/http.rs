@@ -19,6 +19,7 @@
 
 mod accept_header;
 mod answers;
+mod client_stream;
 mod connection;
 mod cors;
 mod dialects;

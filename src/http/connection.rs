@@ -2,13 +2,14 @@
 
 use std::convert::Infallible;
 use std::future::{Future, pending, ready};
-use std::io::{self, ErrorKind};
+use std::io::ErrorKind;
 use std::net::IpAddr;
 use std::pin::{Pin, pin};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use bytes::Bytes;
 use hyper::Request;
 use hyper::body::Incoming;
 use hyper::header::{CONNECTION, HeaderValue};
@@ -17,15 +18,15 @@ use hyper::server::conn::http1;
 use hyper::service::Service;
 use hyper_util::rt::TokioIo;
 use rustix::net::RecvFlags;
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, Interest};
+use tokio::io::{AsyncReadExt, AsyncWriteExt, Interest};
 use tokio::net::TcpStream;
 use tokio::sync::Notify;
 use tokio::time::{Instant, sleep_until, timeout};
-use tokio_rustls::server::TlsStream;
 use tokio_util::sync::CancellationToken;
 
 use super::Http;
 use super::answers::{Answer, error_body, refusal};
+use super::client_stream::{Begun, ClientStream};
 use super::door::{self, Caller, Look};
 use super::last::Asked;
 use super::places::{Place, Stage};
@@ -36,7 +37,6 @@ use super::upgrade::Accepted;
 use crate::auth::Patience;
 use crate::limits::*;
 use crate::metrics::UpgradeRefusal;
-use crate::transport::Transport;
 
 /// Answers the requests that hyper reads, in their order.
 struct Requests(Arc<Serving>);
@@ -193,9 +193,10 @@ impl Connection {
         let looking = timeout(self.http.bounds.handshake_timeout, look_on(look, &self.http));
         let Some(Ok(look)) = self.stop.run_until_cancelled(looking).await else { return };
         match look {
-            Look::Other(caller) => {
+            Look::Other(caller, begun) => {
                 // hyper allocates its buffer when it first reads, so it begins only now, when there are bytes to read.
                 if let Ok(stream) = TcpStream::from_std(caller.stream) {
+                    let stream = Begun::new(begun, stream);
                     self.serve_http(stream, caller.address, started, Expected::Spoken).await;
                 }
             }
@@ -342,32 +343,11 @@ async fn answer_400(stream: std::net::TcpStream, message: &str) {
     }
 }
 
-/// A connection, registered with tokio, that may become a client's.
-trait ClientStream: AsyncRead + AsyncWrite + Send + Unpin {
-    /// Turns the connection into one for a shard's poll.
-    ///
-    /// # Errors
-    /// When the socket can't be deregistered from tokio.
-    fn into_transport(self) -> io::Result<Transport>;
-}
-
-impl ClientStream for TcpStream {
-    fn into_transport(self) -> io::Result<Transport> {
-        Ok(Transport::Plain(mio::net::TcpStream::from_std(self.into_std()?)))
-    }
-}
-
-impl ClientStream for Box<TlsStream<TcpStream>> {
-    fn into_transport(self) -> io::Result<Transport> {
-        let (stream, session) = self.into_inner();
-        Ok(Transport::tls(mio::net::TcpStream::from_std(stream.into_std()?), session))
-    }
-}
-
 /// Hands an upgraded client to a shard, together with the bytes `early` that came behind its request. If the connection is lost, the
 /// seat is free again.
-fn hand_over(stream: impl ClientStream, early: bytes::Bytes, accepted: Accepted, http: &Http) {
-    let Ok(transport) = stream.into_transport() else { return };
+fn hand_over(stream: impl ClientStream, early: Bytes, accepted: Accepted, http: &Http) {
+    let Ok((transport, unread)) = stream.into_transport() else { return };
+    let early = if unread.is_empty() { early } else { [early, unread].concat().into() };
     http.state.metrics.control.upgrades.add_shared(1);
     http.adopt.adopt(vec![accepted.arrival(transport, early)]);
 }

@@ -1,8 +1,8 @@
 //! The fast path for handshakes: one that is plain and has arrived whole is answered right after `accept`, without a task,
 //! without hyper and without registering the socket with tokio.
 //!
-//! It takes four system calls (peek, read, write, and the shard's registration), which are nearly all of its cost. The
-//! request is only peeked at until it is known to be such a handshake. Every other connection goes to hyper untouched.
+//! It takes three system calls (read, write, and the shard's registration), which are nearly all of its cost. Every other connection
+//! goes to hyper together with what was read of it.
 //!
 //! With `PROXY_PROTOCOL` the PROXY header is read first, whatever follows it: a handshake, HTTP or TLS.
 
@@ -45,9 +45,9 @@ pub(super) enum Look {
     Misintroduced(TcpStream, String),
     /// The port speaks TLS. Nothing was read from it.
     Encrypted(Caller, Arc<Certificate>),
-    /// Anything else. Nothing was read from it.
-    Other(Caller),
-    /// The peer disconnected while it was being answered.
+    /// Anything else, and what was read of it.
+    Other(Caller, Bytes),
+    /// The peer disconnected before it was answered.
     Gone,
 }
 
@@ -65,13 +65,13 @@ pub(super) fn look(caller: Caller, http: &Http) -> Look {
         return Look::Encrypted(caller, Arc::clone(certificate));
     }
     let mut buffer = [0; LOOK_BYTES];
-    let seen = match caller.stream.peek(&mut buffer) {
-        Ok(seen) => seen,
+    let seen = match (&caller.stream).read(&mut buffer) {
+        Ok(seen @ 1..) => seen,
         Err(error) if error.kind() == ErrorKind::WouldBlock => return Look::Silent(caller),
-        Err(_) => return Look::Other(caller),
+        Ok(0) | Err(_) => return Look::Gone,
     };
     if http.surface == Surface::Operator {
-        return Look::Other(caller);
+        return Look::Other(caller, Bytes::copy_from_slice(&buffer[..seen]));
     }
     let accepted = recognise(&buffer[..seen], |handshake, uri, length| {
         // A refusal needs a body, and a token whose key is being fetched has to wait: hyper gets the request and applies the same rules.
@@ -85,12 +85,14 @@ pub(super) fn look(caller: Caller, http: &Http) -> Look {
             }
         }
     });
-    let Some((accepted, length)) = accepted.flatten() else { return Look::Other(caller) };
+    let Some((accepted, length)) = accepted.flatten() else {
+        return Look::Other(caller, Bytes::copy_from_slice(&buffer[..seen]));
+    };
     let answer = accepted.answer_bytes();
     let stream = caller.stream;
     // Nothing has been written to this socket before, so it takes the few hundred bytes at once, unless the peer has gone.
-    match ((&stream).read(&mut buffer[..seen]), (&stream).write(&answer)) {
-        (Ok(read), Ok(written)) if read == seen && written == answer.len() => {
+    match (&stream).write(&answer) {
+        Ok(written) if written == answer.len() => {
             http.state.metrics.control.upgrades.add_shared(1);
             let early = Bytes::copy_from_slice(&buffer[length..seen]);
             let transport = Transport::Plain(mio::net::TcpStream::from_std(stream));
@@ -107,7 +109,7 @@ fn introduce(caller: Caller, http: &Http) -> Result<Caller, Box<Look>> {
     let seen = match caller.stream.peek(&mut buffer) {
         Ok(seen) => seen,
         Err(error) if error.kind() == ErrorKind::WouldBlock => return Err(Box::new(Look::Silent(caller))),
-        Err(_) => return Err(Box::new(Look::Other(caller))),
+        Err(_) => return Err(Box::new(Look::Gone)),
     };
     let address = caller.address;
     match proxy_header::read(&buffer[..seen]) {
