@@ -174,7 +174,7 @@ impl Gateway {
             certificate,
             &last,
             &grammar,
-        );
+        )?;
         Ok(gateway)
     }
 
@@ -338,7 +338,7 @@ impl Gateway {
         certificate: Option<Arc<Certificate>>,
         last: &LastSender,
         grammar: &Grammar,
-    ) {
+    ) -> anyhow::Result<()> {
         let adopt = Arc::clone(&self.fanout) as Arc<dyn Adopt>;
         let new_http = || {
             let (state, auth) = (Arc::clone(&self.state), Arc::clone(&self.auth));
@@ -347,13 +347,13 @@ impl Gateway {
         };
         if let Some(listener) = listeners.operators {
             let http = new_http().for_operator(config);
-            self.http.spawn(http::serve(listener, Arc::new(http), self.accepting.clone()));
+            self.serve(listener, "accept-ops", http)?;
         }
         let listener = listeners.clients;
         let mut http = new_http();
         let scheme = if certificate.is_some() { "https" } else { "http" };
         http.certificate = certificate;
-        self.http.spawn(http::serve(listener, Arc::new(http), self.accepting.clone()));
+        self.serve(listener, "accept", http)?;
         tracing::info!("WebSocket server listening on port {}", self.local_addr.port());
         if let Some(address) = self.operator_addr {
             tracing::info!("Operator's port listening on {address}");
@@ -370,6 +370,15 @@ impl Gateway {
         if config.process.demo {
             tracing::info!("Demo: open {scheme}://localhost:{}/", self.local_addr.port());
         }
+        Ok(())
+    }
+
+    /// Has a thread of this name accept connections.
+    fn serve(&self, listener: http::Listener, thread_name: &str, http: Http) -> anyhow::Result<()> {
+        let served = http::serve(listener, thread_name, Arc::new(http), self.accepting.clone())
+            .context("the thread that accepts connections could not be started")?;
+        self.http.spawn(served);
+        Ok(())
     }
 }
 

@@ -432,8 +432,8 @@ pub const LOGGED_PAYLOAD_BYTES: usize = 120;
 pub const CLOSE_FLUSH_TIMEOUT: Duration = Duration::from_secs(10);
 /// The range of `reconnectAfterMs` when the gateway drains. It is drawn at random, so that clients don't reconnect all at once.
 pub const RECONNECT_AFTER_MS: RangeInclusive<u64> = 500..=5_000;
-/// Threads of the control side: handshakes, HTTP, the supervisor. One would do; with a second `/health` is answered while the
-/// first hashes the keys of many handshakes.
+/// Threads of the control side's tasks: HTTP, TLS handshakes, the supervisor. One would do; with a second `/health` is answered while the
+/// first computes the signatures of many TLS handshakes.
 pub const CONTROL_THREADS: usize = 2;
 /// Bytes of log lines that wait to be written: 1,300 lines of 200 B, far more than a gateway logs in a minute at level info.
 pub const LOG_QUEUE_BYTES: usize = 256 * KIB;

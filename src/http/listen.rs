@@ -1,20 +1,27 @@
 //! The listening socket: binds it, accepts connections, and pauses when `accept` fails.
 //!
-//! A turn accepts all connections that wait, up to a bound. So handshakes that arrive together are answered together and
-//! reach their shards with one wake-up. Accepted sockets inherit the listening socket's options.
+//! A turn first accepts all connections that wait, up to a bound, and then looks at each: by then most peers' handshakes have arrived. So
+//! handshakes that arrive together are answered together and reach their shards with one wake-up. Accepted sockets inherit the listening
+//! socket's options.
+//!
+//! Clients are accepted on a thread of their own. On the control threads, each connection that comes while one of them handles a turn would
+//! wake another one, which finds nothing to do.
 
 use std::io;
-use std::iter;
-use std::net::{IpAddr, SocketAddr, TcpStream};
-use std::pin::pin;
+use std::net::SocketAddr;
+#[cfg(target_os = "linux")]
+use std::os::fd::AsRawFd;
 use std::sync::Arc;
-use std::time::Duration;
+use std::thread;
+use std::time::{Duration, Instant};
 
+use mio::{Events, Interest, Poll, Token, Waker};
 use socket2::{Domain, Protocol, Socket, Type};
-use tokio::net::TcpListener;
+use tokio::runtime::Handle;
+use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
-use tracing::warn;
+use tracing::{error, warn};
 
 use super::Http;
 use super::connection::Connection;
@@ -22,20 +29,19 @@ use super::door::{self, Caller, Look};
 use super::places::{Place, Places};
 use crate::accept;
 use crate::backoff::Backoff;
-use crate::bus::Arrival;
 use crate::limits::{ACCEPT_BACKOFF_MAX, ACCEPT_BACKOFF_MIN, LISTEN_BACKLOG, NOTSENT_LOWAT_BYTES};
 
-/// The most connections accepted in one turn, before the upgraded ones are handed over.
+/// The most connections accepted in one turn, before they are looked at.
 const ACCEPTS_PER_TURN: usize = 32;
+
+/// What the poll reports: connections wait to be accepted.
+const ACCEPT: Token = Token(0);
+/// What the poll reports: the thread is to end.
+const STOP: Token = Token(1);
 
 /// A listening socket.
 #[derive(Debug)]
-pub struct Listener {
-    /// Waits for a turn's first connection and accepts it.
-    first: TcpListener,
-    /// Accepts the turn's other connections from the same queue. tokio would register each with its poll for nothing.
-    others: mio::net::TcpListener,
-}
+pub struct Listener(mio::net::TcpListener);
 
 impl Listener {
     /// The address that it listens on.
@@ -43,16 +49,7 @@ impl Listener {
     /// # Errors
     /// As `getsockname(2)`.
     pub fn local_addr(&self) -> io::Result<SocketAddr> {
-        self.first.local_addr()
-    }
-
-    async fn accept(&self) -> io::Result<(TcpStream, IpAddr)> {
-        let (stream, peer) = self.first.accept().await?;
-        Ok((stream.into_std()?, peer.ip()))
-    }
-
-    fn accept_other(&self) -> io::Result<(TcpStream, IpAddr)> {
-        self.others.accept().map(|(stream, peer)| (stream.into(), peer.ip()))
+        self.0.local_addr()
     }
 }
 
@@ -68,7 +65,7 @@ pub struct BindError {
     hint: String,
 }
 
-/// Listens on `WS_HOST` and `WS_PORT`; an unspecified IPv6 address accepts IPv4 too. Must be called within a tokio runtime.
+/// Listens on `WS_HOST` and `WS_PORT`; an unspecified IPv6 address accepts IPv4 too.
 ///
 /// # Errors
 /// The port is taken, not allowed, or the address isn't this machine's.
@@ -115,105 +112,180 @@ fn listening_socket(address: SocketAddr) -> io::Result<Listener> {
     // Without this option the kernel would buffer megabytes for a client that doesn't read, which no policy could skip.
     // Under a kernel that doesn't know it, a slow client is only noticed later.
     let _ = socket.set_tcp_notsent_lowat(NOTSENT_LOWAT_BYTES);
+    // Under one that doesn't know this, nearly every handshake takes the slow path.
+    #[cfg(target_os = "linux")]
+    let _ = defer_accept(&socket);
     socket.bind(&address.into())?;
     socket.listen(LISTEN_BACKLOG)?;
     socket.set_nonblocking(true)?;
-    let others = mio::net::TcpListener::from_std(socket.try_clone()?.into());
-    Ok(Listener { first: TcpListener::from_std(socket.into())?, others })
+    Ok(Listener(mio::net::TcpListener::from_std(socket.into())))
 }
 
-/// Accepts and serves until `stop` is cancelled, then waits until requests under way are answered (`HTTP_DRAIN_TIMEOUT_MS`) and
-/// returns. It doesn't wait for upgraded clients, which belong to their shards.
-pub async fn serve(listener: Listener, http: Arc<Http>, stop: CancellationToken) {
-    let mut acceptor = Acceptor {
+/// Has the kernel keep a connection until its first bytes have come, or for about a second (`TCP_DEFER_ACCEPT` in tcp(7)). So the
+/// handshake is there when the connection is accepted, although it follows the TCP handshake by a round trip: no poll has to wait for it.
+///
+/// # Errors
+/// As `setsockopt(2)`.
+// A measured need: of the processor time of a handshake a quarter. Neither socket2 nor rustix has the option.
+#[cfg(target_os = "linux")]
+#[allow(unsafe_code)]
+fn defer_accept(socket: &Socket) -> io::Result<()> {
+    let seconds: libc::c_int = 1;
+    let length = size_of_val(&seconds) as libc::socklen_t;
+    // SAFETY: the descriptor is open, and the value is an int that lives as long as the call, as the option wants it.
+    let outcome = unsafe {
+        libc::setsockopt(
+            socket.as_raw_fd(),
+            libc::IPPROTO_TCP,
+            libc::TCP_DEFER_ACCEPT,
+            (&raw const seconds).cast(),
+            length,
+        )
+    };
+    if outcome == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
+
+/// Starts a thread of this name that accepts connections until `stop` is cancelled, and upgrades plain handshakes. Every other connection
+/// is served by a task of the runtime that this is called in. The future ends once requests under way are answered
+/// (`HTTP_DRAIN_TIMEOUT_MS`); it doesn't wait for upgraded clients, which belong to their shards.
+///
+/// # Errors
+/// When the system has no descriptor or thread left.
+pub fn serve(
+    listener: Listener,
+    thread_name: &str,
+    http: Arc<Http>,
+    stop: CancellationToken,
+) -> io::Result<impl Future<Output = ()> + use<>> {
+    let Listener(mut socket) = listener;
+    let poll = Poll::new()?;
+    poll.registry().register(&mut socket, ACCEPT, Interest::READABLE)?;
+    let waker = Waker::new(poll.registry(), STOP)?;
+    let connections = TaskTracker::new();
+    let acceptor = Acceptor {
+        socket,
         places: Places::new(http.bounds.in_flight_max),
         http,
         stop: stop.clone(),
-        connections: TaskTracker::new(),
+        connections: connections.clone(),
+        tasks: Handle::current(),
         backoff: Backoff::new(ACCEPT_BACKOFF_MIN, ACCEPT_BACKOFF_MAX),
     };
-    let mut stopped = pin!(stop.cancelled());
-    loop {
-        let first = tokio::select! {
-            biased;
-            () = &mut stopped => break,
-            accepted = listener.accept() => accepted,
-        };
-        match acceptor.turn(first, &listener) {
-            TurnEnd::Idle => {}
-            TurnEnd::NoPlace(look) => {
-                if let Some(place) = acceptor.places.make_room().await {
-                    acceptor.spawn(look, place);
-                }
-            }
-            TurnEnd::Pause(pause) => tokio::select! {
-                biased;
-                () = &mut stopped => break,
-                () = tokio::time::sleep(pause) => {}
-            },
-        }
-    }
-    drop(listener);
-    acceptor.connections.close();
-    acceptor.connections.wait().await;
+    let (running, ended) = oneshot::channel::<()>();
+    thread::Builder::new().name(thread_name.to_owned()).spawn(move || {
+        acceptor.run(poll);
+        drop(running);
+    })?;
+    Ok(async move {
+        stop.cancelled().await;
+        // A thread that has ended can't be woken.
+        let _ = waker.wake();
+        // Ends when the sender is dropped.
+        let _ = ended.await;
+        connections.close();
+        connections.wait().await;
+    })
 }
 
 /// Accepts connections, and serves those that are no plain handshakes in tasks.
 struct Acceptor {
+    socket: mio::net::TcpListener,
     http: Arc<Http>,
     places: Places,
     stop: CancellationToken,
     connections: TaskTracker,
+    /// The runtime of the tasks.
+    tasks: Handle,
     backoff: Backoff,
 }
 
-/// What to do after a turn.
-enum TurnEnd {
-    /// Nothing.
-    Idle,
-    /// There is no place for this connection: another one has to give up its place.
-    NoPlace(Look),
-    /// `accept` has failed: pause this long.
+/// What the thread does next.
+enum Next {
+    /// It waits until connections come.
+    Wait,
+    /// It accepts more: some may wait, which the poll won't report again.
+    Accept,
+    /// `accept` has failed: it pauses this long.
     Pause(Duration),
 }
 
+/// A signal that interrupts a wait is no error.
+fn ignore_interruption(error: io::Error) -> io::Result<()> {
+    if error.kind() == io::ErrorKind::Interrupted { Ok(()) } else { Err(error) }
+}
+
 impl Acceptor {
-    /// Admits the first connection and the others that wait, and hands over the clients that were upgraded at once.
-    fn turn(&mut self, first: io::Result<(TcpStream, IpAddr)>, listener: &Listener) -> TurnEnd {
-        let mut upgraded = Vec::new();
-        let mut end = TurnEnd::Idle;
-        let others = iter::repeat_with(|| listener.accept_other());
-        for accepted in iter::once(first).chain(others).take(ACCEPTS_PER_TURN) {
-            end = match accepted {
-                Ok((stream, peer)) => self.admit(stream, peer, &mut upgraded),
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
-                Err(error) => self.note_failure(&error),
+    fn run(mut self, mut poll: Poll) {
+        let mut events = Events::with_capacity(2);
+        let mut callers = Vec::with_capacity(ACCEPTS_PER_TURN);
+        let mut next = Next::Wait;
+        while !self.stop.is_cancelled() {
+            let slept = match next {
+                Next::Wait => poll.poll(&mut events, None),
+                Next::Pause(pause) => self.pause(&mut poll, &mut events, Instant::now() + pause),
+                Next::Accept => Ok(()),
             };
-            if !matches!(end, TurnEnd::Idle) {
+            if let Err(error) = slept.or_else(ignore_interruption) {
+                return error!(%error, "poll failed: no further connection is accepted");
+            }
+            next = self.accept(&mut callers);
+            self.attend(&mut callers);
+        }
+    }
+
+    /// Sleeps until a time, or until the thread is to end.
+    fn pause(&self, poll: &mut Poll, events: &mut Events, until: Instant) -> io::Result<()> {
+        while !self.stop.is_cancelled() {
+            let left = until.saturating_duration_since(Instant::now());
+            if left.is_zero() {
                 break;
+            }
+            poll.poll(events, Some(left)).or_else(ignore_interruption)?;
+        }
+        Ok(())
+    }
+
+    /// Accepts the connections that wait, up to a bound.
+    fn accept(&mut self, callers: &mut Vec<Caller>) -> Next {
+        for _ in 0..ACCEPTS_PER_TURN {
+            match self.socket.accept() {
+                Ok((stream, peer)) => {
+                    self.backoff.reset();
+                    self.http.state.metrics.control.accepted.add_shared(1);
+                    let is_introduced = !self.http.proxy_protocol;
+                    callers.push(Caller { stream: stream.into(), address: peer.ip(), is_introduced });
+                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Next::Wait,
+                Err(error) => {
+                    if let Some(pause) = self.note_failure(&error) {
+                        return Next::Pause(pause);
+                    }
+                }
+            }
+        }
+        Next::Accept
+    }
+
+    /// Looks at each connection: upgrades those that are plain handshakes, and serves every other one in a task, for which an older one
+    /// may have to give up its place.
+    fn attend(&mut self, callers: &mut Vec<Caller>) {
+        let mut upgraded = Vec::new();
+        let mut others = Vec::new();
+        for caller in callers.drain(..) {
+            match door::look(caller, &self.http) {
+                Look::Upgraded(client) => upgraded.push(client),
+                look => others.push(look),
             }
         }
         if !upgraded.is_empty() {
             self.http.adopt.adopt(upgraded);
         }
-        end
-    }
-
-    /// Upgrades the client at once, or serves its connection in a task if there is a place.
-    fn admit(&mut self, stream: TcpStream, peer: IpAddr, upgraded: &mut Vec<Arrival>) -> TurnEnd {
-        self.backoff.reset();
-        self.http.state.metrics.control.accepted.add_shared(1);
-        let caller = Caller { stream, address: peer, is_introduced: !self.http.proxy_protocol };
-        let look = match door::look(caller, &self.http) {
-            Look::Upgraded(client) => {
-                upgraded.push(client);
-                return TurnEnd::Idle;
+        for look in others {
+            let place = self.places.take().or_else(|| self.tasks.block_on(self.places.make_room()));
+            if let Some(place) = place {
+                self.spawn(look, place);
             }
-            look => look,
-        };
-        let Some(place) = self.places.take() else { return TurnEnd::NoPlace(look) };
-        self.spawn(look, place);
-        TurnEnd::Idle
+        }
     }
 
     /// Starts a task that serves a connection until it ends, or until another one needs its place.
@@ -221,28 +293,29 @@ impl Acceptor {
         let http = Arc::clone(&self.http);
         let needed = place.needed();
         let connection = Connection { http: Arc::clone(&http), place, stop: self.stop.clone() };
-        self.connections.spawn(async move {
+        let served = async move {
             tokio::select! {
                 () = connection.serve(look) => {}
                 () = needed => http.state.metrics.control.http_evicted.add_shared(1),
             }
-        });
+        };
+        self.connections.spawn_on(served, &self.tasks);
     }
 
-    /// Counts a failed `accept`, and returns the pause before the next.
-    fn note_failure(&mut self, error: &io::Error) -> TurnEnd {
+    /// Counts a failed `accept`, and returns the pause before the next, if there has to be one.
+    fn note_failure(&mut self, error: &io::Error) -> Option<Duration> {
         let control = &self.http.state.metrics.control;
         match accept::classify(error) {
             accept::Failure::Connection => {
                 control.accept_errors_connection.add_shared(1);
-                TurnEnd::Idle
+                None
             }
             accept::Failure::Exhausted => {
                 control.accept_errors_exhausted.add_shared(1);
                 let pause = self.backoff.next_pause();
                 // The back-off limits these to ten lines a second.
                 warn!(%error, pause_ms = pause.as_millis() as u64, "cannot accept connections");
-                TurnEnd::Pause(pause)
+                Some(pause)
             }
         }
     }

@@ -79,7 +79,7 @@ impl Server {
         let listener = bind(config.server.listen).unwrap();
         let address = listener.local_addr().unwrap();
         let stop = CancellationToken::new();
-        let served = tokio::spawn(serve(listener, Arc::new(http), stop.clone()));
+        let served = tokio::spawn(serve(listener, "accept", Arc::new(http), stop.clone()).unwrap());
         Self { address, state, admission, clients, stop, served }
     }
 
