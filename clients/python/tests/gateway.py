@@ -25,6 +25,8 @@ def run(scene: Callable[[], Coroutine[Any, Any, None]]) -> None:
     """Runs it with a limit, so that nothing hangs, and ends the gateways that a failure has left."""
 
     async def bounded() -> None:
+        # On a busy machine any step may take long; the log is for faults.
+        asyncio.get_running_loop().slow_callback_duration = float("inf")
         try:
             await asyncio.wait_for(scene(), PATIENCE_S)
         finally:
