@@ -29,7 +29,8 @@ pub mod user_seat;
 pub use self::arrival::{Adopt, Arrival, Count, Newcomer, Seat, Standing};
 pub use self::budget::ReplayBudget;
 pub use self::desk::{
-    DeskAnswer, DeskAsk, DeskEvents, DeskHeard, DeskNews, DeskOrder, DeskWish, OutgoingHeld, OutgoingSpace,
+    DeskAnswer, DeskAsk, DeskEvent, DeskEvents, DeskHeard, DeskNews, DeskOrder, DeskWish, OutgoingHeld,
+    OutgoingSpace,
 };
 pub use self::fn_sender::FnSender;
 pub use self::frames::{Entry, Frames, SeqChange, SeqNotice, Seqs, TopicId};

@@ -7,6 +7,7 @@
 //! | [`envelope`] | what gateways tell each other of a room, a user, or themselves |
 //! | [`event`] | an event of the desk as clients get it, and to whom it goes |
 //! | [`inbox`] | what is kept for users who are away |
+//! | [`origin`] | which connection has caused an event, and how many users there are then |
 //! | [`presence`] | who is in which room, over all gateways |
 //!
 //! Whatever a client says goes to Redis and comes back to every gateway like any event, so a room has one order, the same for all its members.
@@ -16,11 +17,13 @@ pub mod envelope;
 pub mod event;
 pub mod id;
 pub mod inbox;
+pub mod origin;
 pub mod presence;
 pub mod rights;
 
 pub use self::envelope::GatewayId;
 pub use self::id::DeskId;
+pub use self::origin::{Origin, PublicId};
 
 /// What the desk's own channels have behind `CHANNEL_PREFIX`: only gateways publish there.
 pub const DESK_CHANNELS: &str = "desk:";

@@ -27,7 +27,7 @@ use self::redis::{Connected, Done, Job, Work};
 use crate::bus::{DeskAnswer, DeskAsk, DeskHeard, DeskNews, DeskOrder, OutgoingHeld, Ticket};
 use crate::desk::envelope::{Envelope, Mark, Moved, room_channel};
 use crate::desk::presence::{Gossip, Presence, PresenceConfig, Say, TooManyRooms};
-use crate::desk::{DESK_CHANNELS, DeskId, GatewayId, PRESENCE};
+use crate::desk::{DESK_CHANNELS, DeskId, GatewayId, Origin, PRESENCE, PublicId};
 use crate::fanout::Fanout;
 use crate::ingest::publisher::Publisher;
 use crate::ingest::redis::Server;
@@ -142,23 +142,25 @@ impl Task {
                 let purpose = ticket.map_or(Purpose::Own, |ticket| Purpose::Message(shard, ticket));
                 self.publish(channel, payload, purpose, held);
             }
-            DeskOrder::Join { room, user } => {
+            DeskOrder::Join { room, user, connection } => {
                 let Some(ticket) = ticket else { return };
                 match self.presence.join(&room, &user) {
                     Err(TooManyRooms { current }) => {
                         self.answer(shard, ticket, DeskAnswer::TooManyRooms(current));
                     }
                     Ok(is_told) => {
-                        let moved = self.moved(&user, true, is_told, true, Some((shard, ticket)));
+                        let origin = self.origin(&room, connection);
+                        let moved = self.moved(&user, true, is_told, true, Some((shard, ticket)), origin);
                         let purpose = Purpose::Join(shard, ticket, room.clone(), user);
                         self.publish_moved(&room, moved, purpose, held);
                     }
                 }
             }
-            DeskOrder::Leave { room, user } => {
+            DeskOrder::Leave { room, user, connection } => {
                 let (is_told, is_there) = self.presence.leave(&room, &user);
                 let asked = ticket.map(|ticket| (shard, ticket));
-                let moved = self.moved(&user, false, is_told, is_there, asked);
+                let origin = self.origin(&room, connection);
+                let moved = self.moved(&user, false, is_told, is_there, asked, origin);
                 let purpose = Purpose::Leave(shard, ticket, room.clone(), user);
                 self.publish_moved(&room, moved, purpose, held);
             }
@@ -179,7 +181,9 @@ impl Task {
                 self.state.metrics.control.inbox_entries_confirmed.add(entries.len() as u64);
                 self.delete(&user, entries);
             }
-            DeskOrder::Gone { room, user } => self.presence.gone(&room, &user, self.now_ms()),
+            DeskOrder::Gone { room, user, connection } => {
+                self.presence.gone(&room, &user, connection, self.now_ms());
+            }
             DeskOrder::Presence { room } => {
                 if let Some(ticket) = ticket {
                     let (users, count) = self.presence.users(&room);
@@ -256,6 +260,11 @@ impl Task {
         self.tick_inboxes();
     }
 
+    /// What stands behind a join or leave that presence knows of already.
+    fn origin(&self, room: &DeskId, connection: Option<PublicId>) -> Origin {
+        Origin { connection, users: Some(self.presence.count(room) as u32) }
+    }
+
     fn moved(
         &self,
         user: &DeskId,
@@ -263,10 +272,11 @@ impl Task {
         is_told: bool,
         is_there: bool,
         asked: Option<(usize, Ticket)>,
+        origin: Origin,
     ) -> Moved {
         let mark = |(shard, ticket): (usize, Ticket)| Mark { shard: shard as u32, ticket: ticket.number() };
         let gateway = self.config.me;
-        Moved { user: user.clone(), has_joined, is_told, gateway, is_there, asked: asked.map(mark) }
+        Moved { user: user.clone(), has_joined, is_told, gateway, is_there, asked: asked.map(mark), origin }
     }
 
     fn publish_moved(&self, room: &DeskId, moved: Moved, purpose: Purpose, held: Option<OutgoingHeld>) {

@@ -48,6 +48,7 @@ use self::reply::Reply;
 use self::request::{Grammar, Request};
 use self::socketio::namespace::Joined;
 use self::wrapping::Wrapping;
+use crate::desk::event::Told;
 use crate::market::{
     AlpacaChannel, BinanceShape, BinanceStream, Form, MassiveChannel, MassiveMarket, Namespace,
 };
@@ -210,12 +211,12 @@ impl Dialect {
 
     /// Whether a client may use the desk.
     pub const fn has_desk(self) -> bool {
-        matches!(self, Self::Native | Self::Batch)
+        matches!(self, Self::Native | Self::Batch | Self::SocketIo(_))
     }
 
     /// Reads a text message, which is no request otherwise, as a request to the desk; `None` if it is none.
     pub fn read_for_desk(self, message: &str) -> Option<Result<Request, Refusal>> {
-        self.has_desk().then(|| native::desk::parse(message)).flatten()
+        matches!(self, Self::Native | Self::Batch).then(|| native::desk::parse(message)).flatten()
     }
 
     /// Reads a text message of the client, which speaks WebSocket.
@@ -237,21 +238,34 @@ impl Dialect {
         }
     }
 
-    /// Writes an object that a client gets by itself, where [`Dialect::has_desk`].
-    pub fn frame(self, object: &[u8]) -> Vec<u8> {
-        match self.wrapping().is_some() {
-            false => header::text(object),
-            true => header::text(&[&b"["[..], object, b"]"].concat()),
-        }
+    /// As what a client is told of the desk, for each time that it is told: one of Socket.IO in each of the namespaces that it is in and that are
+    /// among these, others once.
+    pub fn voices(self, namespaces: Joined) -> impl Iterator<Item = Self> {
+        let joined = self.socketio();
+        let in_each = joined.unwrap_or_default().and(namespaces).iter();
+        let in_each = in_each.map(|namespace| Self::SocketIo(Joined::NONE.with(namespace)));
+        joined.is_none().then_some(self).into_iter().chain(in_each)
     }
 
-    /// Appends an object as an event in the form of the dialect, where [`Dialect::has_desk`].
-    pub fn write_event(self, out: &mut Vec<u8>, object: &[u8]) {
+    /// Writes an event of the desk that a client gets by itself, for one of its [voices](Dialect::voices).
+    pub fn frame(self, told: &Told<'_>) -> Vec<u8> {
+        if self.wrapping().is_some() {
+            return header::text(&[&b"["[..], told.object, b"]"].concat());
+        }
+        let mut frame = Vec::new();
+        self.write_event(&mut frame, told);
+        frame
+    }
+
+    /// Appends an event of the desk as others are in the dialect, for one of its [voices](Dialect::voices).
+    pub fn write_event(self, out: &mut Vec<u8>, told: &Told<'_>) {
         if self.wrapping().is_some() {
             out.push(form::SEPARATOR);
-            out.extend_from_slice(object);
+            out.extend_from_slice(told.object);
+        } else if let Some(joined) = self.socketio() {
+            joined.iter().for_each(|namespace| socketio::desk::write_event(out, namespace, told));
         } else {
-            out.extend_from_slice(&header::text(object));
+            out.extend_from_slice(&header::text(told.object));
         }
     }
 

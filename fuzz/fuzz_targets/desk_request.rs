@@ -5,12 +5,15 @@
 use libfuzzer_sys::fuzz_target;
 use serde::Deserialize;
 use serde_json::value::RawValue;
-use ws_gateway::desk::DeskId;
+use ws_gateway::desk::{DeskId, Origin};
 use ws_gateway::desk::envelope::{Envelope, room_channel, user_channel};
-use ws_gateway::desk::event::{Addressee, write_for_room, write_for_user};
+use ws_gateway::desk::event::{self, Addressee, write_for_room, write_for_user};
+use ws_gateway::market::Namespace;
 use ws_gateway::protocol::desk::DeskRequest;
 use ws_gateway::protocol::native::desk;
 use ws_gateway::protocol::request::Action;
+use ws_gateway::protocol::socketio::desk as socketio;
+use ws_gateway::websocket::header;
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -32,7 +35,7 @@ fuzz_target!(|message: &str| {
     let mut object = Vec::new();
     match *request {
         DeskRequest::Message { room, message } => {
-            let envelope = Envelope::Message { from: me, at_ms: 7, message: &message };
+            let envelope = Envelope::Message { from: me, connection: None, at_ms: 7, message: &message };
             let written = envelope.write();
             let envelope = Envelope::parse(&written).expect("it reads as it is written");
             let to = write_for_room(&mut object, &room, &envelope).expect("it is for a room");
@@ -42,6 +45,7 @@ fuzz_target!(|message: &str| {
             assert_eq!((told.room_id.as_deref(), told.timestamp), (Some(room.as_str()), Some(7)));
             assert_eq!(told.message.map(RawValue::get), Some(&*message));
             assert!(told.to.is_none() && told.user_id.is_none());
+            is_an_event(&object, &room, &message);
             is_plain(&room_channel("channel:", &room), "channel:desk:room:");
         }
         DeskRequest::Chat { to, message } => {
@@ -57,7 +61,7 @@ fuzz_target!(|message: &str| {
             is_plain(&user_channel("channel:", &to), "channel:desk:user:");
         }
         DeskRequest::Typing(room) => {
-            write_for_room(&mut object, &room, &Envelope::Typing { user: me }).expect("it is for a room");
+            write_for_room(&mut object, &room, &Envelope::Typing { user: me, connection: None }).expect("it is for a room");
             let told: Told<'_> = serde_json::from_slice(&object).expect("an object");
             assert_eq!((told.r#type, told.user_id.as_deref()), ("typing", Some("me")));
             assert_eq!(told.room_id.as_deref(), Some(room.as_str()));
@@ -65,6 +69,18 @@ fuzz_target!(|message: &str| {
         DeskRequest::Workers { .. } | DeskRequest::Join(_) | DeskRequest::Leave(_) | DeskRequest::Presence(_) => {}
     }
 });
+
+/// A client of Socket.IO gets one event with the same message, and the room behind it.
+fn is_an_event(object: &[u8], room: &DeskId, message: &str) {
+    let mut frame = Vec::new();
+    let told = event::Told { object, room: Some(room), origin: Origin::default() };
+    socketio::write_event(&mut frame, Namespace::Root, &told);
+    let packet = std::str::from_utf8(header::payload(&frame)).expect("text");
+    let elements: Vec<&RawValue> = serde_json::from_str(packet.strip_prefix("42").expect("an event")).expect("JSON");
+    assert_eq!((elements.len(), elements[0].get()), (3, "\"message\""));
+    assert_eq!(serde_json::from_str::<String>(elements[2].get()).ok().as_deref(), Some(room.as_str()));
+    assert!(elements[1].get().contains(message));
+}
 
 fn is_plain(channel: &str, beginning: &str) {
     assert!(channel.starts_with(beginning) && !channel.contains(char::is_control), "{channel:?}");

@@ -6,11 +6,11 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use bytes::Bytes;
 
 use super::Ticket;
-use crate::desk::DeskId;
 use crate::desk::envelope::Moved;
 use crate::desk::event::{Addressee, Lost};
 use crate::desk::inbox::{EntryId, Kept};
 use crate::desk::presence::Gossip;
+use crate::desk::{DeskId, Origin, PublicId};
 use crate::limits::OUTGOING_OVERHEAD_BYTES;
 use crate::protocol::desk::RequestId;
 
@@ -38,6 +38,8 @@ pub enum DeskNews {
         has_joined: bool,
         /// What it alone is told; `None` if that comes with the events.
         object: Option<Bytes>,
+        /// What stands behind it.
+        origin: Origin,
     },
     /// The control side answers a request. One for each connection that waits, and one that is too late.
     Answer {
@@ -94,13 +96,34 @@ impl DeskNews {
 pub struct DeskEvents {
     /// The objects.
     pub bytes: Bytes,
-    /// Where each ends, and who gets it.
-    pub events: Vec<(u32, Addressee)>,
+    /// What each is.
+    pub events: Vec<DeskEvent>,
     /// When the first of them was read, in microseconds since the gateway was built.
     pub arrived_us: u64,
 }
 
+/// An event of the desk.
+#[derive(Debug)]
+pub struct DeskEvent {
+    /// Where its object ends; it begins where the one before ends.
+    pub end: u32,
+    /// Who gets it.
+    pub to: Addressee,
+    /// What stands behind it.
+    pub origin: Origin,
+}
+
 impl DeskEvents {
+    /// The events, each with its object.
+    pub fn iter(&self) -> impl Iterator<Item = (&DeskEvent, Bytes)> {
+        let mut start = 0;
+        self.events.iter().map(move |event| {
+            let object = self.bytes.slice(start..event.end as usize);
+            start = event.end as usize;
+            (event, object)
+        })
+    }
+
     /// Bytes that they count for.
     pub fn queued_bytes(&self) -> usize {
         self.bytes.len() + size_of_val(self.events.as_slice())
@@ -191,6 +214,8 @@ pub enum DeskOrder {
         room: DeskId,
         /// The user.
         user: DeskId,
+        /// By what others know the connection.
+        connection: Option<PublicId>,
     },
     /// A connection of the user leaves.
     Leave {
@@ -198,6 +223,8 @@ pub enum DeskOrder {
         room: DeskId,
         /// The user.
         user: DeskId,
+        /// By what others know the connection.
+        connection: Option<PublicId>,
     },
     /// A connection of the user has gone without leaving.
     Gone {
@@ -205,6 +232,8 @@ pub enum DeskOrder {
         room: DeskId,
         /// The user.
         user: DeskId,
+        /// By what others know the connection.
+        connection: Option<PublicId>,
     },
     /// Who is in the room?
     Presence {

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
 use super::inbox::{EntryId, Kept};
-use super::{DESK_CHANNELS, DeskId, ROOM, USER};
+use super::{DESK_CHANNELS, DeskId, Origin, PublicId, ROOM, USER};
 
 /// The version of the envelope. A gateway passes over those that it doesn't know.
 pub const VERSION: u32 = 1;
@@ -76,6 +76,8 @@ pub enum Envelope<'e> {
     Message {
         /// Who.
         from: DeskId,
+        /// By which connection; `None` from gateways that don't say so.
+        connection: Option<PublicId>,
         /// When, in Unix milliseconds.
         at_ms: u64,
         /// What: any JSON, as the client wrote it.
@@ -85,6 +87,8 @@ pub enum Envelope<'e> {
     Typing {
         /// Who.
         user: DeskId,
+        /// By which connection; `None` from gateways that don't say so.
+        connection: Option<PublicId>,
     },
     /// A connection has joined, or left.
     Moved(Moved),
@@ -127,6 +131,8 @@ pub struct Moved {
     pub is_there: bool,
     /// Which of that gateway's requests this is: [`Mark`].
     pub asked: Option<Mark>,
+    /// The connection, and how many users the room has from then on.
+    pub origin: Origin,
 }
 
 /// Names a request of a connection to the gateway that has it: its shard, and the shard's ticket.
@@ -159,6 +165,10 @@ struct Wire<'e> {
     here: bool,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     by: Option<Mark>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    c: Option<PublicId>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    p: Option<u32>,
     #[serde(borrow, default, skip_serializing_if = "Option::is_none")]
     m: Option<&'e RawValue>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -179,6 +189,8 @@ impl<'e> Wire<'e> {
             all: false,
             here: false,
             by: None,
+            c: None,
+            p: None,
             m: None,
             id: None,
             n: None,
@@ -195,8 +207,8 @@ impl<'e> Envelope<'e> {
         let message = wire.m.map(RawValue::get);
         let entry = wire.id.map(|(ms, seq)| EntryId { ms, seq });
         Some(match wire.t {
-            "message" => Self::Message { from: user, at_ms: wire.at?, message: message? },
-            "typing" => Self::Typing { user },
+            "message" => Self::Message { from: user, connection: wire.c, at_ms: wire.at?, message: message? },
+            "typing" => Self::Typing { user, connection: wire.c },
             "chat" => {
                 let (to, at_ms) = (DeskId::parse(wire.to?)?, wire.at?);
                 let kept = entry.map(|id| Kept { id, bytes: wire.n.unwrap_or_default(), counted_ms: at_ms });
@@ -213,18 +225,36 @@ impl<'e> Envelope<'e> {
                 gateway: wire.g?,
                 is_there: wire.here,
                 asked: wire.by,
+                origin: Origin { connection: wire.c, users: wire.p },
             }),
             _ => return None,
         })
     }
 
+    /// What stands behind the event, if it is one of a room.
+    pub fn origin(&self) -> Origin {
+        match self {
+            Self::Message { connection, .. } | Self::Typing { connection, .. } => {
+                Origin { connection: *connection, users: None }
+            }
+            Self::Moved(moved) => moved.origin,
+            Self::Chat { .. } | Self::Kept { .. } => Origin::default(),
+        }
+    }
+
     /// Writes it.
     pub fn write(&self) -> Vec<u8> {
         let wire = match self {
-            Self::Message { from, at_ms, message } => {
-                Wire { u: Some(from.as_str()), at: Some(*at_ms), m: raw(message), ..Wire::new("message") }
+            Self::Message { from, connection, at_ms, message } => Wire {
+                u: Some(from.as_str()),
+                c: *connection,
+                at: Some(*at_ms),
+                m: raw(message),
+                ..Wire::new("message")
+            },
+            Self::Typing { user, connection } => {
+                Wire { u: Some(user.as_str()), c: *connection, ..Wire::new("typing") }
             }
-            Self::Typing { user } => Wire { u: Some(user.as_str()), ..Wire::new("typing") },
             Self::Chat { from, to, at_ms, message, kept } => Wire {
                 u: Some(from.as_str()),
                 to: Some(to.as_str()),
@@ -246,6 +276,8 @@ impl<'e> Envelope<'e> {
                 all: moved.is_told,
                 here: moved.is_there,
                 by: moved.asked,
+                c: moved.origin.connection,
+                p: moved.origin.users,
                 ..Wire::new(if moved.has_joined { "joined" } else { "left" })
             },
         };
@@ -284,11 +316,19 @@ mod tests {
             gateway: GatewayId::of(7),
             is_there: true,
             asked: Some(Mark { shard: 3, ticket: 9 }),
+            origin: Origin { connection: Some(PublicId::of(7)), users: Some(3) },
         };
         let counted = Kept { id: EntryId { ms: 1_700_000_000_000, seq: 3 }, bytes: 300, counted_ms: 5 };
         for envelope in [
-            Envelope::Message { from: id("Zoë"), at_ms: 5, message: r#"{"a" : [1.50, "\u00e9"]}"# },
-            Envelope::Typing { user: id("u") },
+            Envelope::Message {
+                from: id("Zoë"),
+                connection: Some(PublicId::of(1)),
+                at_ms: 5,
+                message: r#"{"a" : [1.50, "\u00e9"]}"#,
+            },
+            Envelope::Message { from: id("u"), connection: None, at_ms: 5, message: "1" },
+            Envelope::Typing { user: id("u"), connection: None },
+            Envelope::Typing { user: id("u"), connection: Some(PublicId::of(2)) },
             Envelope::Chat { from: id("a"), to: id("b"), at_ms: 5, message: r#""type""#, kept: None },
             Envelope::Chat { from: id("a"), to: id("b"), at_ms: 5, message: "1", kept: Some(counted) },
             Envelope::Kept { user: id("a"), object: r#"{"type":"task"}"#, kept: Kept::of_worker(counted.id) },
@@ -298,6 +338,7 @@ mod tests {
                 is_told: false,
                 is_there: false,
                 asked: None,
+                origin: Origin::default(),
                 ..moved
             }),
         ] {
@@ -314,6 +355,7 @@ mod tests {
             "[1]",
             r#"{"v":2,"t":"typing","u":"a"}"#,
             r#"{"v":1,"t":"typing"}"#,
+            r#"{"v":1,"t":"typing","u":"a","c":"xyz"}"#,
             r#"{"v":1,"t":"typing","u":"a\u0062"}"#,
             r#"{"v":1,"t":"typing","u":"a\nb"}"#,
             r#"{"v":1,"t":"message","u":"a","at":1}"#,

@@ -2,9 +2,9 @@
 
 use serde::de::{Deserializer, IgnoredAny, MapAccess, Visitor};
 
-use super::DeskId;
 use super::envelope::Envelope;
 use super::inbox::{Kept, mark};
+use super::{DeskId, Origin};
 use crate::market::event::{Reject, check_object};
 use crate::market::{Kind, Kinds, RESERVED_TYPES};
 
@@ -42,7 +42,33 @@ pub enum Lost {
     Everyone,
 }
 
+/// An event as it is told to clients.
+#[derive(Debug, Clone, Copy)]
+pub struct Told<'e> {
+    /// The object that clients of the gateway's own protocol get.
+    pub object: &'e [u8],
+    /// The room that it is of, if it is of one.
+    pub room: Option<&'e DeskId>,
+    /// What stands behind it.
+    pub origin: Origin,
+}
+
+impl<'e> Told<'e> {
+    /// An event of no room.
+    pub fn plain(object: &'e [u8]) -> Self {
+        Self { object, room: None, origin: Origin::default() }
+    }
+}
+
 impl Addressee {
+    /// The room that an event for it is of.
+    pub const fn room(&self) -> Option<&DeskId> {
+        match self {
+            Self::Room { room, .. } => Some(room),
+            Self::User { .. } | Self::Everyone => None,
+        }
+    }
+
     /// What is lost with an event.
     pub fn lost(&self) -> impl Iterator<Item = Lost> {
         let (first, second) = match self {
@@ -61,7 +87,7 @@ impl Addressee {
 pub fn write_for_room(out: &mut Vec<u8>, room: &DeskId, envelope: &Envelope<'_>) -> Option<Addressee> {
     let mut except = None;
     match envelope {
-        Envelope::Message { from, at_ms, message } => write_all(
+        Envelope::Message { from, at_ms, message, .. } => write_all(
             out,
             &[
                 br#"{"type":"room_message","from":""#,
@@ -75,7 +101,7 @@ pub fn write_for_room(out: &mut Vec<u8>, room: &DeskId, envelope: &Envelope<'_>)
                 b"}",
             ],
         ),
-        Envelope::Typing { user } => {
+        Envelope::Typing { user, .. } => {
             write_of_user(out, "typing", user, room);
             except = Some(user.clone());
         }
@@ -229,13 +255,18 @@ mod tests {
     #[test]
     fn clients_get_the_shapes_of_the_contract() {
         let all = Addressee::Room { room: id("room-123"), except: None };
-        let message =
-            Envelope::Message { from: id("user-123"), at_ms: 1_234_567_890, message: r#""Hello everyone!""# };
+        let message = Envelope::Message {
+            from: id("user-123"),
+            connection: None,
+            at_ms: 1_234_567_890,
+            message: r#""Hello everyone!""#,
+        };
         let expected = r#"{"type":"room_message","from":"user-123","room_id":"room-123","message":"Hello everyone!","timestamp":1234567890}"#;
         assert_eq!(in_room(&message), (expected.to_owned(), all.clone()));
         let expected = r#"{"type":"typing","user_id":"user-123","room_id":"room-123"}"#;
         let others = Addressee::Room { room: id("room-123"), except: Some(id("user-123")) };
-        assert_eq!(in_room(&Envelope::Typing { user: id("user-123") }), (expected.to_owned(), others));
+        let typing = Envelope::Typing { user: id("user-123"), connection: None };
+        assert_eq!(in_room(&typing), (expected.to_owned(), others));
         let moved = Moved {
             user: id("user-123"),
             has_joined: true,
@@ -243,6 +274,7 @@ mod tests {
             gateway: GatewayId::of(1),
             is_there: true,
             asked: None,
+            origin: Origin::default(),
         };
         let expected = r#"{"type":"user_joined","user_id":"user-123","room_id":"room-123"}"#;
         assert_eq!(in_room(&Envelope::Moved(moved.clone())), (expected.to_owned(), all.clone()));

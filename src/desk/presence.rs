@@ -28,7 +28,7 @@ use foldhash::fast::RandomState;
 pub use self::gossip::{Gossip, Sum};
 use self::peers::Peer;
 use super::envelope::Moved;
-use super::{DeskId, GatewayId};
+use super::{DeskId, GatewayId, Origin, PublicId};
 
 #[cfg(test)]
 mod model_tests;
@@ -87,6 +87,8 @@ pub enum Say {
 #[derive(Debug, Default)]
 struct Here {
     connections: u32,
+    /// The last that has gone without leaving.
+    gone: Option<PublicId>,
     /// When its grace ends, once there are no connections.
     ends_ms: Option<u64>,
 }
@@ -178,10 +180,11 @@ impl Presence {
     }
 
     /// A connection has gone without leaving the room: the user is still there for the grace.
-    pub fn gone(&mut self, room: &DeskId, user: &DeskId, now_ms: u64) {
+    pub fn gone(&mut self, room: &DeskId, user: &DeskId, connection: Option<PublicId>, now_ms: u64) {
         let ends_ms = now_ms + self.config.grace_ms;
         let Some(here) = self.here.get_mut(room).and_then(|users| users.get_mut(user)) else { return };
         here.connections = here.connections.saturating_sub(1);
+        here.gone = connection;
         if here.connections == 0 && here.ends_ms.is_none() {
             here.ends_ms = Some(ends_ms);
             self.ends.insert((ends_ms, room.clone(), user.clone()));
@@ -198,9 +201,9 @@ impl Presence {
         while self.ends.first().is_some_and(|(ends_ms, ..)| *ends_ms <= now_ms) {
             let Some((_, room, user)) = self.ends.pop_first() else { break };
             let was_small = self.is_small(&room);
-            self.remove_here(&room, &user);
+            let gone = self.remove_here(&room, &user);
             let is_told = was_small && !self.is_there(&room, &user);
-            say.push(self.left(room, user, self.me, is_told));
+            say.push(self.left(room, user, gone, self.me, is_told));
         }
         self.bury(now_ms, &mut say);
         if now_ms >= self.beat_ms + BEAT_MS {
@@ -253,16 +256,23 @@ impl Presence {
         self.count(room) <= self.config.max_members
     }
 
-    fn left(&self, room: DeskId, user: DeskId, gateway: GatewayId, is_told: bool) -> Say {
-        let moved = Moved { user, has_joined: false, is_told, gateway, is_there: false, asked: None };
+    fn left(
+        &self,
+        room: DeskId,
+        user: DeskId,
+        connection: Option<PublicId>,
+        gateway: GatewayId,
+        is_told: bool,
+    ) -> Say {
+        let origin = Origin { connection, users: Some(self.count(&room) as u32) };
+        let moved = Moved { user, has_joined: false, is_told, gateway, is_there: false, asked: None, origin };
         Say::Moved { room, moved }
     }
 
-    fn remove_here(&mut self, room: &DeskId, user: &DeskId) {
-        let Some(users) = self.here.get_mut(room) else { return };
-        if users.remove(user).is_none() {
-            return;
-        }
+    /// Returns the last of its connections that has gone without leaving.
+    fn remove_here(&mut self, room: &DeskId, user: &DeskId) -> Option<PublicId> {
+        let users = self.here.get_mut(room)?;
+        let here = users.remove(user)?;
         if users.is_empty() {
             self.here.remove(room);
         }
@@ -274,6 +284,7 @@ impl Presence {
             }
         }
         self.count_down(room, user);
+        here.gone
     }
 
     fn count_up(&mut self, room: &DeskId, user: &DeskId) {

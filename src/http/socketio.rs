@@ -184,7 +184,8 @@ fn open_session<B>(request: &Request<B>, address: IpAddr, http: &Http, patience:
     http.state.metrics.control.upgrades.add_shared(1);
     let client = Newcomer::new(Dialect::SocketIo(Joined::NONE), standing, seat, user_seat);
     let (transport, early) = (Transport::Polling(polling), Bytes::new());
-    http.adopt.adopt(vec![Arrival { transport, early, client: Newcomer { terms, ..client } }]);
+    let at_desk = upgrade::has_pair(request.uri().query(), upgrade::AT_DESK);
+    http.adopt.adopt(vec![Arrival { transport, early, client: Newcomer { terms, at_desk, ..client } }]);
     Outcome::Plain(polling::packets(write::open(&sid, true, http.max_message_bytes)))
 }
 

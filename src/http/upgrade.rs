@@ -33,6 +33,9 @@ use crate::transport::Transport;
 use crate::websocket::extension;
 
 /// The header that names the gateway (`SERVER_ID`).
+/// The pair of a query by which a client is one of the desk from the beginning.
+pub(super) const AT_DESK: &str = "desk=1";
+
 pub(super) const X_SERVER_ID: HeaderName = HeaderName::from_static("x-server-id");
 
 /// An accepted handshake, to be answered 101, or an accepted request for a stream.
@@ -210,7 +213,7 @@ pub(super) fn accept_as(
     spoken: Spoken,
 ) -> Result<Accepted, Refused> {
     let Spoken { dialect, token, request, terms } = spoken;
-    let at_desk = has_pair(uri.query(), "desk=1");
+    let at_desk = has_pair(uri.query(), AT_DESK);
     let applicant = Applicant {
         origin: handshake.origin,
         target: handshake.target,
@@ -298,7 +301,7 @@ pub(super) fn let_in(
 }
 
 /// Whether a query has a pair as it stands.
-fn has_pair(query: Option<&str>, wanted: &str) -> bool {
+pub(super) fn has_pair(query: Option<&str>, wanted: &str) -> bool {
     query.is_some_and(|query| query.split('&').any(|pair| pair == wanted))
 }
 

@@ -13,11 +13,11 @@ use tokio::sync::mpsc::Sender;
 
 use super::Ingest;
 use super::handover::Handover;
-use crate::bus::{DeskEvents, DeskHeard, DeskNews, DeskWish, Ticket};
+use crate::bus::{DeskEvent, DeskEvents, DeskHeard, DeskNews, DeskWish, Ticket};
 use crate::desk::envelope::{Envelope, Moved};
 use crate::desk::event::{Addressee, Lost, check_of_worker, write_for_room, write_for_user, write_moved};
 use crate::desk::presence::Gossip;
-use crate::desk::{DESK_CHANNELS, DeskId, GatewayId, PRESENCE, REPLY, ROOM, USER};
+use crate::desk::{DESK_CHANNELS, DeskId, GatewayId, Origin, PRESENCE, REPLY, ROOM, USER};
 use crate::limits::DESK_LOSSES_MAX;
 use crate::market::Kinds;
 use crate::market::event::{Reject, check_object};
@@ -51,7 +51,7 @@ pub(super) struct Desk {
 #[derive(Default)]
 struct ShardDesk {
     bytes: Vec<u8>,
-    events: Vec<(u32, Addressee)>,
+    events: Vec<DeskEvent>,
     has_users: bool,
     /// While the shard is behind: what it has lost.
     lost: Map<Lost, u64>,
@@ -116,7 +116,7 @@ impl Desk {
     }
 
     /// Puts an event into the buffers of the shards that have anybody for it.
-    fn push(&mut self, object: &[u8], to: &Addressee) {
+    fn push(&mut self, object: &[u8], to: &Addressee, origin: Origin) {
         let shards: SmallVec<[usize; 8]> = match to {
             Addressee::Room { room, .. } => {
                 self.interest.get(room).into_iter().flatten().map(|(shard, _)| *shard).collect()
@@ -132,7 +132,8 @@ impl Desk {
                 continue;
             }
             shard.bytes.extend_from_slice(object);
-            shard.events.push((shard.bytes.len() as u32, to.clone()));
+            let end = shard.bytes.len() as u32;
+            shard.events.push(DeskEvent { end, to: to.clone(), origin });
         }
     }
 
@@ -157,7 +158,7 @@ impl Desk {
         let events = std::mem::take(&mut shard.events);
         if !handover.fits(id, shard.bytes.len()) {
             shard.bytes.clear();
-            events.iter().for_each(|(_, to)| shard.count_lost(to));
+            events.iter().for_each(|event| shard.count_lost(&event.to));
             return;
         }
         let bytes = Bytes::copy_from_slice(&shard.bytes);
@@ -191,7 +192,8 @@ impl Desk {
         let object = (!moved.is_told).then(|| Bytes::copy_from_slice(object));
         let ticket = Ticket::of_number(mark.ticket);
         let (room, has_joined) = (room.clone(), moved.has_joined);
-        handover.tell_desk(id, DeskNews::Moved { ticket, room, has_joined, object });
+        let origin = moved.origin;
+        handover.tell_desk(id, DeskNews::Moved { ticket, room, has_joined, object, origin });
     }
 
     /// Whether a shard has yet to be told of losses.
@@ -272,7 +274,7 @@ impl Desk {
                     self.moved(&room, moved, handover, arrived_us);
                 } else {
                     let to = write_for_room(&mut object, &room, &envelope).ok_or(Reject::WrongSymbol)?;
-                    self.push(&object, &to);
+                    self.push(&object, &to, envelope.origin());
                 }
             }
             Channel::User(user) => {
@@ -284,7 +286,7 @@ impl Desk {
                 if *named != user {
                     return Err(Reject::WrongSymbol);
                 }
-                self.push(&object, &to);
+                self.push(&object, &to, Origin::default());
                 if let Some(kept) = kept {
                     // One that is lost is told once more, to clients that know it.
                     let _ = self.heard.try_send(DeskHeard::Kept(user, kept.id));
@@ -298,12 +300,14 @@ impl Desk {
             Channel::WorkersRoom(room) => {
                 let room = id(room)?;
                 let object = check_of_worker(payload, self.max_event_bytes, &self.kinds)?;
-                self.push(object.as_bytes(), &Addressee::Room { room, except: None });
+                let to = Addressee::Room { room, except: None };
+                self.push(object.as_bytes(), &to, Origin::default());
             }
             Channel::WorkersUser(user) => {
                 let user = id(user)?;
                 let object = check_of_worker(payload, self.max_event_bytes, &self.kinds)?;
-                self.push(object.as_bytes(), &Addressee::User { user, from: None, kept: None });
+                let to = Addressee::User { user, from: None, kept: None };
+                self.push(object.as_bytes(), &to, Origin::default());
             }
             Channel::Reply(to) => {
                 // Those of other gateways come here as well.
@@ -315,7 +319,7 @@ impl Desk {
             }
             Channel::Broadcast => {
                 let object = check_of_worker(payload, self.max_event_bytes, &self.kinds)?;
-                self.push(object.as_bytes(), &Addressee::Everyone);
+                self.push(object.as_bytes(), &Addressee::Everyone, Origin::default());
             }
         }
         Ok(())
@@ -345,7 +349,7 @@ impl Desk {
             self.tell_moved(handover, moved, room, &object, arrived_us);
         }
         if moved.is_told {
-            self.push(&object, &to);
+            self.push(&object, &to, moved.origin);
         }
         if !moved.has_joined {
             self.tell_moved(handover, moved, room, &object, arrived_us);

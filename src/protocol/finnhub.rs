@@ -183,7 +183,7 @@ mod tests {
         ] {
             assert!(parse(bad, &grammar()).is_err(), "{bad}");
         }
-        let refused = reply(&Reply::Refused(&Refusal::symbol_limit(30, None)), &Kinds::default(), 1);
+        let refused = reply(&Reply::Refused(&Refusal::symbol_limit(30, 29, None)), &Kinds::default(), 1);
         assert_eq!(header::payload(&refused), br#"{"type":"error","msg":"Subscribing to too many symbols"}"#);
     }
 }

@@ -74,6 +74,15 @@ impl Moment {
         out.push(b'Z');
     }
 
+    /// Appends it as JavaScript's `Date` is in JSON: always with three decimals.
+    pub fn write_iso_8601(self, out: &mut Vec<u8>) {
+        let whole = Self { seconds: self.seconds, nanos: 0 };
+        whole.write_rfc3339(out);
+        out.pop();
+        // Writing to a Vec cannot fail.
+        let _ = write!(out, ".{:03}Z", self.nanos / 1_000_000);
+    }
+
     /// Appends it as MessagePack's extension type −1: 8 bytes where they suffice, else 12.
     pub fn write_msgpack(self, out: &mut Vec<u8>) {
         let Self { seconds, nanos } = self;
@@ -126,6 +135,17 @@ mod tests {
         assert_eq!(text("253402300799999").as_deref(), Some("9999-12-31T23:59:59.999Z"));
         for none in ["253402300800000", "1e300", "-1e300", "-62135596800001", "\"1\"", "nan", ""] {
             assert_eq!(text(none), None, "{none}");
+        }
+    }
+
+    #[test]
+    fn a_moment_as_javascript_has_it() {
+        for (ms, expected) in
+            [("1614009104208", "2021-02-22T15:51:44.208Z"), ("0", "1970-01-01T00:00:00.000Z")]
+        {
+            let mut out = Vec::new();
+            Moment::parse(ms).unwrap().write_iso_8601(&mut out);
+            assert_eq!(String::from_utf8(out).unwrap(), expected);
         }
     }
 

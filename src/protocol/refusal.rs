@@ -122,8 +122,13 @@ pub enum Cause {
     AlreadyAuthenticated,
     /// It asks for a type of events that the gateway doesn't carry, or that nobody has.
     NotCarried,
-    /// It would hold more than this many symbols.
-    TooManySymbols(usize),
+    /// It would hold more symbols than it may.
+    TooManySymbols {
+        /// How many it may hold.
+        max: usize,
+        /// How many it holds.
+        held: usize,
+    },
     /// It asks for a property of its connection that there is none of.
     UnknownProperty,
     /// It sets a property to what is neither true nor false.
@@ -162,9 +167,9 @@ impl Refusal {
     }
 
     /// A request that would take the client over `MAX_SYMBOLS_PER_CLIENT`.
-    pub fn symbol_limit(max_symbols: usize, id: Option<Id>) -> Self {
+    pub fn symbol_limit(max_symbols: usize, held: usize, id: Option<Id>) -> Self {
         let message = format!("Cannot subscribe: would exceed maximum of {max_symbols} symbols");
-        let cause = Cause::TooManySymbols(max_symbols);
+        let cause = Cause::TooManySymbols { max: max_symbols, held };
         Self { id, cause, ..Self::new(ErrorCode::SymbolLimitExceeded, message) }
     }
 

@@ -3,6 +3,9 @@
 //! A shard has one end of it and sees a WebSocket: it reads a client's frames and writes its own. The HTTP side has the other end: it puts in what the body of
 //! a request brings, and takes out what waits for the next answer, as packets. Both ends have a lock in common, which nobody holds for longer than a copy
 //! takes. What waits is bounded, and while there is no room the shard's outbox holds back the rest, as it does for a socket.
+//!
+//! A client asks for the next packets once it has those before. So a ping of the shard's is answered here, when the client asks behind an answer that had
+//! everything before the ping.
 
 use std::fmt;
 use std::io::{self, ErrorKind};
@@ -21,6 +24,7 @@ const CLOSE_PACKET: &[u8] = b"1";
 /// First bytes of frames: FIN and an opcode.
 const TEXT: u8 = 0x81;
 const CLOSE: u8 = 0x88;
+const PING: u8 = 0x89;
 
 /// Tells the shard that the connection with that token may be read and written.
 pub type Wake = Box<dyn Fn(usize) + Send>;
@@ -78,6 +82,10 @@ struct State {
     incoming: Vec<u8>,
     /// Whole packets that are yet to be taken.
     outgoing: Vec<u8>,
+    /// The payload of the shard's last ping behind packets that are yet to be taken.
+    ping: Option<Vec<u8>>,
+    /// That of the last one behind packets that have been taken: the next request shows that the client has them.
+    ping_taken: Option<Vec<u8>>,
     /// The frame that the shard has written in part.
     frame: Frame,
     /// The shard waits for room.
@@ -128,6 +136,14 @@ impl State {
         }
     }
 
+    /// The client asks again, so it has everything that was taken. The shard is told so by a pong, as over a WebSocket.
+    fn answer_ping(&mut self) {
+        if let Some(payload) = self.ping_taken.take() {
+            header::write_client_pong(&mut self.incoming, &payload);
+            self.wake();
+        }
+    }
+
     fn push(&mut self, packet: &[u8]) {
         if !self.outgoing.is_empty() {
             self.outgoing.push(SEPARATOR);
@@ -156,12 +172,14 @@ impl State {
         }
     }
 
-    /// A text is a packet. A close frame is Engine.IO's own; the other frames mean nothing here.
+    /// A text is a packet, and a close frame becomes Engine.IO's own. A ping is answered once the client has what stands before it.
     fn end_frame(&mut self) {
         let Frame { header, payload } = std::mem::take(&mut self.frame);
         match header.first() {
             Some(&TEXT) => self.push(&payload),
             Some(&CLOSE) => self.push(CLOSE_PACKET),
+            Some(&PING) if self.outgoing.is_empty() => self.ping_taken = Some(payload),
+            Some(&PING) => self.ping = Some(payload),
             _ => {}
         }
     }
@@ -277,7 +295,13 @@ impl Session {
     pub fn begin(&self, is_poll: bool) -> Option<Turn> {
         let mut state = self.0.lock();
         let is_busy = if is_poll { &mut state.is_polled } else { &mut state.is_posted };
-        (!std::mem::replace(is_busy, true)).then(|| Turn { shared: Arc::clone(&self.0), is_poll })
+        if std::mem::replace(is_busy, true) {
+            return None;
+        }
+        if is_poll {
+            state.answer_ping();
+        }
+        Some(Turn { shared: Arc::clone(&self.0), is_poll })
     }
 
     /// A WebSocket that wants to take its place; `None` if there is one already, or the session is on its way out.
@@ -305,6 +329,9 @@ impl Turn {
     fn take(&self) -> Taken {
         let mut state = self.shared.lock();
         let packets = std::mem::take(&mut state.outgoing);
+        if let Some(ping) = state.ping.take() {
+            state.ping_taken = Some(ping);
+        }
         let is_hurried = std::mem::take(&mut state.is_hurried);
         if packets.is_empty() && !is_hurried {
             return if state.is_gone || state.is_shut { Taken::Ended } else { Taken::Nothing };

@@ -154,3 +154,38 @@ async fn a_web_socket_takes_its_place_once() {
     drop((polling, probe));
     assert_eq!(turn.packets().await, Taken::Ended);
 }
+
+#[test]
+fn a_ping_is_answered_once_the_client_has_what_stands_before_it() {
+    let (polling, session, woken) = attached();
+    let answered = || {
+        let mut buffer = [0; 64];
+        polling.read(&mut buffer).ok().map(|count| buffer[..count].to_vec())
+    };
+    let ask = || session.begin(true).unwrap();
+    polling.write(&frames(&["42".to_owned()])).unwrap();
+    polling.write(b"\x89\x01a").unwrap();
+    let turn = ask();
+    assert_eq!(answered(), None, "it is behind what is yet to be taken");
+    assert_eq!(turn.take(), Taken::Packets(b"42".to_vec()));
+    assert_eq!(answered(), None, "the answer is on its way");
+    // Behind the same answer, and the last one counts.
+    polling.write(b"\x89\x01b").unwrap();
+    drop(turn);
+    let turn = ask();
+    assert_eq!(answered().as_deref(), Some(&b"\x8a\x81\0\0\0\0b"[..]));
+    assert_eq!(woken.load(Ordering::Relaxed), 1);
+    // One that comes while a request waits is answered by the next one, if nothing else is.
+    polling.write(b"\x89\x01c").unwrap();
+    drop(turn);
+    polling.write(&frames(&["43".to_owned()])).unwrap();
+    polling.write(b"\x89\x01d").unwrap();
+    let turn = ask();
+    assert_eq!(answered().as_deref(), Some(&b"\x8a\x81\0\0\0\0c"[..]));
+    assert_eq!(turn.take(), Taken::Packets(b"43".to_vec()));
+    drop(turn);
+    drop(ask());
+    assert_eq!(answered().as_deref(), Some(&b"\x8a\x81\0\0\0\0d"[..]));
+    drop(ask());
+    assert_eq!(answered(), None, "each once");
+}

@@ -7,6 +7,8 @@
 const FIN_TEXT: u8 = 0x81;
 /// The same with opcode 2 (binary).
 const FIN_BINARY: u8 = 0x82;
+/// The same with opcode 10 (pong).
+const FIN_PONG: u8 = 0x8a;
 /// In the second byte of a frame: a key follows the length.
 const MASKED: u8 = 0x80;
 /// A key that changes nothing.
@@ -44,6 +46,11 @@ pub fn write_client_text(out: &mut Vec<u8>, payload: &[u8]) {
 /// Appends a client's binary message.
 pub fn write_client_binary(out: &mut Vec<u8>, payload: &[u8]) {
     write_client(out, FIN_BINARY, payload);
+}
+
+/// Appends a client's pong.
+pub fn write_client_pong(out: &mut Vec<u8>, payload: &[u8]) {
+    write_client(out, FIN_PONG, payload);
 }
 
 fn write_client(out: &mut Vec<u8>, first: u8, payload: &[u8]) {

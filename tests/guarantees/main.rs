@@ -116,6 +116,8 @@ mod slow_client_ladder;
 mod slow_clients_delay_nobody;
 mod snapshot;
 mod socketio_clients;
+mod socketio_desk;
+mod socketio_desk_clients;
 mod socketio_polling;
 mod socketio_reports;
 mod socketio_wire;

@@ -155,8 +155,15 @@ impl World {
         let (gateway, presence) = &mut self.gateways[at];
         let gateway = *gateway;
         let is_told = presence.join(&room, &user).expect("room for it");
-        let moved =
-            Moved { user: user.clone(), has_joined: true, is_told, gateway, is_there: true, asked: None };
+        let moved = Moved {
+            user: user.clone(),
+            has_joined: true,
+            is_told,
+            gateway,
+            is_there: true,
+            asked: None,
+            origin: Origin::default(),
+        };
         self.moved(&room, &moved);
         self.holds.retain(|hold| {
             (hold.gateway, &hold.room, &hold.user) != (gateway, &room, &user) || hold.until_ms.is_none()
@@ -173,10 +180,18 @@ impl World {
         let (_, presence) = presence.expect("a living gateway has it");
         if says_so {
             let (is_told, is_there) = presence.leave(&room, &user);
-            let moved = Moved { user, has_joined: false, is_told, gateway, is_there, asked: None };
+            let moved = Moved {
+                user,
+                has_joined: false,
+                is_told,
+                gateway,
+                is_there,
+                asked: None,
+                origin: Origin::default(),
+            };
             self.moved(&room, &moved);
         } else {
-            presence.gone(&room, &user, now_ms);
+            presence.gone(&room, &user, None, now_ms);
             if !self.holds.iter().any(same) {
                 self.holds.push(Holds { gateway, room, user, until_ms: Some(now_ms + GRACE_MS) });
             }
@@ -308,6 +323,7 @@ fn leaves_told_for_a_dead_gateway_do_not_revive_it() {
         gateway,
         is_there,
         asked: None,
+        origin: Origin::default(),
     };
     for user in 0..2 {
         presence.heard_moved(&room, &moved(user, true), 0);

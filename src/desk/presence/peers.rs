@@ -92,7 +92,7 @@ impl Presence {
                 self.count_down(&room, &user);
                 let has_left = !self.is_there(&room, &user);
                 if is_mine && has_left {
-                    say.push(self.left(room, user, gateway, was_small));
+                    say.push(self.left(room, user, None, gateway, was_small));
                 }
             }
         }

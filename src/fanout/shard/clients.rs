@@ -10,6 +10,7 @@ use crate::limits;
 use crate::protocol::refusal::Refusal;
 use crate::protocol::reply::{Reply, Status};
 use crate::protocol::request::{FirstRequest, Subscribe};
+use crate::transport::Transport;
 use crate::websocket::close::{CloseCode, close_frame};
 
 impl Shard {
@@ -97,7 +98,7 @@ impl Shard {
         let max_symbols = identity.rights.max_symbols_in(conn.dialect);
         if request.selection.names.len() > max_symbols {
             request.selection.names.truncate(max_symbols);
-            self.refuse(key, &Refusal::symbol_limit(max_symbols, None));
+            self.refuse(key, &Refusal::symbol_limit(max_symbols, 0, None));
         }
     }
 
@@ -163,7 +164,12 @@ impl Shard {
 
     /// Lets a connection go; its socket closes, which takes it off the poll as well.
     pub(super) fn remove(&mut self, key: ConnKey) {
-        let Some(mut conn) = self.conns.remove(key) else { return };
+        drop(self.let_go(key));
+    }
+
+    /// Lets a connection go but for its socket.
+    pub(super) fn let_go(&mut self, key: ConnKey) -> Option<Transport> {
+        let mut conn = self.conns.remove(key)?;
         if conn.missed_pongs > 0 {
             self.count_dead(-1);
         }
@@ -172,5 +178,6 @@ impl Shard {
         self.metrics.connections_closed.add(1);
         self.forget(&mut conn);
         drop(conn.seat);
+        Some(conn.transport)
     }
 }

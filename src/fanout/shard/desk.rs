@@ -6,6 +6,7 @@
 //! | `requests` | what clients ask for, and the answers of the control side |
 //! | `workers` | questions to workers, and their responses |
 //! | `inbox` | what was said to a user while it was away, and what of it clients have confirmed |
+//! | `namespaces` | those of clients of Socket.IO, each like a connection of its own |
 //! | `delivery` | events to members, users and everyone |
 //!
 //! A connection is a member from the moment at which its join comes back, to that at which its leave does: each in its place among the events
@@ -14,6 +15,7 @@
 
 mod delivery;
 mod inbox;
+mod namespaces;
 mod requests;
 mod workers;
 
@@ -29,12 +31,15 @@ use self::requests::Pending;
 use self::workers::Questions;
 use super::Shard;
 use super::conn::{Conn, ConnKey};
+use super::socketio::public_id_of;
 use crate::bus::{
     DeskAsk, DeskOrder, DeskWish, OutgoingHeld, OutgoingSpace, Ticket, ToControl, TopicId, Wish,
 };
 use crate::desk::event::Lost;
-use crate::desk::{DeskId, GatewayId};
+use crate::desk::{DeskId, GatewayId, PublicId};
 use crate::identity::User;
+use crate::market::Namespace;
+use crate::protocol::socketio::namespace::Joined;
 
 /// What a shard needs to know of the configuration for the desk.
 #[derive(Debug, Clone)]
@@ -88,6 +93,8 @@ pub(super) struct Desk {
 #[derive(Debug)]
 struct Client {
     user: DeskId,
+    /// By what others know the connection.
+    public_id: PublicId,
     /// It has used the desk, so it gets broadcasts.
     is_at_desk: bool,
     /// The rooms that it is a member of.
@@ -102,7 +109,15 @@ struct Client {
 #[derive(Debug)]
 struct Room {
     topic: TopicId,
-    members: Vec<ConnKey>,
+    members: Vec<Member>,
+}
+
+/// A connection that is in a room.
+#[derive(Debug, Clone, Copy)]
+struct Member {
+    key: ConnKey,
+    /// Of a client of Socket.IO, the namespaces in which it has joined: each is to it like a connection of its own.
+    namespaces: Joined,
 }
 
 impl Desk {
@@ -132,11 +147,25 @@ impl Desk {
         self.names.get(&topic).map(|lost| Lost::clone(lost))
     }
 
-    fn is_member(&self, key: ConnKey, room: &DeskId) -> bool {
-        self.clients.get(&key).is_some_and(|client| client.rooms.contains(room))
+    /// Whether a client is a member of a room, of Socket.IO in that namespace.
+    fn is_member(&self, key: ConnKey, room: &DeskId, namespace: Option<Namespace>) -> bool {
+        match namespace {
+            None => self.clients.get(&key).is_some_and(|client| client.rooms.contains(room)),
+            Some(namespace) => self.namespaces_in(key, room).has(namespace),
+        }
     }
 
-    fn add_member(&mut self, key: ConnKey, room: &DeskId) {
+    /// The user that a client is here, if it is at the desk.
+    pub(super) fn user_of(&self, key: ConnKey) -> Option<&DeskId> {
+        self.clients.get(&key).map(|client| &client.user)
+    }
+
+    /// By what others know a connection.
+    fn public_id(&self, key: ConnKey) -> Option<PublicId> {
+        self.clients.get(&key).map(|client| client.public_id)
+    }
+
+    fn add_member(&mut self, key: ConnKey, room: &DeskId, namespace: Option<Namespace>) {
         let Some(client) = self.clients.get_mut(&key) else { return };
         client.rooms.push(room.clone());
         let Self { rooms, names, last_room, .. } = self;
@@ -146,7 +175,8 @@ impl Desk {
             names.insert(topic, Rc::new(Lost::Room(room.clone())));
             Room { topic, members: Vec::new() }
         });
-        here.members.push(key);
+        let namespaces = namespace.map_or(Joined::NONE, |namespace| Joined::NONE.with(namespace));
+        here.members.push(Member { key, namespaces });
     }
 
     /// `false` if it is none.
@@ -156,7 +186,7 @@ impl Desk {
         client.rooms.remove(at);
         client.leaving.take_if(|leaving| leaving == room);
         if let Some(here) = self.rooms.get_mut(room) {
-            here.members.retain(|member| *member != key);
+            here.members.retain(|member| member.key != key);
             if here.members.is_empty() {
                 self.rooms.remove(room);
             }
@@ -168,7 +198,11 @@ impl Desk {
 impl Shard {
     /// A client has shown who it is: what is for its user is for it as well. Nothing changes for one without a user.
     pub(super) fn seat_at_desk(&mut self, key: ConnKey) {
-        let Some(conn) = self.conns.get(key).filter(|conn| conn.dialect.has_desk()) else { return };
+        let may_sit = |conn: &&Conn| {
+            // One of Socket.IO is nowhere until it is in a namespace.
+            conn.dialect.has_desk() && conn.dialect.socketio().is_none_or(|joined| joined != Joined::NONE)
+        };
+        let Some(conn) = self.conns.get(key).filter(may_sit) else { return };
         let Some(desk) = &self.desk else { return };
         let at_desk = desk.asked_for.contains(&key);
         let user = conn.identity.as_ref().and_then(|identity| identity.user.as_ref());
@@ -198,8 +232,10 @@ impl Shard {
             self.handles.wishes.send(Wish::Desk(wish));
         }
         desk.users.entry(user.clone()).or_default().push(key);
+        let public_id = self.conns.get(key).and_then(public_id_of).unwrap_or_else(PublicId::random);
         let inbox = (desk.config.has_inboxes && !user.is_anonymous()).then(Box::default);
-        desk.clients.insert(key, Client { user, is_at_desk, rooms: Vec::new(), leaving: None, inbox });
+        let (rooms, leaving) = (Vec::new(), None);
+        desk.clients.insert(key, Client { user, public_id, is_at_desk, rooms, leaving, inbox });
     }
 
     /// A client has gone, or is about to. Its user is still in its rooms for a while, as the control side knows.
@@ -207,10 +243,11 @@ impl Shard {
         let Some(desk) = &mut self.desk else { return };
         let Some(client) = desk.clients.get(&key) else { return };
         let (user, leaving) = (client.user.clone(), client.leaving.clone());
+        let connection = Some(client.public_id);
         for room in client.rooms.clone() {
             self.end_membership(key, &room);
             if leaving.as_ref() != Some(&room) {
-                self.order(None, DeskOrder::Gone { room, user: user.clone() }, None);
+                self.order(None, DeskOrder::Gone { room, user: user.clone(), connection }, None);
             }
         }
         let Some(desk) = &mut self.desk else { return };

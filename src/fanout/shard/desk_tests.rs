@@ -8,11 +8,11 @@ use serde_json::{Value, json};
 use super::turn_tests::{Client, ROOMY, World, config};
 use super::{DeskConfig, ShardConfig, Workers};
 use crate::bus::{
-    DeskAnswer, DeskAsk, DeskEvents, DeskNews, DeskOrder, DeskWish, OutgoingSpace, Standing, Ticket,
-    ToControl, ToShard,
+    DeskAnswer, DeskAsk, DeskEvent, DeskEvents, DeskNews, DeskOrder, DeskWish, OutgoingSpace, Standing,
+    Ticket, ToControl, ToShard,
 };
 use crate::desk::event::{Addressee, Lost};
-use crate::desk::{DeskId, GatewayId};
+use crate::desk::{DeskId, GatewayId, Origin};
 use crate::identity::{Identity, Rights, User};
 use crate::protocol::desk::RequestId;
 use crate::protocol::terms::SlowClientPolicy;
@@ -73,7 +73,8 @@ fn answer(world: &mut World, ticket: Ticket, answer: DeskAnswer) {
 fn moved(world: &mut World, ticket: Ticket, has_joined: bool) {
     let name = if has_joined { "user_joined" } else { "user_left" };
     let object = format!(r#"{{"type":"{name}"}}"#).into_bytes();
-    news(world, DeskNews::Moved { ticket, room: id("r"), has_joined, object: Some(object.into()) });
+    let (room, object, origin) = (id("r"), Some(object.into()), Origin::default());
+    news(world, DeskNews::Moved { ticket, room, has_joined, object, origin });
 }
 
 fn join(world: &mut World, client: &Client) {
@@ -88,7 +89,8 @@ fn say(world: &mut World, objects: impl IntoIterator<Item = String>) {
     let (mut bytes, mut events) = (Vec::new(), Vec::new());
     for object in objects {
         bytes.extend_from_slice(object.as_bytes());
-        events.push((bytes.len() as u32, to.clone()));
+        let end = bytes.len() as u32;
+        events.push(DeskEvent { end, to: to.clone(), origin: Origin::default() });
     }
     news(world, DeskNews::Events(DeskEvents { bytes: bytes.into(), events, arrived_us: 1 }));
 }

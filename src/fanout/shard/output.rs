@@ -12,6 +12,7 @@ use super::conn::{Conn, ConnKey, FeedNews};
 use crate::bus::TopicId;
 use crate::limits;
 use crate::market::Subject;
+use crate::protocol::Dialect;
 use crate::protocol::reply::{Reply, Status};
 use crate::protocol::request::Grammar;
 use crate::websocket::deflate::{Compression, Compressor};
@@ -78,8 +79,19 @@ impl Output {
 
     /// A reply or status as a frame for a client, or as several, counted in the backlog.
     pub(super) fn write(&self, conn: &Conn, reply: &Reply<'_>, now_ms: u64) -> Rc<Batch> {
-        let mut frame = conn.dialect.reply(reply, &self.grammar, now_ms);
-        if conn.deflate {
+        self.write_as(conn.dialect, conn.deflate, reply, now_ms)
+    }
+
+    /// The same for clients of a dialect, compressed if that is worth it and they have agreed on it.
+    pub(super) fn write_as(
+        &self,
+        dialect: Dialect,
+        deflate: bool,
+        reply: &Reply<'_>,
+        now_ms: u64,
+    ) -> Rc<Batch> {
+        let mut frame = dialect.reply(reply, &self.grammar, now_ms);
+        if deflate {
             self.backlog.compressor().compress_each(&mut frame);
         }
         self.own_frame(frame)

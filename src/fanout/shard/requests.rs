@@ -79,7 +79,8 @@ impl Shard {
         };
         let max_symbols = rights.max_symbols_in(conn.dialect);
         if count > max_symbols {
-            let refusal = Refusal::symbol_limit(max_symbols, id);
+            let held = held_by(conn, index, key).len();
+            let refusal = Refusal::symbol_limit(max_symbols, held, id);
             return self.refuse(key, &refusal);
         }
         let Granted { subjects, grants } = granted;

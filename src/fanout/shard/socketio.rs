@@ -6,6 +6,7 @@ use super::auth::held_by;
 use super::clock::{Tick, ticks};
 use super::conn::{Conn, ConnKey, FeedNews, Space};
 use super::{Shard, key_of, token_of};
+use crate::desk::{DeskId, PublicId};
 use crate::identity::User;
 use crate::market::{Namespace, Subject};
 use crate::protocol::Dialect;
@@ -14,20 +15,18 @@ use crate::protocol::reply::Reply;
 use crate::protocol::request::{Action, Id, Request, Token};
 use crate::protocol::socketio::engine::CONNECT_TIMEOUT;
 use crate::protocol::socketio::mark::{Mark, Verb};
+use crate::protocol::socketio::namespace::Joined;
 use crate::protocol::socketio::read::Said;
 use crate::protocol::socketio::write;
-use crate::transport::{Probe, Transport, session};
+use crate::transport::Probe;
 use crate::websocket::close::CloseCode;
 use crate::websocket::reader::Reader;
-
-/// Bits of a connection's public id.
-const PUBLIC_ID_BITS: u128 = (1 << 80) - 1;
 
 /// What a connection of Socket.IO has besides.
 #[derive(Debug)]
 pub(super) struct Sockets {
     /// What others see of it: never the `sid` of Engine.IO, by which it is reached.
-    public_id: Box<str>,
+    public_id: PublicId,
     /// Until when the client has to be in a namespace; `None` while it is in one.
     join_by: Option<Tick>,
     /// So many binary messages follow that belong to a request which is refused already.
@@ -50,8 +49,7 @@ impl Shard {
         let Some(conn) = self.conns.get_mut(key).filter(|conn| conn.dialect.socketio().is_some()) else {
             return;
         };
-        let public_id = format!("{:020x}", fastrand::u128(..) & PUBLIC_ID_BITS).into();
-        let sockets = Sockets { public_id, join_by, attachments: 0, probe };
+        let sockets = Sockets { public_id: PublicId::random(), join_by, attachments: 0, probe };
         conn.session.get_or_insert_default().sockets = Some(Box::new(sockets));
     }
 
@@ -77,7 +75,7 @@ impl Shard {
                 if let Some(sockets) = self.conns.get_mut(key).and_then(sockets_of) {
                     sockets.attachments = attachments;
                 }
-                let asked = without_desk(*asked);
+                let asked = if self.desk.is_some() { *asked } else { without_desk(*asked) };
                 self.answer(key, asked);
             }
             _ => {}
@@ -109,7 +107,7 @@ impl Shard {
             return;
         };
         let target = key_of(PollToken(probe.token()));
-        let Some(socket) = self.take_off(key) else { return };
+        let Some(socket) = self.let_go(key) else { return };
         let Some(conn) = self.conns.get_mut(target).filter(|conn| conn.is_live()) else { return };
         let Some(polling) = conn.transport.polling() else { return };
         let mut transport = socket.behind(polling.release());
@@ -127,15 +125,6 @@ impl Shard {
         self.input.unfinished.push(target);
     }
 
-    /// Lets go of a connection but for its transport.
-    fn take_off(&mut self, key: ConnKey) -> Option<Transport> {
-        let conn = self.conns.get_mut(key)?;
-        let (polling, _) = session();
-        let transport = std::mem::replace(&mut conn.transport, Transport::Polling(polling));
-        self.remove(key);
-        Some(transport)
-    }
-
     /// A binary message: it belongs to a request that is refused, or to none.
     pub(super) fn hear_binary(&mut self, key: ConnKey) {
         match self.conns.get_mut(key).and_then(sockets_of) {
@@ -147,7 +136,8 @@ impl Shard {
     /// A client wants to be in a namespace. With a token it has to be verified, also behind another one.
     fn connect(&mut self, key: ConnKey, namespace: Namespace, token: Option<Token>) {
         let Some(sockets) = self.conns.get_mut(key).and_then(sockets_of) else { return };
-        let mark = Mark { namespace, verb: Verb::Connect, ack: None, text: &sockets.public_id };
+        let text = &sockets.public_id.to_string();
+        let mark = Mark { namespace, verb: Verb::Connect, ack: None, text };
         let id = Some(mark.to_id());
         let action = token.map_or(Action::Enter, Action::Auth);
         self.answer(key, Ok(Request { action, id }));
@@ -165,6 +155,7 @@ impl Shard {
         self.say(key, &reply);
         self.note_joined(key, id);
         self.tell_feed_once(key);
+        self.ask_inbox_once(key);
         self.arm(key);
     }
 
@@ -180,7 +171,11 @@ impl Shard {
         if conn.feed_news == FeedNews::BehindSubscription {
             conn.feed_news = FeedNews::Due;
         }
+        self.seat_at_desk(key);
+        let seated = self.desk.as_ref().and_then(|desk| desk.user_of(key));
+        let Some(conn) = self.conns.get_mut(key) else { return };
         let user = conn.identity.as_ref().and_then(|identity| identity.user.as_ref()).map(User::as_str);
+        let user = user.or_else(|| seated.map(DeskId::as_str));
         let event = self.output.own_frame(write::connected(namespace, user, &self.handles.state.server_id));
         self.output.queue(key, conn, event);
     }
@@ -194,6 +189,10 @@ impl Shard {
         let held = held_by(conn, &self.subscriptions.index, key);
         let held: Vec<_> = held.iter().filter(is_there).map(|subject| (*subject).clone()).collect();
         self.give_up(key, &held);
+        self.leave_desk_in(key, namespace);
+        if joined.without(namespace) == Joined::NONE {
+            self.leave_desk(key);
+        }
         let Some(conn) = self.conns.get_mut(key) else { return };
         conn.dialect = Dialect::SocketIo(joined.without(namespace));
         if let (None, Some(sockets)) = (joined.without(namespace).home(), sockets_of(conn)) {
@@ -224,16 +223,21 @@ impl Shard {
     }
 }
 
-/// What was asked, but for requests to the desk, which these clients don't have.
+/// What was asked, but for requests to the desk where there is none.
 fn without_desk(asked: Result<Request, Refusal>) -> Result<Request, Refusal> {
     match asked {
         Ok(Request { action: Action::Desk(_), id }) => {
-            let message = "Unknown event: clients of Socket.IO have no desk here";
+            let message = "Unknown event: this gateway has no rooms, chat or requests (DESK)";
             let refusal = Refusal::new(ErrorCode::UnknownAction, message);
             Err(Refusal { id, ..refusal })
         }
         asked => asked,
     }
+}
+
+/// By what others know a connection of Socket.IO.
+pub(super) fn public_id_of(conn: &Conn) -> Option<PublicId> {
+    conn.session.as_ref()?.sockets.as_ref().map(|sockets| sockets.public_id)
 }
 
 fn sockets_of(conn: &mut Conn) -> Option<&mut Sockets> {

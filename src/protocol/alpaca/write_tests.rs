@@ -44,7 +44,7 @@ fn replies_are_alpacas() {
         r#"[{"T":"subscription","trades":["AAPL","*"],"quotes":[],"bars":[],"updatedBars":[],"dailyBars":["BTC/USD"],"statuses":[],"news":[],"corrections":["AAPL","*"],"cancelErrors":["AAPL","*"]}]"#
     );
     assert_eq!(
-        text(&Reply::Refused(&Refusal::symbol_limit(30, None))),
+        text(&Reply::Refused(&Refusal::symbol_limit(30, 29, None))),
         r#"[{"T":"error","code":405,"msg":"symbol limit exceeded","detail":"Cannot subscribe: would exceed maximum of 30 symbols"}]"#
     );
     assert!(reply(&Reply::Pong { stats: None, id: None }, Wire::Json, &grammar()).is_empty());

@@ -315,7 +315,7 @@ fn answers_echo_the_id() {
     assert_eq!(answer(&Reply::Combined { id }, CombinedMicros), r#"{"result":true,"id":"x"}"#);
     let set = parse(r#"{"method":"SET_PROPERTY","params":["combined",false],"id":5}"#).unwrap();
     assert_eq!(set.action, Action::SetCombined(false));
-    let limit = Refusal::symbol_limit(30, None);
+    let limit = Refusal::symbol_limit(30, 29, None);
     assert_eq!(
         answer(&Reply::Refused(&limit), Raw),
         r#"{"code":2,"msg":"Invalid request: too many streams, the limit is 30"}"#

@@ -50,7 +50,7 @@ fn error(refusal: &Refusal) -> Vec<u8> {
         _ => 2,
     };
     let text = match refusal.cause {
-        Cause::TooManySymbols(limit) => {
+        Cause::TooManySymbols { max: limit, .. } => {
             format!("Invalid request: too many streams, the limit is {limit}")
         }
         // As the reader says it.

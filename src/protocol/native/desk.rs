@@ -61,7 +61,8 @@ fn action(name: &RawValue, fields: &Fields<'_>) -> Result<Action, Refusal> {
         return Ok(Action::Ping { stats: false });
     }
     if text == "request" {
-        return to_workers(fields).map(|request| Action::Desk(Box::new(request)));
+        let request = question(fields.request_id, fields.payload, fields.timestamp)?;
+        return Ok(Action::Desk(Box::new(request)));
     }
     if !["join_room", "leave_room", "room_message", "typing", "presence", "chat"].contains(&text.as_str()) {
         let message = format!("Unknown type {}: use {TYPES}", quoted(name.get()));
@@ -85,17 +86,21 @@ fn action(name: &RawValue, fields: &Fields<'_>) -> Result<Action, Refusal> {
 }
 
 /// A question to the workers. Whether there are any to ask is not known here.
-fn to_workers(fields: &Fields<'_>) -> Result<DeskRequest, Refusal> {
+pub(in crate::protocol) fn question(
+    request_id: Option<&RawValue>,
+    payload: Option<&RawValue>,
+    timestamp: Option<&RawValue>,
+) -> Result<DeskRequest, Refusal> {
     let allowed = "a string of at most 64 bytes, or a number";
-    let raw = fields.request_id.ok_or_else(|| missing("requestId", allowed))?;
+    let raw = request_id.ok_or_else(|| missing("requestId", allowed))?;
     let request_id = RequestId::parse(raw.get()).ok_or_else(|| invalid("requestId", raw.get(), allowed))?;
     let checked = |field: &str, raw: Option<&RawValue>| {
         let raw = raw.map(RawValue::get);
         raw.map(|raw| readable(field, raw)).transpose()
     };
     let refused = |refusal| Refusal { request_id: Some(Box::new(request_id.clone())), ..refusal };
-    let payload = checked("payload", fields.payload).map_err(refused)?.unwrap_or_else(|| "null".into());
-    let timestamp = checked("timestamp", fields.timestamp).map_err(refused)?;
+    let payload = checked("payload", payload).map_err(refused)?.unwrap_or_else(|| "null".into());
+    let timestamp = checked("timestamp", timestamp).map_err(refused)?;
     Ok(DeskRequest::Workers { request_id, payload, timestamp })
 }
 

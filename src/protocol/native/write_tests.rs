@@ -42,7 +42,7 @@ fn replies_are_those_of_the_contract() {
         r#"{"type":"pong","timestamp":1234567890}"#
     );
     assert_eq!(
-        text(&Reply::Refused(&Refusal::symbol_limit(5, None)), 1234567890),
+        text(&Reply::Refused(&Refusal::symbol_limit(5, 4, None)), 1234567890),
         r#"{"type":"error","message":"Cannot subscribe: would exceed maximum of 5 symbols","code":"SYMBOL_LIMIT_EXCEEDED","timestamp":1234567890}"#
     );
     let grammar = Grammar::new(kinds(), SymbolCase::Upper);

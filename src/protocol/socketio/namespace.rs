@@ -26,6 +26,8 @@ pub struct Joined(u8);
 impl Joined {
     /// None.
     pub const NONE: Self = Self(0);
+    /// All.
+    pub const ALL: Self = Self::NONE.with(Namespace::Root).with(Namespace::Events).with(Namespace::Messaging);
 
     /// Whether a namespace is among them.
     pub const fn has(self, namespace: Namespace) -> bool {
@@ -44,9 +46,20 @@ impl Joined {
         Self(self.0 & !(1 << namespace as u8))
     }
 
+    /// Those that are in both.
+    #[must_use]
+    pub const fn and(self, other: Self) -> Self {
+        Self(self.0 & other.0)
+    }
+
+    /// Each of them.
+    pub fn iter(self) -> impl Iterator<Item = Namespace> {
+        Namespace::ALL.into_iter().filter(move |namespace| self.has(*namespace))
+    }
+
     /// Where a client is told what concerns its connection; `None` if it is in no namespace.
     pub fn home(self) -> Option<Namespace> {
-        Namespace::ALL.into_iter().find(|namespace| self.has(*namespace))
+        self.iter().next()
     }
 }
 
@@ -60,6 +73,8 @@ mod tests {
         assert_eq!((both.home(), Joined::default().home()), (Some(Namespace::Events), None));
         let left = both.without(Namespace::Events);
         assert_eq!((left.has(Namespace::Events), left.home()), (false, Some(Namespace::Messaging)));
+        assert_eq!(both.and(Joined::ALL.without(Namespace::Events)), left);
+        assert_eq!(Joined::ALL.iter().collect::<Vec<_>>(), Namespace::ALL);
         for namespace in Namespace::ALL {
             assert_eq!(find(name(namespace)), Some(namespace));
         }

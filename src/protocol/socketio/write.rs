@@ -4,6 +4,7 @@ use std::collections::HashSet;
 
 use serde::Serialize;
 use serde_json::Value;
+use serde_json::value::RawValue;
 
 use super::engine::{PING_INTERVAL, PING_TIMEOUT};
 use super::event::write_named;
@@ -14,7 +15,7 @@ use crate::desk::DeskId;
 use crate::market::{Name, Namespace};
 use crate::protocol::desk::Concern;
 use crate::protocol::native;
-use crate::protocol::refusal::{ErrorCode, Refusal};
+use crate::protocol::refusal::{Cause, ErrorCode, Refusal};
 use crate::protocol::reply::{Reply, Status};
 use crate::protocol::request::{Grammar, Id};
 use crate::websocket::header;
@@ -55,6 +56,13 @@ pub fn connected(namespace: Namespace, user: Option<&str>, server_id: &str) -> V
         server_id: &'m str,
     }
     event(namespace, "connected", &Connected { user_id: user, server_id })
+}
+
+/// Acknowledges a question with a worker's response; `None` if its client wants no acknowledgement.
+pub fn response(id: &Id, object: &[u8]) -> Option<Vec<u8>> {
+    let Mark { namespace, ack, .. } = Mark::of_id(id)?;
+    let object = std::str::from_utf8(object).ok()?;
+    Some(packet(Kind::Ack, name(namespace), Some(ack?), &format!("[{object}]")))
 }
 
 /// A reply or status for a client that is in these namespaces, as frames; empty if there is nothing to say.
@@ -173,6 +181,8 @@ struct More<'m> {
     #[serde(skip_serializing_if = "Option::is_none")]
     retry_after: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    request_id: Option<&'m RawValue>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     data: Option<NotAllowed<'m>>,
 }
 
@@ -184,14 +194,17 @@ struct NotAllowed<'m> {
 
 impl<'m> More<'m> {
     fn of(refusal: &'m Refusal) -> Self {
-        let current_room_count = match refusal.concern.as_deref() {
-            Some(Concern::Current(current)) => Some(*current),
+        let current_room_count = match (refusal.concern.as_deref(), refusal.cause) {
+            (Some(Concern::Current(current)), _) => Some(*current),
+            // To its clients a symbol is a room as well.
+            (_, Cause::TooManySymbols { held, .. }) => Some(held),
             _ => None,
         };
         let forbidden = refusal.forbidden.as_deref();
         let data =
             forbidden.map(|forbidden| NotAllowed { symbols: &forbidden.symbols, types: &forbidden.types });
-        Self { current_room_count, retry_after: refusal.retry_after_s, data }
+        let request_id = refusal.request_id.as_deref().and_then(|id| serde_json::from_str(id.as_json()).ok());
+        Self { current_room_count, retry_after: refusal.retry_after_s, request_id, data }
     }
 }
 

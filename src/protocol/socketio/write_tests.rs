@@ -1,5 +1,6 @@
 use super::*;
 use crate::market::{Form, Kind as EventKind, Subject, SymbolCase};
+use crate::protocol::desk::RequestId;
 use crate::protocol::refusal::Forbidden;
 use crate::protocol::reply::ShutdownReason;
 use crate::protocol::request::Selection;
@@ -65,7 +66,7 @@ fn refusals() {
         let refusal = Refusal { id, ..Refusal::new(code, "No") };
         written(&Reply::Refused(&refusal), joined)
     };
-    use ErrorCode::{InvalidInput, RateLimitExceeded, Unauthorized};
+    use ErrorCode::{InvalidInput, RateLimitExceeded, Timeout, Unauthorized};
     let connect = || Some(mark(Verb::Connect, None, "x"));
     let expected = r#"44/events,{"message":"Unauthorized","data":{"code":"UNAUTHORIZED"}}"#;
     assert_eq!(refused(Unauthorized, connect(), Joined::default()), expected);
@@ -90,6 +91,16 @@ fn refusals() {
         ..Refusal::forbidden(forbidden)
     };
     let text = written(&Reply::Refused(&refusal), EVENTS);
+    let limit = Refusal::symbol_limit(5, 4, Some(mark(Verb::Topic, Some(3), "")));
+    let told = written(&Reply::Refused(&limit), EVENTS);
+    let expected = r#"43/events,3[{"status":"error","error":"Cannot subscribe: would exceed maximum of 5 symbols","code":"SYMBOL_LIMIT_EXCEEDED","currentRoomCount":4}]"#;
+    assert_eq!(told, expected);
+    let request_id = RequestId::parse("\"r1\"").map(Box::new);
+    let id = Some(mark(Verb::Desk, Some(4), ""));
+    let timeout = Refusal { request_id, id, ..Refusal::new(Timeout, "No response within 30 s") };
+    let both = "43/events,4[{\"success\":false,\"error\":\"No response within 30 s\"}]\n\
+        42/events,[\"error\",{\"code\":\"TIMEOUT\",\"message\":\"No response within 30 s\",\"requestId\":\"r1\"}]";
+    assert_eq!(written(&Reply::Refused(&timeout), EVENTS), both);
     assert!(
         text.ends_with(r#""currentRoomCount":50,"retryAfter":3,"data":{"symbols":["X"],"types":[]}}]"#),
         "{text}"

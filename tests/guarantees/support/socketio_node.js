@@ -1,5 +1,6 @@
 // socket.io-client, with nothing changed but the address. Prints what it is told as JSON, a line each; reads what to do as lines of JSON:
-// {"emit": [name, ...values], "ack": true}, {"disconnect": true}, {"connect": true}.
+// {"emit": [name, ...values], "ack": true}, {"disconnect": true}, {"connect": true}, {"at_connect": [[name, ...values], ...]}: what it emits whenever it
+// is connected, from then on.
 const readline = require('node:readline');
 const { io } = require('socket.io-client');
 
@@ -8,7 +9,9 @@ const socket = io(url, { reconnectionDelay: 50, reconnectionDelayMax: 200, rando
 const say = (line) => process.stdout.write(`${JSON.stringify(line)}\n`);
 
 const transport = () => socket.io.engine?.transport?.name;
+let atConnect = [];
 socket.on('connect', () => {
+  for (const [name, ...values] of atConnect) socket.emit(name, ...values, (answer) => say({ resumed: name, answer }));
   say({ connect: socket.id, transport: transport() });
   if (transport() === 'websocket') say({ upgraded: transport() });
   else socket.io.engine.once('upgrade', () => say({ upgraded: transport() }));
@@ -24,6 +27,7 @@ readline.createInterface({ input: process.stdin }).on('line', async (line) => {
     if (order.auth) socket.auth = order.auth;
     socket.connect();
   }
+  if (order.at_connect) atConnect = order.at_connect;
   if (!order.emit) return;
   const [name, ...values] = order.emit;
   if (order.ack) say({ ack: await socket.emitWithAck(name, ...values) });

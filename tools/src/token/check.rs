@@ -251,7 +251,7 @@ fn subscribe(rights: &Rights, options: &Options, grammar: &Grammar) -> Result<Ve
     let granted = rights.grant(&request.selection, Form::JSON, &grammar.kinds)?;
     let count = granted.written().count();
     if count > rights.max_symbols {
-        return Err(Refusal::symbol_limit(rights.max_symbols, None));
+        return Err(Refusal::symbol_limit(rights.max_symbols, 0, None));
     }
     let one = |grant: Grant| {
         let kind = grammar.kinds.name(grant.written.kind).to_owned();

@@ -8,17 +8,19 @@ use smallvec::SmallVec;
 use super::super::super::batch::Batch;
 use super::super::super::conflation::TopicRun;
 use super::super::Shard;
-use super::super::conn::ConnKey;
-use super::Desk;
+use super::super::conn::{Conn, ConnKey};
+use super::super::output::Output;
+use super::{Desk, Member};
 use crate::bus::{DeskEvents, DeskNews, Entry, Frames, TopicId};
-use crate::desk::event::{Addressee, Lost};
+use crate::desk::DeskId;
+use crate::desk::event::{Addressee, Lost, Told};
 use crate::desk::inbox::Kept;
-use crate::market::Form;
 use crate::protocol::Dialect;
 use crate::protocol::reply::Reply;
+use crate::protocol::socketio::namespace::Joined;
 
-/// The connections that an event is for.
-type Targets = SmallVec<[ConnKey; 8]>;
+/// The connections that an event is for, and of clients of Socket.IO the namespaces.
+type Targets = SmallVec<[Member; 8]>;
 
 impl Shard {
     /// Takes what ingest or the control side says of the desk.
@@ -26,8 +28,8 @@ impl Shard {
         match news {
             DeskNews::Events(events) => self.apply_desk(&events),
             DeskNews::Lost { counts, is_uncounted } => self.note_lost_at_desk(&counts, is_uncounted),
-            DeskNews::Moved { ticket, room, has_joined, object } => {
-                self.on_moved(ticket, &room, has_joined, object.as_deref());
+            DeskNews::Moved { ticket, room, has_joined, object, origin } => {
+                self.on_moved(ticket, &room, has_joined, object.as_deref(), origin);
             }
             DeskNews::Answer { ticket, answer } => self.on_desk_answer(ticket, answer),
             DeskNews::Response { connection, request_id, object } => {
@@ -36,11 +38,7 @@ impl Shard {
             DeskNews::Inbox { connection, entries, upto, is_last } => {
                 self.on_inbox(connection, entries, upto, is_last);
             }
-            DeskNews::Count { room, count } => {
-                let members = self.desk.as_ref().and_then(|desk| desk.rooms.get(&room));
-                let members = members.map(|room| room.members.clone()).unwrap_or_default();
-                self.say_to_all(&members, &Reply::PresenceCount { room: &room, count });
-            }
+            DeskNews::Count { room, count } => self.tell_count(&room, count),
         }
     }
 
@@ -48,43 +46,42 @@ impl Shard {
     fn apply_desk(&mut self, events: &DeskEvents) {
         let Self { desk: Some(desk), conns, output, metrics, .. } = self else { return };
         let mut batches: SmallVec<[(Dialect, Rc<Batch>); 2]> = SmallVec::new();
-        let (mut replaced, mut start) = (0, 0);
-        let mut got_kept = Targets::new();
-        for (index, (end, to)) in events.events.iter().enumerate() {
-            let object = start..*end as usize;
-            start = *end as usize;
-            let Some(topic) = desk.topic_of(to) else { continue };
+        let mut replaced = 0;
+        let mut got_kept = SmallVec::<[ConnKey; 8]>::new();
+        for (index, (event, object)) in events.iter().enumerate() {
+            let Some(topic) = desk.topic_of(&event.to) else { continue };
             let index = index as u32;
-            for key in desk.targets(to) {
+            for Member { key, namespaces } in desk.targets(&event.to) {
                 let Some(conn) = conns.get_mut(key).filter(|conn| conn.is_live()) else { continue };
-                if let Some(kept) = desk.kept_for(key, to) {
-                    if let Some(object) = desk.said_live(key, events.bytes.slice(object.clone()), kept) {
-                        let frame = output.own_frame(conn.dialect.frame(&object));
-                        output.queue(key, conn, frame);
+                if let Some(kept) = desk.kept_for(key, &event.to) {
+                    if let Some(object) = desk.said_live(key, object.clone(), kept) {
+                        output.tell(key, conn, &Told::plain(&object), namespaces);
                         if !got_kept.contains(&key) {
                             got_kept.push(key);
                         }
                     }
                     continue;
                 }
-                let known = batches.iter().find(|(dialect, _)| *dialect == conn.dialect);
-                let batch = match known {
-                    Some((_, batch)) => Rc::clone(batch),
-                    None => {
-                        let batch = Batch::shared(desk.frames(events, conn.dialect), &output.backlog);
-                        batches.push((conn.dialect, Rc::clone(&batch)));
-                        batch
+                for voice in conn.dialect.voices(namespaces) {
+                    let known = batches.iter().find(|(known, _)| *known == voice);
+                    let batch = match known {
+                        Some((_, batch)) => Rc::clone(batch),
+                        None => {
+                            let batch = Batch::shared(desk.frames(events, voice), &output.backlog);
+                            batches.push((voice, Rc::clone(&batch)));
+                            batch
+                        }
+                    };
+                    let run = TopicRun::new(&batch, topic, index, index + 1);
+                    match &mut conn.extras {
+                        None => conn.outbox.push_events(&batch, index, index + 1, run.bytes),
+                        Some(extras) => {
+                            extras.queue(&mut conn.outbox, &run, topic);
+                            replaced += extras.conflation.take_replaced();
+                        }
                     }
-                };
-                let run = TopicRun::new(&batch, topic, index, index + 1);
-                match &mut conn.extras {
-                    None => conn.outbox.push_events(&batch, index, index + 1, run.bytes),
-                    Some(extras) => {
-                        extras.queue(&mut conn.outbox, &run, topic);
-                        replaced += extras.conflation.take_replaced();
-                    }
+                    output.mark_dirty(key, conn);
                 }
-                output.mark_dirty(key, conn);
             }
         }
         metrics.events_conflated.add(replaced);
@@ -101,7 +98,7 @@ impl Shard {
                 Lost::Everyone => Addressee::Everyone,
             };
             let Some(topic) = desk.topic_of(&to) else { continue };
-            for key in desk.targets(&to) {
+            for Member { key, .. } in desk.targets(&to) {
                 let Some(conn) = conns.get_mut(key).filter(|conn| conn.is_live()) else { continue };
                 conn.outbox.note_skipped(topic, *count);
                 conn.extras.get_or_insert_default().skipped += count;
@@ -115,12 +112,44 @@ impl Shard {
         }
     }
 
-    /// Queues what one client alone is told, in its place among the events.
-    pub(super) fn tell_alone(&mut self, key: ConnKey, object: &[u8]) {
+    /// Queues what one client alone is told, in its place among the events; one of Socket.IO in those of these namespaces that it is in.
+    pub(super) fn tell_alone(&mut self, key: ConnKey, told: &Told<'_>, namespaces: Joined) {
         let Self { conns, output, .. } = self;
-        let Some(conn) = conns.get_mut(key).filter(|conn| conn.is_live()) else { return };
-        let frame = output.own_frame(conn.dialect.frame(object));
-        output.queue(key, conn, frame);
+        if let Some(conn) = conns.get_mut(key).filter(|conn| conn.is_live()) {
+            output.tell(key, conn, told, namespaces);
+        }
+    }
+
+    /// Tells the members of a large room how many users it has.
+    fn tell_count(&mut self, room: &DeskId, count: usize) {
+        let Self { desk: Some(desk), conns, output, clocks, .. } = self else { return };
+        let reply = Reply::PresenceCount { room, count };
+        let mut written = SmallVec::<[_; 2]>::new();
+        for &Member { key, namespaces } in desk.rooms.get(room).into_iter().flat_map(|room| &room.members) {
+            let Some(conn) = conns.get_mut(key) else { continue };
+            for voice in conn.dialect.voices(namespaces) {
+                let known = written.iter().find(|(known, _)| *known == (voice, conn.deflate));
+                let frame = match known {
+                    Some((_, frame)) => Rc::clone(frame),
+                    None => {
+                        let frame = output.write_as(voice, conn.deflate, &reply, clocks.now.unix_ms);
+                        written.push(((voice, conn.deflate), Rc::clone(&frame)));
+                        frame
+                    }
+                };
+                output.queue(key, conn, frame);
+            }
+        }
+    }
+}
+
+impl Output {
+    /// Queues an event of the desk for one client alone.
+    fn tell(&mut self, key: ConnKey, conn: &mut Conn, told: &Told<'_>, namespaces: Joined) {
+        for voice in conn.dialect.voices(namespaces) {
+            let frame = self.own_frame(voice.frame(told));
+            self.queue(key, conn, frame);
+        }
     }
 }
 
@@ -136,13 +165,15 @@ impl Desk {
 
     /// The connections that an event is for.
     fn targets(&self, to: &Addressee) -> Targets {
-        let of_user = |user| self.users.get(user).into_iter().flatten().copied();
+        // In each of the namespaces that they are in.
+        let everywhere = |key: &ConnKey| Member { key: *key, namespaces: Joined::ALL };
+        let of_user = |user| self.users.get(user).into_iter().flatten().map(everywhere);
         match to {
             Addressee::Room { room, except } => {
                 let members = self.rooms.get(room).map_or(&[][..], |room| &room.members);
-                let is_meant = |key: &ConnKey| match except {
+                let is_meant = |member: &Member| match except {
                     None => true,
-                    Some(user) => self.clients.get(key).is_some_and(|client| client.user != *user),
+                    Some(user) => self.clients.get(&member.key).is_some_and(|client| client.user != *user),
                 };
                 members.iter().copied().filter(is_meant).collect()
             }
@@ -152,7 +183,7 @@ impl Desk {
             }
             Addressee::Everyone => {
                 let at_desk = self.clients.iter().filter(|(_, client)| client.is_at_desk);
-                at_desk.map(|(key, _)| *key).collect()
+                at_desk.map(|(key, _)| everywhere(key)).collect()
             }
         }
     }
@@ -164,18 +195,23 @@ impl Desk {
         client.inbox.is_some().then_some(*kept)
     }
 
-    /// Events as the clients of a dialect get them. One that nobody here gets has no bytes.
-    fn frames(&self, events: &DeskEvents, dialect: Dialect) -> Frames {
-        let (mut bytes, mut table, mut from) = (Vec::new(), Vec::with_capacity(events.events.len()), 0);
-        for (end, to) in &events.events {
-            let topic = self.topic_of(to);
+    /// Events as the clients with a voice get them. One that nobody here gets has no bytes.
+    fn frames(&self, events: &DeskEvents, voice: Dialect) -> Frames {
+        let (mut bytes, mut table) = (Vec::new(), Vec::with_capacity(events.events.len()));
+        for (event, object) in events.iter() {
+            let topic = self.topic_of(&event.to);
             if topic.is_some() {
-                dialect.write_event(&mut bytes, &events.bytes[from..*end as usize]);
+                let told = Told { object: &object, room: event.to.room(), origin: event.origin };
+                voice.write_event(&mut bytes, &told);
             }
-            from = *end as usize;
             table.push(Entry { end: bytes.len() as u32, topic: topic.unwrap_or_default() });
         }
-        let form: Form = dialect.form();
-        Frames { form, bytes: bytes.into(), table, arrived_us: events.arrived_us, ..Frames::default() }
+        Frames {
+            form: voice.form(),
+            bytes: bytes.into(),
+            table,
+            arrived_us: events.arrived_us,
+            ..Frames::default()
+        }
     }
 }

@@ -13,8 +13,10 @@ use super::super::Shard;
 use super::super::conn::{ConnKey, Phase};
 use super::Desk;
 use crate::bus::DeskOrder;
+use crate::desk::event::Told;
 use crate::desk::inbox::{EntryId, Kept};
 use crate::limits::{INBOX_HELD_BYTES, INBOX_HELD_MAX, INBOX_SEEN_MAX, INBOX_UNCONFIRMED_MAX};
+use crate::protocol::socketio::namespace::Joined;
 use crate::websocket::close::ping_with;
 
 /// What the payload of a ping behind entries of an inbox begins with; its number follows.
@@ -139,7 +141,7 @@ impl Shard {
         let mut has_sent = false;
         for (object, kept) in entries.into_iter().chain(held) {
             if self.inbox(key).is_some_and(|inbox| inbox.note_sent(kept)) {
-                self.tell_alone(key, &object);
+                self.tell_alone(key, &Told::plain(&object), Joined::ALL);
                 has_sent = true;
             }
         }

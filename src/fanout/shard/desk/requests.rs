@@ -5,16 +5,18 @@
 
 use super::super::Shard;
 use super::super::conn::{Conn, ConnKey, Phase};
+use super::namespaces::{namespace_of, namespaces_of};
 use crate::bus::{DeskAnswer, DeskOrder, Ticket};
-use crate::desk::DeskId;
 use crate::desk::envelope::{Envelope, room_channel, user_channel};
-use crate::desk::event::write_moved;
+use crate::desk::event::{Told, write_moved};
 use crate::desk::id::ID_BYTES_MAX;
+use crate::desk::{DeskId, Origin};
 use crate::identity::{Identity, User};
 use crate::protocol::desk::{Concern, DeskRequest, Done, RequestId};
 use crate::protocol::refusal::{ErrorCode, Refusal};
 use crate::protocol::reply::Reply;
 use crate::protocol::request::Id;
+use crate::protocol::socketio::namespace::Joined;
 
 /// A request that waits.
 #[derive(Debug)]
@@ -31,6 +33,9 @@ pub(super) struct Pending {
 pub(super) enum What {
     Join(DeskId),
     Leave(DeskId),
+    /// To be in a room in one namespace more, or one less: nobody else is told, but the client is told how many users there are.
+    JoinMore(DeskId),
+    LeaveOne(DeskId),
     Presence(DeskId),
     Publish(Done),
     Ask(RequestId),
@@ -43,15 +48,25 @@ impl Shard {
             Ok(user) => user,
             Err(why) => return self.refuse(key, &Refusal::not_at_desk(request.concern(), why, id)),
         };
+        let namespace = namespace_of(id.as_ref());
         let Some(desk) = &mut self.desk else { return };
         if let Some(client) = desk.clients.get_mut(&key) {
             client.is_at_desk = true;
         }
-        let is_member = |room| desk.is_member(key, room);
+        let connection = desk.public_id(key);
+        let is_member = |room| desk.is_member(key, room, namespace);
         match request {
+            DeskRequest::Join(room) if namespace.is_some() && desk.is_member(key, &room, None) => {
+                let order = DeskOrder::Presence { room: room.clone() };
+                self.wait_for_desk(key, user, What::JoinMore(room), order, 0, id);
+            }
+            DeskRequest::Leave(room) if desk.is_elsewhere(key, &room, namespace) => {
+                let order = DeskOrder::Presence { room: room.clone() };
+                self.wait_for_desk(key, user, What::LeaveOne(room), order, 0, id);
+            }
             DeskRequest::Join(room) if is_member(&room) => {
                 // Nothing changes, and nobody else is told.
-                self.tell_moved(key, &room, &user, true);
+                self.tell_moved(key, &room, &user, true, Joined::NONE);
                 self.tell_done(key, &Done::Joined(room), id.as_ref());
             }
             DeskRequest::Leave(room) if !is_member(&room) => {
@@ -66,11 +81,11 @@ impl Shard {
                 self.refuse(key, &Refusal::not_at_desk(request.concern(), why, id));
             }
             DeskRequest::Join(room) => {
-                let order = DeskOrder::Join { room: room.clone(), user: user.clone() };
+                let order = DeskOrder::Join { room: room.clone(), user: user.clone(), connection };
                 self.wait_for_desk(key, user, What::Join(room), order, 0, id);
             }
             DeskRequest::Leave(room) => {
-                let order = DeskOrder::Leave { room: room.clone(), user: user.clone() };
+                let order = DeskOrder::Leave { room: room.clone(), user: user.clone(), connection };
                 self.wait_for_desk(key, user, What::Leave(room), order, 0, id);
             }
             DeskRequest::Presence(room) => {
@@ -80,12 +95,12 @@ impl Shard {
             DeskRequest::Message { room, message } => {
                 let channel = room_channel(&desk.config.channel_prefix, &room);
                 let at_ms = self.clocks.now.unix_ms;
-                let envelope = Envelope::Message { from: user.clone(), at_ms, message: &message };
+                let envelope = Envelope::Message { from: user.clone(), connection, at_ms, message: &message };
                 self.publish(key, user, Done::SentToRoom(room), channel, &envelope, id);
             }
             DeskRequest::Typing(room) => {
                 let channel = room_channel(&desk.config.channel_prefix, &room);
-                let envelope = Envelope::Typing { user: user.clone() };
+                let envelope = Envelope::Typing { user: user.clone(), connection };
                 self.publish(key, user, Done::Typing(room), channel, &envelope, id);
             }
             DeskRequest::Workers { request_id, payload, timestamp } => {
@@ -258,6 +273,14 @@ impl Shard {
                 self.go_on(key, |shard| shard.say(key, &reply));
                 return;
             }
+            (What::JoinMore(room), DeskAnswer::Presence { count, .. }) => {
+                self.go_on(key, |shard| shard.move_within(key, &room, &user, true, count, id.as_ref()));
+                return;
+            }
+            (What::LeaveOne(room), DeskAnswer::Presence { count, .. }) => {
+                self.go_on(key, |shard| shard.move_within(key, &room, &user, false, count, id.as_ref()));
+                return;
+            }
             (What::Join(_), DeskAnswer::TooManyRooms(current)) => {
                 let message = format!("Cannot join: would exceed maximum of {current} rooms");
                 Refusal {
@@ -267,14 +290,15 @@ impl Shard {
             }
             (What::Join(room), DeskAnswer::Overdue) => {
                 // It may still come back: then it is given back.
-                self.order(None, DeskOrder::Leave { room, user }, None);
+                self.order(None, DeskOrder::Leave { room, user, connection: None }, None);
                 unavailable()
             }
             (What::Leave(room), DeskAnswer::Overdue) => {
                 // It was published, and has not come back: the client has left all the same.
+                let namespaces = namespaces_of(id.as_ref());
                 self.end_membership(key, &room);
                 self.go_on(key, |shard| {
-                    shard.tell_moved(key, &room, &user, false);
+                    shard.tell_moved(key, &room, &user, false, namespaces);
                     shard.tell_done(key, &Done::Left(room), id.as_ref());
                 });
                 return;
@@ -285,7 +309,7 @@ impl Shard {
                 }
                 if !is_here {
                     // It has gone meanwhile, and is still there for the others.
-                    self.order(None, DeskOrder::Gone { room, user }, None);
+                    self.order(None, DeskOrder::Gone { room, user, connection: None }, None);
                 }
                 unavailable()
             }
@@ -301,6 +325,7 @@ impl Shard {
         room: &DeskId,
         has_joined: bool,
         object: Option<&[u8]>,
+        origin: Origin,
     ) {
         let Some(desk) = &mut self.desk else { return };
         let Some(Pending { key, user, id, .. }) = desk.pending.remove(&ticket) else {
@@ -315,18 +340,20 @@ impl Shard {
         if !is_here {
             if has_joined {
                 self.want_one_less(room);
-                self.order(None, DeskOrder::Gone { room: room.clone(), user }, None);
+                let connection = origin.connection;
+                self.order(None, DeskOrder::Gone { room: room.clone(), user, connection }, None);
             }
             return;
         }
         if has_joined {
-            desk.add_member(key, room);
+            desk.add_member(key, room, namespace_of(id.as_ref()));
         } else {
             self.end_membership(key, room);
         }
         self.go_on(key, |shard| {
             if let Some(object) = object {
-                shard.tell_alone(key, object);
+                let told = Told { object, room: Some(room), origin };
+                shard.tell_alone(key, &told, namespaces_of(id.as_ref()));
             }
             let done = if has_joined { Done::Joined(room.clone()) } else { Done::Left(room.clone()) };
             shard.tell_done(key, &done, id.as_ref());
@@ -339,12 +366,13 @@ impl Shard {
         let rights = conn.identity.as_ref().map(|identity| &identity.rights);
         let Some(scope) = rights.and_then(|rights| rights.rooms.as_ref()) else { return };
         let Some(client) = desk.clients.get(&key) else { return };
-        let user = client.user.clone();
+        let (user, connection) = (client.user.clone(), Some(client.public_id));
         let rooms: Vec<_> = client.rooms.iter().filter(|room| !scope.has(room)).cloned().collect();
         for room in rooms {
+            let namespaces = self.desk.as_ref().map(|desk| desk.namespaces_in(key, &room));
             self.end_membership(key, &room);
-            self.tell_moved(key, &room, &user, false);
-            self.order(None, DeskOrder::Leave { room, user: user.clone() }, None);
+            self.tell_moved(key, &room, &user, false, namespaces.unwrap_or_default());
+            self.order(None, DeskOrder::Leave { room, user: user.clone(), connection }, None);
         }
     }
 
@@ -359,17 +387,26 @@ impl Shard {
     }
 
     /// Answers a request, if the client has given it a mark.
-    fn tell_done(&mut self, key: ConnKey, done: &Done, id: Option<&Id>) {
+    pub(super) fn tell_done(&mut self, key: ConnKey, done: &Done, id: Option<&Id>) {
         if let Some(id) = id {
             self.say(key, &Reply::Desk { done, id });
         }
     }
 
-    /// Tells one client of its own join or leave.
-    fn tell_moved(&mut self, key: ConnKey, room: &DeskId, user: &DeskId, has_joined: bool) {
+    /// Tells one client of its own join or leave, of Socket.IO in these namespaces.
+    fn tell_moved(
+        &mut self,
+        key: ConnKey,
+        room: &DeskId,
+        user: &DeskId,
+        has_joined: bool,
+        namespaces: Joined,
+    ) {
+        let connection = self.desk.as_ref().and_then(|desk| desk.public_id(key));
+        let origin = Origin { connection, users: None };
         let mut object = Vec::new();
         write_moved(&mut object, room, user, has_joined);
-        self.tell_alone(key, &object);
+        self.tell_alone(key, &Told { object: &object, room: Some(room), origin }, namespaces);
     }
 }
 

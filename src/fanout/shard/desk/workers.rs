@@ -7,13 +7,16 @@ use slotmap::{Key, KeyData};
 
 use super::super::Shard;
 use super::super::conn::ConnKey;
+use super::namespaces::namespaces_of;
 use super::requests::What;
 use crate::bus::DeskOrder;
+use crate::desk::event::Told;
 use crate::desk::{DeskId, REPLY, REQUEST};
 use crate::limits::REQUESTS_MAX;
 use crate::protocol::desk::RequestId;
 use crate::protocol::refusal::{ErrorCode, Refusal};
 use crate::protocol::request::Id;
+use crate::protocol::socketio::write;
 
 /// Questions that are answered and of which the end of their time is still known, at most, beside as many as wait.
 const ANSWERED_MAX: usize = 1_024;
@@ -21,12 +24,21 @@ const ANSWERED_MAX: usize = 1_024;
 /// Questions that wait for their responses.
 #[derive(Debug, Default)]
 pub(super) struct Questions {
-    /// When the time of each is up, by client.
-    of: HashMap<ConnKey, HashMap<RequestId, u64, RandomState>, RandomState>,
+    /// Those of each client.
+    of: HashMap<ConnKey, HashMap<RequestId, Question, RandomState>, RandomState>,
     /// How many there are.
     count: usize,
     /// When the time of each is up, in microseconds since the gateway was built, in order. Some are answered.
     due: VecDeque<(u64, ConnKey, RequestId)>,
+}
+
+/// A question.
+#[derive(Debug)]
+struct Question {
+    /// When the time for it is up.
+    due_us: u64,
+    /// The client's own mark.
+    id: Option<Id>,
 }
 
 impl Questions {
@@ -35,31 +47,33 @@ impl Questions {
         self.count -= self.of.remove(&key).map_or(0, |questions| questions.len());
     }
 
-    fn add(&mut self, key: ConnKey, request_id: &RequestId, due_us: u64) {
-        self.of.entry(key).or_default().insert(request_id.clone(), due_us);
+    fn add(&mut self, key: ConnKey, request_id: &RequestId, due_us: u64, id: Option<Id>) {
+        self.of.entry(key).or_default().insert(request_id.clone(), Question { due_us, id });
         self.count += 1;
         self.due.push_back((due_us, key, request_id.clone()));
         // Those that are answered leave when their time is up, or when they are many.
         if self.due.len() > 2 * self.count + ANSWERED_MAX {
-            let of = &self.of;
-            self.due.retain(|(due_us, key, id)| of.get(key).and_then(|known| known.get(id)) == Some(due_us));
+            let mut due = std::mem::take(&mut self.due);
+            due.retain(|(due_us, key, request_id)| self.is_due(*key, request_id, *due_us));
+            self.due = due;
         }
     }
 
     /// Whether a question waits, and this is when its time is up.
     fn is_due(&self, key: ConnKey, request_id: &RequestId, due_us: u64) -> bool {
-        self.of.get(&key).and_then(|known| known.get(request_id)) == Some(&due_us)
+        let question = self.of.get(&key).and_then(|known| known.get(request_id));
+        question.is_some_and(|question| question.due_us == due_us)
     }
 
-    /// `false` if nobody waits for it.
-    fn settle(&mut self, key: ConnKey, request_id: &RequestId) -> bool {
-        let Some(questions) = self.of.get_mut(&key) else { return false };
-        let is_known = questions.remove(request_id).is_some();
-        self.count -= usize::from(is_known);
+    /// A question that waits no longer; `None` if none does.
+    fn settle(&mut self, key: ConnKey, request_id: &RequestId) -> Option<Question> {
+        let questions = self.of.get_mut(&key)?;
+        let question = questions.remove(request_id);
+        self.count -= usize::from(question.is_some());
         if questions.is_empty() {
             self.of.remove(&key);
         }
-        is_known
+        question
     }
 }
 
@@ -114,7 +128,7 @@ impl Shard {
         );
         let channel = format!("{prefix}{REQUEST}");
         let due_us = self.clocks.now.us + workers.timeout.as_micros() as u64;
-        desk.questions.add(key, request_id, due_us);
+        desk.questions.add(key, request_id, due_us, id.clone());
         let order = DeskOrder::Publish { channel, payload: question.into_bytes() };
         if !self.publish_bytes(key, user, What::Ask(request_id.clone()), order, id)
             && let Some(desk) = &mut self.desk
@@ -126,11 +140,16 @@ impl Shard {
     /// A worker has answered. Whoever isn't asked, or has answered before, is counted and not heard.
     pub(super) fn on_response(&mut self, connection: u64, request_id: &RequestId, object: &[u8]) {
         let key = ConnKey::from(KeyData::from_ffi(connection));
-        let is_awaited = self.desk.as_mut().is_some_and(|desk| desk.questions.settle(key, request_id));
-        if is_awaited {
-            self.tell_alone(key, object);
-        } else {
-            self.metrics.responses_unasked.add(1);
+        let question = self.desk.as_mut().and_then(|desk| desk.questions.settle(key, request_id));
+        let Some(Question { id, .. }) = question else { return self.metrics.responses_unasked.add(1) };
+        let Self { conns, output, .. } = self;
+        let Some(conn) = conns.get_mut(key).filter(|conn| conn.is_live()) else { return };
+        match id.as_ref().and_then(|id| write::response(id, object)) {
+            Some(acknowledgement) => {
+                let frame = output.own_frame(acknowledgement);
+                output.queue(key, conn, frame);
+            }
+            None => self.tell_alone(key, &Told::plain(object), namespaces_of(id.as_ref())),
         }
     }
 
@@ -142,14 +161,18 @@ impl Shard {
             let Some((due_us, key, request_id)) = desk.questions.due.pop_front() else { return };
             let timeout =
                 desk.config.workers.as_ref().map_or(0, |workers| workers.timeout.as_millis() as u64);
-            if desk.questions.is_due(key, &request_id, due_us) && desk.questions.settle(key, &request_id) {
+            if !desk.questions.is_due(key, &request_id, due_us) {
+                continue;
+            }
+            if let Some(Question { id, .. }) = desk.questions.settle(key, &request_id) {
                 let within = if timeout % 1_000 == 0 {
                     format!("{} s", timeout / 1_000)
                 } else {
                     format!("{timeout} ms")
                 };
                 let refusal = Refusal::new(ErrorCode::Timeout, format!("No response within {within}"));
-                self.refuse(key, &Refusal { request_id: Some(Box::new(request_id)), ..refusal });
+                let request_id = Some(Box::new(request_id));
+                self.refuse(key, &Refusal { request_id, id, ..refusal });
             }
         }
     }
