@@ -260,7 +260,10 @@ impl Lines {
         let seconds = now_ns.saturating_sub(self.begin_ns) as f64 / 1e9;
         let mut line = format!("{} {seconds:5.1} s: {} open", self.what, progress.open);
         if published > 0 {
-            line += &format!(", {published} published, {} delivered ({per_second:.0}/s)", counts.delivered);
+            line += &format!(", {published} published");
+        }
+        if published + counts.delivered > 0 {
+            line += &format!(", {} delivered ({per_second:.0}/s)", counts.delivered);
         }
         for (figure, name) in [
             (u64::from(progress.failed), "FAILED"),
