@@ -80,7 +80,8 @@ export class Client {
 
   constructor(url: string, options: ClientOptions = {}) {
     this.#options = options;
-    this.#connection = new Connection(url, options, {
+    // A client that uses the desk says so as it connects: then what is told to everyone comes from the first moment.
+    this.#connection = new Connection(() => (this.#guests.size ? url + (url.includes("?") ? "&" : "?") + "desk=1" : url), options, {
       opened: () => {
         this.#subscribe(this.#topics.all());
         for (const guest of this.#guests) guest.opened();

@@ -61,7 +61,7 @@ const AUTH_ID = "auth";
 
 export class Connection {
   readonly clock: Clock;
-  #url: string;
+  #url: () => string;
   #options: ConnectionOptions;
   #listener: Listener;
   #random: () => number;
@@ -86,7 +86,7 @@ export class Connection {
   #refusals = 0;
   #unlisten: (() => void)[] = [];
 
-  constructor(url: string, options: ConnectionOptions, listener: Listener) {
+  constructor(url: () => string, options: ConnectionOptions, listener: Listener) {
     this.#url = url;
     this.#options = options;
     this.#listener = listener;
@@ -155,14 +155,14 @@ export class Connection {
     if (token instanceof GatewayError) return this.#lost(1006, token.message);
     try {
       const forms = this.#options.batch ? ["md.v1.json.batch", "md.v1.json"] : ["md.v1.json"];
-      const socket = (this.#socket = new this.#socketClass(this.#url, forms));
+      const socket = (this.#socket = new this.#socketClass(this.#url(), forms));
       socket.onopen = () => (token === undefined ? this.#opened() : this.send({ action: "auth", token, id: AUTH_ID }));
       socket.onmessage = ({ data }: { data: unknown }) => this.#received(data, isOld);
       socket.onclose = ({ code, reason }: { code: number; reason: string }) => this.#lost(code, reason);
       // A close follows, with all that can be known.
       socket.onerror = () => {};
     } catch (thrown) {
-      this.close(new GatewayError("CLOSED", `No connection to ${this.#url} can be made: ${textOf(thrown)}`, thrown));
+      this.close(new GatewayError("CLOSED", `No connection to ${this.#url()} can be made: ${textOf(thrown)}`, thrown));
     }
   }
 

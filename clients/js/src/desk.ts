@@ -31,7 +31,10 @@ interface Place {
 
 /** What has a `room_id` because the gateway says so; with another type it is a worker's. */
 const OF_ROOMS = ["room_message", "user_joined", "user_left", "typing", "presence"];
-/** To leave a room that one isn't in changes nothing, and tells the gateway that this client is at the desk, so that broadcasts come. */
+/**
+ * To leave a room that one isn't in changes nothing. The answer tells whether this client has a desk here; and where it has connected before its
+ * program looked for the desk, the gateway sends broadcasts from then on.
+ */
 const HELLO = "nowhere";
 /** More ids of messages than that are not remembered. A gateway repeats few: those that it had sent and did not know to have arrived. */
 const IDS_MAX = 4_096;

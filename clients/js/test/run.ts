@@ -9,6 +9,7 @@ import { FakeClock, FakePage, Server, settle } from "./world.js";
 export interface Case {
   name: string;
   options?: Record<string, unknown>;
+  desk?: true;
   tokens?: (string | null)[];
   needs?: string[];
   steps: (Record<string, any> | string)[];
@@ -39,12 +40,13 @@ class Run {
   #lastQuestion: unknown;
   #tokens: (string | null)[] | undefined;
 
-  constructor({ options = {}, tokens }: Case, chance: number, wrap: (made: SocketClass) => SocketClass) {
+  constructor({ options = {}, tokens, desk }: Case, chance: number, wrap: (made: SocketClass) => SocketClass) {
     this.#tokens = tokens && [...tokens];
     const token = tokens ? { token: () => this.#token() } : {};
     const { clock, page } = this;
     const WebSocket = wrap(this.server.WebSocket);
     this.client = connect("ws://gateway.test/ws", { ...options, ...token, clock, page, WebSocket, random: () => chance });
+    if (desk) deskOf(this.client);
     this.client.on("loss", (loss) => this.losses.push(loss));
     this.client.on("error", (error) => this.errors.push(error));
     this.client.on("status", (status) => this.statuses.push(status));
@@ -162,7 +164,7 @@ class Run {
     send_on_old: (message) => this.server.attempts.at(-2)!.receive(JSON.stringify(complete(message))),
     close_old: ({ code, reason }) => this.server.attempts.at(-2)!.onclose?.({ code, reason }),
 
-    expect_attempt: async ({ within_ms: [least, most], offers } = { within_ms: [0, 0] }) => {
+    expect_attempt: async ({ within_ms: [least, most] = [0, 0], offers, desk } = {}) => {
       const start = this.clock.now();
       const until = start + most;
       while (this.server.attempts.length === this.#attempts && (this.clock.now() < until || this.clock.isDue(until))) {
@@ -172,6 +174,7 @@ class Run {
       const waited = this.clock.now() - start;
       assert(waited >= least && waited <= most, `waited ${waited} ms, not ${least} to ${most}`);
       if (offers) assert.deepEqual(this.server.last.protocols, offers);
+      if (desk !== undefined) assert.equal(this.server.last.url.endsWith("?desk=1"), desk, this.server.last.url);
     },
     expect_no_attempt_ms: async (ms) => {
       await this.clock.advance(ms);

@@ -78,6 +78,8 @@ class Run:
         if self.tokens is not None:
             options["token"] = self.token
         self.client = Client("ws://gateway.test/ws", clock=self.clock, socket=self.server.connect, chance=lambda: chance, **options)
+        if case.get("desk"):
+            assert self.client.desk
         self.client.on("loss", self.losses.append)
         self.client.on("error", self.errors.append)
         self.client.on("status", self.statuses.append)
@@ -254,6 +256,8 @@ class Run:
         assert least <= self.clock.now - start <= most
         if "offers" in value:
             assert self.server.last.protocols == value["offers"]
+        if "desk" in value:
+            assert self.server.last.url.endswith("?desk=1") == value["desk"], self.server.last.url
 
     async def step_expect_no_attempt_ms(self, ms: float) -> None:
         await self.clock.advance(ms)

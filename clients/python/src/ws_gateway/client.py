@@ -125,7 +125,8 @@ class Client:
             error=partial(self._tell, "error"),
         )
         self._owner = Owner(self._drop, partial(self._tell, "error"))
-        self._connection = Connection(url, options, listener)
+        self._url = url
+        self._connection = Connection(self._address, options, listener)
         asker = Asker(self._take_id, self._lose, self._drop, partial(self._tell, "error"))
         constant = {**({"heartbeat": True} if heartbeat else {}), **({"onSlow": on_slow} if on_slow else {})}
         self._requests = Requests(self._connection, self._topics, asker, constant)
@@ -250,6 +251,12 @@ class Client:
 
     async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         await self.close()
+
+    def _address(self) -> str:
+        """Where to connect to. A client that uses the desk says so: then what is told to everyone comes from the first moment."""
+        if self._desk is None:
+            return self._url
+        return f"{self._url}{'&' if urlsplit(self._url).query else '?'}desk=1"
 
     def _take_id(self) -> int:
         id, self._next_id = self._next_id, self._next_id + 1

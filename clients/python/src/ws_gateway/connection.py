@@ -79,7 +79,7 @@ class _Attempt:
 class Connection:
     """The connection of one client."""
 
-    def __init__(self, url: str, options: ConnectionOptions, listener: Listener) -> None:
+    def __init__(self, url: Callable[[], str], options: ConnectionOptions, listener: Listener) -> None:
         self.clock = options.clock
         self._url = url
         self._options = options
@@ -159,9 +159,9 @@ class Connection:
         forms = ["md.v1.json.batch", "md.v1.json"] if self._options.batch else ["md.v1.json"]
         self._attempt = _Attempt(self, token)
         try:
-            self._socket = self._options.socket(self._url, forms, self._attempt)
+            self._socket = self._options.socket(self._url(), forms, self._attempt)
         except Exception as raised:
-            self.close(GatewayError("CLOSED", f"No connection to {self._url} can be made: {raised}", raised))
+            self.close(GatewayError("CLOSED", f"No connection to {self._url()} can be made: {raised}", raised))
 
     async def _token(self, why: Literal["connect", "expiring"]) -> str | GatewayError | None:
         """The token, ``None`` if there is to be none, or why there is none."""

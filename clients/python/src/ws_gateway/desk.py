@@ -22,7 +22,8 @@ OF_ROOMS = ("room_message", "user_joined", "user_left", "typing", "presence")
 NOT_FOR_USERS = ("success", "error", "pong", "response", "trade", "quote", "candle", "news", "halt")
 """What is no notification, whatever a client has subscribed to."""
 HELLO = "nowhere"
-"""To leave a room that one isn't in changes nothing, and tells the gateway that this client is at the desk, so that broadcasts come."""
+"""To leave a room that one isn't in changes nothing. The answer tells whether this client has a desk here; and where it has connected
+before its program looked for the desk, the gateway sends broadcasts from then on."""
 IDS_MAX = 4_096
 """More ids of messages are not remembered. A gateway repeats few: those that it had sent and did not know to have arrived."""
 
