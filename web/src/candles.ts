@@ -26,9 +26,36 @@ export const INTERVALS = ["1s", "5s", "15s", "1m", "5m"] as const;
 const SECOND_BARS_MAX = 600;
 const MINUTE_BARS_MAX = 480;
 const CARRIED_BARS_MAX = 500;
-/** So many trades in a row that are so much older than the newest one mean that the worker's clock was set back. */
-const SET_BACK_TRADES = 3;
+/** So many events in a row that are so much older than the newest one mean that the worker's clock was set back. */
+const SET_BACK_EVENTS = 3;
 const SET_BACK_MS = 10_000;
+
+/** Notices that a worker's clock was set back, by the times of its events. */
+class Watch {
+  readonly #slackMs: number;
+  #newestMs = -Infinity;
+  /** Events in a row that are far older than the newest. */
+  #behind = 0;
+
+  constructor(slackMs: number) {
+    this.#slackMs = slackMs;
+  }
+
+  /** Whether this event shows it. One that is known to be late shows nothing. */
+  isSetBack(atMs: number, isLate: boolean): boolean {
+    if (!isLate) this.#behind = atMs < this.#newestMs - this.#slackMs ? this.#behind + 1 : 0;
+    const isSetBack = this.#behind >= SET_BACK_EVENTS;
+    if (isSetBack) this.setBack(atMs);
+    else this.#newestMs = Math.max(this.#newestMs, atMs);
+    return isSetBack;
+  }
+
+  /** It was set back to that time. */
+  setBack(atMs: number): void {
+    this.#newestMs = atMs;
+    this.#behind = 0;
+  }
+}
 
 /** Candles of one interval, in the order of time, bounded. */
 export class Series {
@@ -113,37 +140,40 @@ export class Candles {
   #minutes = new Series(60, MINUTE_BARS_MAX);
   #carried = new Map<string, Series>();
   #cleared = 0;
-  #newestMs = -Infinity;
-  /** Trades in a row that are far older than the newest. */
-  #behind = 0;
+  #trades = new Watch(SET_BACK_MS);
+  /** Of each carried interval. */
+  #watches = new Map<string, Watch>();
 
   /** Adds a trade; tells whether it shows that the worker's clock was set back. One that is known to be late shows nothing. */
   add(dealt: Dealt, isLate = false): boolean {
     const { atMs } = dealt;
-    if (!isLate) this.#behind = atMs < this.#newestMs - SET_BACK_MS ? this.#behind + 1 : 0;
-    const isSetBack = this.#behind >= SET_BACK_TRADES;
+    const isSetBack = this.#trades.isSetBack(atMs, isLate);
     const all = [this.#seconds, this.#minutes, ...this.#carried.values()];
-    if (isSetBack) {
-      for (const series of all) series.setBack(atMs);
-      this.#behind = 0;
-      this.#newestMs = atMs;
-    }
-    this.#newestMs = Math.max(this.#newestMs, atMs);
+    if (isSetBack) for (const part of [...all, ...this.#watches.values()]) part.setBack(atMs);
     for (const series of all) series.add(dealt);
     return isSetBack;
   }
 
-  /** Takes a candle that the gateway carries. One whose interval can't be read has no place on an axis of time. */
-  put(interval: string, atMs: number, bar: Omit<Bar, "time">): void {
+  /**
+   * Takes a candle that the gateway carries, published at `atMs`; tells whether it shows that the worker's clock was set back. One whose
+   * interval can't be read has no place on an axis of time.
+   */
+  put(interval: string, startMs: number, atMs: number, bar: Omit<Bar, "time">): boolean {
     const seconds = lengthMs(interval) / 1000;
-    if (!Number.isFinite(seconds)) return;
+    if (!Number.isFinite(seconds)) return false;
     let series = this.#carried.get(interval);
+    // A candle may be corrected when the next has begun, under the time of its own begin.
+    const watch = this.#watches.get(interval) ?? new Watch(Math.max(SET_BACK_MS, 2_000 * seconds));
+    this.#watches.set(interval, watch);
     if (!series) {
       series = new Series(seconds, CARRIED_BARS_MAX);
       series.bars = merged(this.#base(seconds).bars, seconds);
       this.#carried.set(interval, series);
     }
-    series.put({ ...bar, time: series.begin(atMs) });
+    const isSetBack = watch.isSetBack(atMs, false);
+    if (isSetBack) series.setBack(startMs);
+    series.put({ ...bar, time: series.begin(startMs) });
+    return isSetBack;
   }
 
   /** Forgets what was made of trades: they are about to come again, with those before them. */
@@ -151,8 +181,7 @@ export class Candles {
     this.#seconds = new Series(1, SECOND_BARS_MAX);
     this.#minutes = new Series(60, MINUTE_BARS_MAX);
     this.#cleared++;
-    this.#newestMs = -Infinity;
-    this.#behind = 0;
+    this.#trades = new Watch(SET_BACK_MS);
   }
 
   /** The intervals that the gateway carries. */

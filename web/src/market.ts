@@ -85,16 +85,13 @@ export class Market {
         quote.askSize = data.askSize;
         quote.decimals = Math.max(quote.decimals, decimalsOf(quote.bid), decimalsOf(quote.ask));
         break;
-      case "candle":
+      case "candle": {
+        const [open, high, low, close, volume] = [data.open, data.high, data.low, data.close, data.volume].map(Number) as [number, number, number, number, number];
+        const atMs = millis(data.timestamp);
+        if (quote.candles.put(data.interval, typeof data.start === "number" ? millis(data.start) : atMs, atMs, { open, high, low, close, volume })) delete quote.range;
         quote.range = rangeOf(data, quote.range);
-        quote.candles.put(data.interval, millis(typeof data.start === "number" ? data.start : data.timestamp), {
-          open: Number(data.open),
-          high: Number(data.high),
-          low: Number(data.low),
-          close: Number(data.close),
-          volume: Number(data.volume),
-        });
         break;
+      }
       case "halt":
         quote.halt = /resum/i.test(data.status) ? "" : data.status;
         break;

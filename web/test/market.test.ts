@@ -52,6 +52,38 @@ test("where a worker's clock is set back, candles and sparkline go on from there
   }
 });
 
+test("where only candles come and the worker's clock is set back, the chart and the range go on from there", () => {
+  for (const hasStart of [true, false]) {
+    const market = new Market();
+    const candle = (close: number, atMs: number) => {
+      const start = Math.floor(atMs / 60_000) * 60_000;
+      const data = { symbol: "A", interval: "1m", open: 1, high: close, low: 1, close, volume: 1, timestamp: hasStart ? atMs : start, ...(hasStart && { start }) };
+      market.take("A", { type: "candle", data, timestamp: atMs } as never);
+    };
+    for (let minute = 0; minute < 30; minute++) for (const second of [10, 30, 59]) candle(10 + minute, AT + minute * 60_000 + second * 1_000);
+    const quote = market.quotes.get("A")!;
+    const before = quote.candles.edition("1m");
+    // Twenty minutes back: the candles of before stand up to there.
+    for (let at = 0; at < 4; at++) candle(90 + at, AT + 10 * 60_000 + at * 1_000);
+    assert.notEqual(quote.candles.edition("1m"), before, "the chart is drawn again");
+    assert.deepEqual(quote.candles.bars("1m").slice(-2).map(({ close }) => close), [19, 93]);
+    assert.equal(quote.range?.high, 93);
+    for (let at = 0; at < 3; at++) candle(100 + at, AT + (11 + at) * 60_000);
+    assert.deepEqual(quote.candles.bars("1m").slice(-4).map(({ close }) => close), [93, 100, 101, 102]);
+  }
+});
+
+test("candles that are corrected afterwards are no clock that was set back", () => {
+  const market = new Market();
+  const candle = (close: number, start: number, timestamp: number) =>
+    market.take("A", { type: "candle", data: { symbol: "A", interval: "1m", open: 1, high: close, low: 1, close, volume: 1, start, timestamp }, timestamp } as never);
+  for (let minute = 0; minute < 30; minute++) candle(10 + minute, AT + minute * 60_000, AT + minute * 60_000);
+  for (let minute = 0; minute < 10; minute++) candle(90, AT + minute * 60_000, AT + 30 * 60_000);
+  const { candles } = market.quotes.get("A")!;
+  assert.equal(candles.bars("1m").length, 30);
+  assert.equal(candles.bars("1m").at(-1)!.close, 39);
+});
+
 test("trades that come late, and a few seconds of disorder, are no clock that was set back", () => {
   const market = new Market();
   for (let seq = 1; seq <= 30; seq++) market.take("A", trade(10, { timestamp: AT + seq * 1_000, seq: seq + 10 }));

@@ -111,12 +111,12 @@ test("a carried candle takes the place of what trades made, and trades go on fro
   const candles = new Candles();
   const at = 1_700_000_040_000; // A whole minute.
   candles.add(dealt(10, at + 1_000));
-  candles.put("1m", at, { open: 9, high: 13, low: 8, close: 10, volume: 100 });
+  candles.put("1m", at, at, { open: 9, high: 13, low: 8, close: 10, volume: 100 });
   assert.deepEqual(candles.carried, ["1m"]);
   candles.add(dealt(14, at + 2_000));
   candles.add(dealt(15, at + 60_000));
   assert.deepEqual(candles.bars("1m").map(({ open, high, low, close, volume }) => [open, high, low, close, volume]), [[9, 14, 8, 14, 101], [15, 15, 15, 15, 1]]);
-  candles.put("odd", at, { open: 1, high: 1, low: 1, close: 1, volume: 1 });
+  candles.put("odd", at, at, { open: 1, high: 1, low: 1, close: 1, volume: 1 });
   assert.deepEqual(candles.carried, ["1m"], "what has no length has no place in time");
 });
 
