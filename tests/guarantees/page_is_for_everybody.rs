@@ -88,6 +88,70 @@ async fn nothing_scrolls_sideways_on_a_phone() {
     }
 }
 
+/// Columns of the chart that have more than a line's worth of a candle's or a bar's colour, once they are at least so many.
+fn coloured_columns(at_least: u32) -> String {
+    format!(
+        "new Promise((done) => {{ const look = () => {{
+            let columns = 0;
+            for (const canvas of document.querySelectorAll('#chart canvas')) {{
+                const {{ width, height }} = canvas;
+                if (!width || !height) continue;
+                const {{ data }} = canvas.getContext('2d').getImageData(0, 0, width, height);
+                for (let x = 0; x < width; x++) {{
+                    let pixels = 0;
+                    for (let y = 0; y < height; y++) {{
+                        const at = 4 * (y * width + x);
+                        if (data[at + 3] && Math.abs(data[at] - data[at + 1]) > 40) pixels++;
+                    }}
+                    if (pixels >= 8) columns++;
+                }}
+            }}
+            columns >= {at_least} ? done(columns) : setTimeout(look, 100);
+        }}; look(); }})"
+    )
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_phones_chart_is_as_wide_as_its_tab_whenever_one_goes_there() {
+    let redis = Redis::start().await;
+    let gateway = Process::on(&redis, &[]).await;
+    numbered_trades(&redis, &gateway).await;
+    let mut page = Browser::start().await;
+    page.size(PHONE.0, PHONE.1).await;
+    page.act(json!({"do": "goto", "at": format!("http://{}/?symbols=AAPL", gateway.addr())})).await;
+    page.until_traded("AAPL").await;
+    for tab in ["chart", "watch", "chart"] {
+        page.click(&format!("#tabs [data-tab={tab}]")).await;
+        if tab == "chart" {
+            // 24 candles: less than 20 where they were drawn without a width.
+            page.evaluate(&coloured_columns(100)).await;
+        }
+    }
+    page.picture("phone-chart").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_narrow_tape_names_its_symbols() {
+    let gateway = Process::start(&DEMO).await;
+    let mut page =
+        Browser::open_at(&format!("http://{}/?symbols=GOOGL&types=trade,news", gateway.addr())).await;
+    page.size(800, 900).await;
+    page.until("#tape li", "GOOGL").await;
+    let cut =
+        "(({ scrollWidth, clientWidth }) => scrollWidth > clientWidth)(document.querySelector('#tape .of'))";
+    assert_eq!(page.evaluate(cut).await, json!(false));
+}
+
+/// 120 numbered trades, one a second.
+async fn numbered_trades(redis: &Redis, gateway: &Process) {
+    let mut worker = redis.publisher().await;
+    for n in 1..=120 {
+        let payload = trade("AAPL", &format!("{}.5", 100 + n % 7), 1_795_000_000_000 + 1_000 * n);
+        worker.trade("AAPL", &payload.replace('}', &format!(r#","seq":{n}}}"#))).await;
+    }
+    gateway.taken(120).await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn rows_move_by_pointer_and_by_keyboard_and_are_remembered() {
     let gateway = Process::start(&DEMO).await;
@@ -169,12 +233,7 @@ async fn the_console_sends_and_shows_and_pauses() {
 async fn prices_and_a_chart_are_there_within_two_seconds() {
     let redis = Redis::start().await;
     let gateway = Process::on(&redis, &[]).await;
-    let mut worker = redis.publisher().await;
-    for n in 1..=120 {
-        let payload = trade("AAPL", &format!("{}.5", 100 + n % 7), 1_795_000_000_000 + 1_000 * n);
-        worker.trade("AAPL", &payload.replace('}', &format!(r#","seq":{n}}}"#))).await;
-    }
-    gateway.taken(120).await;
+    numbered_trades(&redis, &gateway).await;
     let mut page = Browser::open(&gateway).await;
     page.until_row("AAPL", "101.50").await;
     // By the page's own clock, which begins when one goes there; the browser has been started before.

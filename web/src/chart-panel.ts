@@ -25,6 +25,8 @@ export class ChartPanel {
   #added = 0;
   #colours: Colours | undefined;
   #choices = "";
+  /** It has a width: on a phone only its tab has. */
+  #isSeen = false;
   readonly #ask: () => void;
 
   constructor(ask: () => void) {
@@ -36,6 +38,13 @@ export class ChartPanel {
       ({ Chart: made }: typeof import("./chart.js")) => {
         this.#chart = new made(byId("chart"));
         this.#ask();
+        // What is drawn without a width is one stroke when it is seen.
+        new ResizeObserver(([size]) => {
+          const isSeen = size!.contentRect.width > 0;
+          if (isSeen && !this.#isSeen) this.#drawn = "";
+          this.#isSeen = isSeen;
+          this.#ask();
+        }).observe(byId("chart"));
       },
       () => say(byId("chart-note"), "The chart could not be loaded: reload the page."),
     );
@@ -51,7 +60,7 @@ export class ChartPanel {
   paint(symbol: string, quote: Quote | undefined, hasChanged: boolean): void {
     this.#choose(quote?.candles.carried ?? []);
     const chart = this.#chart;
-    if (!chart) return;
+    if (!chart || !this.#isSeen) return;
     const interval = this.#interval;
     const edition = `${symbol} ${interval} ${this.#style} ${quote?.decimals} ${quote?.candles.edition(interval)}`;
     if (edition !== this.#drawn || this.#added > ADDED_MAX) {
