@@ -58,6 +58,11 @@ impl Program {
         }
     }
 
+    /// The next line of its standard output, `None` at the end, however long it takes.
+    pub(crate) async fn read(&mut self) -> Option<String> {
+        self.stdout.next_line().await.expect("UTF-8")
+    }
+
     /// The next line of its standard output, `None` at the end.
     pub(crate) async fn try_line(&mut self) -> Option<String> {
         let next = timeout(PATIENCE, self.stdout.next_line()).await;
