@@ -61,7 +61,7 @@
 //! | `ingest`; with `SHARDS=1` a part of `shard-0` | interest, the link to Redis | its inbox, [`limits::INGEST_INBOX_BYTES`] of published events | publishers wait; Redis holds back what we don't read | [`gateway::Gateway::drain`], after the shards |
 //! | `log` | standard error | its queue, [`limits::LOG_QUEUE_BYTES`] of lines | the line is lost and counted | the process |
 //! | `accept`, `accept-ops` | a listening socket; plain handshakes | – | new connections wait in the listen queue | the start of a drain |
-//! | `control` ([`limits::CONTROL_THREADS`], tokio) | HTTP, every other handshake, TLS, the supervisor, the broker, signals | – | a connection makes an older one end that is still without a request | the process |
+//! | `control` ([`limits::CONTROL_THREADS`], tokio) | HTTP, every other handshake, TLS, the supervisor, the broker, signals | – | an older one that waits for its peer gives up its place | the process |
 //!
 //! # Invariants
 //!

@@ -74,7 +74,8 @@ pub const POLL_WAIT: Duration = Duration::from_secs(10);
 // --- HTTP and the handshake ---
 
 /// The time from `accept` to the end of the first request's header, and so for a handshake. A browser needs one round trip;
-/// 5 s allow for a lost SYN and a lost segment (1 s + 3 s), and still end a half-open handshake soon.
+/// 5 s allow for a lost SYN and a lost segment (1 s + 3 s), and still end a half-open handshake soon. On Linux the kernel accepts a silent peer only
+/// after about a second.
 pub const HANDSHAKE_TIMEOUT_MS: u64 = 5_000;
 /// How often an HTTP connection is checked after its first request. It is closed if no request has come since the last check,
 /// and so ends 20 to 40 s after its last request. That covers keep-alive, headers that arrive slowly, and peers that don't

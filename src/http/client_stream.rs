@@ -65,6 +65,10 @@ impl AsyncRead for Begun {
         let taken = begun.len().min(buffer.remaining());
         buffer.put_slice(&begun[..taken]);
         begun.advance(taken);
+        if begun.is_empty() {
+            // It may be a part of a large buffer, which would stay as long as the connection.
+            *begun = Bytes::new();
+        }
         Poll::Ready(Ok(()))
     }
 }

@@ -1,8 +1,8 @@
 //! The fast path for handshakes: one that is plain and has arrived whole is answered right after `accept`, without a task,
 //! without hyper and without registering the socket with tokio.
 //!
-//! It takes three system calls (read, write, and the shard's registration), which are nearly all of its cost. Every other connection
-//! goes to hyper together with what was read of it.
+//! It takes three system calls (read, write, and the shard's registration), which are nearly all of its cost. A connection under TLS
+//! goes to a task unread, any other one to hyper together with what was read of it.
 //!
 //! With `PROXY_PROTOCOL` the PROXY header is read first, whatever follows it: a handshake, HTTP or TLS.
 

@@ -1,8 +1,7 @@
 //! The listening socket: binds it, accepts connections, and pauses when `accept` fails.
 //!
-//! A turn first accepts all connections that wait, up to a bound, and then looks at each: by then most peers' handshakes have arrived. So
-//! handshakes that arrive together are answered together and reach their shards with one wake-up. Accepted sockets inherit the listening
-//! socket's options.
+//! A turn accepts all connections that wait, up to a bound, and then looks at each. So handshakes that arrive together are answered together and
+//! reach their shards with one wake-up. Accepted sockets inherit the listening socket's options.
 //!
 //! Clients are accepted on a thread of their own. On the control threads, each connection that comes while one of them handles a turn would
 //! wake another one, which finds nothing to do.
@@ -126,7 +125,7 @@ fn listening_socket(address: SocketAddr) -> io::Result<Listener> {
 ///
 /// # Errors
 /// As `setsockopt(2)`.
-// A measured need: of the processor time of a handshake a quarter. Neither socket2 nor rustix has the option.
+// A measured need: it saves a quarter of a handshake's processor time. Neither socket2 nor rustix has the option.
 #[cfg(target_os = "linux")]
 #[allow(unsafe_code)]
 fn defer_accept(socket: &Socket) -> io::Result<()> {
@@ -147,7 +146,7 @@ fn defer_accept(socket: &Socket) -> io::Result<()> {
 
 /// Starts a thread of this name that accepts connections until `stop` is cancelled, and upgrades plain handshakes. Every other connection
 /// is served by a task of the runtime that this is called in. The future ends once requests under way are answered
-/// (`HTTP_DRAIN_TIMEOUT_MS`); it doesn't wait for upgraded clients, which belong to their shards.
+/// (`HTTP_DRAIN_TIMEOUT_MS`); it doesn't wait for upgraded clients, which belong to their shards. Where it is dropped, the thread ends as well.
 ///
 /// # Errors
 /// When the system has no descriptor or thread left.
@@ -160,31 +159,46 @@ pub fn serve(
     let Listener(mut socket) = listener;
     let poll = Poll::new()?;
     poll.registry().register(&mut socket, ACCEPT, Interest::READABLE)?;
-    let waker = Waker::new(poll.registry(), STOP)?;
+    let waker = Arc::new(Waker::new(poll.registry(), STOP)?);
     let connections = TaskTracker::new();
     let acceptor = Acceptor {
         socket,
         places: Places::new(http.bounds.in_flight_max),
         http,
-        stop: stop.clone(),
+        stop: stop.child_token(),
         connections: connections.clone(),
         tasks: Handle::current(),
         backoff: Backoff::new(ACCEPT_BACKOFF_MIN, ACCEPT_BACKOFF_MAX),
     };
+    let ending = Ending { token: acceptor.stop.clone(), waker: Arc::clone(&waker) };
     let (running, ended) = oneshot::channel::<()>();
     thread::Builder::new().name(thread_name.to_owned()).spawn(move || {
         acceptor.run(poll);
-        drop(running);
+        // A wake-up is lost if nobody holds the waker when the poll looks.
+        drop((waker, running));
     })?;
     Ok(async move {
         stop.cancelled().await;
-        // A thread that has ended can't be woken.
-        let _ = waker.wake();
+        drop(ending);
         // Ends when the sender is dropped.
         let _ = ended.await;
         connections.close();
         connections.wait().await;
     })
+}
+
+/// Ends the thread when it is dropped.
+struct Ending {
+    token: CancellationToken,
+    waker: Arc<Waker>,
+}
+
+impl Drop for Ending {
+    fn drop(&mut self) {
+        self.token.cancel();
+        // A thread that has ended can't be woken.
+        let _ = self.waker.wake();
+    }
 }
 
 /// Accepts connections, and serves those that are no plain handshakes in tasks.
@@ -226,7 +240,8 @@ impl Acceptor {
                 Next::Accept => Ok(()),
             };
             if let Err(error) = slept.or_else(ignore_interruption) {
-                return error!(%error, "poll failed: no further connection is accepted");
+                error!(%error, "poll failed: connections are accepted once a second");
+                thread::sleep(ACCEPT_BACKOFF_MAX);
             }
             next = self.accept(&mut callers);
             self.attend(&mut callers);
@@ -274,6 +289,7 @@ impl Acceptor {
         for caller in callers.drain(..) {
             match door::look(caller, &self.http) {
                 Look::Upgraded(client) => upgraded.push(client),
+                Look::Gone => {}
                 look => others.push(look),
             }
         }

@@ -2,6 +2,7 @@
 //!
 //! If no place is free, a new connection gets the place of one that waits for its peer. Every connection waits only for its
 //! peer, because answers are ready at once; but for a moment in which a token's key is fetched. So neither silent peers nor refused clients that stay connected keep others out.
+//! On Linux the kernel keeps a silent peer for about a second before it is accepted, and then it holds a place here.
 
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};

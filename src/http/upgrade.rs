@@ -32,10 +32,10 @@ use crate::protocol::terms::Options;
 use crate::transport::Transport;
 use crate::websocket::extension;
 
-/// The header that names the gateway (`SERVER_ID`).
 /// The pair of a query by which a client is one of the desk from the beginning.
 pub(super) const AT_DESK: &str = "desk=1";
 
+/// The header that names the gateway (`SERVER_ID`).
 pub(super) const X_SERVER_ID: HeaderName = HeaderName::from_static("x-server-id");
 
 /// An accepted handshake, to be answered 101, or an accepted request for a stream.

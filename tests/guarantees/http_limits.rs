@@ -207,6 +207,15 @@ async fn stopping_ends_the_listener_and_idle_connections_but_not_clients() {
     assert_eq!(client.read_u8().await.unwrap(), b'x', "the client is the data path's");
 }
 
+/// As where a gateway is dropped without a drain, or its start fails later on.
+#[tokio::test]
+async fn a_listener_that_nobody_waits_for_gives_its_port_back() {
+    let server = Server::start();
+    let address = server.address;
+    server.served.abort();
+    until("the port to be free", async || bind(address).is_ok().then_some(())).await;
+}
+
 #[tokio::test]
 async fn the_error_of_a_taken_port_says_so() {
     let server = Server::start();
