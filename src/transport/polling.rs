@@ -14,6 +14,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::Notify;
 
 use crate::limits::POLLING_BYTES_MAX;
+use crate::websocket::close::ping_with;
 use crate::websocket::header;
 
 /// What stands between two packets of an answer.
@@ -250,12 +251,16 @@ impl Polling {
     /// Ends the session, as a WebSocket takes its place: the bytes that it has to send first.
     pub fn release(&self) -> Vec<u8> {
         let mut state = self.0.lock();
-        let mut first = Vec::new();
+        // A client on a WebSocket answers pings itself, what it got by long-polling included.
+        let mut first = state.ping_taken.take().map(|payload| ping_with(&payload)).unwrap_or_default();
         let outgoing = std::mem::take(&mut state.outgoing);
         if !outgoing.is_empty() {
             outgoing
                 .split(|byte| *byte == SEPARATOR)
                 .for_each(|packet| first.extend_from_slice(&header::text(packet)));
+        }
+        if let Some(payload) = state.ping.take() {
+            first.extend_from_slice(&ping_with(&payload));
         }
         let Frame { header, payload } = std::mem::take(&mut state.frame);
         first.extend_from_slice(&header);

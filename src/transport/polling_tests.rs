@@ -189,3 +189,15 @@ fn a_ping_is_answered_once_the_client_has_what_stands_before_it() {
     drop(ask());
     assert_eq!(answered(), None, "each once");
 }
+
+#[test]
+fn a_web_socket_that_takes_the_place_is_sent_the_pings_that_nobody_has_answered() {
+    let (polling, session, _woken) = attached();
+    polling.write(&frames(&["42".to_owned()])).unwrap();
+    polling.write(b"\x89\x01a").unwrap();
+    let turn = session.begin(true).unwrap();
+    assert_eq!(turn.take(), Taken::Packets(b"42".to_vec()));
+    polling.write(&frames(&["43".to_owned()])).unwrap();
+    polling.write(b"\x89\x01b").unwrap();
+    assert_eq!(polling.release(), b"\x89\x01a\x81\x0243\x89\x01b");
+}

@@ -22,10 +22,11 @@ fn with_desk(config: &mut Config) {
     config.access.secret_key = Some(SECRET.to_owned());
 }
 
-/// A client of a user in `/events`, connected.
-async fn client(addr: SocketAddr, name: &str, transport: &str) -> Program {
+/// A client of a user in `/events`, connected by one of these transports, such as `polling,websocket`.
+async fn client(addr: SocketAddr, name: &str, transports: &str) -> Program {
     let mut script = node("socketio_node.js").await;
-    let options = json!({"transports": [transport], "auth": {"token": token(json!({"sub": name}))}});
+    let transports: Vec<_> = transports.split(',').collect();
+    let options = json!({"transports": transports, "auth": {"token": token(json!({"sub": name}))}});
     script.args([&format!("http://{addr}/events"), &options.to_string()]);
     let mut client = Program::start(script);
     assert_eq!(event(&mut client, "connected").await[0]["userId"], name);
@@ -173,6 +174,12 @@ async fn who_was_away_gets_what_was_said_over_web_socket() {
 #[tokio::test(flavor = "multi_thread")]
 async fn who_was_away_gets_what_was_said_by_long_polling() {
     what_was_said_comes_once("polling").await;
+}
+
+/// As the client does by itself: a WebSocket takes the place of long-polling, at whatever moment.
+#[tokio::test(flavor = "multi_thread")]
+async fn who_was_away_gets_what_was_said_while_the_transport_changes() {
+    what_was_said_comes_once("polling,websocket").await;
 }
 
 /// The client comes back by itself, at another gateway, and asks again for what it had: nobody is told that it was away.
