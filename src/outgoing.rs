@@ -142,14 +142,14 @@ impl Task {
                 let purpose = ticket.map_or(Purpose::Own, |ticket| Purpose::Message(shard, ticket));
                 self.publish(channel, payload, purpose, held);
             }
-            DeskOrder::Join { room, user, connection } => {
+            DeskOrder::Join { room, user, connection, label } => {
                 let Some(ticket) = ticket else { return };
                 match self.presence.join(&room, &user) {
                     Err(TooManyRooms { current }) => {
                         self.answer(shard, ticket, DeskAnswer::TooManyRooms(current));
                     }
                     Ok(is_told) => {
-                        let origin = self.origin(&room, connection);
+                        let origin = Origin { label, ..self.origin(&room, connection) };
                         let moved = self.moved(&user, true, is_told, true, Some((shard, ticket)), origin);
                         let purpose = Purpose::Join(shard, ticket, room.clone(), user);
                         self.publish_moved(&room, moved, purpose, held);
@@ -260,9 +260,9 @@ impl Task {
         self.tick_inboxes();
     }
 
-    /// What stands behind a join or leave that presence knows of already.
+    /// Where a join or leave comes from that presence knows of already.
     fn origin(&self, room: &DeskId, connection: Option<PublicId>) -> Origin {
-        Origin { connection, users: Some(self.presence.count(room) as u32) }
+        Origin::of_move(connection, self.presence.count(room))
     }
 
     fn moved(

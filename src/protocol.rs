@@ -238,8 +238,8 @@ impl Dialect {
         }
     }
 
-    /// As what a client is told of the desk, for each time that it is told: one of Socket.IO in each of the namespaces that it is in and that are
-    /// among these, others once.
+    /// The dialect of each copy of a desk event that a client gets: one of Socket.IO gets a copy in each of its namespaces that are among these,
+    /// any other client one.
     pub fn voices(self, namespaces: Joined) -> impl Iterator<Item = Self> {
         let joined = self.socketio();
         let in_each = joined.unwrap_or_default().and(namespaces).iter();

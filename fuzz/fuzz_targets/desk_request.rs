@@ -66,7 +66,7 @@ fuzz_target!(|message: &str| {
             assert_eq!((told.r#type, told.user_id.as_deref()), ("typing", Some("me")));
             assert_eq!(told.room_id.as_deref(), Some(room.as_str()));
         }
-        DeskRequest::Workers { .. } | DeskRequest::Join(_) | DeskRequest::Leave(_) | DeskRequest::Presence(_) => {}
+        DeskRequest::Workers { .. } | DeskRequest::Join { .. } | DeskRequest::Leave(_) | DeskRequest::Presence(_) => {}
     }
 });
 

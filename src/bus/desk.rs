@@ -38,7 +38,7 @@ pub enum DeskNews {
         has_joined: bool,
         /// What it alone is told; `None` if that comes with the events.
         object: Option<Bytes>,
-        /// What stands behind it.
+        /// Where it comes from.
         origin: Origin,
     },
     /// The control side answers a request. One for each connection that waits, and one that is too late.
@@ -109,7 +109,7 @@ pub struct DeskEvent {
     pub end: u32,
     /// Who gets it.
     pub to: Addressee,
-    /// What stands behind it.
+    /// Where it comes from.
     pub origin: Origin,
 }
 
@@ -216,6 +216,8 @@ pub enum DeskOrder {
         user: DeskId,
         /// By what others know the connection.
         connection: Option<PublicId>,
+        /// What the user is called where its join is told.
+        label: Option<DeskId>,
     },
     /// A connection of the user leaves.
     Leave {

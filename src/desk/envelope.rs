@@ -170,6 +170,8 @@ struct Wire<'e> {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     p: Option<u32>,
     #[serde(borrow, default, skip_serializing_if = "Option::is_none")]
+    l: Option<&'e str>,
+    #[serde(borrow, default, skip_serializing_if = "Option::is_none")]
     m: Option<&'e RawValue>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     id: Option<(u64, u64)>,
@@ -191,6 +193,7 @@ impl<'e> Wire<'e> {
             by: None,
             c: None,
             p: None,
+            l: None,
             m: None,
             id: None,
             n: None,
@@ -225,19 +228,17 @@ impl<'e> Envelope<'e> {
                 gateway: wire.g?,
                 is_there: wire.here,
                 asked: wire.by,
-                origin: Origin { connection: wire.c, users: wire.p },
+                origin: Origin { connection: wire.c, users: wire.p, label: wire.l.and_then(DeskId::parse) },
             }),
             _ => return None,
         })
     }
 
-    /// What stands behind the event, if it is one of a room.
+    /// Where the event comes from, if it is one of a room.
     pub fn origin(&self) -> Origin {
         match self {
-            Self::Message { connection, .. } | Self::Typing { connection, .. } => {
-                Origin { connection: *connection, users: None }
-            }
-            Self::Moved(moved) => moved.origin,
+            Self::Message { connection, .. } | Self::Typing { connection, .. } => Origin::of(*connection),
+            Self::Moved(moved) => moved.origin.clone(),
             Self::Chat { .. } | Self::Kept { .. } => Origin::default(),
         }
     }
@@ -278,6 +279,7 @@ impl<'e> Envelope<'e> {
                 by: moved.asked,
                 c: moved.origin.connection,
                 p: moved.origin.users,
+                l: moved.origin.label.as_ref().map(DeskId::as_str),
                 ..Wire::new(if moved.has_joined { "joined" } else { "left" })
             },
         };
@@ -316,7 +318,7 @@ mod tests {
             gateway: GatewayId::of(7),
             is_there: true,
             asked: Some(Mark { shard: 3, ticket: 9 }),
-            origin: Origin { connection: Some(PublicId::of(7)), users: Some(3) },
+            origin: Origin { label: Some(id("Zoë")), ..Origin::of_move(Some(PublicId::of(7)), 3) },
         };
         let counted = Kept { id: EntryId { ms: 1_700_000_000_000, seq: 3 }, bytes: 300, counted_ms: 5 };
         for envelope in [

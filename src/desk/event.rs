@@ -43,13 +43,13 @@ pub enum Lost {
 }
 
 /// An event as it is told to clients.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub struct Told<'e> {
     /// The object that clients of the gateway's own protocol get.
     pub object: &'e [u8],
     /// The room that it is of, if it is of one.
     pub room: Option<&'e DeskId>,
-    /// What stands behind it.
+    /// Where it comes from.
     pub origin: Origin,
 }
 

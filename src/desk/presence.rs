@@ -264,7 +264,7 @@ impl Presence {
         gateway: GatewayId,
         is_told: bool,
     ) -> Say {
-        let origin = Origin { connection, users: Some(self.count(&room) as u32) };
+        let origin = Origin::of_move(connection, self.count(&room));
         let moved = Moved { user, has_joined: false, is_told, gateway, is_there: false, asked: None, origin };
         Say::Moved { room, moved }
     }

@@ -116,7 +116,7 @@ impl Desk {
     }
 
     /// Puts an event into the buffers of the shards that have anybody for it.
-    fn push(&mut self, object: &[u8], to: &Addressee, origin: Origin) {
+    fn push(&mut self, object: &[u8], to: &Addressee, origin: &Origin) {
         let shards: SmallVec<[usize; 8]> = match to {
             Addressee::Room { room, .. } => {
                 self.interest.get(room).into_iter().flatten().map(|(shard, _)| *shard).collect()
@@ -133,7 +133,7 @@ impl Desk {
             }
             shard.bytes.extend_from_slice(object);
             let end = shard.bytes.len() as u32;
-            shard.events.push(DeskEvent { end, to: to.clone(), origin });
+            shard.events.push(DeskEvent { end, to: to.clone(), origin: origin.clone() });
         }
     }
 
@@ -192,7 +192,7 @@ impl Desk {
         let object = (!moved.is_told).then(|| Bytes::copy_from_slice(object));
         let ticket = Ticket::of_number(mark.ticket);
         let (room, has_joined) = (room.clone(), moved.has_joined);
-        let origin = moved.origin;
+        let origin = moved.origin.clone();
         handover.tell_desk(id, DeskNews::Moved { ticket, room, has_joined, object, origin });
     }
 
@@ -274,7 +274,7 @@ impl Desk {
                     self.moved(&room, moved, handover, arrived_us);
                 } else {
                     let to = write_for_room(&mut object, &room, &envelope).ok_or(Reject::WrongSymbol)?;
-                    self.push(&object, &to, envelope.origin());
+                    self.push(&object, &to, &envelope.origin());
                 }
             }
             Channel::User(user) => {
@@ -286,7 +286,7 @@ impl Desk {
                 if *named != user {
                     return Err(Reject::WrongSymbol);
                 }
-                self.push(&object, &to, Origin::default());
+                self.push(&object, &to, &Origin::default());
                 if let Some(kept) = kept {
                     // One that is lost is told once more, to clients that know it.
                     let _ = self.heard.try_send(DeskHeard::Kept(user, kept.id));
@@ -301,13 +301,13 @@ impl Desk {
                 let room = id(room)?;
                 let object = check_of_worker(payload, self.max_event_bytes, &self.kinds)?;
                 let to = Addressee::Room { room, except: None };
-                self.push(object.as_bytes(), &to, Origin::default());
+                self.push(object.as_bytes(), &to, &Origin::default());
             }
             Channel::WorkersUser(user) => {
                 let user = id(user)?;
                 let object = check_of_worker(payload, self.max_event_bytes, &self.kinds)?;
                 let to = Addressee::User { user, from: None, kept: None };
-                self.push(object.as_bytes(), &to, Origin::default());
+                self.push(object.as_bytes(), &to, &Origin::default());
             }
             Channel::Reply(to) => {
                 // Those of other gateways come here as well.
@@ -319,7 +319,7 @@ impl Desk {
             }
             Channel::Broadcast => {
                 let object = check_of_worker(payload, self.max_event_bytes, &self.kinds)?;
-                self.push(object.as_bytes(), &Addressee::Everyone, Origin::default());
+                self.push(object.as_bytes(), &Addressee::Everyone, &Origin::default());
             }
         }
         Ok(())
@@ -349,7 +349,7 @@ impl Desk {
             self.tell_moved(handover, moved, room, &object, arrived_us);
         }
         if moved.is_told {
-            self.push(&object, &to, moved.origin);
+            self.push(&object, &to, &moved.origin);
         }
         if !moved.has_joined {
             self.tell_moved(handover, moved, room, &object, arrived_us);

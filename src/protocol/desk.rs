@@ -6,7 +6,12 @@ use crate::desk::DeskId;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum DeskRequest {
     /// Become a member of a room.
-    Join(DeskId),
+    Join {
+        /// The room.
+        room: DeskId,
+        /// What the client calls itself, for the event that tells of it; not who it is.
+        label: Option<DeskId>,
+    },
     /// Be one no longer.
     Leave(DeskId),
     /// Write into a room.
@@ -67,7 +72,7 @@ impl DeskRequest {
     /// Whom or what it concerns, for a refusal.
     pub fn concern(&self) -> Option<Concern> {
         Some(match self {
-            Self::Join(room)
+            Self::Join { room, .. }
             | Self::Leave(room)
             | Self::Message { room, .. }
             | Self::Typing(room)

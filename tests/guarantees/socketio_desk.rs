@@ -287,17 +287,24 @@ async fn users_of_an_open_gateway_are_connections() {
     event(&mut client, "news_flash").await;
     let (_, joined) = ask_and_hear(&mut client, r#"42/events,1["join_room",{"room":"r"}]"#).await;
     assert_eq!(values(&joined, "42/events,", "user_joined").expect(&joined)[0]["userId"], name);
+
+    // What a client calls itself stands in the event of its join, and nowhere else.
+    let request = r#"42/events,2["join_room",{"room":"s","userId":"Zoë"}]"#;
+    let (_, joined) = ask_and_hear(&mut client, request).await;
+    assert_eq!(values(&joined, "42/events,", "user_joined").expect(&joined)[0]["userId"], "Zoë");
+    let request = r#"42/events,3["send_message",{"room":"s","message":1}]"#;
+    let (_, said) = ask_and_hear(&mut client, request).await;
+    assert_eq!(values(&said, "42/events,", "message").expect(&said)[0]["userId"], name);
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn workers_answer_requests() {
     let redis = Redis::start().await;
-    let gateway = TestGateway::on(&redis, |config| {
+    let with_requests = |config: &mut Config| {
         with_desk(config);
         config.desk.requests = true;
-        config.desk.request_timeout = Duration::from_millis(500);
-    })
-    .await;
+    };
+    let gateway = TestGateway::on(&redis, with_requests).await;
     let mut heard = resp::Client::connect(([127, 0, 0, 1], redis.port).into()).await;
     heard.ask("SUBSCRIBE channel:request").await;
     let mut worker = redis.publisher().await;
@@ -312,6 +319,12 @@ async fn workers_answer_requests() {
         assert_eq!(ann.text().await, format!("{place}{response}]"));
     }
     // Nobody answers.
+    let gateway = TestGateway::on(&redis, |config| {
+        with_requests(config);
+        config.desk.request_timeout = Duration::from_millis(500);
+    })
+    .await;
+    let (mut ann, _) = member(&gateway, "ann").await;
     let (refused, error) = ask_and_hear(&mut ann, r#"42/events,8["request",{"requestId":8}]"#).await;
     assert_eq!(refused, r#"43/events,8[{"success":false,"error":"No response within 500 ms"}]"#);
     let error = values(&error, "42/events,", "error").expect(&error);

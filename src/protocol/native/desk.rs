@@ -75,7 +75,7 @@ fn action(name: &RawValue, fields: &Fields<'_>) -> Result<Action, Refusal> {
         payload.ok_or_else(|| invalid("payload", raw.get(), "an object"))?;
     let room = || name_in("room_id", room_id);
     let request = match text.as_str() {
-        "join_room" => DeskRequest::Join(room()?),
+        "join_room" => DeskRequest::Join { room: room()?, label: None },
         "leave_room" => DeskRequest::Leave(room()?),
         "room_message" => DeskRequest::Message { room: room()?, message: any_json(message)? },
         "typing" => DeskRequest::Typing(room()?),
@@ -149,7 +149,7 @@ mod tests {
         let r = || room("room-123");
         let payload = r#""payload":{"room_id":"room-123","message": {"a":[1.50]} ,"to":"room-123"}"#;
         let read = |name: &str| desk(&format!(r#"{{"type":"{name}",{payload}}}"#));
-        assert_eq!(read("join_room"), DeskRequest::Join(r()));
+        assert_eq!(read("join_room"), DeskRequest::Join { room: r(), label: None });
         assert_eq!(read("leave_room"), DeskRequest::Leave(r()));
         let message: Box<str> = r#"{"a":[1.50]}"#.into();
         assert_eq!(read("room_message"), DeskRequest::Message { room: r(), message: message.clone() });

@@ -31,6 +31,8 @@ struct Fields<'m> {
     message: Option<&'m RawValue>,
     #[serde(borrow, rename = "requestId")]
     request_id: Option<&'m RawValue>,
+    #[serde(borrow, rename = "userId")]
+    user_id: Option<&'m RawValue>,
     #[serde(borrow)]
     payload: Option<&'m RawValue>,
     #[serde(borrow)]
@@ -50,11 +52,14 @@ pub fn read(name: &str, object: &str) -> Result<DeskRequest, Refusal> {
     // serde would take an array for a struct.
     let is_object = object.starts_with('{');
     let fields: Option<Fields<'_>> = serde_json::from_str(object).ok().filter(|_| is_object);
-    let Fields { room, to, message, request_id, payload, timestamp } =
+    let Fields { room, to, message, request_id, user_id, payload, timestamp } =
         fields.ok_or_else(|| invalid("data", object, "an object"))?;
     let room = || name_in("room", room);
     Ok(match name {
-        "join_room" => DeskRequest::Join(room()?),
+        "join_room" => DeskRequest::Join {
+            room: room()?,
+            label: user_id.and_then(|label| name_in("userId", Some(label)).ok()),
+        },
         "leave_room" => DeskRequest::Leave(room()?),
         "send_message" => DeskRequest::Message { room: room()?, message: any_json(message)? },
         "typing" => DeskRequest::Typing(room()?),
@@ -74,19 +79,19 @@ pub fn write_event(out: &mut Vec<u8>, namespace: Namespace, told: &Told<'_>) {
     let mut value = Vec::with_capacity(object.len() + 128);
     let name = match raw_type {
         r#""room_message""# => {
-            write_message(&mut value, &found, told.origin);
+            write_message(&mut value, &found, &told.origin);
             "message"
         }
         r#""typing""# => {
-            write_person(&mut value, &found, told.origin);
+            write_person(&mut value, &found, &told.origin);
             "typing"
         }
         r#""user_joined""# => {
-            write_person(&mut value, &found, told.origin);
+            write_person(&mut value, &found, &told.origin);
             "user_joined"
         }
         r#""user_left""# => {
-            write_person(&mut value, &found, told.origin);
+            write_person(&mut value, &found, &told.origin);
             "user_left"
         }
         _ => {
@@ -105,7 +110,7 @@ pub fn write_event(out: &mut Vec<u8>, namespace: Namespace, told: &Told<'_>) {
 }
 
 /// `{"from","userId","message","timestamp"}`.
-fn write_message(out: &mut Vec<u8>, found: &Found<'_>, origin: Origin) {
+fn write_message(out: &mut Vec<u8>, found: &Found<'_>, origin: &Origin) {
     write_connection(out, "from", origin);
     let (user, message) = (found.at(1).unwrap_or("null"), found.at(3).unwrap_or("null"));
     let _ = write!(out, ",\"userId\":{user},\"message\":{message},\"timestamp\":");
@@ -119,17 +124,21 @@ fn write_message(out: &mut Vec<u8>, found: &Found<'_>, origin: Origin) {
     }
 }
 
-/// `{"socketId","userId"}`, and `participantCount` of those that join or leave.
-fn write_person(out: &mut Vec<u8>, found: &Found<'_>, origin: Origin) {
+/// `{"socketId","userId"}`, with the label in place of the user where there is one, and `participantCount` of those that join or leave.
+fn write_person(out: &mut Vec<u8>, found: &Found<'_>, origin: &Origin) {
     write_connection(out, "socketId", origin);
-    let _ = write!(out, ",\"userId\":{}", found.at(2).unwrap_or("null"));
+    let _ = match &origin.label {
+        // No name needs an escape.
+        Some(label) => write!(out, ",\"userId\":\"{label}\""),
+        None => write!(out, ",\"userId\":{}", found.at(2).unwrap_or("null")),
+    };
     if let Some(users) = origin.users {
         let _ = write!(out, ",\"participantCount\":{users}");
     }
     out.push(b'}');
 }
 
-fn write_connection(out: &mut Vec<u8>, field: &str, origin: Origin) {
+fn write_connection(out: &mut Vec<u8>, field: &str, origin: &Origin) {
     let _ = match origin.connection {
         Some(connection) => write!(out, "{{\"{field}\":\"{connection}\""),
         None => write!(out, "{{\"{field}\":null"),
@@ -153,19 +162,21 @@ mod tests {
 
     #[test]
     fn what_members_say_and_do_has_the_shapes_of_its_clients() {
-        let origin = Origin { connection: Some(PublicId::of(0xc1)), users: None };
+        let origin = Origin::of(Some(PublicId::of(0xc1)));
         let object = r#"{"type":"room_message","from":"u","room_id":"r","message":{"type":"x", "a":1.50},"timestamp":1614009104000}"#;
         let expected = r#"42/events,["message",{"from":"c1c1c1c1c1c1c1c1c1c1","userId":"u","message":{"type":"x", "a":1.50},"timestamp":"2021-02-22T15:51:44.000Z"},"r"]"#;
-        assert_eq!(told(object, Some("r"), origin), expected);
+        assert_eq!(told(object, Some("r"), origin.clone()), expected);
         let typing = r#"{"type":"typing","user_id":"u","room_id":"r"}"#;
         let expected = r#"42/events,["typing",{"socketId":"c1c1c1c1c1c1c1c1c1c1","userId":"u"},"r"]"#;
-        assert_eq!(told(typing, Some("r"), origin), expected);
+        assert_eq!(told(typing, Some("r"), origin.clone()), expected);
         let joined = r#"{"type":"user_joined","user_id":"u","room_id":"r"}"#;
         let expected = r#"42/events,["user_joined",{"socketId":"c1c1c1c1c1c1c1c1c1c1","userId":"u","participantCount":2},"r"]"#;
-        assert_eq!(told(joined, Some("r"), Origin { users: Some(2), ..origin }), expected);
+        assert_eq!(told(joined, Some("r"), Origin { users: Some(2), ..origin.clone() }), expected);
+        let labelled = Origin { users: Some(2), label: DeskId::parse("me"), ..origin };
+        assert_eq!(told(joined, Some("r"), labelled), expected.replace(r#""u""#, r#""me""#));
         let expected = r#"42/events,["user_left",{"socketId":null,"userId":"u","participantCount":0},"r"]"#;
         let left = joined.replace("joined", "left");
-        assert_eq!(told(&left, Some("r"), Origin { connection: None, users: Some(0) }), expected);
+        assert_eq!(told(&left, Some("r"), Origin::of_move(None, 0)), expected);
     }
 
     #[test]
@@ -193,7 +204,7 @@ mod tests {
             r#"{"room":"r","userId":"somebody else","to":"b","message": [1.50] ,"requestId":7,"payload":{}}"#;
         let message = || "[1.50]".into();
         for (name, expected) in [
-            ("join_room", DeskRequest::Join(room.clone())),
+            ("join_room", DeskRequest::Join { room: room.clone(), label: DeskId::parse("somebody else") }),
             ("leave_room", DeskRequest::Leave(room.clone())),
             ("send_message", DeskRequest::Message { room: room.clone(), message: message() }),
             ("typing", DeskRequest::Typing(room.clone())),
@@ -203,6 +214,9 @@ mod tests {
             assert!(is_one(name));
             assert_eq!(read(name, object), Ok(expected));
         }
+        // What is no name is no label, and costs nobody the room.
+        let unlabelled = read("join_room", r#"{"room":"r","userId":7}"#);
+        assert_eq!(unlabelled, Ok(DeskRequest::Join { room: DeskId::parse("r").unwrap(), label: None }));
         assert!(matches!(read("request", object), Ok(DeskRequest::Workers { .. })));
         for (name, object, part) in [
             ("join_room", "[]", "Invalid data []"),

@@ -1,4 +1,5 @@
 use super::*;
+use crate::desk::DeskId;
 use crate::market::SymbolCase;
 use crate::protocol::desk::DeskRequest;
 
@@ -126,8 +127,11 @@ fn the_desk_is_asked_by_events() {
         Action::Desk(request) => *request,
         other => panic!("{other:?}"),
     };
-    let room = || crate::desk::DeskId::parse("r").unwrap();
-    assert_eq!(desk(r#"["join_room",{"room":"r","userId":"me"}]"#), DeskRequest::Join(room()));
+    let room = || DeskId::parse("r").unwrap();
+    assert_eq!(
+        desk(r#"["join_room",{"room":"r","userId":"me"}]"#),
+        DeskRequest::Join { room: room(), label: DeskId::parse("me") }
+    );
     assert_eq!(desk(r#"["leave_room",{"room":"r"}]"#), DeskRequest::Leave(room()));
     assert_eq!(desk(r#"["typing",{"room":"r"}]"#), DeskRequest::Typing(room()));
     assert_eq!(desk(r#"["presence",{"room":"r"}]"#), DeskRequest::Presence(room()));

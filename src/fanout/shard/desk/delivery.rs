@@ -201,7 +201,7 @@ impl Desk {
         for (event, object) in events.iter() {
             let topic = self.topic_of(&event.to);
             if topic.is_some() {
-                let told = Told { object: &object, room: event.to.room(), origin: event.origin };
+                let told = Told { object: &object, room: event.to.room(), origin: event.origin.clone() };
                 voice.write_event(&mut bytes, &told);
             }
             table.push(Entry { end: bytes.len() as u32, topic: topic.unwrap_or_default() });

@@ -61,7 +61,7 @@ impl Shard {
         let before = desk.namespaces_in(key, room);
         let after = if has_joined { before.with(namespace) } else { before.without(namespace) };
         desk.set_namespaces(key, room, after);
-        let origin = Origin { connection: desk.public_id(key), users: Some(users as u32) };
+        let origin = Origin::of_move(desk.public_id(key), users);
         let mut object = Vec::new();
         write_moved(&mut object, room, user, has_joined);
         let told = Told { object: &object, room: Some(room), origin };
@@ -70,7 +70,7 @@ impl Shard {
         self.tell_done(key, &done, id);
     }
 
-    /// A client of Socket.IO leaves a namespace, as if what it is there had gone.
+    /// A client of Socket.IO leaves a namespace: its memberships there end as if a connection were lost.
     pub(in super::super) fn leave_desk_in(&mut self, key: ConnKey, namespace: Namespace) {
         let Some(client) = self.desk.as_ref().and_then(|desk| desk.clients.get(&key)) else { return };
         let (user, connection) = (client.user.clone(), Some(client.public_id));

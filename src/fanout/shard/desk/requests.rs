@@ -56,7 +56,7 @@ impl Shard {
         let connection = desk.public_id(key);
         let is_member = |room| desk.is_member(key, room, namespace);
         match request {
-            DeskRequest::Join(room) if namespace.is_some() && desk.is_member(key, &room, None) => {
+            DeskRequest::Join { room, .. } if namespace.is_some() && desk.is_member(key, &room, None) => {
                 let order = DeskOrder::Presence { room: room.clone() };
                 self.wait_for_desk(key, user, What::JoinMore(room), order, 0, id);
             }
@@ -64,7 +64,7 @@ impl Shard {
                 let order = DeskOrder::Presence { room: room.clone() };
                 self.wait_for_desk(key, user, What::LeaveOne(room), order, 0, id);
             }
-            DeskRequest::Join(room) if is_member(&room) => {
+            DeskRequest::Join { room, .. } if is_member(&room) => {
                 // Nothing changes, and nobody else is told.
                 self.tell_moved(key, &room, &user, true, Joined::NONE);
                 self.tell_done(key, &Done::Joined(room), id.as_ref());
@@ -80,8 +80,10 @@ impl Shard {
                 let why = "Not a member of the room: join it first";
                 self.refuse(key, &Refusal::not_at_desk(request.concern(), why, id));
             }
-            DeskRequest::Join(room) => {
-                let order = DeskOrder::Join { room: room.clone(), user: user.clone(), connection };
+            DeskRequest::Join { room, label } => {
+                // Where there are tokens, those say who somebody is.
+                let label = label.filter(|_| desk.config.is_open);
+                let order = DeskOrder::Join { room: room.clone(), user: user.clone(), connection, label };
                 self.wait_for_desk(key, user, What::Join(room), order, 0, id);
             }
             DeskRequest::Leave(room) => {
@@ -138,7 +140,7 @@ impl Shard {
                 return Err(NO_CHAT);
             }
         }
-        if let DeskRequest::Join(room) = request
+        if let DeskRequest::Join { room, .. } = request
             && rights.rooms.as_ref().is_some_and(|rooms| !rooms.has(room))
         {
             return Err(NO_ROOM);
@@ -403,7 +405,7 @@ impl Shard {
         namespaces: Joined,
     ) {
         let connection = self.desk.as_ref().and_then(|desk| desk.public_id(key));
-        let origin = Origin { connection, users: None };
+        let origin = Origin::of(connection);
         let mut object = Vec::new();
         write_moved(&mut object, room, user, has_joined);
         self.tell_alone(key, &Told { object: &object, room: Some(room), origin }, namespaces);
