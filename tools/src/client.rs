@@ -97,10 +97,6 @@ pub struct Options {
     )]
     pub dialect: Option<Api>,
 
-    /// The token or API key for --dialect
-    #[arg(long, env = "CLIENT_KEY", value_name = "KEY", hide_env_values = true, requires = "dialect")]
-    pub key: Option<String>,
-
     /// Symbols to subscribe to, separated by commas; * is all, BTC-* all that begin so [default: AAPL,GOOGL,MSFT]
     #[arg(
         long,
@@ -319,13 +315,13 @@ impl Options {
 
     /// Where to connect.
     fn address(&self) -> String {
-        let in_dialect = |api: Api| api.url(&self.url, &self.terms(), self.key.as_deref());
+        let in_dialect = |api: Api| api.url(&self.url, &self.terms(), self.entry.token.as_deref());
         self.dialect.map_or_else(|| self.people().address(&self.url), in_dialect)
     }
 
     /// What to say once connected, to be subscribed to all that is wanted, and to be in the room.
     fn opening(&self, wanted: &Wanted) -> anyhow::Result<Vec<String>> {
-        let in_dialect = |api: Api| api.requests(&wanted.symbols, &wanted.types, self.key.as_deref());
+        let in_dialect = |api: Api| api.requests(&wanted.symbols, &wanted.types, self.entry.token.as_deref());
         self.dialect.map_or_else(|| Ok([wanted.subscribe(), self.people().requests()].concat()), in_dialect)
     }
 

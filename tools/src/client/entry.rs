@@ -18,13 +18,7 @@ use ws_gateway::tls::{Pair, client_config};
 #[derive(Debug, Clone, Default, Args)]
 pub struct EntryOptions {
     /// Token or API key that says who we are, for a gateway that wants one. Prefer the variable: everybody on the machine sees command lines
-    #[arg(
-        long,
-        env = "CLIENT_TOKEN",
-        value_name = "TOKEN",
-        hide_env_values = true,
-        conflicts_with = "dialect"
-    )]
+    #[arg(long, env = "CLIENT_TOKEN", value_name = "TOKEN", hide_env_values = true)]
     pub token: Option<String>,
 
     /// Authorities (PEM) that a wss:// gateway's certificate is checked against, or that certificate itself, if it is self-signed
@@ -51,12 +45,12 @@ pub struct Entry {
 }
 
 impl EntryOptions {
-    /// Reads the files, for connections to this address.
+    /// Reads the files, for connections to this address. The token goes in a header, or else where the dialect has it.
     ///
     /// # Errors
     /// When a file can't be read or used, the token can't stand in a header, or an address without TLS has options for TLS.
-    pub fn read(&self, url: &str) -> anyhow::Result<Entry> {
-        let authorization = self.token.as_deref().map(|token| {
+    pub fn read(&self, url: &str, in_header: bool) -> anyhow::Result<Entry> {
+        let authorization = self.token.as_deref().filter(|_| in_header).map(|token| {
             let mut value = HeaderValue::try_from(format!("Bearer {}", token.trim()))
                 .context("--token: a token has no line breaks and no control characters")?;
             value.set_sensitive(true);
@@ -76,8 +70,9 @@ impl EntryOptions {
         let ca_file = self.tls_ca_file.as_deref();
         let named = |flag: &str, path: &Path| format!("{flag} {}", path.display());
         // By itself first, so that the error says which file is at fault.
-        let anonymous = client_config(false, ca_file, None)
-            .with_context(|| named("--tls-ca-file", ca_file.unwrap_or_else(|| Path::new(""))))?;
+        let anonymous = client_config(false, ca_file, None).with_context(|| {
+            ca_file.map_or_else(|| "the public authorities".to_owned(), |file| named("--tls-ca-file", file))
+        })?;
         let (Some(certificate), Some(key)) = (&self.tls_cert_file, &self.tls_key_file) else {
             return Ok(anonymous);
         };

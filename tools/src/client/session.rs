@@ -94,7 +94,7 @@ pub async fn run_for<A: Audience>(
 ) -> anyhow::Result<ExitCode> {
     let mut client = Client {
         options,
-        entry: options.entry.read(&options.url)?,
+        entry: options.entry.read(&options.url, options.dialect.is_none())?,
         stop,
         wanted,
         swap_after,
