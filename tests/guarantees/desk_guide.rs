@@ -10,7 +10,9 @@ use ws_gateway::gateway::Gateway;
 
 use crate::support::desk::user;
 use crate::support::program::{Program, npm_packages, python};
+use crate::support::redis::Publisher;
 use crate::support::tokens::{SECRET, token};
+use crate::support::until;
 
 const QUEUE: OfflineQueue = OfflineQueue { entries: 100, keep: Duration::from_secs(7 * 24 * 3_600) };
 
@@ -20,6 +22,21 @@ const GUIDE: &str = include_str!("../../docs/desk.md");
 fn snippets(language: &str) -> Vec<&'static str> {
     let blocks = GUIDE.split("\n```").filter_map(|block| block.strip_prefix(language)?.strip_prefix('\n'));
     blocks.collect()
+}
+
+/// A snippet for the broker at this port.
+fn at(code: &str, port: u16) -> String {
+    code.replace("localhost:6379", &format!("127.0.0.1:{port}"))
+        .replace("-h localhost -p 6379", &format!("-h 127.0.0.1 -p {port}"))
+        .replace("host=\"localhost\", port=6379", &format!("host=\"127.0.0.1\", port={port}"))
+}
+
+/// Python with redis-py, to run these lines.
+async fn with_redis_py(code: &str) -> Command {
+    let mut script = python("redis==8.1.0", "redis_py.py").await;
+    let mut python = Command::new(script.as_std_mut().get_program());
+    python.arg("-c").arg(code);
+    python
 }
 
 async fn node(code: &str) -> Command {
@@ -41,11 +58,7 @@ async fn snippets_do_what_the_page_says() {
     config.desk.offline_queue = Some(QUEUE);
     let gateway = Gateway::build(config).await.expect("the gateway starts");
     let (addr, port) = (gateway.local_addr(), gateway.broker_addr().expect("a broker").port());
-    let here = |code: &str| {
-        let code = code.replace("localhost:6379", &format!("127.0.0.1:{port}"));
-        code.replace("-h localhost -p 6379", &format!("-h 127.0.0.1 -p {port}"))
-            .replace("host=\"localhost\", port=6379", &format!("host=\"127.0.0.1\", port={port}"))
-    };
+    let here = |code: &str| at(code, port);
     let update = json!({"type": "task_status_update", "event_id": "7", "data": {"progress": 50}});
     let mut watcher = user(addr, "user-123").await;
 
@@ -53,15 +66,8 @@ async fn snippets_do_what_the_page_says() {
     succeeds(sh(&here(shell))).await;
     assert_eq!(watcher.json().await, update, "redis-cli");
 
-    let [code] = snippets("python")[..] else { panic!("one of Python") };
-    let mut script = python("redis==8.1.0", "redis_py.py").await;
-    let program = script.as_std_mut().get_program().to_owned();
-    succeeds({
-        let mut python = Command::new(program);
-        python.arg("-c").arg(here(code));
-        python
-    })
-    .await;
+    let [notify, _] = snippets("python")[..] else { panic!("two of Python") };
+    succeeds(with_redis_py(&here(notify)).await).await;
     assert_eq!(watcher.json().await, update, "Python");
 
     let [notify, room] = snippets("js")[..] else { panic!("two of JavaScript") };
@@ -87,6 +93,29 @@ async fn snippets_do_what_the_page_says() {
     assert_eq!((&said["from"], &said["message"]), (&json!("user-456"), &json!("Hello everyone!")));
 }
 
+/// The page's worker answers what a client asks.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_worker_answers() {
+    let mut config = Config::for_tests();
+    config.access.secret_key = Some(SECRET.to_owned());
+    config.desk.is_on = true;
+    config.desk.requests = true;
+    let gateway = Gateway::build(config).await.expect("the gateway starts");
+    let port = gateway.broker_addr().expect("a broker").port();
+    let mut broker = Publisher::connect(&format!("redis://127.0.0.1:{port}")).await;
+    let [_, answers] = snippets("python")[..] else { panic!("two of Python") };
+    let _worker = Program::start(with_redis_py(&at(answers, port)).await);
+    until("the worker to subscribe", async || {
+        let (_, workers): (String, i64) = broker.command(&["PUBSUB", "NUMSUB", "channel:request"]).await;
+        (workers == 1).then_some(())
+    })
+    .await;
+    let mut client = user(gateway.local_addr(), "user-123").await;
+    client.send(r#"{"type":"request","requestId":"123","payload":{"q":"balance"}}"#).await;
+    let response = json!({"type": "response", "requestId": "123", "payload": {"balance": 7}});
+    assert_eq!(client.json().await, response);
+}
+
 fn sh(code: &str) -> Command {
     let mut sh = Command::new("sh");
     sh.arg("-ec").arg(code);
@@ -110,9 +139,7 @@ async fn the_acl_suffices_and_keeps_workers_out() {
     .await;
     let mut alice = user(gateway.addr, "alice").await;
     alice.join("r").await;
-    let mut worker =
-        crate::support::redis::Publisher::connect(&format!("redis://worker:secret@127.0.0.1:{}", redis.port))
-            .await;
+    let mut worker = Publisher::connect(&format!("redis://worker:secret@127.0.0.1:{}", redis.port)).await;
     worker.raw("channel:room:r", br#"{"type":"x"}"#).await;
     assert_eq!(alice.json().await, json!({"type": "x"}));
     let envelope = r#"{"v":1,"t":"message","u":"bob","at":1,"m":1}"#;

@@ -4,12 +4,13 @@
 use std::net::SocketAddr;
 
 use serde_json::{Value, json};
+use tokio::time::timeout;
 
 use crate::support::browser::Browser;
 use crate::support::desk::{gateway, user};
 use crate::support::program::npm_packages;
 use crate::support::tokens::token;
-use crate::support::{Client, Redis};
+use crate::support::{Client, PATIENCE, Redis};
 
 /// Code for a console, to be entered one part after the other.
 struct Guide {
@@ -79,7 +80,7 @@ fn entered(addr: SocketAddr, first: &str, line: &str, second: &str, awaited: &[&
             const get = (path) => fetch("http://localhost:8000" + path).then((answer) => answer.json());
             // Rooms are counted now and then.
             let stats;
-            do stats = await get("/stats"); while (stats.total_rooms === 0);
+            while ((stats = await get("/stats")).total_rooms === 0) await new Promise((done) => setTimeout(done, 50));
             return {{ lines, health: await get("/health"), stats }};
         }})()"#,
         awaited = json!(awaited)
@@ -96,7 +97,8 @@ async fn in_node(expression: &str) -> Value {
     let code = format!("globalThis.WebSocket = require('ws'); {expression}.then({said});");
     let mut node = tokio::process::Command::new("node");
     node.env("NODE_PATH", npm_packages().await).arg("-e").arg(code).kill_on_drop(true);
-    let output = node.output().await.expect("Node.js is installed (see README: Tests)");
+    let output = timeout(PATIENCE, node.output()).await.expect("an end in time");
+    let output = output.expect("Node.js is installed (see README: Tests)");
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     serde_json::from_slice(&output.stdout).expect("JSON")
 }

@@ -48,8 +48,9 @@ pub fn rfc3339_ms(text: &str) -> Option<u64> {
         _ => number(20..23)?,
     };
     // Years that begin in March, so that a leap day is the last of one; 719,468 days of them go before 1970.
-    let (year, month) = if month < 3 { (year - 1, month + 9) } else { (year, month - 3) };
-    let days = 365 * year + year / 4 - year / 100 + year / 400 + (153 * month + 2) / 5 + day - 1;
+    let (year, month) = if month < 3 { (year.checked_sub(1)?, month + 9) } else { (year, month - 3) };
+    let days =
+        365 * year + year / 4 - year / 100 + year / 400 + (153 * month + 2) / 5 + day.checked_sub(1)?;
     let seconds = (days.checked_sub(719_468)? * 24 + hour) * 3_600 + minute * 60 + second;
     Some(seconds * 1_000 + ms)
 }
@@ -80,7 +81,15 @@ mod tests {
         assert_eq!(rfc3339_ms("1970-01-01T00:00:00Z"), Some(0));
         assert_eq!(rfc3339_ms("2021-02-22T15:51:44.208Z"), Some(1_614_009_104_208));
         assert_eq!(rfc3339_ms("2024-02-29T23:59:59.999123456Z"), Some(1_709_251_199_999));
-        for bad in ["", "2021-02-22", "2021-02-22T15:51:44", "1969-12-31T23:59:59Z", "2021-0x-22T15:51:44Z"] {
+        for bad in [
+            "",
+            "2021-02-22",
+            "2021-02-22T15:51:44",
+            "1969-12-31T23:59:59Z",
+            "2021-0x-22T15:51:44Z",
+            "0000-01-01T00:00:00Z",
+            "2021-01-00T00:00:00Z",
+        ] {
             assert_eq!(rfc3339_ms(bad), None, "{bad}");
         }
     }

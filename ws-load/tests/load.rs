@@ -398,11 +398,17 @@ async fn relay_faultily(client: TcpStream, gateway: SocketAddr, fault: Fault, fa
             }
             let is_its_turn = match fault {
                 Fault::DropFrom => trades >= 200,
-                Fault::SwapOnce => trades == 100 && faults.load(Ordering::Relaxed) == 0,
+                // Every connection has a relay of its own: the first there swaps.
+                Fault::SwapOnce => {
+                    trades == 100
+                        && faults.compare_exchange(0, 1, Ordering::Relaxed, Ordering::Relaxed).is_ok()
+                }
                 _ => trades % 100 == 0,
             };
             if is_its_turn {
-                faults.fetch_add(1, Ordering::Relaxed);
+                if !matches!(fault, Fault::SwapOnce) {
+                    faults.fetch_add(1, Ordering::Relaxed);
+                }
                 match fault {
                     Fault::Drop | Fault::DropFrom => out.clear(),
                     Fault::Repeat => out.push(text),

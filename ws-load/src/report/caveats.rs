@@ -61,7 +61,7 @@ fn load_itself(report: &Report, caveats: &mut Vec<String>) {
 fn talk(report: &Report, caveats: &mut Vec<String>) {
     if report.events.unsaid > 0 {
         caveats.push(format!(
-            "{} messages were left out: those who were to say them still waited for 64 of theirs",
+            "{} messages were left out: those who were to say them had gone, or had yet to hear the last ones that they had said",
             report.events.unsaid
         ));
     }

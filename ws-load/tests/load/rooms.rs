@@ -49,19 +49,19 @@ async fn all_members_hear_all_that_is_said_in_their_rooms() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_member_that_hears_another_order_is_noticed() {
-    let arguments = ["--preset", "lobby", "--members", "4", "--rate", "350"];
+    let arguments = ["--preset", "lobby", "--members", "4", "--rate", "150"];
     let (run, faults) = loaded_through(&desk(None).await, Fault::SwapOnce, &arguments).await;
     run.assert_bad();
     assert_eq!((faults, run.number("/events/ordersDiffer")), (1, 1), "{}", run.report);
     // Its talkers' own orders were kept.
-    assert_eq!(run.event_counts(), [350 * 4, 0, 0, 0, 0, 0]);
+    assert_eq!(run.event_counts(), [150 * 4, 0, 0, 0, 0, 0]);
     assert!(run.stderr.contains("1 of 1 rooms NOT in one order"), "{}", run.stderr);
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_lost_message_of_a_room_is_missed() {
-    let arguments = ["--preset", "lobby", "--members", "4", "--rate", "350"];
+    let arguments = ["--preset", "lobby", "--members", "4", "--rate", "150"];
     let (run, faults) = loaded_through(&desk(None).await, Fault::Drop, &arguments).await;
     run.assert_bad();
-    assert_eq!(run.event_counts(), [350 * 4 - faults, faults, 0, 0, 0, 0], "{}", run.report);
+    assert_eq!(run.event_counts(), [150 * 4 - faults, faults, 0, 0, 0, 0], "{}", run.report);
 }
