@@ -1,4 +1,4 @@
-//! How threads of the data path are spoken to: a queue with a waker. The queue counts its bytes; a sender that has to keep within a bound asks for
+//! How threads that sleep in a poll are spoken to: a queue with a waker. The queue counts its bytes; a sender that has to keep within a bound asks for
 //! them first.
 //!
 //! One wake-up per sleep of the receiver, not one per message: the receiver says when it goes to sleep, and only the
@@ -15,7 +15,7 @@ use mio::{Events, Poll, Token, Waker};
 /// The token of the inbox's waker in its owner's `Poll`.
 pub const WAKER: Token = Token(usize::MAX);
 
-/// What wakes a thread of the data path: one for all the inboxes of the thread.
+/// What wakes a thread: one for all the inboxes of the thread.
 #[derive(Debug, Clone)]
 pub struct Alarm(Arc<Shared>);
 
@@ -42,7 +42,7 @@ impl Alarm {
         (Sender { tx, alarm: self.clone(), bytes: Arc::clone(&bytes) }, Inbox { rx, bytes })
     }
 
-    /// Waits for readiness of `poll`, a message or the timeout. `early` looks into the inboxes; what it finds is returned, and the
+    /// Waits for readiness of `poll`, a message or the timeout, if there is one. `early` looks into the inboxes; what it finds is returned, and the
     /// poll is then done without waiting.
     ///
     /// # Errors
@@ -51,15 +51,15 @@ impl Alarm {
         &self,
         poll: &mut Poll,
         events: &mut Events,
-        timeout: Duration,
+        timeout: impl Into<Option<Duration>>,
         early: impl FnOnce() -> Option<E>,
     ) -> io::Result<Option<E>> {
         self.0.asleep.store(true, Ordering::Relaxed);
         // Pairs with the fence in `wake`.
         fence(Ordering::SeqCst);
         let early = early();
-        let timeout = if early.is_some() { Duration::ZERO } else { timeout };
-        let outcome = poll.poll(events, Some(timeout));
+        let timeout = if early.is_some() { Some(Duration::ZERO) } else { timeout.into() };
+        let outcome = poll.poll(events, timeout);
         self.0.asleep.store(false, Ordering::Relaxed);
         match outcome {
             Err(error) if error.kind() != io::ErrorKind::Interrupted => Err(error),
@@ -67,7 +67,8 @@ impl Alarm {
         }
     }
 
-    fn wake(&self) {
+    /// Ends the thread's sleep, if it sleeps.
+    pub fn wake(&self) {
         // Pairs with the fence in `sleep`: either we see that the thread sleeps, or it sees the message.
         fence(Ordering::SeqCst);
         if self.0.asleep.load(Ordering::Relaxed) && self.0.asleep.swap(false, Ordering::AcqRel) {

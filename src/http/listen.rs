@@ -14,7 +14,7 @@ use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use mio::{Events, Interest, Poll, Token, Waker};
+use mio::{Events, Interest, Poll, Token};
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::runtime::Handle;
 use tokio::sync::oneshot;
@@ -28,6 +28,7 @@ use super::door::{self, Caller, Look};
 use super::places::{Place, Places};
 use crate::accept;
 use crate::backoff::Backoff;
+use crate::bus::inbox::Alarm;
 use crate::limits::{ACCEPT_BACKOFF_MAX, ACCEPT_BACKOFF_MIN, LISTEN_BACKLOG, NOTSENT_LOWAT_BYTES};
 
 /// The most connections accepted in one turn, before they are looked at.
@@ -35,8 +36,6 @@ const ACCEPTS_PER_TURN: usize = 32;
 
 /// What the poll reports: connections wait to be accepted.
 const ACCEPT: Token = Token(0);
-/// What the poll reports: the thread is to end.
-const STOP: Token = Token(1);
 
 /// A listening socket.
 #[derive(Debug)]
@@ -159,7 +158,7 @@ pub fn serve(
     let Listener(mut socket) = listener;
     let poll = Poll::new()?;
     poll.registry().register(&mut socket, ACCEPT, Interest::READABLE)?;
-    let waker = Arc::new(Waker::new(poll.registry(), STOP)?);
+    let alarm = Alarm::new(&poll)?;
     let connections = TaskTracker::new();
     let acceptor = Acceptor {
         socket,
@@ -170,12 +169,11 @@ pub fn serve(
         tasks: Handle::current(),
         backoff: Backoff::new(ACCEPT_BACKOFF_MIN, ACCEPT_BACKOFF_MAX),
     };
-    let ending = Ending { token: acceptor.stop.clone(), waker: Arc::clone(&waker) };
+    let ending = Ending { token: acceptor.stop.clone(), alarm: alarm.clone() };
     let (running, ended) = oneshot::channel::<()>();
     thread::Builder::new().name(thread_name.to_owned()).spawn(move || {
-        acceptor.run(poll);
-        // A wake-up is lost if nobody holds the waker when the poll looks.
-        drop((waker, running));
+        acceptor.run(poll, &alarm);
+        drop(running);
     })?;
     Ok(async move {
         stop.cancelled().await;
@@ -190,14 +188,13 @@ pub fn serve(
 /// Ends the thread when it is dropped.
 struct Ending {
     token: CancellationToken,
-    waker: Arc<Waker>,
+    alarm: Alarm,
 }
 
 impl Drop for Ending {
     fn drop(&mut self) {
         self.token.cancel();
-        // A thread that has ended can't be woken.
-        let _ = self.waker.wake();
+        self.alarm.wake();
     }
 }
 
@@ -223,23 +220,18 @@ enum Next {
     Pause(Duration),
 }
 
-/// A signal that interrupts a wait is no error.
-fn ignore_interruption(error: io::Error) -> io::Result<()> {
-    if error.kind() == io::ErrorKind::Interrupted { Ok(()) } else { Err(error) }
-}
-
 impl Acceptor {
-    fn run(mut self, mut poll: Poll) {
+    fn run(mut self, mut poll: Poll, alarm: &Alarm) {
         let mut events = Events::with_capacity(2);
         let mut callers = Vec::with_capacity(ACCEPTS_PER_TURN);
         let mut next = Next::Wait;
         while !self.stop.is_cancelled() {
             let slept = match next {
-                Next::Wait => poll.poll(&mut events, None),
-                Next::Pause(pause) => self.pause(&mut poll, &mut events, Instant::now() + pause),
+                Next::Wait => self.sleep(&mut poll, &mut events, alarm, None),
+                Next::Pause(pause) => self.pause(&mut poll, &mut events, alarm, Instant::now() + pause),
                 Next::Accept => Ok(()),
             };
-            if let Err(error) = slept.or_else(ignore_interruption) {
+            if let Err(error) = slept {
                 error!(%error, "poll failed: connections are accepted once a second");
                 thread::sleep(ACCEPT_BACKOFF_MAX);
             }
@@ -248,14 +240,25 @@ impl Acceptor {
         }
     }
 
+    /// Sleeps until connections wait, until the timeout, if there is one, or until the thread is to end.
+    fn sleep(
+        &self,
+        poll: &mut Poll,
+        events: &mut Events,
+        alarm: &Alarm,
+        timeout: Option<Duration>,
+    ) -> io::Result<()> {
+        alarm.sleep(poll, events, timeout, || self.stop.is_cancelled().then_some(())).map(drop)
+    }
+
     /// Sleeps until a time, or until the thread is to end.
-    fn pause(&self, poll: &mut Poll, events: &mut Events, until: Instant) -> io::Result<()> {
+    fn pause(&self, poll: &mut Poll, events: &mut Events, alarm: &Alarm, until: Instant) -> io::Result<()> {
         while !self.stop.is_cancelled() {
             let left = until.saturating_duration_since(Instant::now());
             if left.is_zero() {
                 break;
             }
-            poll.poll(events, Some(left)).or_else(ignore_interruption)?;
+            self.sleep(poll, events, alarm, Some(left))?;
         }
         Ok(())
     }
