@@ -6,6 +6,7 @@
 //! | [`rights`] | the rooms that a client may join |
 //! | [`envelope`] | what gateways tell each other of a room, a user, or themselves |
 //! | [`event`] | an event of the desk as clients get it, and to whom it goes |
+//! | [`hex_id`] | random names: of a gateway's run, of a connection |
 //! | [`inbox`] | what is kept for users who are away |
 //! | [`origin`] | which connection has caused an event, and how many users there are then |
 //! | [`presence`] | who is in which room, over all gateways |
@@ -15,15 +16,16 @@
 
 pub mod envelope;
 pub mod event;
+pub mod hex_id;
 pub mod id;
 pub mod inbox;
 pub mod origin;
 pub mod presence;
 pub mod rights;
 
-pub use self::envelope::GatewayId;
+pub use self::hex_id::{GatewayId, PublicId};
 pub use self::id::DeskId;
-pub use self::origin::{Origin, PublicId};
+pub use self::origin::Origin;
 
 /// What the desk's own channels have behind `CHANNEL_PREFIX`: only gateways publish there.
 pub const DESK_CHANNELS: &str = "desk:";

@@ -73,7 +73,7 @@ fuzz_target!(|message: &str| {
 /// A client of Socket.IO gets one event with the same message, and the room behind it.
 fn is_an_event(object: &[u8], room: &DeskId, message: &str) {
     let mut frame = Vec::new();
-    let told = event::Told { object, room: Some(room), origin: Origin::default() };
+    let told = event::Told { object, room: Some(room), origin: &Origin::default() };
     socketio::write_event(&mut frame, Namespace::Root, &told);
     let packet = std::str::from_utf8(header::payload(&frame)).expect("text");
     let elements: Vec<&RawValue> = serde_json::from_str(packet.strip_prefix("42").expect("an event")).expect("JSON");

@@ -115,10 +115,10 @@ pub struct DeskEvent {
 
 impl DeskEvents {
     /// The events, each with its object.
-    pub fn iter(&self) -> impl Iterator<Item = (&DeskEvent, Bytes)> {
+    pub fn iter(&self) -> impl Iterator<Item = (&DeskEvent, &[u8])> {
         let mut start = 0;
         self.events.iter().map(move |event| {
-            let object = self.bytes.slice(start..event.end as usize);
+            let object = &self.bytes[start..event.end as usize];
             start = event.end as usize;
             (event, object)
         })

@@ -3,71 +3,17 @@
 //! A client's words never become a channel or a field of their own: the gateway writes the envelope, with the user that it knows, and takes
 //! the room from the channel. So nobody speaks for another user or into another room.
 
-use std::fmt;
-use std::str::FromStr;
-
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
 use super::inbox::{EntryId, Kept};
-use super::{DESK_CHANNELS, DeskId, Origin, PublicId, ROOM, USER};
+use super::{DESK_CHANNELS, DeskId, GatewayId, Origin, PublicId, ROOM, USER};
 
 /// The version of the envelope. A gateway passes over those that it doesn't know.
 pub const VERSION: u32 = 1;
 
 /// What an envelope takes beside a message and the names in it, in bytes, at most.
 pub const OVERHEAD_BYTES: usize = 256;
-
-/// One run of a gateway: 128 random bits.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct GatewayId(u128);
-
-impl GatewayId {
-    /// One that no other has.
-    pub fn random() -> Self {
-        Self(fastrand::u128(..))
-    }
-
-    /// One of a test.
-    pub const fn of(number: u128) -> Self {
-        Self(number)
-    }
-}
-
-impl fmt::Display for GatewayId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:032x}", self.0)
-    }
-}
-
-impl fmt::Debug for GatewayId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Display::fmt(self, f)
-    }
-}
-
-impl FromStr for GatewayId {
-    type Err = ();
-
-    fn from_str(text: &str) -> Result<Self, ()> {
-        let is_hex = text.len() == 32 && text.bytes().all(|byte| byte.is_ascii_hexdigit());
-        let number = if is_hex { u128::from_str_radix(text, 16).ok() } else { None };
-        number.map(Self).ok_or(())
-    }
-}
-
-impl Serialize for GatewayId {
-    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_str(self)
-    }
-}
-
-impl<'de> Deserialize<'de> for GatewayId {
-    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let text = <&str>::deserialize(deserializer)?;
-        text.parse().map_err(|()| serde::de::Error::custom("no gateway"))
-    }
-}
 
 /// An envelope.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -42,21 +42,24 @@ pub enum Lost {
     Everyone,
 }
 
+/// Of an event of no room.
+static NOWHERE: Origin = Origin { connection: None, users: None, label: None };
+
 /// An event as it is told to clients.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Copy)]
 pub struct Told<'e> {
     /// The object that clients of the gateway's own protocol get.
     pub object: &'e [u8],
     /// The room that it is of, if it is of one.
     pub room: Option<&'e DeskId>,
     /// Where it comes from.
-    pub origin: Origin,
+    pub origin: &'e Origin,
 }
 
 impl<'e> Told<'e> {
     /// An event of no room.
     pub fn plain(object: &'e [u8]) -> Self {
-        Self { object, room: None, origin: Origin::default() }
+        Self { object, room: None, origin: &NOWHERE }
     }
 }
 

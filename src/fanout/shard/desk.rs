@@ -4,6 +4,7 @@
 //! |---|---|
 //! | this file | keeps who is here: users and members |
 //! | `requests` | what clients ask for, and the answers of the control side |
+//! | `moves` | joins and leaves that have come back |
 //! | `workers` | questions to workers, and their responses |
 //! | `inbox` | what was said to a user while it was away, and what of it clients have confirmed |
 //! | `namespaces` | those of clients of Socket.IO, each like a connection of its own |
@@ -15,6 +16,7 @@
 
 mod delivery;
 mod inbox;
+mod moves;
 mod namespaces;
 mod requests;
 mod workers;

@@ -39,6 +39,25 @@ pub(super) struct Output {
     pub(super) grammar: Grammar,
 }
 
+/// What has been written once for all clients that get it alike, by what they have in common.
+pub(super) struct Written<K>(SmallVec<[(K, Rc<Batch>); 2]>);
+
+impl<K: PartialEq> Written<K> {
+    pub(super) fn new() -> Self {
+        Self(SmallVec::new())
+    }
+
+    /// What was written for `key`; `write` is called the first time.
+    pub(super) fn once_for(&mut self, key: K, write: impl FnOnce() -> Rc<Batch>) -> Rc<Batch> {
+        if let Some((_, batch)) = self.0.iter().find(|(known, _)| *known == key) {
+            return Rc::clone(batch);
+        }
+        let batch = write();
+        self.0.push((key, Rc::clone(&batch)));
+        batch
+    }
+}
+
 impl Output {
     pub(super) fn new(grammar: Grammar, compression: Option<Compression>) -> Self {
         let backlog = BacklogBytes::with_compressor(Compressor::new(compression));
@@ -131,19 +150,12 @@ impl Shard {
 
     /// Queues one status, written once in each dialect, compressed and not, to several clients.
     pub(super) fn say_to_all(&mut self, keys: &[ConnKey], reply: &Reply<'_>) {
-        let mut written = SmallVec::<[_; 1]>::new();
+        let mut written = Written::new();
         for &key in keys {
             let Some(conn) = self.conns.get_mut(key) else { continue };
-            let voice = (conn.dialect, conn.deflate);
-            let known = written.iter().find(|(known, _)| *known == voice);
-            let frame = match known {
-                Some((_, frame)) => Rc::clone(frame),
-                None => {
-                    let frame = self.output.write(conn, reply, self.clocks.now.unix_ms);
-                    written.push((voice, Rc::clone(&frame)));
-                    frame
-                }
-            };
+            let frame = written.once_for((conn.dialect, conn.deflate), || {
+                self.output.write(conn, reply, self.clocks.now.unix_ms)
+            });
             self.output.queue(key, conn, frame);
         }
     }

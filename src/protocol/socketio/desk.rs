@@ -79,20 +79,12 @@ pub fn write_event(out: &mut Vec<u8>, namespace: Namespace, told: &Told<'_>) {
     let mut value = Vec::with_capacity(object.len() + 128);
     let name = match raw_type {
         r#""room_message""# => {
-            write_message(&mut value, &found, &told.origin);
+            write_message(&mut value, &found, told.origin);
             "message"
         }
-        r#""typing""# => {
-            write_person(&mut value, &found, &told.origin);
-            "typing"
-        }
-        r#""user_joined""# => {
-            write_person(&mut value, &found, &told.origin);
-            "user_joined"
-        }
-        r#""user_left""# => {
-            write_person(&mut value, &found, &told.origin);
-            "user_left"
+        r#""typing""# | r#""user_joined""# | r#""user_left""# => {
+            write_person(&mut value, &found, told.origin);
+            raw_type.trim_matches('"')
         }
         _ => {
             value.extend_from_slice(object.as_bytes());
@@ -151,7 +143,7 @@ mod tests {
     use crate::desk::{DeskId, PublicId};
     use crate::websocket::header;
 
-    fn told(object: &str, room: Option<&str>, origin: Origin) -> String {
+    fn told(object: &str, room: Option<&str>, origin: &Origin) -> String {
         let mut out = Vec::new();
         let room = room.map(|room| DeskId::parse(room).unwrap());
         let told = Told { object: object.as_bytes(), room: room.as_ref(), origin };
@@ -165,18 +157,18 @@ mod tests {
         let origin = Origin::of(Some(PublicId::of(0xc1)));
         let object = r#"{"type":"room_message","from":"u","room_id":"r","message":{"type":"x", "a":1.50},"timestamp":1614009104000}"#;
         let expected = r#"42/events,["message",{"from":"c1c1c1c1c1c1c1c1c1c1","userId":"u","message":{"type":"x", "a":1.50},"timestamp":"2021-02-22T15:51:44.000Z"},"r"]"#;
-        assert_eq!(told(object, Some("r"), origin.clone()), expected);
+        assert_eq!(told(object, Some("r"), &origin), expected);
         let typing = r#"{"type":"typing","user_id":"u","room_id":"r"}"#;
         let expected = r#"42/events,["typing",{"socketId":"c1c1c1c1c1c1c1c1c1c1","userId":"u"},"r"]"#;
-        assert_eq!(told(typing, Some("r"), origin.clone()), expected);
+        assert_eq!(told(typing, Some("r"), &origin), expected);
         let joined = r#"{"type":"user_joined","user_id":"u","room_id":"r"}"#;
         let expected = r#"42/events,["user_joined",{"socketId":"c1c1c1c1c1c1c1c1c1c1","userId":"u","participantCount":2},"r"]"#;
-        assert_eq!(told(joined, Some("r"), Origin { users: Some(2), ..origin.clone() }), expected);
+        assert_eq!(told(joined, Some("r"), &Origin { users: Some(2), ..origin.clone() }), expected);
         let labelled = Origin { users: Some(2), label: DeskId::parse("me"), ..origin };
-        assert_eq!(told(joined, Some("r"), labelled), expected.replace(r#""u""#, r#""me""#));
+        assert_eq!(told(joined, Some("r"), &labelled), expected.replace(r#""u""#, r#""me""#));
         let expected = r#"42/events,["user_left",{"socketId":null,"userId":"u","participantCount":0},"r"]"#;
         let left = joined.replace("joined", "left");
-        assert_eq!(told(&left, Some("r"), Origin::of_move(None, 0)), expected);
+        assert_eq!(told(&left, Some("r"), &Origin::of_move(None, 0)), expected);
     }
 
     #[test]
@@ -187,13 +179,13 @@ mod tests {
             r#"{"type":"response","requestId":"1","payload":{}}"#,
         ] {
             let name = object.split('"').nth(3).unwrap();
-            assert_eq!(told(object, None, Origin::default()), format!(r#"42/events,["{name}",{object}]"#));
+            assert_eq!(told(object, None, &Origin::default()), format!(r#"42/events,["{name}",{object}]"#));
         }
         let object = r#"{"a":1,"type":"case_\"upd\"ated"}"#;
         let expected = format!(r#"42/events,["case_\"upd\"ated",{object},"r"]"#);
-        assert_eq!(told(object, Some("r"), Origin::default()), expected);
+        assert_eq!(told(object, Some("r"), &Origin::default()), expected);
         for object in [r#"{"type":"disconnect"}"#, r#"{"type":"dis\u0063onnect"}"#] {
-            assert_eq!(told(object, None, Origin::default()), format!(r#"42/events,["event",{object}]"#));
+            assert_eq!(told(object, None, &Origin::default()), format!(r#"42/events,["event",{object}]"#));
         }
     }
 

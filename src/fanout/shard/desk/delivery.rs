@@ -1,7 +1,6 @@
 //! Events of the desk to the outboxes of those whom they are for.
 
 use std::collections::HashSet;
-use std::rc::Rc;
 
 use smallvec::SmallVec;
 
@@ -9,7 +8,7 @@ use super::super::super::batch::Batch;
 use super::super::super::conflation::TopicRun;
 use super::super::Shard;
 use super::super::conn::{Conn, ConnKey};
-use super::super::output::Output;
+use super::super::output::{Output, Written};
 use super::{Desk, Member};
 use crate::bus::{DeskEvents, DeskNews, Entry, Frames, TopicId};
 use crate::desk::DeskId;
@@ -29,7 +28,7 @@ impl Shard {
             DeskNews::Events(events) => self.apply_desk(&events),
             DeskNews::Lost { counts, is_uncounted } => self.note_lost_at_desk(&counts, is_uncounted),
             DeskNews::Moved { ticket, room, has_joined, object, origin } => {
-                self.on_moved(ticket, &room, has_joined, object.as_deref(), origin);
+                self.on_moved(ticket, &room, has_joined, object.as_deref(), &origin);
             }
             DeskNews::Answer { ticket, answer } => self.on_desk_answer(ticket, answer),
             DeskNews::Response { connection, request_id, object } => {
@@ -45,7 +44,7 @@ impl Shard {
     /// Queues events to the outboxes of those whom they are for. Each is framed once in each form that one of them has.
     fn apply_desk(&mut self, events: &DeskEvents) {
         let Self { desk: Some(desk), conns, output, metrics, .. } = self else { return };
-        let mut batches: SmallVec<[(Dialect, Rc<Batch>); 2]> = SmallVec::new();
+        let mut batches = Written::new();
         let mut replaced = 0;
         let mut got_kept = SmallVec::<[ConnKey; 8]>::new();
         for (index, (event, object)) in events.iter().enumerate() {
@@ -54,7 +53,7 @@ impl Shard {
             for Member { key, namespaces } in desk.targets(&event.to) {
                 let Some(conn) = conns.get_mut(key).filter(|conn| conn.is_live()) else { continue };
                 if let Some(kept) = desk.kept_for(key, &event.to) {
-                    if let Some(object) = desk.said_live(key, object.clone(), kept) {
+                    if let Some(object) = desk.said_live(key, events.bytes.slice_ref(object), kept) {
                         output.tell(key, conn, &Told::plain(&object), namespaces);
                         if !got_kept.contains(&key) {
                             got_kept.push(key);
@@ -63,15 +62,8 @@ impl Shard {
                     continue;
                 }
                 for voice in conn.dialect.voices(namespaces) {
-                    let known = batches.iter().find(|(known, _)| *known == voice);
-                    let batch = match known {
-                        Some((_, batch)) => Rc::clone(batch),
-                        None => {
-                            let batch = Batch::shared(desk.frames(events, voice), &output.backlog);
-                            batches.push((voice, Rc::clone(&batch)));
-                            batch
-                        }
-                    };
+                    let batch = batches
+                        .once_for(voice, || Batch::shared(desk.frames(events, voice), &output.backlog));
                     let run = TopicRun::new(&batch, topic, index, index + 1);
                     match &mut conn.extras {
                         None => conn.outbox.push_events(&batch, index, index + 1, run.bytes),
@@ -124,19 +116,13 @@ impl Shard {
     fn tell_count(&mut self, room: &DeskId, count: usize) {
         let Self { desk: Some(desk), conns, output, clocks, .. } = self else { return };
         let reply = Reply::PresenceCount { room, count };
-        let mut written = SmallVec::<[_; 2]>::new();
+        let mut written = Written::new();
         for &Member { key, namespaces } in desk.rooms.get(room).into_iter().flat_map(|room| &room.members) {
             let Some(conn) = conns.get_mut(key) else { continue };
             for voice in conn.dialect.voices(namespaces) {
-                let known = written.iter().find(|(known, _)| *known == (voice, conn.deflate));
-                let frame = match known {
-                    Some((_, frame)) => Rc::clone(frame),
-                    None => {
-                        let frame = output.write_as(voice, conn.deflate, &reply, clocks.now.unix_ms);
-                        written.push(((voice, conn.deflate), Rc::clone(&frame)));
-                        frame
-                    }
-                };
+                let frame = written.once_for((voice, conn.deflate), || {
+                    output.write_as(voice, conn.deflate, &reply, clocks.now.unix_ms)
+                });
                 output.queue(key, conn, frame);
             }
         }
@@ -201,7 +187,7 @@ impl Desk {
         for (event, object) in events.iter() {
             let topic = self.topic_of(&event.to);
             if topic.is_some() {
-                let told = Told { object: &object, room: event.to.room(), origin: event.origin.clone() };
+                let told = Told { object, room: event.to.room(), origin: &event.origin };
                 voice.write_event(&mut bytes, &told);
             }
             table.push(Entry { end: bytes.len() as u32, topic: topic.unwrap_or_default() });

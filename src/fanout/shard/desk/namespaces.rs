@@ -64,7 +64,7 @@ impl Shard {
         let origin = Origin::of_move(desk.public_id(key), users);
         let mut object = Vec::new();
         write_moved(&mut object, room, user, has_joined);
-        let told = Told { object: &object, room: Some(room), origin };
+        let told = Told { object: &object, room: Some(room), origin: &origin };
         self.tell_alone(key, &told, Joined::NONE.with(namespace));
         let done = if has_joined { Done::Joined(room.clone()) } else { Done::Left(room.clone()) };
         self.tell_done(key, &done, id);

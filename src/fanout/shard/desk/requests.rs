@@ -7,10 +7,9 @@ use super::super::Shard;
 use super::super::conn::{Conn, ConnKey, Phase};
 use super::namespaces::{namespace_of, namespaces_of};
 use crate::bus::{DeskAnswer, DeskOrder, Ticket};
+use crate::desk::DeskId;
 use crate::desk::envelope::{Envelope, room_channel, user_channel};
-use crate::desk::event::{Told, write_moved};
 use crate::desk::id::ID_BYTES_MAX;
-use crate::desk::{DeskId, Origin};
 use crate::identity::{Identity, User};
 use crate::protocol::desk::{Concern, DeskRequest, Done, RequestId};
 use crate::protocol::refusal::{ErrorCode, Refusal};
@@ -21,10 +20,10 @@ use crate::protocol::socketio::namespace::Joined;
 /// A request that waits.
 #[derive(Debug)]
 pub(super) struct Pending {
-    key: ConnKey,
-    user: DeskId,
+    pub(super) key: ConnKey,
+    pub(super) user: DeskId,
     /// The client's own mark.
-    id: Option<Id>,
+    pub(super) id: Option<Id>,
     what: What,
 }
 
@@ -57,12 +56,10 @@ impl Shard {
         let is_member = |room| desk.is_member(key, room, namespace);
         match request {
             DeskRequest::Join { room, .. } if namespace.is_some() && desk.is_member(key, &room, None) => {
-                let order = DeskOrder::Presence { room: room.clone() };
-                self.wait_for_desk(key, user, What::JoinMore(room), order, 0, id);
+                self.count_users(key, user, room, What::JoinMore, id);
             }
             DeskRequest::Leave(room) if desk.is_elsewhere(key, &room, namespace) => {
-                let order = DeskOrder::Presence { room: room.clone() };
-                self.wait_for_desk(key, user, What::LeaveOne(room), order, 0, id);
+                self.count_users(key, user, room, What::LeaveOne, id);
             }
             DeskRequest::Join { room, .. } if is_member(&room) => {
                 // Nothing changes, and nobody else is told.
@@ -91,8 +88,7 @@ impl Shard {
                 self.wait_for_desk(key, user, What::Leave(room), order, 0, id);
             }
             DeskRequest::Presence(room) => {
-                let order = DeskOrder::Presence { room: room.clone() };
-                self.wait_for_desk(key, user, What::Presence(room), order, 0, id);
+                self.count_users(key, user, room, What::Presence, id);
             }
             DeskRequest::Message { room, message } => {
                 let channel = room_channel(&desk.config.channel_prefix, &room);
@@ -196,6 +192,19 @@ impl Shard {
             return false;
         }
         self.wait_for_desk(key, user, what, order, bytes, id)
+    }
+
+    /// Asks the control side who is in a room, for what the client wants.
+    fn count_users(
+        &mut self,
+        key: ConnKey,
+        user: DeskId,
+        room: DeskId,
+        what: fn(DeskId) -> What,
+        id: Option<Id>,
+    ) {
+        let order = DeskOrder::Presence { room: room.clone() };
+        self.wait_for_desk(key, user, what(room), order, 0, id);
     }
 
     fn wait_for_desk(
@@ -320,66 +329,8 @@ impl Shard {
         self.go_on(key, |shard| shard.refuse(key, &Refusal { id, ..refusal }));
     }
 
-    /// A join or leave of one of this shard's clients has come back, in its place among the events of the room.
-    pub(super) fn on_moved(
-        &mut self,
-        ticket: Ticket,
-        room: &DeskId,
-        has_joined: bool,
-        object: Option<&[u8]>,
-        origin: Origin,
-    ) {
-        let Some(desk) = &mut self.desk else { return };
-        let Some(Pending { key, user, id, .. }) = desk.pending.remove(&ticket) else {
-            // Too late: whoever asked has been told so.
-            if has_joined {
-                self.want_one_less(room);
-            }
-            return;
-        };
-        let is_here = self.conns.get(key).is_some_and(|conn| conn.phase == Phase::Waiting)
-            && desk.clients.get(&key).is_some_and(|client| client.user == user);
-        if !is_here {
-            if has_joined {
-                self.want_one_less(room);
-                let connection = origin.connection;
-                self.order(None, DeskOrder::Gone { room: room.clone(), user, connection }, None);
-            }
-            return;
-        }
-        if has_joined {
-            desk.add_member(key, room, namespace_of(id.as_ref()));
-        } else {
-            self.end_membership(key, room);
-        }
-        self.go_on(key, |shard| {
-            if let Some(object) = object {
-                let told = Told { object, room: Some(room), origin };
-                shard.tell_alone(key, &told, namespaces_of(id.as_ref()));
-            }
-            let done = if has_joined { Done::Joined(room.clone()) } else { Done::Left(room.clone()) };
-            shard.tell_done(key, &done, id.as_ref());
-        });
-    }
-
-    /// The rights of a client may have become fewer: it leaves the rooms that they don't cover any more.
-    pub(super) fn leave_forbidden_rooms(&mut self, key: ConnKey) {
-        let (Some(conn), Some(desk)) = (self.conns.get(key), &self.desk) else { return };
-        let rights = conn.identity.as_ref().map(|identity| &identity.rights);
-        let Some(scope) = rights.and_then(|rights| rights.rooms.as_ref()) else { return };
-        let Some(client) = desk.clients.get(&key) else { return };
-        let (user, connection) = (client.user.clone(), Some(client.public_id));
-        let rooms: Vec<_> = client.rooms.iter().filter(|room| !scope.has(room)).cloned().collect();
-        for room in rooms {
-            let namespaces = self.desk.as_ref().map(|desk| desk.namespaces_in(key, &room));
-            self.end_membership(key, &room);
-            self.tell_moved(key, &room, &user, false, namespaces.unwrap_or_default());
-            self.order(None, DeskOrder::Leave { room, user: user.clone(), connection }, None);
-        }
-    }
-
     /// A request of a client is through: says what there is to say, and its next messages count again.
-    fn go_on(&mut self, key: ConnKey, say: impl FnOnce(&mut Self)) {
+    pub(super) fn go_on(&mut self, key: ConnKey, say: impl FnOnce(&mut Self)) {
         let Some(conn) = self.conns.get_mut(key).filter(|conn| conn.phase == Phase::Waiting) else { return };
         conn.phase = Phase::Open;
         say(self);
@@ -393,22 +344,6 @@ impl Shard {
         if let Some(id) = id {
             self.say(key, &Reply::Desk { done, id });
         }
-    }
-
-    /// Tells one client of its own join or leave, of Socket.IO in these namespaces.
-    fn tell_moved(
-        &mut self,
-        key: ConnKey,
-        room: &DeskId,
-        user: &DeskId,
-        has_joined: bool,
-        namespaces: Joined,
-    ) {
-        let connection = self.desk.as_ref().and_then(|desk| desk.public_id(key));
-        let origin = Origin::of(connection);
-        let mut object = Vec::new();
-        write_moved(&mut object, room, user, has_joined);
-        self.tell_alone(key, &Told { object: &object, room: Some(room), origin }, namespaces);
     }
 }
 
