@@ -7,14 +7,13 @@ use serde_json::{Value, json};
 use ws_gateway::config::Config;
 
 use crate::support::desk::user;
-use crate::support::socketio::{ask, connected, join, with_socketio};
-use crate::support::tokens::{SECRET, token};
+use crate::support::socketio::{ask, connected, join, with_desk, with_socketio};
+use crate::support::tokens::token;
 use crate::support::{Client, Redis, TestGateway, resp};
 
-fn with_desk(config: &mut Config) {
-    with_socketio(config);
-    config.desk.is_on = true;
-    config.access.secret_key = Some(SECRET.to_owned());
+fn with_short_grace(config: &mut Config) {
+    with_desk(config);
+    config.desk.presence_grace = Duration::from_millis(300);
 }
 
 /// A client of a user in `/events`, and its public id.
@@ -121,11 +120,7 @@ async fn rooms_are_shared_with_members_elsewhere() {
 #[tokio::test(flavor = "multi_thread")]
 async fn who_is_cut_off_leaves_after_the_grace() {
     let redis = Redis::start().await;
-    let gateway = TestGateway::on(&redis, |config| {
-        with_desk(config);
-        config.desk.presence_grace = Duration::from_millis(300);
-    })
-    .await;
+    let gateway = TestGateway::on(&redis, with_short_grace).await;
     let (mut ann, _) = member(&gateway, "ann").await;
     ask_and_hear(&mut ann, r#"42/events,1["join_room",{"room":"r"}]"#).await;
     let (mut ben, ben_id) = member(&gateway, "ben").await;
@@ -140,11 +135,7 @@ async fn who_is_cut_off_leaves_after_the_grace() {
 #[tokio::test(flavor = "multi_thread")]
 async fn each_namespace_is_like_a_connection() {
     let redis = Redis::start().await;
-    let gateway = TestGateway::on(&redis, |config| {
-        with_desk(config);
-        config.desk.presence_grace = Duration::from_millis(300);
-    })
-    .await;
+    let gateway = TestGateway::on(&redis, with_short_grace).await;
     let (mut ann, _) = member(&gateway, "ann").await;
     join(&mut ann, "/messaging,", &json!({})).await;
     ask_and_hear(&mut ann, r#"42/events,1["join_room",{"room":"r"}]"#).await;

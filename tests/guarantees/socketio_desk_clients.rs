@@ -12,15 +12,9 @@ use crate::support::desk::user;
 use crate::support::detour::Detour;
 use crate::support::process::Process;
 use crate::support::program::{Program, node};
-use crate::support::socketio::with_socketio;
+use crate::support::socketio::with_desk;
 use crate::support::tokens::{SECRET, token};
 use crate::support::{Client, Redis, TestGateway, trade, until};
-
-fn with_desk(config: &mut Config) {
-    with_socketio(config);
-    config.desk.is_on = true;
-    config.access.secret_key = Some(SECRET.to_owned());
-}
 
 /// A client of a user in `/events`, connected by one of these transports, such as `polling,websocket`.
 async fn client(addr: SocketAddr, name: &str, transports: &str) -> Program {

@@ -1,7 +1,7 @@
 //! Who subscribes to what: a crowd of connections, described so that every process that opens a part of it draws the
 //! same symbols for the same connection.
 
-use std::fmt::Write as _;
+use std::fmt::{self, Write as _};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use fastrand::Rng;
@@ -92,11 +92,19 @@ pub fn symbol_number(name: &[u8]) -> Option<u32> {
 /// Writes the message that subscribes to symbols, or unsubscribes from them.
 pub fn write_request(out: &mut String, action: &str, symbols: &[u32]) {
     let _ = write!(out, r#"{{"action":"{action}","symbols":["#);
-    for (n, &symbol) in symbols.iter().enumerate() {
-        let comma = if n == 0 { "" } else { "," };
-        let _ = write!(out, r#"{comma}"S{symbol:04}""#);
-    }
+    write_list(out, symbols, |out, symbol| write!(out, r#""S{symbol:04}""#));
     out.push_str("]}");
+}
+
+/// Writes symbols, each as `write_one` does, separated by commas.
+pub fn write_list(out: &mut String, symbols: &[u32], write_one: impl Fn(&mut String, u32) -> fmt::Result) {
+    for (n, &symbol) in symbols.iter().enumerate() {
+        if n > 0 {
+            out.push(',');
+        }
+        // Writing into a string can't fail.
+        let _ = write_one(out, symbol);
+    }
 }
 
 #[cfg(test)]

@@ -18,7 +18,7 @@ pub use self::binance::Binance;
 use self::arrays::{Arrays, Native};
 use self::inflating::Inflating;
 use self::sse::Events;
-use super::crowd::{self, symbol_name};
+use super::crowd::{self, symbol_name, write_list};
 use super::dialect::{Messages, Reader};
 use super::handshake;
 
@@ -172,11 +172,7 @@ impl Form for Sse {
         let path = handshake::own_path(path, "/sse");
         let (path, query) = path.split_once('?').unwrap_or((&path, ""));
         let mut names = String::new();
-        for &symbol in symbols {
-            let comma = if names.is_empty() { "" } else { "," };
-            // Writing into a string can't fail.
-            let _ = write!(names, "{comma}{}", symbol_name(symbol));
-        }
+        write_list(&mut names, symbols, |names, symbol| write!(names, "{}", symbol_name(symbol)));
         let query = if query.is_empty() { String::new() } else { format!("&{query}") };
         format!("GET {path}?symbols={names}{query} HTTP/1.1\r\nHost: {host}\r\n\r\n").into_bytes()
     }

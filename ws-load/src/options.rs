@@ -192,7 +192,7 @@ impl Options {
             crowd,
             feed,
             upstream,
-            signer: self.people.signer(),
+            signer: self.people.key.source(),
             duration: scenario.duration,
             warmup: scenario.warmup,
             server_pids: self.server_pid.clone(),

@@ -7,10 +7,18 @@ use ws_gateway::config::Config;
 use ws_gateway::protocol::api::Api;
 
 use super::Client;
+use super::tokens::SECRET;
 
 pub(crate) fn with_socketio(config: &mut Config) {
     config.clients.dialects = [Api::SocketIo].into_iter().collect();
     config.events.channel_types = "trade,quote,case".parse().unwrap();
+}
+
+/// The same with rooms, for users with tokens.
+pub(crate) fn with_desk(config: &mut Config) {
+    with_socketio(config);
+    config.desk.is_on = true;
+    config.access.secret_key = Some(SECRET.to_owned());
 }
 
 pub(crate) fn url(gateway: SocketAddr) -> String {

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::{Duration, UNIX_EPOCH};
 
-use anyhow::{Context as _, bail, ensure};
+use anyhow::{Context as _, ensure};
 use clap::Args;
 use jsonwebtoken::{Algorithm, AlgorithmFamily, EncodingKey, Header, encode};
 use serde_json::{Map, Number, Value, json};
@@ -16,17 +16,9 @@ use crate::term::print;
 /// What is signed, and with which key.
 #[derive(Debug, Args)]
 pub struct Options {
-    /// Private key in PEM to sign with; without one the secret is
-    #[arg(long, value_name = "FILE")]
-    pub key: Option<PathBuf>,
-
-    /// File with the secret, in place of JWT_SECRET_KEY
-    #[arg(long, value_name = "FILE", conflicts_with = "key")]
-    pub secret_file: Option<PathBuf>,
-
-    /// Secret to sign with. Prefer the variable: everybody on the machine sees command lines
-    #[arg(long, env = "JWT_SECRET_KEY", value_name = "TEXT", hide_env_values = true, hide = true)]
-    pub secret: Option<String>,
+    /// The key.
+    #[command(flatten)]
+    pub key: KeyOptions,
 
     /// Algorithm [default: HS256, RS256, ES256, ES384 or EdDSA, by the key]
     #[arg(long, value_name = "ALG")]
@@ -87,6 +79,34 @@ pub struct Options {
     /// Any other claim at the top level, its value as JSON or as text
     #[arg(long, value_name = "NAME=VALUE", value_parser = claim)]
     pub claim: Vec<(String, Value)>,
+}
+
+/// The options that say what tokens are signed with.
+#[derive(Debug, Clone, Args)]
+pub struct KeyOptions {
+    /// Private key in PEM to sign with; without one the secret is
+    #[arg(long, value_name = "FILE")]
+    pub key: Option<PathBuf>,
+
+    /// File with the secret, in place of JWT_SECRET_KEY
+    #[arg(long, value_name = "FILE", conflicts_with = "key")]
+    pub secret_file: Option<PathBuf>,
+
+    /// Secret to sign with. Prefer the variable: everybody on the machine sees command lines
+    #[arg(long, env = "JWT_SECRET_KEY", value_name = "TEXT", hide_env_values = true, hide = true)]
+    pub secret: Option<String>,
+}
+
+impl KeyOptions {
+    /// Where the key is, if there is one.
+    pub fn source(&self) -> Option<KeySource> {
+        match (&self.key, &self.secret_file, &self.secret) {
+            (Some(file), _, _) => Some(KeySource::KeyFile(file.clone())),
+            (None, Some(file), _) => Some(KeySource::SecretFile(file.clone())),
+            (None, None, Some(secret)) => Some(KeySource::Secret(secret.clone())),
+            (None, None, None) => None,
+        }
+    }
 }
 
 /// Where a key to sign with is.
@@ -150,12 +170,8 @@ fn own_name(key: &EncodingKey, algorithm: Algorithm) -> anyhow::Result<Option<St
 /// # Errors
 /// When there is no key, or it can't sign so.
 pub fn run(options: &Options) -> anyhow::Result<ExitCode> {
-    let source = match (&options.key, &options.secret_file, &options.secret) {
-        (Some(file), _, _) => KeySource::KeyFile(file.clone()),
-        (None, Some(file), _) => KeySource::SecretFile(file.clone()),
-        (None, None, Some(secret)) => KeySource::Secret(secret.clone()),
-        (None, None, None) => bail!("there is no key: --key FILE, --secret-file FILE or JWT_SECRET_KEY"),
-    };
+    let source = options.key.source();
+    let source = source.context("there is no key: --key FILE, --secret-file FILE or JWT_SECRET_KEY")?;
     let SigningKey { key, algorithm } = source.key()?;
     let algorithm = options.alg.unwrap_or(algorithm);
     let is_fitting = alg_family(algorithm) == key.family();

@@ -2,7 +2,6 @@
 //! meant to be sent.
 
 use std::fmt::Write as _;
-use std::io::Cursor;
 
 use rmpv::ValueRef;
 use rmpv::decode::read_value_ref;
@@ -11,7 +10,7 @@ use serde::Deserialize;
 use super::arrays::{Arrays, Objects};
 use super::{Deflatable, Form, FormName};
 use crate::clock;
-use crate::crowd::symbol_number;
+use crate::crowd::{symbol_number, write_list};
 use crate::dialect::{Reader, Said};
 use crate::frames::{self, Front};
 use crate::handshake;
@@ -80,10 +79,7 @@ fn request(host: &str, path: &str) -> Vec<u8> {
 fn write_ask(out: &mut String, action: &str, symbols: &[u32]) {
     // Writing into a string can't fail.
     let _ = write!(out, r#"{{"action":"{action}","trades":["#);
-    for (n, &symbol) in symbols.iter().enumerate() {
-        let comma = if n == 0 { "" } else { "," };
-        let _ = write!(out, r#"{comma}"S{symbol:04}""#);
-    }
+    write_list(out, symbols, |out, symbol| write!(out, r#""S{symbol:04}""#));
     out.push_str("]}");
 }
 
@@ -178,20 +174,17 @@ impl Reader for Maps {
                 Front::Frame { opcode, payload, len } => return Ok((len, Said::Control { opcode, payload })),
             }
         }
-        let mut array = Cursor::new(&bytes[used..used + self.left]);
-        let object = read_map(&mut array).ok_or("an object that is no MessagePack")?;
-        let read = array.position() as usize;
-        self.left -= read;
+        let mut rest = &bytes[used..used + self.left];
+        let object = read_map(&mut rest).ok_or("an object that is no MessagePack")?;
+        let read = self.left - rest.len();
+        self.left = rest.len();
         Ok((used + read, Said::Message(object)))
     }
 }
 
-fn read_map(array: &mut Cursor<&[u8]>) -> Option<Message> {
-    let bytes: &[u8] = array.get_ref();
-    let mut rest = &bytes[array.position() as usize..];
-    let object = read_value_ref(&mut rest).ok()?;
-    array.set_position((bytes.len() - rest.len()) as u64);
-    let ValueRef::Map(object) = object else { return None };
+/// Takes an object off the front of an array.
+fn read_map(array: &mut &[u8]) -> Option<Message> {
+    let ValueRef::Map(object) = read_value_ref(array).ok()? else { return None };
     let mut fields = Fields::default();
     for (name, value) in &object {
         let text = match value {

@@ -8,7 +8,7 @@ use serde_json::value::RawValue;
 
 use super::{Form, FormName};
 use crate::clock;
-use crate::crowd::symbol_number;
+use crate::crowd::{symbol_number, write_list};
 use crate::dialect::{Reader, Said};
 use crate::frames::{self, Front};
 use crate::handshake;
@@ -32,10 +32,7 @@ impl Form for Binance {
     fn write_ask(out: &mut String, action: &str, symbols: &[u32]) {
         // Writing into a string can't fail.
         let _ = write!(out, r#"{{"method":"{}","params":["#, action.to_ascii_uppercase());
-        for (n, &symbol) in symbols.iter().enumerate() {
-            let comma = if n == 0 { "" } else { "," };
-            let _ = write!(out, r#"{comma}"s{symbol:04}@trade""#);
-        }
+        write_list(out, symbols, |out, symbol| write!(out, r#""s{symbol:04}@trade""#));
         out.push_str(r#"],"id":1}"#);
     }
 }

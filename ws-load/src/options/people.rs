@@ -1,10 +1,8 @@
 //! People in rooms, and the tokens that connections show.
 
-use std::path::PathBuf;
-
 use anyhow::{bail, ensure};
 use clap::Args;
-use tools::token::sign::{self, KeySource};
+use tools::token::sign::{self, KeyOptions};
 
 use super::{CONNECTIONS_MAX, Options, Plan, Rate};
 use crate::desk::Desk;
@@ -31,27 +29,9 @@ pub struct People {
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1_000),
           conflicts_with_all = TRADES_ONLY)]
     pub talkers: Option<u32>,
-    /// Private key in PEM to sign a token for each connection with: user-0, user-1 and so on
-    #[arg(long, value_name = "FILE")]
-    pub key: Option<PathBuf>,
-    /// File with the secret to sign them with, in place of JWT_SECRET_KEY
-    #[arg(long, value_name = "FILE", conflicts_with = "key")]
-    pub secret_file: Option<PathBuf>,
-    /// Secret to sign them with. Prefer the variable: everybody on the machine sees command lines
-    #[arg(long, env = "JWT_SECRET_KEY", value_name = "TEXT", hide_env_values = true, hide = true)]
-    pub secret: Option<String>,
-}
-
-impl People {
-    /// What signs tokens, if anything does.
-    pub(super) fn signer(&self) -> Option<KeySource> {
-        match (&self.key, &self.secret_file, &self.secret) {
-            (Some(file), ..) => Some(KeySource::KeyFile(file.clone())),
-            (None, Some(file), _) => Some(KeySource::SecretFile(file.clone())),
-            (None, None, Some(secret)) => Some(KeySource::Secret(secret.clone())),
-            (None, None, None) => None,
-        }
-    }
+    /// What signs a token for each connection.
+    #[command(flatten, next_help_heading = "A token for each connection, of user-0, user-1 and so on")]
+    pub key: KeyOptions,
 }
 
 impl Options {
