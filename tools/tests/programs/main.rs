@@ -7,6 +7,7 @@ mod documents;
 mod end_to_end;
 mod entry;
 mod examples;
+mod people;
 mod publisher;
 mod quiet_ends;
 mod security_page;
