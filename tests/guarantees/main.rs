@@ -55,6 +55,7 @@ mod house;
 mod http_limits;
 mod http_routes;
 mod http_upgrade;
+mod hub_examples;
 mod interop_node;
 mod interop_python;
 mod interop_wscat;
