@@ -186,6 +186,7 @@ impl Http {
             page: pages::compose(
                 &config.events.channel_types,
                 config.events.symbol_case,
+                config.clients.dialects,
                 config.desk.is_on,
                 config.operator.port.is_some(),
             ),

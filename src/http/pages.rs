@@ -12,6 +12,7 @@ use hyper::http::StatusCode;
 
 use super::answers::{Answer, answer, is_known};
 use crate::market::{Kinds, SymbolCase};
+use crate::protocol::api::Apis;
 
 const PAGE: &str = include_str!("../../web/dist/index.html");
 static STYLE: LazyLock<Kept> =
@@ -21,6 +22,8 @@ const FOR_OPERATORS: &str = r#" · <a href="stats">stats</a> · <a href="metrics
 /// What the page has to know of the desk.
 const NO_ROOMS: &str = r#"name="rooms" content="no""#;
 const HAS_ROOMS: &str = r#"name="rooms" content="yes""#;
+/// And of the APIs whose clients are served.
+const NO_DIALECTS: &str = r#"name="dialects" content="none""#;
 static SCRIPT: LazyLock<Kept> =
     LazyLock::new(|| Kept::new("text/javascript; charset=utf-8", include_str!("../../web/dist/live.js")));
 /// TradingView's Lightweight Charts with the page's chart; the script loads it once prices are shown.
@@ -36,6 +39,7 @@ const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; i
 pub(super) fn compose(
     types: &Kinds,
     symbol_case: SymbolCase,
+    apis: Apis,
     has_desk: bool,
     has_operators_port: bool,
 ) -> Bytes {
@@ -49,7 +53,8 @@ pub(super) fn compose(
         .replace(
             r#"name="symbol-case" content="upper""#,
             &format!(r#"name="symbol-case" content="{}""#, symbol_case.word()),
-        );
+        )
+        .replace(NO_DIALECTS, &format!(r#"name="dialects" content="{apis}""#));
     let page = if has_desk { page.replace(NO_ROOMS, HAS_ROOMS) } else { page };
     Bytes::from(page)
 }
@@ -117,21 +122,28 @@ fn part(content_type: &'static str, body: Bytes) -> Answer {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::protocol::api::Api;
 
     #[test]
     fn the_page_has_what_it_has_to_know() {
         let types = "trade,news,order_book".parse().unwrap();
-        let page = String::from_utf8(compose(&types, SymbolCase::Exact, true, false).to_vec()).unwrap();
+        let compose = |apis, has_desk, has_operators_port| {
+            let page = compose(&types, SymbolCase::Exact, apis, has_desk, has_operators_port);
+            String::from_utf8(page.to_vec()).unwrap()
+        };
+        let page = compose([Api::Alpaca, Api::SocketIo].into_iter().collect(), true, false);
         for part in [
             r#"<meta name="channel-types" content="trade,news,order_book">"#,
             r#"<meta name="symbol-case" content="exact">"#,
             r#"<meta name="rooms" content="yes">"#,
+            r#"<meta name="dialects" content="alpaca,socketio">"#,
         ] {
             assert!(page.contains(part));
         }
         assert!(page.contains(FOR_OPERATORS));
-        let page = String::from_utf8(compose(&types, SymbolCase::Exact, false, true).to_vec()).unwrap();
+        let page = compose(Apis::default(), false, true);
         assert!(page.contains(r#"<meta name="rooms" content="no">"#));
+        assert!(page.contains(r#"<meta name="dialects" content="none">"#));
         assert!(
             page.contains(r#"<a href="health">"#) && !page.contains("stats") && !page.contains("metrics")
         );

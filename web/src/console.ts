@@ -1,13 +1,27 @@
-// The console: sends a request as it is written, on the page's own connection, and shows the frames that go by. Closed, it costs nothing.
+// The console: sends a request as it is written and shows the frames that go by, on the page's own connection or, in another form, on one of
+// its own. Closed, it costs nothing.
 
 import { byId, make, say } from "./dom.js";
+import { address } from "./feed.js";
 import { clock } from "./format.js";
-import { load, store } from "./settings.js";
+import { dialects, type Form, forms, NAMES } from "./forms.js";
+import { DIALECTS, load, store, TYPES } from "./settings.js";
+import { type Speaker, speak } from "./speaker.js";
 
 interface Frame {
   way: "in" | "out";
   text: string;
   atMs: number;
+}
+
+/** What the console has of the page. */
+export interface Page {
+  /** Sends a request on the page's connection, if there is one. */
+  send(text: string): boolean;
+  /** The selected symbol. */
+  symbol(): string;
+  token(): string;
+  ask(): void;
 }
 
 const FRAMES_MAX = 100;
@@ -27,23 +41,22 @@ export class Console {
   #isPaused = false;
   #isDirty = false;
   #paintedAt = 0;
-  readonly #ask: () => void;
+  /** The connection in the chosen form, unless that is the page's own; and the form as it is shown, without the token. */
+  #speaker: Speaker | undefined;
+  #shown: Form | undefined;
+  readonly #page: Page;
   readonly #filter = byId<HTMLInputElement>("console-filter");
+  readonly #request = byId<HTMLInputElement>("request");
+  readonly #way = byId<HTMLSelectElement>("way");
 
-  constructor(send: (text: string) => boolean, ask: () => void) {
-    this.#ask = ask;
-    const request = byId<HTMLInputElement>("request");
-    request.value = REQUESTS[0]!;
-    byId("requests").append(...REQUESTS.map((text) => Object.assign(document.createElement("option"), { value: text })));
+  constructor(page: Page) {
+    this.#page = page;
     byId("console-form").addEventListener("submit", (event) => {
       event.preventDefault();
-      say(byId("console-note"), problem(request.value) ?? (send(request.value) ? "" : "There is no connection."));
+      this.#submit(this.#request.value);
     });
     byId("console-open").addEventListener("click", () => this.#open(!this.#isOpen));
-    byId("console-clear").addEventListener("click", () => {
-      this.#frames = [];
-      this.#change();
-    });
+    byId("console-clear").addEventListener("click", () => this.#clear());
     const pause = byId<HTMLButtonElement>("console-pause");
     pause.addEventListener("click", () => {
       this.#isPaused = !this.#isPaused;
@@ -51,21 +64,21 @@ export class Console {
       say(pause, this.#isPaused ? "Go on" : "Pause");
     });
     this.#filter.addEventListener("input", () => this.#change());
+    const { on, off } = dialects(DIALECTS);
+    this.#way.append(...forms(on, TYPES, "", "").map(({ name, path }) => make("option", "", `${name}: /${path.replace(/\?(?!batch).*/, "")}`)));
+    this.#way.append(...off.map((name) => Object.assign(make("option", "", `${NAMES[name]}: off, DIALECTS=${name}`), { disabled: true })));
+    this.#way.addEventListener("change", () => this.#choose());
     this.#open(load("console") === "open");
   }
 
+  /** A frame of the page's connection. */
   frame(way: Frame["way"], text: string): void {
-    if (!this.#isOpen || this.#isPaused) return;
-    // What the person wrote may be a token.
-    const shown = way === "out" ? text.replace(/("token"\s*:\s*)"(?:[^"\\]|\\.)*"/g, '$1"…"') : text;
-    this.#frames.push({ way, text: shown.slice(0, TEXT_MAX), atMs: Date.now() });
-    if (this.#frames.length > FRAMES_MAX) this.#frames.shift();
-    this.#isDirty = true;
+    if (!this.#shown) this.#add(way, text);
   }
 
   paint(now = performance.now()): void {
     if (!this.#isDirty || !this.#isOpen) return;
-    if (now - this.#paintedAt < PAINT_EVERY_MS) return void setTimeout(this.#ask, PAINT_EVERY_MS);
+    if (now - this.#paintedAt < PAINT_EVERY_MS) return void setTimeout(() => this.#page.ask(), PAINT_EVERY_MS);
     this.#paintedAt = now;
     this.#isDirty = false;
     const wanted = this.#filter.value;
@@ -82,10 +95,76 @@ export class Console {
     while (list.children.length > frames.length) list.lastElementChild!.remove();
   }
 
+  #add(way: Frame["way"], text: string): void {
+    if (!this.#isOpen || this.#isPaused) return;
+    // What the person wrote may be a token.
+    const shown = way === "out" ? text.replace(/("(?:token|key|secret)"\s*:\s*)"(?:[^"\\]|\\.)*"/g, '$1"…"') : text;
+    this.#frames.push({ way, text: shown.slice(0, TEXT_MAX), atMs: Date.now() });
+    if (this.#frames.length > FRAMES_MAX) this.#frames.shift();
+    this.#isDirty = true;
+  }
+
+  /** What a client in the chosen form does, with the page's symbol. */
+  #form(token: string): Form {
+    return forms(dialects(DIALECTS).on, TYPES, this.#page.symbol() || "AAPL", token)[Math.max(0, this.#way.selectedIndex)]!;
+  }
+
+  /** Shows how clients connect in the chosen form, and does it; the page's own is connected already. */
+  #choose(): void {
+    this.#speaker?.close();
+    this.#speaker = undefined;
+    const shown = this.#form(this.#page.token() && "TOKEN");
+    const isPages = this.#way.selectedIndex <= 0;
+    this.#shown = isPages ? undefined : shown;
+    const isStream = !shown.lines.length;
+    say(byId("way-url"), isStream ? new URL(shown.path, location.href).href : address(shown.path));
+    say(byId("way-docs"), shown.docs);
+    const requests = isPages ? REQUESTS : shown.lines;
+    this.#request.value = (isPages ? REQUESTS[0] : shown.lines.at(-1)) ?? "";
+    for (const control of [this.#request, byId<HTMLButtonElement>("console-send")]) control.disabled = isStream;
+    byId("requests").replaceChildren(...requests.map((text) => Object.assign(make("option"), { value: text })));
+    say(byId("console-note"), "");
+    this.#clear();
+    if (!isPages) this.#speak();
+  }
+
+  #speak(lastLine?: string): void {
+    this.#speaker?.close();
+    const form = this.#form(this.#page.token());
+    const shown = this.#shown!;
+    if (lastLine !== undefined) form.lines.splice(-1, 1, lastLine);
+    const add = (way: Frame["way"], text: string) => {
+      this.#add(way, text);
+      this.#page.ask();
+    };
+    this.#speaker = speak(form, {
+      received: (text) => add("in", text),
+      sent: (index) => add("out", (index === form.lines.length - 1 ? lastLine : undefined) ?? shown.lines[index]!),
+      ended: (why) => say(byId("console-note"), `This connection has ended (${why}). ${form.lines.length ? "Send connects again." : "Choose the form to connect again."}`),
+    });
+  }
+
+  #submit(text: string): void {
+    const isJson = !this.#shown?.path.startsWith("socket.io");
+    const problem = isJson ? problemOf(text) : undefined;
+    if (problem !== undefined) return say(byId("console-note"), problem);
+    say(byId("console-note"), "");
+    if (!this.#shown) {
+      if (!this.#page.send(text)) say(byId("console-note"), "There is no connection.");
+    } else if (this.#speaker?.send(text)) this.#add("out", text);
+    else this.#speak(text);
+    this.#page.ask();
+  }
+
+  #clear(): void {
+    this.#frames = [];
+    this.#change();
+  }
+
   #change(): void {
     this.#isDirty = true;
     this.#paintedAt = 0;
-    this.#ask();
+    this.#page.ask();
   }
 
   #open(isOpen: boolean): void {
@@ -94,11 +173,13 @@ export class Console {
     byId("console-open").ariaExpanded = String(isOpen);
     byId("panel-console").classList.toggle("open", isOpen);
     store("console", isOpen ? "open" : "");
+    this.#way.selectedIndex = 0;
+    this.#choose();
   }
 }
 
 /** Why a text can't be a request. */
-function problem(text: string): string | undefined {
+function problemOf(text: string): string | undefined {
   try {
     JSON.parse(text);
     return undefined;

@@ -215,11 +215,10 @@ export class Feed {
   }
 }
 
-/** The address of the gateway that served this page. */
-export function address(): string {
-  const url = new URL("ws", location.href);
+/** Where WebSocket clients of the gateway that served this page connect. */
+export function address(path: string): string {
+  const url = new URL(path, location.href);
   url.protocol = location.protocol === "https:" ? "wss:" : "ws:";
-  url.search = url.hash = "";
   return url.href;
 }
 

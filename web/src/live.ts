@@ -47,7 +47,7 @@ const watchlist = new Watchlist(market, { select, drop, move });
 const rate = byId<HTMLSelectElement>("rate");
 const search = byId<HTMLInputElement>("symbols");
 const token = new Token(connect);
-const feed = new Feed(address(), {
+const feed = new Feed(address("ws"), {
   begun: (client) => rooms?.use(client),
   state(state) {
     isOpen = state.status === "open";
@@ -107,7 +107,7 @@ const feed = new Feed(address(), {
   },
   token: (why) => token.give(why),
 });
-const frames = new Console((text) => feed.send(text), ask);
+const frames = new Console({ send: (text) => feed.send(text), symbol: () => selected, token: () => token.text, ask });
 
 function connect(): void {
   feed.start(names, inOrder(types), token.isKnown);

@@ -8,6 +8,8 @@ export const TYPES = meta("channel-types").split(",");
 const IS_EXACT = meta("symbol-case") === "exact";
 /** Whether it has rooms. */
 export const HAS_ROOMS = meta("rooms") === "yes";
+/** The APIs of others whose clients it serves. */
+export const DIALECTS = meta("dialects").split(",");
 /** All other types are the workers' own: any JSON objects. */
 export const MARKET = new Set(["trade", "quote", "candle", "news", "halt"]);
 

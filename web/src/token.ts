@@ -36,6 +36,11 @@ export class Token {
     return this.#token !== "";
   }
 
+  /** The one that lets the page in, or nothing. */
+  get text(): string {
+    return this.#token;
+  }
+
   /** For the client: the token of a new connection, or the one that the person enters before this one ends. */
   give(why: "connect" | "expiring"): string | Promise<string> {
     if (why === "connect") {

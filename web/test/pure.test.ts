@@ -4,6 +4,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { Candles, merged, Series } from "../src/candles.js";
 import { amount, brief, clock, decimalsOf, millis, percent, signed, span } from "../src/format.js";
+import { type DialectName, dialects, forms } from "../src/forms.js";
 import { Frame } from "../src/frame.js";
 import { isFound, isMatched, moved, split, typed } from "../src/names.js";
 import { lengthMs, rangeOf, widened } from "../src/range.js";
@@ -155,4 +156,21 @@ test("there is one paint a frame, however often it is asked for", () => {
   assert.equal(paints, 1);
   frame.ask();
   assert.equal(requested.length, 2);
+});
+
+test("each form says where its clients connect, and what they send", () => {
+  const of = (name: DialectName, types: string[], token = "") => forms([name], types, "BTC-USD", token).at(-1)!;
+  assert.deepEqual(of("alpaca", ["trade"]).lines, ['{"action":"auth","key":"KEY","secret":""}', '{"action":"subscribe","trades":["BTC-USD"]}']);
+  assert.equal(of("alpaca", ["trade"], "a-key:with-a-secret").lines[0], '{"action":"auth","key":"a-key","secret":"with-a-secret"}');
+  // The first of the types that the API has.
+  assert.equal(of("binance", ["order_book", "candle"]).lines[0], '{"method":"SUBSCRIBE","params":["btc-usd@kline_1m"],"id":1}');
+  assert.equal(of("massive", ["news"]).lines[1], '{"action":"subscribe","params":"T.BTC-USD"}');
+  assert.equal(of("binance", ["trade"], "a+b").path, "binance/stream?token=a%2Bb");
+  assert.equal(of("socketio", ["trade"], "t").lines[0], '40/events,{"token":"t"}');
+  const [json, batch, sse] = forms([], ["quote"], "M&M", "t");
+  assert.deepEqual(batch!.lines, json!.lines);
+  assert.equal(json!.lines[1], '{"action":"subscribe","symbols":["M&M"],"types":["quote"],"snapshot":true,"id":1}');
+  assert.equal(sse!.path, "sse?symbols=M%26M&types=quote&snapshot=1&token=t");
+  assert.deepEqual(dialects(["none"]).on, []);
+  assert.deepEqual(dialects(["finnhub", "alpaca"]), { on: ["alpaca", "finnhub"], off: ["binance", "massive", "socketio"] });
 });
