@@ -100,6 +100,7 @@ mod protocol_examples;
 mod quick_start;
 mod quiet_link_is_kept_by_any_answer;
 mod react_hooks;
+mod readme_lines;
 mod redis_is_quoted;
 mod redis_loss;
 mod refusals_are_counted_by_reason;
