@@ -73,6 +73,12 @@ async fn nothing_scrolls_sideways_on_a_phone() {
             page.click(&format!("#tabs [data-tab={tab}]")).await;
             page.until(&format!("#panel-{tab}:visible"), "").await;
             assert_eq!(overhang(&mut page).await, json!(0), "{tab} at {width}");
+            if tab == "chart" {
+                let below = "document.querySelector('#chart').getBoundingClientRect().bottom
+                    - document.querySelector('#tabs').getBoundingClientRect().top";
+                let below = page.evaluate(below).await.as_f64().expect("pixels");
+                assert!(below <= 0.0, "{below} pixels of the chart are below the fold at {width}");
+            }
             page.picture(&format!("phone-{width}-{tab}")).await;
         }
     }
