@@ -1,5 +1,9 @@
 // The page's connection: the client of clients/js, the subscriptions that the watchlist stands for, and what goes by beside them
 // (round trips, earlier trades). What happens is told to a listener; nothing is drawn here.
+//
+// Each tab has its own connection, not a part of one by `connectShared`. A tab has a token of its own, so two may be two users. Its console sends
+// and shows frames, and there the connection's subscriptions can be changed by hand. A rate belongs to a connection, and so does the number of
+// symbols that it may have: by default five, which tabs would take from each other.
 
 import { type Client, type ConnectionState, connect, type GatewayError, type Loss, type MarketEvent, type StatusMessage, type Subscription } from "../../clients/js/src/index.js";
 import { isPattern } from "./names.js";
