@@ -15,14 +15,14 @@ fn with_binance(config: &mut Config) {
 }
 
 /// Pings come often enough to see that a client answers them.
-fn with_pings(config: &mut Config) {
+pub(crate) fn with_pings(config: &mut Config) {
     with_binance(config);
     config.delivery.ping_interval = std::time::Duration::from_millis(300);
     config.delivery.pong_timeout = std::time::Duration::from_millis(300);
 }
 
 /// One event of each type; the candle's interval is `1m`.
-async fn publish(redis: &Redis, n: u64) {
+pub(crate) async fn publish(redis: &Redis, n: u64) {
     let candle = format!(
         r#"{{"symbol":"BTCUSDT","open":1.0,"high":2,"low":1,"close":{n},"volume":5,"timestamp":60000,"interval":"1m"}}"#
     );
@@ -36,32 +36,13 @@ async fn publish(redis: &Redis, n: u64) {
     redis.publisher().await.events(events).await;
 }
 
-/// Waits until a gateway has so many subscriptions.
-async fn subscribed(gateway: &TestGateway, count: u64) {
-    until("the subscriptions", async || {
-        (gateway.stat("totalSymbolSubscriptions").await == count).then_some(())
-    })
-    .await;
-}
-
-/// Waits until clients have answered so many pings, in silence otherwise.
-async fn pongs(gateway: &TestGateway, count: u64) {
-    until("pongs", async || {
-        let metrics = gateway.get("/metrics").await.body;
-        let pongs = metrics.lines().filter(|line| line.starts_with("ws_pongs_total"));
-        let pongs = pongs.filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok()).sum::<f64>();
-        (pongs >= count as f64).then_some(())
-    })
-    .await;
-}
-
-async fn in_python(package: &str, version: &str, url: &str) -> Program {
+pub(crate) async fn in_python(package: &str, version: &str, url: &str) -> Program {
     let mut script = python(&format!("{package}=={version}"), "binance_py.py").await;
     script.args([package, url]);
     Program::start(script)
 }
 
-async fn in_node(package: &str, url: &str) -> Program {
+pub(crate) async fn in_node(package: &str, url: &str) -> Program {
     let mut script = node("binance_node.js").await;
     script.args([package, url]);
     let mut client = Program::start(script);
@@ -69,12 +50,12 @@ async fn in_node(package: &str, url: &str) -> Program {
     client
 }
 
-async fn call(client: &mut Program, call: Value) {
+pub(crate) async fn call(client: &mut Program, call: Value) {
     client.say(&call.to_string()).await;
 }
 
 /// The next event of a market.
-async fn event(client: &mut Program) -> Value {
+pub(crate) async fn event(client: &mut Program) -> Value {
     loop {
         let line = client.line_with("event").await;
         let event = &line["event"];
@@ -87,7 +68,7 @@ async fn event(client: &mut Program) -> Value {
 }
 
 /// As many events, by what `name` calls each.
-async fn events(
+pub(crate) async fn events(
     client: &mut Program,
     count: usize,
     name: impl Fn(&Value) -> Value,
@@ -102,7 +83,7 @@ async fn events(
 }
 
 /// Leads what comes back to a second gateway, and ends the first one.
-async fn restart(redis: &Redis, first: TestGateway, way: &Detour) -> TestGateway {
+pub(crate) async fn restart(redis: &Redis, first: TestGateway, way: &Detour) -> TestGateway {
     let second = TestGateway::on(redis, with_binance).await;
     way.lead_to(second.addr);
     first.gateway.drain().await;
@@ -118,8 +99,8 @@ async fn python_binance() {
     let streams = ["trade", "aggTrade", "bookTicker", "kline_1m"].map(|name| format!("btcusdt@{name}"));
     call(&mut client, json!(["multiplex_socket", {"streams": streams}])).await;
     call(&mut client, json!(["trade_socket", {"symbol": "BTCUSDT"}])).await;
-    subscribed(&first, 5).await;
-    pongs(&first, 4).await;
+    first.subscribed(5).await;
+    first.pongs(4).await;
     publish(&redis, 7).await;
     let seen = events(&mut client, 5, |line| line["event"]["stream"].clone()).await;
     assert_eq!((&seen["raw"]["p"], &seen["raw"]["t"]), (&json!("150.250"), &json!(7)));
@@ -129,13 +110,21 @@ async fn python_binance() {
     assert_eq!(seen["btcusdt@kline_1m"]["data"]["k"]["c"], "7");
 
     let second = restart(&redis, first, &way).await;
-    subscribed(&second, 5).await;
+    second.subscribed(5).await;
     way.cut();
-    subscribed(&second, 0).await;
-    subscribed(&second, 5).await;
+    second.subscribed(0).await;
+    second.subscribed(5).await;
     publish(&redis, 8).await;
     let seen = events(&mut client, 5, |line| line["event"]["stream"].clone()).await;
     assert_eq!(seen["raw"]["t"], 8);
+
+    // It has no word for it: streams are left with the connection that has them.
+    call(&mut client, json!(["stop", {"of": "multiplex_socket"}])).await;
+    second.subscribed(1).await;
+    publish(&redis, 9).await;
+    assert_eq!(event(&mut client).await["event"]["t"], 9);
+    call(&mut client, json!(["stop", {"of": "trade_socket"}])).await;
+    second.subscribed(0).await;
 
     call(&mut client, json!(["multiplex_socket", {"streams": ["!miniTicker@arr"]}])).await;
     let refused = event(&mut client).await["event"].clone();
@@ -159,7 +148,7 @@ async fn binance_connector() {
         call(&mut client, json!([method, arguments])).await;
         assert_eq!(client.line_with("event").await["event"]["result"], json!(null));
     }
-    pongs(&first, 3).await;
+    first.pongs(3).await;
     publish(&redis, 7).await;
     let seen = events(&mut client, 4, |line| line["event"]["stream"].clone()).await;
     assert_eq!(seen["btcusdt@kline_1m"]["data"]["k"]["x"], false);
@@ -179,12 +168,12 @@ async fn binance_connector() {
     for n in [8, 9] {
         call(&mut client, json!(["connect"])).await;
         call(&mut client, json!(["trade", {"symbol": "BTCUSDT"}])).await;
-        subscribed(&second, 1).await;
+        second.subscribed(1).await;
         publish(&redis, n).await;
         assert_eq!(event(&mut client).await["event"]["data"]["t"], n);
         way.cut();
         client.line_with("end").await;
-        subscribed(&second, 0).await;
+        second.subscribed(0).await;
     }
 }
 
@@ -204,15 +193,15 @@ async fn binance_sdk_spot() {
         arguments["symbol"] = json!("btcusdt");
         call(&mut client, json!([method, arguments])).await;
     }
-    subscribed(&first, 4).await;
-    pongs(&first, 3).await;
+    first.subscribed(4).await;
+    first.pongs(3).await;
     publish(&redis, 7).await;
     let seen = events(&mut client, 4, |line| line["of"].clone()).await;
     assert_eq!((&seen["trade"]["p"], &seen["trade"]["m"]), (&json!("150.250"), &json!(true)));
     assert_eq!((&seen["agg_trade"]["f"], &seen["book_ticker"]["A"]), (&json!(7), &json!("2")));
     assert_eq!((&seen["kline"]["k"]["i"], &seen["kline"]["k"]["T"]), (&json!("1m"), &json!(119_999)));
     call(&mut client, json!(["unsubscribe", {"of": "trade"}])).await;
-    subscribed(&first, 3).await;
+    first.subscribed(3).await;
     call(&mut client, json!(["list_subscribe"])).await;
     let held = client.line_with("list").await["list"]["result"].clone();
     assert_eq!(held, json!(["btcusdt@aggTrade", "btcusdt@bookTicker", "btcusdt@kline_1m"]));
@@ -228,12 +217,12 @@ async fn binance_sdk_spot() {
     for n in [8, 9] {
         call(&mut client, json!(["connect"])).await;
         call(&mut client, json!(["trade", {"symbol": "btcusdt"}])).await;
-        subscribed(&second, 1).await;
+        second.subscribed(1).await;
         publish(&redis, n).await;
         assert_eq!(event(&mut client).await["event"]["t"], n);
         way.cut();
         client.logs("losed").await;
-        subscribed(&second, 0).await;
+        second.subscribed(0).await;
     }
 }
 
@@ -253,14 +242,14 @@ async fn binance_spot_for_node() {
         arguments["symbol"] = json!("btcusdt");
         call(&mut client, json!([method, arguments])).await;
     }
-    subscribed(&first, 4).await;
-    pongs(&first, 3).await;
+    first.subscribed(4).await;
+    first.pongs(3).await;
     publish(&redis, 7).await;
     let seen = events(&mut client, 4, |line| line["of"].clone()).await;
     assert_eq!((&seen["trade"]["p"], &seen["aggTrade"]["l"]), (&json!("150.250"), &json!(7)));
     assert_eq!((&seen["bookTicker"]["b"], &seen["kline"]["k"]["c"]), (&json!("7"), &json!("7")));
     call(&mut client, json!(["off", "trade"])).await;
-    subscribed(&first, 3).await;
+    first.subscribed(3).await;
     call(&mut client, json!(["miniTicker", {"symbol": "btcusdt"}])).await;
     loop {
         let told = client.line_with("message").await["message"].as_str().expect("text").to_owned();
@@ -271,12 +260,12 @@ async fn binance_spot_for_node() {
 
     // It names in the URL what it holds and what was refused.
     let second = restart(&redis, first, &way).await;
-    subscribed(&second, 3).await;
+    second.subscribed(3).await;
     publish(&redis, 8).await;
     assert_eq!(events(&mut client, 3, |line| line["of"].clone()).await["aggTrade"]["a"], 8);
     way.cut();
-    subscribed(&second, 0).await;
-    subscribed(&second, 3).await;
+    second.subscribed(0).await;
+    second.subscribed(3).await;
     publish(&redis, 9).await;
     assert_eq!(events(&mut client, 3, |line| line["of"].clone()).await["aggTrade"]["a"], 9);
 }
@@ -289,14 +278,14 @@ async fn binance_for_node() {
     let mut client = in_node("binance", &format!("ws://{}/binance", way.addr)).await;
     let streams = ["trade", "aggTrade", "bookTicker", "kline_1m"].map(|name| format!("btcusdt@{name}"));
     call(&mut client, json!(["subscribe", streams, "main"])).await;
-    subscribed(&first, 4).await;
-    pongs(&first, 3).await;
+    first.subscribed(4).await;
+    first.pongs(3).await;
     publish(&redis, 7).await;
     let name = |line: &Value| line["event"]["streamName"].clone();
     let seen = events(&mut client, 4, name).await;
     assert_eq!(seen["btcusdt@trade"]["p"], "150.250", "{seen:?}");
     call(&mut client, json!(["unsubscribe", ["btcusdt@trade"], "main"])).await;
-    subscribed(&first, 3).await;
+    first.subscribed(3).await;
     call(&mut client, json!(["subscribe", ["btcusdt@depth"], "main"])).await;
     loop {
         let line = client.json().await;
@@ -307,77 +296,14 @@ async fn binance_for_node() {
     call(&mut client, json!(["unsubscribe", ["btcusdt@depth"], "main"])).await;
 
     let second = restart(&redis, first, &way).await;
-    subscribed(&second, 3).await;
+    second.subscribed(3).await;
     publish(&redis, 8).await;
     assert_eq!(events(&mut client, 3, name).await["btcusdt@aggTrade"]["a"], 8);
     way.cut();
-    subscribed(&second, 0).await;
-    subscribed(&second, 3).await;
+    second.subscribed(0).await;
+    second.subscribed(3).await;
     publish(&redis, 9).await;
     assert_eq!(events(&mut client, 3, name).await["btcusdt@aggTrade"]["a"], 9);
-}
-
-/// Its calls wait for updates of one kind each, over one connection.
-async fn ccxt(mut client: Program, names: [&str; 4], redis: &Redis, first: TestGateway, way: &Detour) {
-    let [trades, candles, quotes, no_trades] = names;
-    let arguments = |named: Value, bare: Value| if trades == "watch_trades" { json!([named]) } else { bare };
-    let with = |name: &str, arguments: &Value| {
-        let all: Vec<_> =
-            std::iter::once(json!(name)).chain(arguments.as_array().cloned().unwrap_or_default()).collect();
-        Value::from(all)
-    };
-    let symbol = arguments(json!({"symbol": "BTC/USDT"}), json!(["BTC/USDT"]));
-    let timeframe = arguments(json!({"symbol": "BTC/USDT", "timeframe": "1m"}), json!(["BTC/USDT", "1m"]));
-    let symbols = arguments(json!({"symbols": ["BTC/USDT"]}), json!([["BTC/USDT"]]));
-    call(&mut client, with(trades, &symbol)).await;
-    call(&mut client, with(candles, &timeframe)).await;
-    call(&mut client, with(quotes, &symbols)).await;
-    subscribed(&first, 3).await;
-    pongs(&first, 3).await;
-    publish(redis, 7).await;
-    let seen = events(&mut client, 3, |line| line["of"].clone()).await;
-    let traded = &seen[trades][0];
-    assert_eq!(
-        (traded["price"].as_f64(), traded["amount"].as_f64(), &traded["side"], &traded["id"]),
-        (Some(150.25), Some(7.0), &json!("sell"), &json!("7"))
-    );
-    let candle = &seen[candles][0];
-    assert_eq!((candle[0].as_f64(), candle[4].as_f64()), (Some(60_000.0), Some(7.0)));
-    assert_eq!(seen[quotes]["BTC/USDT"]["bid"].as_f64(), Some(7.0));
-
-    let second = restart(redis, first, way).await;
-    subscribed(&second, 3).await;
-    publish(redis, 8).await;
-    let seen = events(&mut client, 3, |line| line["of"].clone()).await;
-    assert_eq!(seen[quotes]["BTC/USDT"]["bid"].as_f64(), Some(8.0));
-    way.cut();
-    subscribed(&second, 0).await;
-    subscribed(&second, 3).await;
-    publish(redis, 9).await;
-    let seen = events(&mut client, 3, |line| line["of"].clone()).await;
-    assert_eq!(seen[quotes]["BTC/USDT"]["bid"].as_f64(), Some(9.0));
-    call(&mut client, with(no_trades, &symbol)).await;
-    // The call that waits for trades ends with an error, and subscribes anew.
-    assert_eq!(client.line_with("end").await["end"], "UnsubscribeError");
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn ccxt_for_python() {
-    let redis = Redis::start().await;
-    let first = TestGateway::on(&redis, with_pings).await;
-    let way = Detour::to(first.addr).await;
-    let client = in_python("ccxt", "4.5.90", &format!("ws://{}/ws", way.addr)).await;
-    ccxt(client, ["watch_trades", "watch_ohlcv", "watch_bids_asks", "un_watch_trades"], &redis, first, &way)
-        .await;
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn ccxt_for_node() {
-    let redis = Redis::start().await;
-    let first = TestGateway::on(&redis, with_pings).await;
-    let way = Detour::to(first.addr).await;
-    let client = in_node("ccxt", &format!("ws://{}/binance/ws", way.addr)).await;
-    ccxt(client, ["watchTrades", "watchOHLCV", "watchBidsAsks", "unWatchTrades"], &redis, first, &way).await;
 }
 
 /// A client that stands still for a while gets what it was sent or is told what it missed.
@@ -393,7 +319,7 @@ async fn a_slow_client_is_told_what_it_misses() {
     .await;
     let mut client = in_python("binance-connector", "3.13.0", &format!("ws://{}", gateway.addr)).await;
     call(&mut client, json!(["trade", {"symbol": "a"}])).await;
-    subscribed(&gateway, 1).await;
+    gateway.subscribed(1).await;
     client.pause();
     let mut worker = redis.publisher().await;
     for part in 0..N / 1_000 {

@@ -12,6 +12,7 @@ mod asyncapi_is_valid;
 mod bad_events_are_dropped;
 mod bad_settings_stop_the_start;
 mod base_protocol;
+mod binance_ccxt;
 mod binance_sdks;
 mod binance_wire;
 mod candles_of_several_intervals;

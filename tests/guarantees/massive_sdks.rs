@@ -1,11 +1,12 @@
-//! The clients of Massive (Polygon) on the gateway, with nothing changed but the address: every type, the star, unsubscribe, errors, restart.
+//! The clients of Massive (Polygon) on the gateway, with nothing changed but the address: every type, the star, unsubscribe, errors, restart,
+//! silence, and one that is too slow.
 
 use crate::support::detour::Detour;
 use crate::support::program::{Program, node, python};
 use crate::support::tokens::{SECRET, token};
 use crate::support::{Redis, TestGateway, trade};
 use serde_json::json;
-use ws_gateway::config::Config;
+use ws_gateway::config::{Config, SlowClientPolicy};
 use ws_gateway::protocol::api::Api;
 
 fn with_massive(config: &mut Config) {
@@ -121,15 +122,22 @@ async fn a_bad_key_is_final_for_python() {
     assert_eq!((&line["type"], &line["event"]["pair"]), (&json!("CryptoTrade"), &json!("BTC-USD")));
 }
 
+/// A client for Node.js that is let in.
+async fn in_node(url: &str, market: &str) -> Program {
+    let mut script = node("massive_node.js").await;
+    script.args([url, market, "K"]);
+    let mut client = Program::start(script);
+    for said in ["connected", "auth_success"] {
+        assert_eq!(client.json().await[0]["status"], said);
+    }
+    client
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn massive_for_node() {
     let redis = Redis::start().await;
     let gateway = TestGateway::on(&redis, with_massive).await;
-    let mut script = node("massive_node.js").await;
-    script.args([&format!("ws://{}/massive", gateway.addr), "forex", "K"]);
-    let mut client = Program::start(script);
-    assert_eq!(client.json().await[0]["status"], "connected");
-    assert_eq!(client.json().await[0]["status"], "auth_success");
+    let mut client = in_node(&format!("ws://{}/massive", gateway.addr), "forex").await;
     client.say(r#"{"action":"subscribe","params":"C.EUR/USD,CA.*"}"#).await;
     let answer = client.json().await;
     assert_eq!(answer[0]["message"], "subscribed to: C.EUR/USD");
@@ -143,4 +151,132 @@ async fn massive_for_node() {
     assert_eq!(client.json().await[0]["status"], "force_disconnect");
     assert_eq!(client.json().await, json!({"code": 1012}));
     draining.await.expect("it ends");
+}
+
+/// Longer than a kernel's buffers hold, in all.
+async fn publish_until(redis: &Redis, gateway: &TestGateway, stop: impl Fn() -> bool) -> u64 {
+    let mut worker = redis.publisher().await;
+    let mut published = 0;
+    while !stop() {
+        let payload =
+            |n| format!(r#"{{"symbol":"A","price":1,"volume":1,"timestamp":{n},"id":"{n:0>500}"}}"#);
+        worker.trades((published..published + 500).map(|n| ("A".to_owned(), payload(n)))).await;
+        published += 500;
+        gateway.taken(published).await;
+    }
+    published
+}
+
+async fn slow_gateway(redis: &Redis, policy: SlowClientPolicy) -> TestGateway {
+    TestGateway::on(redis, |config| {
+        with_massive(config);
+        config.events.max_event_bytes = 1_024;
+        config.delivery.max_outbox_bytes = 64 * 1_024;
+        config.delivery.slow_client_policy = policy;
+    })
+    .await
+}
+
+/// The price of the trade behind all others.
+const LAST: u64 = 7;
+
+/// A client that reads all trades to the last, and then says how many they were.
+async fn reading(gateway: &TestGateway) -> tokio::task::JoinHandle<u64> {
+    let mut client = in_node(&format!("ws://{}", gateway.addr), "stocks").await;
+    client.say(r#"{"action":"subscribe","params":"T.A"}"#).await;
+    assert_eq!(client.json().await[0]["status"], "success");
+    tokio::spawn(async move {
+        let mut next = 0;
+        loop {
+            for event in client.json().await.as_array().expect("an array") {
+                assert_eq!(event["t"], next, "{event}");
+                if event["p"] == LAST {
+                    return next;
+                }
+                next += 1;
+            }
+        }
+    })
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_slow_client_is_told_what_it_misses_and_the_others_miss_nothing() {
+    let redis = Redis::start().await;
+    let gateway = slow_gateway(&redis, SlowClientPolicy::Skip).await;
+    let reader = reading(&gateway).await;
+    let way = Detour::to(gateway.addr).await;
+    let mut slow = started("massive==2.9.1", "massive", &way, "stocks", "K", "T.A").await;
+    slow.logs("subscribed to: T.A").await;
+    slow.pause();
+    let metrics = &gateway.gateway.state().metrics;
+    let published = publish_until(&redis, &gateway, || metrics.sum(|shard| &shard.events_skipped) > 0).await;
+    slow.go_on();
+    let (mut delivered, mut announced, mut next) = (0, 0, 0);
+    while delivered + announced < published {
+        let line = slow.json().await;
+        let told = line["log"].as_str().and_then(|log| log.strip_prefix("status: "));
+        if let Some((count, _)) = told.and_then(|told| told.split_once(" events of T.A were skipped")) {
+            let count: u64 = count.parse().expect("a number");
+            announced += count;
+            next += count;
+        } else if line.get("event").is_some() {
+            assert_eq!(line["event"]["timestamp"], next, "{line}");
+            delivered += 1;
+            next += 1;
+        }
+    }
+    assert_eq!(delivered + announced, published);
+    assert!(announced > 0);
+    redis.publisher().await.events([("trade:A", trade("A", &LAST.to_string(), published))]).await;
+    assert_eq!(reader.await.expect("all of them, in order"), published);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_slow_client_is_closed_where_that_is_the_policy_and_comes_back() {
+    let redis = Redis::start().await;
+    let gateway = slow_gateway(&redis, SlowClientPolicy::Disconnect).await;
+    let reader = reading(&gateway).await;
+    let way = Detour::to(gateway.addr).await;
+    let mut slow = started("massive==2.9.1", "massive", &way, "stocks", "K", "T.A").await;
+    slow.logs("subscribed to: T.A").await;
+    slow.pause();
+    let metrics = &gateway.gateway.state().metrics;
+    let published = publish_until(&redis, &gateway, || metrics.sum(|shard| &shard.slow_closed) > 0).await;
+    slow.go_on();
+    slow.logs("server slow_consumer: ").await;
+    slow.logs("subscribed to: T.A").await;
+    redis.publisher().await.events([("trade:A", trade("A", &LAST.to_string(), published))]).await;
+    assert_eq!(slow.line_with("event").await["event"]["price"], 7.0);
+    assert_eq!(reader.await.expect("all of them, in order"), published);
+}
+
+fn with_pings(config: &mut Config) {
+    with_massive(config);
+    config.delivery.ping_interval = std::time::Duration::from_millis(100);
+    config.delivery.pong_timeout = std::time::Duration::from_millis(100);
+}
+
+/// Neither side takes the other for dead: pings of both are answered.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_quiet_feed_ends_no_connection() {
+    let redis = Redis::start().await;
+    for (requirement, module) in [("massive==2.9.1", "massive"), ("polygon-api-client==1.16.3", "polygon")] {
+        let gateway = TestGateway::on(&redis, with_pings).await;
+        let mut script = python(requirement, "massive_py.py").await;
+        let pings = r#"{"ping_interval": 0.1, "ping_timeout": 20}"#;
+        script.args([module, &gateway.addr.to_string(), "stocks", "K", "T.A", pings]);
+        let mut client = Program::start(script);
+        client.logs("subscribed to: T.A").await;
+        gateway.pongs(20).await;
+        redis.publisher().await.events([("trade:A", trade("A", "1", 2))]).await;
+        let line = client.json().await;
+        assert_eq!(line["event"]["symbol"], "A", "{line}");
+    }
+    let gateway = TestGateway::on(&redis, with_pings).await;
+    let mut client = in_node(&format!("ws://{}", gateway.addr), "crypto").await;
+    client.say(r#"{"action":"subscribe","params":"XT.*"}"#).await;
+    assert_eq!(client.json().await[0]["status"], "success");
+    gateway.pongs(20).await;
+    redis.publisher().await.events([("trade:A", trade("A", "1", 2))]).await;
+    assert_eq!(client.json().await[0]["pair"], "A");
 }

@@ -1,7 +1,7 @@
 """One of Binance's clients for Python, used as its documentation shows it; says in lines of JSON what it gets and what it logs.
 
 usage: binance_py.py PACKAGE URL, then on standard input lines such as ["trade", {"symbol": "btcusdt"}]: a method of the client and its arguments.
-["connect"] makes a new client in place of the last.
+["connect"] makes a new client in place of the last; ["stop", {"of": method}] leaves what a call of python-binance has begun.
 """
 
 import asyncio
@@ -32,10 +32,13 @@ class PythonBinance:
 
         self.manager = BinanceSocketManager(AsyncClient())
         self.manager.STREAM_URL = url + "/"
+        self.tasks = {}
 
     async def call(self, method, arguments):
+        if method == "stop":
+            return self.tasks.pop(arguments["of"]).cancel()
         socket = getattr(self.manager, method)(**arguments)
-        asyncio.create_task(self.read(socket))
+        self.tasks[method] = asyncio.create_task(self.read(socket))
 
     async def read(self, socket):
         async with socket as stream:
@@ -100,6 +103,8 @@ class Ccxt:
         self.exchange.set_markets([self.exchange.extend(self.exchange.safe_market_structure(), market)])
 
     async def call(self, method, arguments):
+        if method == "compression":
+            return say(agreed=[client.connection.compress for client in self.exchange.clients.values()])
         asyncio.create_task(self.watch(method, arguments))
 
     async def watch(self, method, arguments):

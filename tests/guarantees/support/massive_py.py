@@ -1,6 +1,6 @@
 """The Python client of Massive, or that of Polygon, as its documentation shows it; says in lines of JSON what it gets and what it logs.
 
-usage: massive_py.py MODULE FEED MARKET KEY CHANNELS, then lines such as {"subscribe":["T.AAPL"]} on standard input
+usage: massive_py.py MODULE FEED MARKET KEY CHANNELS [OPTIONS], then lines such as {"subscribe":["T.AAPL"]} on standard input
 """
 
 import asyncio
@@ -10,7 +10,7 @@ import logging
 import sys
 import threading
 
-module, feed, market, key, channels = sys.argv[1:]
+module, feed, market, key, channels, *options = sys.argv[1:]
 WebSocketClient = importlib.import_module(module).WebSocketClient
 
 
@@ -37,7 +37,7 @@ async def handle(events):
 
 def run():
     try:
-        asyncio.run(client.connect(handle))
+        asyncio.run(client.connect(handle, **json.loads(*options or ["{}"])))
         say(end=None)
     except Exception as error:
         say(end=f"{type(error).__name__}: {error}")

@@ -89,6 +89,22 @@ impl TestGateway {
     pub(crate) async fn stat(&self, name: &str) -> u64 {
         stats::number(self.addr, name).await
     }
+
+    /// Waits until clients hold so many subscriptions.
+    pub(crate) async fn subscribed(&self, count: u64) {
+        stats::subscribed(self.addr, count).await;
+    }
+
+    /// Waits until clients have answered so many pings, in silence otherwise.
+    pub(crate) async fn pongs(&self, count: u64) {
+        until("pongs", async || {
+            let metrics = self.get("/metrics").await.body;
+            let pongs = metrics.lines().filter(|line| line.starts_with("ws_pongs_total"));
+            let pongs = pongs.filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok()).sum::<f64>();
+            (pongs >= count as f64).then_some(())
+        })
+        .await;
+    }
 }
 
 /// Asks again and again, every few milliseconds, until there is an answer.

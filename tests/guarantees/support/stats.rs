@@ -20,3 +20,11 @@ pub(crate) async fn taken(gateway: SocketAddr, events: u64) {
     })
     .await;
 }
+
+/// Waits until clients hold so many subscriptions.
+pub(crate) async fn subscribed(gateway: SocketAddr, count: u64) {
+    until(&format!("{count} subscriptions"), async || {
+        (number(gateway, "totalSymbolSubscriptions").await == count).then_some(())
+    })
+    .await;
+}
