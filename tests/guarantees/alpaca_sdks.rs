@@ -1,7 +1,9 @@
-//! Alpaca's own SDKs on the gateway, with nothing changed but the URL: every type, the star, unsubscribe, errors, a restart and a cut.
+//! Alpaca's own SDKs on the gateway, with nothing changed but the URL: every type, the star, unsubscribe, errors, keys, a restart and
+//! a cut.
 
 use crate::support::detour::Detour;
 use crate::support::program::{Program, node, python};
+use crate::support::tokens::{SECRET, from_now, token};
 use crate::support::{Redis, TestGateway, trade, until};
 use serde_json::{Value, json};
 use ws_gateway::config::Config;
@@ -39,8 +41,12 @@ async fn next(client: &mut Program, name: &str) -> Value {
 }
 
 async fn alpaca_py(class: &str, url: &str, first: &Value) -> Program {
+    alpaca_py_with(class, url, ["K", "S"], first).await
+}
+
+async fn alpaca_py_with(class: &str, url: &str, keys: [&str; 2], first: &Value) -> Program {
     let mut script = python(ALPACA_PY, "alpaca_py.py").await;
-    script.args([class, url, "K", "S"]);
+    script.args([class, url]).args(keys);
     let mut client = Program::start(script);
     client.say(&first.to_string()).await;
     client
@@ -107,6 +113,92 @@ async fn alpaca_py_gets_news() {
     let line = next(&mut client, "channel").await;
     assert_eq!((&line["event"]["headline"], &line["event"]["symbols"]), (&json!("h"), &json!(["AAPL"])));
     assert_eq!(line["event"]["created_at"], "1970-01-01 00:00:01+00:00");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn alpaca_py_gets_crypto() {
+    let redis = Redis::start().await;
+    let gateway = TestGateway::on(&redis, with_alpaca).await;
+    let url = format!("ws://{}/v1beta3/crypto/us", gateway.addr);
+    let symbols = json!(["BTC/USD"]);
+    let mut client =
+        alpaca_py("CryptoDataStream", &url, &json!({"subscribe": "trades", "symbols": symbols})).await;
+    client.logs("subscribed to trades: ['BTC/USD']").await;
+    for channel in ["quotes", "bars", "updated_bars", "daily_bars"] {
+        client.say(&json!({"subscribe": channel, "symbols": symbols}).to_string()).await;
+        client.logs("subscribed to").await;
+    }
+    let of_pair = |payload: &str| payload.replace("AAPL", "BTC/USD");
+    let sold = r#"{"symbol":"BTC/USD","price":1e-8,"volume":0.25,"timestamp":2,"side":"sell"}"#.to_owned();
+    let quote = r#"{"symbol":"BTC/USD","bidPrice":1.5,"askPrice":2,"bidSize":0.5,"timestamp":5}"#.to_owned();
+    let mut worker = redis.publisher().await;
+    worker
+        .events([
+            ("trade:BTC/USD", sold),
+            ("quote:BTC/USD", quote),
+            ("candle:BTC/USD", of_pair(&candle("1m"))),
+            ("candle:BTC/USD", of_pair(&candle("1d"))),
+        ])
+        .await;
+    let mut got = std::collections::BTreeMap::new();
+    while got.len() < 5 {
+        let line = next(&mut client, "channel").await;
+        let channel = line["channel"].as_str().expect("a name").to_owned();
+        assert_eq!(line["event"]["symbol"], "BTC/USD");
+        assert!(got.insert(channel, line["event"].clone()).is_none(), "{line}");
+    }
+    assert_eq!((&got["trades"]["price"], &got["trades"]["size"]), (&json!(1e-8), &json!(0.25)));
+    assert_eq!((&got["quotes"]["bid_size"], &got["quotes"]["bid_price"]), (&json!(0.5), &json!(1.5)));
+    assert_eq!((&got["bars"]["close"], &got["daily_bars"]["close"]), (&json!(2.0), &json!(2.0)));
+    client.say(&json!({"unsubscribe": "trades", "symbols": symbols}).to_string()).await;
+    client.logs("subscribed to quotes: ['BTC/USD']").await;
+    worker.trade("BTC/USD", &trade("BTC/USD", "1", 3)).await;
+    client.say(&json!({"subscribe": "orderbooks", "symbols": symbols}).to_string()).await;
+    client.logs("invalid subscribe action for this feed (410)").await;
+}
+
+/// A key that doesn't hold is told of, again and again as alpaca-py asks, and once to the one for Node.js, which ends then. Tokens and API keys are keys.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_bad_key_is_told_and_a_good_one_opens() {
+    let redis = Redis::start().await;
+    let keys = tempfile::NamedTempFile::new().expect("a file");
+    std::fs::write(keys.path(), "pair:s3cret\t{\"sub\":\"b\",\"symbols\":[\"AAPL\"]}\n").expect("written");
+    let gateway = TestGateway::on(&redis, |config| {
+        with_alpaca(config);
+        config.access.secret_key = Some(SECRET.to_owned());
+        config.access.api_keys_file = Some(keys.path().to_owned());
+    })
+    .await;
+    let url = format!("ws://{}/v2/iex", gateway.addr);
+    let first = json!({"subscribe": "trades", "symbols": ["AAPL"]});
+    let ended = token(json!({"sub": "u", "exp": from_now(-3_600)}));
+    for bad in [["nobody", "S"], ["pair", "wrong"], [&ended, "S"]] {
+        let mut client = alpaca_py_with("StockDataStream", &url, bad, &first).await;
+        for _ in 0..2 {
+            client.logs("error during websocket communication: auth failed").await;
+        }
+        drop(client);
+
+        let mut script = node("alpaca_node.js").await;
+        script.arg(&url).args(bad);
+        let mut client = Program::start(script);
+        client.say(r#"{"subscribeForTrades":["AAPL"]}"#).await;
+        let error = next(&mut client, "CLIENT_ERROR").await;
+        assert!(error.to_string().contains("auth failed"), "{error}");
+        assert_eq!(client.exit().await.code(), Some(0), "nothing keeps it");
+    }
+    let good = token(json!({"sub": "u"}));
+    for keys in [["pair", "s3cret"], [&good, "S"]] {
+        let mut client = alpaca_py_with("StockDataStream", &url, keys, &first).await;
+        client.logs("subscribed to trades: ['AAPL']").await;
+        redis.publisher().await.trade("AAPL", &trade("AAPL", "1", 2)).await;
+        assert_eq!(next(&mut client, "channel").await["event"]["symbol"], "AAPL");
+    }
+    // What a key's rights don't cover.
+    let mut client = alpaca_py_with("StockDataStream", &url, ["pair", "s3cret"], &first).await;
+    client.logs("subscribed to trades: ['AAPL']").await;
+    client.say(&json!({"subscribe": "trades", "symbols": ["MSFT"]}).to_string()).await;
+    client.logs("insufficient subscription (409)").await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
