@@ -45,6 +45,7 @@ mod embedded_broker_transactions;
 mod endpoints;
 mod env_file_faults_stop_nothing;
 mod env_file_is_literal;
+mod event_source_in_a_browser;
 mod finnhub_clients;
 mod finnhub_wire;
 mod flush_interval_saves_writes;
