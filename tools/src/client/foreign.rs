@@ -17,6 +17,18 @@ pub enum Api {
     Binance,
     /// Finnhub's trades.
     Finnhub,
+    /// Socket.IO over WebSocket, in the namespace `/events`.
+    #[value(name = "socketio")]
+    SocketIo,
+}
+
+/// Nobody is let in: with the close code that it would be elsewhere.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Refused {
+    /// 1008 where trying again is no use, else 1013.
+    pub code: u16,
+    /// The gateway's words.
+    pub reason: String,
 }
 
 impl Api {
@@ -26,6 +38,7 @@ impl Api {
             Self::Massive => "/massive/stocks",
             Self::Binance => "/binance/stream",
             Self::Finnhub => "/finnhub",
+            Self::SocketIo => "/socket.io/",
         }
     }
 
@@ -40,6 +53,7 @@ impl Api {
             other => other,
         };
         let mut parameters: Vec<String> = Vec::new();
+        parameters.extend((self == Self::SocketIo).then(|| "EIO=4&transport=websocket".to_owned()));
         parameters.extend((!query.is_empty()).then(|| query.to_owned()));
         parameters.extend(terms.snapshot.then(|| "snapshot=1".to_owned()));
         parameters.extend(terms.conflate.as_ref().map(|_| "conflate=1".to_owned()));
@@ -55,7 +69,7 @@ impl Api {
         whole
     }
 
-    /// What to say once connected: who one is, and to what one subscribes. Trades, if no types are named.
+    /// What to say once connected: who one is, and to what one subscribes, unless [`Self::answers`] has that. Trades, if no types are named.
     ///
     /// # Errors
     /// If the API has no word for a type.
@@ -65,6 +79,10 @@ impl Api {
         types: &[String],
         key: Option<&str>,
     ) -> anyhow::Result<Vec<String>> {
+        if self == Self::SocketIo {
+            let token = key.map_or_else(|| json!({}), |token| json!({"token": token}));
+            return Ok(vec![format!("40/events,{token}")]);
+        }
         let types = if types.is_empty() { vec!["trade"] } else { types.iter().map(String::as_str).collect() };
         let mut words = Vec::new();
         for type_name in types {
@@ -103,8 +121,33 @@ impl Api {
             Self::Finnhub => {
                 symbols.iter().map(|symbol| json!({"type": "subscribe", "symbol": symbol})).collect()
             }
+            Self::SocketIo => Vec::new(),
         };
         Ok(requests.iter().map(Value::to_string).collect())
+    }
+
+    /// What a message is answered with. Socket.IO has pings of its own, and wants no requests before it has let one in.
+    pub fn answers(self, text: &str, symbols: &[String], types: &[String]) -> Vec<String> {
+        match text {
+            "2" if self == Self::SocketIo => vec!["3".to_owned()],
+            text if self == Self::SocketIo && text.starts_with("40/events,") => {
+                let mut terms = json!({"symbols": symbols});
+                if !types.is_empty() {
+                    terms["types"] = json!(types);
+                }
+                vec![format!("42/events,0{}", json!(["subscribe", terms]))]
+            }
+            _ => Vec::new(),
+        }
+    }
+
+    /// Whether a message says that nobody is let in: with Socket.IO the connection stays, of no use to us.
+    pub fn refused(self, text: &str) -> Option<Refused> {
+        let refusal = text.strip_prefix("44/events,").filter(|_| self == Self::SocketIo)?;
+        let refusal: Value = serde_json::from_str(refusal).unwrap_or_default();
+        let is_full = refusal["data"]["code"] == "TOO_MANY_CONNECTIONS";
+        let reason = refusal["message"].as_str().unwrap_or_default().to_owned();
+        Some(Refused { code: if is_full { 1013 } else { 1008 }, reason })
     }
 
     /// The API's word for a type of events.
@@ -127,6 +170,8 @@ impl Api {
 
     /// How many events a message has.
     pub fn events(self, text: &str) -> u64 {
+        // A packet of Socket.IO has its type and namespace before the JSON.
+        let text = if self == Self::SocketIo { text.strip_prefix("42/events,").unwrap_or("") } else { text };
         let Ok(message) = serde_json::from_str::<Value>(text) else { return 0 };
         let none = Vec::new();
         let count = match self {
@@ -144,6 +189,10 @@ impl Api {
             }
             Self::Finnhub if message["type"] == "trade" => message["data"].as_array().map_or(0, Vec::len),
             Self::Finnhub => 0,
+            Self::SocketIo => {
+                let name = message[0].as_str().unwrap_or_default();
+                usize::from(!["connected", "status", "error"].contains(&name))
+            }
         };
         count as u64
     }
@@ -171,6 +220,10 @@ mod tests {
             Api::Massive.url("ws://h/crypto?x=1", &terms, None),
             "ws://h/crypto?x=1&snapshot=1&onSlow=skip"
         );
+        assert_eq!(
+            Api::SocketIo.url(own, &terms, Some("k")),
+            "ws://h:1/socket.io/?EIO=4&transport=websocket&snapshot=1&onSlow=skip"
+        );
     }
 
     #[test]
@@ -197,6 +250,25 @@ mod tests {
     }
 
     #[test]
+    fn socket_io_is_asked_once_one_is_in() {
+        let (api, symbols, types) = (Api::SocketIo, names(&["A"]), names(&["trade", "case"]));
+        assert_eq!(api.requests(&symbols, &types, Some("k")).unwrap(), [r#"40/events,{"token":"k"}"#]);
+        assert_eq!(api.requests(&symbols, &[], None).unwrap(), ["40/events,{}"]);
+        let asked = r#"42/events,0["subscribe",{"symbols":["A"],"types":["trade","case"]}]"#;
+        assert_eq!(api.answers(r#"40/events,{"sid":"x"}"#, &symbols, &types), [asked]);
+        assert_eq!(api.answers("2", &symbols, &types), ["3"]);
+        assert!(api.answers(r#"42/events,["connected",{}]"#, &symbols, &types).is_empty());
+        assert!(Api::Finnhub.answers("2", &symbols, &types).is_empty());
+        let refused = |code: &str| {
+            let text = format!(r#"44/events,{{"message":"No","data":{{"code":"{code}"}}}}"#);
+            api.refused(&text).map(|refused| (refused.code, refused.reason))
+        };
+        assert_eq!(refused("UNAUTHORIZED"), Some((1008, "No".to_owned())));
+        assert_eq!(refused("TOO_MANY_CONNECTIONS"), Some((1013, "No".to_owned())));
+        assert_eq!(api.refused("40/events,{}"), None);
+    }
+
+    #[test]
     fn events_are_told_from_all_else() {
         for (api, text, events) in [
             (Api::Alpaca, r#"[{"T":"t","S":"A"},{"T":"q"}]"#, 2),
@@ -208,6 +280,10 @@ mod tests {
             (Api::Finnhub, r#"{"data":[{},{}],"type":"trade"}"#, 2),
             (Api::Finnhub, r#"{"type":"error","msg":"x"}"#, 0),
             (Api::Finnhub, "x", 0),
+            (Api::SocketIo, r#"42/events,["trade",{"type":"trade"}]"#, 1),
+            (Api::SocketIo, r#"42/events,["status",{"type":"status"}]"#, 0),
+            (Api::SocketIo, r#"43/events,0[{"status":"subscribed"}]"#, 0),
+            (Api::SocketIo, "2", 0),
         ] {
             assert_eq!(api.events(text), events, "{text}");
         }

@@ -18,6 +18,7 @@ use ws_gateway::config::redact_url;
 
 use super::audience::{Ask, Audience, Lines};
 use super::entry::Entry;
+use super::foreign::{Api, Refused};
 use super::frame::{Frame, Place};
 use super::link::{
     CLOSE_TIMEOUT, MESSAGE_BYTES_MAX, READ_BUFFER_BYTES, Socket, close, closed, connect, describe, open,
@@ -298,8 +299,13 @@ impl<A: Audience> Client<'_, A> {
         match message {
             Message::Text(text) => {
                 self.texts(&text)?;
-                let enough = self.options.count.is_some_and(|count| self.events >= count);
-                Ok(enough.then_some(Outcome::Done(Done::Count)))
+                if self.options.count.is_some_and(|count| self.events >= count) {
+                    return Ok(Some(Outcome::Done(Done::Count)));
+                }
+                match self.options.dialect {
+                    Some(api) => Ok(self.answer(api, socket, &text).await.err().map(Outcome::Ended)),
+                    None => Ok(None),
+                }
             }
             Message::Close(frame) => {
                 // Reading on sends our half of the handshake; the gateway then ends the stream.
@@ -316,6 +322,14 @@ impl<A: Audience> Client<'_, A> {
             }
             Message::Ping(_) | Message::Pong(_) | Message::Frame(_) => Ok(None),
         }
+    }
+
+    /// Says what another API wants to be answered.
+    async fn answer(&self, api: Api, socket: &mut Socket, text: &str) -> Result<(), Ended> {
+        if let Some(Refused { code, reason }) = api.refused(text) {
+            return Err(Ended::Closed { code: Some(code), reason });
+        }
+        send_all(socket, api.answers(text, &self.wanted.symbols, &self.wanted.types)).await
     }
 
     /// A frame: one message, or several in an array.

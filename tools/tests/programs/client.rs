@@ -22,7 +22,7 @@ impl StandIn {
         format!("ws://{}/ws", self.0.local_addr().unwrap())
     }
 
-    fn client(&self, arguments: &[&str]) -> Tool {
+    pub(crate) fn client(&self, arguments: &[&str]) -> Tool {
         let url = self.url();
         Tool::start(env!("CARGO_BIN_EXE_ws-client"), &[&["--url", &url], arguments].concat())
     }
@@ -47,7 +47,7 @@ impl StandIn {
 pub(crate) struct Connection(WebSocketStream<TcpStream>);
 
 impl Connection {
-    async fn send(&mut self, message: Message) {
+    pub(crate) async fn send(&mut self, message: Message) {
         self.0.send(message).await.unwrap();
     }
 
@@ -66,7 +66,7 @@ impl Connection {
         assert_eq!(u16::from(frame.code), code);
     }
 
-    async fn expect_farewell(mut self) {
+    pub(crate) async fn expect_farewell(mut self) {
         let Message::Close(Some(frame)) = self.next().await else { panic!("not a close frame") };
         assert_eq!(u16::from(frame.code), 1000);
     }

@@ -12,7 +12,7 @@ use ws_gateway::rate::Rate;
 
 use crate::common::{Tool, line_with, soon};
 
-const SECRET: &str = "0123456789abcdef0123456789abcdef";
+pub(crate) const SECRET: &str = "0123456789abcdef0123456789abcdef";
 
 /// Two certificates that have signed themselves (one for another name), and a client's that an authority has signed.
 const CERTIFICATES: &str = "
@@ -45,7 +45,7 @@ async fn gateway(files: &Path, change: impl FnOnce(&mut Config)) -> Gateway {
     Gateway::build(config).await.unwrap()
 }
 
-async fn token(user: &str) -> String {
+pub(crate) async fn token(user: &str) -> String {
     let mut sign = Command::new(env!("CARGO_BIN_EXE_ws-token"));
     sign.env_clear().env("JWT_SECRET_KEY", SECRET).args(["sign", "--sub", user]);
     let output = sign.output().await.unwrap();

@@ -11,5 +11,6 @@ mod people;
 mod publisher;
 mod quiet_ends;
 mod security_page;
+mod socketio;
 mod token;
 mod tui;
