@@ -72,7 +72,16 @@ async fn nothing_scrolls_sideways_on_a_phone() {
         for tab in ["watch", "chart", "tape", "news", "console"] {
             page.click(&format!("#tabs [data-tab={tab}]")).await;
             page.until(&format!("#panel-{tab}:visible"), "").await;
+            if tab == "console" {
+                page.until("#frames:visible", "").await;
+            }
             assert_eq!(overhang(&mut page).await, json!(0), "{tab} at {width}");
+            if tab == "watch" {
+                let cut = "Array.from(document.querySelectorAll('#rows .symbol'))
+                    .filter(({ scrollWidth, clientWidth }) => scrollWidth > clientWidth)
+                    .map(({ textContent }) => textContent)";
+                assert_eq!(page.evaluate(cut).await, json!(["W".repeat(64)]), "names cut off at {width}");
+            }
             if tab == "chart" {
                 let below = "document.querySelector('#chart').getBoundingClientRect().bottom
                     - document.querySelector('#tabs').getBoundingClientRect().top";

@@ -71,6 +71,10 @@ export class Console {
     this.#open(load("console") === "open");
   }
 
+  open(): void {
+    if (!this.#isOpen) this.#open(true);
+  }
+
   /** A frame of the page's connection. */
   frame(way: Frame["way"], text: string): void {
     if (!this.#shown) this.#add(way, text);

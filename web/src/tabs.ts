@@ -5,8 +5,8 @@ import { byId, make } from "./dom.js";
 const TABS = { watch: "Watchlist", chart: "Chart", tape: "Trades", news: "News", room: "Room", console: "Console" } as const;
 export type Tab = keyof typeof TABS;
 
-/** Sets up the tabs and returns what goes to one of them. */
-export function tabs(available: readonly Tab[]): (tab: Tab) => void {
+/** Sets up the tabs and returns what goes to one of them; `chosen` is told of the one that a person has chosen. */
+export function tabs(available: readonly Tab[], chosen: (tab: Tab) => void): (tab: Tab) => void {
   const nav = byId("tabs");
   const go = (tab: Tab) => {
     byId("desk").dataset.tab = tab;
@@ -19,7 +19,10 @@ export function tabs(available: readonly Tab[]): (tab: Tab) => void {
     const control = make("button", "", TABS[tab]);
     control.type = "button";
     control.dataset.tab = tab;
-    control.addEventListener("click", () => go(tab));
+    control.addEventListener("click", () => {
+      go(tab);
+      chosen(tab);
+    });
     nav.append(control);
   }
   go("watch");
