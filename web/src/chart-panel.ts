@@ -53,7 +53,6 @@ export class ChartPanel {
   /** The theme has changed. */
   recolour(): void {
     this.#colours = undefined;
-    this.#drawn = "";
     this.#ask();
   }
 
@@ -63,7 +62,7 @@ export class ChartPanel {
     if (!chart || !this.#isSeen) return;
     const interval = this.#interval;
     const edition = `${symbol} ${interval} ${this.#style} ${quote?.decimals} ${quote?.candles.edition(interval)}`;
-    if (edition !== this.#drawn || this.#added > ADDED_MAX) {
+    if (edition !== this.#drawn || !this.#colours || this.#added > ADDED_MAX) {
       const bars = quote?.candles.bars(interval) ?? [];
       const colours = (this.#colours ??= readColours());
       chart.show(bars, { style: this.#style, seconds: lengthMs(interval) < 60_000, decimals: quote?.decimals ?? 2, colours, isOther: edition !== this.#drawn });

@@ -43,7 +43,7 @@ export class Chart {
       // The logo brings a style of its own into the page, which the page's policy forbids; the link stands below the chart.
       layout: { attributionLogo: false, fontFamily: getComputedStyle(container).fontFamily, fontSize: 11 },
       crosshair: { mode: CrosshairMode.Normal },
-      rightPriceScale: { borderVisible: false, scaleMargins: { top: 0.08, bottom: 0.22 } },
+      rightPriceScale: { borderVisible: false, entireTextOnly: true, scaleMargins: { top: 0.08, bottom: 0.22 } },
       timeScale: { borderVisible: false, timeVisible: true, rightOffset: 4, barSpacing: 11, tickMarkFormatter: tick },
       localization: { timeFormatter: (time: Time) => here(time, { hour: "2-digit", minute: "2-digit", second: "2-digit", hourCycle: "h23" }) },
       handleScroll: { vertTouchDrag: false },
