@@ -97,6 +97,7 @@ async fn a_lost_feed_is_told() {
     page.until("#feed", "feed down").await;
     page.until("#rows.stale", "150.25").await;
     page.until("#panel-chart.stale", "150.25").await;
+    page.until_title("ws-gateway live").await;
     page.picture("feed-down").await;
     redis.launch();
     page.until("#feed", "feed up, after").await;
@@ -118,6 +119,7 @@ async fn all_types_are_shown_and_prices_are_there_at_once() {
     let mut page = Browser::open(&gateway).await;
     page.until("#rows li.known", "150.25").await;
     assert_eq!(page.trades().await, 0, "it was no trade of now");
+    page.until_title("150.25 AAPL · ws-gateway").await;
 
     for (kind, event) in [
         ("quote", r#""bidPrice":150.20,"bidSize":300,"askPrice":150.27"#),

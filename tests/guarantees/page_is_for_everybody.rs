@@ -257,5 +257,11 @@ async fn prices_and_a_chart_are_there_within_two_seconds() {
     // A chart's worth of earlier trades comes by itself.
     page.until("#chart[aria-label*=' 24 of 5s'], #chart[aria-label*=' 25 of 5s'] canvas", "").await;
     page.until("#tape li:nth-child(40)", "AAPL").await;
+    // The candle under the pointer tells its prices.
+    page.act(json!({"do": "hover", "at": "#chart"})).await;
+    let bar = page.until("#chart-bar", "volume").await;
+    assert!(bar.contains(" open ") && bar.contains(" high ") && bar.contains(" low "), "{bar}");
+    page.act(json!({"do": "hover", "at": "#chosen"})).await;
+    page.until("#chart-note:visible", "From the trades since").await;
     page.picture("chart-at-once").await;
 }

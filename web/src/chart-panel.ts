@@ -1,9 +1,9 @@
 // The chart of the chosen symbol: which interval and kind, and what of the candles has to be drawn.
 
 import { INTERVALS } from "./candles.js";
-import type { Chart, Colours } from "./chart.js";
+import type { Chart, Colours, Pointed } from "./chart.js";
 import { byId, make, say } from "./dom.js";
-import { amount, clock } from "./format.js";
+import { amount, brief, clock } from "./format.js";
 import type { Quote } from "./market.js";
 import { lengthMs } from "./range.js";
 import { load, store } from "./settings.js";
@@ -24,6 +24,7 @@ export class ChartPanel {
   /** Candles that the chart has got since it was drawn anew: it forgets none by itself. */
   #added = 0;
   #colours: Colours | undefined;
+  #decimals = 2;
   #choices = "";
   /** It has a width: on a phone only its tab has. */
   #isSeen = false;
@@ -36,7 +37,7 @@ export class ChartPanel {
     const module = "./chart.js";
     import(module).then(
       ({ Chart: made }: typeof import("./chart.js")) => {
-        this.#chart = new made(byId("chart"));
+        this.#chart = new made(byId("chart"), (bar) => this.#point(bar));
         this.#ask();
         // What is drawn without a width is one stroke when it is seen.
         new ResizeObserver(([size]) => {
@@ -65,7 +66,8 @@ export class ChartPanel {
     if (edition !== this.#drawn || !this.#colours || this.#added > ADDED_MAX) {
       const bars = quote?.candles.bars(interval) ?? [];
       const colours = (this.#colours ??= readColours());
-      chart.show(bars, { style: this.#style, seconds: lengthMs(interval) < 60_000, decimals: quote?.decimals ?? 2, colours, isOther: edition !== this.#drawn });
+      this.#decimals = quote?.decimals ?? 2;
+      chart.show(bars, { style: this.#style, seconds: lengthMs(interval) < 60_000, decimals: this.#decimals, colours, isOther: edition !== this.#drawn });
       this.#added = 0;
       this.#drawn = edition;
       this.#until = bars.at(-1)?.time ?? -Infinity;
@@ -88,6 +90,13 @@ export class ChartPanel {
     say(byId("chart-note"), first ? `From the ${source} since ${clock(first.time * 1000)}.` : "No trade yet.");
     const span = last ? `, ${bars.length} of ${this.#interval}, last ${amount(last.close, quote?.decimals)}` : "";
     byId("chart").ariaLabel = `Chart of ${symbol || "nothing"}: ${STYLES[this.#style].toLowerCase()}${span}`;
+  }
+
+  /** Says what the candle under the pointer is, in place of where the chart comes from. */
+  #point(bar: Pointed | undefined): void {
+    const price = (name: string, value: number | undefined) => (value === undefined ? "" : ` ${name} ${amount(value, this.#decimals)}`);
+    const text = bar && `${clock(bar.time * 1000)}${price("open", bar.open)}${price("high", bar.high)}${price("low", bar.low)}${price("close", bar.close)} volume ${brief(bar.volume)}`;
+    say(byId("chart-bar"), text ?? "");
   }
 
   #choose(carried: readonly string[]): void {

@@ -27,6 +27,16 @@ export interface ChartOptions {
 
 const FEW = 40;
 
+/** A candle under the pointer; a line has closes only. */
+export interface Pointed {
+  time: number;
+  open?: number;
+  high?: number;
+  low?: number;
+  close: number;
+  volume: number;
+}
+
 /** Draws what it is told; it keeps no candles of its own. */
 export class Chart {
   readonly #chart: IChartApi;
@@ -37,7 +47,8 @@ export class Chart {
   #last: Bar | undefined;
   #before: number | undefined;
 
-  constructor(container: HTMLElement) {
+  /** `pointed` is told of the candle under the pointer, and when there is none. */
+  constructor(container: HTMLElement, pointed: (bar: Pointed | undefined) => void) {
     this.#chart = createChart(container, {
       autoSize: true,
       // The logo brings a style of its own into the page, which the page's policy forbids; the link stands below the chart.
@@ -47,6 +58,11 @@ export class Chart {
       timeScale: { borderVisible: false, timeVisible: true, rightOffset: 4, barSpacing: 11, tickMarkFormatter: tick },
       localization: { timeFormatter: (time: Time) => here(time, { hour: "2-digit", minute: "2-digit", second: "2-digit", hourCycle: "h23" }) },
       handleScroll: { vertTouchDrag: false },
+    });
+    this.#chart.subscribeCrosshairMove(({ time, seriesData }) => {
+      const [price, volume] = [this.#price, this.#volume].map((series) => series && seriesData.get(series as ISeriesApi<"Area">)) as any[];
+      const isOne = time !== undefined && price !== undefined;
+      pointed(isOne ? { close: price.value, ...price, time: Number(time), volume: volume?.value ?? 0 } : undefined);
     });
   }
 

@@ -7,7 +7,7 @@ import { Console } from "./console.js";
 import { Detail } from "./detail.js";
 import { byId, make, say } from "./dom.js";
 import { address, Feed, inOrder } from "./feed.js";
-import { count, millis } from "./format.js";
+import { amount, count, millis } from "./format.js";
 import { Frame } from "./frame.js";
 import { Market } from "./market.js";
 import { isMatched, isPattern, moved, split, typed } from "./names.js";
@@ -32,7 +32,10 @@ let isOpen = false;
 let hasNew = false;
 
 const market = new Market();
-const status = new Status();
+const status = new Status(() => {
+  const { last, decimals } = market.quotes.get(selected) ?? {};
+  return last === undefined ? "" : `${amount(last, decimals)} ${selected}`;
+});
 const hasNews = TYPES.some((type) => type === "news" || type === "halt" || !MARKET.has(type));
 const news = new News(hasNews);
 const frame = new Frame([paint]);

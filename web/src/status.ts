@@ -24,7 +24,11 @@ export class Status {
   #lags: number[] = [];
   #state: ConnectionState | undefined;
 
-  constructor() {
+  readonly #price: () => string;
+
+  /** `price` is the selected symbol's, for the title of the tab. */
+  constructor(price: () => string) {
+    this.#price = price;
     setInterval(() => this.#second(), 1_000);
   }
 
@@ -83,6 +87,10 @@ export class Status {
   }
 
   #second(): void {
+    // Of a tab in the background the title is all that is seen.
+    const price = this.#state?.fresh ? this.#price() : "";
+    const title = price ? `${price} · ws-gateway` : "ws-gateway live";
+    if (document.title !== title) document.title = title;
     const messages = this.#messages;
     this.#messages = 0;
     say(byId("rate-now"), `${count(messages)} message${messages === 1 ? "" : "s"}/s`);

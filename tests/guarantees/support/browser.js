@@ -2,6 +2,7 @@
 //
 //   {"do":"goto","at":"http://…"}
 //   {"do":"click","at":"button"}
+//   {"do":"hover","at":"#chart"}                    moves the pointer to its middle
 //   {"do":"reload"}
 //   {"do":"forget"}                                 reloads as another tab would: without what the tab keeps for itself
 //   {"do":"fill","at":"#symbols","with":"AAPL"}
@@ -34,6 +35,7 @@ async function act(page, { do: what, at, with: text }) {
       await page.evaluate(() => sessionStorage.clear());
       return void (await page.reload());
     case "click": return void (await page.click(at));
+    case "hover": return void (await page.hover(at));
     case "fill": return void (await page.fill(at, text));
     case "select": return void (await page.selectOption(at, text));
     case "texts": return page.locator(at).allTextContents();

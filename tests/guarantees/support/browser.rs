@@ -73,6 +73,15 @@ impl Browser {
         self.until_row(symbol, "%").await;
     }
 
+    /// Waits until the tab has that title.
+    pub(crate) async fn until_title(&mut self, title: &str) {
+        let is_so = format!("document.title === {}", json!(title));
+        let look = format!(
+            "new Promise((done) => {{ const look = () => {is_so} ? done() : setTimeout(look, 50); look(); }})"
+        );
+        self.evaluate(&look).await;
+    }
+
     /// Subscribes to symbols, as they are typed.
     pub(crate) async fn add(&mut self, symbols: &str) {
         self.act(json!({"do": "fill", "at": "#symbols", "with": symbols})).await;
