@@ -8,10 +8,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender};
 use tokio::sync::oneshot;
-use tokio::time::timeout;
 
 use super::Purpose;
 use crate::backoff::Backoff;
@@ -252,13 +251,15 @@ async fn publish(
     let (stream, mut input) = session.into_parts();
     let (mut reader, mut writer) = tokio::io::split(stream.into_io());
     let mut under_way: VecDeque<Sent> = VecDeque::new();
-    let mut output = Vec::new();
+    let mut output = Output::default();
     let mut has_jobs = true;
     let why = loop {
         if !has_jobs && under_way.is_empty() {
             return None;
         }
-        let until = under_way.front().map(|sent| sent.asked + limits::OUTGOING_TIMEOUT);
+        // What is published behind an inbox' commands was asked before others that are under way.
+        let until =
+            under_way.iter().map(|sent| sent.asked).min().map(|asked| asked + limits::OUTGOING_TIMEOUT);
         tokio::select! {
             biased;
             read = reader.read_buf(&mut input) => match read {
@@ -270,29 +271,26 @@ async fn publish(
                 }
                 Err(error) => break error.to_string(),
             },
-            job = jobs.recv(), if has_jobs && under_way.len() < limits::OUTGOING_PIPELINE => {
+            // Before anything else is written: Redis may take nothing for as long as what was asked first may wait.
+            () = sleep_until(until), if until.is_some() => {
+                break format!("no reply within {} ms", limits::OUTGOING_TIMEOUT.as_millis());
+            }
+            written = output.write(&mut writer), if !output.is_sent => {
+                if let Err(error) = written {
+                    break error.to_string();
+                }
+            }
+            job = jobs.recv(), if has_jobs && output.is_sent && under_way.len() < limits::OUTGOING_PIPELINE => {
                 let Some(job) = job else {
                     has_jobs = false;
                     continue;
                 };
                 let mut next = Some(job);
                 while let Some(job) = next {
-                    under_way.push_back(Sent::write(job, &mut output));
+                    under_way.push_back(Sent::write(job, output.start()));
                     let has_room = output.len() < WRITE_BYTES && under_way.len() < limits::OUTGOING_PIPELINE;
                     next = if has_room { jobs.try_recv().ok() } else { None };
                 }
-                let written = async {
-                    writer.write_all(&output).await?;
-                    writer.flush().await
-                };
-                match timeout(limits::OUTGOING_TIMEOUT, written).await {
-                    Ok(Ok(())) => output.clear(),
-                    Ok(Err(error)) => break error.to_string(),
-                    Err(_) => break "Redis takes nothing".to_owned(),
-                }
-            }
-            () = sleep_until(until), if until.is_some() => {
-                break format!("no reply within {} ms", limits::OUTGOING_TIMEOUT.as_millis());
             }
         }
     };
@@ -300,6 +298,46 @@ async fn publish(
         let _ = done.send(Done::refused(purpose, asked, held));
     }
     Some(why)
+}
+
+/// Commands on their way to Redis. They are written in parts, so that replies are read and times are kept meanwhile.
+struct Output {
+    bytes: Vec<u8>,
+    written: usize,
+    /// Everything is with the system.
+    is_sent: bool,
+}
+
+impl Default for Output {
+    fn default() -> Self {
+        Self { bytes: Vec::new(), written: 0, is_sent: true }
+    }
+}
+
+impl Output {
+    /// To add commands to, once everything before them is sent.
+    fn start(&mut self) -> &mut Vec<u8> {
+        self.is_sent = false;
+        &mut self.bytes
+    }
+
+    fn len(&self) -> usize {
+        self.bytes.len()
+    }
+
+    /// Goes on writing. What is interrupted has written nothing.
+    async fn write(&mut self, writer: &mut (impl AsyncWrite + Unpin)) -> std::io::Result<()> {
+        if self.written < self.bytes.len() {
+            self.written += writer.write(&self.bytes[self.written..]).await?;
+        } else {
+            // TLS keeps a part of what was written.
+            writer.flush().await?;
+            self.bytes.clear();
+            self.written = 0;
+            self.is_sent = true;
+        }
+        Ok(())
+    }
 }
 
 async fn sleep_until(until: Option<Instant>) {
