@@ -121,33 +121,3 @@ fn sh(code: &str) -> Command {
     sh.arg("-ec").arg(code);
     sh
 }
-
-/// The ACL lines of the page suffice.
-#[tokio::test(flavor = "multi_thread")]
-async fn the_acl_suffices_and_keeps_workers_out() {
-    let redis = crate::support::Redis::start().await;
-    let mut admin = redis.publisher().await;
-    for line in GUIDE.lines().filter(|line| line.starts_with("ACL SETUSER ")) {
-        let words: Vec<_> = line.split(' ').collect();
-        admin.command::<()>(&words).await;
-    }
-    let url = format!("redis://gateway:secret@127.0.0.1:{}", redis.port);
-    let gateway = crate::support::TestGateway::with_url(&url, |config| {
-        config.access.secret_key = Some(SECRET.to_owned());
-        config.desk.is_on = true;
-    })
-    .await;
-    let mut alice = user(gateway.addr, "alice").await;
-    alice.join("r").await;
-    let mut worker = Publisher::connect(&format!("redis://worker:secret@127.0.0.1:{}", redis.port)).await;
-    worker.raw("channel:room:r", br#"{"type":"x"}"#).await;
-    assert_eq!(alice.json().await, json!({"type": "x"}));
-    let envelope = r#"{"v":1,"t":"message","u":"bob","at":1,"m":1}"#;
-    let refused = worker.try_command::<i64>(&["PUBLISH", "channel:desk:room:r", envelope]).await;
-    assert!(
-        refused.is_err_and(
-            |error| error.to_string().contains("NOPERM") || error.to_string().contains("permission")
-        )
-    );
-    alice.gets_nothing().await;
-}

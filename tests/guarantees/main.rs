@@ -32,6 +32,7 @@ mod delivered_and_announced_is_published;
 mod deployment_limits_and_times_fit;
 mod descriptors_are_divided;
 mod descriptors_run_out;
+mod desk_acl;
 mod desk_guide;
 mod desk_without_redis;
 mod dialects_are_delayed;
