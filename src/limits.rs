@@ -513,6 +513,8 @@ pub const REQUEST_TIMEOUT_MAX_MS: u64 = 600_000;
 pub const REQUESTS_MAX: usize = 16;
 /// How many commands may be under way on the connection that publishes.
 pub const OUTGOING_PIPELINE: usize = 512;
+/// What a Redis Cluster may say of its nodes, in bytes: a line for each, of some 200.
+pub const CLUSTER_NODES_BYTES: usize = MIB;
 /// Kinds of losses of the desk that ingest counts for a shard that is behind. The clients of a shard that loses events of more are closed.
 pub const DESK_LOSSES_MAX: usize = 65_536;
 /// What gateways have told each other and is yet to be looked at. More is lost, and told again.

@@ -3,12 +3,14 @@
 //! | part | what it is |
 //! |---|---|
 //! | this file | takes what shards ask and ingest hears, asks presence, and answers |
+//! | `cluster` | which node of a Redis Cluster to publish over |
 //! | `inboxes` | what is said to users, kept until they have it |
 //! | [`redis`] | a connection of its own to Redis, or to the embedded broker: pipelined `PUBLISH`, each confirmed by its reply |
 //!
 //! Everything goes out in the order in which it was asked, and comes back through ingest like any event. What isn't confirmed within
 //! [`limits::OUTGOING_TIMEOUT`] is refused, and the connection is given up with all that it had not sent: nothing is sent later.
 
+mod cluster;
 mod inboxes;
 pub mod redis;
 

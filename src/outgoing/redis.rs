@@ -12,7 +12,7 @@ use tokio::io::{AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender};
 use tokio::sync::oneshot;
 
-use super::Purpose;
+use super::{Purpose, cluster};
 use crate::backoff::Backoff;
 use crate::bus::OutgoingHeld;
 use crate::ingest::publisher::{EventBatch, Publisher};
@@ -196,8 +196,12 @@ pub async fn run(
     let mut rng = fastrand::Rng::new();
     loop {
         let opening = async {
-            let session = Session::open_abortive(&mut dialer, &server.login, &server.client_name).await?;
+            let mut session = Session::open_abortive(&mut dialer, &server.login, &server.client_name).await?;
             dialer.note_success();
+            if let Some(node) = cluster::node_to_publish(&mut session, dialer.address()).await? {
+                let mut there = server.dialer(node);
+                session = Session::open_abortive(&mut there, &server.login, &server.client_name).await?;
+            }
             Ok::<_, crate::ingest::redis::error::RedisError>(session)
         };
         let Some(outcome) = refusing(&mut jobs, &done, opening).await else { return };

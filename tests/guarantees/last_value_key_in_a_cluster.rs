@@ -1,32 +1,13 @@
 //! `LAST_VALUE_KEY` on a Redis Cluster: a snapshot has the values of all keys, whichever node `REDIS_URL` names and
 //! wherever the keys are.
 
-use std::net::TcpListener;
-
 use redis::RedisResult;
 use serde_json::json;
 
-use crate::support::redis::Publisher;
-use crate::support::{Redis, TestGateway, trade, until};
+use crate::support::cluster::{Node, cluster};
+use crate::support::{Redis, TestGateway, trade};
 
 const SYMBOLS: [&str; 8] = ["A", "B", "C", "D", "E", "F", "G", "H"];
-
-/// A node of a cluster, without slots; and a connection to it.
-async fn node() -> (Redis, Publisher, u16) {
-    let bus_port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-    let redis =
-        Redis::start_with(&["--cluster-enabled", "yes", "--cluster-port", &bus_port.to_string()]).await;
-    let connection = redis.publisher().await;
-    (redis, connection, bus_port)
-}
-
-async fn until_whole(node: &mut Publisher) {
-    until("the cluster to be whole", async || {
-        let info: String = node.command(&["CLUSTER", "INFO"]).await;
-        info.contains("cluster_state:ok").then_some(())
-    })
-    .await;
-}
 
 fn key(symbol: &str) -> String {
     format!("last:trade:{symbol}")
@@ -48,35 +29,27 @@ async fn snapshot_is_whole(redis: &Redis) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn one_node_with_keys_of_different_slots() {
-    let (redis, mut node, _) = node().await;
-    let () = node.command(&["CLUSTER", "ADDSLOTSRANGE", "0", "16383"]).await;
-    until_whole(&mut node).await;
+    let mut nodes = cluster(1).await;
+    let Node { redis, connection: node, .. } = &mut nodes[0];
     for symbol in SYMBOLS {
         let () = node.command(&["SET", &key(symbol), &trade(symbol, "1", 1)]).await;
     }
     let many: RedisResult<Vec<String>> = node.try_command(&["MGET", &key("A"), &key("B")]).await;
     assert_eq!(many.unwrap_err().code(), Some("CROSSSLOT"), "the keys are of different slots");
-    snapshot_is_whole(&redis).await;
+    snapshot_is_whole(redis).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn two_nodes_and_a_slot_that_is_being_moved() {
-    let (first, mut on_first, _) = node().await;
-    let (second, mut on_second, bus_port) = node().await;
-    let () = on_first.command(&["CLUSTER", "ADDSLOTSRANGE", "0", "8191"]).await;
-    let () = on_second.command(&["CLUSTER", "ADDSLOTSRANGE", "8192", "16383"]).await;
-    // Two nodes that begin with the same epoch would argue.
-    let () = on_second.command(&["CLUSTER", "SET-CONFIG-EPOCH", "2"]).await;
-    let (port, bus_port) = (second.port.to_string(), bus_port.to_string());
-    let () = on_first.command(&["CLUSTER", "MEET", "127.0.0.1", &port, &bus_port]).await;
-    until_whole(&mut on_first).await;
-    until_whole(&mut on_second).await;
+    let mut nodes = cluster(2).await;
+    let [first, second] = &mut nodes[..] else { panic!("two nodes") };
+    let (on_first, on_second) = (&mut first.connection, &mut second.connection);
 
     let slot: u16 = on_first.command(&["CLUSTER", "KEYSLOT", &key("A")]).await;
     let ids: [String; 2] =
         [on_first.command(&["CLUSTER", "MYID"]).await, on_second.command(&["CLUSTER", "MYID"]).await];
     // A's slot is on its way to the other node, and A is there already.
-    let on = [&mut on_first, &mut on_second];
+    let on = [on_first, on_second];
     let (from, to) = if slot < 8192 { (0, 1) } else { (1, 0) };
     let slot = slot.to_string();
     let () = on[from].command(&["CLUSTER", "SETSLOT", &slot, "MIGRATING", &ids[to]]).await;
@@ -92,7 +65,7 @@ async fn two_nodes_and_a_slot_that_is_being_moved() {
         with_values[node] += 1;
     }
     assert!(with_values.iter().all(|count| *count > 0), "both nodes have values: {with_values:?}");
-    for redis in [&first, &second] {
+    for redis in [&first.redis, &second.redis] {
         snapshot_is_whole(redis).await;
     }
 }

@@ -34,6 +34,7 @@ mod descriptors_are_divided;
 mod descriptors_run_out;
 mod desk_acl;
 mod desk_guide;
+mod desk_on_a_cluster;
 mod desk_without_redis;
 mod dialects_are_delayed;
 mod documents_agree_with_the_tree;

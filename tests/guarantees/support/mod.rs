@@ -4,6 +4,7 @@ pub(crate) mod broker;
 pub(crate) mod browser;
 pub(crate) mod child;
 pub(crate) mod client;
+pub(crate) mod cluster;
 pub(crate) mod deflating;
 pub(crate) mod deployment;
 pub(crate) mod desk;

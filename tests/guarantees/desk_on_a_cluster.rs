@@ -1,0 +1,137 @@
+//! The desk on a Redis Cluster, whichever node each gateway and each worker is connected to: rooms have one order, people and workers reach each other,
+//! and what needs keys of many slots is refused.
+
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use ws_gateway::config::desk::OfflineQueue;
+
+use crate::support::cluster::{Node, cluster};
+use crate::support::desk::{gateway, user};
+use crate::support::{Client, TestGateway, until};
+
+/// Messages that each member says.
+const SAID: usize = 100;
+
+/// A gateway on each of the nodes.
+async fn gateways(nodes: &[Node]) -> Vec<TestGateway> {
+    let mut gateways = Vec::new();
+    for node in nodes {
+        gateways.push(gateway(&node.redis, |config| config.desk.requests = true).await);
+    }
+    gateways
+}
+
+/// A user on each of the gateways.
+async fn users(gateways: &[TestGateway]) -> Vec<Client> {
+    let mut users = Vec::new();
+    for (n, gateway) in gateways.iter().enumerate() {
+        users.push(user(gateway.addr, &format!("user-{n}")).await);
+    }
+    users
+}
+
+/// Says so much in the room, as fast as it is taken, and returns what it has heard there.
+async fn talks(mut client: Client, members: usize) -> (Client, Vec<Value>) {
+    for n in 0..SAID {
+        client.write("r", json!(n)).await;
+    }
+    let mut heard = Vec::new();
+    while heard.len() < members * SAID {
+        let mut frame = client.next_of("room_message").await;
+        heard.push(json!([frame["from"].take(), frame["message"].take()]));
+    }
+    (client, heard)
+}
+
+async fn everything_works(count: u16) {
+    let mut nodes = cluster(count).await;
+    let gateways = gateways(&nodes).await;
+    let mut users = users(&gateways).await;
+    for client in &mut users {
+        client.join("r").await;
+    }
+    let members = users.len();
+    until("all to know of each other", async || {
+        let (presence, _) = users[0].ask_for("presence", json!({"room_id": "r"})).await;
+        (presence["count"] == members).then_some(())
+    })
+    .await;
+
+    // One order.
+    let talking: Vec<_> = users.into_iter().map(|client| tokio::spawn(talks(client, members))).collect();
+    let mut users = Vec::new();
+    let mut orders = Vec::new();
+    for each in talking {
+        let (client, heard) = each.await.expect("it has heard all");
+        users.push(client);
+        orders.push(heard);
+    }
+    assert!(orders.iter().all(|heard| *heard == orders[0]), "all members heard the same order");
+
+    // From one user to another, and from workers on any node.
+    let last = members - 1;
+    users[0].ask("chat", json!({"to": format!("user-{last}"), "message": "hi"})).await;
+    assert_eq!(users[last].next_of("chat").await["message"], "hi");
+    for node in &mut nodes {
+        node.connection.raw("channel:room:r", br#"{"type":"told"}"#).await;
+        for client in &mut users {
+            client.next_of("told").await;
+        }
+    }
+    for node in &mut nodes {
+        node.connection.raw(&format!("channel:user:user-{last}"), br#"{"type":"told_alone"}"#).await;
+        users[last].next_of("told_alone").await;
+    }
+    users[last].ask("leave_room", json!({"room_id": "r"})).await;
+    assert_eq!(users[0].next_of("user_left").await["user_id"], format!("user-{last}"));
+
+    // A worker on the last node answers a client of the first gateway.
+    let mut worker =
+        crate::support::resp::Client::connect(([127, 0, 0, 1], nodes[last].redis.port).into()).await;
+    worker.ask("SUBSCRIBE channel:request").await;
+    users[0].send(r#"{"type":"request","requestId":"1","payload":{}}"#).await;
+    let question = worker.reply().await.expect("a question");
+    let question: Value = serde_json::from_str(question.split("\r\n").nth(6).expect("a payload")).unwrap();
+    let response = br#"{"type":"response","requestId":"1","payload":7}"#;
+    nodes[last].connection.raw(question["replyTo"].as_str().unwrap(), response).await;
+    assert_eq!(users[0].next_of("response").await["payload"], 7);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn of_three_nodes() {
+    everything_works(3).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn of_one_node() {
+    everything_works(1).await;
+}
+
+/// Inboxes are keys of many slots: a chat to a user whose inbox is on another node is refused, and the sender is told.
+#[tokio::test(flavor = "multi_thread")]
+async fn inboxes_are_refused() {
+    let mut nodes = cluster(2).await;
+    let gateway = gateway(&nodes[1].redis, |config| {
+        config.desk.offline_queue =
+            Some(OfflineQueue { entries: 100, keep: Duration::from_secs(7 * 24 * 3_600) });
+    })
+    .await;
+    let mut elsewhere = String::new();
+    for n in 0.. {
+        elsewhere = format!("user-{n}");
+        if nodes[0].slot(&format!("channel:inbox:{elsewhere}")).await >= 8_192 {
+            break;
+        }
+    }
+    let mut alice = user(gateway.addr, "alice").await;
+    let mut recipient = user(gateway.addr, &elsewhere).await;
+    let (reply, _) = alice.ask_for("chat", json!({"to": elsewhere, "message": "hi"})).await;
+    assert_eq!(reply["code"], "UNAVAILABLE", "{reply}");
+    recipient.gets_nothing().await;
+    // All else works beside it.
+    alice.join("r").await;
+    recipient.join("r").await;
+    alice.write("r", json!("hi")).await;
+    assert_eq!(recipient.next_of("room_message").await["message"], "hi");
+}

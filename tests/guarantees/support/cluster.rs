@@ -1,0 +1,67 @@
+//! Nodes of a Redis Cluster.
+
+use std::net::TcpListener;
+
+use super::redis::Publisher;
+use super::{Redis, until};
+
+/// How many slots there are.
+pub(crate) const SLOTS: u16 = 16_384;
+
+/// A node.
+pub(crate) struct Node {
+    pub(crate) redis: Redis,
+    pub(crate) connection: Publisher,
+    bus_port: u16,
+}
+
+impl Node {
+    /// A node without slots.
+    pub(crate) async fn start() -> Self {
+        let bus_port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let redis =
+            Redis::start_with(&["--cluster-enabled", "yes", "--cluster-port", &bus_port.to_string()]).await;
+        let connection = redis.publisher().await;
+        Self { redis, connection, bus_port }
+    }
+
+    /// Waits until every node knows who has which slot.
+    async fn until_whole(&mut self, nodes: usize) {
+        until("the cluster to be whole", async || {
+            let info: String = self.connection.command(&["CLUSTER", "INFO"]).await;
+            let known = format!("cluster_known_nodes:{nodes}\r\n");
+            (info.contains("cluster_state:ok") && info.contains(&known)).then_some(())
+        })
+        .await;
+    }
+
+    /// The slot of a key.
+    pub(crate) async fn slot(&mut self, key: &str) -> u16 {
+        self.connection.command(&["CLUSTER", "KEYSLOT", key]).await
+    }
+}
+
+/// A cluster of so many nodes, each of which has an equal part of the slots, in their order.
+pub(crate) async fn cluster(count: u16) -> Vec<Node> {
+    let mut nodes = Vec::new();
+    for n in 0..count {
+        let mut node = Node::start().await;
+        let (from, to) = (SLOTS / count * n, if n + 1 == count { SLOTS } else { SLOTS / count * (n + 1) });
+        let () = node
+            .connection
+            .command(&["CLUSTER", "ADDSLOTSRANGE", &from.to_string(), &(to - 1).to_string()])
+            .await;
+        // Two nodes that begin with the same epoch would argue.
+        let () = node.connection.command(&["CLUSTER", "SET-CONFIG-EPOCH", &(n + 1).to_string()]).await;
+        nodes.push(node);
+    }
+    let (first, others) = nodes.split_first_mut().expect("a node");
+    for other in others {
+        let (port, bus_port) = (other.redis.port.to_string(), other.bus_port.to_string());
+        let () = first.connection.command(&["CLUSTER", "MEET", "127.0.0.1", &port, &bus_port]).await;
+    }
+    for node in &mut nodes {
+        node.until_whole(usize::from(count)).await;
+    }
+    nodes
+}
