@@ -48,6 +48,7 @@ mod endpoints;
 mod env_file_faults_stop_nothing;
 mod env_file_is_literal;
 mod event_source_in_a_browser;
+mod every_form_is_exact;
 mod finnhub_clients;
 mod finnhub_wire;
 mod flush_interval_saves_writes;

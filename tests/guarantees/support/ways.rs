@@ -71,7 +71,7 @@ enum Transport {
 }
 
 impl Subscriber {
-    /// Connects in that way and subscribes to the trades of `symbols`. `options` are appended to the URL's query. A small receive buffer makes it
+    /// Connects in that way and subscribes to the trades of `symbols`. `options`, as `&conflate=1`, are appended to the URL's query. A small receive buffer makes it
     /// a slow client as soon as it stops reading.
     pub(crate) async fn enter(
         way: Way,
@@ -104,15 +104,18 @@ impl Subscriber {
             Transport::Plain(Box::new(Client::from_raw(stream).await))
         };
         let mut client = Self { transport };
-        client.subscribe(way, symbols).await;
+        client.subscribe(way, symbols, options).await;
         client
     }
 
-    async fn subscribe(&mut self, way: Way, symbols: &[String]) {
+    async fn subscribe(&mut self, way: Way, symbols: &[String], options: &str) {
         let prefixed = |prefix| symbols.iter().map(|symbol| format!("{prefix}{symbol}")).collect::<Vec<_>>();
         match way {
             Way::Json | Way::JsonCompressed | Way::Batch | Way::BatchCompressed | Way::Events => {
-                self.ask(&json!({"action": "subscribe", "symbols": symbols}), "success").await;
+                // Here a URL has no terms.
+                let conflate = options.contains("conflate=1");
+                let request = json!({"action": "subscribe", "symbols": symbols, "conflate": conflate});
+                self.ask(&request, "success").await;
             }
             Way::AlpacaJson | Way::AlpacaCompressed | Way::AlpacaMsgpack => {
                 self.hears("connected").await;

@@ -1,0 +1,164 @@
+//! The model of what a client gets, in every form and dialect: however it stalls, delivered + announced = published, for each symbol and at each
+//! moment; and where it conflates, delivered + replaced = published, always newer, up to the last of each symbol.
+
+use std::collections::HashMap;
+
+use crate::support::ways::{Subscriber, Told, WAYS, Way};
+use crate::support::{Redis, TestGateway, trade, until};
+use tokio::sync::mpsc;
+use ws_gateway::protocol::api::Api;
+
+const SYMBOLS: u64 = 3;
+const TRADES: u64 = 9_000;
+/// Trades that are published at once.
+const BURST: u64 = 250;
+
+fn symbols() -> Vec<String> {
+    (0..SYMBOLS).map(|n| format!("S{n}")).collect()
+}
+
+/// The n-th trade's price: its place among the trades of its symbol, from 1.
+fn price(n: u64) -> u64 {
+    n / SYMBOLS + 1
+}
+
+/// Long in every form, so that kernels don't hold everything: some have the price as it is written, and one has the exchange.
+fn event(n: u64) -> (String, String) {
+    let symbol = format!("S{}", n % SYMBOLS);
+    let price = format!("{}.{}", price(n), "0".repeat(400));
+    let payload = trade(&symbol, &price, n).replace("NASDAQ", &"N".repeat(400));
+    (symbol, payload)
+}
+
+async fn gateway(redis: &Redis, shards: usize, max_outbox_bytes: usize) -> TestGateway {
+    TestGateway::on(redis, |config| {
+        config.process.shards = shards;
+        config.clients.dialects = Api::ALL.into_iter().collect();
+        config.delivery.compress = true;
+        config.delivery.max_outbox_bytes = max_outbox_bytes;
+    })
+    .await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn under_random_stalls_with_two_shards() {
+    under_random_stalls(2).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn under_random_stalls_on_the_thread_that_reads_redis() {
+    under_random_stalls(1).await;
+}
+
+async fn under_random_stalls(shards: usize) {
+    let redis = Redis::start().await;
+    let gateway = gateway(&redis, shards, 20_000).await;
+    let (mut tasks, mut gates) = (Vec::new(), Vec::new());
+    for way in WAYS {
+        let client = Subscriber::enter(way, gateway.addr, &symbols(), "&onSlow=skip", Some(4_096)).await;
+        let (gate, opened) = mpsc::unbounded_channel();
+        gates.push(gate);
+        tasks.push((way, tokio::spawn(count(client, way, opened))));
+    }
+    let mut worker = redis.publisher().await;
+    for start in (0..TRADES).step_by(BURST as usize) {
+        worker.trades((start..start + BURST).map(event)).await;
+        // Each client may read on from time to time, as much as it has the luck to find.
+        for gate in gates.iter().filter(|_| fastrand::u8(..4) == 0) {
+            gate.send(fastrand::usize(1..100)).expect("the client goes on");
+        }
+    }
+    gateway.taken(TRADES).await;
+    drop(gates);
+    let mut announced = 0;
+    for (way, task) in tasks {
+        let of_way = task.await.expect("the equation holds");
+        assert!(
+            of_way > 0 || way.compresses_batches(),
+            "{way:?}: the stalls were too short to test anything"
+        );
+        announced += of_way;
+    }
+    let skipped = gateway.gateway.state().metrics.sum(|shard| &shard.events_skipped);
+    assert_eq!(announced, skipped, "the counters tell the same");
+}
+
+/// Reads as many messages as the gate grants, all once it is closed; returns how many trades were announced as skipped. Each trade's price is its place: one
+/// behind the last that was delivered or announced.
+async fn count(mut client: Subscriber, way: Way, mut gate: mpsc::UnboundedReceiver<usize>) -> u64 {
+    let mut places: HashMap<String, u64> = HashMap::new();
+    let (mut done, mut announced) = (0, 0);
+    while done < TRADES {
+        let messages = gate.recv().await.unwrap_or(usize::MAX);
+        for _ in 0..messages {
+            if done == TRADES {
+                break;
+            }
+            for told in client.told().await {
+                let (symbol, count) = match &told {
+                    Told::Trade { symbol, .. } => (symbol, 1),
+                    Told::Skipped { symbol, count } => (symbol, *count),
+                };
+                let place = places.entry(symbol.clone()).or_default();
+                *place += count;
+                done += count;
+                match told {
+                    Told::Trade { price, .. } => assert_eq!(price, *place as f64, "{way:?}"),
+                    Told::Skipped { count, .. } => announced += count,
+                }
+            }
+        }
+    }
+    assert!(places.values().all(|place| *place == TRADES / SYMBOLS), "{way:?}: {places:?}");
+    announced
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn conflated_trades_are_ever_newer_up_to_the_last() {
+    let redis = Redis::start().await;
+    let gateway = gateway(&redis, 1, 64 * 1024 * 1024).await;
+    let mut paced = gateway.subscriber(&["S0", "S1", "S2"]).await;
+    let mut clients = Vec::new();
+    for way in WAYS {
+        let client = Subscriber::enter(way, gateway.addr, &symbols(), "&conflate=1", Some(4_096)).await;
+        clients.push((way, client));
+    }
+    let mut worker = redis.publisher().await;
+    for start in (0..TRADES).step_by(BURST as usize) {
+        worker.trades((start..start + BURST).map(event)).await;
+        for n in start..start + BURST {
+            assert_eq!(
+                paced.json().await["data"]["timestamp"],
+                n,
+                "one that doesn't conflate gets everything"
+            );
+        }
+    }
+    let mut delivered = 0;
+    for (way, mut client) in clients {
+        let mut last: HashMap<String, f64> = HashMap::new();
+        let mut of_way = 0;
+        let end = (TRADES / SYMBOLS) as f64;
+        while last.len() < SYMBOLS as usize || last.values().any(|last| *last < end) {
+            for told in client.told().await {
+                let Told::Trade { symbol, price } = told else {
+                    panic!("{way:?}: nothing is skipped: {told:?}")
+                };
+                let before = last.insert(symbol, price);
+                assert!(
+                    before.is_none_or(|before| before < price),
+                    "{way:?}: never an older after a newer one"
+                );
+                of_way += 1;
+            }
+        }
+        let is_few = of_way < TRADES / 2;
+        assert!(is_few || way.compresses_batches(), "{way:?}: {of_way} of {TRADES} were delivered");
+        delivered += of_way;
+    }
+    let replaced = || gateway.gateway.state().metrics.sum(|shard| &shard.events_conflated);
+    until("delivered + replaced = published", async || {
+        (delivered + replaced() == TRADES * WAYS.len() as u64).then_some(())
+    })
+    .await;
+}
