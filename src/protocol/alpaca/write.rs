@@ -68,6 +68,10 @@ fn spelled(name: &Name, grammar: &Grammar) -> String {
 
 fn error(refusal: &Refusal, wire: Wire) -> Vec<u8> {
     let (code, message) = code(refusal);
+    let detail = match refusal.cause {
+        Cause::NotAuthenticated => r#"Send {"action":"auth","key":"YOUR_KEY","secret":"YOUR_SECRET"} first"#,
+        _ => &refusal.message,
+    };
     alone(
         wire,
         &[
@@ -75,7 +79,7 @@ fn error(refusal: &Refusal, wire: Wire) -> Vec<u8> {
             ("code", Value::Integer(code)),
             ("msg", Value::Plain(message)),
             // Not theirs: what exactly is wrong.
-            ("detail", Value::Text(&refusal.message)),
+            ("detail", Value::Text(detail)),
         ],
     )
 }

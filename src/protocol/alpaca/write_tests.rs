@@ -47,6 +47,8 @@ fn replies_are_alpacas() {
         text(&Reply::Refused(&Refusal::symbol_limit(30, 29, None))),
         r#"[{"T":"error","code":405,"msg":"symbol limit exceeded","detail":"Cannot subscribe: would exceed maximum of 30 symbols"}]"#
     );
+    let first = text(&Reply::Refused(&Refusal::unauthenticated(None)));
+    assert!(first.contains(r#""detail":"Send {\"action\":\"auth\",\"key\":"#), "in Alpaca's words: {first}");
     assert!(reply(&Reply::Pong { stats: None, id: None }, Wire::Json, &grammar()).is_empty());
 }
 

@@ -71,8 +71,8 @@ fn ask(message: &str) -> Result<Ask<'_>, Refusal> {
         true => bad(&fault(&error)),
         false => Refusal::new(ErrorCode::InvalidJson, format!("Invalid JSON: {}", fault(&error))),
     };
-    // serde would take an array for a struct.
-    if message.trim_start().starts_with('[') {
+    // serde would take an array for a struct, and name the struct where it gets something else.
+    if !message.trim_start().starts_with('{') {
         serde_json::from_str::<&RawValue>(message).map_err(unreadable)?;
         return Err(bad("an object is expected"));
     }

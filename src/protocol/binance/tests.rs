@@ -253,6 +253,7 @@ fn errors_have_its_codes_and_texts() {
         ("x", r#"{"code":3,"msg":"Invalid JSON: expected value at line 1 column 1"}"#),
         ("[1", r#"{"code":3,"msg":"Invalid JSON: EOF while parsing a list at line 1 column 2"}"#),
         ("[]", r#"{"code":2,"msg":"Invalid request: an object is expected"}"#),
+        ("null", r#"{"code":2,"msg":"Invalid request: an object is expected"}"#),
         (r#"{"id":1}"#, r#"{"code":2,"msg":"Invalid request: missing field `method` at line 1 column 8"}"#),
         (
             r#"{"method":"X","id":1}"#,

@@ -133,7 +133,7 @@ fn requests_name_channels_and_symbols() {
     assert!(write::reply(&Reply::Unsubscribed { left: &[], held: &[], id: None }, &grammar()).is_empty());
     assert_eq!(
         told(&Reply::Refused(&Refusal::unauthenticated(None))),
-        r#"[{"ev":"status","status":"auth_required","message":"Not authenticated: send {\"action\":\"auth\",\"token\":\"...\"} first"}]"#
+        r#"[{"ev":"status","status":"auth_required","message":"Not authenticated: send {\"action\":\"auth\",\"params\":\"YOUR_KEY\"} first"}]"#
     );
     for bad in [
         "{",

@@ -29,7 +29,7 @@ pub fn reply(reply: &Reply<'_>, grammar: &Grammar) -> Vec<u8> {
         | Reply::Desk { .. }
         | Reply::Presence { .. }
         | Reply::PresenceCount { .. } => Vec::new(),
-        Reply::Refused(refusal) => alone(word(refusal), &refusal.message, &[]),
+        Reply::Refused(refusal) => alone(word(refusal), said(refusal), &[]),
         Reply::Status(told) => status(told, grammar),
     }
 }
@@ -40,6 +40,14 @@ fn all(what: &str, subjects: &[Subject], grammar: &Grammar) -> Vec<u8> {
     let messages: Vec<_> = messages.collect();
     let objects: Vec<_> = messages.iter().map(|message| object("success", message, &[])).collect();
     if objects.is_empty() { Vec::new() } else { array(&objects) }
+}
+
+/// The refusal in words. What a client has to send first is particular to the API.
+fn said(refusal: &Refusal) -> &str {
+    match refusal.cause {
+        Cause::NotAuthenticated => r#"Not authenticated: send {"action":"auth","params":"YOUR_KEY"} first"#,
+        _ => &refusal.message,
+    }
 }
 
 fn word(refusal: &Refusal) -> &'static str {
