@@ -37,6 +37,7 @@ mod desk_guide;
 mod desk_on_a_cluster;
 mod desk_without_redis;
 mod dialects_are_delayed;
+mod dialects_hold_what_they_granted;
 mod documents_agree_with_the_tree;
 mod documents_say_what_settings_are;
 mod drain;

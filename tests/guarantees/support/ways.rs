@@ -166,7 +166,8 @@ impl Subscriber {
         self.send_text(&request.to_string()).await;
     }
 
-    async fn send_text(&mut self, text: &str) {
+    /// Says something in the way's own words.
+    pub(crate) async fn send_text(&mut self, text: &str) {
         match &mut self.transport {
             Transport::Plain(client) => client.send(text).await,
             Transport::Compressed(client) => client.send(text).await,
@@ -176,12 +177,11 @@ impl Subscriber {
 
     /// What the next message tells, in order.
     pub(crate) async fn told(&mut self) -> Vec<Told> {
-        let mut told = Vec::new();
-        read(&self.message().await, &mut told);
-        told
+        told_by(&self.message().await)
     }
 
-    async fn message(&mut self) -> Value {
+    /// The next message; of a packet of Socket.IO what it carries.
+    pub(crate) async fn message(&mut self) -> Value {
         loop {
             match self.next().await {
                 // A ping of Engine.IO.
@@ -205,6 +205,13 @@ impl Subscriber {
             },
         }
     }
+}
+
+/// What a message with events tells, in order.
+pub(crate) fn told_by(message: &Value) -> Vec<Told> {
+    let mut told = Vec::new();
+    read(message, &mut told);
+    told
 }
 
 /// The JSON of a message. A packet of Socket.IO has its types, namespace and number before it, and an event's name before what it tells.
