@@ -238,6 +238,14 @@ impl Name {
         }
     }
 
+    /// What clients write, without a pattern's star: ASCII that needs no escape in JSON.
+    pub fn text(&self) -> &[u8] {
+        match self {
+            Self::Symbol(symbol) => name_of(&symbol.0),
+            Self::Pattern(pattern) => name_of(&pattern.0),
+        }
+    }
+
     /// Whether it is that symbol, stands for its intervals, or matches it.
     pub fn covers(&self, symbol: &Symbol) -> bool {
         match self {

@@ -8,6 +8,7 @@ use std::collections::hash_map::Entry;
 use std::collections::{HashMap, HashSet};
 use std::hash::Hash;
 
+use foldhash::fast::RandomState;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use smallvec::SmallVec;
@@ -55,6 +56,16 @@ pub(super) struct Fields<'m> {
     pub(super) max_rate: Option<&'m RawValue>,
     #[serde(borrow)]
     pub(super) on_slow: Option<&'m RawValue>,
+}
+
+/// A string of a message, copied only if it has escapes.
+#[derive(Deserialize)]
+struct Text<'m>(#[serde(borrow)] Cow<'m, str>);
+
+impl AsRef<str> for Text<'_> {
+    fn as_ref(&self) -> &str {
+        &self.0
+    }
 }
 
 /// Reads one message of a client.
@@ -211,9 +222,9 @@ fn action(fields: &Fields<'_>, grammar: &Grammar) -> Result<Action, Refusal> {
     // As the base protocol has it to the byte: "list" is left to those who know of it.
     let allowed = "\"subscribe\", \"unsubscribe\" or \"ping\"";
     let raw = fields.action.ok_or_else(|| missing("action", allowed))?;
-    let action: String =
+    let action: Text<'_> =
         serde_json::from_str(raw.get()).map_err(|_| invalid("action", raw.get(), allowed))?;
-    match action.as_str() {
+    match &*action.0 {
         "subscribe" => subscribe_of(fields, grammar).map(Action::Subscribe),
         "unsubscribe" => selection(fields, grammar).map(Action::Unsubscribe),
         "list" => Ok(Action::List),
@@ -236,7 +247,7 @@ fn selection(fields: &Fields<'_>, grammar: &Grammar) -> Result<Selection, Refusa
     let types = types(fields.types, grammar)?;
     let allowed = "a non-empty array of strings";
     let raw = fields.symbols.ok_or_else(|| missing("symbols", allowed))?;
-    let names: Vec<String> =
+    let names: Vec<Text<'_>> =
         serde_json::from_str(raw.get()).map_err(|_| invalid("symbols", raw.get(), allowed))?;
     Ok(Selection { names: parse_names(&names, &types, grammar)?, types })
 }
@@ -256,7 +267,7 @@ fn parse_names<S: AsRef<str>>(
             classes.push(*kind);
         }
     }
-    let (mut chosen, mut places) = (Vec::<Chosen>::new(), HashMap::new());
+    let (mut chosen, mut places) = (Vec::<Chosen>::new(), HashMap::with_hasher(RandomState::default()));
     for text in names.iter().map(AsRef::as_ref) {
         for class in &classes {
             let name = Name::parse(text.as_bytes(), class.case(grammar.symbol_case));
@@ -289,11 +300,11 @@ fn types(raw: Option<&RawValue>, grammar: &Grammar) -> Result<SmallVec<[Kind; 2]
     let bad = || {
         invalid("types", raw.get(), &format!("a non-empty array of types configured here: {}", grammar.kinds))
     };
-    let names: Vec<String> = serde_json::from_str(raw.get()).map_err(|_| bad())?;
+    let names: Vec<Text<'_>> = serde_json::from_str(raw.get()).map_err(|_| bad())?;
     if names.is_empty() {
         return Err(bad());
     }
-    without_repeats(names.iter().map(|name| grammar.kinds.find(name.as_bytes()).ok_or_else(bad)))
+    without_repeats(names.iter().map(|name| grammar.kinds.find(name.0.as_bytes()).ok_or_else(bad)))
 }
 
 fn without_repeats<T, C>(items: impl Iterator<Item = Result<T, Refusal>>) -> Result<C, Refusal>

@@ -2,14 +2,12 @@
 //!
 //! Fields stand in the order of the contract (`docs/protocol.md`), which clients parse: the structs below declare them in it.
 
-use std::collections::HashSet;
-
-use serde::ser::SerializeMap;
 use serde::{Serialize, Serializer};
 use serde_json::value::RawValue;
 
+use super::held::{self, Held};
 use crate::desk::DeskId;
-use crate::market::{Kind, Kinds, Name, Subject};
+use crate::market::{Kinds, Name};
 use crate::protocol::desk::{Concern, Done};
 use crate::protocol::refusal::{Forbidden, Refusal};
 use crate::protocol::reply::{ClientStats, Reply};
@@ -27,41 +25,19 @@ mod tests;
 pub fn reply(reply: &Reply<'_>, kinds: &Kinds, now_ms: u64) -> Vec<u8> {
     match reply {
         Reply::Subscribed { selection, held, recovered, id } => {
-            let names = selection.names();
-            let message = format!("Successfully subscribed to {} symbol(s)", names.len());
-            let recovered = (!recovered.is_empty()).then_some(Recovered(recovered));
-            success(
-                &message,
-                Subscribed { subscribed: &names, held: Held::new(held, kinds), recovered },
-                *id,
-                now_ms,
-            )
+            held::subscribed(selection, Held { subjects: held, kinds }, recovered, *id, now_ms)
         }
         Reply::Unsubscribed { left, held, id } => {
-            // What is a symbol to clients may be a pattern inside: see `Subject::new`.
-            let mut named = HashSet::new();
-            let left = left.iter().map(|left| &left.name);
-            let left: Vec<_> = left.filter(|name| named.insert(name.to_string())).collect();
-            let message = format!("Successfully unsubscribed from {} symbol(s)", left.len());
-            success(&message, Unsubscribed { unsubscribed: &left, held: Held::new(held, kinds) }, *id, now_ms)
+            held::unsubscribed(left, Held { subjects: held, kinds }, *id, now_ms)
         }
-        Reply::List { held, id } => {
-            let held = Held::new(held, kinds);
-            let message = format!("Subscribed to {} symbol(s)", held.current_subscriptions.len());
-            success(&message, held, *id, now_ms)
-        }
+        Reply::List { held, id } => held::list(Held { subjects: held, kinds }, *id, now_ms),
         Reply::Pong { stats, id } => {
             let stats = stats.as_ref().map(Stats::from);
             object(&Pong { r#type: "pong", timestamp: now_ms, stats, id: id.and_then(raw) })
         }
         Reply::Authenticated { user, expires_ms, held, id } => {
-            let held = held.map(|held| Held::new(held, kinds));
-            success(
-                "Authenticated",
-                Authenticated { user: *user, expires_at: *expires_ms, held },
-                *id,
-                now_ms,
-            )
+            let held = held.map(|subjects| Held { subjects, kinds });
+            held::authenticated(*user, *expires_ms, held, *id, now_ms)
         }
         Reply::Desk { done, id } => done_at_desk(done, id, now_ms),
         Reply::Presence { room, users, count, id } => object(&Presence {
@@ -99,85 +75,10 @@ fn success(message: &str, data: impl Serialize, id: Option<&Id>, now_ms: u64) ->
     object(&Success { r#type: "success", message, data, timestamp: now_ms, id: id.and_then(raw) })
 }
 
-#[derive(Serialize)]
-struct Subscribed<'m> {
-    subscribed: &'m [&'m Name],
-    #[serde(flatten)]
-    held: Held<'m>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    recovered: Option<Recovered<'m>>,
-}
-
-#[derive(Serialize)]
-struct Unsubscribed<'m> {
-    unsubscribed: &'m [&'m Name],
-    #[serde(flatten)]
-    held: Held<'m>,
-}
-
-/// What a client holds: its trades, and the other types only where it has any.
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-struct Held<'m> {
-    current_subscriptions: Vec<&'m Name>,
-    #[serde(skip_serializing_if = "ByType::is_empty")]
-    current_by_type: ByType<'m>,
-}
-
-impl<'m> Held<'m> {
-    fn new(held: &[&'m Subject], kinds: &'m Kinds) -> Self {
-        let of_type = |kind| -> Vec<&Name> {
-            held.iter().filter(|held| held.kind == kind).map(|held| &held.name).collect()
-        };
-        let others = kinds.iter().filter(|kind| *kind != Kind::TRADE);
-        let by_type = others.map(|kind| (kinds.name(kind), of_type(kind)));
-        Self {
-            current_subscriptions: of_type(Kind::TRADE),
-            current_by_type: ByType(by_type.filter(|(_, names)| !names.is_empty()).collect()),
-        }
-    }
-}
-
-struct ByType<'m>(Vec<(&'m str, Vec<&'m Name>)>);
-
-impl ByType<'_> {
-    fn is_empty(&self) -> bool {
-        self.0.is_empty()
-    }
-}
-
-impl Serialize for ByType<'_> {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_map(self.0.iter().map(|(name, names)| (name, names)))
-    }
-}
-
-struct Recovered<'m>(&'m [(Name, bool)]);
-
-impl Serialize for Recovered<'_> {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let mut map = serializer.serialize_map(Some(self.0.len()))?;
-        for (name, whole) in self.0 {
-            map.serialize_entry(name, whole)?;
-        }
-        map.end()
-    }
-}
-
 impl Serialize for Name {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.collect_str(self)
     }
-}
-
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-struct Authenticated<'m> {
-    user: Option<&'m str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    expires_at: Option<u64>,
-    #[serde(flatten)]
-    held: Option<Held<'m>>,
 }
 
 #[derive(Serialize)]

@@ -1,8 +1,11 @@
 //! Replies and statuses are those of the contract, byte for byte.
 
+use proptest::prelude::*;
+use serde_json::json;
+
 use super::super::read::parse;
 use super::*;
-use crate::market::{Form, SymbolCase};
+use crate::market::{Form, Kind, Subject, SymbolCase};
 use crate::protocol::refusal::ErrorCode;
 use crate::protocol::reply::Status;
 use crate::protocol::request::{Grammar, Selection};
@@ -126,4 +129,75 @@ fn the_extensions_are_those_of_the_contract() {
         told(Status::ReplayEnd { names: &names, kind: Kind::TRADE, form: Form::JSON }),
         r#"{"type":"status","event":"replayEnd","data":{"symbols":["AAPL","BTC-*"],"type":"trade"},"timestamp":1}"#
     );
+}
+
+#[test]
+fn a_user_and_a_mark_stand_in_a_reply_as_json() {
+    let grammar = Grammar::new(kinds(), SymbolCase::Upper);
+    let id = parse(r#"{"action":"list","id":"\"\u00e9"}"#, &grammar).unwrap().id;
+    let held = subject(Kind::TRADE, "AAPL");
+    let reply = Reply::Authenticated {
+        user: Some("a\"b\\\u{1}é"),
+        expires_ms: Some(7),
+        held: Some(&[&held]),
+        id: id.as_ref(),
+    };
+    assert_eq!(
+        text(&reply, 1),
+        r#"{"type":"success","message":"Authenticated","data":{"user":"a\"b\\\u0001é","expiresAt":7,"currentSubscriptions":["AAPL"]},"timestamp":1,"id":"\"\u00e9"}"#
+    );
+    let nobody = Reply::Authenticated { user: None, expires_ms: None, held: None, id: None };
+    assert_eq!(
+        text(&nobody, 1),
+        r#"{"type":"success","message":"Authenticated","data":{"user":null},"timestamp":1}"#
+    );
+}
+
+proptest! {
+    /// Replies that list symbols are written without looking for escapes.
+    #[test]
+    fn whatever_clients_hold_the_reply_is_json(
+        names in proptest::collection::vec(("[ -~]{1,66}", 0..4usize), 0..6),
+        recovered in proptest::bool::ANY,
+    ) {
+        let kinds = kinds();
+        let of = [Kind::TRADE, Kind::QUOTE, Kind::HALT, kinds.find(b"mine").unwrap()];
+        let parse = |(name, kind): (String, usize)| Subject::parse(of[kind], name.as_bytes(), SymbolCase::Exact);
+        let subjects: Vec<_> = names.into_iter().filter_map(parse).collect();
+        let held: Vec<_> = subjects.iter().collect();
+        let names_of = |kind| {
+            let names = held.iter().filter(move |held| held.kind == kind);
+            names.map(|held| held.name.to_string()).collect::<Vec<_>>()
+        };
+        let by_type: serde_json::Map<_, _> = of[1..].iter()
+            .map(|kind| (kinds.name(*kind).to_owned(), json!(names_of(*kind))))
+            .filter(|(_, names)| names != &json!([]))
+            .collect();
+        let mut data = json!({ "currentSubscriptions": names_of(Kind::TRADE) });
+        if !by_type.is_empty() {
+            data["currentByType"] = by_type.into();
+        }
+        let said = |reply: Reply<'_>| serde_json::from_str::<serde_json::Value>(&text(&reply, 1)).unwrap()["data"].take();
+        prop_assert_eq!(&said(Reply::List { held: &held, id: None }), &data);
+
+        let all: Vec<_> = subjects.iter().map(|subject| subject.name.clone()).collect();
+        data["subscribed"] = json!(all.iter().map(Name::to_string).collect::<Vec<_>>());
+        let recovered: Vec<_> = all.iter().cloned().map(|name| (name, recovered)).collect();
+        if !recovered.is_empty() {
+            let whole = recovered.iter().map(|(name, whole)| (name.to_string(), json!(whole)));
+            data["recovered"] = whole.collect::<serde_json::Map<_, _>>().into();
+        }
+        let selection = Selection::of_market(&[Kind::TRADE], &all);
+        prop_assert_eq!(&said(Reply::Subscribed { selection: &selection, held: &held, recovered: &recovered, id: None }), &data);
+
+        data.as_object_mut().unwrap().retain(|key, _| key.starts_with("current"));
+        let mut left: Vec<String> = Vec::new();
+        for name in all.iter().map(Name::to_string) {
+            if !left.contains(&name) {
+                left.push(name);
+            }
+        }
+        data["unsubscribed"] = json!(left);
+        prop_assert_eq!(&said(Reply::Unsubscribed { left: &subjects, held: &held, id: None }), &data);
+    }
 }
