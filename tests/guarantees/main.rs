@@ -63,6 +63,7 @@ mod http_limits;
 mod http_routes;
 mod http_upgrade;
 mod hub_examples;
+mod huge_key_sets;
 mod interop_node;
 mod interop_python;
 mod interop_wscat;

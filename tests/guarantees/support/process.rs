@@ -52,6 +52,15 @@ impl Process {
         Self::ready(Self::launch(shell, args)).await
     }
 
+    /// Starts the binary with an allocator that gives back at once what is freed, so that the memory which it takes is what the gateway
+    /// itself holds, and waits until it is ready.
+    pub(crate) async fn frugal(args: &[&str]) -> Self {
+        let mut shell = Command::new("/bin/sh");
+        let script = "MIMALLOC_PURGE_DELAY=0 exec \"$0\" \"$@\"";
+        shell.args(["-c", script, env!("CARGO_BIN_EXE_ws-gateway")]);
+        Self::launch_ready(shell, args).await
+    }
+
     /// Starts the binary and does not wait.
     pub(crate) fn spawn(args: &[&str]) -> Self {
         Self::launch(Command::new(env!("CARGO_BIN_EXE_ws-gateway")), args)
@@ -117,8 +126,22 @@ impl Process {
 
     /// Resident memory in bytes.
     pub(crate) fn rss_bytes(&self) -> u64 {
+        self.status_bytes("VmRSS:")
+    }
+
+    /// Resident memory that is its own, in bytes: without the pages of its program, which come as code runs for the first time.
+    pub(crate) fn own_rss_bytes(&self) -> u64 {
+        self.status_bytes("RssAnon:")
+    }
+
+    /// The most resident memory that it has ever had, in bytes.
+    pub(crate) fn peak_rss_bytes(&self) -> u64 {
+        self.status_bytes("VmHWM:")
+    }
+
+    fn status_bytes(&self, name: &str) -> u64 {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.id())).expect("/proc");
-        let line = status.lines().find(|line| line.starts_with("VmRSS:")).expect("VmRSS");
+        let line = status.lines().find(|line| line.starts_with(name)).expect("a line of that name");
         line.split_whitespace().nth(1).and_then(|kib| kib.parse::<u64>().ok()).expect("a number") * 1024
     }
 }
