@@ -1,9 +1,11 @@
-//! A batch costs each client one write, however many of its frames are for that client and in whatever form; and a frame is built once,
-//! however many clients get it.
+//! A batch costs each client one write, however many of its frames are for that client and in whatever form, and under TLS few records;
+//! and a frame is built once, however many clients get it.
 
 use std::collections::VecDeque;
 
 use crate::support::stream::{Reader, Stream};
+use crate::support::tls::{self, Identity};
+use crate::support::tls_tap::TlsTap;
 use crate::support::{Client, Redis, TestGateway, trade};
 use ws_gateway::ingest::publisher::EventBatch;
 
@@ -49,4 +51,40 @@ async fn a_burst_leaves_in_one_write() {
         EVENTS.div_ceil(3) + EVENTS / 3,
         "framed once each"
     );
+}
+
+/// Under TLS the frames of a batch share records of 16 KiB, the largest that there are.
+#[tokio::test(flavor = "multi_thread")]
+async fn and_under_tls_in_few_records() {
+    const RECORD_BYTES: usize = 16 * 1024;
+    let (redis, identity) = (Redis::start().await, Identity::new());
+    for shards in [1, 2] {
+        let gateway = TestGateway::on(&redis, |config| {
+            identity.configure(config);
+            config.process.shards = shards;
+        })
+        .await;
+        let tap = TlsTap::to(gateway.addr).await;
+        let mut client = tls::subscriber(tap.addr, &["AAPL"]).await;
+        for events in [1, EVENTS, 10 * EVENTS] {
+            let before = tap.records();
+            let mut burst = EventBatch::default();
+            for n in 0..events {
+                burst.push(b"channel:trade:AAPL", trade("AAPL", "1", n).as_bytes());
+            }
+            gateway.gateway.publisher().publish_all(burst).await;
+            let mut bytes = 0;
+            for n in 0..events {
+                let text = client.text().await;
+                assert!(text.contains(&trade("AAPL", "1", n)), "{text}");
+                let header_bytes = if text.len() < 126 { 2 } else { 4 };
+                bytes += header_bytes + text.len();
+            }
+            assert_eq!(
+                tap.records() - before,
+                bytes.div_ceil(RECORD_BYTES),
+                "{events} events, {bytes} bytes"
+            );
+        }
+    }
 }
