@@ -129,7 +129,7 @@ impl Auth {
     /// # Errors
     /// When a key or a file is none, or `ANONYMOUS` gives no rights; the error names the setting.
     pub fn new(config: &Config, state: Arc<State>) -> anyhow::Result<Self> {
-        keys::prove_cryptography().context("tokens can't be verified by this build")?;
+        keys::prove_cryptography()?;
         let access = &config.access;
         let Clients { allow_wildcard, max_symbols_per_client, dialect_max_symbols, .. } = config.clients;
         let rooms = (config.desk.rooms_default == RoomsDefault::Deny).then(|| RoomScope::new([]));

@@ -1,5 +1,6 @@
 //! The keys that JSON Web Tokens are verified with. The algorithm comes from the key, never from the token.
 
+use anyhow::Context;
 use jsonwebtoken::crypto::{self, aws_lc};
 use jsonwebtoken::dangerous::insecure_decode_claims;
 use jsonwebtoken::errors::Error;
@@ -169,6 +170,11 @@ pub(super) fn expiry(claims: &Claims, leeway_ms: u64) -> Result<Option<Expiry>, 
 pub fn prove_cryptography() -> anyhow::Result<()> {
     // Somebody who embeds the gateway may have installed one already.
     let _ = aws_lc::DEFAULT_PROVIDER.install_default();
+    prove(crypto::verify).context("tokens can't be verified by this build")
+}
+
+/// Tries what verifies a signature, as [`crypto::verify`] does, on signatures that are known.
+fn prove(verify: impl Fn(&str, &[u8], &DecodingKey, Algorithm) -> Result<bool, Error>) -> anyhow::Result<()> {
     for (name, key, algorithm, message, signature) in [
         // RFC 7515, appendix A.1.
         (
@@ -211,7 +217,9 @@ pub fn prove_cryptography() -> anyhow::Result<()> {
             "hgyY0il_MGCjP0JzlnLWG1PPOt7-09PGcvMg3AIbQR6dWbhijcNR4ki4iylGjg5BhVsPt9g7sVvpAr_MuM0KAg",
         ),
     ] {
-        let takes = |message: &str| crypto::verify(signature, message.as_bytes(), &key, algorithm);
+        let takes = |message: &str| {
+            verify(signature, message.as_bytes(), &key, algorithm).with_context(|| name.to_owned())
+        };
         anyhow::ensure!(takes(message)?, "a known signature ({name}) is taken for a bad one");
         anyhow::ensure!(!takes("another")?, "a bad signature ({name}) is taken for good");
     }
@@ -220,11 +228,49 @@ pub fn prove_cryptography() -> anyhow::Result<()> {
 
 #[cfg(test)]
 mod tests {
+    use jsonwebtoken::errors::ErrorKind;
+
     use super::*;
 
     #[test]
     fn the_cryptography_is_proved() {
         prove_cryptography().unwrap();
+    }
+
+    /// A set-up that takes nothing, takes everything, fails, or does one of that to a single algorithm, is named before the first token comes.
+    #[test]
+    fn a_broken_set_up_of_the_cryptography_is_told() {
+        prove_cryptography().unwrap();
+        let unsupported = || Err(ErrorKind::InvalidKeyFormat.into());
+        assert_eq!(
+            prove(|_, _, _, _| Ok(false)).unwrap_err().to_string(),
+            "a known signature (HS256) is taken for a bad one"
+        );
+        assert_eq!(
+            prove(|_, _, _, _| Ok(true)).unwrap_err().to_string(),
+            "a bad signature (HS256) is taken for good"
+        );
+        for (algorithm, name) in [
+            (Algorithm::HS256, "HS256"),
+            (Algorithm::RS256, "RS256"),
+            (Algorithm::ES256, "ES256"),
+            (Algorithm::EdDSA, "EdDSA"),
+        ] {
+            let broken = |verdict: &dyn Fn() -> Result<bool, Error>| {
+                let verify = |signature: &str, message: &[u8], key: &DecodingKey, asked| {
+                    if asked == algorithm {
+                        verdict()
+                    } else {
+                        crypto::verify(signature, message, key, asked)
+                    }
+                };
+                format!("{:#}", prove(verify).unwrap_err())
+            };
+            assert_eq!(broken(&|| Ok(false)), format!("a known signature ({name}) is taken for a bad one"));
+            assert_eq!(broken(&|| Ok(true)), format!("a bad signature ({name}) is taken for good"));
+            let error = broken(&unsupported);
+            assert!(error.starts_with(&format!("{name}: ")) && error.lines().count() == 1, "{error}");
+        }
     }
 
     #[test]
