@@ -205,10 +205,7 @@ impl Auth {
             let is_coming = needs.filter(may_hold).is_some_and(RemoteKeys::want);
             return Err(if is_coming { AuthError::KeyWanted } else { AuthError::Unknown });
         };
-        match identity.expiry {
-            Some(expiry) if expiry.ends_ms <= unix_ms() => Err(AuthError::Expired),
-            _ => Ok(identity),
-        }
+        has_not_ended(identity)
     }
 
     /// Who the holder of a token is, or of an API key that has come with its secret.
@@ -254,7 +251,7 @@ impl Auth {
     fn identity(&self, claims: &Claims) -> Result<Arc<Identity>, AuthError> {
         let identity = self.claims.identity(claims)?;
         let expiry = expiry(claims, self.tokens.leeway_ms()).map_err(|()| AuthError::Malformed)?;
-        Ok(Arc::new(Identity { expiry, ..identity }))
+        has_not_ended(Arc::new(Identity { expiry, ..identity }))
     }
 
     /// What becomes of a new client that has sent that token, or none, with its handshake. A browser can't read the status of an HTTP
@@ -332,6 +329,14 @@ fn anonymous(access: &Access, claims: &ClaimRules) -> anyhow::Result<Anonymous> 
     let rights: Claims = serde_json::from_str(rights).context("ANONYMOUS")?;
     let rights = claims.rights(&rights).context("ANONYMOUS")?;
     Ok(Anonymous::Allowed(Arc::new(Identity::anonymous(rights))))
+}
+
+/// The identity, if its token has not ended: at that moment a connection that it has opened ends too.
+fn has_not_ended(identity: Arc<Identity>) -> Result<Arc<Identity>, AuthError> {
+    match identity.expiry {
+        Some(expiry) if expiry.ends_ms <= unix_ms() => Err(AuthError::Expired),
+        _ => Ok(identity),
+    }
 }
 
 /// Whether an error says only that a token was not signed with a key.

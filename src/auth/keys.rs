@@ -21,7 +21,11 @@ pub struct Key {
 
 /// What a token has to say, beside being signed.
 #[derive(Debug)]
-pub struct TokenRules(Validation);
+pub struct TokenRules {
+    /// They count in whole seconds.
+    checks: Validation,
+    leeway_ms: u64,
+}
 
 /// Why a file has no key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -108,7 +112,8 @@ impl TokenRules {
     /// Those of a configuration.
     pub fn of(access: &Access) -> Self {
         let mut rules = Validation::new(Algorithm::HS256);
-        rules.leeway = access.leeway.as_secs();
+        let leeway_ms = access.leeway.as_millis() as u64;
+        rules.leeway = leeway_ms.div_ceil(1_000);
         rules.validate_nbf = true;
         rules.required_spec_claims.clear();
         if access.require_exp {
@@ -124,15 +129,15 @@ impl TokenRules {
             rules.set_issuer(&[issuer]);
             rules.required_spec_claims.insert("iss".to_owned());
         }
-        Self(rules)
+        Self { checks: rules, leeway_ms }
     }
 
-    /// The claims of a token that the key has signed.
+    /// The claims of a token that the key has signed. It may have ended within the last second.
     ///
     /// # Errors
     /// When it has not, or when the claims aren't what they have to be.
     pub fn verify(&self, token: &str, key: &Key) -> Result<Claims, Error> {
-        let rules = Validation { algorithms: key.algorithms.to_vec(), ..self.0.clone() };
+        let rules = Validation { algorithms: key.algorithms.to_vec(), ..self.checks.clone() };
         decode(token, &key.key, &rules).map(|data| data.claims)
     }
 
@@ -141,16 +146,16 @@ impl TokenRules {
         let Ok(claims) = insecure_decode_claims::<Claims>(token) else { return false };
         let has_ended = match expiry(&claims, self.leeway_ms()) {
             Ok(Some(expiry)) => expiry.ends_ms <= unix_ms(),
-            Ok(None) => self.0.required_spec_claims.contains("exp"),
+            Ok(None) => self.checks.required_spec_claims.contains("exp"),
             Err(()) => true,
         };
         let issuer = claims.get("iss").and_then(Value::as_str).unwrap_or_default();
-        !has_ended && self.0.iss.as_ref().is_none_or(|issuers| issuers.contains(issuer))
+        !has_ended && self.checks.iss.as_ref().is_none_or(|issuers| issuers.contains(issuer))
     }
 
     /// `JWT_LEEWAY`, in milliseconds.
     pub const fn leeway_ms(&self) -> u64 {
-        self.0.leeway * 1_000
+        self.leeway_ms
     }
 }
 

@@ -5,7 +5,7 @@ use ws_gateway::config::Config;
 use ws_gateway::market::Kind;
 
 use crate::support::process::Process;
-use crate::support::tokens::{SECRET, authenticate, enter, from_now, token};
+use crate::support::tokens::{SECRET, authenticate, enter, from_now, handshake, token};
 use crate::support::{Client, Redis, TestGateway, trade, until};
 
 async fn gateway(redis: &Redis, change: impl FnOnce(&mut Config)) -> TestGateway {
@@ -218,6 +218,40 @@ async fn a_connection_ends_with_its_token() {
     let told = client.json().await;
     assert_eq!((&told["type"], &told["code"]), (&json!("error"), &json!("UNAUTHORIZED")));
     assert_eq!(client.ending().await, Some((1008, "token expired".to_owned())));
+}
+
+/// `JWT_LEEWAY` holds for the end as it does for the beginning, once.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_token_counts_as_long_behind_its_end_as_clocks_may_differ() {
+    const LEEWAY_S: i64 = 20;
+    let redis = Redis::start().await;
+    let leeway = std::time::Duration::from_secs(LEEWAY_S as u64);
+    let gateway = gateway(&redis, |config| config.access.leeway = leeway).await;
+    // It has expired when it comes, and counts for some seconds more.
+    let exp = from_now(3 - LEEWAY_S);
+    let ended = token(json!({"sub": "u", "exp": exp}));
+    let mut client = gateway.client().await;
+    let reply = authenticate(&mut client, &ended).await;
+    assert_eq!(reply["data"], json!({"user": "u", "expiresAt": exp * 1_000}), "{reply}");
+    let told = client.json().await;
+    assert_eq!((&told["type"], &told["event"]), (&json!("status"), &json!("tokenExpiring")));
+    let ends_ms = (exp + LEEWAY_S) * 1_000;
+    let told_ms = told["timestamp"].as_i64().unwrap() + told["data"]["expiresInMs"].as_i64().unwrap();
+    assert!((ends_ms - 1_000..=ends_ms + 1_000).contains(&told_ms), "{ends_ms}: {told}");
+    // Another one of that time is renewed before its end.
+    let mut renewed = enter(gateway.addr, "", &[&format!("Authorization: Bearer {ended}")]).await;
+    assert_eq!(renewed.json().await["event"], "tokenExpiring");
+    assert_eq!(authenticate(&mut renewed, &token(json!({"sub": "u"}))).await["type"], "success");
+    client.subscribe(&["AAPL"]).await;
+
+    let end = client.json().await;
+    assert_eq!((&end["type"], &end["code"]), (&json!("error"), &json!("UNAUTHORIZED")));
+    let end_ms = end["timestamp"].as_i64().unwrap();
+    assert!((ends_ms..ends_ms + LEEWAY_S * 1_000).contains(&end_ms), "{ends_ms}: {end}");
+    assert_eq!(client.ending().await, Some((1008, "token expired".to_owned())));
+    renewed.subscribe(&["AAPL"]).await;
+    let late = format!("Authorization: Bearer {ended}");
+    assert_eq!(handshake(gateway.addr, "", &[&late]).await.0.status, 401, "who comes now comes too late");
 }
 
 #[tokio::test(flavor = "multi_thread")]
