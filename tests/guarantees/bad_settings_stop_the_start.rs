@@ -31,6 +31,7 @@ fn a_bad_value_is_one_line_with_name_value_and_what_is_allowed() {
         ("SHARDS", "2\n3", "from 1 to"),
         ("JWKS_URL", "http://id.example/keys", "with https, or with http on this machine"),
         ("JWKS_URL", "id.example/keys", "an address"),
+        ("FEED_DELAYS", "1m,2m,3m,4m,5m", "1 to 4 times"),
         ("REDIS_URL", "http://h", "redis://"),
         ("REDIS_URL", "redis://h/notadb", "rediss://"),
     ] {

@@ -2,6 +2,7 @@
 //! upstream. Whoever has none sees what there is now, beside it.
 
 use std::num::NonZeroU32;
+use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 use ws_gateway::config::Config;
@@ -133,6 +134,56 @@ async fn events_come_late_and_in_order_from_the_thread_that_reads_redis() {
     events_come_late_and_in_order(1).await;
 }
 
+/// A delay as it is licensed, though shorter: those without a token see each trade five seconds late, and whoever may see everything sees it
+/// before that.
+#[tokio::test(flavor = "multi_thread")]
+async fn strangers_see_each_trade_five_seconds_after_it_was_published() {
+    const FIVE_S: Duration = Duration::from_secs(5);
+    const TRADES: u64 = 300;
+    let redis = Redis::start().await;
+    let gateway = gateway(&redis, |config| {
+        config.access.feed_delays = Delays::new([NonZeroU32::new(5_000).unwrap()]).unwrap();
+        config.access.anonymous = Some(r#"{"symbols":["AAPL"],"delayMs":5000}"#.to_owned());
+    })
+    .await;
+    // What is published before the gateway is as old as the delay comes as well.
+    let mut stranger = gateway.client().await;
+    let told = stranger.json().await;
+    assert_eq!(told["data"]["state"], "down", "{told}");
+    stranger.subscribe(&["AAPL"]).await;
+    let mut live = enter(gateway.addr, "?symbols=AAPL", &[&bearer(0)]).await;
+    assert_eq!(live.json().await["type"], "success");
+    let strangers = tokio::spawn(async move {
+        assert_eq!(stranger.json().await["data"]["state"], "up", "as the upstream was five seconds ago");
+        let mut seen = Vec::new();
+        for n in 1..=TRADES {
+            let (number, mark, _) = event(&mut stranger).await;
+            assert_eq!((number, mark), (n, json!(5_000)));
+            seen.push(Instant::now());
+        }
+        seen
+    });
+    let mut worker = redis.publisher().await;
+    let (mut published, mut seen_live) = (Vec::new(), Vec::new());
+    for begin in (1..=TRADES).step_by(30) {
+        let trades: Vec<_> = (begin..begin + 30).map(|n| ("AAPL".to_owned(), numbered(n))).collect();
+        published.extend(std::iter::repeat_n(Instant::now(), trades.len()));
+        worker.trades(trades).await;
+        for n in begin..begin + 30 {
+            let (number, mark, _) = event(&mut live).await;
+            assert_eq!((number, mark), (n, Value::Null));
+            seen_live.push(Instant::now());
+        }
+    }
+    let seen = strangers.await.expect("every trade in its order");
+    for n in 0..TRADES as usize {
+        let age = seen[n] - published[n];
+        assert!(age >= FIVE_S, "trade {n} was {age:?} old");
+        assert!(seen_live[n] < seen[n], "trade {n} came at once to whoever may see it");
+    }
+    assert!(seen_live[29] - published[0] < FIVE_S, "at once");
+}
+
 /// What was published before a client subscribed, and is due after that, comes.
 #[tokio::test(flavor = "multi_thread")]
 async fn last_values_and_what_was_missed_are_as_of_then() {
@@ -226,6 +277,12 @@ async fn a_claim_is_rounded_up_or_refused() {
     }
     let line = gateway.logs("the longest that this gateway has").await;
     assert!(line.contains("1200001") && line.contains("FEED_DELAYS"), "{line}");
+
+    // By default there is no delay to be had.
+    let without = Process::on(&redis, &args[..2]).await;
+    for (delay_ms, status) in [(0, 101), (1, 401)] {
+        assert_eq!(handshake(without.addr(), "", &[&bearer(delay_ms)]).await.0.status, status, "{delay_ms}");
+    }
 
     let anonymous = |delay_ms: u64| format!(r#"{{"symbols":["DEMO-*"],"delayMs":{delay_ms}}}"#);
     let rights = anonymous(900_000);

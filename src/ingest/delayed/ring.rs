@@ -142,6 +142,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::limits::DELAY_MAX_DEFAULT_BYTES;
 
     const EVENT: Label = Label { tag: 0, kind: 3 };
 
@@ -170,6 +171,23 @@ mod tests {
         }
         assert!(ring.push(EVENT, b"B", &content, 10_000, false));
         assert_eq!(ring.bytes(), URGENT_BYTES);
+    }
+
+    /// The arithmetic of `DELAY_MAX_BYTES`, which the documents repeat: 15 minutes of 2,000 trades a second. Of the oldest chunk a part may be
+    /// read already, and the newest is being filled.
+    #[test]
+    fn by_default_there_is_room_for_a_quarter_of_an_hour() {
+        const EVENTS: usize = 15 * 60 * 2_000;
+        let (name, payload) = (b"SYM42", [b' '; 130]);
+        let entry_bytes = HEADER_BYTES + name.len() + payload.len();
+        assert_eq!((HEADER_BYTES, EVENTS * entry_bytes), (11, 262_800_000));
+        let mut ring = Ring::new(4 * CHUNK_BYTES);
+        let kept = (0..).take_while(|n| ring.push(EVENT, name, &payload, *n, false)).count();
+        let of_chunk = CHUNK_BYTES / entry_bytes;
+        assert_eq!(kept, 4 * of_chunk, "nothing is lost but the rest of each chunk");
+        let chunks = DELAY_MAX_DEFAULT_BYTES / CHUNK_BYTES;
+        assert!((chunks - 2) * of_chunk >= EVENTS, "{chunks} chunks of {of_chunk}");
+        assert!((chunks - 2) * of_chunk < EVENTS + EVENTS / 50, "and for little more");
     }
 
     #[test]
