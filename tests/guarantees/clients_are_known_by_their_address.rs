@@ -55,6 +55,56 @@ async fn by_the_header_of_a_trusted_proxy() {
     assert!(!gateway.has_logged("not in TRUSTED_PROXIES: it is answered 400"));
 }
 
+/// A header of version 2 with that command and family, and these bytes behind its fixed part.
+fn binary_of(command: u8, family: u8, rest: &[u8]) -> Vec<u8> {
+    let length = u16::try_from(rest.len()).unwrap().to_be_bytes();
+    [b"\r\n\r\n\0\r\nQUIT\n".as_slice(), &[command, family], &length, rest].concat()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whatever_else_the_header_carries() {
+    const PROXY: u8 = 0x21;
+    const LOCAL: u8 = 0x20;
+    let gateway = start(&["--trusted-proxies", "127.0.0.1", "--proxy-protocol"]).await;
+    let mut clients = Clients::default();
+    let addresses = |last: u8| [203, 0, 113, last, 10, 0, 0, 1, 1, 2, 3, 4];
+    let with = |last: u8, more: &[u8]| binary_of(PROXY, 0x11, &[&addresses(last), more].concat());
+    // Behind the addresses stand fields of a type, a length and a value each: none, one that is empty, one of nothing but padding, one that is
+    // not known, another client's address, TLS with its own within, one that is longer than the header, one that has no length.
+    let names: &[u8] = &[0x02, 0, 11];
+    for (last, more) in [
+        (1, &[][..]),
+        (2, &[0x01, 0, 0]),
+        (3, &[&[0x04, 1, 0][..], &[0; 256]].concat()),
+        (4, &[0xe7, 0, 3, 1, 2, 3]),
+        (5, &[names, b"203.0.113.9"].concat()),
+        (6, &[0x20, 0, 13, 7, 0, 0, 0, 0, 0x21, 0, 5, 0x54, 0x4c, 0x53, 0x76, 0x31]),
+        (7, &[0x04, 0xff, 0xff, 0]),
+        (8, &[0x04]),
+    ] {
+        assert_eq!(clients.status(&gateway, &with(last, more), "").await, 101, "{more:?}");
+        let again = header(&format!("203.0.113.{last}"));
+        assert_eq!(clients.status(&gateway, &again, "").await, 429, "{more:?}");
+    }
+    assert_eq!(clients.status(&gateway, &header("203.0.113.9"), "").await, 101, "nobody was taken for it");
+    // What is of no TCP connection of a client counts as the proxy itself.
+    assert_eq!(clients.status(&gateway, &binary_of(LOCAL, 0x11, &addresses(10)), "").await, 101);
+    for other in [
+        binary_of(LOCAL, 0, &[]),
+        binary_of(PROXY, 0x00, &addresses(11)),
+        binary_of(PROXY, 0x12, &addresses(12)),
+        binary_of(PROXY, 0x31, &[7; 216]),
+    ] {
+        assert_eq!(clients.status(&gateway, &other, "").await, 429, "{other:?}");
+    }
+    // Only the first one is the proxy's: a client that writes one of its own behind it is no better off.
+    for second in [header("203.0.113.20"), binary_header("203.0.113.20")] {
+        let both = [header("203.0.113.21"), second].concat();
+        assert_eq!(clients.status(&gateway, &both, "").await, 400, "{both:?}");
+    }
+    assert_eq!(clients.status(&gateway, &header("203.0.113.20"), "").await, 101);
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn and_a_header_from_anybody_else_is_answered_400() {
     for trusted in [&[][..], &["--trusted-proxies", "192.0.2.1"]] {

@@ -151,5 +151,11 @@ async fn messages_count_over_all_connections_and_connecting_again_takes_nothing_
     drop((one, two));
     until("both to be gone", async || (gateway.stat("activeConnections").await == 0).then_some(())).await;
     assert_eq!(answer(&mut enter_as(&gateway, "alice").await).await["code"], "RATE_LIMIT_EXCEEDED");
+    // Nor does a token that comes in a message, or another one.
+    let mut late = enter(gateway.addr, "", &[]).await;
+    let reply = authenticate(&mut late, &token(json!({"sub": "alice"}))).await;
+    assert_eq!(reply["data"]["user"], "alice", "{reply}");
+    let renewal = authenticate(&mut late, &token(json!({"sub": "alice", "maxSymbols": 7}))).await;
+    assert_eq!(renewal["code"], "RATE_LIMIT_EXCEEDED", "a renewal is a message");
     assert_eq!(answer(&mut enter_as(&gateway, "bob").await).await["type"], "pong");
 }

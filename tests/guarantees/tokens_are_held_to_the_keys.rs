@@ -122,11 +122,21 @@ async fn several_kinds_of_keys_stand_side_by_side() {
     let dir = tempfile::tempdir().unwrap();
     let pair = KeyPair::generate().unwrap();
     let api_keys = dir.path().join("keys");
-    std::fs::write(
-        &api_keys,
-        "# key, tab, claims\nk-1\t{\"sub\":\"robot\",\"maxSymbols\":7}\nk-2:s3cret\t{\"user_id\":9}\n",
-    )
-    .unwrap();
+    // Two tokens are API keys as well, of somebody else.
+    let by_secret = token(json!({"sub": "by-secret", "aud": "prices"}));
+    let by_public_key =
+        sign(Algorithm::ES256, &key_of(&pair), json!({"sub": "by-public-key", "aud": "prices"}));
+    let ended = token(json!({"sub": "u", "aud": "prices", "exp": from_now(-60)}));
+    let robot = r#"{"sub":"robot","maxSymbols":7}"#;
+    let lines = [
+        "# key, tab, claims".to_owned(),
+        format!("k-1\t{robot}"),
+        r#"k-2:s3cret	{"user_id":9}"#.to_owned(),
+        format!("{by_secret}\t{robot}"),
+        format!("{by_public_key}\t{robot}"),
+        format!("{ended}\t{robot}"),
+    ];
+    std::fs::write(&api_keys, lines.join("\n")).unwrap();
     let file = file_of(&dir, &pair);
     let gateway = with_secret(&redis, |config| {
         config.access.public_key_file = Some(file);
@@ -148,6 +158,11 @@ async fn several_kinds_of_keys_stand_side_by_side() {
     enter(gateway.addr, "", &["Sec-WebSocket-Protocol: bearer, k-1"]).await;
     let mut client = gateway.client().await;
     assert_eq!(authenticate(&mut client, "k-1").await["data"], json!({"user": "robot"}), "and by a message");
+    for (token, user) in [(by_secret, "by-secret"), (by_public_key, "by-public-key")] {
+        let reply = authenticate(&mut gateway.client().await, &token).await;
+        assert_eq!(reply["data"]["user"], user, "a key that has signed it comes before an API key");
+    }
+    assert_eq!(status(&gateway, &ended).await, 401);
     let symbols: Vec<_> = (0..7).map(|n| format!("S{n}")).collect();
     client.subscribe(&symbols.iter().map(String::as_str).collect::<Vec<_>>()).await;
 }

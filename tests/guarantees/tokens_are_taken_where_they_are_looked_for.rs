@@ -94,6 +94,10 @@ async fn a_program_with_a_bad_token_is_told_by_http() {
     let header = format!("Authorization: Bearer {expired}");
     let protocol = format!("Sec-WebSocket-Protocol: bearer, {expired}");
     let query = format!("?token={expired}");
+    let good = of("A");
+    let good_header = format!("Authorization: Bearer {good}");
+    let good_protocol = format!("Sec-WebSocket-Protocol: bearer, {good}");
+    let good_query = format!("?token={good}");
     for (query, lines) in [
         ("", &[header.as_str()][..]),
         ("", &[&protocol]),
@@ -104,6 +108,13 @@ async fn a_program_with_a_bad_token_is_told_by_http() {
         ("", &["Authorization: Bearer \u{e9}"]),
         ("", &["Authorization: Bearer a.b.c"]),
         ("", &["Sec-WebSocket-Protocol: md.v1.json, bearer, garbage"]),
+        // A good one in a later place saves none.
+        (&good_query, &[&header]),
+        (&good_query, &[&protocol]),
+        (&good_query, &["Authorization: Bearer "]),
+        ("", &[&header, &good_protocol]),
+        ("", &[&header, &good_header]),
+        (&format!("{query}&{}", &good_query[1..]), &[]),
     ] {
         let target = format!("GET /ws{query} HTTP/1.1");
         let head = crate::support::http::HANDSHAKE.replace("GET /ws HTTP/1.1", &target);
