@@ -2,13 +2,43 @@
 //! in order, garbage ends that connection alone, and they cost no more than those that come later.
 
 use futures_util::future::join_all;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::AsyncWriteExt;
 
 use crate::stage::{MIB, Stage, open, pour, rest, swarm};
 use crate::support::http::read_head;
 use crate::support::{Client, raw};
 
 const EACH: usize = 64;
+/// So many of a flood's peers read all answers in the end.
+const READERS: usize = 4;
+
+/// What ends a connection at once, and the code with which the gateway closes it.
+fn ends_at_once() -> Vec<(Vec<u8>, u16)> {
+    vec![
+        // 'G' is a part of a message, with a bit that is reserved.
+        ("GET /health HTTP/1.1\r\nHost: h\r\n\r\n".as_bytes().to_vec(), 1002),
+        (vec![0xff; 100_000], 1002),
+        // The end of a message that has no beginning.
+        (vec![0; 100_000], 1002),
+        (raw::frame(0x81, &[0xff; 60_000]), 1007),
+        (raw::frame(0x88, &[]), 1000),
+    ]
+}
+
+/// The first bytes of the server's frames, each of less than 64 KiB; the last one may be cut off.
+fn firsts(mut bytes: &[u8]) -> Vec<u8> {
+    let mut firsts = Vec::new();
+    while let [first, length, rest @ ..] = bytes {
+        firsts.push(*first);
+        let (header, length) = match (length, rest) {
+            (126, [high, low, ..]) => (4, usize::from(u16::from_be_bytes([*high, *low]))),
+            (126, _) => return firsts,
+            (length, _) => (2, usize::from(*length)),
+        };
+        bytes = bytes.get(header + length..).unwrap_or_default();
+    }
+    firsts
+}
 
 #[tokio::test(flavor = "multi_thread")]
 async fn are_read_as_those_that_come_later() {
@@ -29,27 +59,38 @@ async fn are_read_as_those_that_come_later() {
         });
         join_all(answered).await;
 
-        let cut_off = [
-            "GET /health HTTP/1.1\r\nHost: h\r\n\r\n".as_bytes().to_vec(),
-            vec![0xff; 100_000],
-            vec![0; 100_000],
-            raw::frame(0x81, &[0xff; 60_000]),
-            raw::frame(0x88, &[]),
-            // Pings that nobody reads the pongs of: they are read as far as there is room, and no further.
-            raw::frame(0x89, b"ping").repeat(50_000),
-            raw::text_frame(r#"{"action":"list"}"#).repeat(20_000),
-        ];
-        for behind in &cut_off {
-            let bytes = [request.as_bytes(), behind].concat();
-            swarm(EACH, async |_| {
+        for (behind, close) in ends_at_once() {
+            let bytes = [request.as_bytes(), &behind].concat();
+            let ends = swarm(EACH, async |_| {
                 let mut peer = open(stage.addr()).await;
                 pour(&mut peer, &bytes).await;
-                // Its head has come, whatever stood behind the request.
-                let mut begin = [0; 12];
-                match peer.read_exact(&mut begin).await {
-                    Ok(_) => assert_eq!(&begin, b"HTTP/1.1 101"),
-                    Err(error) => assert!(behind.len() > 50_000, "{error}"),
+                assert_eq!(read_head(&mut peer).await.status, 101, "whatever stands behind the request");
+                let mut client = Client::from_raw(peer).await;
+                client.ending().await.map(|(code, _)| code)
+            });
+            let ends = ends.await;
+            assert_eq!(ends, [Some(close); EACH], "{:?}", &behind[..behind.len().min(8)]);
+        }
+        // Requests that nobody reads the answers of are read as far as there is room, and no further. That is no fault: the connection goes
+        // on until the peer ends it.
+        for (flood, first) in [
+            (raw::frame(0x89, b"ping").repeat(50_000), 0x8a),
+            (raw::text_frame(r#"{"action":"list"}"#).repeat(20_000), 0x81),
+        ] {
+            let bytes = [request.as_bytes(), &flood].concat();
+            swarm(EACH, async |n| {
+                let mut peer = open(stage.addr()).await;
+                pour(&mut peer, &bytes).await;
+                assert_eq!(read_head(&mut peer).await.status, 101);
+                if n >= READERS {
+                    return;
                 }
+                let _ = peer.shutdown().await;
+                let firsts = firsts(&rest(&mut peer).await);
+                // Beside the answers: the one to ?symbols=, which pongs overtake, and pings of the gateway's own. No close.
+                let mut others = firsts.iter().filter(|byte| ![0x81, 0x89, first].contains(byte));
+                assert_eq!(others.next(), None);
+                assert!(firsts.iter().filter(|byte| **byte == first).count() > 100, "{}", firsts.len());
             })
             .await;
         }

@@ -12,11 +12,13 @@ use crate::support::{Client, until};
 const CONNECTIONS: usize = 3_000;
 const PLACES: usize = 1_024;
 
+/// Held to the memory once it is warm, and that to 24 MiB: of what a thousand handshakes at a time took, the allocator keeps some 13 MiB for
+/// the next ones. However often it is done, it is no more; when other clients come it may be less.
 #[tokio::test(flavor = "multi_thread")]
 async fn hold_no_more_than_their_places() {
     let stage = Stage::set(&[]).await;
     let own = stage.gateway.descriptors();
-    let cost = stage.withstands(async |stage| {
+    let cost = stage.withstands_once_warm(24 * MIB, async |stage| {
         let begin = |n: usize| &HANDSHAKE.as_bytes()[..[0, 9, 60][n % 3]];
         let mut peers = swarm(CONNECTIONS, async |n| {
             let mut peer = open(stage.addr()).await;

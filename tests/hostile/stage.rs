@@ -1,7 +1,6 @@
 //! A gateway with two hundred honest clients, and what it takes to withstand an attack.
 
 use std::net::SocketAddr;
-use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -12,17 +11,24 @@ use tokio::net::TcpStream;
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
+use crate::support::http::HANDSHAKE;
 use crate::support::process::Process;
+use crate::support::raw;
 use crate::support::redis::Publisher;
 use crate::support::{Client, PATIENCE, Redis, trade, until};
 
 pub(crate) const MIB: u64 = 1024 * 1024;
 
 const HONEST: usize = 200;
-/// How often an attack warms the gateway up. What the allocator keeps differs by some per cent from one time to the next.
-const WARM_UPS: usize = 2;
-/// How many further attacks it gets to be at that again. Were something left behind, each would leave more.
+/// How often an attack is let loose. Were something left behind, each time would leave more.
+const ROUNDS: usize = 3;
+/// How many further times it gets to be back at what was before: what the allocator keeps differs by some per cent from one time to the next.
 const REPEATS: usize = 3;
+/// How often an attack warms the gateway up, if it does.
+const WARM_UPS: usize = 2;
+/// Honest visitors before an attack, and how often so many come.
+const VISITORS: usize = 256;
+const VISITS: usize = 4;
 const SYMBOLS: [&str; 2] = ["AAPL", "MSFT"];
 /// The price of the last trade of all.
 const LAST_PRICE: &str = "999.25";
@@ -41,6 +47,8 @@ pub(crate) struct Stage {
 pub(crate) struct Cost {
     /// The most memory that the gateway held beyond what it held before.
     pub(crate) peak_bytes: u64,
+    /// What of that it holds now that the attack has gone.
+    pub(crate) kept_bytes: u64,
 }
 
 impl Stage {
@@ -66,37 +74,75 @@ impl Stage {
         self.gateway.addr()
     }
 
-    /// Lets an attack loose, again and again: first to warm the gateway up, so that its tables and the allocator's have their size. Each
-    /// time the attack has to end and the gateway to let go of it. Then the gateway's memory comes back to within a tenth of what it was,
-    /// and no honest client has missed a trade.
+    /// Lets an attack loose, again and again. Each time the attack has to end and the gateway to let go of it. Then the gateway's memory
+    /// comes back to within a tenth of what it was before the first, and no honest client has missed a trade.
     pub(crate) async fn withstands(self, attack: impl AsyncFn(&Self)) -> Cost {
+        self.withstands_from(0, attack).await
+    }
+
+    /// The same of an attack with which tables and the allocator grow by at most `kept_bytes`, which they keep. Once they have done that,
+    /// it leaves nothing more behind.
+    pub(crate) async fn withstands_once_warm(self, kept_bytes: u64, attack: impl AsyncFn(&Self)) -> Cost {
+        let cost = self.withstands_from(WARM_UPS, attack).await;
+        assert!(cost.kept_bytes < kept_bytes, "{cost:?}");
+        cost
+    }
+
+    /// What the attack is held to is the most memory that was there after so many warm-ups, or before all if there are none.
+    async fn withstands_from(self, warm_ups: usize, attack: impl AsyncFn(&Self)) -> Cost {
+        for _ in 0..VISITS {
+            self.is_visited().await;
+        }
         let before_bytes = self.gateway.rss_bytes();
-        let mut warm_bytes = 0;
-        for _ in 0..WARM_UPS {
-            attack(&self).await;
-            self.calms_down().await;
-            warm_bytes = warm_bytes.max(self.gateway.rss_bytes());
+        let mut warm_bytes = before_bytes;
+        for _ in 0..warm_ups {
+            warm_bytes = warm_bytes.max(self.withstands_a_round(&attack).await);
         }
         let bound_bytes = warm_bytes + warm_bytes / 10;
-        let mut after_bytes = u64::MAX;
-        for _ in 0..REPEATS {
-            attack(&self).await;
-            self.calms_down().await;
-            after_bytes = self.gateway.rss_bytes();
-            if after_bytes <= bound_bytes {
+        let mut after_bytes = Vec::new();
+        for round in 1..=ROUNDS + REPEATS {
+            after_bytes.push(self.withstands_a_round(&attack).await);
+            if round >= ROUNDS && after_bytes[round - 1] <= bound_bytes {
                 break;
             }
         }
-        assert!(
-            after_bytes <= bound_bytes,
-            "{after_bytes} bytes, and {warm_bytes} before: the attack leaves something behind"
-        );
-        let peak_bytes = peak_bytes(&self.gateway).saturating_sub(before_bytes);
+        let peak_bytes = self.gateway.peak_rss_bytes().saturating_sub(before_bytes);
         let trades = self.crowd.ends().await;
         println!(
-            "{before_bytes} bytes before, {warm_bytes} warm, {after_bytes} after, {peak_bytes} more at the peak; {trades} trades"
+            "{before_bytes} bytes before, {warm_bytes} warm, {after_bytes:?} after, {peak_bytes} more at the peak; {trades} trades"
         );
-        Cost { peak_bytes }
+        let last_bytes = after_bytes.last().copied().unwrap_or_default();
+        assert!(
+            last_bytes <= bound_bytes,
+            "{last_bytes} bytes, and {warm_bytes} before: the attack leaves something behind"
+        );
+        Cost { peak_bytes, kept_bytes: last_bytes.saturating_sub(before_bytes) }
+    }
+
+    /// Lets an attack loose. Returns the gateway's memory once it has let go of it.
+    async fn withstands_a_round(&self, attack: &impl AsyncFn(&Self)) -> u64 {
+        attack(self).await;
+        self.calms_down().await;
+        self.gateway.rss_bytes()
+    }
+
+    /// Honest visitors come and go, as they do at every gateway: what code and allocator take for the first of them isn't the attack's.
+    async fn is_visited(&self) {
+        swarm(VISITORS, async |n| {
+            let mut visitor = open(self.addr()).await;
+            let path = ["/metrics", "/health", "/ws", "/ws?symbols=VISITED"][n % 4];
+            // The longer ones are read by hyper.
+            let lines =
+                format!("X-Visitor: {}\r\nOrigin: http://{}\r\n", "v".repeat(n % 5 * 3_000), self.addr());
+            let request = HANDSHAKE.replace("/ws", path) + &lines + "\r\n";
+            let ping = format!(r#"{{"action":"ping","visitor":"{}"}}"#, "v".repeat(n % 7 * 8_000));
+            let messages = [raw::text_frame(&ping), raw::frame(0x88, &[])].concat();
+            pour(&mut visitor, &[request.as_bytes(), &messages].concat()).await;
+            let _ = visitor.shutdown().await;
+            rest(&mut visitor).await;
+        })
+        .await;
+        self.calms_down().await;
     }
 
     /// Waits until the gateway has let go of all connections but those of the honest clients.
@@ -108,12 +154,9 @@ impl Stage {
     }
 }
 
-/// A gateway that reads from `redis`. Its allocator gives back at once what is freed, so that its memory is what the gateway itself holds.
+/// A gateway that reads from `redis`. Its memory is what the gateway itself holds.
 pub(crate) async fn gateway_on(redis: &Redis, args: &[&str]) -> Process {
-    let mut shell = Command::new("/bin/sh");
-    let script = "MIMALLOC_PURGE_DELAY=0 exec \"$0\" \"$@\"";
-    shell.args(["-c", script, env!("CARGO_BIN_EXE_ws-gateway")]);
-    Process::launch_ready(shell, &[&["--redis-url", &redis.url()], args].concat()).await
+    Process::frugal(&[&["--redis-url", &redis.url()], args].concat()).await
 }
 
 /// As many clients as a crowd has.
@@ -123,13 +166,6 @@ pub(crate) async fn connect<S>(one: impl AsyncFn() -> Client<S>) -> Vec<Client<S
         clients.extend(join_all((0..20).map(|_| one())).await);
     }
     clients
-}
-
-/// The most memory that the gateway has ever held.
-fn peak_bytes(gateway: &Process) -> u64 {
-    let status = std::fs::read_to_string(format!("/proc/{}/status", gateway.id())).expect("/proc");
-    let line = status.lines().find(|line| line.starts_with("VmHWM:")).expect("VmHWM");
-    line.split_whitespace().nth(1).and_then(|kib| kib.parse::<u64>().ok()).expect("a number") * 1024
 }
 
 /// Honest clients and their worker, who publishes as long as the attack lasts.
