@@ -42,13 +42,19 @@ fn elsewhere(nodes: &str, here: &Address) -> Option<Address> {
         return None;
     }
     // `10.0.0.2:6379@16379,node-2.test`: the port behind `@` is the cluster's own.
-    let place = line[1].split('@').next()?;
+    let (place, names) = line[1].split_once('@')?;
     let (host, port) = place.rsplit_once(':')?;
+    let name = names.split(',').nth(1).filter(|name| !name.is_empty() && !name.contains('='));
     let (own_host, tls) = match here {
         Address::Tcp { host, tls, .. } => (Some(host.as_str()), *tls),
         Address::Unix(_) => (None, false),
     };
-    let host = if host.is_empty() { own_host? } else { host };
+    // Certificates are for names.
+    let host = match (name.filter(|_| tls), host) {
+        (Some(name), _) => name,
+        (None, "") => own_host?,
+        (None, host) => host,
+    };
     Some(Address::Tcp { host: host.to_owned(), port: port.parse().ok()?, tls })
 }
 
@@ -73,6 +79,15 @@ e7d1ee fd00::1:6380@16380 master - 0 1426238318243 1 connected 0-5460
         assert_eq!(elsewhere(&unnamed, &here), Some(tcp("redis.test", 6380, true)));
         let single = NODES.replace("0-5460", "1-5460").replace("5461-10922", "0 5461-10922");
         assert_eq!(elsewhere(&single, &here), Some(tcp("10.0.0.2", 6379, true)));
+        for (listed, with_tls, without) in [
+            ("@16380,node-1.test", "node-1.test", "fd00::1"),
+            ("@16380,,shard-id=1", "fd00::1", "fd00::1"),
+            ("@16380,shard-id=1", "fd00::1", "fd00::1"),
+        ] {
+            let named = NODES.replace("@16380", listed);
+            assert_eq!(elsewhere(&named, &here), Some(tcp(with_tls, 6380, true)));
+            assert_eq!(elsewhere(&named, &tcp("redis.test", 6379, false)), Some(tcp(without, 6380, false)));
+        }
         // Itself, or none at all.
         let own = NODES.replace("0-5460", "1-5460").replace("10923-16383", "0 10923-16383");
         for none in [own.as_str(), "", "x", "6ec239 :x@1 master - 0 0 3 connected 0-16383"] {
