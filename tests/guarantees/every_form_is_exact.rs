@@ -83,17 +83,14 @@ async fn under_random_stalls(shards: usize) {
     assert_eq!(announced, skipped, "the counters tell the same");
 }
 
-/// Reads as many messages as the gate grants, all once it is closed; returns how many trades were announced as skipped. Each trade's price is its place: one
+/// Reads as many events as the gate grants, all once it is closed; returns how many trades were announced as skipped. Each trade's price is its place: one
 /// behind the last that was delivered or announced.
 async fn count(mut client: Subscriber, way: Way, mut gate: mpsc::UnboundedReceiver<usize>) -> u64 {
     let mut places: HashMap<String, u64> = HashMap::new();
     let (mut done, mut announced) = (0, 0);
     while done < TRADES {
-        let messages = gate.recv().await.unwrap_or(usize::MAX);
-        for _ in 0..messages {
-            if done == TRADES {
-                break;
-            }
+        let mut granted = gate.recv().await.unwrap_or(usize::MAX);
+        while granted > 0 && done < TRADES {
             for told in client.told().await {
                 let (symbol, count) = match &told {
                     Told::Trade { symbol, .. } => (symbol, 1),
@@ -102,6 +99,7 @@ async fn count(mut client: Subscriber, way: Way, mut gate: mpsc::UnboundedReceiv
                 let place = places.entry(symbol.clone()).or_default();
                 *place += count;
                 done += count;
+                granted = granted.saturating_sub(1);
                 match told {
                     Told::Trade { price, .. } => assert_eq!(price, *place as f64, "{way:?}"),
                     Told::Skipped { count, .. } => announced += count,
