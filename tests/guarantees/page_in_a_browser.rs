@@ -34,7 +34,7 @@ async fn the_demo_is_shown() {
     assert_eq!(page.symbols().await, ["AAPL", "TSLA"]);
 
     page.add("A B C D E").await;
-    page.until("#note", "SYMBOL_LIMIT_EXCEEDED").await;
+    page.until("#note", "(SYMBOL_LIMIT_EXCEEDED); MAX_SYMBOLS_PER_CLIENT").await;
     assert_eq!(page.symbols().await, ["AAPL", "TSLA"], "a refused request changes nothing");
     page.picture("refused").await;
 

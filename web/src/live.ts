@@ -82,7 +82,8 @@ const feed = new Feed(address("ws"), {
     if (code === "UNAUTHORIZED") return unauthorized(message);
     if (code === "FORBIDDEN" && !token.isKnown) token.ask("A token may allow more.");
     const isOfRoom = code === "ROOM_LIMIT_EXCEEDED" || (data as { room_id?: string } | undefined)?.room_id !== undefined;
-    if (code !== "CLOSED" && !isOfRoom) note(`${message} (${code})`, true);
+    const way = code === "SYMBOL_LIMIT_EXCEEDED" ? "; MAX_SYMBOLS_PER_CLIENT or the token sets it" : "";
+    if (code !== "CLOSED" && !isOfRoom) note(`${message} (${code})${way}`, true);
   },
   reply({ id, message, data }, isForeign) {
     if (id === "auth") {
