@@ -5,6 +5,7 @@ mod alpaca;
 mod arrays;
 mod binance;
 mod inflating;
+mod massive;
 mod sse;
 
 use std::fmt::{Debug, Write as _};
@@ -14,6 +15,7 @@ use clap::ValueEnum;
 
 pub use self::alpaca::{Alpaca, AlpacaMsgpack};
 pub use self::binance::Binance;
+pub use self::massive::Massive;
 
 use self::arrays::{Arrays, Native};
 use self::inflating::Inflating;
@@ -46,6 +48,10 @@ pub enum FormName {
     AlpacaMsgpackDeflate,
     /// What clients of Binance's API get.
     Binance,
+    /// What clients of Massive's API get.
+    Massive,
+    /// The same, compressed where the server does so.
+    MassiveDeflate,
 }
 
 impl FormName {

@@ -135,7 +135,7 @@ async fn a_real_redis_and_several_worker_processes_make_no_difference() {
 #[tokio::test(flavor = "multi_thread")]
 async fn every_form_is_checked_event_by_event() {
     let mut config = Config::for_tests();
-    config.clients.dialects = [Api::Alpaca, Api::Binance].into_iter().collect();
+    config.clients.dialects = [Api::Alpaca, Api::Binance, Api::Massive].into_iter().collect();
     config.delivery.compress = true;
     let server = Server::with(config).await;
     for (form, dialect) in [
@@ -146,6 +146,8 @@ async fn every_form_is_checked_event_by_event() {
         ("alpaca-msgpack", "Alpaca, MessagePack"),
         ("alpaca-msgpack-deflate", "Alpaca, MessagePack, deflate"),
         ("binance", "Binance"),
+        ("massive", "Massive"),
+        ("massive-deflate", "Massive, deflate"),
     ] {
         let arguments = ["--connections", "60", "--symbols", "3", "--subscribe", "2"];
         let bursts = ["--form", form, "--burst", "100", "--burst-every", "50ms"];
@@ -155,7 +157,7 @@ async fn every_form_is_checked_event_by_event() {
         assert_eq!(run.number("/events/delivered"), run.number("/events/expected"));
         assert!(run.number("/latencyUs/count") > 0, "{form}: {}", run.report);
     }
-    for form in ["alpaca", "alpaca-msgpack", "binance"] {
+    for form in ["alpaca", "alpaca-msgpack", "binance", "massive"] {
         let churn = ["--form", form, "--preset", "churn", "--connections", "20", "--symbols", "9"];
         let run = server.load(&[&churn[..], &["--churn", "200"]].concat()).await;
         run.assert_clean();

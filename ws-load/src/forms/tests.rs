@@ -186,6 +186,38 @@ fn alpacas_msgpack_is_read_object_by_object() {
 }
 
 #[test]
+fn massives_objects_are_read_and_an_answers_statuses_as_one() {
+    let trade =
+        |seq: u64| format!(r#"{{"ev":"T","sym":"S0042","x":4,"p":1.50,"s":100,"t":{UNIX_MS},"q":{seq}}}"#);
+    let status = |status: &str| {
+        format!(r#"{{"ev":"status","status":"{status}","message":"of \"it\"","channel":"T.S0042","n":7}}"#)
+    };
+    let arrays = [
+        status("connected"),
+        [status("success"), status("success")].join(","),
+        [trade(1), trade(2)].join(","),
+        status("skipped"),
+        status("feed_down"),
+        status("error"),
+        r#"{"ev":"T","sym":"S0042","p":1}"#.to_owned(),
+    ];
+    let bytes: Vec<u8> = arrays.iter().flat_map(|array| frame(&format!("[{array}]"))).collect();
+    let expected = [
+        Message::Other,
+        Message::Done,
+        of_second(1),
+        of_second(2),
+        Message::Skipped { symbol: 42, count: 7 },
+        Message::FeedLost,
+        Message::Refused("of \"it\"".to_owned()),
+        Message::Unreadable,
+    ];
+    for size in [1, 100, bytes.len()] {
+        assert_eq!(read::<<Massive as Form>::Reader>(&bytes, size), expected, "{size}");
+    }
+}
+
+#[test]
 fn binances_objects_are_read_by_their_data() {
     let messages = [
         r#"{"result":null,"id":1}"#.to_owned(),
@@ -222,6 +254,12 @@ fn vendors_apis_are_asked_in_their_words() {
     assert_eq!(ask(Deflated::<AlpacaMsgpack>::write_ask, "subscribe"), alpaca);
     let binance = r#"{"method":"UNSUBSCRIBE","params":["s0001@trade","s0020@trade"],"id":1}"#;
     assert_eq!(ask(Binance::write_ask, "unsubscribe"), binance);
+    let massive = r#"{"action":"unsubscribe","params":"T.S0001,T.S0020"}"#;
+    assert_eq!(ask(Massive::write_ask, "unsubscribe"), massive);
+    assert!(
+        Massive::request("h", "/ws?token=t", &[]).starts_with(b"GET /massive/stocks?token=t HTTP/1.1\r\n")
+    );
+    assert!(Massive::request("h", "/ws", &[]).starts_with(b"GET /massive/stocks?token=ws-load HTTP/1.1\r\n"));
     let request = String::from_utf8(AlpacaMsgpack::request("h", "/ws", &[])).unwrap();
     assert!(request.starts_with("GET /alpaca/v2/iex HTTP/1.1\r\n"), "{request}");
     assert!(request.ends_with("Content-Type: application/msgpack\r\n\r\n"), "{request}");
