@@ -239,7 +239,13 @@ export class Client {
   }
 
   #accepted({ action, topics }: Request, data: any): void {
-    if (action !== "subscribe") return;
+    if (action !== "subscribe") {
+      // To leave "*" is to leave every symbol of the type. What is still wanted is asked for again, behind the last that has come.
+      if (!topics.some(({ symbol }) => symbol === "*")) return;
+      const rest = this.#topics.all().filter((topic) => topic.type === topics[0]!.type && topic.accepted);
+      for (const topic of rest) Object.assign(topic, { accepted: false, lost: true });
+      return this.#subscribe(rest);
+    }
     const names = new Set<string>(data.subscribed);
     for (const asked of topics) {
       const { symbol, type } = asked;
@@ -300,13 +306,7 @@ export class Client {
     const gone = this.#topics.drop(subscription).filter((topic) => topic.accepted || asked.has(topic));
     if (!this.#connection.isOpen) return;
     for (const type of new Set(gone.map((topic) => topic.type))) {
-      const leaves = gone.filter((topic) => topic.type === type);
-      this.#request("unsubscribe", leaves);
-      // To leave "*" is to leave every symbol of the type: what is still wanted is asked for again.
-      if (!leaves.some(({ symbol }) => symbol === "*")) continue;
-      const rest = this.#topics.all().filter((topic) => topic.type === type && topic.accepted);
-      for (const topic of rest) Object.assign(topic, { accepted: false, lost: true });
-      this.#subscribe(rest);
+      this.#request("unsubscribe", gone.filter((topic) => topic.type === type));
     }
   }
 

@@ -63,14 +63,7 @@ class Requests:
         if not self._connection.is_open:
             return
         for kind in dict.fromkeys(topic.type for topic in gone):
-            leaves = [topic for topic in gone if topic.type == kind]
-            self._send("unsubscribe", leaves)
-            # To leave "*" is to leave every symbol of the type: what is still wanted is asked for again.
-            if any(topic.symbol == "*" for topic in leaves):
-                rest = [topic for topic in self._topics.all() if topic.type == kind and topic.accepted]
-                for topic in rest:
-                    topic.accepted, topic.lost = False, True
-                self.subscribe(rest)
+            self._send("unsubscribe", [topic for topic in gone if topic.type == kind])
 
     def take(self, message: Message) -> bool:
         """Whether a message was the answer to a request; then it is dealt with."""
@@ -122,6 +115,13 @@ class Requests:
 
     def _accepted(self, request: _Request, data: dict[str, Any]) -> None:
         if request.action != "subscribe":
+            # To leave "*" is to leave every symbol of the type. What is still wanted is asked for again, behind the last that has come.
+            if any(topic.symbol == "*" for topic in request.topics):
+                kind = request.topics[0].type
+                rest = [topic for topic in self._topics.all() if topic.type == kind and topic.accepted]
+                for topic in rest:
+                    topic.accepted, topic.lost = False, True
+                self.subscribe(rest)
             return
         names = set(data.get("subscribed", []))
         recovered = data.get("recovered", {})
