@@ -19,11 +19,11 @@ export interface Case {
 export const HAS = ["page", "hidden_http_status", "desk"];
 const TIMESTAMP = 1_234_567_890;
 
-class Run {
+export class Run {
   readonly clock = new FakeClock();
   readonly page = new FakePage();
   readonly server = new Server();
-  readonly client: Client;
+  client!: Client;
   readonly subscriptions = new Map<string, Subscription<string>>();
   readonly streams = new Map<string, Stream<any>>();
   readonly atDesk: any[] = [];
@@ -38,19 +38,24 @@ class Run {
   #attempts = 0;
   #lastId: unknown;
   #lastQuestion: unknown;
-  #tokens: (string | null)[] | undefined;
+  tokens: unknown[] | undefined;
 
   constructor({ options = {}, tokens, desk }: Case, chance: number, wrap: (made: SocketClass) => SocketClass) {
-    this.#tokens = tokens && [...tokens];
-    const token = tokens ? { token: () => this.#token() } : {};
+    this.tokens = tokens && [...tokens];
+    const token = tokens ? { token: () => this.token() as string } : {};
     const { clock, page } = this;
     const WebSocket = wrap(this.server.WebSocket);
-    this.client = connect("ws://gateway.test/ws", { ...options, ...token, clock, page, WebSocket, random: () => chance });
+    this.listen(connect("ws://gateway.test/ws", { ...options, ...token, clock, page, WebSocket, random: () => chance }));
     if (desk) deskOf(this.client);
-    this.client.on("loss", (loss) => this.losses.push(loss));
-    this.client.on("error", (error) => this.errors.push(error));
-    this.client.on("status", (status) => this.statuses.push(status));
-    this.client.on("state", (state) => this.states.push(state));
+  }
+
+  /** Notes what the client tells. */
+  listen(client: Client): void {
+    this.client = client;
+    client.on("loss", (loss) => this.losses.push(loss));
+    client.on("error", (error) => this.errors.push(error));
+    client.on("status", (status) => this.statuses.push(status));
+    client.on("state", (state) => this.states.push(state));
   }
 
   get #desk(): Desk {
@@ -69,11 +74,12 @@ class Run {
     return this.streams.get(as) as Room;
   }
 
-  #token(): string {
-    const token = this.#tokens!.shift();
+  /** The next token. */
+  token(): unknown {
+    const token = this.tokens!.shift();
     assert.notEqual(token, undefined, "the client asked for more tokens than the table has");
     if (token === null) throw new Error("no token today");
-    return token!;
+    return token;
   }
 
   async step(verb: string, value: any): Promise<void> {
@@ -212,11 +218,12 @@ class Run {
     expect_state: (state) => matches(this.client.state, state, "state"),
     expect_states: (states: object[]) => {
       // Each of them, in this order; others may lie between.
+      let at = 0;
       for (const state of states) {
-        const found = this.states.findIndex((one) => includes(one, state));
-        assert(found >= 0, `no ${JSON.stringify(state)} in ${JSON.stringify(this.states)}`);
-        this.states.splice(0, found);
+        at = this.states.findIndex((one, index) => index >= at && includes(one, state));
+        assert(at >= 0, `no ${JSON.stringify(state)} in ${JSON.stringify(this.states)}`);
       }
+      this.states.splice(0, at);
     },
     expect_latest: ({ symbol, type = "trade", fresh, ...data }) => {
       const latest = this.client.latest<string>(symbol, type);
@@ -227,7 +234,7 @@ class Run {
       const outcome = await (this.subscriptions.get(on) ?? this.streams.get(on)!)[Symbol.asyncIterator]().next().then(() => undefined, (error) => error.code);
       assert.equal(outcome, code);
     },
-    expect_token_left: (count) => assert.equal(this.#tokens!.length, count),
+    expect_token_left: (count) => assert.equal(this.tokens!.length, count),
   };
 
   /** Nothing happened that the table did not expect. */
@@ -258,7 +265,7 @@ function includes(got: any, want: any): boolean {
   return typeof got === "object" && got !== null && Object.entries(want).every(([key, value]) => includes(got[key], value));
 }
 
-function matches(got: any, want: any, what: string): void {
+export function matches(got: any, want: any, what: string): void {
   assert(includes(got, want), `${what}: ${JSON.stringify(got)}, not ${JSON.stringify(want)}${got instanceof Error ? got : ""}`);
 }
 

@@ -77,9 +77,13 @@ class Run:
         options = {snake(name): value for name, value in case.get("options", {}).items()}
         if self.tokens is not None:
             options["token"] = self.token
-        self.client = Client("ws://gateway.test/ws", clock=self.clock, socket=self.server.connect, chance=lambda: chance, **options)
+        self.listen(Client("ws://gateway.test/ws", clock=self.clock, socket=self.server.connect, chance=lambda: chance, **options))
         if case.get("desk"):
             assert self.client.desk
+
+    def listen(self, client: Client) -> None:
+        """Notes what the client tells."""
+        self.client = client
         self.client.on("loss", self.losses.append)
         self.client.on("error", self.errors.append)
         self.client.on("status", self.statuses.append)
@@ -322,10 +326,12 @@ class Run:
 
     def step_expect_states(self, states: list[dict[str, Any]]) -> None:
         # Each of them, in this order; others may lie between.
+        at = 0
         for state in states:
-            found = [includes(dataclasses.asdict(one), snakes(state)) for one in self.states]
+            found = [includes(dataclasses.asdict(one), snakes(state)) for one in self.states[at:]]
             assert any(found), f"no {state} in {self.states}"
-            del self.states[: found.index(True)]
+            at += found.index(True)
+        del self.states[:at]
 
     def step_expect_latest(self, want: dict[str, Any]) -> None:
         want = dict(want)
@@ -397,6 +403,12 @@ def includes(got: Any, want: Any) -> bool:
 
 def assert_includes(got: Any, want: Any) -> None:
     assert includes(got, want), f"{got}, not {want}"
+
+
+def names() -> set[str]:
+    """The cases of the table that a gateway can be brought to as well."""
+    cases = [case for path in TABLE.glob("*.yaml") for case in yaml.load(path.read_text(), Loader)["cases"]]
+    return {case["name"] for case in cases if "only_scripted" not in case}
 
 
 def cases() -> Iterator[Any]:
