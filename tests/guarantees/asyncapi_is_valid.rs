@@ -11,9 +11,21 @@ async fn by_asyncapis_own_parser() {
     let mut parser = Program::start(script);
     let said = parser.json().await;
     assert_eq!(said["faults"], json!([]), "{said}");
-    let channels =
-        ["client", "serverSentEvents", "last", "questions", "responses", "notifications", "upstream"];
+    let channels = [
+        "client",
+        "serverSentEvents",
+        "last",
+        "alpaca",
+        "binance",
+        "massive",
+        "finnhub",
+        "socketIo",
+        "questions",
+        "responses",
+        "notifications",
+        "upstream",
+    ];
     assert_eq!(said["channels"], json!(channels));
-    assert_eq!(said["messages"], 23);
+    assert_eq!(said["messages"], 34);
     assert!(parser.exit().await.success());
 }
