@@ -3,7 +3,9 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use futures_util::SinkExt;
 use serde_json::{Value, json};
+use tokio_tungstenite::tungstenite::Message;
 use ws_gateway::config::Config;
 use ws_gateway::config::desk::RoomsDefault;
 use ws_gateway::gateway::Gateway;
@@ -329,4 +331,55 @@ async fn all_members_see_one_order() {
         of_one.iter().enumerate().all(|(n, message)| **message == format!("[3,{n}]")),
         "each in its order"
     );
+}
+
+/// Somebody who writes without end is refused beyond the limit and then closed; members hear what was within it, and prices flow beside it.
+#[tokio::test(flavor = "multi_thread")]
+async fn who_floods_a_room_is_limited_and_disturbs_nobody() {
+    const LIMIT: u32 = 10;
+    let redis = Redis::start().await;
+    let gateway = gateway(&redis, |config| {
+        config.clients.message_rate_limit = ws_gateway::rate::Rate::new(LIMIT, Duration::from_secs(3_600));
+    })
+    .await;
+    let (mut flooder, mut member) = (user(gateway.addr, "mallory").await, user(gateway.addr, "bob").await);
+    member.subscribe(&["AAPL"]).await;
+    flooder.join("r").await;
+    member.join("r").await;
+    let mut worker = redis.publisher().await;
+    for n in 0..500_u64 {
+        let message = json!({"type": "room_message", "payload": {"room_id": "r", "message": n}});
+        // It may be closed by now.
+        let _ = flooder.ws.send(Message::text(message.to_string())).await;
+        worker.numbered("AAPL", n).await;
+    }
+    worker.raw("channel:room:r", br#"{"type":"end"}"#).await;
+    let (mut said, mut prices) = (0, 0);
+    loop {
+        let frame = member.json().await;
+        match frame["type"].as_str().expect("a type") {
+            "room_message" => {
+                assert_eq!(frame["message"], said);
+                said += 1;
+            }
+            "trade" => {
+                assert_eq!(frame["data"]["timestamp"], prices);
+                prices += 1;
+            }
+            "end" => break,
+            other => assert!(["user_left", "user_joined"].contains(&other), "{frame}"),
+        }
+    }
+    // One of its messages was the join.
+    assert_eq!(said, LIMIT - 1);
+    while prices < 500 {
+        assert_eq!(member.next_of("trade").await["data"]["timestamp"], prices);
+        prices += 1;
+    }
+    let (mut refused, mut last) = (0, Value::Null);
+    while let Some(Message::Text(text)) = flooder.message().await {
+        last = serde_json::from_str(&text).expect("JSON");
+        refused += u32::from(last["code"] == "RATE_LIMIT_EXCEEDED");
+    }
+    assert_eq!((refused, last["code"].as_str()), (100, Some("RATE_LIMIT_EXCEEDED")));
 }
