@@ -72,10 +72,16 @@ async fn each_is_shown_as_it_is_on_the_wire() {
         }
         page.picture(&format!("form-{}", &name[..4])).await;
     }
-    // A request of one's own, on that connection.
+    // Requests of one's own, on that connection.
     page.act(json!({"do": "fill", "at": "#request", "with": r#"42/events,7["ping"]"#})).await;
     page.press("Enter").await;
     page.until("#frames li[data-way=in]", r#"43/events,7[{"status":"pong""#).await;
+    choose(&mut page, "Massive (Polygon): /massive/stocks").await;
+    page.until("#frames li[data-way=out]", r#"{"action":"subscribe""#).await;
+    page.act(json!({"do": "fill", "at": "#request", "with": r#"{"params":"s3cret","action":"auth"}"#})).await;
+    page.press("Enter").await;
+    page.until("#frames li[data-way=out]", r#"{"params":"…","action":"auth"}"#).await;
+    assert!(!page.texts("#frames").await.concat().contains("s3cret"));
     // Back on the page's own.
     choose(&mut page, "JSON: /ws").await;
     page.until("#frames li[data-way=in]", r#"{"type":"trade""#).await;

@@ -5,6 +5,7 @@ import { byId, make, say } from "./dom.js";
 import { address } from "./feed.js";
 import { clock } from "./format.js";
 import { dialects, type Form, forms, NAMES } from "./forms.js";
+import { withoutSecrets } from "./secret.js";
 import { DIALECTS, load, store, TYPES } from "./settings.js";
 import { type Speaker, speak } from "./speaker.js";
 
@@ -102,7 +103,7 @@ export class Console {
   #add(way: Frame["way"], text: string): void {
     if (!this.#isOpen || this.#isPaused) return;
     // What the person wrote may be a token.
-    const shown = way === "out" ? text.replace(/("(?:token|key|secret)"\s*:\s*)"(?:[^"\\]|\\.)*"/g, '$1"…"') : text;
+    const shown = way === "out" ? withoutSecrets(text) : text;
     this.#frames.push({ way, text: shown.slice(0, TEXT_MAX), atMs: Date.now() });
     if (this.#frames.length > FRAMES_MAX) this.#frames.shift();
     this.#isDirty = true;

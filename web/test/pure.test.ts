@@ -8,6 +8,7 @@ import { type DialectName, dialects, forms } from "../src/forms.js";
 import { Frame } from "../src/frame.js";
 import { isFound, isMatched, moved, split, typed } from "../src/names.js";
 import { lengthMs, rangeOf, widened } from "../src/range.js";
+import { withoutSecrets } from "../src/secret.js";
 import { area, path, Spark } from "../src/spark.js";
 import { sideOf, Tape } from "../src/tape.js";
 
@@ -173,4 +174,20 @@ test("each form says where its clients connect, and what they send", () => {
   assert.equal(sse!.path, "sse?symbols=M%26M&types=quote&snapshot=1&token=t");
   assert.deepEqual(dialects(["none"]).on, []);
   assert.deepEqual(dialects(["finnhub", "alpaca"]), { on: ["alpaca", "finnhub"], off: ["binance", "massive", "socketio"] });
+});
+
+test("what lets somebody in is not shown, in whichever form it is sent", () => {
+  for (const [sent, shown] of [
+    ['{"action":"auth","token":"s3cret"}', '{"action":"auth","token":"…"}'],
+    ['{"action":"auth", "key" : "s3c\\"ret", "secret":"s3cret"}', '{"action":"auth", "key" : "…", "secret":"…"}'],
+    ['{"params":"s3cret","action":"auth"}', '{"params":"…","action":"auth"}'],
+    ['{"action":"subscribe","params":"T.AAPL"}', '{"action":"subscribe","params":"T.AAPL"}'],
+    ['40/events,{"token":"s3cret"}', '40/events,{"token":"…"}'],
+    ['42/events,1["auth",{"token":"s3cret"}]', '42/events,1["auth",{"token":"…"}]'],
+    // What is no request may have a token in it all the same.
+    ['42/events,1["auth",{"token":12345,"id":1}]', '42/events,1["auth",{"token":"…","id":1}]'],
+    ['40/events,{"token":"s3cret', '40/events,{"token":"…"'],
+  ] as const) {
+    assert.equal(withoutSecrets(sent), shown);
+  }
 });
