@@ -49,9 +49,9 @@ function dialect(name: DialectName, types: readonly string[], symbol: string, to
   switch (name) {
     case "alpaca": {
       const channel = channelOf(CHANNELS.alpaca, types);
-      // Only API keys that have a secret have a colon; a gateway without keys takes any.
-      const [key = "", secret = ""] = (token || "KEY").split(":");
-      return { path: "alpaca/v2/iex", lines: [JSON.stringify({ action: "auth", key, secret }), JSON.stringify({ action: "subscribe", [channel]: [symbol] })], isAnswering: true };
+      // Only API keys that have a secret have a colon, and the secret may have more; a gateway without keys takes any.
+      const [key = "", ...secret] = (token || "KEY").split(":");
+      return { path: "alpaca/v2/iex", lines: [JSON.stringify({ action: "auth", key, secret: secret.join(":") }), JSON.stringify({ action: "subscribe", [channel]: [symbol] })], isAnswering: true };
     }
     case "massive": {
       const params = `${channelOf(CHANNELS.massive, types)}.${symbol}`;

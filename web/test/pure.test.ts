@@ -168,6 +168,7 @@ test("each form says where its clients connect, and what they send", () => {
   assert.equal(of("massive", ["news"]).lines[1], '{"action":"subscribe","params":"T.BTC-USD"}');
   assert.equal(of("binance", ["trade"], "a+b").path, "binance/stream?token=a%2Bb");
   assert.equal(of("socketio", ["trade"], "t").lines[0], '40/events,{"token":"t"}');
+  assert.equal(of("alpaca", ["trade"], "a-key:with:colons").lines[0], '{"action":"auth","key":"a-key","secret":"with:colons"}');
   const [json, batch, sse] = forms([], ["quote"], "M&M", "t");
   assert.deepEqual(batch!.lines, json!.lines);
   assert.equal(json!.lines[1], '{"action":"subscribe","symbols":["M&M"],"types":["quote"],"snapshot":true,"id":1}');
