@@ -142,6 +142,24 @@ async fn what_is_off_can_not_be_chosen_and_an_end_is_told() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_token_that_comes_behind_the_choice_is_sent_and_what_is_shown_is_what_was_sent() {
+    let gateway =
+        Process::start(&[&["--jwt-secret-key", SECRET, "--auth-timeout", "1s"], &DEMO[..]].concat()).await;
+    let mut page = Browser::open(&gateway).await;
+    page.until("#token-note", "This gateway asks for a token.").await;
+    page.click("#console-open").await;
+    choose(&mut page, FORMS[0].0).await;
+    page.until("#console-note", "This connection has ended").await;
+    page.enter_token(&token(json!({"sub": "alice"}))).await;
+    page.until("#note", "Successfully subscribed to 3").await;
+    page.click("#console-clear").await;
+    page.click("#console-send").await;
+    page.until("#frames li[data-way=in]", r#""subscribed":["AAPL"]"#).await;
+    let sent = page.texts("#frames li[data-way=out] code").await;
+    assert_eq!(sent, [FORMS[0].2, r#"{"action":"auth","token":"…"}"#], "the latest first");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn the_token_lets_it_in_and_is_not_shown() {
     let redis = Redis::start().await;
     let dir = TempDir::new().expect("a temporary directory");

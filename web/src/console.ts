@@ -114,15 +114,21 @@ export class Console {
     return forms(dialects(DIALECTS).on, TYPES, this.#page.symbol() || "AAPL", token)[Math.max(0, this.#way.selectedIndex)]!;
   }
 
+  /** Shows where clients of the chosen form connect; returns what they send, without the token. */
+  #show(): Form {
+    const shown = this.#form(this.#page.token() && "TOKEN");
+    say(byId("way-url"), shown.lines.length ? address(shown.path) : new URL(shown.path, location.href).href);
+    return shown;
+  }
+
   /** Shows how clients connect in the chosen form, and does it; the page's own is connected already. */
   #choose(): void {
     this.#speaker?.close();
     this.#speaker = undefined;
-    const shown = this.#form(this.#page.token() && "TOKEN");
+    const shown = this.#show();
     const isPages = this.#way.selectedIndex <= 0;
     this.#shown = isPages ? undefined : shown;
     const isStream = !shown.lines.length;
-    say(byId("way-url"), isStream ? new URL(shown.path, location.href).href : address(shown.path));
     say(byId("way-docs"), shown.docs);
     const requests = isPages ? REQUESTS : shown.lines;
     this.#request.value = (isPages ? REQUESTS[0] : shown.lines.at(-1)) ?? "";
@@ -136,7 +142,8 @@ export class Console {
   #speak(lastLine?: string): void {
     this.#speaker?.close();
     const form = this.#form(this.#page.token());
-    const shown = this.#shown!;
+    // The page's token and symbol may be others than when the form was chosen.
+    const shown = (this.#shown = this.#show());
     if (lastLine !== undefined) form.lines.splice(-1, 1, lastLine);
     const add = (way: Frame["way"], text: string) => {
       this.#add(way, text);
