@@ -85,6 +85,13 @@ async fn the_gateways_own_tls_carries_it() {
     page.until_traded("AAPL").await;
 }
 
+/// Tells, once the page says that the feed is down, the title at that moment.
+const TITLE_THEN: &str = "void (window.titleThen = new Promise((done) => {
+    const feed = document.querySelector('#feed');
+    const look = () => feed.textContent === 'feed down' && done(document.title);
+    new MutationObserver(look).observe(feed, { childList: true, characterData: true, subtree: true });
+}))";
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_lost_feed_is_told() {
     let mut redis = Redis::start().await;
@@ -93,11 +100,13 @@ async fn a_lost_feed_is_told() {
     page.until("#note", "Successfully subscribed").await;
     redis.publisher().await.trade("AAPL", &trade("AAPL", "150.250", 1_795_000_000_000)).await;
     page.until_row("AAPL", "150.25").await;
+    page.until_title("150.25 AAPL · ws-gateway").await;
+    page.evaluate(TITLE_THEN).await;
     redis.kill();
     page.until("#feed", "feed down").await;
     page.until("#rows.stale", "150.25").await;
     page.until("#panel-chart.stale", "150.25").await;
-    page.until_title("ws-gateway live").await;
+    assert_eq!(page.evaluate("window.titleThen").await, "ws-gateway live", "at once");
     page.picture("feed-down").await;
     redis.launch();
     page.until("#feed", "feed up, after").await;

@@ -26,7 +26,7 @@ export class Status {
 
   readonly #price: () => string;
 
-  /** `price` is the selected symbol's, for the title of the tab. */
+  /** `price` is the selected symbol's, for the title of the tab; empty if it is none of now. */
   constructor(price: () => string) {
     this.#price = price;
     setInterval(() => this.#second(), 1_000);
@@ -58,6 +58,8 @@ export class Status {
     pill("slow", "wait", slow ? "too slow: latest prices only" : "");
     // Prices that aren't kept up to date must not look as if they were.
     for (const id of ["rows", "panel-chart", "tape"]) byId(id).classList.toggle("stale", !fresh);
+    // Nor in the title: browsers let a timer of a tab in the background wait.
+    if (!fresh) this.#entitle();
   }
 
   status({ event, data }: StatusMessage): void {
@@ -86,11 +88,15 @@ export class Status {
     byId("trip").title = "From this page to the gateway and back, behind the prices that were on their way";
   }
 
-  #second(): void {
-    // Of a tab in the background the title is all that is seen.
+  /** Of a tab in the background the title is all that is seen. */
+  #entitle(): void {
     const price = this.#state?.fresh ? this.#price() : "";
     const title = price ? `${price} · ws-gateway` : "ws-gateway live";
     if (document.title !== title) document.title = title;
+  }
+
+  #second(): void {
+    this.#entitle();
     const messages = this.#messages;
     this.#messages = 0;
     say(byId("rate-now"), `${count(messages)} message${messages === 1 ? "" : "s"}/s`);
