@@ -33,8 +33,8 @@ let hasNew = false;
 
 const market = new Market();
 const status = new Status(() => {
-  const { last, decimals } = market.quotes.get(selected) ?? {};
-  return last === undefined ? "" : `${amount(last, decimals)} ${selected}`;
+  const { last, decimals, isKnown } = market.quotes.get(selected) ?? {};
+  return last === undefined || isKnown ? "" : `${amount(last, decimals)} ${selected}`;
 });
 const hasNews = TYPES.some((type) => type === "news" || type === "halt" || !MARKET.has(type));
 const news = new News(hasNews);
