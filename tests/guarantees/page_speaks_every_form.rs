@@ -6,6 +6,7 @@ use tempfile::TempDir;
 
 use crate::page_is_for_everybody::{AXE, PHONE, faults, overhang};
 use crate::support::browser::Browser;
+use crate::support::detour::Detour;
 use crate::support::process::Process;
 use crate::support::tokens::{SECRET, token};
 use crate::support::{Redis, trade, until};
@@ -117,9 +118,10 @@ async fn a_form_is_chosen_by_keyboard_on_any_screen() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_off_can_not_be_chosen_and_an_end_is_told() {
-    let mut gateway =
-        Process::start(&["--embedded-redis-port", "0", "--demo", "--dialects", "finnhub"]).await;
-    let mut page = Browser::open(&gateway).await;
+    let flags = ["--embedded-redis-port", "0", "--demo", "--dialects", "finnhub"];
+    let mut gateway = Process::start(&flags).await;
+    let way = Detour::to(gateway.addr()).await;
+    let mut page = Browser::open_at(&format!("http://{}/", way.addr)).await;
     page.until_traded("AAPL").await;
     page.click("#console-open").await;
     let off = page.texts("#way option:disabled").await;
@@ -133,9 +135,8 @@ async fn what_is_off_can_not_be_chosen_and_an_end_is_told() {
     gateway.signal("TERM");
     page.until("#console-note", "This connection has ended (1012").await;
     assert!(gateway.exit().await.success());
-    let port = gateway.port.to_string();
-    let again = ["--embedded-redis-port", "0", "--demo", "--dialects", "finnhub", "--ws-port", &port];
-    let _restarted = Process::start(&again).await;
+    let restarted = Process::start(&flags).await;
+    way.lead_to(restarted.addr());
     page.click("#console-clear").await;
     page.click("#console-send").await;
     page.until("#frames li[data-way=in]", r#"{"data":[{"#).await;
@@ -159,6 +160,20 @@ async fn a_token_that_comes_behind_the_choice_is_sent_and_what_is_shown_is_what_
     assert_eq!(sent, [FORMS[0].2, r#"{"action":"auth","token":"…"}"#], "the latest first");
 }
 
+/// What answers a form's subscribe.
+fn accepted(form: &str) -> &'static str {
+    match form.split([' ', ':', ',']).next().expect("a word") {
+        "Server-sent" => "event: success",
+        "JSON" => r#""subscribed":["AAPL"]"#,
+        "Alpaca" => r#"[{"T":"subscription","trades":["AAPL"]"#,
+        "Binance" => r#"{"result":null,"id":1}"#,
+        "Massive" => "subscribed to: T.AAPL",
+        "Socket.IO" => r#"43/events,0[{"status":"subscribed""#,
+        // Finnhub's has no answer.
+        _ => "",
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn the_token_lets_it_in_and_is_not_shown() {
     let redis = Redis::start().await;
@@ -180,16 +195,7 @@ async fn the_token_lets_it_in_and_is_not_shown() {
         }
         for (name, _, request, event) in FORMS {
             choose(&mut page, name).await;
-            let accepted = match name {
-                _ if request.is_empty() => "event: success",
-                name if name.starts_with("JSON") => r#""subscribed":["AAPL"]"#,
-                name if name.starts_with("Alpaca") => r#"[{"T":"subscription","trades":["AAPL"]"#,
-                name if name.starts_with("Binance") => r#"{"result":null,"id":1}"#,
-                name if name.starts_with("Massive") => "subscribed to: T.AAPL",
-                name if name.starts_with("Socket.IO") => r#"43/events,0[{"status":"subscribed""#,
-                // Its subscribe has no answer.
-                _ => "",
-            };
+            let accepted = accepted(name);
             if !accepted.is_empty() {
                 page.until("#frames li[data-way=in]", accepted).await;
                 worker.trade("AAPL", &trade("AAPL", "150.250", 1_795_000_000_000)).await;
