@@ -513,8 +513,12 @@ pub const REQUEST_TIMEOUT_MAX_MS: u64 = 600_000;
 pub const REQUESTS_MAX: usize = 16;
 /// How many commands may be under way on the connection that publishes.
 pub const OUTGOING_PIPELINE: usize = 512;
-/// What a Redis Cluster may say of its nodes, in bytes: a line for each, of some 200.
+/// What a Redis Cluster may say of its nodes, in bytes: some 4,500 nodes, a line of 200 bytes for each, and all 16,384 slots listed alone, 6 bytes each.
 pub const CLUSTER_NODES_BYTES: usize = MIB;
+/// How often the node that is published over is asked whether it still has the cluster's slot 0.
+pub const CLUSTER_ASK: Duration = Duration::from_secs(3);
+/// How many nodes are asked at most, one after the other, for the one that has slot 0.
+pub const CLUSTER_HOPS: usize = 4;
 /// Kinds of losses of the desk that ingest counts for a shard that is behind. The clients of a shard that loses events of more are closed.
 pub const DESK_LOSSES_MAX: usize = 65_536;
 /// What gateways have told each other and is yet to be looked at. More is lost, and told again.

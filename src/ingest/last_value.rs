@@ -270,17 +270,10 @@ fn refusal(words: &Words, node: &Address) -> Answer {
     }
 }
 
-/// The address in `3999 10.0.0.2:6381`, the text behind `MOVED` or `ASK`. Without a host, it is on the host of `node`.
+/// The address in `3999 10.0.0.2:6381`, the text behind `MOVED` or `ASK`.
 fn redirection(rest: &str, node: &Address) -> Option<Address> {
     let (_slot, place) = rest.split_once(' ')?;
-    let (host, port) = place.rsplit_once(':')?;
-    let port = port.parse().ok()?;
-    let (own_host, tls) = match node {
-        Address::Tcp { host, tls, .. } => (Some(host.as_str()), *tls),
-        Address::Unix(_) => (None, false),
-    };
-    let host = if host.is_empty() { own_host? } else { host };
-    Some(Address::Tcp { host: host.to_owned(), port, tls })
+    node.other_node(place)
 }
 
 fn keys(prefix: &str, kinds: &Kinds, subjects: &[Subject]) -> Vec<String> {
@@ -329,6 +322,8 @@ mod tests {
             ("MOVED 3999", &node),
             ("MOVED 3999 host", &node),
             ("MOVED 3999 host:port", &node),
+            ("MOVED 3999 host:0", &node),
+            ("MOVED 3999 ?:6381", &node),
             ("MOVED 3999 :6381", &unix),
             ("LOADING Redis is loading the dataset in memory", &node),
         ] {

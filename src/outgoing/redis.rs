@@ -3,34 +3,26 @@
 //! While there is no connection, whatever is to be published is refused at once. A reply that takes longer than [`limits::OUTGOING_TIMEOUT`] ends the
 //! connection, with a reset: what the system has not sent yet is thrown away with it.
 
-use std::collections::VecDeque;
+mod output;
+mod publishing;
+
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
-use tokio::io::{AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender};
 use tokio::sync::oneshot;
 
-use super::{Purpose, cluster};
+use self::publishing::{End, Publishing};
+use super::Purpose;
+use super::cluster::Way;
 use crate::backoff::Backoff;
 use crate::bus::OutgoingHeld;
 use crate::ingest::publisher::{EventBatch, Publisher};
 use crate::ingest::redis::Server;
 use crate::ingest::redis::error::Words;
-use crate::ingest::redis::session::Session;
 use crate::limits;
-use crate::resp::{Progress, Reply, ReplyLimits, parse_reply, write_command};
-
-/// Bytes of commands that are written at once, at most, unless one alone is larger.
-const WRITE_BYTES: usize = 256 * 1024;
-
-/// The longest replies are those about inboxes.
-const LIMITS: ReplyLimits = ReplyLimits {
-    total_bytes_max: limits::INBOX_REPLY_BYTES,
-    bulk_bytes_max: 2 * limits::MIB,
-    ..ReplyLimits::DEFAULT
-};
+use crate::resp::{Reply, write_command};
 
 /// Something to publish, or commands about inboxes.
 #[derive(Debug)]
@@ -137,34 +129,6 @@ impl Connected {
     }
 }
 
-/// A job that is under way.
-struct Sent {
-    purpose: Purpose,
-    asked: Instant,
-    held: Option<OutgoingHeld>,
-    /// Replies that have yet to come; `None` for a `PUBLISH`.
-    commands: Option<usize>,
-    said: Vec<Said>,
-}
-
-impl Sent {
-    /// Writes the job's commands.
-    fn write(job: Job, output: &mut Vec<u8>) -> Self {
-        let Job { work, purpose, asked, held } = job;
-        let commands = match work {
-            Work::Publish { channel, payload } => {
-                write_command(output, &[b"PUBLISH", channel.as_bytes(), &payload]);
-                None
-            }
-            Work::Commands(commands) => {
-                output.extend_from_slice(&commands.bytes);
-                Some(commands.count)
-            }
-        };
-        Self { purpose, asked, held, commands, said: Vec::new() }
-    }
-}
-
 /// Publishes jobs until nobody has any more.
 pub async fn run(
     server: Option<Server>,
@@ -191,30 +155,33 @@ pub async fn run(
         }
         return;
     };
-    let mut dialer = server.dialer(server.address.clone());
+    let mut way = Way::new(&server);
     let mut backoff = Backoff::new(limits::UPSTREAM_BACKOFF_MIN, limits::UPSTREAM_BACKOFF_MAX);
     let mut rng = fastrand::Rng::new();
     loop {
-        let opening = async {
-            let mut session = Session::open_abortive(&mut dialer, &server.login, &server.client_name).await?;
-            dialer.note_success();
-            if let Some(node) = cluster::node_to_publish(&mut session, dialer.address()).await? {
-                let mut there = server.dialer(node);
-                session = Session::open_abortive(&mut there, &server.login, &server.client_name).await?;
-            }
-            Ok::<_, crate::ingest::redis::error::RedisError>(session)
-        };
-        let Some(outcome) = refusing(&mut jobs, &done, opening).await else { return };
+        let Some(outcome) = refusing(&mut jobs, &done, way.open()).await else { return };
         match outcome {
-            Ok(session) => {
+            Ok(opened) => {
                 let since = Instant::now();
                 connected.0.store(true, Ordering::Relaxed);
                 drop(attempted.take());
-                let end = publish(session, &mut jobs, &done).await;
+                let (stream, input) = opened.session.into_parts();
+                let publishing = Publishing::new(input, opened.node, &done);
+                let end = publishing.run(stream.into_io(), &mut jobs).await;
                 connected.0.store(false, Ordering::Relaxed);
-                let Some(why) = end else { return };
+                match end {
+                    End::NoJobs => return,
+                    End::Moved => {
+                        tracing::info!(
+                            "another node of the cluster has slot 0 now: publishing what clients say over that one"
+                        );
+                        continue;
+                    }
+                    End::Lost(why) => {
+                        tracing::warn!(%why, "the connection that publishes what clients say was lost: connecting again");
+                    }
+                }
                 backoff.worked_for(since.elapsed());
-                tracing::warn!(%why, "the connection that publishes what clients say was lost: connecting again");
             }
             Err(error) => {
                 drop(attempted.take());
@@ -244,154 +211,4 @@ async fn refusing<T>(
             }
         }
     }
-}
-
-/// Publishes over a connection until it is lost, and returns why; `None` if nobody has jobs any more and all are done.
-async fn publish(
-    session: Session,
-    jobs: &mut UnboundedReceiver<Job>,
-    done: &UnboundedSender<Done>,
-) -> Option<String> {
-    let (stream, mut input) = session.into_parts();
-    let (mut reader, mut writer) = tokio::io::split(stream.into_io());
-    let mut under_way: VecDeque<Sent> = VecDeque::new();
-    let mut output = Output::default();
-    let mut has_jobs = true;
-    let why = loop {
-        if !has_jobs && under_way.is_empty() {
-            return None;
-        }
-        // What is published behind an inbox' commands was asked before others that are under way.
-        let until =
-            under_way.iter().map(|sent| sent.asked).min().map(|asked| asked + limits::OUTGOING_TIMEOUT);
-        tokio::select! {
-            biased;
-            read = reader.read_buf(&mut input) => match read {
-                Ok(0) => break "closed by Redis".to_owned(),
-                Ok(_) => {
-                    if let Err(why) = take_replies(&mut input, &mut under_way, done) {
-                        break why;
-                    }
-                }
-                Err(error) => break error.to_string(),
-            },
-            // Before anything else is written: Redis may take nothing for as long as what was asked first may wait.
-            () = sleep_until(until), if until.is_some() => {
-                break format!("no reply within {} ms", limits::OUTGOING_TIMEOUT.as_millis());
-            }
-            written = output.write(&mut writer), if !output.is_sent => {
-                if let Err(error) = written {
-                    break error.to_string();
-                }
-            }
-            job = jobs.recv(), if has_jobs && output.is_sent && under_way.len() < limits::OUTGOING_PIPELINE => {
-                let Some(job) = job else {
-                    has_jobs = false;
-                    continue;
-                };
-                let mut next = Some(job);
-                while let Some(job) = next {
-                    under_way.push_back(Sent::write(job, output.start()));
-                    let has_room = output.len() < WRITE_BYTES && under_way.len() < limits::OUTGOING_PIPELINE;
-                    next = if has_room { jobs.try_recv().ok() } else { None };
-                }
-            }
-        }
-    };
-    for Sent { purpose, asked, held, .. } in under_way {
-        let _ = done.send(Done::refused(purpose, asked, held));
-    }
-    Some(why)
-}
-
-/// Commands on their way to Redis. They are written in parts, so that replies are read and times are kept meanwhile.
-struct Output {
-    bytes: Vec<u8>,
-    written: usize,
-    /// Everything is with the system.
-    is_sent: bool,
-}
-
-impl Default for Output {
-    fn default() -> Self {
-        Self { bytes: Vec::new(), written: 0, is_sent: true }
-    }
-}
-
-impl Output {
-    /// To add commands to, once everything before them is sent.
-    fn start(&mut self) -> &mut Vec<u8> {
-        self.is_sent = false;
-        &mut self.bytes
-    }
-
-    fn len(&self) -> usize {
-        self.bytes.len()
-    }
-
-    /// Goes on writing. What is interrupted has written nothing.
-    async fn write(&mut self, writer: &mut (impl AsyncWrite + Unpin)) -> std::io::Result<()> {
-        if self.written < self.bytes.len() {
-            self.written += writer.write(&self.bytes[self.written..]).await?;
-        } else {
-            // TLS keeps a part of what was written.
-            writer.flush().await?;
-            self.bytes.clear();
-            self.written = 0;
-            self.is_sent = true;
-        }
-        Ok(())
-    }
-}
-
-async fn sleep_until(until: Option<Instant>) {
-    if let Some(until) = until {
-        tokio::time::sleep_until(until.into()).await;
-    }
-}
-
-/// Pairs replies with the commands that are under way.
-fn take_replies(
-    input: &mut Vec<u8>,
-    under_way: &mut VecDeque<Sent>,
-    done: &UnboundedSender<Done>,
-) -> Result<(), String> {
-    let mut used = 0;
-    loop {
-        match parse_reply(&input[used..], &LIMITS) {
-            Ok(Progress::Incomplete { .. }) => break,
-            Err(error) => return Err(format!("not a Redis server: {error}")),
-            Ok(Progress::Done { value, used_bytes }) => {
-                used += used_bytes;
-                let Some(sent) = under_way.front_mut() else {
-                    return Err("a reply that nothing was asked for".to_owned());
-                };
-                let is_confirmed = match &mut sent.commands {
-                    None => is_taken(&value),
-                    Some(left) => {
-                        sent.said.push(Said::of(&value));
-                        *left -= 1;
-                        if *left > 0 {
-                            continue;
-                        }
-                        true
-                    }
-                };
-                let Some(Sent { purpose, asked, held, said, .. }) = under_way.pop_front() else { break };
-                let _ = done.send(Done { purpose, is_confirmed, said, asked, held });
-            }
-        }
-    }
-    input.drain(..used);
-    Ok(())
-}
-
-/// Whether a `PUBLISH` was.
-fn is_taken(reply: &Reply<'_>) -> bool {
-    if let Reply::Error(text) = *reply {
-        let words = Words::new(text);
-        tracing::warn!(said = %words, "Redis refuses to publish what a client says");
-        return false;
-    }
-    true
 }

@@ -108,6 +108,42 @@ async fn of_one_node() {
     everything_works(1).await;
 }
 
+/// The connections that gateways publish over, on a node.
+async fn publishers(node: &mut Node) -> usize {
+    let list: String = node.connection.command(&["CLIENT", "LIST"]).await;
+    list.lines().filter(|line| line.contains(" cmd=publish ") || line.contains(" cmd=cluster|nodes ")).count()
+}
+
+/// When another node gets slot 0, all gateways publish over that one, and nothing that people say meanwhile is lost without a word.
+#[tokio::test(flavor = "multi_thread")]
+async fn slot_0_moves() {
+    let mut nodes = cluster(2).await;
+    let gateways = gateways(&nodes).await;
+    let mut users = users(&gateways).await;
+    for client in &mut users {
+        client.join("r").await;
+    }
+    let target: String = nodes[1].connection.command(&["CLUSTER", "MYID"]).await;
+    for node in nodes.iter_mut().rev() {
+        let () = node.connection.command(&["CLUSTER", "SETSLOT", "0", "NODE", &target]).await;
+    }
+    until("all to have left the old node", async || {
+        let (reply, _) = users[0].ask_for("typing", json!({"room_id": "r"})).await;
+        let is_known = reply["type"] == "success" || reply["code"] == "UNAVAILABLE";
+        assert!(is_known, "{reply}");
+        (publishers(&mut nodes[0]).await == 0 && publishers(&mut nodes[1]).await == 2).then_some(())
+    })
+    .await;
+    for n in 0..2 {
+        until("its gateway to publish", async || {
+            let payload = json!({"room_id": "r", "message": "new"});
+            (users[n].ask_for("room_message", payload).await.0["type"] == "success").then_some(())
+        })
+        .await;
+        assert_eq!(users[1 - n].next_of("room_message").await["message"], "new");
+    }
+}
+
 /// Inboxes are keys of many slots: a chat to a user whose inbox is on another node is refused, and the sender is told.
 #[tokio::test(flavor = "multi_thread")]
 async fn inboxes_are_refused() {

@@ -50,6 +50,24 @@ impl Address {
             _ => None,
         }
     }
+
+    /// Another node of the cluster that this one is a node of, as nodes name each other: `10.0.0.2:6381`. Without a host, it is on the same host. `None` if
+    /// that is nothing to connect to.
+    pub fn other_node(&self, place: &str) -> Option<Self> {
+        let (host, port) = place.rsplit_once(':')?;
+        let port = port.parse().ok().filter(|port| *port != 0)?;
+        let (own_host, tls) = match self {
+            Self::Tcp { host, tls, .. } => (Some(host.as_str()), *tls),
+            Self::Unix(_) => (None, false),
+        };
+        let host = match host {
+            "" => own_host?,
+            // A node that has no name to tell says so.
+            "?" => return None,
+            host => host,
+        };
+        Some(Self::Tcp { host: host.to_owned(), port, tls })
+    }
 }
 
 impl fmt::Display for Address {
