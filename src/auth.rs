@@ -30,7 +30,7 @@ use jsonwebtoken::errors::ErrorKind;
 use self::api_keys::ApiKeys;
 use self::key_file::KeyFile;
 use self::key_set::Signers;
-use self::keys::{Key, TokenRules, expiry};
+use self::keys::{Key, TokenRules, begins_ms, expiry};
 use self::remote_keys::RemoteKeys;
 use crate::bus::{Count, Denied, Seat, Standing};
 use crate::config::Config;
@@ -250,7 +250,11 @@ impl Auth {
 
     fn identity(&self, claims: &Claims) -> Result<Arc<Identity>, AuthError> {
         let identity = self.claims.identity(claims)?;
-        let expiry = expiry(claims, self.tokens.leeway_ms()).map_err(|()| AuthError::Malformed)?;
+        let leeway_ms = self.tokens.leeway_ms();
+        if begins_ms(claims, leeway_ms).map_err(|()| AuthError::Malformed)? > Some(unix_ms()) {
+            return Err(AuthError::NotYet);
+        }
+        let expiry = expiry(claims, leeway_ms).map_err(|()| AuthError::Malformed)?;
         has_not_ended(Arc::new(Identity { expiry, ..identity }))
     }
 
@@ -359,7 +363,6 @@ impl From<jsonwebtoken::errors::Error> for AuthError {
     fn from(error: jsonwebtoken::errors::Error) -> Self {
         match error.into_kind() {
             ErrorKind::ExpiredSignature => Self::Expired,
-            ErrorKind::ImmatureSignature => Self::NotYet,
             ErrorKind::InvalidAudience => Self::Audience,
             ErrorKind::InvalidIssuer => Self::Issuer,
             ErrorKind::MissingRequiredClaim(claim) => Self::Missing(claim),

@@ -114,7 +114,6 @@ impl TokenRules {
         let mut rules = Validation::new(Algorithm::HS256);
         let leeway_ms = access.leeway.as_millis() as u64;
         rules.leeway = leeway_ms.div_ceil(1_000);
-        rules.validate_nbf = true;
         rules.required_spec_claims.clear();
         if access.require_exp {
             rules.required_spec_claims.insert("exp".to_owned());
@@ -132,7 +131,7 @@ impl TokenRules {
         Self { checks: rules, leeway_ms }
     }
 
-    /// The claims of a token that the key has signed. It may have ended within the last second.
+    /// The claims of a token that the key has signed. `exp` is checked here in whole seconds, never too early; the caller checks the exact end, and `nbf`.
     ///
     /// # Errors
     /// When it has not, or when the claims aren't what they have to be.
@@ -159,13 +158,23 @@ impl TokenRules {
     }
 }
 
-/// When a token ends by its `exp`, which may have a fraction (RFC 7519 section 2); `Err` if that is no time.
+/// When a token ends by its `exp`; `Err` if that is no time.
 pub(super) fn expiry(claims: &Claims, leeway_ms: u64) -> Result<Option<Expiry>, ()> {
-    let Some(exp) = claims.get("exp") else { return Ok(None) };
-    let seconds = exp.as_f64().filter(|seconds| *seconds >= 0.0).ok_or(())?;
+    let expires_ms = time_ms(claims, "exp")?;
+    Ok(expires_ms.map(|expires_ms| Expiry { expires_ms, ends_ms: expires_ms.saturating_add(leeway_ms) }))
+}
+
+/// From when on a token counts by its `nbf`; `Err` if that is no time.
+pub(super) fn begins_ms(claims: &Claims, leeway_ms: u64) -> Result<Option<u64>, ()> {
+    Ok(time_ms(claims, "nbf")?.map(|begins_ms| begins_ms.saturating_sub(leeway_ms)))
+}
+
+/// A claim that is a time. It may have a fraction (RFC 7519 section 2).
+fn time_ms(claims: &Claims, name: &str) -> Result<Option<u64>, ()> {
+    let Some(time) = claims.get(name) else { return Ok(None) };
+    let seconds = time.as_f64().filter(|seconds| *seconds >= 0.0).ok_or(())?;
     // Exact as far as it matters; what is too large saturates.
-    let expires_ms = exp.as_u64().map_or((seconds * 1_000.0) as u64, |seconds| seconds.saturating_mul(1_000));
-    Ok(Some(Expiry { expires_ms, ends_ms: expires_ms.saturating_add(leeway_ms) }))
+    Ok(Some(time.as_u64().map_or((seconds * 1_000.0) as u64, |seconds| seconds.saturating_mul(1_000))))
 }
 
 /// Sets the cryptography up for the process, and tries it on signatures that are known: it would fail at the first token otherwise.
@@ -276,6 +285,22 @@ mod tests {
             let error = broken(&unsupported);
             assert!(error.starts_with(&format!("{name}: ")) && error.lines().count() == 1, "{error}");
         }
+    }
+
+    #[test]
+    fn times_count_to_the_millisecond() {
+        let of = |claims: Value| {
+            let claims: Claims = serde_json::from_value(claims).unwrap();
+            let ends = expiry(&claims, 1_500).map(|expiry| expiry.map(|expiry| expiry.ends_ms));
+            (begins_ms(&claims, 1_500), ends)
+        };
+        let time = |seconds: Value| of(serde_json::json!({"nbf": seconds, "exp": seconds}));
+        assert_eq!(time(100.into()), (Ok(Some(98_500)), Ok(Some(101_500))));
+        assert_eq!(time(100.25.into()), (Ok(Some(98_750)), Ok(Some(101_750))));
+        assert_eq!(time(1.into()), (Ok(Some(0)), Ok(Some(2_500))));
+        assert_eq!(time("x".into()), (Err(()), Err(())));
+        assert_eq!(time((-1).into()), (Err(()), Err(())));
+        assert_eq!(of(serde_json::json!({})), (Ok(None), Ok(None)));
     }
 
     #[test]
