@@ -1,7 +1,8 @@
 //! On a Redis Cluster all gateways publish over the same node, whichever node their `REDIS_URL` names: the one that has slot 0. A cluster passes what
 //! one node is told to all nodes in that order, so there is one order for all members of a room. Messages published over two nodes have no common order.
 //!
-//! A node is published over once it says of itself that it has slot 0, and for as long as it says so: it is asked again every [`limits::CLUSTER_ASK`].
+//! A node is published over once it says of itself that it has slot 0, or can't say who has, and until it names another: it is asked again every
+//! [`limits::CLUSTER_ASK`].
 
 use thiserror::Error;
 
