@@ -223,13 +223,15 @@ impl Ingest {
 
     /// One turn: does what the inbox says, `early` first, reads what the link has, and hands it over. `Break`: ingest is to end.
     pub(crate) fn turn(&mut self, early: Option<Command>) -> ControlFlow<()> {
-        self.state.metrics.ingest.tick_ms.set(self.state.metrics.uptime_ms());
-        let published = self.take_commands(early)?;
+        let begun = Instant::now();
+        self.state.metrics.ingest.tick_ms.set(self.state.metrics.uptime_ms_at(begun));
+        let published = self.take_commands(early, begun)?;
         let read = self.read_link();
         self.pause = self.pause_after(read);
+        let has_read = Instant::now();
         if published + read > 0 {
             // 0 would say that none has come yet.
-            self.state.metrics.ingest.last_event_ms.set(self.state.metrics.uptime_ms().max(1));
+            self.state.metrics.ingest.last_event_ms.set(self.state.metrics.uptime_ms_at(has_read).max(1));
         }
         self.hand_over();
         if !self.delayed.is_empty() {
@@ -238,8 +240,8 @@ impl Ingest {
         if self.config.history.compression.is_some() {
             self.state.metrics.ingest.compression.set(self.router.compressed());
         }
-        self.watch_link();
-        self.publish_gauges();
+        self.watch_link(has_read);
+        self.publish_gauges(has_read);
         ControlFlow::Continue(())
     }
 
@@ -271,8 +273,7 @@ impl Ingest {
     }
 
     /// Does what the inbox says; returns how many events of ours were published through it. `Break`: ingest is to end.
-    fn take_commands(&mut self, early: Option<Command>) -> ControlFlow<(), usize> {
-        let since = Instant::now();
+    fn take_commands(&mut self, early: Option<Command>, begun: Instant) -> ControlFlow<(), usize> {
         let (mut published, mut published_bytes) = (0, 0);
         let mut next = early;
         while let Some(command) = next.take().or_else(|| self.inbox.pop()) {
@@ -283,7 +284,7 @@ impl Ingest {
                 Command::Wish(Wish::Want { shard, ticket, subjects, history: Some(request) }) => {
                     self.grant_with_history(shard, ticket, subjects, &request);
                     // A crowd that comes back must not keep us from the link; what is left waits for the next turn.
-                    if since.elapsed() >= limits::INGEST_READ_BUDGET {
+                    if begun.elapsed() >= limits::INGEST_READ_BUDGET {
                         break;
                     }
                 }
@@ -391,9 +392,9 @@ impl Ingest {
         came
     }
 
-    fn watch_link(&mut self) {
+    fn watch_link(&mut self, now: Instant) {
         let Some(mut link) = self.link.take() else { return };
-        match link.watch(Instant::now()) {
+        match link.watch(now) {
             Ok(()) => self.link = Some(link),
             Err(lost) => self.disconnected(&mut link, lost),
         }
@@ -413,11 +414,11 @@ impl Ingest {
     }
 
     /// Sets the gauges that take a scan, at most once a second.
-    fn publish_gauges(&mut self) {
-        if self.gauged.elapsed() < limits::GAUGE_INTERVAL {
+    fn publish_gauges(&mut self, now: Instant) {
+        if now.saturating_duration_since(self.gauged) < limits::GAUGE_INTERVAL {
             return;
         }
-        self.gauged = Instant::now();
+        self.gauged = now;
         let metrics = &self.state.metrics.ingest;
         metrics.topics_remembered.set(self.router.history(Delay::NONE).topics() as u64);
         metrics.delayed_waiting.set(self.delayed.events() as u64);

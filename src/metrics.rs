@@ -434,7 +434,12 @@ impl Metrics {
 
     /// Milliseconds since the gateway was built.
     pub fn uptime_ms(&self) -> u64 {
-        self.started.elapsed().as_millis() as u64
+        self.uptime_ms_at(Instant::now())
+    }
+
+    /// The same at a time that the caller has read.
+    pub fn uptime_ms_at(&self, now: Instant) -> u64 {
+        now.saturating_duration_since(self.started).as_millis() as u64
     }
 
     /// Time since the gateway was built, in microseconds.

@@ -196,6 +196,7 @@ impl Polling {
         self.0.lock().token = Some(token);
     }
 
+    #[inline(never)]
     pub(super) fn read(&self, buffer: &mut [u8]) -> io::Result<usize> {
         let mut state = self.0.lock();
         if state.incoming.is_empty() {
@@ -211,6 +212,7 @@ impl Polling {
         Ok(count)
     }
 
+    #[inline(never)]
     pub(super) fn write(&self, bytes: &[u8]) -> io::Result<usize> {
         let mut state = self.0.lock();
         let waiting = state.outgoing.len() + state.frame.payload.len();

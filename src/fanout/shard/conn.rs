@@ -239,7 +239,13 @@ impl Conn {
 
     /// Whether there is, or may be, input that could be taken now.
     pub(super) fn has_input(&self) -> bool {
-        !self.is_paused() && (self.readable || self.unread.is_some())
+        self.has_unread() && !self.is_paused()
+    }
+
+    /// The same, also while the client's next messages have to wait.
+    #[inline]
+    pub(super) fn has_unread(&self) -> bool {
+        self.readable || self.unread.is_some()
     }
 }
 

@@ -73,10 +73,15 @@ impl Shard {
         conn.dirty = false;
         let written = if conn.is_blocked() { Written::Blocked } else { self.write(key) };
         match written {
-            Written::All if self.conns.get(key).is_some_and(|conn| conn.phase == Phase::Closing) => {
-                self.shut_writing(key);
+            Written::All => {
+                let Some(conn) = self.conns.get(key) else { return };
+                match conn.phase {
+                    Phase::Closing => self.shut_writing(key),
+                    // Most sockets take everything, and nothing waits for that.
+                    _ if conn.extras.is_none() && !conn.has_unread() => return,
+                    _ => self.tell_caught_up(key),
+                }
             }
-            Written::All => self.tell_caught_up(key),
             Written::Budget => {
                 if let Some(conn) = self.conns.get_mut(key) {
                     self.output.mark_dirty(key, conn);
@@ -96,11 +101,13 @@ impl Shard {
         let Self { conns, subscriptions, desk, output, clocks, config, metrics, registry, .. } = self;
         let Some(conn) = conns.get_mut(key) else { return Written::Gone };
         let Output { backlog, ended_names, gather_scratch, grammar, .. } = output;
-        let (now, dialect, deflate) = (&clocks.now, conn.dialect, conn.deflate);
+        let (now, deflate) = (&clocks.now, conn.deflate);
         let room_bytes = limits::BACKFILL_BYTES.min(config.max_outbox_bytes / 2);
         let mut budget_bytes = FLUSH_BYTES_PER_SOCKET;
         loop {
-            if conn.is_live()
+            // Most clients have no extras: asked for first, before the phase.
+            if conn.extras.is_some()
+                && conn.is_live()
                 && let Some(extras) = &mut conn.extras
             {
                 extras.refill(&mut conn.outbox, room_bytes, backlog, now.us);
@@ -126,14 +133,14 @@ impl Shard {
                         desk.as_ref().filter(|_| topic.is_desk()).and_then(|desk| desk.lost(topic, key));
                     if let Some(lost) = lost {
                         let status = Status::SkippedAtDesk { lost: &lost, count };
-                        let status = dialect.reply(&Reply::Status(status), grammar, now.unix_ms);
+                        let status = conn.dialect.reply(&Reply::Status(status), grammar, now.unix_ms);
                         return Batch::own(status, backlog);
                     }
                     let subject =
                         subscriptions.index.subject(topic).cloned().or_else(|| ended_names.get(topic));
                     let announcement = subject.map(|subject| {
                         let status = Status::Skipped { subject: &subject, count };
-                        let mut frame = dialect.reply(&Reply::Status(status), grammar, now.unix_ms);
+                        let mut frame = conn.dialect.reply(&Reply::Status(status), grammar, now.unix_ms);
                         if deflate {
                             backlog.compressor().compress_last(&mut frame, 0);
                         }
