@@ -114,19 +114,18 @@ async fn publishers(node: &mut Node) -> usize {
     list.lines().filter(|line| line.contains(" cmd=publish ") || line.contains(" cmd=cluster|nodes ")).count()
 }
 
-/// When another node gets slot 0, all gateways publish over that one, and nothing that people say meanwhile is lost without a word.
-#[tokio::test(flavor = "multi_thread")]
-async fn slot_0_moves() {
-    let mut nodes = cluster(2).await;
+/// When the second of two nodes gets slot 0, the gateways of both publish over that one, and nothing that people say meanwhile is lost without a word.
+async fn is_followed(mut nodes: Vec<Node>, moves: impl AsyncFnOnce(&mut [Node])) {
     let gateways = gateways(&nodes).await;
     let mut users = users(&gateways).await;
     for client in &mut users {
         client.join("r").await;
     }
-    let target: String = nodes[1].connection.command(&["CLUSTER", "MYID"]).await;
-    for node in nodes.iter_mut().rev() {
-        let () = node.connection.command(&["CLUSTER", "SETSLOT", "0", "NODE", &target]).await;
-    }
+    until("all to publish over the first", async || {
+        (publishers(&mut nodes[0]).await == 2 && publishers(&mut nodes[1]).await == 0).then_some(())
+    })
+    .await;
+    moves(&mut nodes).await;
     until("all to have left the old node", async || {
         let (reply, _) = users[0].ask_for("typing", json!({"room_id": "r"})).await;
         let is_known = reply["type"] == "success" || reply["code"] == "UNAVAILABLE";
@@ -142,6 +141,29 @@ async fn slot_0_moves() {
         .await;
         assert_eq!(users[1 - n].next_of("room_message").await["message"], "new");
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn slot_0_moves() {
+    is_followed(cluster(2).await, async |nodes| {
+        let target: String = nodes[1].connection.command(&["CLUSTER", "MYID"]).await;
+        for node in nodes.iter_mut().rev() {
+            let () = node.connection.command(&["CLUSTER", "SETSLOT", "0", "NODE", &target]).await;
+        }
+    })
+    .await;
+}
+
+/// The old node stays, takes `PUBLISH` as before, and is no longer the one.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_replica_takes_over() {
+    let mut nodes = cluster(1).await;
+    let replica = nodes[0].replica().await;
+    nodes.push(replica);
+    is_followed(nodes, async |nodes| {
+        let () = nodes[1].connection.command(&["CLUSTER", "FAILOVER"]).await;
+    })
+    .await;
 }
 
 /// Inboxes are keys of many slots: a chat is refused if another node has the user's inbox, and also if another one counts the bytes of all. The sender is told.
@@ -164,11 +186,18 @@ async fn inboxes_are_refused() {
             }
         }
         let mut recipient = user(gateway.addr, &name).await;
+        let inbox = format!("channel:inbox:{name}");
+        if !is_elsewhere {
+            until("the user to be known", async || {
+                let is_there: bool = nodes[0].connection.command(&["EXISTS", &inbox]).await;
+                is_there.then_some(())
+            })
+            .await;
+        }
         let (reply, _) = alice.ask_for("chat", json!({"to": name, "message": "hi"})).await;
         assert_eq!(reply["code"], "UNAVAILABLE", "{reply}");
         recipient.gets_nothing().await;
         if !is_elsewhere {
-            let inbox = format!("channel:inbox:{name}");
             until("it to be deleted", async || {
                 let kept: u64 = nodes[0].connection.command(&["XLEN", &inbox]).await;
                 (kept == 0).then_some(())

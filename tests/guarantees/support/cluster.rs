@@ -35,6 +35,25 @@ impl Node {
         .await;
     }
 
+    /// A replica of this node, of which the node knows.
+    pub(crate) async fn replica(&mut self) -> Self {
+        let mut replica = Self::start().await;
+        let (port, bus_port) = (replica.redis.port.to_string(), replica.bus_port.to_string());
+        let () = self.connection.command(&["CLUSTER", "MEET", "127.0.0.1", &port, &bus_port]).await;
+        let id: String = self.connection.command(&["CLUSTER", "MYID"]).await;
+        until("the replica to know the node", async || {
+            replica.connection.try_command::<()>(&["CLUSTER", "REPLICATE", &id]).await.ok()
+        })
+        .await;
+        until("the replica to be one", async || {
+            let state: String = replica.connection.command(&["INFO", "replication"]).await;
+            let slaves: Vec<String> = self.connection.command(&["CLUSTER", "REPLICAS", &id]).await;
+            (state.contains("master_link_status:up") && slaves.len() == 1).then_some(())
+        })
+        .await;
+        replica
+    }
+
     /// The slot of a key.
     pub(crate) async fn slot(&mut self, key: &str) -> u16 {
         self.connection.command(&["CLUSTER", "KEYSLOT", key]).await
