@@ -34,7 +34,7 @@ pub enum DeskRequest {
     Presence(DeskId),
     /// Ask the workers something.
     Workers {
-        /// The client's own mark of the question.
+        /// The client's own id of the question.
         request_id: RequestId,
         /// Any JSON, as the client wrote it.
         payload: Box<str>,

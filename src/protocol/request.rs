@@ -41,7 +41,7 @@ impl Grammar {
 pub struct Request {
     /// What to do.
     pub action: Action,
-    /// The client's own mark, echoed in the reply.
+    /// The client's own id of it, echoed in the reply.
     pub id: Option<Id>,
 }
 

@@ -1,7 +1,7 @@
 //! Replies that say what a client holds. Pure.
 //!
-//! They are written part by part: symbols, types and marks need no escape, for which serde_json looks at each byte. That was a third of
-//! what a subscribe cost.
+//! They are written part by part: symbols, types and ids need no escape, for which serde_json looks at each byte. That was 28 % of what a
+//! request cost in user space.
 
 use std::collections::HashSet;
 
@@ -160,7 +160,7 @@ impl Success {
         }
     }
 
-    /// The rest, with the client's own mark as it wrote it: it was read as JSON, so it is JSON.
+    /// The rest, with the request's id as the client wrote it: it was read as JSON, so it is JSON.
     fn end(mut self, id: Option<&Id>, now_ms: u64) -> Vec<u8> {
         self.push(b"},\"timestamp\":");
         self.number(now_ms);

@@ -132,7 +132,7 @@ fn the_extensions_are_those_of_the_contract() {
 }
 
 #[test]
-fn a_user_and_a_mark_stand_in_a_reply_as_json() {
+fn a_user_and_an_id_stand_in_a_reply_as_json() {
     let grammar = Grammar::new(kinds(), SymbolCase::Upper);
     let id = parse(r#"{"action":"list","id":"\"\u00e9"}"#, &grammar).unwrap().id;
     let held = subject(Kind::TRADE, "AAPL");
