@@ -69,7 +69,7 @@ async fn ccxt_for_node() {
     ccxt(client, ["watchTrades", "watchOHLCV", "watchBidsAsks", "unWatchTrades"], &redis, first, &way).await;
 }
 
-/// What it sends comes compressed then; events stay as they are, since they are short.
+/// It agrees on the extension, and events are still read.
 #[tokio::test(flavor = "multi_thread")]
 async fn ccxt_agrees_on_compression() {
     let redis = Redis::start().await;

@@ -25,7 +25,7 @@ impl Node {
         Self { redis, connection, bus_port }
     }
 
-    /// Waits until every node knows who has which slot.
+    /// Waits until this node knows who has which slot.
     async fn until_whole(&mut self, nodes: usize) {
         until("the cluster to be whole", async || {
             let info: String = self.connection.command(&["CLUSTER", "INFO"]).await;
