@@ -11,7 +11,7 @@ use crate::protocol::reply::Status;
 use crate::protocol::request::{Grammar, Selection};
 
 fn kinds() -> Kinds {
-    "trade,quote,halt,mine".parse().unwrap()
+    "trade,quote,candle,halt,mine".parse().unwrap()
 }
 
 fn text(reply: &Reply<'_>, now_ms: u64) -> String {
@@ -154,14 +154,14 @@ fn a_user_and_an_id_stand_in_a_reply_as_json() {
 }
 
 proptest! {
-    /// Replies that list symbols are written without looking for escapes.
+    /// Replies that list symbols are written without looking for escapes. A candle's symbol is a pattern of its intervals inside, and none to clients.
     #[test]
     fn whatever_clients_hold_the_reply_is_json(
-        names in proptest::collection::vec(("[ -~]{1,66}", 0..4usize), 0..6),
+        names in proptest::collection::vec((r"\*|[ -~]{1,66}|[A-C]{1,2}\*?", 0..5usize), 0..6),
         recovered in proptest::bool::ANY,
     ) {
         let kinds = kinds();
-        let of = [Kind::TRADE, Kind::QUOTE, Kind::HALT, kinds.find(b"mine").unwrap()];
+        let of = [Kind::TRADE, Kind::QUOTE, Kind::CANDLE, Kind::HALT, kinds.find(b"mine").unwrap()];
         let parse = |(name, kind): (String, usize)| Subject::parse(of[kind], name.as_bytes(), SymbolCase::Exact);
         let subjects: Vec<_> = names.into_iter().filter_map(parse).collect();
         let held: Vec<_> = subjects.iter().collect();
