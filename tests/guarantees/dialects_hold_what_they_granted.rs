@@ -3,7 +3,7 @@
 
 use std::collections::BTreeSet;
 
-use crate::support::ways::{Subscriber, Told, Way, told_by};
+use crate::support::ways::{Subscriber, Told, Way, told_by, told_in};
 use crate::support::{Redis, TestGateway, trade};
 use serde_json::{Value, json};
 use ws_gateway::protocol::api::Api;
@@ -88,24 +88,30 @@ async fn by_the_model(way: Way) {
     let mut client = Subscriber::enter(way, gateway.addr, &[END.to_owned()], "", None).await;
     let mut random = fastrand::Rng::with_seed(7);
     let mut held = BTreeSet::new();
+    // What comes up to the answer to the barrier; no event of the step before is behind its last one.
+    let answers = async |client: &mut Subscriber| {
+        let (last, answered) = barrier(way);
+        client.send_text(last).await;
+        let mut answers = Vec::new();
+        loop {
+            let answer = client.message().await;
+            if answer.to_string().contains(answered) {
+                return answers;
+            }
+            let told = told_in(&answer);
+            assert!(told.is_empty(), "{way:?}: {told:?} came again");
+            answers.push(answer);
+        }
+    };
     for step in 0..STEPS {
         let verb = if random.bool() { "subscribe" } else { "unsubscribe" };
         let count = random.usize(1..4);
         let names = random.choose_multiple(NAMES.iter().copied(), count);
         let refused = apply(way, verb, &names, &mut held);
-        let (last, answered) = barrier(way);
         for request in requests(way, verb, &names) {
             client.send_text(&request).await;
         }
-        client.send_text(last).await;
-        let mut refusals = 0;
-        loop {
-            let answer = client.message().await;
-            if answer.to_string().contains(answered) {
-                break;
-            }
-            refusals += usize::from(is_refusal(&answer));
-        }
+        let refusals = answers(&mut client).await.iter().filter(|answer| is_refusal(answer)).count();
         assert_eq!(refusals, refused, "{way:?}, step {step}: {verb} {names:?}");
         // A turn's answers are written before its figures are.
         gateway.subscribed(held.len() as u64 + 1).await;
@@ -126,6 +132,7 @@ async fn by_the_model(way: Way) {
         let expected = SYMBOLS.iter().filter(|symbol| covers(&held, symbol)).chain([&END]);
         assert!(got.iter().eq(expected), "{way:?}, step {step}: {got:?} with {held:?} held");
     }
+    answers(&mut client).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

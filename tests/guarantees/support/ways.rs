@@ -210,6 +210,13 @@ impl Subscriber {
 /// What a message with events tells, in order.
 pub(crate) fn told_by(message: &Value) -> Vec<Told> {
     let mut told = Vec::new();
+    assert!(read(message, &mut told), "what does {message} tell?");
+    told
+}
+
+/// What any message tells of events, in order: an answer tells nothing.
+pub(crate) fn told_in(message: &Value) -> Vec<Told> {
+    let mut told = Vec::new();
     read(message, &mut told);
     told
 }
@@ -242,9 +249,11 @@ fn of_msgpack(value: &rmpv::Value) -> Value {
 }
 
 /// Reads a message of any way: each shape has its own names.
-fn read(message: &Value, told: &mut Vec<Told>) {
+/// Whether a message is of events only; `told` gets what they tell.
+fn read(message: &Value, told: &mut Vec<Told>) -> bool {
     if let Some(parts) = message.as_array() {
-        return parts.iter().for_each(|part| read(part, told));
+        let others = parts.iter().filter(|part| !read(part, told)).count();
+        return others == 0;
     }
     let field = |name: &str| message[name].as_str();
     let text = |value: &Value| value.as_str().unwrap_or_else(|| panic!("no string in {message}")).to_owned();
@@ -260,9 +269,13 @@ fn read(message: &Value, told: &mut Vec<Told>) {
     match data["e"].as_str() {
         Some("trade") => {
             let price = text(&data["p"]).parse().unwrap_or_else(|_| panic!("no price in {message}"));
-            return told.push(Told::Trade { symbol: text(&data["s"]), price });
+            told.push(Told::Trade { symbol: text(&data["s"]), price });
+            return true;
         }
-        Some("skipped") => return told.push(skipped(text(&data["s"]), &data["count"])),
+        Some("skipped") => {
+            told.push(skipped(text(&data["s"]), &data["count"]));
+            return true;
+        }
         _ => {}
     }
     match (field("type"), field("T"), field("ev")) {
@@ -280,6 +293,7 @@ fn read(message: &Value, told: &mut Vec<Told>) {
             let channel = text(&message["channel"]);
             told.push(skipped(channel.trim_start_matches("T.").to_owned(), &message["n"]));
         }
-        _ => panic!("what does {message} tell?"),
+        _ => return false,
     }
+    true
 }
