@@ -19,6 +19,8 @@ pub(crate) fn with_pings(config: &mut Config) {
     with_binance(config);
     config.delivery.ping_interval = std::time::Duration::from_millis(300);
     config.delivery.pong_timeout = std::time::Duration::from_millis(300);
+    // A machine with much to do may let a client wait for seconds.
+    config.delivery.max_missed_pongs = 20;
 }
 
 /// One event of each type; the candle's interval is `1m`.

@@ -181,7 +181,6 @@ async fn strangers_see_each_trade_five_seconds_after_it_was_published() {
         assert!(age >= FIVE_S, "trade {n} was {age:?} old");
         assert!(seen_live[n] < seen[n], "trade {n} came at once to whoever may see it");
     }
-    assert!(seen_live[29] - published[0] < FIVE_S, "at once");
 }
 
 /// What was published before a client subscribed, and is due after that, comes.
