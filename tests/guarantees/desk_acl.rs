@@ -139,8 +139,7 @@ async fn suffices_for_requests() {
     heard.ask("AUTH worker secret").await;
     heard.ask("SUBSCRIBE channel:request").await;
     alice.send(r#"{"type":"request","requestId":"1","payload":{}}"#).await;
-    let question = heard.reply().await.expect("a question");
-    let question: Value = serde_json::from_str(question.split("\r\n").nth(6).expect("a payload")).unwrap();
+    let question = heard.message().await;
     let mut worker = Publisher::connect(&url(&redis, "worker")).await;
     let response = r#"{"type":"response","requestId":"1","payload":7}"#;
     worker.raw(question["replyTo"].as_str().expect("a channel"), response.as_bytes()).await;

@@ -91,8 +91,7 @@ async fn everything_works(count: u16) {
         crate::support::resp::Client::connect(([127, 0, 0, 1], nodes[last].redis.port).into()).await;
     worker.ask("SUBSCRIBE channel:request").await;
     users[0].send(r#"{"type":"request","requestId":"1","payload":{}}"#).await;
-    let question = worker.reply().await.expect("a question");
-    let question: Value = serde_json::from_str(question.split("\r\n").nth(6).expect("a payload")).unwrap();
+    let question = worker.message().await;
     let response = br#"{"type":"response","requestId":"1","payload":7}"#;
     nodes[last].connection.raw(question["replyTo"].as_str().unwrap(), response).await;
     assert_eq!(users[0].next_of("response").await["payload"], 7);

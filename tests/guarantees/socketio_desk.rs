@@ -302,8 +302,7 @@ async fn workers_answer_requests() {
     let (mut ann, _) = member(&gateway, "ann").await;
     for (ack, place) in [("7", "43/events,7["), ("", r#"42/events,["response","#)] {
         ann.send(format!(r#"42/events,{ack}["request",{{"requestId":"q","payload":{{"a" : 1.50}}}}]"#)).await;
-        let message = heard.reply().await.expect("a message");
-        let question: Value = serde_json::from_str(message.split("\r\n").nth(6).expect("a payload")).unwrap();
+        let question = heard.message().await;
         assert_eq!((&question["user"], &question["payload"]), (&json!("ann"), &json!({"a": 1.5})));
         let response = r#"{"type":"response","requestId":"q","payload":{"b" : 2.50}}"#;
         worker.raw(question["replyTo"].as_str().expect("a channel"), response.as_bytes()).await;

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use serde_json::{Value, json};
+use serde_json::json;
 use ws_gateway::config::Config;
 use ws_gateway::gateway::Gateway;
 
@@ -23,16 +23,9 @@ async fn worker(port: u16) -> resp::Client {
     worker
 }
 
-/// The next question, as the gateway wrote it.
-async fn asked(worker: &mut resp::Client) -> Value {
-    let message = worker.reply().await.expect("a message");
-    let question = message.split("\r\n").nth(6).expect("a payload");
-    serde_json::from_str(question).unwrap_or_else(|error| panic!("{error} in {question}"))
-}
-
 async fn is_asked_and_answers(client: &mut Client, heard: &mut resp::Client, publisher: &mut Publisher) {
     client.send(r#"{"type":"request","requestId":"123","payload":{"a" : [1.50]},"timestamp":7}"#).await;
-    let question = asked(heard).await;
+    let question = heard.message().await;
     assert_eq!(
         (&question["requestId"], &question["user"], &question["payload"], &question["timestamp"]),
         (&json!("123"), &json!("alice"), &json!({"a": [1.5]}), &json!(7))

@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 
+use serde_json::Value;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use ws_gateway::resp::{Progress, ReplyLimits, parse_reply, write_command};
@@ -47,6 +48,14 @@ impl Client {
                 return None;
             }
         }
+    }
+
+    /// What the next message of a subscription carries, as JSON.
+    pub(crate) async fn message(&mut self) -> Value {
+        // `*3 message, channel, payload`, each with its length before it.
+        let message = self.reply().await.expect("a message");
+        let payload = message.split("\r\n").nth(6).expect("a payload");
+        serde_json::from_str(payload).unwrap_or_else(|error| panic!("{error} in {payload}"))
     }
 
     pub(crate) async fn ask(&mut self, line: &str) -> String {

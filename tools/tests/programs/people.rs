@@ -1,14 +1,12 @@
 //! `ws-client` at a real gateway's desk: two users talk with each other and in a room, and workers tell one of them something.
 
 use serde_json::json;
-use tempfile::TempDir;
 use tokio::io::AsyncWriteExt as _;
 use ws_gateway::config::{Config, Upstream};
 use ws_gateway::gateway::Gateway;
 
 use crate::common::{Redis, Tool, line_with, soon};
-
-const SECRET: &str = "0123456789abcdef0123456789abcdef";
+use crate::entry::{SECRET, token};
 
 /// A gateway with a desk, where tokens of [`SECRET`] say who users are.
 async fn gateway(redis: &Redis) -> Gateway {
@@ -20,14 +18,9 @@ async fn gateway(redis: &Redis) -> Gateway {
 }
 
 /// `ws-client` as this user, once it is connected.
-async fn client(gateway: &Gateway, directory: &TempDir, user: &str, arguments: &[&str]) -> Tool {
-    let key = directory.path().join("key");
-    std::fs::write(&key, SECRET).unwrap();
-    let sign = ["sign", "--sub", user, "--secret-file", key.to_str().unwrap()];
-    let (status, token, error) = Tool::start(env!("CARGO_BIN_EXE_ws-token"), &sign).end().await;
-    assert!(status.success(), "{error:?}");
+async fn client(gateway: &Gateway, user: &str, arguments: &[&str]) -> Tool {
     let url = format!("ws://{}/ws", gateway.local_addr());
-    let who = ["--url", &url, "--token", &token[0]];
+    let who = ["--url", &url, "--token", &token(user).await];
     let mut client = Tool::start(env!("CARGO_BIN_EXE_ws-client"), &[&who, arguments].concat());
     line_with(&mut client.stderr, "connected to ").await;
     client
@@ -44,14 +37,14 @@ async fn prints(client: &mut Tool, expected: &str) {
 
 #[tokio::test]
 async fn two_users_talk_with_each_other() {
-    let (redis, directory) = (Redis::start(&[]).await, TempDir::new().unwrap());
+    let redis = Redis::start(&[]).await;
     let gateway = gateway(&redis).await;
-    let mut alice = client(&gateway, &directory, "alice", &["--chat", "bob"]).await;
+    let mut alice = client(&gateway, "alice", &["--chat", "bob"]).await;
     // The line comes back to its sender, so alice is known before bob writes to her.
     says(&mut alice, "is anybody there?").await;
     prints(&mut alice, "alice to bob: is anybody there?").await;
-    let mut bob = client(&gateway, &directory, "bob", &["--chat", "alice"]).await;
-    let mut stranger = client(&gateway, &directory, "carol", &["--chat", "dave"]).await;
+    let mut bob = client(&gateway, "bob", &["--chat", "alice"]).await;
+    let mut stranger = client(&gateway, "carol", &["--chat", "dave"]).await;
     for (from, text) in [("bob", "here I am"), ("alice", "good \"day\", bob"), ("bob", "and to you")] {
         let to = if from == "bob" { "alice" } else { "bob" };
         says(if from == "bob" { &mut bob } else { &mut alice }, text).await;
@@ -70,11 +63,11 @@ async fn two_users_talk_with_each_other() {
 
 #[tokio::test]
 async fn two_users_talk_in_a_room() {
-    let (redis, directory) = (Redis::start(&[]).await, TempDir::new().unwrap());
+    let redis = Redis::start(&[]).await;
     let gateway = gateway(&redis).await;
-    let mut alice = client(&gateway, &directory, "alice", &["--room", "lobby"]).await;
+    let mut alice = client(&gateway, "alice", &["--room", "lobby"]).await;
     prints(&mut alice, "-- alice has joined lobby").await;
-    let mut bob = client(&gateway, &directory, "bob", &["--room", "lobby"]).await;
+    let mut bob = client(&gateway, "bob", &["--room", "lobby"]).await;
     for client in [&mut alice, &mut bob] {
         prints(client, "-- bob has joined lobby").await;
     }
@@ -88,10 +81,10 @@ async fn two_users_talk_in_a_room() {
 
 #[tokio::test]
 async fn workers_are_heard_by_who_wants_notifications() {
-    let (redis, directory) = (Redis::start(&[]).await, TempDir::new().unwrap());
+    let redis = Redis::start(&[]).await;
     let gateway = gateway(&redis).await;
-    let mut listens = client(&gateway, &directory, "alice", &["--notifications", "--json"]).await;
-    let mut chats = client(&gateway, &directory, "alice", &["--chat", "bob", "--json"]).await;
+    let mut listens = client(&gateway, "alice", &["--notifications", "--json"]).await;
+    let mut chats = client(&gateway, "alice", &["--chat", "bob", "--json"]).await;
     // Both are known once this has gone to both.
     says(&mut chats, "first").await;
     for client in [&mut listens, &mut chats] {
