@@ -93,6 +93,14 @@ async fn ws_for_node() {
     gets_prices_and_comes_back(Language::Node).await;
 }
 
+/// Large enough that kernel buffers don't take everything.
+fn large(n: u64) -> (String, String) {
+    let conditions = "x".repeat(500);
+    let payload =
+        format!(r#"{{"symbol":"A","price":1,"volume":1,"timestamp":{n},"conditions":["{conditions}"]}}"#);
+    ("A".to_owned(), payload)
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_slow_client_is_told_what_it_misses() {
     for language in [Language::Python, Language::Node] {
@@ -107,20 +115,9 @@ async fn a_slow_client_is_told_what_it_misses() {
         gateway.subscribed(1).await;
         client.pause();
         let mut worker = redis.publisher().await;
-        let mut published = 0;
-        // Longer in all than what a kernel's buffers hold.
-        let skipped = &gateway.gateway.state().metrics;
-        while skipped.sum(|shard| &shard.events_skipped) == 0 {
-            let payload = |n| {
-                let conditions = "x".repeat(500);
-                format!(
-                    r#"{{"symbol":"A","price":1,"volume":1,"timestamp":{n},"conditions":["{conditions}"]}}"#
-                )
-            };
-            worker.trades((published..published + 500).map(|n| ("A".to_owned(), payload(n)))).await;
-            published += 500;
-            gateway.taken(published).await;
-        }
+        let metrics = &gateway.gateway.state().metrics;
+        let is_skipped = || metrics.sum(|shard| &shard.events_skipped) > 0;
+        let published = gateway.publish_until(&mut worker, large, is_skipped).await;
         client.go_on();
         let mut next = 0;
         let mut announced = 0;

@@ -153,18 +153,10 @@ async fn massive_for_node() {
     draining.await.expect("it ends");
 }
 
-/// Longer than a kernel's buffers hold, in all.
-async fn publish_until(redis: &Redis, gateway: &TestGateway, stop: impl Fn() -> bool) -> u64 {
-    let mut worker = redis.publisher().await;
-    let mut published = 0;
-    while !stop() {
-        let payload =
-            |n| format!(r#"{{"symbol":"A","price":1,"volume":1,"timestamp":{n},"id":"{n:0>500}"}}"#);
-        worker.trades((published..published + 500).map(|n| ("A".to_owned(), payload(n)))).await;
-        published += 500;
-        gateway.taken(published).await;
-    }
-    published
+/// Large enough that kernel buffers don't take everything.
+fn large(n: u64) -> (String, String) {
+    let payload = format!(r#"{{"symbol":"A","price":1,"volume":1,"timestamp":{n},"id":"{n:0>500}"}}"#);
+    ("A".to_owned(), payload)
 }
 
 async fn slow_gateway(redis: &Redis, policy: SlowClientPolicy) -> TestGateway {
@@ -209,7 +201,9 @@ async fn a_slow_client_is_told_what_it_misses_and_the_others_miss_nothing() {
     slow.logs("subscribed to: T.A").await;
     slow.pause();
     let metrics = &gateway.gateway.state().metrics;
-    let published = publish_until(&redis, &gateway, || metrics.sum(|shard| &shard.events_skipped) > 0).await;
+    let mut worker = redis.publisher().await;
+    let published =
+        gateway.publish_until(&mut worker, large, || metrics.sum(|shard| &shard.events_skipped) > 0).await;
     slow.go_on();
     let (mut delivered, mut announced, mut next) = (0, 0, 0);
     while delivered + announced < published {
@@ -227,7 +221,7 @@ async fn a_slow_client_is_told_what_it_misses_and_the_others_miss_nothing() {
     }
     assert_eq!(delivered + announced, published);
     assert!(announced > 0);
-    redis.publisher().await.events([("trade:A", trade("A", &LAST.to_string(), published))]).await;
+    worker.events([("trade:A", trade("A", &LAST.to_string(), published))]).await;
     assert_eq!(reader.await.expect("all of them, in order"), published);
 }
 
@@ -241,11 +235,13 @@ async fn a_slow_client_is_closed_where_that_is_the_policy_and_comes_back() {
     slow.logs("subscribed to: T.A").await;
     slow.pause();
     let metrics = &gateway.gateway.state().metrics;
-    let published = publish_until(&redis, &gateway, || metrics.sum(|shard| &shard.slow_closed) > 0).await;
+    let mut worker = redis.publisher().await;
+    let published =
+        gateway.publish_until(&mut worker, large, || metrics.sum(|shard| &shard.slow_closed) > 0).await;
     slow.go_on();
     slow.logs("server slow_consumer: ").await;
     slow.logs("subscribed to: T.A").await;
-    redis.publisher().await.events([("trade:A", trade("A", &LAST.to_string(), published))]).await;
+    worker.events([("trade:A", trade("A", &LAST.to_string(), published))]).await;
     assert_eq!(slow.line_with("event").await["event"]["price"], 7.0);
     assert_eq!(reader.await.expect("all of them, in order"), published);
 }

@@ -16,8 +16,8 @@ fn symbol(n: u64) -> &'static str {
 }
 
 /// Large enough that kernel buffers don't take everything.
-fn payload(n: u64) -> String {
-    trade(symbol(n), "1", n).replace("NASDAQ", &"N".repeat(1_000))
+fn large(n: u64) -> (String, String) {
+    (symbol(n).to_owned(), trade(symbol(n), "1", n).replace("NASDAQ", &"N".repeat(1_000)))
 }
 
 /// A subscriber that doesn't read unless it is asked to.
@@ -37,17 +37,11 @@ async fn gateway(redis: &Redis, policy: SlowClientPolicy) -> TestGateway {
     .await
 }
 
-/// Publishes until `is_enough`, and then once more, so that the last two trades are known; returns how many there were. Never
-/// more than the gateway gets on with: Redis would cut it off.
+/// Publishes until `is_enough`, and then once more, so that the last two trades are known; returns how many there were.
 async fn publish_until(gateway: &TestGateway, worker: &mut Publisher, is_enough: impl Fn() -> bool) -> u64 {
-    let mut n = 0;
-    while !is_enough() {
-        worker.trades((n..n + 200).map(|n| (symbol(n).to_owned(), payload(n)))).await;
-        n += 200;
-        gateway.taken(n).await;
-    }
-    worker.trades((n..n + 2).map(|n| (symbol(n).to_owned(), payload(n)))).await;
-    n + 2
+    let published = gateway.publish_until(worker, large, is_enough).await;
+    worker.trades((published..published + 2).map(large)).await;
+    published + 2
 }
 
 /// Reads until the last of `published` trades of both symbols.
@@ -111,7 +105,7 @@ async fn falls_back_and_catches_up(policy: SlowClientPolicy, request: Value) {
 
     // Back to every event.
     for n in published..published + 100 {
-        worker.trade(symbol(n), &payload(n)).await;
+        worker.trades([large(n)]).await;
     }
     for n in published..published + 100 {
         assert_eq!(number(&client.json().await), Some(n));

@@ -37,6 +37,7 @@ use ws_gateway::config::Config;
 use ws_gateway::gateway::Gateway;
 
 pub(crate) use client::Client;
+use redis::Publisher;
 pub(crate) use redis::Redis;
 
 /// Long enough for anything that happens at all on a loaded machine; no test is ever slower because of it.
@@ -85,6 +86,23 @@ impl TestGateway {
     /// Waits until the gateway has taken `events` events.
     pub(crate) async fn taken(&self, events: u64) {
         stats::taken(self.addr, events).await;
+    }
+
+    /// Publishes trades, the n-th as `trade` makes it, 200 at a time until `is_enough`; returns how many. Never more than the gateway gets on
+    /// with: Redis would cut it off.
+    pub(crate) async fn publish_until(
+        &self,
+        worker: &mut Publisher,
+        trade: impl Fn(u64) -> (String, String),
+        is_enough: impl Fn() -> bool,
+    ) -> u64 {
+        let mut published = 0;
+        while !is_enough() {
+            worker.trades((published..published + 200).map(&trade)).await;
+            published += 200;
+            self.taken(published).await;
+        }
+        published
     }
 
     /// One number of `/stats`.
