@@ -25,7 +25,7 @@ async fn member(gateway: &TestGateway, name: &str) -> (Client, String) {
 
 /// The values of the next packet, which is that event in `/events`.
 async fn event(client: &mut Client, name: &str) -> Vec<Value> {
-    let text = client.text().await;
+    let text = client.packet().await;
     values(&text, "42/events,", name).unwrap_or_else(|| panic!("expected {name}, got {text}"))
 }
 
@@ -37,7 +37,7 @@ fn values(text: &str, place: &str, name: &str) -> Option<Vec<Value>> {
 /// Asks, and returns the acknowledgement and the other packet that comes of it, in whatever order they come.
 async fn ask_and_hear(client: &mut Client, packet: &str) -> (String, String) {
     let first = ask(client, packet).await;
-    let second = client.text().await;
+    let second = client.packet().await;
     if first.starts_with("43") { (first, second) } else { (second, first) }
 }
 
@@ -104,7 +104,7 @@ async fn rooms_are_shared_with_members_elsewhere() {
         let object = r#"{"type":"task_status_update","n": 1.50}"#;
         worker.events([(channel, object.to_owned())]).await;
         let expected = format!(r#"42/events,["task_status_update",{object}{behind}]"#);
-        assert_eq!(ann.text().await, expected, "{channel}");
+        assert_eq!(ann.packet().await, expected, "{channel}");
     }
     // By its name and in the room, on the other gateway.
     assert_eq!(ben.told().await["n"], 1.5);
@@ -152,7 +152,7 @@ async fn each_namespace_is_like_a_connection() {
     );
     let mut ben = user(gateway.addr, "ben").await;
     ben.join("r").await;
-    let mut told = [ann.text().await, ann.text().await];
+    let mut told = [ann.packet().await, ann.packet().await];
     told.sort();
     assert!(told[0].starts_with(r#"42/events,["user_joined""#), "{told:?}");
     assert!(told[1].starts_with(r#"42/messaging,["user_joined""#), "{told:?}");
@@ -166,11 +166,11 @@ async fn each_namespace_is_like_a_connection() {
     ben.gets_nothing().await;
     ben.write("r", json!("x")).await;
     ben.json().await;
-    let said = ann.text().await;
+    let said = ann.packet().await;
     assert!(said.starts_with(r#"42/messaging,["message""#), "{said}");
     // Both hear what is for the user. A namespace that is left has gone, as a connection that is cut off.
     ben.ask("chat", json!({"to": "ann", "message": 1})).await;
-    let mut told = [ann.text().await, ann.text().await];
+    let mut told = [ann.packet().await, ann.packet().await];
     told.sort();
     assert!(told[0].starts_with(r#"42/events,["chat""#) && told[1].starts_with(r#"42/messaging,["chat""#));
     ben.json().await;
@@ -183,10 +183,10 @@ async fn each_namespace_is_like_a_connection() {
     // In no namespace it is nobody, and somebody again in the next one.
     ann.send("41/events,").await;
     ann.send("40").await;
-    assert!(ann.text().await.starts_with("40{"));
-    assert!(ann.text().await.starts_with(r#"42["connected",{"userId":"ann""#));
+    assert!(ann.packet().await.starts_with("40{"));
+    assert!(ann.packet().await.starts_with(r#"42["connected",{"userId":"ann""#));
     ben.ask("chat", json!({"to": "ann", "message": 3})).await;
-    let chat = ann.text().await;
+    let chat = ann.packet().await;
     assert!(chat.starts_with(r#"42["chat",{"type":"chat","from":"ben","to":"ann","message":3,"#), "{chat}");
 }
 
@@ -232,7 +232,7 @@ async fn what_is_refused_is_acknowledged_and_told() {
     assert_eq!(values(&error, "42/events,", "error").expect(&error)[0]["code"], "MESSAGE_TOO_LARGE");
     // Bytes are refused, and what comes with them is passed over.
     ann.send(r#"451-/events,7["send_message",{"room":"r","message":{"_placeholder":true,"num":0}}]"#).await;
-    let (first, second) = (ann.text().await, ann.text().await);
+    let (first, second) = (ann.packet().await, ann.packet().await);
     assert_eq!(
         first,
         r#"43/events,7[{"success":false,"error":"Binary attachments are not supported: send JSON"}]"#
@@ -269,9 +269,9 @@ async fn users_of_an_open_gateway_are_connections() {
     .await;
     let mut client =
         Client::connect(&format!("{}&desk=1", crate::support::socketio::url(gateway.addr))).await;
-    client.text().await;
+    client.packet().await;
     client.send("40/events,").await;
-    client.text().await;
+    client.packet().await;
     let name = event(&mut client, "connected").await[0]["userId"].clone();
     assert!(name.as_str().is_some_and(|name| name.starts_with("anon-")), "{name}");
     redis.publisher().await.events([("broadcast", r#"{"type":"news_flash"}"#.to_owned())]).await;
@@ -306,7 +306,7 @@ async fn workers_answer_requests() {
         assert_eq!((&question["user"], &question["payload"]), (&json!("ann"), &json!({"a": 1.5})));
         let response = r#"{"type":"response","requestId":"q","payload":{"b" : 2.50}}"#;
         worker.raw(question["replyTo"].as_str().expect("a channel"), response.as_bytes()).await;
-        assert_eq!(ann.text().await, format!("{place}{response}]"));
+        assert_eq!(ann.packet().await, format!("{place}{response}]"));
     }
     // Nobody answers.
     let gateway = TestGateway::on(&redis, |config| {

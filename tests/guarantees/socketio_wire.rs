@@ -23,7 +23,7 @@ async fn namespaces_have_their_own_subscriptions() {
     let answer = ask(&mut client, r#"42/events,0["subscribe",{"symbols":["aapl","MSFT"]}]"#).await;
     assert_eq!(answer, r#"43/events,0[{"status":"subscribed","symbols":["AAPL","MSFT"]}]"#);
     worker.trade("AAPL", &trade("AAPL", "150.250", 1)).await;
-    let event = client.text().await;
+    let event = client.packet().await;
     let frame =
         event.strip_prefix(r#"42/events,["trade","#).and_then(|rest| rest.strip_suffix(']')).expect(&event);
     let frame: Value = serde_json::from_str(frame).expect("the gateway's object");
@@ -32,12 +32,12 @@ async fn namespaces_have_their_own_subscriptions() {
 
     let answer = ask(&mut client, r#"420["subscribe",{"symbols":["AAPL"],"snapshot":true}]"#).await;
     assert_eq!(answer, r#"430[{"status":"subscribed","symbols":["AAPL"]}]"#);
-    let snapshot = client.text().await;
+    let snapshot = client.packet().await;
     assert!(snapshot.starts_with(r#"42["trade",{"type":"trade""#) && snapshot.contains(r#""snapshot":true"#));
-    let end = client.text().await;
+    let end = client.packet().await;
     assert!(end.starts_with(r#"42["status",{"type":"status","event":"snapshotEnd""#), "{end}");
     worker.trade("AAPL", &trade("AAPL", "151", 2)).await;
-    let both = [client.text().await, client.text().await];
+    let both = [client.packet().await, client.packet().await];
     for place in ["42[", "42/events,["] {
         assert!(both.iter().any(|event| event.starts_with(place)), "{both:?}");
     }
@@ -45,7 +45,7 @@ async fn namespaces_have_their_own_subscriptions() {
     client.send("41/events,").await;
     ask(&mut client, r#"422["ping"]"#).await;
     worker.trade("AAPL", &trade("AAPL", "152", 3)).await;
-    let event = client.text().await;
+    let event = client.packet().await;
     assert!(event.starts_with(r#"42["trade""#) && event.contains("152"), "{event}");
     let answer = ask(&mut client, r#"421["unsubscribe",{"symbols":["AAPL","X"]}]"#).await;
     assert_eq!(answer, r#"431[{"status":"unsubscribed","symbols":["AAPL"]}]"#);
@@ -62,7 +62,7 @@ async fn topics_of_custom_types() {
     let answer = ask(&mut client, r#"42/events,7["subscribe:case",{"caseId":"c1"}]"#).await;
     assert_eq!(answer, r#"43/events,7[{"status":"subscribed","caseId":"c1"}]"#);
     redis.publisher().await.events([("case:c1", r#"{"state":"open","n":1.50}"#.to_owned())]).await;
-    assert_eq!(client.text().await, r#"42/events,["case:updated",{"state":"open","n":1.50}]"#);
+    assert_eq!(client.packet().await, r#"42/events,["case:updated",{"state":"open","n":1.50}]"#);
     let answer = ask(&mut client, r#"42/events,8["unsubscribe:case",{"caseId":"c1"}]"#).await;
     assert_eq!(answer, r#"43/events,8[{"status":"unsubscribed","caseId":"c1"}]"#);
     for (packet, part) in [
@@ -80,7 +80,7 @@ async fn topics_of_custom_types() {
     // So are attachments, which are passed over.
     client.send(r#"451-/events,["bin",{"_placeholder":true,"num":0}]"#).await;
     client.ws_binary(&[1, 2, 3]).await;
-    let answer = client.text().await;
+    let answer = client.packet().await;
     assert!(answer.starts_with(r#"42/events,["error",{"code":"INVALID_INPUT""#), "{answer}");
     let answer = ask(&mut client, r#"42/events,2["ping"]"#).await;
     assert!(answer.starts_with(r#"43/events,2[{"status":"pong","timestamp":"#), "{answer}");
@@ -101,8 +101,8 @@ async fn tokens_open_namespaces() {
     assert_eq!(ask(&mut client, "40/nope,{}").await, r#"44/nope,{"message":"Invalid namespace"}"#);
     let good = token(json!({"sub": "u1"}));
     client.send(format!("40/events,{}", json!({"token": good}))).await;
-    assert!(client.text().await.starts_with("40/events,{\"sid\":"));
-    let event = client.text().await;
+    assert!(client.packet().await.starts_with("40/events,{\"sid\":"));
+    let event = client.packet().await;
     assert!(event.starts_with(r#"42/events,["connected",{"userId":"u1","serverId":""#), "{event}");
     // A second namespace needs none, and another user's opens none.
     let other = token(json!({"sub": "u2"}));
@@ -113,9 +113,9 @@ async fn tokens_open_namespaces() {
     assert!(renewed.starts_with(r#"430[{"status":"authenticated","user":"u1","expiresAt":"#), "{renewed}");
     // In the handshake as everywhere.
     let mut client = Client::connect(&format!("{}&token={good}", url(gateway.addr))).await;
-    client.text().await;
+    client.packet().await;
     client.send("40/messaging,").await;
-    assert!(client.text().await.starts_with("40/messaging,"));
+    assert!(client.packet().await.starts_with("40/messaging,"));
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -143,7 +143,7 @@ async fn what_ends_a_connection() {
     let mut client = connected(gateway.addr).await;
     join(&mut client, "/messaging,", &json!({})).await;
     let draining = tokio::spawn(gateway.gateway.drain());
-    let told = client.text().await;
+    let told = client.packet().await;
     assert!(told.starts_with(r#"42/messaging,["status",{"type":"status","event":"shutdown""#), "{told}");
     assert_eq!(client.ending().await.map(|(code, _)| code), Some(1012));
     draining.await.expect("it ends");
