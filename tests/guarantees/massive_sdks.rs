@@ -3,10 +3,12 @@
 
 use crate::support::detour::Detour;
 use crate::support::program::{Program, node, python};
+use crate::support::redis::Publisher;
 use crate::support::tokens::{SECRET, token};
 use crate::support::{Redis, TestGateway, trade};
 use serde_json::json;
 use ws_gateway::config::{Config, SlowClientPolicy};
+use ws_gateway::metrics::{Counter, ShardMetrics};
 use ws_gateway::protocol::api::Api;
 
 fn with_massive(config: &mut Config) {
@@ -191,20 +193,30 @@ async fn reading(gateway: &TestGateway) -> tokio::task::JoinHandle<u64> {
     })
 }
 
+/// A client that reads nothing until something is counted, and then goes on; and how many trades were published meanwhile.
+async fn slow_until(
+    gateway: &TestGateway,
+    way: &Detour,
+    worker: &mut Publisher,
+    counter: impl Fn(&ShardMetrics) -> &Counter,
+) -> (Program, u64) {
+    let mut slow = started("massive==2.9.1", "massive", way, "stocks", "K", "T.A").await;
+    slow.logs("subscribed to: T.A").await;
+    slow.pause();
+    let metrics = &gateway.gateway.state().metrics;
+    let published = gateway.publish_until(worker, large, || metrics.sum(&counter) > 0).await;
+    slow.go_on();
+    (slow, published)
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_slow_client_is_told_what_it_misses_and_the_others_miss_nothing() {
     let redis = Redis::start().await;
     let gateway = slow_gateway(&redis, SlowClientPolicy::Skip).await;
     let reader = reading(&gateway).await;
     let way = Detour::to(gateway.addr).await;
-    let mut slow = started("massive==2.9.1", "massive", &way, "stocks", "K", "T.A").await;
-    slow.logs("subscribed to: T.A").await;
-    slow.pause();
-    let metrics = &gateway.gateway.state().metrics;
     let mut worker = redis.publisher().await;
-    let published =
-        gateway.publish_until(&mut worker, large, || metrics.sum(|shard| &shard.events_skipped) > 0).await;
-    slow.go_on();
+    let (mut slow, published) = slow_until(&gateway, &way, &mut worker, |shard| &shard.events_skipped).await;
     let (mut delivered, mut announced, mut next) = (0, 0, 0);
     while delivered + announced < published {
         let line = slow.json().await;
@@ -231,14 +243,8 @@ async fn a_slow_client_is_closed_where_that_is_the_policy_and_comes_back() {
     let gateway = slow_gateway(&redis, SlowClientPolicy::Disconnect).await;
     let reader = reading(&gateway).await;
     let way = Detour::to(gateway.addr).await;
-    let mut slow = started("massive==2.9.1", "massive", &way, "stocks", "K", "T.A").await;
-    slow.logs("subscribed to: T.A").await;
-    slow.pause();
-    let metrics = &gateway.gateway.state().metrics;
     let mut worker = redis.publisher().await;
-    let published =
-        gateway.publish_until(&mut worker, large, || metrics.sum(|shard| &shard.slow_closed) > 0).await;
-    slow.go_on();
+    let (mut slow, published) = slow_until(&gateway, &way, &mut worker, |shard| &shard.slow_closed).await;
     slow.logs("server slow_consumer: ").await;
     slow.logs("subscribed to: T.A").await;
     worker.events([("trade:A", trade("A", &LAST.to_string(), published))]).await;

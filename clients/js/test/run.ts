@@ -275,13 +275,18 @@ export const CHANCES = [0, 0.5, 0.999_999];
 /** Plays a case; `wrap` makes the class that the client makes connections with. */
 export async function play(file: string, one: Case, chance: number, wrap = (made: SocketClass): SocketClass => made): Promise<void> {
   const run = new Run(one, chance, wrap);
-  for (const [index, step] of one.steps.entries()) {
+  await take(file, one, run);
+  run.end();
+}
+
+/** Takes the steps of a case, one after the other; an error names the one that fails. */
+export async function take(file: string, { name, steps }: Case, run: Run): Promise<void> {
+  for (const [index, step] of steps.entries()) {
     const [verb, value] = typeof step === "string" ? [step, undefined] : Object.entries(step)[0]!;
     try {
       await run.step(verb, value);
     } catch (error) {
-      throw new Error(`${file}, "${one.name}", step ${index + 1} (${verb}): ${(error as Error).message}`, { cause: error });
+      throw new Error(`${file}, "${name}", step ${index + 1} (${verb}): ${(error as Error).message}`, { cause: error });
     }
   }
-  run.end();
 }

@@ -10,7 +10,7 @@ import WebSocket from "ws";
 import { parse } from "yaml";
 import { connect } from "../src/index.js";
 import { Gateway, needsGateway, SECRET, tokenOf } from "./gateway.js";
-import { type Case, HAS, matches, Run } from "./run.js";
+import { type Case, HAS, matches, Run, take } from "./run.js";
 
 type Scene = Case & { shows: string[] };
 const table = "../behaviour";
@@ -242,14 +242,7 @@ for (const [file, scene] of scenes) {
   test(`with a gateway: ${scene.name}`, { ...needsGateway, timeout: 60_000 }, async () => {
     const run = new RealRun(scene);
     try {
-      for (const [index, step] of scene.steps.entries()) {
-        const [verb, value] = typeof step === "string" ? [step, undefined] : Object.entries(step)[0]!;
-        try {
-          await run.step(verb, value);
-        } catch (error) {
-          throw new Error(`${file}, "${scene.name}", step ${index + 1} (${verb}): ${(error as Error).message}`, { cause: error });
-        }
-      }
+      await take(file, scene, run);
       run.end();
     } finally {
       await run.leave();

@@ -97,6 +97,15 @@ class Run:
             raise RuntimeError("no token today")
         return token
 
+    async def take(self, file: str, case: dict[str, Any]) -> None:
+        """Takes the steps of a case, one after the other; an error names the one that fails."""
+        for number, step in enumerate(case["steps"], 1):
+            verb, value = (step, None) if isinstance(step, str) else next(iter(step.items()))
+            try:
+                await self.step(verb, value)
+            except (AssertionError, IndexError, TimeoutError) as error:
+                raise AssertionError(f"{file}, {case['name']!r}, step {number} ({verb}): {error!r}") from error
+
     async def step(self, verb: str, value: Any) -> None:
         """Makes one step of the table."""
         does: Callable[[Any], Awaitable[None] | None] | None = getattr(self, f"step_{verb}", None)
@@ -426,12 +435,7 @@ def cases() -> Iterator[Any]:
 def test_behaviour(file: str, case: dict[str, Any], chance: float) -> None:
     async def play() -> None:
         run = Run(case, chance)
-        for number, step in enumerate(case["steps"], 1):
-            verb, value = (step, None) if isinstance(step, str) else next(iter(step.items()))
-            try:
-                await run.step(verb, value)
-            except (AssertionError, IndexError) as error:
-                raise AssertionError(f"{file}, {case['name']!r}, step {number} ({verb}): {error}") from error
+        await run.take(file, case)
         await run.end()
 
     asyncio.run(asyncio.wait_for(play(), 30), debug=True)

@@ -284,12 +284,7 @@ def test_scene(file: str, scene: dict[str, Any]) -> None:
     async def play() -> None:
         running = Scene(scene)
         try:
-            for number, step in enumerate(scene["steps"], 1):
-                verb, value = (step, None) if isinstance(step, str) else next(iter(step.items()))
-                try:
-                    await running.step(verb, value)
-                except (AssertionError, IndexError, TimeoutError) as error:
-                    raise AssertionError(f"{file}, {scene['name']!r}, step {number} ({verb}): {error!r}") from error
+            await running.take(file, scene)
             await running.end()
         finally:
             await running.leave()

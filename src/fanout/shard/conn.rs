@@ -42,6 +42,13 @@ pub(super) enum Phase {
     Closed,
 }
 
+impl Phase {
+    /// See [`Conn::is_live`].
+    pub(super) const fn is_live(self) -> bool {
+        matches!(self, Self::Open | Self::Waiting)
+    }
+}
+
 /// Whether a client has been told how the feed is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum FeedNews {
@@ -191,7 +198,7 @@ impl Conn {
 
     /// Whether the client still takes part: it gets events and statuses, and its messages count.
     pub(super) fn is_live(&self) -> bool {
-        matches!(self.phase, Phase::Open | Phase::Waiting)
+        self.phase.is_live()
     }
 
     /// Whether the client's next messages have to wait: for ingest's answer, or because too many replies wait already.

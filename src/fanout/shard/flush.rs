@@ -105,10 +105,8 @@ impl Shard {
         let room_bytes = limits::BACKFILL_BYTES.min(config.max_outbox_bytes / 2);
         let mut budget_bytes = FLUSH_BYTES_PER_SOCKET;
         loop {
-            // Most clients have no extras: asked for first, before the phase.
-            if conn.extras.is_some()
-                && conn.is_live()
-                && let Some(extras) = &mut conn.extras
+            if let Some(extras) = &mut conn.extras
+                && conn.phase.is_live()
             {
                 extras.refill(&mut conn.outbox, room_bytes, backlog, now.us);
             }

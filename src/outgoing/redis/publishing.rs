@@ -277,6 +277,25 @@ mod tests {
         End::Lost("no reply within 900 ms".to_owned())
     }
 
+    fn took_the_timeout(start: Instant) {
+        let took = now() - start;
+        // A timer's step is a millisecond.
+        assert!((900..=901).contains(&took.as_millis()), "{took:?}");
+    }
+
+    /// How publishing ends, beside something that doesn't.
+    async fn end_beside(
+        other: impl Future<Output = ()>,
+        publishing: Publishing<'_>,
+        io: tokio::io::DuplexStream,
+        jobs: &mut UnboundedReceiver<Job>,
+    ) -> End {
+        tokio::select! {
+            end = publishing.run(io, jobs) => end,
+            () = other => unreachable!(),
+        }
+    }
+
     /// Redis takes the first bytes of what is written, and no more.
     #[tokio::test(start_paused = true)]
     async fn what_was_asked_first_ends_in_its_time_however_much_is_written() {
@@ -290,15 +309,9 @@ mod tests {
             jobs_tx.send(job(now(), 1_000_000)).unwrap();
             std::future::pending::<()>().await;
         };
-        let publishing = Publishing::new(Vec::new(), None, &done_tx);
-        let end = tokio::select! {
-            end = publishing.run(io, &mut jobs) => end,
-            () = later => unreachable!(),
-        };
+        let end = end_beside(later, Publishing::new(Vec::new(), None, &done_tx), io, &mut jobs).await;
         assert_eq!(end, timed_out());
-        // A timer's step is a millisecond.
-        let took = now() - start;
-        assert!((900..=901).contains(&took.as_millis()), "{took:?}");
+        took_the_timeout(start);
         for asked in [0, 400] {
             let refused = done.try_recv().unwrap();
             assert!(!refused.is_confirmed);
@@ -320,14 +333,9 @@ mod tests {
             jobs_tx.send(job(start, 1)).unwrap();
             std::future::pending::<()>().await;
         };
-        let publishing = Publishing::new(Vec::new(), None, &done_tx);
-        let end = tokio::select! {
-            end = publishing.run(io, &mut jobs) => end,
-            () = later => unreachable!(),
-        };
+        let end = end_beside(later, Publishing::new(Vec::new(), None, &done_tx), io, &mut jobs).await;
         assert_eq!(end, timed_out());
-        let took = now() - start;
-        assert!((900..=901).contains(&took.as_millis()), "{took:?}");
+        took_the_timeout(start);
         assert!(!done.try_recv().unwrap().is_confirmed && !done.try_recv().unwrap().is_confirmed);
     }
 
@@ -359,10 +367,7 @@ mod tests {
             std::future::pending::<()>().await;
         };
         let publishing = Publishing::new(Vec::new(), Some(node), &done_tx);
-        let end = tokio::select! {
-            end = publishing.run(io, &mut jobs) => end,
-            () = answering => unreachable!(),
-        };
+        let end = end_beside(answering, publishing, io, &mut jobs).await;
         assert_eq!(end, End::Moved);
         assert_eq!((now() - start).as_secs(), 2 * limits::CLUSTER_ASK.as_secs());
     }

@@ -112,17 +112,22 @@ impl Success {
         self.push(itoa::Buffer::new().format(number).as_bytes());
     }
 
+    /// The items with commas between them.
+    fn separated<T>(&mut self, items: impl Iterator<Item = T>, write: impl Fn(&mut Self, T)) {
+        for (at, item) in items.enumerate() {
+            if at > 0 {
+                self.push(b",");
+            }
+            write(self, item);
+        }
+    }
+
     /// `"key":["AAPL","BTC-*"]`.
     fn list<'n>(&mut self, key: &str, names: impl Iterator<Item = &'n Name>) {
         self.push(b"\"");
         self.push(key.as_bytes());
         self.push(b"\":[");
-        for (at, name) in names.enumerate() {
-            if at > 0 {
-                self.push(b",");
-            }
-            self.name(name);
-        }
+        self.separated(names, Self::name);
         self.push(b"]");
     }
 
@@ -135,29 +140,26 @@ impl Success {
     /// The trades, and the other types only where there are any.
     fn held(&mut self, held: Held<'_>) {
         self.list("currentSubscriptions", held.of(Kind::TRADE));
-        let mut before = &b",\"currentByType\":{"[..];
-        for kind in held.kinds.iter().filter(|kind| *kind != Kind::TRADE) {
-            if held.of(kind).next().is_none() {
-                continue;
-            }
-            self.push(std::mem::replace(&mut before, b","));
-            self.list(held.kinds.name(kind), held.of(kind));
+        let is_held = |kind: &Kind| *kind != Kind::TRADE && held.of(*kind).next().is_some();
+        let mut kinds = held.kinds.iter().filter(is_held).peekable();
+        if kinds.peek().is_none() {
+            return;
         }
-        if before == b"," {
-            self.push(b"}");
-        }
+        self.push(b",\"currentByType\":{");
+        self.separated(kinds, |reply, kind| reply.list(held.kinds.name(kind), held.of(kind)));
+        self.push(b"}");
     }
 
     fn recovered(&mut self, recovered: &[(Name, bool)]) {
-        let mut before = &b",\"recovered\":{"[..];
-        for (name, is_whole) in recovered {
-            self.push(std::mem::replace(&mut before, b","));
-            self.name(name);
-            self.push(if *is_whole { b":true" } else { b":false" });
+        if recovered.is_empty() {
+            return;
         }
-        if before == b"," {
-            self.push(b"}");
-        }
+        self.push(b",\"recovered\":{");
+        self.separated(recovered.iter(), |reply, (name, is_whole)| {
+            reply.name(name);
+            reply.push(if *is_whole { b":true" } else { b":false" });
+        });
+        self.push(b"}");
     }
 
     /// The rest, with the request's id as the client wrote it: it was read as JSON, so it is JSON.

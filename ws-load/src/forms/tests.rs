@@ -19,6 +19,11 @@ fn frame(text: &str) -> Vec<u8> {
     [&header[..], text.as_bytes()].concat()
 }
 
+/// Each as an array in a frame of its own.
+fn framed(arrays: &[String]) -> Vec<u8> {
+    arrays.iter().flat_map(|array| frame(&format!("[{array}]"))).collect()
+}
+
 /// All that a reader makes of bytes that come in pieces of a size.
 fn read<R: Reader>(bytes: &[u8], size: usize) -> Vec<Message> {
     let (mut reader, mut kept, mut messages) = (R::default(), Vec::new(), Vec::new());
@@ -53,7 +58,7 @@ const STATUS: &str = r#"{"type":"status","event":"feed","data":{"state":"down"}}
 #[test]
 fn arrays_are_read_one_object_after_the_other() {
     let arrays = [REPLY.to_owned(), [trade(1), trade(2), trade(3)].join(","), STATUS.to_owned(), trade(4)];
-    let bytes: Vec<u8> = arrays.iter().flat_map(|array| frame(&format!("[{array}]"))).collect();
+    let bytes = framed(&arrays);
     for size in [1, 7, 100, bytes.len()] {
         assert_eq!(read::<Arrays<Native>>(&bytes, size), expected(), "{size}");
     }
@@ -115,6 +120,20 @@ fn of_second(seq: u64) -> Message {
     Message::Trade(Trade { symbol: 42, seq, sent_ns: clock::monotonic_of(UNIX_MS) })
 }
 
+/// One message of each kind that such a form has, and two trades.
+fn one_of_each(refused: &str) -> [Message; 8] {
+    [
+        Message::Other,
+        Message::Done,
+        of_second(1),
+        of_second(2),
+        Message::Skipped { symbol: 42, count: 7 },
+        Message::FeedLost,
+        Message::Refused(refused.to_owned()),
+        Message::Unreadable,
+    ]
+}
+
 #[test]
 fn alpacas_json_is_read_object_by_object() {
     let trade = |seq: u64| {
@@ -131,17 +150,8 @@ fn alpacas_json_is_read_object_by_object() {
         r#"{"T":"error","code":405,"msg":"symbol limit exceeded"}"#.to_owned(),
         r#"{"T":"t","S":"S0042","p":1}"#.to_owned(),
     ];
-    let bytes: Vec<u8> = arrays.iter().flat_map(|array| frame(&format!("[{array}]"))).collect();
-    let expected = [
-        Message::Other,
-        Message::Done,
-        of_second(1),
-        of_second(2),
-        Message::Skipped { symbol: 42, count: 7 },
-        Message::FeedLost,
-        Message::Refused("symbol limit exceeded (405)".to_owned()),
-        Message::Unreadable,
-    ];
+    let bytes = framed(&arrays);
+    let expected = one_of_each("symbol limit exceeded (405)");
     for size in [1, 7, 100, bytes.len()] {
         assert_eq!(read::<<Alpaca as Form>::Reader>(&bytes, size), expected, "{size}");
     }
@@ -201,17 +211,8 @@ fn massives_objects_are_read_and_an_answers_statuses_as_one() {
         status("error"),
         r#"{"ev":"T","sym":"S0042","p":1}"#.to_owned(),
     ];
-    let bytes: Vec<u8> = arrays.iter().flat_map(|array| frame(&format!("[{array}]"))).collect();
-    let expected = [
-        Message::Other,
-        Message::Done,
-        of_second(1),
-        of_second(2),
-        Message::Skipped { symbol: 42, count: 7 },
-        Message::FeedLost,
-        Message::Refused("of \"it\"".to_owned()),
-        Message::Unreadable,
-    ];
+    let bytes = framed(&arrays);
+    let expected = one_of_each("of \"it\"");
     for size in [1, 100, bytes.len()] {
         assert_eq!(read::<<Massive as Form>::Reader>(&bytes, size), expected, "{size}");
     }
