@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use crate::support::http::{HANDSHAKE, get, is_closed, read_head, read_to_end};
 use crate::support::http_server::{Server, socket_of};
-use crate::support::{PATIENCE, until};
+use crate::support::{PATIENCE, ReservedPort, until};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
@@ -192,7 +192,8 @@ async fn an_upgraded_client_frees_its_place_in_flight() {
 
 #[tokio::test]
 async fn stopping_ends_the_listener_and_idle_connections_but_not_clients() {
-    let mut server = Server::start();
+    let port = ReservedPort::new();
+    let mut server = on(&port);
     let (mut client, _) = server.handshake("").await;
     let adopted = server.clients.recv().await.unwrap();
     let mut idle = server.connect().await;
@@ -210,10 +211,16 @@ async fn stopping_ends_the_listener_and_idle_connections_but_not_clients() {
 /// As where a gateway is dropped without a drain, or its start fails later on.
 #[tokio::test]
 async fn a_listener_that_nobody_waits_for_gives_its_port_back() {
-    let server = Server::start();
-    let address = server.address;
-    server.served.abort();
-    until("the port to be free", async || bind(address).is_ok().then_some(())).await;
+    let port = ReservedPort::new();
+    on(&port).served.abort();
+    until("the port to be free", async || bind(port.addr()).is_ok().then_some(())).await;
+}
+
+/// A server on that port.
+fn on(port: &ReservedPort) -> Server {
+    let mut config = Config::for_tests();
+    config.server.listen = port.addr();
+    Server::with(&config, Bounds::default())
 }
 
 #[tokio::test]

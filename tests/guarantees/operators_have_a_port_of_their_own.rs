@@ -8,7 +8,7 @@ use tokio::net::TcpStream;
 
 use crate::support::http::{HANDSHAKE, Reply, ask, get};
 use crate::support::process::Process;
-use crate::support::{Client, PATIENCE};
+use crate::support::{Client, PATIENCE, ReservedPort};
 
 const TOKEN: &str = "a-token-for-operators";
 
@@ -90,17 +90,19 @@ async fn and_the_token_is_asked_for_by_all_but_health_and_readiness() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn and_the_healthcheck_asks_there() {
-    let (mut gateway, operators) = start(&["--ops-token", TOKEN]).await;
-    let healthcheck = |port: u16| {
-        let ports = ["--ws-port", "1", "--ops-port", &port.to_string()].map(str::to_owned);
+    let reserved = ReservedPort::new();
+    let port = reserved.to_string();
+    let (mut gateway, _) = start(&["--ops-token", TOKEN, "--ops-port", &port]).await;
+    let healthcheck = || {
+        let ports = ["--ws-port", "1", "--ops-port", &port];
         let mut command = Command::new(env!("CARGO_BIN_EXE_ws-gateway"));
         command.env_clear().arg("--healthcheck").args(ports).status().expect("it runs").success()
     };
-    assert!(healthcheck(operators.port()), "WS_PORT is not asked");
+    assert!(healthcheck(), "WS_PORT is not asked");
     gateway.signal("TERM");
     let ended = tokio::time::timeout(PATIENCE, gateway.exit()).await.expect("an end in time");
     assert!(ended.success());
-    assert!(!healthcheck(operators.port()));
+    assert!(!healthcheck());
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -3,12 +3,12 @@
 //! gateways are three processes, Redis and nginx are the real ones.
 
 use std::collections::HashMap;
-use std::net::{SocketAddr, TcpListener};
+use std::net::SocketAddr;
 
 use crate::support::nginx::Nginx;
 use crate::support::process::Process;
 use crate::support::redis::Publisher;
-use crate::support::{Client, PATIENCE, Redis, http, trade, until};
+use crate::support::{Client, PATIENCE, Redis, ReservedPort, http, trade, until};
 use futures_util::future::join_all;
 use futures_util::{StreamExt, stream};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -184,8 +184,8 @@ async fn a_full_gateway_is_skipped_until_all_are_full() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn without_any_gateway_the_answer_is_503_in_the_gateways_own_shape() {
-    let taken = TcpListener::bind("127.0.0.1:0").and_then(|socket| socket.local_addr()).expect("a port");
-    let nginx = Nginx::before(&[taken]).await;
+    let nobody = ReservedPort::new();
+    let nginx = Nginx::before(&[nobody.addr()]).await;
     for path in ["/ws?token=secret", "/", "/ready"] {
         let refusal = get(nginx.addr(), path, "").await;
         assert_eq!((refusal.status, refusal.header("Retry-After")), (503, Some("5")), "{path}: {refusal:?}");
@@ -197,7 +197,7 @@ async fn without_any_gateway_the_answer_is_503_in_the_gateways_own_shape() {
     }
     let nginx_itself = get(nginx.addr(), "/nginx/health", "").await;
     assert_eq!((nginx_itself.status, nginx_itself.body.as_str()), (200, "ok\n"));
-    let line = format!(" GET /ws status=503 upstream=\"{taken}\" answered=\"502\"");
+    let line = format!(" GET /ws status=503 upstream=\"{}\" answered=\"502\"", nobody.addr());
     until("a line of it", async || nginx.has_logged(&line).then_some(())).await;
     assert!(!nginx.has_logged("secret"), "a query may hold a token: {:?}", nginx.log);
 }

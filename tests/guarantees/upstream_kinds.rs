@@ -2,7 +2,6 @@
 //! the gateway trusts the same servers as redis-cli.
 
 use std::fs;
-use std::net::TcpListener;
 use std::path::PathBuf;
 use std::process::Command;
 
@@ -12,7 +11,7 @@ use tempfile::TempDir;
 
 use crate::support::process::Process;
 use crate::support::redis::Publisher;
-use crate::support::{Redis, TestGateway, trade};
+use crate::support::{Redis, ReservedPort, TestGateway, trade};
 
 async fn delivers(url: &str, worker: &mut Publisher) {
     let gateway = TestGateway::with_url(url, |_| {}).await;
@@ -50,7 +49,7 @@ async fn a_wrong_password_is_tried_again_and_never_ready() {
 /// A redis-server that speaks TLS as well.
 struct TlsRedis {
     redis: Redis,
-    tls_port: u16,
+    tls_port: ReservedPort,
     files: TempDir,
 }
 
@@ -68,7 +67,7 @@ impl TlsRedis {
         auth_clients: &str,
     ) -> Self {
         let files = TempDir::new().unwrap();
-        let tls_port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let tls_port = ReservedPort::new();
         let file = |name: &str, content: String| {
             let path = files.path().join(name);
             fs::write(&path, content).unwrap();

@@ -111,6 +111,8 @@ fn listening_inodes(table: &str, port: u16) -> Vec<u64> {
 mod tests {
     use std::net::TcpListener;
 
+    use socket2::{Domain, Socket, Type};
+
     use super::*;
 
     #[test]
@@ -125,8 +127,10 @@ mod tests {
 
     #[test]
     fn nobody_is_no_process() {
-        let addr = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-        let nobody = Processes::listening_at(addr);
+        // Bound, so nobody else is given the port, and not listening.
+        let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+        socket.bind(&SocketAddr::from(([127, 0, 0, 1], 0)).into()).unwrap();
+        let nobody = Processes::listening_at(socket.local_addr().unwrap().as_socket().unwrap());
         assert!(nobody.is_empty());
         assert_eq!((nobody.cpu_ns(), nobody.rss_bytes()), (None, None));
         assert_eq!(Processes::new(vec![std::process::id(), u32::MAX]).cpu_ns(), None);

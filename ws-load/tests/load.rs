@@ -23,7 +23,7 @@ use ws_gateway::config::Config;
 use ws_gateway::gateway::Gateway;
 use ws_gateway::protocol::api::Api;
 
-use common::{Redis, Tool, assert_documented, soon};
+use common::{Redis, ReservedPort, Tool, assert_documented, soon};
 
 /// A gateway and where to publish to it.
 struct Server {
@@ -110,9 +110,9 @@ async fn everything_arrives_and_is_counted() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_real_redis_and_several_worker_processes_make_no_difference() {
-    let port = free_port().to_string();
-    let _redis = Redis::start(&["--port", &port, "--bind", "127.0.0.1"]).await;
-    let redis_url = format!("redis://127.0.0.1:{port}");
+    let port = ReservedPort::new();
+    let _redis = Redis::start(&["--port", &port.to_string(), "--bind", "127.0.0.1"]).await;
+    let redis_url = format!("redis://{}", port.addr());
     let config = Config {
         upstream: ws_gateway::config::Upstream::from_url(&redis_url).unwrap(),
         ..Config::for_tests()
@@ -271,7 +271,8 @@ async fn a_refused_subscribe_is_told_as_the_gateway_told_it() {
 #[tokio::test(flavor = "multi_thread")]
 async fn without_redis_nothing_is_measured() {
     let server = Server::start().await;
-    let redis_url = format!("redis://127.0.0.1:{}", free_port());
+    let nobody = ReservedPort::new();
+    let redis_url = format!("redis://{}", nobody.addr());
     let url = format!("ws://{}/ws", server.clients);
     let arguments = ["--url", &url, "--redis", &redis_url, "--json"];
     let (status, stdout, stderr) = Tool::start(env!("CARGO_BIN_EXE_ws-load"), &arguments).end().await;
@@ -433,8 +434,3 @@ async fn relay_faultily(client: TcpStream, gateway: SocketAddr, fault: Fault, fa
 
 const SKIPPED: &str =
     r#"{"type":"status","event":"skipped","data":{"symbol":"S0000","type":"trade","count":1},"timestamp":1}"#;
-
-/// A port that nobody listens at.
-fn free_port() -> u16 {
-    std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
-}

@@ -1,9 +1,7 @@
 //! Nodes of a Redis Cluster.
 
-use std::net::TcpListener;
-
 use super::redis::Publisher;
-use super::{Redis, until};
+use super::{Redis, ReservedPort, until};
 
 /// How many slots there are.
 pub(crate) const SLOTS: u16 = 16_384;
@@ -12,13 +10,13 @@ pub(crate) const SLOTS: u16 = 16_384;
 pub(crate) struct Node {
     pub(crate) redis: Redis,
     pub(crate) connection: Publisher,
-    bus_port: u16,
+    bus_port: ReservedPort,
 }
 
 impl Node {
     /// A node without slots.
     pub(crate) async fn start() -> Self {
-        let bus_port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let bus_port = ReservedPort::new();
         let redis =
             Redis::start_with(&["--cluster-enabled", "yes", "--cluster-port", &bus_port.to_string()]).await;
         let connection = redis.publisher().await;

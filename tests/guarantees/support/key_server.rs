@@ -22,6 +22,7 @@ use url::Url;
 use ws_gateway::config::Config;
 use ws_gateway::tls::provider;
 
+use super::ReservedPort;
 use super::tls::Identity;
 use super::tokens::from_now;
 
@@ -113,6 +114,7 @@ type Answers = Arc<Mutex<Vec<(String, Answer)>>>;
 /// A server on a port of 127.0.0.1.
 pub(crate) struct KeyServer {
     pub(crate) addr: SocketAddr,
+    _reserved: ReservedPort,
     identity: Option<Identity>,
     /// By path; the first that a request's begins with.
     answers: Answers,
@@ -132,9 +134,12 @@ impl KeyServer {
     }
 
     async fn with(identity: Option<Identity>, answer: Answer) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let reserved = ReservedPort::new();
+        let addr = reserved.addr();
+        let listener = TcpListener::bind(addr).await.expect("its port is reserved");
         let server = Self {
-            addr: listener.local_addr().expect("an address"),
+            addr,
+            _reserved: reserved,
             identity,
             answers: Arc::new(Mutex::new(vec![("/".to_owned(), answer)])),
             asked: Arc::default(),
@@ -175,7 +180,7 @@ impl KeyServer {
 
     /// It is there again.
     pub(crate) async fn revive(&self) {
-        let listener = TcpListener::bind(self.addr).await.expect("its port is free again");
+        let listener = TcpListener::bind(self.addr).await.expect("its port is reserved");
         self.serve(listener);
     }
 

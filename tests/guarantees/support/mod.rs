@@ -16,6 +16,7 @@ pub(crate) mod introduced;
 pub(crate) mod key_server;
 pub(crate) mod nginx;
 pub(crate) mod package;
+pub(crate) mod port;
 pub(crate) mod process;
 pub(crate) mod program;
 pub(crate) mod raw;
@@ -37,6 +38,7 @@ use ws_gateway::config::Config;
 use ws_gateway::gateway::Gateway;
 
 pub(crate) use client::Client;
+pub(crate) use port::ReservedPort;
 use redis::Publisher;
 pub(crate) use redis::Redis;
 

@@ -1,13 +1,13 @@
 //! nginx with the configuration that is shipped, on a port of the test's own.
 
-use std::net::{SocketAddr, TcpListener};
+use std::net::SocketAddr;
 use std::path::Path;
 use std::process::Command;
 
 use tempfile::TempDir;
 
 use super::child::ChildProcess;
-use super::until;
+use super::{ReservedPort, until};
 
 /// The text of a file in `deploy/`.
 pub(crate) fn deployed(name: &str) -> String {
@@ -27,15 +27,14 @@ pub(crate) fn directives(config: &str, name: &str) -> Vec<Vec<String>> {
 pub(crate) struct Nginx {
     child: ChildProcess,
     _dir: TempDir,
-    pub(crate) port: u16,
+    port: ReservedPort,
 }
 
 impl Nginx {
     /// nginx in front of `gateways`: `deploy/nginx.conf` as it is, and the two files that differ between places with
     /// this place's addresses and the same parameters.
     pub(crate) async fn before(gateways: &[SocketAddr]) -> Self {
-        let port = TcpListener::bind("127.0.0.1:0").and_then(|socket| socket.local_addr());
-        let port = port.expect("a free port").port();
+        let port = ReservedPort::new();
         let dir = TempDir::new().expect("a temporary directory");
         let file = |name: &str| dir.path().join(name);
 
@@ -72,7 +71,7 @@ impl Nginx {
     }
 
     pub(crate) fn addr(&self) -> SocketAddr {
-        ([127, 0, 0, 1], self.port).into()
+        self.port.addr()
     }
 }
 

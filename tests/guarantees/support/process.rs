@@ -7,16 +7,18 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::child::ChildProcess;
-use super::{Redis, http, stats, until};
+use super::{Redis, ReservedPort, http, stats, until};
 
 /// A running `ws-gateway`, killed when dropped.
 pub(crate) struct Process {
     child: ChildProcess,
     pub(crate) port: u16,
+    /// Its port, until this value goes: who has ended it may start another there, or ask there in vain.
+    _reserved: ReservedPort,
 }
 
 impl Process {
-    /// Starts the binary on a free port and waits until it is ready.
+    /// Starts the binary on a port of its own and waits until it is ready.
     pub(crate) async fn start(args: &[&str]) -> Self {
         Self::ready(Self::spawn(args)).await
     }
@@ -68,15 +70,17 @@ impl Process {
 
     /// Starts the binary with that standard error, and waits until it listens.
     pub(crate) async fn with_stderr(stderr: Stdio, args: &[&str]) -> Self {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_ws-gateway"));
-        let child = ChildProcess::start_with_stderr(prepare(&mut command, args), "KILL", stderr);
+        let (mut command, reserved) = (Command::new(env!("CARGO_BIN_EXE_ws-gateway")), ReservedPort::new());
+        let child = ChildProcess::start_with_stderr(prepare(&mut command, &reserved, args), "KILL", stderr);
         let port = until("the gateway to listen", async || listening_port(child.id())).await;
-        Self { child, port }
+        Self { child, port, _reserved: reserved }
     }
 
     /// Starts a command that ends in the binary's path, and does not wait.
     pub(crate) fn launch(mut command: Command, args: &[&str]) -> Self {
-        Self { child: ChildProcess::start(prepare(&mut command, args), "KILL"), port: 0 }
+        let reserved = ReservedPort::new();
+        let child = ChildProcess::start(prepare(&mut command, &reserved, args), "KILL");
+        Self { child, port: 0, _reserved: reserved }
     }
 
     /// As [`Process::launch`], and waits until it is ready.
@@ -147,9 +151,9 @@ impl Process {
 }
 
 /// What every gateway of a test is started with.
-fn prepare<'c>(command: &'c mut Command, args: &[&str]) -> &'c mut Command {
+fn prepare<'c>(command: &'c mut Command, port: &ReservedPort, args: &[&str]) -> &'c mut Command {
     command
-        .args(["--ws-host", "127.0.0.1", "--ws-port", "0"])
+        .args(["--ws-host", "127.0.0.1", "--ws-port", &port.to_string()])
         .args(args)
         .env_clear()
         .env("RUST_LOG", "info")

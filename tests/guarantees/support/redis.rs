@@ -1,17 +1,18 @@
 //! A redis-server of the test's own.
 
-use std::net::TcpListener;
 use std::process::{Child, Command, Stdio};
 
 use redis::AsyncCommands;
 use redis::aio::MultiplexedConnection;
 use tempfile::TempDir;
 
-use super::until;
+use super::{ReservedPort, until};
 
 /// A redis-server, killed when dropped.
 pub(crate) struct Redis {
     pub(crate) port: u16,
+    /// The same port, while no server is there as well.
+    _reserved: ReservedPort,
     pub(crate) dir: TempDir,
     args: Vec<String>,
     child: Option<Child>,
@@ -33,12 +34,14 @@ impl Redis {
 
     /// A port and a directory, but no server yet.
     pub(crate) fn prepare(args: &[&str]) -> Self {
-        let port = TcpListener::bind("127.0.0.1:0")
-            .and_then(|socket| socket.local_addr())
-            .expect("a free port")
-            .port();
-        let args = args.iter().map(|arg| (*arg).to_owned()).collect();
-        Self { port, dir: TempDir::new().expect("a temporary directory"), args, child: None }
+        let reserved = ReservedPort::new();
+        Self {
+            port: reserved.number(),
+            _reserved: reserved,
+            dir: TempDir::new().expect("a temporary directory"),
+            args: args.iter().map(|arg| (*arg).to_owned()).collect(),
+            child: None,
+        }
     }
 
     /// Starts the server; see [`Redis::until_up`].

@@ -1,5 +1,8 @@
 //! The tools as child processes, and a Redis of one's own.
 
+#[path = "../../../tests/guarantees/support/port.rs"]
+mod port;
+
 use std::path::{Path, PathBuf};
 use std::process::{ExitStatus, Stdio};
 use std::time::Duration;
@@ -7,6 +10,8 @@ use std::time::Duration;
 use tempfile::TempDir;
 use tokio::io::{AsyncBufReadExt as _, AsyncRead, BufReader, Lines};
 use tokio::process::{Child, ChildStderr, ChildStdin, ChildStdout, Command};
+
+pub(crate) use port::ReservedPort;
 
 /// No test needs so long; a tool that hangs fails instead of hanging the tests.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(60);

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::common::{Redis, Tool, line_with, soon};
+use crate::common::{Redis, ReservedPort, Tool, line_with, soon};
 use futures_util::StreamExt as _;
 use redis::aio::PubSub;
 use tokio::io::AsyncWriteExt as _;
@@ -218,11 +218,11 @@ async fn a_refusal_for_good_ends_it_without_showing_the_password() {
 
 #[tokio::test]
 async fn a_port_is_as_good_as_a_socket() {
-    // Redis can't be told to choose a port, so one is found free first.
-    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    // Redis can't be told to choose a port, so one is reserved.
+    let port = ReservedPort::new();
     let redis = Redis::start(&["--port", &port.to_string()]).await;
     let mut subscriber = redis.subscriber("channel:trade:*").await;
-    let url = format!("redis://127.0.0.1:{port}");
+    let url = format!("redis://{}", port.addr());
     let tool =
         Tool::start(env!("CARGO_BIN_EXE_test-publisher"), &["--redis-url", &url, "--rate=100", "--count=3"]);
     receive(&mut subscriber, 3).await;

@@ -12,19 +12,20 @@ use tempfile::TempDir;
 use tokio::io::{AsyncBufReadExt as _, BufReader};
 use tokio::process::{Child, Command};
 
-use common::{Tool, line_with};
+use common::{ReservedPort, Tool, line_with};
 
 /// A nats-server with a WebSocket listener; it ends with this value.
 struct Nats {
     _server: Child,
     _directory: TempDir,
+    _ports: [ReservedPort; 2],
     url: String,
     ws_url: String,
 }
 
 impl Nats {
     async fn start() -> Self {
-        let [port, ws_port] = [free_port(), free_port()];
+        let [port, ws_port] = [ReservedPort::new(), ReservedPort::new()];
         let directory = TempDir::new().unwrap();
         let config = directory.path().join("nats.conf");
         let text = format!(
@@ -47,8 +48,9 @@ impl Nats {
         Self {
             _server: server,
             _directory: directory,
-            url: format!("nats://127.0.0.1:{port}"),
-            ws_url: format!("ws://127.0.0.1:{ws_port}/ws"),
+            url: format!("nats://{}", port.addr()),
+            ws_url: format!("ws://{}/ws", ws_port.addr()),
+            _ports: [port, ws_port],
         }
     }
 
@@ -61,10 +63,6 @@ impl Nats {
         assert!(status.success(), "{stdout:?} {stderr:?}");
         serde_json::from_str(&stdout[0]).unwrap()
     }
-}
-
-fn free_port() -> u16 {
-    std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
 }
 
 fn number(report: &Value, pointer: &str) -> u64 {

@@ -1,7 +1,7 @@
 use std::net::Ipv4Addr;
 use std::sync::Mutex;
 
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpSocket};
 
 use super::*;
 use crate::tls::client_config;
@@ -55,7 +55,10 @@ async fn an_address_that_accepts_and_then_fails_is_not_the_first_again() {
 
 #[tokio::test]
 async fn a_failure_names_every_address_and_its_reason() {
-    let gone = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
+    // Bound, so nobody else is given the port, and not listening.
+    let socket = TcpSocket::new_v4().unwrap();
+    socket.bind((Ipv4Addr::LOCALHOST, 0).into()).unwrap();
+    let gone = socket.local_addr().unwrap();
     let error = dialer(vec![gone]).dial().await.unwrap_err();
     assert_eq!(error.to_string(), format!("connect: {gone}: Connection refused (os error 111)"));
     let error = dialer(Vec::new()).dial().await.unwrap_err();
