@@ -2,8 +2,11 @@
 
 use crate::support::http::HANDSHAKE;
 use crate::support::tokens::{SECRET, token};
-use crate::support::{Client, Redis, TestGateway, trade, until};
+use crate::support::{Client, PATIENCE, Redis, TestGateway, trade, until};
+use futures_util::{SinkExt, StreamExt};
 use serde_json::json;
+use tokio::time::timeout;
+use tokio_tungstenite::tungstenite::{Bytes, Message};
 use ws_gateway::config::Config;
 use ws_gateway::protocol::api::Api;
 
@@ -39,6 +42,24 @@ async fn trades_come_in_its_shape() {
         (&down["type"], &down["event"], &down["data"]["state"]),
         (&json!("status"), &json!("feed"), &json!("down"))
     );
+}
+
+/// There is no answer to a subscribe, but what a client sends behind it waits until it holds.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_pong_says_that_the_subscribe_before_it_holds() {
+    let redis = Redis::start().await;
+    let gateway = TestGateway::on(&redis, with_finnhub).await;
+    let mut worker = redis.publisher().await;
+    for n in 0..20 {
+        let mut client = Client::connect(&format!("ws://{}/finnhub", gateway.addr)).await;
+        let symbol = format!("S{n}");
+        client.send(json!({"type": "subscribe", "symbol": symbol}).to_string()).await;
+        client.ws.send(Message::Ping(Bytes::new())).await.expect("the gateway reads");
+        let answer = timeout(PATIENCE, client.ws.next()).await.expect("an answer in time");
+        assert_eq!(answer.expect("it stays open").expect("a message"), Message::Pong(Bytes::new()));
+        worker.trade(&symbol, &trade(&symbol, "1", n)).await;
+        assert_eq!(client.json().await["data"][0]["t"], n);
+    }
 }
 
 /// What waits when a message begins is in it, however a socket takes it.

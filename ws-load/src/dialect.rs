@@ -28,6 +28,10 @@ pub trait Dialect: Debug + Send + 'static {
     const SUBSCRIBED_MAX: u32;
     /// There are rooms that connections may talk in.
     const HAS_ROOMS: bool = false;
+    /// Whether each subscribe and unsubscribe is answered, and no event of what was left comes behind that.
+    const HAS_REPLIES: bool = true;
+    /// Whether the `volume` of each trade is its `seq`, for subscribers that get no `seq`.
+    const VOLUME_IS_SEQ: bool = false;
     /// Whether events may come before the reply to their subscribe.
     const HAS_EARLY_EVENTS: bool;
     /// The kind of frame that requests travel in.
@@ -44,8 +48,9 @@ pub trait Dialect: Debug + Send + 'static {
         handshake::request(host, path)
     }
 
-    /// Writes what a connection says once the handshake is over: whatever introduces it, and its subscribe.
-    fn write_opening(out: &mut String, symbols: &[u32]);
+    /// Writes what a connection says once the handshake is over, in frames: whatever introduces it, and its subscribe. There will be an
+    /// answer.
+    fn write_opening(out: &mut Vec<u8>, symbols: &[u32]);
 
     /// Writes the request that subscribes to one more symbol.
     fn write_subscribe(out: &mut String, symbol: u32);
@@ -151,6 +156,8 @@ impl<F: Form> Dialect for Gateway<F> {
     const UPSTREAM: &'static str = "Redis";
     const SUBSCRIBED_MAX: u32 = F::SUBSCRIBED_MAX;
     const HAS_ROOMS: bool = F::HAS_ROOMS;
+    const HAS_REPLIES: bool = F::HAS_REPLIES;
+    const VOLUME_IS_SEQ: bool = F::VOLUME_IS_SEQ;
     const HAS_EARLY_EVENTS: bool = false;
     const OPCODE: u8 = frames::TEXT;
     type Reader = F::Reader;
@@ -161,8 +168,8 @@ impl<F: Form> Dialect for Gateway<F> {
         F::request(host, path, symbols)
     }
 
-    fn write_opening(out: &mut String, symbols: &[u32]) {
-        F::write_ask(out, "subscribe", symbols);
+    fn write_opening(out: &mut Vec<u8>, symbols: &[u32]) {
+        F::write_opening(out, symbols);
     }
 
     fn write_subscribe(out: &mut String, symbol: u32) {

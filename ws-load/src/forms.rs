@@ -4,6 +4,7 @@
 mod alpaca;
 mod arrays;
 mod binance;
+mod finnhub;
 mod inflating;
 mod massive;
 mod sse;
@@ -15,6 +16,7 @@ use clap::ValueEnum;
 
 pub use self::alpaca::{Alpaca, AlpacaMsgpack};
 pub use self::binance::Binance;
+pub use self::finnhub::Finnhub;
 pub use self::massive::Massive;
 
 use self::arrays::{Arrays, Native};
@@ -22,7 +24,7 @@ use self::inflating::Inflating;
 use self::sse::Events;
 use super::crowd::{self, symbol_name, write_list};
 use super::dialect::{Messages, Reader};
-use super::handshake;
+use super::{frames, handshake};
 
 /// A form, by name.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
@@ -48,6 +50,10 @@ pub enum FormName {
     AlpacaMsgpackDeflate,
     /// What clients of Binance's API get.
     Binance,
+    /// What clients of Finnhub's API get.
+    Finnhub,
+    /// The same, compressed where the server does so.
+    FinnhubDeflate,
     /// What clients of Massive's API get.
     Massive,
     /// The same, compressed where the server does so.
@@ -73,11 +79,22 @@ pub trait Form: Debug + Send + 'static {
     const SUBSCRIBED_MAX: u32;
     /// There are rooms in it.
     const HAS_ROOMS: bool = false;
+    /// Each subscribe and unsubscribe is answered, and no event of what was left comes behind that.
+    const HAS_REPLIES: bool = true;
+    /// Its trades carry no `seq`: their `volume` is to be the same number.
+    const VOLUME_IS_SEQ: bool = false;
     /// Reads what a connection receives.
     type Reader: Reader;
 
     /// What a connection says first.
     fn request(host: &str, path: &str, symbols: &[u32]) -> Vec<u8>;
+
+    /// Writes what a connection says once the handshake is over, in frames. There will be an answer.
+    fn write_opening(out: &mut Vec<u8>, symbols: &[u32]) {
+        let mut ask = String::new();
+        Self::write_ask(&mut ask, "subscribe", symbols);
+        frames::write(out, frames::TEXT, ask.as_bytes());
+    }
 
     /// Writes the message that subscribes to symbols (`action` is `subscribe`), or unsubscribes from them.
     fn write_ask(out: &mut String, action: &str, symbols: &[u32]) {
@@ -113,6 +130,8 @@ impl<F: Deflatable> Form for Deflated<F> {
     const ASKS_BY_URL: bool = F::ASKS_BY_URL;
     const SUBSCRIBED_MAX: u32 = F::SUBSCRIBED_MAX;
     const HAS_ROOMS: bool = F::HAS_ROOMS;
+    const HAS_REPLIES: bool = F::HAS_REPLIES;
+    const VOLUME_IS_SEQ: bool = F::VOLUME_IS_SEQ;
     type Reader = Inflating<F::Reader>;
 
     fn request(host: &str, path: &str, symbols: &[u32]) -> Vec<u8> {
@@ -120,6 +139,10 @@ impl<F: Deflatable> Form for Deflated<F> {
         let offer = "Sec-WebSocket-Extensions: permessage-deflate; client_max_window_bits\r\n";
         handshake::add_header(&mut request, offer);
         request
+    }
+
+    fn write_opening(out: &mut Vec<u8>, symbols: &[u32]) {
+        F::write_opening(out, symbols);
     }
 
     fn write_ask(out: &mut String, action: &str, symbols: &[u32]) {

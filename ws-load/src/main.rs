@@ -6,7 +6,9 @@ use clap::Parser as _;
 use tools::term::end;
 use ws_load::Options;
 use ws_load::dialect::Gateway;
-use ws_load::forms::{Alpaca, AlpacaMsgpack, Batch, Binance, Deflated, FormName, Json, Massive, Sse};
+use ws_load::forms::{
+    Alpaca, AlpacaMsgpack, Batch, Binance, Deflated, Finnhub, FormName, Json, Massive, Sse,
+};
 
 fn main() -> ExitCode {
     let options = Options::parse();
@@ -21,6 +23,8 @@ fn main() -> ExitCode {
         FormName::AlpacaMsgpack => ws_load::main::<Gateway<AlpacaMsgpack>>(&options),
         FormName::AlpacaMsgpackDeflate => ws_load::main::<Gateway<Deflated<AlpacaMsgpack>>>(&options),
         FormName::Binance => ws_load::main::<Gateway<Binance>>(&options),
+        FormName::Finnhub => ws_load::main::<Gateway<Finnhub>>(&options),
+        FormName::FinnhubDeflate => ws_load::main::<Gateway<Deflated<Finnhub>>>(&options),
         FormName::Massive => ws_load::main::<Gateway<Massive>>(&options),
         FormName::MassiveDeflate => ws_load::main::<Gateway<Deflated<Massive>>>(&options),
     };

@@ -48,7 +48,7 @@ pub struct Options {
     /// Redis (or the gateway's embedded broker) to publish to
     #[arg(long, value_name = "URL", default_value = "redis://127.0.0.1:6379")]
     pub redis: String,
-    /// How events come: an object in each frame, arrays of what waits, server-sent events over HTTP, or as clients of Alpaca's, Binance's or Massive's API
+    /// How events come: an object in each frame, arrays of what waits, server-sent events over HTTP, or as clients of Alpaca's, Binance's, Finnhub's or Massive's API
     /// get them (the gateway's DIALECTS); "-deflate" offers compression (the gateway's COMPRESSION_ENABLED)
     #[arg(long, value_name = "FORM", value_enum, default_value = "json")]
     pub form: FormName,
@@ -228,6 +228,11 @@ impl Options {
         ensure!(
             !D::ASKS_BY_URL || (scenario.subscribed > 0 && scenario.churn_per_second == 0),
             "--form {} has to ask for its symbols at once: --subscribe 1 or more, and --churn 0",
+            D::FORM.word()
+        );
+        ensure!(
+            D::HAS_REPLIES || scenario.churn_per_second == 0,
+            "--form {} has no answers, so none says which event of a symbol may be the last: --churn 0",
             D::FORM.word()
         );
         for (flag, time) in [("--duration", scenario.duration), ("--warmup", scenario.warmup)] {

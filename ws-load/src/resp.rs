@@ -45,7 +45,7 @@ impl TradeWriter {
         field(payload, br#","sent":"#, trade.sent_ns);
         field(payload, br#","price":"#, cents / 100);
         payload.extend_from_slice(&[b'.', b'0' + (cents / 10 % 10) as u8, b'0' + (cents % 10) as u8]);
-        field(payload, br#","volume":"#, 100 * (1 + cents % 9));
+        field(payload, br#","volume":"#, if D::VOLUME_IS_SEQ { trade.seq } else { 100 * (1 + cents % 9) });
         field(payload, br#","timestamp":"#, timestamp_ms);
         payload.extend_from_slice(br#","exchange":"NASDAQ"}"#);
 
@@ -127,6 +127,7 @@ mod tests {
     use ws_gateway::resp::{CommandLimits, Progress, parse_command};
 
     use super::super::dialect::Gateway;
+    use super::super::forms::Finnhub;
     use super::super::{frames, message};
     use super::*;
 
@@ -157,6 +158,22 @@ mod tests {
                 panic!("{framed:?}")
             };
             assert_eq!(message::parse(payload), message::Message::Trade(trade));
+        }
+    }
+
+    #[test]
+    fn where_trades_lose_their_number_it_is_their_volume() {
+        let mut writer = TradeWriter::new::<Gateway<Finnhub>>("md:", 1, 1);
+        let mut out = Vec::new();
+        for seq in [1, 1_234_567] {
+            out.clear();
+            writer.write::<Gateway<Finnhub>>(
+                &mut out,
+                &Trade { symbol: 0, seq, sent_ns: 5 },
+                1_700_000_000_123,
+            );
+            let text = String::from_utf8_lossy(&out);
+            assert!(text.contains(&format!(r#","volume":{seq},"#)), "{text}");
         }
     }
 

@@ -344,12 +344,16 @@ impl<D: Dialect> Swarm<D> {
         if D::ASKS_BY_URL {
             return Ok(());
         }
-        let mut request = String::new();
+        let mut opening = Vec::new();
         match &self.crowd.desk {
-            Some(desk) => desk::write_join(&mut request, desk.room_of(self.first + at as u32)),
-            None => D::write_opening(&mut request, &symbols),
+            Some(desk) => {
+                let mut join = String::new();
+                desk::write_join(&mut join, desk.room_of(self.first + at as u32));
+                frames::write(&mut opening, D::OPCODE, join.as_bytes());
+            }
+            None => D::write_opening(&mut opening, &symbols),
         }
-        connection.send_frame(D::OPCODE, request.as_bytes()).map_err(|error| words(&error))
+        connection.send(&opening).map_err(|error| words(&error))
     }
 
     fn opened(&mut self, at: usize) {

@@ -135,7 +135,7 @@ async fn a_real_redis_and_several_worker_processes_make_no_difference() {
 #[tokio::test(flavor = "multi_thread")]
 async fn every_form_is_checked_event_by_event() {
     let mut config = Config::for_tests();
-    config.clients.dialects = [Api::Alpaca, Api::Binance, Api::Massive].into_iter().collect();
+    config.clients.dialects = [Api::Alpaca, Api::Binance, Api::Finnhub, Api::Massive].into_iter().collect();
     config.delivery.compress = true;
     let server = Server::with(config).await;
     for (form, dialect) in [
@@ -146,6 +146,8 @@ async fn every_form_is_checked_event_by_event() {
         ("alpaca-msgpack", "Alpaca, MessagePack"),
         ("alpaca-msgpack-deflate", "Alpaca, MessagePack, deflate"),
         ("binance", "Binance"),
+        ("finnhub", "Finnhub"),
+        ("finnhub-deflate", "Finnhub, deflate"),
         ("massive", "Massive"),
         ("massive-deflate", "Massive, deflate"),
     ] {
@@ -163,10 +165,12 @@ async fn every_form_is_checked_event_by_event() {
         run.assert_clean();
         assert!(run.number("/replyUs/count") > 0, "{form}: {}", run.report);
     }
-    let churn = ["--form", "sse", "--preset", "churn"];
-    let (status, _, stderr) = Tool::start(env!("CARGO_BIN_EXE_ws-load"), &churn).end().await;
-    assert_eq!(status.code(), Some(1));
-    assert!(stderr.join("\n").contains("--form sse"), "{stderr:?}");
+    for form in ["sse", "finnhub"] {
+        let churn = ["--form", form, "--preset", "churn"];
+        let (status, _, stderr) = Tool::start(env!("CARGO_BIN_EXE_ws-load"), &churn).end().await;
+        assert_eq!(status.code(), Some(1));
+        assert!(stderr.join("\n").contains(&format!("--form {form}")), "{stderr:?}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -9,11 +9,22 @@ use crate::message::{self, Message};
 
 /// The objects of an array.
 pub trait Objects: Debug + Default {
-    /// What separates two of them: no trade of ours has it.
+    /// What stands before the first of them.
+    const OPENING: &'static [u8] = b"[";
+    /// A comma, and how each begins that is not the first: no trade of ours has that in it.
     const NEXT: &'static [u8];
+    /// What stands behind the last of them.
+    const CLOSING: &'static [u8] = b"]";
+    /// What a pong says.
+    const PONG: Option<Message> = None;
 
     /// Reads one.
     fn parse(object: &[u8]) -> Message;
+
+    /// Reads a message that is no array; `None` where there may be none.
+    fn parse_single(_message: &[u8]) -> Option<Message> {
+        None
+    }
 }
 
 /// The gateway's own.
@@ -49,20 +60,31 @@ impl<O: Objects> Reader for Arrays<O> {
             match frames::front(bytes, len_max) {
                 Front::Partial => return Ok((0, Said::Nothing)),
                 Front::Bad(reason) => return Err(reason.to_owned()),
-                Front::Frame { opcode: frames::TEXT, payload: payload @ [b'[', .., b']'], len } => {
-                    used = len - payload.len() + 1;
-                    self.left = payload.len() - 1;
+                Front::Frame { opcode: frames::TEXT, payload, len } if is_array::<O>(payload) => {
+                    used = len - payload.len() + O::OPENING.len();
+                    self.left = payload.len() - O::OPENING.len();
                 }
-                Front::Frame { opcode: frames::TEXT | frames::BINARY, .. } => {
-                    return Err("a message that is no array".to_owned());
+                Front::Frame { opcode: frames::TEXT | frames::BINARY, payload, len } => {
+                    let single = O::parse_single(payload).ok_or("a message that is no array")?;
+                    return Ok((len, Said::Message(single)));
                 }
-                Front::Frame { opcode, payload, len } => return Ok((len, Said::Control { opcode, payload })),
+                Front::Frame { opcode, payload, len } => {
+                    let pong = O::PONG.filter(|_| opcode == frames::PONG);
+                    return Ok((len, pong.map_or(Said::Control { opcode, payload }, Said::Message)));
+                }
             }
         }
-        // A comma or the closing bracket follows each object.
         let array = &bytes[used..used + self.left];
-        let end = memchr::memmem::find(array, O::NEXT).unwrap_or(array.len() - 1);
-        self.left -= end + 1;
-        Ok((used + end + 1, Said::Message(O::parse(&array[..end]))))
+        // A comma follows each object, or the array's end.
+        let (end, len) = match memchr::memmem::find(array, O::NEXT) {
+            Some(comma) => (comma, comma + 1),
+            None => (array.len() - O::CLOSING.len(), array.len()),
+        };
+        self.left -= len;
+        Ok((used + len, Said::Message(O::parse(&array[..end]))))
     }
+}
+
+fn is_array<O: Objects>(payload: &[u8]) -> bool {
+    payload.strip_prefix(O::OPENING).is_some_and(|rest| rest.ends_with(O::CLOSING))
 }

@@ -113,6 +113,29 @@ fn each_form_is_asked_for_in_its_way() {
     assert_eq!(line(Sse::request("h", "/ws?x=1", &[1, 20])), asked);
 }
 
+#[test]
+fn a_subscribe_is_one_message_or_one_for_each_symbol_and_a_ping() {
+    let opening = |write: fn(&mut Vec<u8>, &[u32])| {
+        let mut out = Vec::new();
+        write(&mut out, &[1, 20]);
+        out
+    };
+    let frames = |frames: &[(u8, &str)]| {
+        let mut out = Vec::new();
+        frames.iter().for_each(|(opcode, text)| frames::write(&mut out, *opcode, text.as_bytes()));
+        out
+    };
+    let json = r#"{"action":"subscribe","symbols":["S0001","S0020"]}"#;
+    assert_eq!(opening(Json::write_opening), frames(&[(frames::TEXT, json)]));
+    let finnhub = frames(&[
+        (frames::TEXT, r#"{"type":"subscribe","symbol":"S0001"}"#),
+        (frames::TEXT, r#"{"type":"subscribe","symbol":"S0020"}"#),
+        (frames::PING, ""),
+    ]);
+    assert_eq!(opening(Finnhub::write_opening), finnhub);
+    assert_eq!(opening(Deflated::<Finnhub>::write_opening), finnhub);
+}
+
 /// A second of which the form's trades are.
 const UNIX_MS: u64 = 1_700_000_000_123;
 
@@ -219,6 +242,31 @@ fn massives_objects_are_read_and_an_answers_statuses_as_one() {
 }
 
 #[test]
+fn finnhubs_trades_are_read_by_their_volume_and_a_pong_as_the_answer() {
+    let trade = |seq: u64| format!(r#"{{"p":1.50,"s":"S0042","t":{UNIX_MS},"v":{seq}}}"#);
+    let array = |trades: &[String]| frame(&format!(r#"{{"data":[{}],"type":"trade"}}"#, trades.join(",")));
+    let status = |event: &str, data: &str| {
+        frame(&format!(r#"{{"type":"status","event":"{event}","data":{{{data}}},"timestamp":1}}"#))
+    };
+    let pong = vec![0x8a, 0];
+    let bytes = [
+        status("feed", r#""state":"up""#),
+        pong,
+        array(&[trade(1), trade(2)]),
+        status("skipped", r#""symbol":"S0042","type":"trade","count":7"#),
+        status("feed", r#""state":"down""#),
+        frame(r#"{"type":"error","msg":"Subscribing to too many symbols"}"#),
+        array(&[r#"{"p":1.50,"s":"S0042","t":5}"#.to_owned()]),
+    ]
+    .concat();
+    let expected = one_of_each("Subscribing to too many symbols");
+    for size in [1, 7, 100, bytes.len()] {
+        assert_eq!(read::<<Finnhub as Form>::Reader>(&bytes, size), expected, "{size}");
+    }
+    assert_eq!(read::<<Finnhub as Form>::Reader>(&frame("no"), 9), [Message::Unreadable]);
+}
+
+#[test]
 fn binances_objects_are_read_by_their_data() {
     let messages = [
         r#"{"result":null,"id":1}"#.to_owned(),
@@ -261,6 +309,11 @@ fn vendors_apis_are_asked_in_their_words() {
         Massive::request("h", "/ws?token=t", &[]).starts_with(b"GET /massive/stocks?token=t HTTP/1.1\r\n")
     );
     assert!(Massive::request("h", "/ws", &[]).starts_with(b"GET /massive/stocks?token=ws-load HTTP/1.1\r\n"));
+    let finnhub = r#"{"type":"unsubscribe","symbol":"S0020"}"#;
+    let mut out = String::new();
+    Finnhub::write_ask(&mut out, "unsubscribe", &[20]);
+    assert_eq!(out, finnhub);
+    assert!(Finnhub::request("h", "/ws?token=t", &[]).starts_with(b"GET /finnhub?token=t HTTP/1.1\r\n"));
     let request = String::from_utf8(AlpacaMsgpack::request("h", "/ws", &[])).unwrap();
     assert!(request.starts_with("GET /alpaca/v2/iex HTTP/1.1\r\n"), "{request}");
     assert!(request.ends_with("Content-Type: application/msgpack\r\n\r\n"), "{request}");

@@ -31,8 +31,10 @@ impl Dialect for Nats {
     const OPCODE: u8 = frames::BINARY;
     type Reader = Stream;
 
-    fn write_opening(out: &mut String, symbols: &[u32]) {
-        protocol::write_opening(out, symbols);
+    fn write_opening(out: &mut Vec<u8>, symbols: &[u32]) {
+        let mut opening = String::new();
+        protocol::write_opening(&mut opening, symbols);
+        frames::write(out, Self::OPCODE, opening.as_bytes());
     }
 
     fn write_subscribe(out: &mut String, symbol: u32) {
