@@ -30,6 +30,8 @@ def test_what_is_published_arrives_numbered_in_order_and_exact(tmp_path: Path) -
         async with connect(gateway.url) as client, Publisher(redis.url, batch=7) as publisher:
             events = client.subscribe("aapl", ["trade", "candle", "news"], snapshot=False)
             await events.ready()
+            with pytest.raises(ValueError, match="JSON"):
+                await publisher.publish("trade", trade(Decimal("NaN")))
             numbers = [await publisher.publish("trade", trade(Decimal(f"{n}.250"), note=f'"{n}"')) for n in range(100)]
             for interval in ("1m", "1d", "1m"):
                 prices = {"open": 1, "high": 1, "low": 1, "close": 1, "volume": 1}

@@ -2,17 +2,22 @@
 
     publisher = Publisher("redis://localhost:6379")
     handler = FeedHandler()
-    handler.add_feed(Coinbase(symbols=["BTC-USD"], channels=[TRADES], callbacks={TRADES: TradeGateway(publisher)}))
+    handler.add_feed(Binance(symbols=["BTC-USDT"], channels=[TRADES], callbacks={TRADES: TradeGateway(publisher)}))
+    asyncio.set_event_loop(asyncio.new_event_loop())
     handler.run()
 
-cryptofeed itself is not imported: a back-end is called with its objects.
+cryptofeed itself is not imported: a back-end is called with its objects. An event that the publisher refuses is logged and left out:
+an exception would make cryptofeed give up the connection and come back after a wait, without what the exchange tells meanwhile.
 """
 
 from __future__ import annotations
 
+import logging
 from typing import Any
 
 from .publisher import Publisher
+
+log = logging.getLogger("ws_gateway")
 
 
 class _Gateway:
@@ -23,7 +28,10 @@ class _Gateway:
         """For cryptofeed: an event, and when it was received, in seconds."""
         # Some exchanges tell no time.
         seconds = event.timestamp or receipt_timestamp
-        await self._publish(event, {"symbol": event.symbol, "timestamp": int(seconds * 1_000), "exchange": event.exchange})
+        try:
+            await self._publish(event, {"symbol": event.symbol, "timestamp": int(seconds * 1_000), "exchange": event.exchange})
+        except ValueError as error:
+            log.warning("an event of %s is left out: %s", event.exchange, error)
 
     async def stop(self) -> None:
         """For cryptofeed: sends what waits."""

@@ -96,11 +96,17 @@ class Publisher:
         if self._symbol_case == "upper" and type in REQUIRED:
             name = name.upper()
         key = self._key(type, name)
+        topic = (type, name, str(event.get("interval", "")) if type == "candle" else "")
+        is_numbered_here = self._number and "seq" not in event
         # One after the other, so that numbers rise in the order in which events are sent.
         async with self._numbering:
-            if self._number and "seq" not in event:
-                event["seq"] = await self._next(type, name, str(event.get("interval", "")), key)
-            await self._add(f"{self._prefix}{type}:{name}", key, self._encode(event))
+            if is_numbered_here:
+                event["seq"] = await self._last_number(topic, key) + 1
+            payload = self._encode(event)
+            if is_numbered_here:
+                # An event that can't be encoded has taken no number: clients would miss it.
+                self._numbers[topic] = event["seq"]
+            await self._add(f"{self._prefix}{type}:{name}", key, payload)
         return seq_of(event)
 
     async def flush(self) -> None:
@@ -129,14 +135,10 @@ class Publisher:
             return None
         return key.replace("{type}", type) + name
 
-    async def _next(self, type: str, name: str, interval: str, key: str | None) -> int:
-        """The next number of a topic: for candles, of its interval."""
-        topic = (type, name, interval if type == "candle" else "")
+    async def _last_number(self, topic: tuple[str, str, str], key: str | None) -> int:
+        """The last number of a topic: for candles, of its interval."""
         last = self._numbers.get(topic)
-        if last is None:
-            last = await self._last_in_redis(key, topic[2])
-        self._numbers[topic] = last + 1
-        return last + 1
+        return await self._last_in_redis(key, topic[2]) if last is None else last
 
     async def _last_in_redis(self, key: str | None, interval: str) -> int:
         kept = await self._redis.get(key) if key else None
