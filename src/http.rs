@@ -18,6 +18,7 @@
 //! are bounded: connections in flight, header bytes and count, and the time for each step (`limits.rs`, "HTTP and the handshake").
 
 mod accept_header;
+mod admit;
 mod answers;
 mod client_stream;
 mod connection;
@@ -31,6 +32,7 @@ mod metrics_text;
 mod pages;
 mod places;
 mod polling;
+mod query;
 mod reports;
 mod routes;
 mod secure;

@@ -24,7 +24,7 @@
 //! | the bytes of an event in another form | [`protocol::form`]; [`market::Form`] numbers the forms |
 //! | events of one message, or a stream of them over HTTP | `fanout::outbox::messages`; [`protocol::sse`], `http::sse` |
 //! | what the gateway tells a client | [`protocol::reply`] (what), [`protocol::native`] (the bytes), `fanout::shard` (when) |
-//! | another vendor's protocol | [`protocol::Dialect`] (messages), `http::upgrade` (who speaks it) |
+//! | another vendor's protocol | [`protocol::Dialect`] (messages), `http::dialects` (who speaks it) |
 //! | long-polling | `transport::Polling` (the bytes), `http::polling` (the requests) |
 //! | what a client can ask for | [`protocol::request`] |
 //! | what of it a client may have | [`identity`] |
@@ -43,7 +43,7 @@
 //! | reaching any server by its name | [`dial`] |
 //! | the embedded broker | [`broker`] |
 //! | the Redis protocol as bytes | [`resp`] |
-//! | HTTP, handshakes | [`http`] |
+//! | HTTP, handshakes | [`http`]; `http::admit` (who is let in) |
 //! | a counter | [`metrics`] (counted), `http::metrics_text` (`/metrics`), `http::reports` (`/stats`, `/health`), [`stats`] (the log) |
 //! | the live page; simulated trades for it | `web/src` (built: `web/dist`) and `http::pages`; [`demo`] |
 //! | from where a client connects, and how many may | [`address`], [`admission`] |

@@ -8,8 +8,9 @@ use hyper::header::{CONTENT_TYPE, HeaderMap, HeaderName};
 use hyper::{Request, Uri};
 use percent_encoding::percent_decode_str;
 
+use super::admit::Refused;
 use super::handshake::Handshake;
-use super::upgrade::{self, Accepted, Refused, Spoken};
+use super::upgrade::{self, Accepted, Spoken};
 use super::{Http, routes};
 use crate::auth::Patience;
 use crate::market::{BinanceShape, MassiveMarket};

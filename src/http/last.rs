@@ -15,8 +15,9 @@ use hyper::http::StatusCode;
 use percent_encoding::percent_decode_str;
 use tokio::sync::oneshot;
 
+use super::admit::{Applicant, let_in};
 use super::answers::{Answer, answer, is_known, refusal, refusal_until};
-use super::upgrade::{self, Applicant};
+use super::query;
 use super::{Http, handshake};
 use crate::auth::Patience;
 use crate::bus::{LastEvent, LastQuestion, Standing};
@@ -64,7 +65,7 @@ pub(super) fn ask<B>(
     let symbol = request.uri().path().strip_prefix(PATH).filter(|symbol| !symbol.is_empty());
     let symbol = symbol.map(|symbol| percent_decode_str(symbol).decode_utf8_lossy().into_owned());
     let is_single = symbol.is_some();
-    let symbols = symbol.map_or_else(|| upgrade::symbols(query).unwrap_or_default(), |symbol| vec![symbol]);
+    let symbols = symbol.map_or_else(|| query::symbols(query).unwrap_or_default(), |symbol| vec![symbol]);
 
     let forwarded = handshake::forwarded(headers);
     let applicant = Applicant {
@@ -76,7 +77,7 @@ pub(super) fn ask<B>(
         is_blind: false,
     };
     let now_us = http.state.metrics.uptime_us();
-    let (seat, standing) = upgrade::let_in(&applicant, address, now_us, http, patience)
+    let (seat, standing) = let_in(&applicant, address, now_us, http, patience)
         .map_err(|error| error.counted(http).map_or(Declined::Waits, |error| error.into_answer().into()))?;
     let (selection, delay) = selected(&symbols, !is_single, query, &standing, http)?;
     let subjects = selection.subjects(Form::JSON.delayed(delay));

@@ -6,12 +6,13 @@ use hyper::Request;
 use hyper::header::{HeaderValue, WWW_AUTHENTICATE};
 use hyper::http::{Method, StatusCode};
 
+use super::admit::Refused;
 use super::answers::{Answer, refusal, wrong_method};
 use super::dialects::{self, Endpoint};
 use super::handshake::{self, Handshake};
 use super::last::{self, Asked, Declined};
 use super::polling::Posted;
-use super::upgrade::{self, Accepted, Refused};
+use super::upgrade::{self, Accepted};
 use super::{Http, cors, metrics_text, pages, reports, socketio, sse};
 use crate::auth::Patience;
 use crate::metrics::UpgradeRefusal;

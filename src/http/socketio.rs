@@ -9,12 +9,14 @@ use hyper::Request;
 use hyper::header::HeaderMap;
 use hyper::http::{Method, StatusCode};
 
+use super::admit::{Admitted, Applicant, Refused, admit};
 use super::answers::{Answer, json, refusal, wrong_method};
 use super::dialects::{self, Endpoint};
 use super::handshake::{self, Fault, Handshake};
 use super::polling::{self, Posted};
+use super::query;
 use super::routes::{Outcome, answer_handshake};
-use super::upgrade::{self, Accepted, Admitted, Applicant, Refused};
+use super::upgrade::{self, Accepted};
 use super::{Http, Surface, cors};
 use crate::auth::Patience;
 use crate::bus::{Arrival, Newcomer};
@@ -167,9 +169,8 @@ fn open_session<B>(request: &Request<B>, address: IpAddr, http: &Http, patience:
         query: request.uri().query(),
         is_blind: false,
     };
-    let admitted = dialects::terms(request.uri()).and_then(|terms| {
-        upgrade::admit(&applicant, address, http, patience).map(|admitted| (admitted, terms))
-    });
+    let admitted = dialects::terms(request.uri())
+        .and_then(|terms| admit(&applicant, address, http, patience).map(|admitted| (admitted, terms)));
     let (Admitted { seat, standing, user_seat }, terms) = match admitted {
         Ok(admitted) => admitted,
         Err(error) => {
@@ -184,7 +185,7 @@ fn open_session<B>(request: &Request<B>, address: IpAddr, http: &Http, patience:
     http.state.metrics.control.upgrades.add_shared(1);
     let client = Newcomer::new(Dialect::SocketIo(Joined::NONE), standing, seat, user_seat);
     let (transport, early) = (Transport::Polling(polling), Bytes::new());
-    let at_desk = upgrade::has_pair(request.uri().query(), upgrade::AT_DESK);
+    let at_desk = query::has_pair(request.uri().query(), query::AT_DESK);
     http.adopt.adopt(vec![Arrival { transport, early, client: Newcomer { terms, at_desk, ..client } }]);
     Outcome::Plain(polling::packets(write::open(&sid, true, http.max_message_bytes)))
 }

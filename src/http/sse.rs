@@ -10,8 +10,10 @@ use hyper::header::{
 use hyper::http::StatusCode;
 use percent_encoding::percent_decode_str;
 
+use super::admit::{Admitted, Applicant, admit};
 use super::answers::{Answer, refusal};
-use super::upgrade::{self, Accepted, Admitted, Applicant, X_SERVER_ID, write_fields};
+use super::query;
+use super::upgrade::{Accepted, X_SERVER_ID, write_fields};
 use super::{Http, cors, handshake, last};
 use crate::auth::Patience;
 use crate::bus::{Newcomer, Standing};
@@ -63,7 +65,7 @@ pub(super) fn open<B>(
         // An `EventSource` doesn't come back after an answer other than 200.
         is_blind: false,
     };
-    let admitted = upgrade::admit(&applicant, address, http, patience).map_err(|error| {
+    let admitted = admit(&applicant, address, http, patience).map_err(|error| {
         let Some(error) = error.counted(http) else { return Declined::Waits };
         let why = error.reason();
         refused(error.into_answer(), why)
@@ -88,7 +90,7 @@ fn query_of<B>(request: &Request<B>) -> Query {
         .map(|(name, value)| (name.to_owned(), percent_decode_str(value).decode_utf8_lossy().into_owned()));
     let id = request.headers().get(LAST_EVENT_ID).map(|id| String::from_utf8_lossy(id.as_bytes()));
     Query {
-        symbols: upgrade::symbols(query).unwrap_or_default(),
+        symbols: query::symbols(query).unwrap_or_default(),
         others: others.collect(),
         last_event_id: id.filter(|id| !id.is_empty()).map(std::borrow::Cow::into_owned),
     }
