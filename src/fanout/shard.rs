@@ -43,6 +43,7 @@ mod flush;
 mod history;
 mod input;
 mod output;
+mod renewal;
 mod requests;
 mod slow;
 mod socketio;
