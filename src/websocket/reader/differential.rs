@@ -23,7 +23,8 @@ use tokio_tungstenite::tungstenite::protocol::frame::FrameHeader;
 use tokio_tungstenite::tungstenite::protocol::{Message as TheirMessage, Role, WebSocket, WebSocketConfig};
 
 use self::deflated::{Inflate, Plain};
-use super::{CONTROL_BYTES_MAX, Compressed, Incoming, ReadError, Reader, compressed_max};
+use super::frame::{CONTROL_BYTES_MAX, compressed_max};
+use super::{Compressed, Incoming, ReadError, Reader};
 
 mod deflated;
 

@@ -6,7 +6,7 @@ use std::io::Cursor;
 use tokio_tungstenite::tungstenite::protocol::frame::FrameHeader;
 use tokio_tungstenite::tungstenite::protocol::frame::coding::{Data, OpCode};
 
-use super::super::compressed_max;
+use super::super::frame::compressed_max;
 
 /// Another implementation: what a compressed payload stands for; `None` if it is corrupt or cut off.
 pub(super) type Inflate<'i> = &'i dyn Fn(&[u8]) -> Option<Vec<u8>>;
