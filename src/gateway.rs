@@ -2,6 +2,7 @@
 //! other programs can embed it.
 
 mod control;
+mod feed;
 mod wiring;
 
 use std::net::SocketAddr;
@@ -14,10 +15,10 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use self::control::Answers;
+use self::feed::{Bound, bind_broker};
 use self::wiring::{DeskWiring, Source, Wiring};
 use crate::admission::Admission;
 use crate::auth::Auth;
-use crate::broker::{BrokerError, EmbeddedBroker, EmbeddedConfig};
 use crate::bus::inbox::Sender;
 use crate::bus::{Adopt, ControlSender, DeskAsk, LastSender, ToControl};
 use crate::config::Config;
@@ -26,13 +27,12 @@ use crate::engine::{Engine, Threads};
 use crate::fanout::Fanout;
 use crate::http::{self, Certificate, Http};
 use crate::ingest::publisher::Publisher;
-use crate::ingest::redis::{self, RedisConfig};
 use crate::ingest::{self, Helpers, last_value};
 use crate::protocol::request::Grammar;
 use crate::reload::Watched;
 use crate::signals::{Asked, Signals};
 use crate::state::State;
-use crate::{demo, limits, outgoing, stats};
+use crate::{limits, outgoing, stats};
 
 /// Builds a gateway and runs it until a signal ends it, as the binary does.
 ///
@@ -256,45 +256,6 @@ impl Gateway {
         cut_off
     }
 
-    /// Starts the source of events, and waits until it is connected or has failed once.
-    async fn start_feed(
-        &self,
-        config: &Config,
-        source: Bound,
-        lost: mpsc::UnboundedReceiver<ingest::link::Lost>,
-    ) {
-        let (attempted_tx, attempted) = oneshot::channel::<()>();
-        match source {
-            Bound::Redis(redis) => {
-                let handles = redis::Handles {
-                    ingest: self.ingest.clone(),
-                    lost,
-                    state: Arc::clone(&self.state),
-                    attempted: Some(attempted_tx),
-                };
-                self.tasks.spawn(redis::supervise(*redis, handles, self.feeding.clone()));
-            }
-            Bound::Embedded(broker) => {
-                // The ingest thread was started above; it ends only with the gateway.
-                let connected = ingest::Command::Connected { link: None, told: Some(attempted_tx) };
-                let _ = self.ingest.send(connected, 0);
-                if let Some(broker) = broker {
-                    self.tasks.spawn(broker.run(self.publisher.clone(), self.feeding.clone()));
-                }
-            }
-        }
-        // Ends when the sender is dropped: the first attempt is over.
-        let _ = attempted.await;
-        if config.process.demo {
-            self.tasks.spawn(demo::feed::run(
-                self.publisher.clone(),
-                config.events.channel_prefix.clone(),
-                config.events.channel_types.carried().collect(),
-                self.feeding.clone(),
-            ));
-        }
-    }
-
     /// Starts what publishes for clients, and waits until it is connected or has failed once. With the embedded broker it is a client of that, as workers are.
     async fn start_desk(
         &self,
@@ -386,34 +347,6 @@ impl Gateway {
 struct Listeners {
     clients: http::Listener,
     operators: Option<http::Listener>,
-}
-
-/// The source of events, before it is started.
-enum Bound {
-    Redis(Box<RedisConfig>),
-    /// `None` if its port was taken and only the demo publishes.
-    Embedded(Option<EmbeddedBroker>),
-}
-
-impl Bound {
-    fn broker_addr(&self) -> Option<SocketAddr> {
-        match self {
-            Self::Redis(_) => None,
-            Self::Embedded(broker) => broker.as_ref().map(EmbeddedBroker::local_addr),
-        }
-    }
-}
-
-/// Binds the embedded broker. A taken port is only a warning with `--demo`, which publishes without the broker.
-async fn bind_broker(broker: EmbeddedConfig, demo: bool) -> anyhow::Result<Option<EmbeddedBroker>> {
-    match EmbeddedBroker::bind(broker).await {
-        Ok(broker) => Ok(Some(broker)),
-        Err(error @ BrokerError::PortTaken { .. }) if demo => {
-            tracing::warn!(%error, "going on without the embedded broker: --demo publishes inside the process");
-            Ok(None)
-        }
-        Err(error) => Err(error.into()),
-    }
 }
 
 fn banner(config: &Config, patterns: &[String], local_addr: SocketAddr, broker_addr: Option<SocketAddr>) {
