@@ -33,7 +33,7 @@ pub(super) struct Admitted {
 
 /// What a request says of the client that sends it.
 pub(super) struct Applicant<'r> {
-    /// `Origin`: see [`Handshake::origin`].
+    /// `Origin`: see [`Handshake::origin`](super::handshake::Handshake::origin).
     pub(super) origin: Option<&'r str>,
     /// The scheme and host that the request was sent to.
     pub(super) target: Target<'r>,
