@@ -24,7 +24,9 @@ export class Gateway {
   static async start(settings: Record<string, string> = {}): Promise<Gateway> {
     const args = ["--ws-host", "127.0.0.1", "--ws-port", "0", "--embedded-redis-port", "0"];
     const child = spawn(resolve(binary!), args, { env: { RUST_LOG: "info", ...settings }, cwd: tmpdir(), stdio: ["ignore", "ignore", "pipe"] });
-    process.on("exit", () => child.kill("SIGKILL"));
+    const kill = () => void child.kill("SIGKILL");
+    process.on("exit", kill);
+    child.once("exit", () => process.off("exit", kill));
     let found = 0;
     let broker = 0;
     await new Promise<void>((ready, fail) => {

@@ -1,7 +1,9 @@
 // Builds what plays the behaviour table in a page, with the connection as the live page has it: the client behind web/src/tap.ts. The
-// script leaves a function behind, `behaviour()`, which tells how many cases were played and what failed.
+// script PAGE leaves two functions behind. `behaviour()` plays the cases with the scripted server, and tells how many were played and what
+// failed. `scenes()` plays those with a gateway, and tells besides which cases of this client none of them shows. For these the page needs
+// a function `outside(scene, verb, value)`, which the module OUTSIDE for Node.js has.
 //
-// usage: node in-page.mjs OUTPUT
+// usage: node in-page.mjs PAGE OUTSIDE
 
 import { build } from "esbuild";
 import { readdirSync, readFileSync } from "node:fs";
@@ -10,11 +12,17 @@ import { parse } from "yaml";
 
 const table = new URL("../../behaviour/", import.meta.url);
 const files = readdirSync(table).filter((name) => name.endsWith(".yaml")).sort();
-const tables = files.map((file) => ({ file, ...parse(readFileSync(new URL(file, table), "utf8")) }));
+const read = (file) => ({ file, ...parse(readFileSync(new URL(file, table), "utf8")) });
+const tables = files.map(read);
+const gateway = readdirSync(new URL("gateway/", table)).filter((name) => name.endsWith(".yaml")).map((name) => read(`gateway/${name}`));
+const [page, outside] = process.argv.slice(2);
 
 const contents = `
 import { tap } from "../../../web/src/tap.ts";
-import { CHANCES, HAS, play } from "./run.ts";
+import { IN_PAGE, isFor, playScene } from "./real-run.ts";
+import { CHANCES, play } from "./run.ts";
+const isOurs = (one) => isFor(one, IN_PAGE);
+const tables = ${JSON.stringify(tables)};
 globalThis.behaviour = async () => {
   const told = { played: 0, received: 0, sent: 0, failures: [] };
   const native = globalThis.WebSocket;
@@ -22,9 +30,9 @@ globalThis.behaviour = async () => {
     globalThis.WebSocket = made;
     return tap({ received: () => told.received++, sent: () => told.sent++ }).WebSocket;
   };
-  for (const { file, needs = [], cases } of ${JSON.stringify(tables)}) {
+  for (const { file, needs, cases } of tables) {
     for (const one of cases) {
-      if (![...needs, ...(one.needs ?? [])].every((need) => HAS.includes(need))) continue;
+      if (!isOurs({ needs }) || !isOurs(one)) continue;
       for (const chance of CHANCES) {
         told.played++;
         await play(file, one, chance, wrap).catch((error) => told.failures.push(error.message));
@@ -32,6 +40,25 @@ globalThis.behaviour = async () => {
     }
   }
   globalThis.WebSocket = native;
+  return told;
+};
+globalThis.scenes = async () => {
+  const told = { played: 0, received: 0, sent: 0, notShown: [], failures: [] };
+  const scenes = ${JSON.stringify(gateway)}.flatMap(({ file, scenes }) => scenes.map((scene) => ({ file, scene }))).filter(({ scene }) => isOurs(scene));
+  const shown = scenes.flatMap(({ scene }) => scene.shows);
+  const ours = tables.filter(isOurs).flatMap(({ cases }) => cases.filter(isOurs));
+  told.notShown = ours.filter((one) => !one.only_scripted && !one.not_in_browsers).map(({ name }) => name).filter((name) => !shown.includes(name));
+  const playOn = async () => {
+    for (let next = scenes.shift(); next; next = scenes.shift()) {
+      const { file, scene } = next;
+      told.played++;
+      const { WebSocket } = tap({ received: () => told.received++, sent: () => told.sent++ });
+      const does = (verb, value) => globalThis.outside(scene.name, verb, value);
+      await playScene(file, scene, does, WebSocket).catch((error) => told.failures.push(error.message));
+    }
+  };
+  // They wait more than they work.
+  await Promise.all(Array.from({ length: 6 }, playOn));
   return told;
 };`;
 
@@ -63,6 +90,24 @@ await build({
   bundle: true,
   format: "iife",
   target: "chrome120",
-  outfile: process.argv[2],
+  outfile: page,
   plugins: [shim],
+});
+
+await build({
+  stdin: {
+    contents: `
+import { Outside } from "./outside.ts";
+const scenes = new Map();
+export const outside = (scene, verb, value) => {
+  if (!scenes.has(scene)) scenes.set(scene, new Outside());
+  return scenes.get(scene).does(verb, value);
+};`,
+    resolveDir: fileURLToPath(new URL(".", import.meta.url)),
+    loader: "js",
+  },
+  bundle: true,
+  platform: "node",
+  format: "cjs",
+  outfile: outside,
 });

@@ -16,6 +16,7 @@
 //   {"do":"size","with":[390,844]}                  of the window
 //   {"do":"scheme","with":"dark"}                   what the system prefers
 //   {"do":"run","at":"axe.min.js"}                  runs a script in the page
+//   {"do":"expose","at":"module.js","with":"name"}   lets the page call that function of a module
 //   {"do":"heap"}                                   bytes of the page's objects, behind a collection of those that nothing holds
 //   {"do":"screenshot","at":"page.png"}             of the window, or of the element that "with" names
 //
@@ -65,6 +66,7 @@ async function act(page, { do: what, at, with: text }) {
     }
     // As a debugger does, whatever the page's policy allows the page itself.
     case "run": return void (await page.evaluate(require("node:fs").readFileSync(at, "utf8")));
+    case "expose": return void (await page.exposeFunction(text, require(at)[text]));
     case "screenshot":
       return void (await (text ? page.locator(text) : page).screenshot({ path: at, animations: "disabled" }));
     default: throw new Error(`unknown command ${what}`);

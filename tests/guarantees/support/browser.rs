@@ -30,6 +30,8 @@ impl Browser {
         let dir = TempDir::new().expect("a temporary directory");
         let mut script = node("browser.js").await;
         script.arg(dir.path().join("profile")).env("TMPDIR", dir.path());
+        // For modules that start gateways.
+        script.env("WS_GATEWAY", env!("CARGO_BIN_EXE_ws-gateway"));
         Self { program: Program::start(script), _dir: dir }
     }
 
