@@ -94,13 +94,13 @@ test("a gateway that stands still is noticed, and what came meanwhile is resumed
   await Promise.all([told.ready, other.ready]);
   await gateway.trade("AAPL", 1, 1);
   await told.until(() => told.trades.length === 1);
-  gateway.signal("SIGSTOP");
+  await gateway.signal("SIGSTOP");
   await told.until(({ status, fresh }) => status === "open" && !fresh);
   assert.equal(told.client.latest("AAPL")!.fresh, false);
   await told.until(({ status }) => status === "waiting");
   // The kernel takes it, so the gateway finds it when it goes on: before the client is back, or behind.
   const published = gateway.trade("AAPL", 2, 2);
-  gateway.signal("SIGCONT");
+  await gateway.signal("SIGCONT");
   await published;
   await told.until(() => told.trades.length === 2);
   await told.until(() => told.client.latest("AAPL")!.fresh);

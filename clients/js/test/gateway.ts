@@ -2,10 +2,12 @@
 
 import { type ChildProcess, spawn } from "node:child_process";
 import { createHmac } from "node:crypto";
+import { readdirSync, readFileSync } from "node:fs";
 import { connect as connectTcp } from "node:net";
 import { tmpdir } from "node:os";
 import { resolve } from "node:path";
 import { createInterface } from "node:readline";
+import { setImmediate } from "node:timers/promises";
 
 const binary = process.env.WS_GATEWAY;
 export const needsGateway = binary ? {} : { skip: "WS_GATEWAY is not set: scripts/test sets it" };
@@ -44,8 +46,13 @@ export class Gateway {
     return `ws://127.0.0.1:${this.port}/ws`;
   }
 
-  signal(name: NodeJS.Signals): void {
+  /** Sends it a signal. Once SIGSTOP has been sent it does nothing more. */
+  async signal(name: NodeJS.Signals): Promise<void> {
     this.#child.kill(name);
+    const tasks = `/proc/${this.#child.pid}/task`;
+    // It is on its way: until then threads go on. The state follows the name in parentheses.
+    const isStopped = () => readdirSync(tasks).every((task) => /\) T /.test(readFileSync(`${tasks}/${task}/stat`, "utf8")));
+    while (name === "SIGSTOP" && !isStopped()) await setImmediate();
   }
 
   async stop(signal: NodeJS.Signals = "SIGKILL"): Promise<void> {

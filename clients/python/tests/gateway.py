@@ -81,8 +81,11 @@ class Gateway:
         return f"redis://127.0.0.1:{self.broker_port}"
 
     def send_signal(self, number: Signals) -> None:
-        """Sends it a signal."""
+        """Sends it a signal. Once SIGSTOP has been sent it does nothing more."""
         self.process.send_signal(number)
+        if number is Signals.SIGSTOP:
+            # It is on its way: until then threads go on.
+            os.waitid(os.P_PID, self.process.pid, os.WSTOPPED)
 
     async def stop(self, number: Signals = Signals.SIGKILL) -> None:
         """Ends it, and waits for that."""
