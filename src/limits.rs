@@ -549,18 +549,31 @@ pub const INBOX_HELD_BYTES: usize = 256 * KIB;
 pub const INBOX_UNCONFIRMED_MAX: usize = 1_024;
 /// Entries that a connection has got lately, so that none comes twice.
 pub const INBOX_SEEN_MAX: usize = 256;
-/// How often inboxes of users who are here are looked through for what workers have put there.
-pub const INBOX_SWEEP: Duration = Duration::from_secs(1);
-/// What one command may bring of them, in bytes, if all entries are as large as they may be: so many inboxes are looked through with it.
+/// How often inboxes of users who are here are looked through for what workers have put there. The task's tick comes to it: within a second.
+pub const INBOX_SWEEP: Duration = Duration::from_millis(800);
+/// What one command may bring of them, in bytes, if all entries are as large as they may be: so many inboxes are looked through with it. Of larger entries
+/// no more than this is kept of a reply.
 pub const INBOX_SWEEP_BYTES: usize = 8 * MIB;
 /// Most inboxes that are looked through with one command.
 pub const INBOX_SWEEP_USERS: usize = 64;
-/// Entries of each.
+/// Entries of each. An inbox that has more is looked through further by itself, [`INBOX_BATCH_ENTRIES`] at a time.
 pub const INBOX_SWEEP_ENTRIES: usize = 2;
+/// Commands that look through inboxes and are under way, at most.
+pub const INBOX_SWEEPS_MAX: usize = 4;
 /// How often an inbox is said to be in use while its user is here, at least.
 pub const INBOX_TOUCH: Duration = Duration::from_secs(3_600);
-/// The longest reply about inboxes: twice what is asked for, as workers may have put larger entries there than are delivered.
+/// Inboxes of which that is said at once.
+pub const INBOX_TOUCH_USERS: usize = 256;
+/// The most elements of an array in a reply about inboxes: an entry of more than half as many fields is none that can be delivered.
+pub const INBOX_REPLY_ELEMENTS: usize = 1_024;
+/// The longest reply about inboxes: the strings, and at most 15 bytes of each element beside, for 64 entries or for two of each of 64 inboxes.
 pub const INBOX_REPLY_BYTES: usize = 2 * INBOX_SWEEP_BYTES;
 
+const _: () = assert!(
+    INBOX_SWEEP_BYTES + 15 * INBOX_SWEEP_USERS * INBOX_SWEEP_ENTRIES * (INBOX_REPLY_ELEMENTS + 8)
+        <= INBOX_REPLY_BYTES
+);
+const _: () =
+    assert!(INBOX_SWEEP_USERS + 2 <= INBOX_REPLY_ELEMENTS && INBOX_BATCH_ENTRIES <= INBOX_REPLY_ELEMENTS);
 const _: () = assert!(INBOX_SWEEP_ENTRIES * MAX_EVENT_MAX_BYTES <= INBOX_SWEEP_BYTES);
 const _: () = assert!(2 * INBOX_BATCH_BYTES <= MAX_OUTBOX_DEFAULT_BYTES);

@@ -6,22 +6,26 @@
 //! | a chat | `XADD … NOMKSTREAM`, then the envelope with the entry's name to all gateways |
 //! | all inboxes are bounded | a hash counts bytes by the part of the time in which they were written: `HINCRBY` |
 //! | one inbox is bounded | the oldest entries beyond the bound are deleted, and given back |
-//! | what workers put there comes to users who are here | `XREAD` once a second over all users who are here; what no gateway has told yet is told |
+//! | what workers put there comes to users who are here | `XREAD` once a second over all users who are here, and at once again where there is more; what no gateway has told yet is told |
 //!
 //! What was confirmed is deleted with one `XDEL` for each entry, so that each is given back once, whoever deletes it.
 
 mod entries;
 mod here;
+mod prolonging;
+mod rounds;
 mod sweep;
 
 use std::collections::{HashMap, VecDeque};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use bytes::Bytes;
 use foldhash::quality::RandomState;
 
-use self::entries::{Entry, entries_of};
+use self::entries::{Entry, Told, entries_of};
 use self::here::Here;
+use self::prolonging::{Prolonging, touch};
+use self::rounds::{Look, Rounds};
 use super::redis::{Commands, Job, Said, Work};
 use super::{Purpose, Task};
 use crate::bus::{DeskAnswer, DeskNews, OutgoingHeld, Ticket};
@@ -31,9 +35,6 @@ use crate::desk::inbox::{CHAT, EntryId, INBOX_BYTES, InboxConfig, Kept, counted_
 use crate::limits;
 use crate::market::Kinds;
 use crate::unix_time::unix_ms;
-
-/// The group that streams are made with; nothing reads by it.
-const GROUP: &[u8] = b"gateways";
 
 /// How much is kept, and what it may be.
 #[derive(Debug)]
@@ -66,8 +67,10 @@ pub enum InboxPurpose {
     Oldest(DeskId),
     /// Entries are deleted.
     Delete(Vec<Kept>),
-    /// Users who are here.
-    Sweep,
+    /// Inboxes of users who are here are looked through.
+    Look(Look),
+    /// They are prolonged.
+    Prolong,
     /// Nobody waits for it.
     Quiet,
 }
@@ -87,16 +90,18 @@ pub(super) struct Inboxes {
     here: HashMap<DeskId, Here, RandomState>,
     /// Those that wait for a connection to Redis.
     waiting: VecDeque<Reading>,
-    sweeps: usize,
+    rounds: Rounds,
+    /// When the last round was due.
     swept: Instant,
-    touched: Instant,
+    prolonging: Prolonging,
 }
 
 impl Inboxes {
     pub(super) fn new(config: InboxesConfig) -> Self {
         let now = Instant::now();
         let (here, waiting) = (HashMap::default(), VecDeque::new());
-        Self { config, here, waiting, sweeps: 0, swept: now, touched: now }
+        let (rounds, prolonging) = (Rounds::default(), Prolonging::new(now));
+        Self { config, here, waiting, rounds, swept: now, prolonging }
     }
 
     /// An entry has been told to all gateways.
@@ -117,11 +122,6 @@ impl Inboxes {
     /// Entries that are read at once.
     fn batch(&self) -> usize {
         (limits::INBOX_SWEEP_BYTES / self.config.max_event_bytes).clamp(1, limits::INBOX_BATCH_ENTRIES)
-    }
-
-    fn is_touch_due(&self) -> bool {
-        let keep = Duration::from_millis(self.config.bounds.keep_ms);
-        self.touched.elapsed() >= limits::INBOX_TOUCH.min(keep / 4)
     }
 }
 
@@ -210,7 +210,8 @@ impl Task {
             }
             InboxPurpose::Read(reading) => self.on_read(&reading, said),
             InboxPurpose::Oldest(user) => {
-                let oldest = said.into_iter().next().map(entries_of).unwrap_or_default();
+                let oldest =
+                    said.into_iter().next().map(|said| entries_of(said, true).entries).unwrap_or_default();
                 let kept = |entry: &Entry| {
                     let of_worker = || Kept::of_worker(entry.id);
                     entry.content().map_or_else(of_worker, |content| content.kept(entry.id))
@@ -221,12 +222,8 @@ impl Task {
                 let deleted = entries.into_iter().zip(said).filter(|(_, said)| *said == Said::Number(1));
                 self.give_back(deleted.map(|(entry, _)| entry));
             }
-            InboxPurpose::Sweep => {
-                if let Some(inboxes) = &mut self.inboxes {
-                    inboxes.sweeps = inboxes.sweeps.saturating_sub(1);
-                }
-                said.into_iter().for_each(|said| self.on_swept(said));
-            }
+            InboxPurpose::Look(look) => self.on_looked(&look, said.into_iter().next()),
+            InboxPurpose::Prolong => self.on_prolonged(),
             InboxPurpose::Quiet => {}
         }
     }
@@ -319,8 +316,8 @@ impl Task {
         if let Some(Said::Error(words)) = &last {
             tracing::warn!(said = %words, "Redis refuses to read an inbox: its user gets nothing of it");
         }
-        let mut entries = last.map(entries_of).unwrap_or_default();
-        let is_short = entries.len() < inboxes.batch();
+        let Told { mut entries, is_cut } = last.map(|said| entries_of(said, true)).unwrap_or_default();
+        let is_short = !is_cut && entries.len() < inboxes.batch();
         // The rest is read once the client has these.
         let mut bytes = 0;
         let fits = entries.iter().take_while(|entry| {
@@ -346,10 +343,14 @@ impl Task {
         self.fanout.tell_desk(*shard, news);
     }
 
-    /// Deletes what can't be delivered.
-    fn refuse_entries(&self, user: &DeskId, bad: Vec<Kept>) {
+    /// Deletes what can't be delivered, and says why.
+    fn refuse_entries(&self, user: &DeskId, bad: Vec<(Kept, String)>) {
         self.state.metrics.control.inbox_entries_refused.add(bad.len() as u64);
-        self.delete(user, bad);
+        if let Some((first, why)) = bad.first() {
+            let (inbox, entries) = (self.inbox_of(user), bad.len());
+            tracing::warn!(%inbox, %entries, first = %first.id, %why, "an inbox has entries that can't be delivered: deleted");
+        }
+        self.delete(user, bad.into_iter().map(|(kept, _)| kept).collect());
     }
 
     /// The sum of what is counted; `None` if that can't be known. Forgets parts of the time that are over.
@@ -410,22 +411,16 @@ impl Task {
 }
 
 impl Inboxes {
-    /// An entry as its user gets it that was away, or what names it if it can't be delivered.
-    fn written(&self, user: &DeskId, entry: &Entry) -> Result<(Bytes, Kept), Kept> {
+    /// An entry as its user gets it that was away, or what names it and why it can't be delivered.
+    fn written(&self, user: &DeskId, entry: &Entry) -> Result<(Bytes, Kept), (Kept, String)> {
         let InboxesConfig { max_event_bytes, kinds, .. } = &self.config;
-        let Some(content) = entry.content() else { return Err(Kept::of_worker(entry.id)) };
+        let Some(content) = entry.content() else {
+            return Err((Kept::of_worker(entry.id), entry.why_not().to_owned()));
+        };
         let mut object = Vec::new();
         let written = content.write_queued(&mut object, user, entry.id, *max_event_bytes, kinds);
-        written.map(|kept| (object.into(), kept)).map_err(|reject| {
-            tracing::warn!(%user, entry = %entry.id, %reject, "an inbox has an entry that can't be delivered: deleted");
-            content.kept(entry.id)
-        })
+        written
+            .map(|kept| (object.into(), kept))
+            .map_err(|reject| (content.kept(entry.id), reject.to_string()))
     }
-}
-
-/// Makes a user known, and has its inbox kept from now on as long as inboxes are.
-fn touch(commands: &mut Commands, key: &str, keep_ms: u64) {
-    // An error says that it exists.
-    commands.add(&[b"XGROUP", b"CREATE", key.as_bytes(), GROUP, b"$", b"MKSTREAM"]);
-    commands.add(&[b"PEXPIRE", key.as_bytes(), keep_ms.to_string().as_bytes()]);
 }

@@ -5,6 +5,7 @@
 
 mod output;
 mod publishing;
+mod sieve;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};

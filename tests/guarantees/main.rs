@@ -154,5 +154,6 @@ mod upstream_kinds;
 mod users_are_named_by_their_tokens;
 mod wildcard_topics_are_bounded;
 mod wildcards;
+mod worker_entries_come_at_once;
 mod workers_are_asked;
 mod zero_means_what_the_documents_say;

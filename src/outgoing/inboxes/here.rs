@@ -14,6 +14,8 @@ pub(super) struct Here {
     pub(super) connections: usize,
     /// Up to where the inbox was looked through; `None` until it was read once.
     pub(super) swept: Option<EntryId>,
+    /// The last entry that was looked at, if what is behind it waits to be looked at.
+    pub(super) further: Option<EntryId>,
     /// Entries behind that which all gateways were told of.
     heard: BTreeSet<EntryId>,
     /// Chats behind that which they may be told of any moment.
@@ -31,10 +33,12 @@ impl Here {
         }
     }
 
-    /// Looks at entries behind what was looked through, in order. Returns those that nobody has told of.
-    pub(super) fn look_through<'e>(&mut self, entries: &'e [Entry]) -> Vec<&'e Entry> {
+    /// Looks at entries in order: those behind what was looked through, or with `is_further` those behind others that were looked at since. Returns those
+    /// that nobody has told of.
+    pub(super) fn look_through<'e>(&mut self, entries: &'e [Entry], is_further: bool) -> Vec<&'e Entry> {
         let Some(known) = self.swept else { return Vec::new() };
-        let (mut swept, mut untold, mut is_through) = (known, Vec::new(), true);
+        let has_gap = is_further && self.expected.iter().any(|chat| !self.heard.contains(chat));
+        let (mut swept, mut untold, mut is_through) = (known, Vec::new(), !has_gap);
         for entry in entries.iter().filter(|entry| entry.id > known) {
             // A chat is told by the gateway that has put it there, unless that has died meanwhile.
             let is_early =
@@ -55,6 +59,11 @@ impl Here {
         self.expected.retain(|entry| *entry > swept);
         untold
     }
+
+    /// Whether so many more may be looked at before those looked at last are settled.
+    pub(super) fn may_look_further(&self, entries: usize) -> bool {
+        self.heard.len() + entries <= HEARD_MAX
+    }
 }
 
 #[cfg(test)]
@@ -66,7 +75,7 @@ mod tests {
     }
 
     fn untold(here: &mut Here, entries: &[Entry]) -> Vec<u64> {
-        here.look_through(entries).into_iter().map(|entry| entry.id.ms).collect()
+        here.look_through(entries, false).into_iter().map(|entry| entry.id.ms).collect()
     }
 
     #[test]
@@ -97,5 +106,27 @@ mod tests {
         assert_eq!(untold(&mut here, &[Entry::of(id(1), "message")]), [0; 0]);
         (0..2 * HEARD_MAX as u64).for_each(|ms| here.heard(id(ms)));
         assert_eq!(here.heard.len(), HEARD_MAX);
+    }
+    #[test]
+    fn a_chat_that_is_not_told_yet_is_not_passed_by_what_is_looked_at_further() {
+        let mut here = Here { swept: Some(id(0)), ..Here::default() };
+        assert_eq!(untold(&mut here, &[Entry::of(id(1), "chat"), Entry::of(id(2), "message")]), [2]);
+        let further = [Entry::of(id(3), "message"), Entry::of(id(4), "message")];
+        assert_eq!(here.look_through(&further, true).len(), 2);
+        assert_eq!(here.swept, Some(id(0)));
+        here.heard(id(1));
+        assert_eq!(here.look_through(&[Entry::of(id(5), "message")], true).len(), 1);
+        assert_eq!(here.swept, Some(id(5)));
+        assert!(here.heard.is_empty() && here.expected.is_empty());
+    }
+
+    #[test]
+    fn no_more_is_looked_at_further_than_can_be_remembered() {
+        let mut here = Here { swept: Some(id(0)), ..Here::default() };
+        let entries: Vec<_> = (1..=HEARD_MAX as u64).map(|ms| Entry::of(id(ms), "message")).collect();
+        assert_eq!(untold(&mut here, &[Entry::of(id(1), "chat")]), [0; 0]);
+        assert!(here.may_look_further(HEARD_MAX));
+        assert_eq!(here.look_through(&entries[1..], true).len(), HEARD_MAX - 1);
+        assert!(here.may_look_further(1) && !here.may_look_further(2));
     }
 }

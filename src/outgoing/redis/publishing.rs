@@ -7,6 +7,7 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender};
 
 use super::output::Output;
+use super::sieve::{Bounds, Sieve};
 use super::{Done, Job, Said, Work};
 use crate::bus::OutgoingHeld;
 use crate::ingest::redis::dial::Address;
@@ -24,6 +25,16 @@ const LIMITS: ReplyLimits = ReplyLimits {
     bulk_bytes_max: 2 * limits::MIB,
     ..ReplyLimits::DEFAULT
 };
+
+/// What of a reply gets that far. Only what workers have put into inboxes can be more.
+const BOUNDS: Bounds = Bounds {
+    bulk_bytes_max: LIMITS.bulk_bytes_max,
+    elements_max: limits::INBOX_REPLY_ELEMENTS,
+    reply_bytes_max: limits::INBOX_SWEEP_BYTES,
+};
+
+/// Bytes that are read at once.
+const READ_BYTES: usize = 64 * 1024;
 
 /// Why a connection is not published over any more.
 #[derive(Debug, PartialEq, Eq)]
@@ -73,7 +84,10 @@ impl Sent {
 
 /// A connection that is published over.
 pub(super) struct Publishing<'d> {
-    /// Bytes from Redis.
+    /// Bytes as they have come from Redis.
+    read: Vec<u8>,
+    sieve: Sieve,
+    /// What is kept of them.
     input: Vec<u8>,
     output: Output,
     /// Not written yet.
@@ -90,9 +104,11 @@ pub(super) struct Publishing<'d> {
 
 impl<'d> Publishing<'d> {
     /// Bytes that have come already, and the node's address if it is one of a cluster.
-    pub(super) fn new(input: Vec<u8>, node: Option<Address>, done: &'d UnboundedSender<Done>) -> Self {
+    pub(super) fn new(read: Vec<u8>, node: Option<Address>, done: &'d UnboundedSender<Done>) -> Self {
         Self {
-            input,
+            read,
+            sieve: Sieve::new(BOUNDS),
+            input: Vec::new(),
             output: Output::default(),
             waiting: VecDeque::new(),
             under_way: VecDeque::new(),
@@ -113,6 +129,7 @@ impl<'d> Publishing<'d> {
         let mut has_jobs = true;
         let end = loop {
             self.start();
+            self.read.reserve(READ_BYTES.saturating_sub(self.read.len()));
             if self.under_way.is_empty() {
                 match (self.has_moved, has_jobs || !self.waiting.is_empty()) {
                     (true, _) => break End::Moved,
@@ -124,7 +141,7 @@ impl<'d> Publishing<'d> {
             let may_ask = self.node.is_some() && self.may_start();
             tokio::select! {
                 biased;
-                read = reader.read_buf(&mut self.input) => match read {
+                read = reader.read_buf(&mut self.read) => match read {
                     Ok(0) => break End::Lost("closed by Redis".to_owned()),
                     Ok(_) => {
                         if let Err(why) = self.take_replies() {
@@ -185,6 +202,8 @@ impl<'d> Publishing<'d> {
 
     /// Pairs replies with the commands that are under way.
     fn take_replies(&mut self) -> Result<(), String> {
+        self.sieve.pass(&self.read, &mut self.input);
+        self.read.clear();
         let mut used = 0;
         loop {
             match parse_reply(&self.input[used..], &LIMITS) {

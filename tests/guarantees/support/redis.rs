@@ -171,6 +171,19 @@ impl Publisher {
         pipe.query_async::<()>(&mut self.0).await.expect("pipelined PUBLISH");
     }
 
+    /// Commands at once, pipelined; none may be refused.
+    pub(crate) async fn commands(
+        &mut self,
+        commands: impl IntoIterator<Item = impl IntoIterator<Item = String>>,
+    ) {
+        let mut pipe = redis::pipe();
+        for command in commands {
+            let mut words = command.into_iter();
+            pipe.cmd(&words.next().expect("a name")).arg(words.collect::<Vec<_>>()).ignore();
+        }
+        pipe.query_async::<()>(&mut self.0).await.expect("pipelined commands");
+    }
+
     /// Any other command.
     pub(crate) async fn command<T: redis::FromRedisValue>(&mut self, args: &[&str]) -> T {
         self.try_command(args).await.unwrap_or_else(|error| panic!("{args:?}: {error}"))
