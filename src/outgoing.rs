@@ -248,9 +248,9 @@ impl Task {
             }
         }
         let now_ms = self.now_ms();
-        if !self.state.feed_up() || !self.connected.get() {
+        let Some(connection) = self.connected.number().filter(|_| self.state.feed_up()) else {
             return self.presence.heard_nobody(now_ms);
-        }
+        };
         for say in self.presence.tick(now_ms) {
             match say {
                 Say::Moved { room, moved } => self.publish_moved(&room, moved, Purpose::Own, None),
@@ -259,7 +259,7 @@ impl Task {
             }
         }
         self.state.set_rooms_open(self.presence.rooms() as u64);
-        self.tick_inboxes();
+        self.tick_inboxes(connection);
     }
 
     /// Where a join or leave comes from that presence knows of already.

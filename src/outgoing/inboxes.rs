@@ -7,6 +7,7 @@
 //! | all inboxes are bounded | a hash counts bytes by the part of the time in which they were written: `HINCRBY` |
 //! | one inbox is bounded | the oldest entries beyond the bound are deleted, and given back |
 //! | what workers put there comes to users who are here | `XREAD` once a second over all users who are here, and at once again where there is more; what no gateway has told yet is told |
+//! | a user who is here stays known | `PEXPIRE` says where Redis has lost an inbox; it is made again |
 //!
 //! What was confirmed is deleted with one `XDEL` for each entry, so that each is given back once, whoever deletes it.
 
@@ -24,7 +25,7 @@ use foldhash::quality::RandomState;
 
 use self::entries::{Entry, Told, entries_of};
 use self::here::Here;
-use self::prolonging::{Prolonging, touch};
+use self::prolonging::{Prolonged, Prolonging, touch};
 use self::rounds::{Look, Rounds};
 use super::redis::{Commands, Job, Said, Work};
 use super::{Purpose, Task};
@@ -70,7 +71,7 @@ pub enum InboxPurpose {
     /// Inboxes of users who are here are looked through.
     Look(Look),
     /// They are prolonged.
-    Prolong,
+    Prolong(Prolonged),
     /// Nobody waits for it.
     Quiet,
 }
@@ -223,7 +224,7 @@ impl Task {
                 self.give_back(deleted.map(|(entry, _)| entry));
             }
             InboxPurpose::Look(look) => self.on_looked(&look, said.into_iter().next()),
-            InboxPurpose::Prolong => self.on_prolonged(),
+            InboxPurpose::Prolong(prolonged) => self.on_prolonged(prolonged, said),
             InboxPurpose::Quiet => {}
         }
     }

@@ -8,7 +8,7 @@ mod publishing;
 mod sieve;
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender};
@@ -121,12 +121,18 @@ impl Done {
 
 /// Whether there is a connection.
 #[derive(Debug, Clone, Default)]
-pub struct Connected(Arc<AtomicBool>);
+pub struct Connected(Arc<AtomicU64>);
 
 impl Connected {
-    /// Whether there is one now.
-    pub fn get(&self) -> bool {
-        self.0.load(Ordering::Relaxed)
+    /// The number of the connection that there is now: another is another.
+    pub fn number(&self) -> Option<u64> {
+        let changes = self.0.load(Ordering::Relaxed);
+        (!changes.is_multiple_of(2)).then_some(changes)
+    }
+
+    /// There is one now that there was none, or the other way round.
+    fn changes(&self) {
+        self.0.fetch_add(1, Ordering::Relaxed);
     }
 }
 
@@ -141,7 +147,7 @@ pub async fn run(
 ) {
     let mut attempted = Some(attempted);
     let Some(server) = server else {
-        connected.0.store(true, Ordering::Relaxed);
+        connected.changes();
         drop(attempted.take());
         while let Some(job) = jobs.recv().await {
             let Job { work, purpose, asked, held } = job;
@@ -164,12 +170,12 @@ pub async fn run(
         match outcome {
             Ok(opened) => {
                 let since = Instant::now();
-                connected.0.store(true, Ordering::Relaxed);
+                connected.changes();
                 drop(attempted.take());
                 let (stream, input) = opened.session.into_parts();
                 let publishing = Publishing::new(input, opened.node, &done);
                 let end = publishing.run(stream.into_io(), &mut jobs).await;
-                connected.0.store(false, Ordering::Relaxed);
+                connected.changes();
                 match end {
                     End::NoJobs => return,
                     End::Moved => {

@@ -152,6 +152,7 @@ mod tokens_without_a_kid;
 mod truth_in_band;
 mod upstream_kinds;
 mod users_are_named_by_their_tokens;
+mod users_stay_known;
 mod wildcard_topics_are_bounded;
 mod wildcards;
 mod worker_entries_come_at_once;

@@ -64,6 +64,13 @@ impl Here {
     pub(super) fn may_look_further(&self, entries: usize) -> bool {
         self.heard.len() + entries <= HEARD_MAX
     }
+
+    /// Redis has lost the inbox: whatever comes into the next one is new.
+    pub(super) fn has_lost_inbox(&mut self) {
+        self.swept = self.swept.map(|_| EntryId::default());
+        self.heard.clear();
+        self.expected.clear();
+    }
 }
 
 #[cfg(test)]
@@ -128,5 +135,15 @@ mod tests {
         assert!(here.may_look_further(HEARD_MAX));
         assert_eq!(here.look_through(&entries[1..], true).len(), HEARD_MAX - 1);
         assert!(here.may_look_further(1) && !here.may_look_further(2));
+    }
+
+    #[test]
+    fn in_an_inbox_that_was_made_again_all_is_new() {
+        let mut here = Here { swept: Some(id(9)), ..Here::default() };
+        here.has_lost_inbox();
+        assert_eq!(untold(&mut here, &[Entry::of(id(5), "message")]), [5]);
+        let mut unread = Here::default();
+        unread.has_lost_inbox();
+        assert_eq!(unread.swept, None);
     }
 }

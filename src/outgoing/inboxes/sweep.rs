@@ -14,17 +14,18 @@ use crate::outgoing::redis::{Commands, Said};
 use crate::outgoing::{Purpose, Task};
 
 impl Task {
-    /// What is due for inboxes, while there is a connection.
-    pub(in crate::outgoing) fn tick_inboxes(&mut self) {
+    /// What is due for inboxes, over this connection.
+    pub(in crate::outgoing) fn tick_inboxes(&mut self, connection: u64) {
         let Some(inboxes) = &mut self.inboxes else { return };
         for reading in std::mem::take(&mut inboxes.waiting) {
             self.read(reading);
         }
-        self.prolong_those_due();
+        self.prolong_those_due(connection);
         let Some(inboxes) = &mut self.inboxes else { return };
         if inboxes.swept.elapsed() >= limits::INBOX_SWEEP {
             inboxes.swept = Instant::now();
             inboxes.rounds.begin(inboxes.here.keys().cloned());
+            self.prolong_one();
         }
         self.look();
     }
