@@ -317,27 +317,29 @@ impl Task {
         if let Some(Said::Error(words)) = &last {
             tracing::warn!(said = %words, "Redis refuses to read an inbox: its user gets nothing of it");
         }
-        let Told { mut entries, is_cut } = last.map(|said| entries_of(said, true)).unwrap_or_default();
+        let Told { entries, is_cut } = last.map(|said| entries_of(said, true)).unwrap_or_default();
         let is_short = !is_cut && entries.len() < inboxes.batch();
-        // The rest is read once the client has these.
-        let mut bytes = 0;
+        let (mut objects, mut bad, mut bytes) = (Vec::new(), Vec::new(), 0);
+        // What can't be delivered takes none of the room that the client's part has.
         let fits = entries.iter().take_while(|entry| {
-            bytes += entry.bytes();
-            bytes <= limits::INBOX_BATCH_BYTES
+            match inboxes.written(user, entry) {
+                Ok((object, _)) if bytes > 0 && bytes + object.len() > limits::INBOX_BATCH_BYTES => {
+                    return false;
+                }
+                Ok(written) => {
+                    bytes += written.0.len();
+                    objects.push(written);
+                }
+                Err(why) => bad.push(why),
+            }
+            true
         });
-        let fits = fits.count().max(1);
+        // The rest is read once the client has these.
+        let fits = fits.count();
         let is_last = is_short && fits >= entries.len();
-        entries.truncate(fits);
-        let upto = entries.last().map_or_else(|| behind.unwrap_or_default(), |entry| entry.id);
+        let upto = fits.checked_sub(1).map_or_else(|| behind.unwrap_or_default(), |last| entries[last].id);
         if let Some(here) = inboxes.here.get_mut(user).filter(|_| is_last) {
             here.swept = here.swept.or(Some(upto));
-        }
-        let (mut objects, mut bad) = (Vec::new(), Vec::new());
-        for entry in &entries {
-            match inboxes.written(user, entry) {
-                Ok(written) => objects.push(written),
-                Err(kept) => bad.push(kept),
-            }
         }
         self.refuse_entries(user, bad);
         let news = DeskNews::Inbox { connection: *connection, entries: objects, upto, is_last };

@@ -21,11 +21,6 @@ pub(super) struct Told {
 }
 
 impl Entry {
-    /// Bytes of its values.
-    pub(super) fn bytes(&self) -> usize {
-        self.fields.iter().map(|(_, value)| value.len()).sum()
-    }
-
     /// What is in it, if that is known.
     pub(super) fn content(&self) -> Option<Content<'_>> {
         Content::of(self.fields.iter().map(|(name, value)| (&**name, &**value)))
