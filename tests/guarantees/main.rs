@@ -88,6 +88,8 @@ mod nothing_that_clients_send_reaches_redis;
 mod notifications;
 mod numbers_byte_for_byte;
 mod offline_queue;
+mod offline_queue_is_confirmed;
+mod offline_queue_survives_kills;
 mod one_address_takes_no_more_than_its_part;
 mod one_user_takes_no_more_than_its_part;
 mod one_write_for_each_batch;

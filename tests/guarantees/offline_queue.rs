@@ -1,79 +1,18 @@
-//! What is said to a user who is away comes when the user is back: whole, in order, on any gateway, whatever is killed meanwhile; and what has
-//! been confirmed is gone.
+//! What is said to a user who is away comes when the user is back: whole, in order, on any gateway; and what has been confirmed is gone.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use futures_util::SinkExt;
 use serde_json::{Value, json};
-use tokio::net::TcpStream;
-use tokio_tungstenite::tungstenite::Message;
 use ws_gateway::config::Config;
-use ws_gateway::config::desk::OfflineQueue;
 use ws_gateway::gateway::Gateway;
 
 use crate::support::desk::{self, user};
-use crate::support::process::Process;
+use crate::support::inboxes::{WEEK, entry_id, gateway, has_been, is_empty, left, queue, queued, say, says};
 use crate::support::redis::Publisher;
 use crate::support::tokens::{SECRET, enter, token};
-use crate::support::{Client, Redis, TestGateway, raw, until};
-
-const WEEK: Duration = Duration::from_secs(7 * 24 * 3_600);
-
-fn queue(entries: u32, keep: Duration) -> impl FnOnce(&mut Config) {
-    move |config| config.desk.offline_queue = Some(OfflineQueue { entries, keep })
-}
-
-async fn gateway(redis: &Redis) -> TestGateway {
-    desk::gateway(redis, queue(100, WEEK)).await
-}
-
-async fn say(client: &mut Client, to: &str, message: impl Into<Value>) -> Value {
-    client.ask_for("chat", json!({"to": to, "message": message.into()})).await.0
-}
-
-async fn says(client: &mut Client, to: &str, message: impl Into<Value>) {
-    let reply = say(client, to, message).await;
-    assert_eq!(reply["type"], "success", "{reply}");
-}
-
-/// A user who has been here, and is away.
-async fn has_been(addr: SocketAddr, name: &str, redis: &mut Publisher) {
-    let mut client = user(addr, name).await;
-    // What it says to itself shows that its inbox is there.
-    until("the inbox", async || (say(&mut client, name, 0).await["type"] == "success").then_some(())).await;
-    is_empty(redis, &mut client, name).await;
-}
-
-/// How many entries are in an inbox.
-async fn left(redis: &mut Publisher, name: &str) -> u64 {
-    redis.command(&["XLEN", &format!("channel:inbox:{name}")]).await
-}
-
-/// Waits until a user's inbox has nothing left; a client of the user reads meanwhile.
-async fn is_empty(redis: &mut Publisher, client: &mut Client, name: &str) {
-    until("the confirmation", async || {
-        client.send(r#"{"action":"ping"}"#).await;
-        client.next_of("pong").await;
-        (left(redis, name).await == 0).then_some(())
-    })
-    .await;
-}
-
-fn entry_id(frame: &Value) -> (u64, u64) {
-    let id = frame["message_id"].as_str().unwrap_or_else(|| panic!("{frame}"));
-    let (ms, seq) = id.split_once('-').expect("an entry of a stream");
-    (ms.parse().unwrap(), seq.parse().unwrap())
-}
-
-/// The next frame is a chat that was kept while the user was away; returns its message and its name.
-async fn queued(client: &mut Client) -> (Value, (u64, u64)) {
-    let text = client.text().await;
-    let frame: Value = serde_json::from_str(&text).unwrap();
-    assert!(text.ends_with(&format!(r#","message_id":{},"queued":true}}"#, frame["message_id"])), "{text}");
-    (frame["message"].clone(), entry_id(&frame))
-}
+use crate::support::{Redis, TestGateway, until};
 
 async fn a_hundred_come_in_order(one: SocketAddr, other: SocketAddr, mut redis: Publisher) {
     has_been(one, "bob", &mut redis).await;
@@ -128,6 +67,15 @@ async fn with_the_embedded_broker() {
     let addr = gateway.local_addr();
     let url = format!("redis://{broker}");
     a_hundred_come_in_order(addr, addr, Publisher::connect(&url).await).await;
+    // Another gateway has it as its Redis.
+    let other = TestGateway::with_url(&url, |config| {
+        config.access.secret_key = Some(SECRET.to_owned());
+        config.desk.is_on = true;
+        queue(100, WEEK)(config);
+    })
+    .await;
+    a_hundred_come_in_order(addr, other.addr, Publisher::connect(&url).await).await;
+    a_hundred_come_in_order(other.addr, addr, Publisher::connect(&url).await).await;
     workers_put_something_there(addr, addr, Publisher::connect(&url).await).await;
 }
 
@@ -336,163 +284,4 @@ async fn while_redis_is_away_it_is_refused_and_what_is_there_comes_later() {
     }
     assert_eq!(next["message"], 2, "{next}");
     is_empty(&mut worker, &mut bob, "bob").await;
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_client_that_confirms_nothing_gets_it_once_more() {
-    let redis = Redis::start().await;
-    let gateway = gateway(&redis).await;
-    let mut worker = redis.publisher().await;
-    has_been(gateway.addr, "bob", &mut worker).await;
-    let mut alice = user(gateway.addr, "alice").await;
-    says(&mut alice, "bob", 1).await;
-    let mut names = Vec::new();
-    for _ in 0..2 {
-        // It reads, and never writes.
-        let path = format!("/ws?token={}", token(json!({"sub": "bob"})));
-        let mut mute = raw::connect(gateway.addr, &path, None).await;
-        let text = read_until(&mut mute, r#""queued":true}"#).await;
-        names.push(
-            text.split(r#""message_id":""#)
-                .nth(1)
-                .and_then(|rest| rest.split('"').next())
-                .unwrap()
-                .to_owned(),
-        );
-        // What comes meanwhile is not confirmed either.
-        assert_eq!(left(&mut worker, "bob").await, 1);
-    }
-    assert_eq!(names[0], names[1]);
-    let mut bob = user(gateway.addr, "bob").await;
-    assert_eq!(queued(&mut bob).await.0, 1);
-    is_empty(&mut worker, &mut bob, "bob").await;
-}
-
-async fn read_until(stream: &mut TcpStream, end: &str) -> String {
-    let mut said = Vec::new();
-    until(end, async || {
-        let mut more = [0; 4_096];
-        let count = tokio::io::AsyncReadExt::read(stream, &mut more).await.expect("the gateway writes");
-        said.extend_from_slice(&more[..count]);
-        let text = String::from_utf8_lossy(&said).into_owned();
-        text.contains(end).then_some(text)
-    })
-    .await
-}
-
-/// Messages from gateway to gateway while the recipient's, and then the sender's, are killed at any moment.
-#[tokio::test(flavor = "multi_thread")]
-async fn nothing_is_lost_with_a_gateway_that_is_killed() {
-    const ROUNDS: usize = 6;
-    let redis = Redis::start().await;
-    let keeper = gateway(&redis).await;
-    let mut worker = redis.publisher().await;
-    has_been(keeper.addr, "bob", &mut worker).await;
-    let flags = ["--desk", "--jwt-secret-key", SECRET, "--offline-queue", "100/7d"];
-    let mut seen: Vec<(u64, (u64, u64))> = Vec::new();
-    let (mut next, mut confirmed) = (0, Vec::new());
-    for round in 0..ROUNDS {
-        let victim = Process::on(&redis, &flags).await;
-        let bob_is_there = round % 2 == 0;
-        let (of_alice, of_bob) =
-            if bob_is_there { (keeper.addr, victim.addr()) } else { (victim.addr(), keeper.addr) };
-        let (mut alice, mut bob) = (user(of_alice, "alice").await, user(of_bob, "bob").await);
-        let kill_at = fastrand::usize(5..40);
-        for n in 0..60 {
-            if n == kill_at {
-                victim.signal("KILL");
-            }
-            let request = json!({"type": "chat", "payload": {"to": "bob", "message": next}, "id": "asked"});
-            if alice.ws.send(Message::text(request.to_string())).await.is_err() {
-                break;
-            }
-            let Some(reply) = reply_or_end(&mut alice).await else { break };
-            if reply["type"] == "success" {
-                confirmed.push(next);
-            }
-            next += 1;
-        }
-        if bob_is_there {
-            while let Some(frame) = frame_or_end(&mut bob).await {
-                note(&mut seen, &frame);
-            }
-        } else {
-            // It gets the rest on the gateway that lives, live or from its inbox.
-            let last = confirmed.last().copied().unwrap_or_default();
-            until("the last one", async || {
-                let frame = bob.json().await;
-                note(&mut seen, &frame);
-                seen.iter().any(|(n, _)| *n == last).then_some(())
-            })
-            .await;
-        }
-        next += 1;
-    }
-    let mut bob = user(keeper.addr, "bob").await;
-    until("everything", async || {
-        bob.send(r#"{"action":"ping"}"#).await;
-        loop {
-            let frame = bob.json().await;
-            if frame["type"] == "pong" {
-                break;
-            }
-            note(&mut seen, &frame);
-        }
-        (left(&mut worker, "bob").await == 0).then_some(())
-    })
-    .await;
-    let missing: Vec<_> = confirmed.iter().filter(|n| seen.iter().all(|(seen, _)| seen != *n)).collect();
-    assert!(missing.is_empty(), "confirmed and lost: {missing:?}");
-    // Whatever came more than once came under one name.
-    let mut names = BTreeMap::new();
-    for (n, id) in &seen {
-        assert_eq!(names.entry(*n).or_insert(*id), id, "message {n} has one name");
-    }
-    assert!(confirmed.len() > 10 * ROUNDS / 2, "{}", confirmed.len());
-}
-
-fn note(seen: &mut Vec<(u64, (u64, u64))>, frame: &Value) {
-    if frame["type"] == "chat" {
-        seen.push((frame["message"].as_u64().unwrap(), entry_id(frame)));
-    }
-}
-
-async fn frame_or_end(client: &mut Client) -> Option<Value> {
-    match client.message().await? {
-        Message::Text(text) => serde_json::from_str(&text).ok(),
-        _ => None,
-    }
-}
-
-async fn reply_or_end(client: &mut Client) -> Option<Value> {
-    loop {
-        let frame = frame_or_end(client).await?;
-        if frame["id"] == "asked" {
-            return Some(frame);
-        }
-    }
-}
-
-/// Users without a name of their own have no inbox: what is said to them comes as without the queue.
-#[tokio::test(flavor = "multi_thread")]
-async fn users_without_a_name_have_none() {
-    let redis = Redis::start().await;
-    let gateway = TestGateway::on(&redis, |config| {
-        config.desk.is_on = true;
-        queue(100, WEEK)(config);
-    })
-    .await;
-    let mut clients = Vec::new();
-    for _ in 0..2 {
-        let mut client = gateway.client().await;
-        client.ask("join_room", json!({"room_id": "r"})).await;
-        let name = client.next_of("user_joined").await["user_id"].as_str().unwrap().to_owned();
-        clients.push((client, name));
-    }
-    let to = clients[1].1.clone();
-    says(&mut clients[0].0, &to, "hello").await;
-    let frame = clients[1].0.next_of("chat").await;
-    assert_eq!((&frame["message"], &frame["message_id"]), (&json!("hello"), &Value::Null));
-    let keys: Vec<String> = redis.publisher().await.command(&["KEYS", "*"]).await;
-    assert!(keys.is_empty(), "{keys:?}");
 }

@@ -1,26 +1,10 @@
 //! A user who is connected is known: also when Redis has lost its keys, and from the first that others hear of the user.
 
-use std::time::Duration;
+use serde_json::json;
 
-use serde_json::{Value, json};
-use ws_gateway::config::Config;
-use ws_gateway::config::desk::OfflineQueue;
-
-use crate::support::desk::{self, user};
-use crate::support::{Client, Redis, TestGateway, until};
-
-fn queue(config: &mut Config) {
-    let keep = Duration::from_secs(7 * 24 * 3_600);
-    config.desk.offline_queue = Some(OfflineQueue { entries: 100, keep });
-}
-
-async fn gateway(redis: &Redis) -> TestGateway {
-    desk::gateway(redis, queue).await
-}
-
-async fn say(client: &mut Client, to: &str, message: impl Into<Value>) -> Value {
-    client.ask_for("chat", json!({"to": to, "message": message.into()})).await.0
-}
+use crate::support::desk::user;
+use crate::support::inboxes::{gateway, say};
+use crate::support::{Client, Redis, until};
 
 /// A chat arrives, once Redis has been asked and knows the user again.
 async fn is_said(alice: &mut Client, bob: &mut Client, message: u64) {

@@ -2,26 +2,16 @@
 //! else anything.
 
 use std::net::SocketAddr;
-use std::time::Duration;
 
 use serde_json::{Value, json};
 use ws_gateway::config::Config;
-use ws_gateway::config::desk::OfflineQueue;
 use ws_gateway::gateway::Gateway;
 
-use crate::support::desk::{self, user};
+use crate::support::desk::user;
+use crate::support::inboxes::{WEEK, gateway, queue};
 use crate::support::redis::Publisher;
 use crate::support::tokens::SECRET;
 use crate::support::{Client, Redis, TestGateway, until};
-
-fn queue(config: &mut Config) {
-    let keep = Duration::from_secs(7 * 24 * 3_600);
-    config.desk.offline_queue = Some(OfflineQueue { entries: 100, keep });
-}
-
-async fn gateway(redis: &Redis) -> TestGateway {
-    desk::gateway(redis, queue).await
-}
 
 fn task(n: usize) -> String {
     format!(r#"{{"type":"task","n":{n}}}"#)
@@ -116,14 +106,14 @@ async fn bursts_come_whole_from_the_embedded_broker() {
     config.access.secret_key = Some(SECRET.to_owned());
     config.clients.max_connections_per_user = None;
     config.desk.is_on = true;
-    queue(&mut config);
+    queue(100, WEEK)(&mut config);
     let gateway = Gateway::build(config).await.expect("the gateway starts");
     let url = format!("redis://{}", gateway.broker_addr().expect("it has one"));
     // Another has it as its Redis.
     let other = TestGateway::with_url(&url, |config| {
         config.access.secret_key = Some(SECRET.to_owned());
         config.desk.is_on = true;
-        queue(config);
+        queue(100, WEEK)(config);
     })
     .await;
     bursts([gateway.local_addr(), other.addr], Publisher::connect(&url).await).await;
@@ -133,9 +123,9 @@ async fn bursts_come_whole_from_the_embedded_broker() {
 async fn add_bad(worker: &mut Publisher, name: &str) {
     let key = format!("channel:inbox:{name}");
     let large = |bytes| format!(r#"{{"type":"task","padding":"{}"}}"#, "x".repeat(bytes));
-    add(worker, name, "1000", [large(3 << 20), large(20 << 20)]).await;
+    add(worker, name, "1000", [large(3 << 20), large(5 << 20)]).await;
     add(worker, name, "1000", (0..70).map(|_| large(300 << 10))).await;
-    for (fields, bytes) in [(20_000, 1), (40, 1 << 20)] {
+    for (fields, bytes) in [(20_000, 1), (12, 1 << 20)] {
         let begin = ["XADD", &key, "*"].map(str::to_owned);
         let fields = (0..fields).flat_map(|n| [format!("field {n}"), "x".repeat(bytes)]);
         worker.commands([begin.into_iter().chain(fields)]).await;

@@ -12,6 +12,7 @@ pub(crate) mod detour;
 pub(crate) mod haproxy;
 pub(crate) mod http;
 pub(crate) mod http_server;
+pub(crate) mod inboxes;
 pub(crate) mod introduced;
 pub(crate) mod key_server;
 pub(crate) mod nginx;
