@@ -68,10 +68,10 @@ async fn a_pong_with_another_payload_confirms_nothing() {
     for payload in ["", "inbox", "inbox ", "inbox 0", "inbox 2", "inbox -1", "inbox 1 ", "INBOX 1", "1"] {
         bob.write_all(&raw::frame(0x8a, payload.as_bytes())).await.unwrap();
     }
-    // What is asked behind them is answered; the message to herself shows that what was ordered before it is done.
+    // What is asked behind them is answered; her join shows that what was ordered before it is done.
     bob.write_all(&raw::text_frame(r#"{"action":"ping"}"#)).await.unwrap();
     read_until(&mut bob, r#""type":"pong""#).await;
-    says(&mut alice, "alice", "sync").await;
+    alice.join("room").await;
     assert_eq!((confirmed(), left(&mut worker, "bob").await), (before, 1));
     bob.write_all(&raw::frame(0x8a, b"inbox 1")).await.unwrap();
     until("the confirmation", async || (left(&mut worker, "bob").await == 0).then_some(())).await;

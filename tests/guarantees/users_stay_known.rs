@@ -3,8 +3,11 @@
 use serde_json::json;
 
 use crate::support::desk::user;
-use crate::support::inboxes::{gateway, say};
-use crate::support::{Client, Redis, until};
+use crate::support::inboxes::{WEEK, gateway, queue, say};
+use crate::support::port::ReservedPort;
+use crate::support::process::Process;
+use crate::support::tokens::SECRET;
+use crate::support::{Client, Redis, TestGateway, until};
 
 /// A chat arrives, once Redis has been asked and knows the user again.
 async fn is_said(alice: &mut Client, bob: &mut Client, message: u64) {
@@ -29,6 +32,27 @@ async fn when_redis_comes_back_without_its_keys() {
     let id: Option<String> =
         worker.command(&["XADD", "channel:inbox:bob", "NOMKSTREAM", "*", "message", object]).await;
     assert_eq!(json!(bob.next_of("task").await["message_id"]), json!(id));
+}
+
+/// The embedded broker's inboxes end with it.
+#[tokio::test(flavor = "multi_thread")]
+async fn when_a_gateway_that_is_the_others_redis_starts_again() {
+    let broker = ReservedPort::new();
+    let args = ["--embedded-redis-port", &broker.to_string(), "--desk", "--jwt-secret-key", SECRET];
+    let args = [&args[..], &["--offline-queue", "100/7d"]].concat();
+    let first = Process::start(&args).await;
+    let gateway = TestGateway::with_url(&format!("redis://{}", broker.addr()), |config| {
+        config.access.secret_key = Some(SECRET.to_owned());
+        config.desk.is_on = true;
+        queue(100, WEEK)(config);
+    })
+    .await;
+    let (mut alice, mut bob) = (user(first.addr(), "alice").await, user(gateway.addr, "bob").await);
+    is_said(&mut alice, &mut bob, 1).await;
+    drop(first);
+    let second = Process::start(&args).await;
+    let mut alice = user(second.addr(), "alice").await;
+    is_said(&mut alice, &mut bob, 2).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
