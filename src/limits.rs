@@ -318,16 +318,21 @@ pub const SHARDS_MAX: usize = 64;
 
 // --- History ---
 
-/// `LAST_VALUE_MAX_TOPICS`: 10,000 × (~0.4 KiB of table + a value and its frame + [`PENDING_EVENTS`] events in at
-/// most [`PENDING_BYTES`]) = some 50 MB. At worst, with every event of `MAX_EVENT_BYTES`, 10,000 × 3 × 64 KiB = 1.9 GiB.
+/// `LAST_VALUE_MAX_TOPICS`: 10,000 × (~0.7 KiB of table + a value and its frame) = some 10 MB, and [`ASIDE_MAX_BYTES`]. At worst,
+/// with every event of `MAX_EVENT_BYTES`, 10,000 × 2 × 64 KiB = 1.3 GiB.
 pub const LAST_VALUE_TOPICS_DEFAULT: u64 = 10_000;
 /// Most that `LAST_VALUE_MAX_TOPICS` may be; 0 is off.
 pub const LAST_VALUE_TOPICS_MAX: u64 = 1_000_000;
 /// How many events of a topic that no client wants are kept unchecked before one of them is checked. A check takes some 0.15 µs;
 /// a thirty-second of that for each event is less than a hash look-up takes. (Measured: 16 cost 4-9 ns an event more.)
 pub const PENDING_EVENTS: usize = 32;
-/// The same bound in bytes: thirty-two events of 128 B. A larger event is checked at once.
+/// An event of a topic that no client wants is checked at once if it is so large or larger.
 pub const PENDING_BYTES: usize = 4 * KIB;
+/// Memory of events that are kept unchecked, of all topics together: at first, and at most. At most it holds [`PENDING_EVENTS`] of some
+/// 3,000 topics with events of 128 B; of more topics one in fewer events is checked.
+pub const ASIDE_MIN_BYTES: usize = 64 * KIB;
+/// See [`ASIDE_MIN_BYTES`].
+pub const ASIDE_MAX_BYTES: usize = 16 * MIB;
 /// How many topics are looked at to find one to forget, for each event of an unknown topic (in ingest's history, and on a shard
 /// with patterns): 16 × ~10 ns.
 pub const FORGET_STEPS: usize = 16;

@@ -2,8 +2,8 @@
 //! Pure; the clock comes in as Unix milliseconds.
 //!
 //! Topics are remembered whether anybody wants them or not, so an event that nobody wants has to cost next to nothing:
-//! its bytes are set aside (a handful for each topic) and looked into only when these are full, and
-//! then only the newest of them, or when somebody asks. An invalid event is passed over then, so it never
+//! its bytes are set aside and looked into only when many of its topic have come, or their memory is needed, and
+//! then only the newest of them; or when somebody asks. An invalid event is passed over then, so it never
 //! displaces a valid one. Events with a `seq` also go into a circular log that all topics share.
 //!
 //! An event that is set aside seems to have the `seq` that a search for the key finds. That is enough as long as numbers rise. A number
@@ -15,8 +15,9 @@
 //! | [`HistoryConfig::max_topics`] | of the topics that nobody wants, one that was not heard of for long is forgotten |
 //! | [`HistoryConfig::max_bytes`] | the log overwrites its oldest events |
 //! | [`HistoryConfig::events_per_topic`] | older events of the topic are out of reach |
-//! | [`limits::PENDING_EVENTS`], [`limits::PENDING_BYTES`] | the newest of the bytes set aside is checked, the rest dropped |
+//! | [`limits::PENDING_EVENTS`] of a topic, [`limits::ASIDE_MAX_BYTES`] of all | the newest good one of the topic's events set aside is kept, the rest dropped |
 
+mod aside;
 mod log;
 mod reader;
 mod resume;
@@ -32,6 +33,7 @@ use bytes::Bytes;
 use foldhash::fast::RandomState;
 use smallvec::SmallVec;
 
+use self::aside::Aside;
 use self::log::{Entry, Log, Position};
 use self::reader::{Hint, Reader};
 pub use self::resume::{Replay, Resumed};
@@ -119,6 +121,8 @@ pub struct History {
     kept: usize,
     /// Where the search for a topic to forget goes on.
     hand: usize,
+    /// Events of topics that nobody wants, until they are looked into.
+    aside: Aside,
     log: Log,
     /// How events are written.
     pub(super) openings: Openings,
@@ -141,6 +145,7 @@ impl History {
             config,
             kept: 0,
             hand: 0,
+            aside: Aside::default(),
             log: Log::new(log_bytes),
         }
     }
@@ -160,6 +165,9 @@ impl History {
         let hint = self.reader.hint(payload);
         let Some(topic) = topic_at(&mut self.topics, slot) else { return };
         topic.heard();
+        if payload.len() >= limits::PENDING_BYTES {
+            return self.look_into(slot, payload, now_ms);
+        }
         let claimed_seq = match hint {
             Hint::None => None,
             Hint::Seq(seq) if topic.seems_to_follow(seq) => {
@@ -171,7 +179,21 @@ impl History {
             // A late one, a repeat, a worker that has restarted its numbers, or something odd: rare, so it is looked into at once.
             Hint::Seq(_) | Hint::Unsure => return self.look_into(slot, payload, now_ms),
         };
-        topic.set_aside(payload, claimed_seq, now_ms, &self.reader);
+        self.make_room_aside(payload.len());
+        let Some(topic) = topic_at(&mut self.topics, slot) else { return };
+        topic.set_aside(slot, payload, claimed_seq, now_ms, &mut self.aside, &self.reader);
+    }
+
+    /// Makes room for an event among those that are set aside. Of topics whose oldest ones are in the way the newest good one is kept.
+    fn make_room_aside(&mut self, payload_bytes: usize) {
+        while !self.aside.has_room(payload_bytes)
+            && let Some((place, slot)) = self.aside.oldest()
+        {
+            let topic = topic_at(&mut self.topics, slot).filter(|topic| topic.needs(place));
+            let is_early = topic.is_some();
+            topic.into_iter().for_each(|topic| topic.condense(&self.aside, &self.reader));
+            self.aside.let_oldest_go(is_early);
+        }
     }
 
     /// Takes an event of a pinned topic that is known to keep the contract. A repeat leaves no trace.
@@ -209,7 +231,7 @@ impl History {
         };
         if let Some(topic) = topic_at(&mut self.topics, slot) {
             topic.pinned = true;
-            topic.condense(&self.reader);
+            topic.condense(&self.aside, &self.reader);
         }
         slot
     }
@@ -239,8 +261,8 @@ impl History {
             }
             Name::Pattern(_) => return None,
         };
-        let Self { topics, reader, openings, config, .. } = self;
-        let last = |slot| topic_at(topics, slot)?.last(reader, openings, config.delayed_ms);
+        let Self { topics, aside, reader, openings, config, .. } = self;
+        let last = |slot| topic_at(topics, slot)?.last(aside, reader, openings, config.delayed_ms);
         let events = slots.into_iter().filter_map(last);
         events.max_by_key(|event| event.arrived_ms)
     }
@@ -251,7 +273,7 @@ impl History {
         if let Some(slot) = self.by_symbol[kind.index()].get(symbol)
             && let Some(topic) = topic_at(&mut self.topics, *slot)
         {
-            topic.read_pending(&self.reader);
+            topic.read_pending(&self.aside, &self.reader);
             topic.begin_again();
         }
     }
@@ -281,11 +303,11 @@ impl History {
     /// The symbols that begin with `prefix` and have a last value, in order.
     pub fn known(&mut self, kind: Kind, prefix: &[u8]) -> Vec<Symbol> {
         if kind.has_intervals() {
-            let Self { intervals, topics, reader, .. } = self;
+            let Self { intervals, topics, aside, reader, .. } = self;
             let slots = beginning_with(intervals, prefix);
             let known = slots.filter_map(|(symbol, slot)| {
                 let topic = topic_at(topics, *slot)?;
-                topic.condense(reader);
+                topic.condense(aside, reader);
                 topic.has_value().then(|| symbol.clone())
             });
             return known.collect();
@@ -293,7 +315,7 @@ impl History {
         let of_type = self.topics.iter_mut().flatten().filter(|topic| topic.kind == kind);
         let matching = of_type.filter(|topic| topic.symbol.as_bytes().starts_with(prefix));
         let known = matching.filter_map(|topic| {
-            topic.condense(&self.reader);
+            topic.condense(&self.aside, &self.reader);
             topic.has_value().then(|| topic.symbol.clone())
         });
         let mut known: Vec<_> = known.collect();
@@ -326,7 +348,7 @@ impl History {
     /// Checks an event at once, and takes it if it is good and no repeat.
     fn look_into(&mut self, slot: Slot, payload: &[u8], now_ms: u64) {
         let Some(topic) = topic_at(&mut self.topics, slot) else { return };
-        topic.read_pending(&self.reader);
+        topic.read_pending(&self.aside, &self.reader);
         if let Some(event) = topic.read(payload, &self.reader) {
             self.take(slot, &event, now_ms);
         }

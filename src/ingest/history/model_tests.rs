@@ -170,6 +170,8 @@ struct World {
     /// The log holds everything that the model does.
     roomy: bool,
     numbering: Numbering,
+    /// How much longer than it has to be an event is: with long ones, the ring of what is set aside is written round and round.
+    padding_bytes: usize,
 }
 
 impl World {
@@ -244,9 +246,10 @@ impl World {
         let symbol =
             if matches!(shape, Shape::Bad(_)) { "WRONG".to_owned() } else { Self::name(topic).to_string() };
         let before = if matches!(shape, Shape::Misleading) { r#""x":{"seq":3},"# } else { "" };
+        let before = format!(r#"{before}"pad":"{:1$}","#, "", self.padding_bytes);
         let seq_field = seq.map_or_else(String::new, |seq| format!(r#","seq":{seq}"#));
         let payload = match shape {
-            Shape::Nonsense => r#"{"seq":4"#.to_owned(),
+            Shape::Nonsense => format!(r#"{{{before}"seq":4"#),
             _ => format!(
                 r#"{{{before}"symbol":"{symbol}","price":1,"volume":{clock},"timestamp":{timestamp}{seq_field}}}"#,
                 clock = self.clock
@@ -323,12 +326,14 @@ proptest! {
         ops in proptest::collection::vec(op(), 0..300),
         small in proptest::option::of((1_usize..6, 150_usize..2_000)),
         numbering in prop::sample::select(vec![Numbering::Contiguous, Numbering::Monotonic]),
+        padding_bytes in prop_oneof![Just(0), Just(2_500), 0..2 * limits::PENDING_BYTES],
     ) {
         let config = match small {
             None => HistoryConfig { numbering, ..HistoryConfig::default() },
             Some((events, bytes)) => HistoryConfig {
                 events_per_topic: events,
-                max_bytes: bytes,
+                // So many bytes of events that aren't padded.
+                max_bytes: bytes * (1 + padding_bytes / 100),
                 max_replay_bytes: 400,
                 numbering,
                 ..HistoryConfig::default()
@@ -340,6 +345,7 @@ proptest! {
             clock: 1_000,
             roomy: small.is_none(),
             numbering,
+            padding_bytes,
         };
         for op in &ops {
             world.apply(op);

@@ -46,6 +46,23 @@ fn the_newest_good_event_is_the_value_however_many_bad_ones_follow() {
 }
 
 #[test]
+fn a_silent_topic_keeps_its_value_while_others_are_busy() {
+    let mut history = History::new(HistoryConfig::default());
+    keep(&mut history, "A", &trade("A", 1), 10);
+    keep(&mut history, "A", &trade("A", 2), 20);
+    keep(&mut history, "A", "nonsense", 30);
+    // Many times as much as is set aside of all topics.
+    let busy: Vec<_> = (0..100).map(|n| format!("B{n}")).collect();
+    for n in 0..2 * limits::ASIDE_MAX_BYTES / 100 {
+        let name = &busy[n % busy.len()];
+        keep(&mut history, name, &trade(name, n as u64), 40);
+    }
+    let data = trade("A", 2);
+    let expected = format!(r#"{{"type":"trade","data":{data},"timestamp":20,"snapshot":true}}"#);
+    assert_eq!(snapshot(&mut history, "A"), Some(expected));
+}
+
+#[test]
 fn a_snapshot_is_built_once_until_the_next_event() {
     let mut history = History::new(HistoryConfig::default());
     let slot = history.pin(TRADE, &symbol("A"));

@@ -8,9 +8,11 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 
-use self::pending::{Pending, PendingEvent};
+use self::pending::Pending;
 use self::value::{BesideFound, LastValue};
 pub use self::value::{LookUp, LookingUp};
+use super::Slot;
+use super::aside::{Aside, EventAside, NO_SEQ, Place};
 use super::log::Position;
 use super::reader::Reader;
 use super::sequence::{Sequence, Verdict};
@@ -101,59 +103,71 @@ impl Topic {
         if is_first && beside == BesideFound::Restarted { Verdict::Restart } else { verdict }
     }
 
-    /// Sets an event aside that nobody has asked for. Its `seq` seems to be `claimed_seq`, which is above all others.
+    /// Whether the topic still needs one of its events that is set aside.
+    pub(super) fn needs(&self, place: Place) -> bool {
+        self.pending.includes(place)
+    }
+
+    /// Sets an event aside that nobody has asked for. Its `seq` seems to be `claimed_seq`, which is above all others. There has to be room
+    /// for it. `slot` is the topic's own.
     pub(super) fn set_aside(
         &mut self,
+        slot: Slot,
         payload: &[u8],
         claimed_seq: Option<u64>,
         arrived_ms: u64,
+        aside: &mut Aside,
         reader: &Reader,
     ) {
         self.claimed_seq = claimed_seq.or(self.claimed_seq);
-        self.pending.push(PendingEvent { payload, arrived_ms, claimed_seq });
+        let claimed_seq = claimed_seq.unwrap_or(NO_SEQ);
+        let previous = self.pending.newest();
+        let place = aside.push(&EventAside { slot, previous, arrived_ms, claimed_seq, payload });
+        self.pending.push(place, claimed_seq);
         if self.pending.is_full() {
-            self.condense(reader);
+            self.condense(aside, reader);
         }
     }
 
-    /// Makes room among the events set aside: the newest good one stands for all of them. That is one check in
+    /// Looks into the newest good one of the events that are set aside: it stands for all of them. That is one check in
     /// [`PENDING_EVENTS`](crate::limits::PENDING_EVENTS) events, unless events are bad or their `seq` isn't what it seems.
-    pub(super) fn condense(&mut self, reader: &Reader) {
-        let mut pending = std::mem::take(&mut self.pending);
+    pub(super) fn condense(&mut self, aside: &Aside, reader: &Reader) {
+        if self.pending.is_empty() {
+            return;
+        }
         let is_numbered = self.claimed_seq > self.sequence.last_seq();
-        for index in (0..pending.len()).rev() {
-            let PendingEvent { payload, arrived_ms, claimed_seq } = pending.get(index);
+        let mut older = self.pending.len();
+        let mut at = self.pending.newest();
+        while older > 0 {
+            let EventAside { payload, arrived_ms, claimed_seq, previous, .. } = aside.get(at);
+            (at, older) = (previous, older - 1);
             let Some(event) = self.read(payload, reader) else { continue };
             let is_as_it_seems = match event.seq {
-                Some(seq) => claimed_seq == Some(seq) && self.sequence.last_seq() < Some(seq),
+                Some(seq) => claimed_seq == seq && self.sequence.last_seq() < Some(seq),
                 None => !is_numbered,
             };
             if is_as_it_seems {
                 self.take(&event, arrived_ms, reader);
-                for claimed_seq in (0..index).filter_map(|older| pending.get(older).claimed_seq) {
+                for claimed_seq in self.pending.claimed_by_oldest(older) {
                     self.sequence.claim(claimed_seq);
                     self.has_claims = true;
                 }
-                pending.clear();
+                self.pending.clear();
             }
             break;
         }
-        self.pending = pending;
-        self.read_pending(reader);
+        self.read_pending(aside, reader);
     }
 
     /// Looks into all events that are set aside, in order.
-    pub(super) fn read_pending(&mut self, reader: &Reader) {
-        let mut pending = std::mem::take(&mut self.pending);
-        for index in 0..pending.len() {
-            let PendingEvent { payload, arrived_ms, .. } = pending.get(index);
+    pub(super) fn read_pending(&mut self, aside: &Aside, reader: &Reader) {
+        for EventAside { payload, arrived_ms, .. } in self.pending.newest_first(aside).rev() {
             if let Some(event) = self.read(payload, reader) {
                 self.take(&event, arrived_ms, reader);
             }
         }
         self.claimed_seq = self.sequence.last_seq();
-        pending.clear();
-        self.pending = pending;
+        self.pending.clear();
     }
 
     /// The event that a payload is, if it is a good one.
@@ -193,11 +207,12 @@ impl Topic {
     /// The last event, also if it was only set aside so far.
     pub(super) fn last(
         &mut self,
+        aside: &Aside,
         reader: &Reader,
         openings: &Openings,
         delayed_ms: Option<NonZeroU32>,
     ) -> Option<LastEvent> {
-        self.condense(reader);
+        self.condense(aside, reader);
         let frame = self.snapshot(Form::JSON, openings, delayed_ms)?;
         self.value.last(frame)
     }

@@ -1,63 +1,78 @@
-//! Events that have been set aside as they came, because nobody has asked for them.
+//! Which events of a topic are set aside: they came, nobody has asked for them, and nobody has looked into them.
 
+use smallvec::SmallVec;
+
+use super::super::aside::{Aside, EventAside, NO_SEQ, Place};
 use crate::limits;
 
-/// Events back to back.
-#[derive(Debug, Default)]
+/// A topic's events that are set aside, the newest first; each knows the one before it.
+#[derive(Debug)]
 pub(super) struct Pending {
-    bytes: Vec<u8>,
-    entries: Vec<Entry>,
+    newest: Place,
+    oldest: Place,
+    /// What they seem to have as their `seq`, the oldest first; or [`NO_SEQ`].
+    claimed: Vec<u64>,
 }
 
-#[derive(Debug, Clone, Copy)]
-struct Entry {
-    /// Where the event ends in the bytes.
-    end: u32,
-    /// When it arrived, in Unix milliseconds.
-    arrived_ms: u64,
-    /// Its `seq`, as far as that can be seen without a look into it.
-    claimed_seq: Option<u64>,
-}
-
-/// An event as it came.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct PendingEvent<'p> {
-    pub(super) payload: &'p [u8],
-    /// When it arrived, in Unix milliseconds.
-    pub(super) arrived_ms: u64,
-    /// Its `seq`, as far as that can be seen without a look into it.
-    pub(super) claimed_seq: Option<u64>,
+impl Default for Pending {
+    fn default() -> Self {
+        Self { newest: Place::NONE, oldest: Place::NONE, claimed: Vec::new() }
+    }
 }
 
 impl Pending {
-    pub(super) fn push(&mut self, event: PendingEvent<'_>) {
-        let PendingEvent { payload, arrived_ms, claimed_seq } = event;
-        self.bytes.extend_from_slice(payload);
-        self.entries.push(Entry { end: self.bytes.len() as u32, arrived_ms, claimed_seq });
+    /// The newest of them.
+    pub(super) fn newest(&self) -> Place {
+        self.newest
     }
 
-    pub(super) fn len(&self) -> usize {
-        self.entries.len()
+    /// Whether the event at that place, which is one of the topic's, is among them.
+    pub(super) fn includes(&self, place: Place) -> bool {
+        self.oldest <= place
+    }
+
+    /// An event has been set aside behind the others.
+    pub(super) fn push(&mut self, place: Place, claimed_seq: u64) {
+        if self.is_empty() {
+            self.oldest = place;
+        }
+        self.newest = place;
+        self.claimed.push(claimed_seq);
     }
 
     pub(super) fn is_empty(&self) -> bool {
-        self.entries.is_empty()
-    }
-
-    pub(super) fn get(&self, index: usize) -> PendingEvent<'_> {
-        let start = index.checked_sub(1).map_or(0, |previous| self.entries[previous].end as usize);
-        let Entry { end, arrived_ms, claimed_seq } = self.entries[index];
-        PendingEvent { payload: &self.bytes[start..end as usize], arrived_ms, claimed_seq }
+        self.claimed.is_empty()
     }
 
     pub(super) fn is_full(&self) -> bool {
-        self.entries.len() >= limits::PENDING_EVENTS || self.bytes.len() >= limits::PENDING_BYTES
+        self.claimed.len() >= limits::PENDING_EVENTS
     }
 
     pub(super) fn clear(&mut self) {
-        self.entries.clear();
-        self.bytes.clear();
-        // One large event must not keep its memory for ever.
-        self.bytes.shrink_to(limits::PENDING_BYTES);
+        (self.newest, self.oldest) = (Place::NONE, Place::NONE);
+        self.claimed.clear();
+    }
+
+    /// From the newest to the oldest.
+    pub(super) fn newest_first<'r>(
+        &self,
+        aside: &'r Aside,
+    ) -> impl DoubleEndedIterator<Item = EventAside<'r>> + use<'r> {
+        let mut at = self.newest;
+        let events = self.claimed.iter().map(|_| {
+            let event = aside.get(at);
+            at = event.previous;
+            event
+        });
+        events.collect::<SmallVec<[_; limits::PENDING_EVENTS]>>().into_iter()
+    }
+
+    /// What the oldest `count` of them seem to have as their `seq`, as far as they have one.
+    pub(super) fn claimed_by_oldest(&self, count: usize) -> impl Iterator<Item = u64> {
+        self.claimed[..count].iter().copied().filter(|seq| *seq != NO_SEQ)
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.claimed.len()
     }
 }
