@@ -19,12 +19,14 @@
 //! | to change | look in |
 //! |---|---|
 //! | what is an acceptable event | [`market::event`] |
-//! | a type of events | `market::kind` (its name), [`market::event`] (its fields) |
+//! | a type of events | `market::kind` (its name), [`market::event`] (its fields), [`demo`] (simulated ones) |
 //! | the bytes of an event or reply | [`protocol::native`] |
 //! | the bytes of an event in another form | [`protocol::form`]; [`market::Form`] numbers the forms |
-//! | events of one message, or a stream of them over HTTP | `fanout::outbox::messages`; [`protocol::sse`], `http::sse` |
-//! | what the gateway tells a client | [`protocol::reply`] (what), [`protocol::native`] (the bytes), `fanout::shard` (when) |
-//! | another vendor's protocol | [`protocol::Dialect`] (messages), `http::dialects` (who speaks it) |
+//! | several events in one message | `fanout::outbox::messages` |
+//! | server-sent events | [`protocol::form`] (an event), [`protocol::sse`] (a reply or status), `http::sse` (the request) |
+//! | what the gateway tells a client | [`protocol::reply`] (what), [`protocol::native`] (the bytes; a status: `native::write::status`), `fanout::shard` (when) |
+//! | another vendor's protocol | [`protocol::api`] (its name), [`protocol::Dialect`] (messages), [`protocol::form`] (events), `http::dialects` (paths) |
+//! | Socket.IO | [`protocol::socketio`] (`read`, `desk`, `write`, `event`), `fanout::shard::socketio` (namespaces), `http::socketio` (requests) |
 //! | long-polling | `transport::Polling` (the bytes), `http::polling` (the requests) |
 //! | what a client can ask for | [`protocol::request`] |
 //! | what of it a client may have | [`identity`] |
@@ -32,13 +34,15 @@
 //! | WebSocket frames, close codes | [`websocket`] |
 //! | compression | [`websocket::deflate`] (the bytes), [`protocol::form`] (events), `fanout::outbox::deflated` (messages of several) |
 //! | what threads say to each other | [`bus`] |
-//! | who gets an event | [`ingest::router`] (which shards), [`fanout::index`] (which clients), [`market::patterns`] (`BTC-*`) |
+//! | who gets an event | `ingest::router::interest` (which shards), [`fanout::index`] (which clients), [`market::patterns`] (`BTC-*`) |
 //! | delayed feeds | `ingest::delayed` (what waits), [`ingest::router`] (a pass for each), [`market::Delay`] |
 //! | what is remembered for those who come later | [`ingest::history`], [`ingest::recall`], [`fanout::backfill`] |
 //! | what happens to a slow client | [`fanout::slowness`] (when), [`fanout::outbox`] (what) |
 //! | conflation, rates | [`fanout::conflation`] |
-//! | rooms, users, who is there | [`desk`]; `fanout::shard` (members), [`ingest::desk`] (events), [`outgoing`] (what clients publish) |
-//! | reading Redis | [`ingest`], [`ingest::link`] |
+//! | rooms, users, who is there | [`desk`]; `fanout::shard::desk` (members), [`ingest::desk`] (what comes back), [`outgoing`] (what clients publish) |
+//! | their bytes | requests: `protocol::native::desk`, `protocol::socketio::desk`; answers: `protocol::native::write`; events: [`desk::event`] |
+//! | inboxes | `outgoing::inboxes` (Redis), `fanout::shard::desk::inbox` (each client's part), [`desk::inbox`] (entries) |
+//! | reading Redis | [`ingest`], `ingest::upstream` (when), [`ingest::link`] (bytes) |
 //! | reaching Redis, coming back after a loss | [`ingest::redis`] |
 //! | reaching any server by its name | [`dial`] |
 //! | the embedded broker | [`broker`] |
@@ -46,7 +50,9 @@
 //! | HTTP, handshakes | [`http`]; `http::admit` (who is let in) |
 //! | a counter | [`metrics`] (counted), `http::metrics_text` (`/metrics`), `http::reports` (`/stats`, `/health`), [`stats`] (the log) |
 //! | the live page; simulated trades for it | `web/src` (built: `web/dist`) and `http::pages`; [`demo`] |
-//! | from where a client connects, and how many may | [`address`], [`admission`] |
+//! | from where a client connects | [`address`], [`http::handshake`] (header fields), [`address::proxy_header`] (PROXY protocol only) |
+//! | how many connections may, and how often | [`admission`] |
+//! | how many messages a client may send | `fanout::shard::requests` |
 //! | a setting | [`config`] (its row), [`limits`] (its bounds), `gateway::wiring` (what of it each part gets) |
 //! | which thread runs what | [`engine`] |
 //! | the log; text from outside in it | [`logging`], [`escape`] |

@@ -1,7 +1,7 @@
 //! What the gateway says to one client, whatever the dialect writes for it.
 //!
-//! A new status is a variant of [`Status`], and its bytes in `native::write`; the shard sends it with `Shard::say`. The page (`web/src`)
-//! and the example client (`tools/src/client/view.rs`) show it.
+//! A new status is a variant of [`Status`], and its bytes in `native::write::status`; unasked, the shard sends it with `Shard::tell`.
+//! The page (`web/src`) and the example client (`tools/src/client/view.rs`) show it.
 
 use super::desk::Done;
 use super::refusal::Refusal;
