@@ -3,13 +3,10 @@
 //! | part | what it does |
 //! |---|---|
 //! | `clock` | the time, and what is to happen by it |
-//! | `desk` | rooms, users and what clients write |
-//! | `auth` | who the clients are: their tokens, renewed and ended |
 //! | `conn` | the state of one connection |
 //! | `clients` | takes clients in, closes them, lets them go |
 //! | `input` | reads sockets, takes messages off the input |
 //! | `requests` | answers what clients ask for |
-//! | `socketio` | the namespaces of clients that speak Socket.IO |
 //! | `subscriptions` | asks ingest for topics, and takes its answers |
 //! | `history` | queues what clients have missed, and last values |
 //! | `terms` | conflation, rates, heartbeats and figures of clients that asked for them |
@@ -18,10 +15,14 @@
 //! | `flush` | writes the outboxes of these connections to their sockets |
 //! | `slow` | the policies for clients that are too slow |
 //! | `timers` | pings, deadlines, the drain |
+//! | `auth` | who the clients are: their tokens, and when these end |
+//! | `renewal` | what a new token changes |
+//! | `desk` | rooms, users and what clients write |
+//! | `socketio` | the namespaces of clients that speak Socket.IO |
 //!
 //! A turn goes in this order: take what the inbox has (events are applied to outboxes, nothing is written yet), read
 //! the sockets that have input, go on with input that an earlier turn left, fire the timers that are due, queue what conflation has held back
-//! for long enough, and then write each socket with output once. So everything that
+//! for long enough, tell clients whose questions to workers have timed out, and then write each socket with output once. So everything that
 //! came in one turn leaves each socket in one write, and a lone trade leaves at once.
 //!
 //! Nothing in a turn blocks. Reads and writes are non-blocking and have budgets; what is left over is taken up in the next
@@ -89,8 +90,7 @@ pub struct ShardConfig {
     pub grammar: Grammar,
     /// Most clients that this shard will have at a time: its part of `MAX_CONNECTIONS`.
     pub max_clients: usize,
-    /// Topics that only patterns want may number this many; beyond it the shard retires idle ones. [`OPENED_TOPICS_MAX`](crate::limits::OPENED_TOPICS_MAX),
-    /// or more.
+    /// Most topics that only patterns want; beyond it, idle ones go back to ingest. [`OPENED_TOPICS_MAX`](crate::limits::OPENED_TOPICS_MAX), or more.
     pub max_opened_topics: usize,
     /// `AUTH_TIMEOUT`.
     pub auth_timeout: Duration,
@@ -133,7 +133,7 @@ pub(crate) struct ShardHandles {
     pub(crate) wishes: WishSender,
     /// How it asks the control side who a client is.
     pub(crate) control: ControlSender,
-    /// What it tells ingest of the room for replays.
+    /// How it tells ingest how much replay data it can take.
     pub(crate) replay_budget: Arc<ReplayBudget>,
     /// What the whole process knows of itself.
     pub(crate) state: Arc<State>,
@@ -184,7 +184,7 @@ impl From<&Event> for Ready {
 }
 
 impl Ready {
-    /// A connection of that token, whose bytes don't come from a socket.
+    /// A long-polling connection, whose bytes come from HTTP requests: always ready.
     fn of(token: usize) -> Self {
         Self { key: key_of(Token(token)), readable: true, writable: true, read_closed: false }
     }

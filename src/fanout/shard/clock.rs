@@ -114,7 +114,7 @@ pub(super) struct Clocks {
     pub(super) wheel: Wheel<ConnKey>,
     /// When conflation next sends what it holds back: an entry for each client and period in microseconds.
     pub(super) rates: Wheel<(ConnKey, u32)>,
-    /// Phases that have begun in this turn: their first boundary is at its end.
+    /// Conflation phases begun this turn; their held events are queued at its end.
     pub(super) phases_begun: Vec<(ConnKey, u32)>,
 }
 

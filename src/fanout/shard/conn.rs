@@ -33,7 +33,7 @@ new_key_type! {
 pub(super) enum Phase {
     /// Messages are read and answered.
     Open,
-    /// A request waits for ingest's answer; what the client sends after it waits with it, so that replies keep
+    /// A request waits for ingest or the control side; what the client sends after it waits as well, so that replies keep
     /// their order.
     Waiting,
     /// A close frame is the last thing in the outbox; input is discarded.
@@ -52,7 +52,7 @@ impl Phase {
 /// Whether a client has been told how the feed is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum FeedNews {
-    /// It has not, and is not told anything unasked, until it is subscribed to something.
+    /// It is told nothing unasked before its first subscription, or with Socket.IO its first namespace.
     BehindSubscription,
     /// It is yet to be told, behind the reply to `?symbols=`.
     Due,
@@ -82,7 +82,7 @@ pub(super) struct Conn {
     pub(super) extras: Option<Box<Extras>>,
     /// How far the input has been read.
     pub(super) reader: Reader,
-    /// Input that came after a request that waits for ingest, or while more than half of [`CONTROL_RESERVE_BYTES`] waits to be written.
+    /// Input that came after a request that waits for ingest or the control side, or while more than half of [`CONTROL_RESERVE_BYTES`] waits to be written.
     pub(super) unread: Option<Box<[u8]>>,
     /// How its messages are written.
     pub(super) dialect: Dialect,
@@ -201,7 +201,7 @@ impl Conn {
         self.phase.is_live()
     }
 
-    /// Whether the client's next messages have to wait: for ingest's answer, or because too many replies wait already.
+    /// Whether the client's next messages have to wait: for ingest or the control side, or because too many replies wait already.
     pub(super) fn is_paused(&self) -> bool {
         let reserve_half_full = self.outbox.own_bytes() as usize > CONTROL_RESERVE_BYTES / 2;
         self.phase == Phase::Waiting || (self.phase == Phase::Open && reserve_half_full)

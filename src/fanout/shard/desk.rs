@@ -69,7 +69,7 @@ pub struct Workers {
     pub timeout: Duration,
 }
 
-/// Names kept for rooms that have no member here any more, beyond those that have, before they are looked through.
+/// Names of rooms without members here that are kept before unused ones are dropped: this many, plus one per room with members.
 const OLD_NAMES_MAX: usize = 1_024;
 
 type Map<K, V> = HashMap<K, V, RandomState>;
@@ -157,7 +157,7 @@ impl Desk {
         }
     }
 
-    /// The user that a client is here, if it is at the desk.
+    /// The client's user, whether or not it has used the desk; `None` if it has none.
     pub(super) fn user_of(&self, key: ConnKey) -> Option<&DeskId> {
         self.clients.get(&key).map(|client| &client.user)
     }
@@ -198,7 +198,8 @@ impl Desk {
 }
 
 impl Shard {
-    /// A client has shown who it is: what is for its user is for it as well. Nothing changes for one without a user.
+    /// A client is authenticated: from now on it gets what is sent to its user. One without a token that has asked for the desk, and may have
+    /// it, becomes a user of its own. A client that is here already leaves the rooms that its rights don't cover any more.
     pub(super) fn seat_at_desk(&mut self, key: ConnKey) {
         let may_sit = |conn: &&Conn| {
             // One of Socket.IO is nowhere until it is in a namespace.
@@ -280,7 +281,7 @@ impl Shard {
         is_ended
     }
 
-    /// Gives back to ingest what came with a join.
+    /// Tells ingest that one member fewer here wants the room.
     fn want_one_less(&self, room: &DeskId) {
         let wish = DeskWish::Left { shard: self.handles.id, room: room.clone() };
         self.handles.wishes.send(Wish::Desk(wish));

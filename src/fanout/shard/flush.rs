@@ -163,7 +163,7 @@ impl Shard {
             }
             if taken > 0 {
                 conn.progressed = now.tick();
-                // What a client of compressed messages takes counts as what it stands for in the queue.
+                // For compressed messages, the queued bytes they stand for count, not those written.
                 let took_bytes = match queued_bytes {
                     0 => taken as u32,
                     queued_bytes => (queued_bytes - conn.outbox.queued_bytes().min(queued_bytes)) as u32,

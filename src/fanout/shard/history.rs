@@ -10,8 +10,8 @@ use crate::protocol::reply::{Reply, Status};
 use crate::protocol::request::Subscribe;
 
 impl Shard {
-    /// Queues, behind the reply, what the client has missed and then, as there is room, last values. Live events come behind
-    /// this call.
+    /// Queues, behind the reply, what the client has missed and then, as there is room, last values. Live events are queued only after
+    /// this returns.
     pub(super) fn queue_history(&mut self, key: ConnKey, request: &Subscribe, history: HistoryReply) {
         let HistoryReply { recovered: _, floors, replay, snapshots, awaited } = history;
         let types = &request.selection.types;

@@ -20,7 +20,7 @@ pub(super) struct Input {
     pub(super) unfinished: Vec<ConnKey>,
     /// What one read brings is taken apart in here: no connection has a buffer of its own.
     scratch: Vec<u8>,
-    /// Bytes of messages of clients that may compress them, since the shard turned to the client that it reads.
+    /// Bytes, after inflating, of messages of the client being read; reset for each client. 0 for one that may not compress them.
     inflated_bytes: usize,
     /// From when on, in microseconds since the gateway was built, a message over `MESSAGE_WARN_SIZE` is logged again.
     warn_from_us: u64,

@@ -141,7 +141,7 @@ impl Shard {
         }
     }
 
-    /// Queues a status that the client has not asked for, unless its dialect keeps it from that so far.
+    /// Queues an unasked status, unless the client must subscribe or join first.
     pub(super) fn tell(&mut self, key: ConnKey, status: Status<'_>) {
         if self.conns.get(key).is_some_and(|conn| conn.feed_news != FeedNews::BehindSubscription) {
             self.say(key, &Reply::Status(status));

@@ -15,8 +15,8 @@ use crate::protocol::reply::{Reply, Status};
 use crate::protocol::request::Id;
 
 impl Shard {
-    /// The client is somebody from now on, for the first time or with other rights than before. What it holds is intersected with
-    /// its rights again. New parts of it are asked of ingest first, so that no event is missed between the old ones and the new.
+    /// The client is authenticated or renews its token. Its subscriptions are intersected with the new rights. Topics that this adds are
+    /// asked of ingest first, so that no event is missed between the old ones and the new.
     pub(super) fn renew(&mut self, key: ConnKey, verified: Verified, id: Option<Id>) {
         let Verified { identity, seat } = verified;
         let Some(conn) = self.conns.get(key) else { return };
@@ -90,7 +90,7 @@ impl Shard {
         }
     }
 
-    /// What takes a subscription's place is delivered on its terms.
+    /// A subscription that replaces another keeps its conflation and rate.
     fn inherit_terms(&mut self, key: ConnKey, grants: &[Grant], added: &[Subject]) {
         let Self { conns, subscriptions, .. } = self;
         let Some(conn) = conns.get_mut(key) else { return };

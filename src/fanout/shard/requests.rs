@@ -101,7 +101,7 @@ impl Shard {
         self.ask(pending, must_wait, asked, history);
     }
 
-    /// Ingest has granted what a request is for. Live events come behind this call.
+    /// Ingest has granted what a request is for, or needs not be asked. Live events are queued only after this returns.
     pub(super) fn complete(&mut self, pending: Pending, history: Option<Box<HistoryReply>>) {
         let Pending { ticket: _, key, subjects, purpose } = pending;
         match purpose {
@@ -208,7 +208,8 @@ impl Shard {
         self.output.queue(key, conn, reply);
     }
 
-    /// Writes the stream's name around the client's events from now on, or not. What it holds already is in a form that has it, or has not.
+    /// Sets whether the stream's name is written around the client's events. A change is refused while the client holds subscriptions: their
+    /// form can't change.
     fn set_combined(&mut self, key: ConnKey, is_combined: bool, id: Option<Id>) {
         let Some(conn) = self.conns.get_mut(key) else { return };
         let dialect = conn.dialect.combined(is_combined);

@@ -82,7 +82,7 @@ impl Shard {
         }
     }
 
-    /// A WebSocket is tried: it works, and the session's client is to have no request under way when it changes over.
+    /// Answers the probe ping on a new WebSocket, and makes the session's open poll return.
     fn answer_probe(&mut self, key: ConnKey) {
         let Some(sockets) = self.conns.get_mut(key).and_then(sockets_of) else { return };
         let target = sockets.probe.as_ref().map(|probe| key_of(PollToken(probe.token())));
@@ -95,7 +95,7 @@ impl Shard {
         self.output.queue(key, conn, answer);
     }
 
-    /// A WebSocket takes the place of its session's requests, with what has come behind that; one that is for nothing of the kind goes on.
+    /// This WebSocket replaces its session's long-polling transport. One without a session reads on. `rest`: input behind the upgrade packet.
     pub(super) fn take_over(&mut self, key: ConnKey, rest: &[u8]) {
         let Some(probe) =
             self.conns.get_mut(key).and_then(sockets_of).and_then(|sockets| sockets.probe.take())

@@ -43,7 +43,7 @@ impl Subscriptions {
         }
     }
 
-    /// The ticket of the next request to ingest.
+    /// The next ticket for a request to ingest or the control side.
     pub(super) fn next_ticket(&mut self) -> Ticket {
         self.last_ticket = self.last_ticket.next();
         self.last_ticket
@@ -85,7 +85,7 @@ pub(super) struct Renewal {
     pub(super) seat: Option<Arc<UserSeat>>,
     /// What is left of its subscriptions.
     pub(super) grants: Vec<Grant>,
-    /// Whether some of them are not.
+    /// Whether the client lost some subscriptions.
     pub(super) has_lost_some: bool,
     /// The client's own mark.
     pub(super) id: Option<Id>,

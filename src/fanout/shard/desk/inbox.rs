@@ -163,7 +163,7 @@ impl Shard {
         output.queue(key, conn, frame);
     }
 
-    /// A client may have answered the last ping only that it got: it is asked once more for what it has not confirmed.
+    /// A client may answer only its newest ping, so while entries are unconfirmed an inbox ping follows each ordinary one.
     pub(in super::super) fn ping_for_inbox(&mut self, key: ConnKey) {
         if self.inbox(key).is_some_and(|inbox| !inbox.unconfirmed.is_empty()) {
             self.ping_behind(key);

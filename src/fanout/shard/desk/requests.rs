@@ -300,7 +300,7 @@ impl Shard {
                 }
             }
             (What::Join(room), DeskAnswer::Overdue) => {
-                // It may still come back: then it is given back.
+                // The join may still take effect; this leave undoes it.
                 self.order(None, DeskOrder::Leave { room, user, connection: None }, None);
                 unavailable()
             }

@@ -18,7 +18,7 @@ use crate::protocol::refusal::{ErrorCode, Refusal};
 use crate::protocol::request::Id;
 use crate::protocol::socketio::write;
 
-/// Questions that are answered and of which the end of their time is still known, at most, beside as many as wait.
+/// Deadlines of answered questions kept until due: this many, plus one per waiting question.
 const ANSWERED_MAX: usize = 1_024;
 
 /// Questions that wait for their responses.
@@ -137,7 +137,7 @@ impl Shard {
         }
     }
 
-    /// A worker has answered. Whoever isn't asked, or has answered before, is counted and not heard.
+    /// A worker has answered. A response that no question waits for is counted and dropped.
     pub(super) fn on_response(&mut self, connection: u64, request_id: &RequestId, object: &[u8]) {
         let key = ConnKey::from(KeyData::from_ffi(connection));
         let question = self.desk.as_mut().and_then(|desk| desk.questions.settle(key, request_id));
