@@ -1,4 +1,5 @@
 //! A React component with socket.io-client, as it stands in such applications: it follows a case while it is shown, comes back after a loss, and lets go.
+//! Where there are guides in `target/test-guides`, also the service and the component of the one among them that has such, as they stand.
 
 use serde_json::json;
 use tempfile::TempDir;
@@ -54,4 +55,43 @@ async fn a_component_follows_what_it_shows() {
         (gateway.get("/stats").await.json()["activeConnections"] == 0).then_some(())
     })
     .await;
+}
+
+/// The service and the component of the guide that has them, if it is here.
+fn theirs() -> Option<(String, String)> {
+    let directory = concat!(env!("CARGO_MANIFEST_DIR"), "/target/test-guides");
+    let texts = std::fs::read_dir(directory)
+        .ok()?
+        .filter_map(|entry| std::fs::read_to_string(entry.ok()?.path()).ok());
+    let guide = texts.into_iter().find(|text| text.contains("new WebSocketService()"))?;
+    let code = |of: &str| {
+        let mut blocks = guide.split("\n```").filter_map(|block| block.strip_prefix("typescript\n"));
+        blocks.find(|block| block.contains(of)).expect("a block of code").to_owned()
+    };
+    Some((code("new WebSocketService()"), code("function CaseDetail(")))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_client_of_the_guide_runs_as_it_stands() {
+    let Some((service, component)) = theirs() else { return };
+    let redis = Redis::start().await;
+    let args =
+        ["--desk", "--dialects", "socketio", "--channel-types", "trade,case", "--jwt-secret-key", SECRET];
+    let gateway = Process::on(&redis, &args).await;
+    let dir = TempDir::new().expect("a temporary directory");
+    let file = dir.path().join("CaseDetail.tsx");
+    std::fs::create_dir(dir.path().join("services")).expect("a directory");
+    std::fs::write(dir.path().join("services/websocket.ts"), service).expect("a file");
+    std::fs::write(&file, component).expect("a file");
+    let mut script = node("socketio_react.js").await;
+    script.arg(dir.path().join("profile")).env("TMPDIR", dir.path()).arg(gateway.addr().to_string());
+    script.arg(token(json!({"sub": "ann"}))).arg(file);
+    let mut page = Program::start(script);
+    page.logs("Server acknowledged").await;
+    page.logs("Subscribed to case: case-1").await;
+    let mut worker = redis.publisher().await;
+    worker.events([("case:case-1", r#"{"state":"open"}"#.to_owned())]).await;
+    assert_eq!(page.logs("Case updated").await, r#"Case updated: {"state":"open"}"#);
+    page.say(r#"{"case":null}"#).await;
+    page.logs("Disconnected: io client disconnect").await;
 }
