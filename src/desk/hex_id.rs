@@ -16,9 +16,15 @@ pub type GatewayId = HexId<16>;
 pub type PublicId = HexId<10>;
 
 impl<const BYTES: usize> HexId<BYTES> {
-    /// One that no other has.
+    /// One that no other has, and that nobody can guess: responses of workers come by the number of the gateway's run.
     pub fn random() -> Self {
-        Self(std::array::from_fn(|_| fastrand::u8(..)))
+        let mut bytes = [0; BYTES];
+        // It fails only where the system has no randomness, and then no TLS works either.
+        if aws_lc_rs::rand::fill(&mut bytes).is_err() {
+            tracing::error!("the system has no random numbers: names of connections can be guessed");
+            fastrand::fill(&mut bytes);
+        }
+        Self(bytes)
     }
 }
 
