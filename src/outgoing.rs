@@ -28,7 +28,7 @@ pub use self::inboxes::{InboxPurpose, InboxesConfig};
 use self::redis::{Connected, Done, Job, Work};
 use crate::bus::{DeskAnswer, DeskAsk, DeskHeard, DeskNews, DeskOrder, OutgoingHeld, Ticket};
 use crate::desk::envelope::{Envelope, Mark, Moved, room_channel};
-use crate::desk::presence::{Gossip, Presence, PresenceConfig, Say, TooManyRooms};
+use crate::desk::presence::{Change, Gossip, Presence, PresenceConfig, Say, TooManyRooms};
 use crate::desk::{DESK_CHANNELS, DeskId, GatewayId, Origin, PRESENCE, PublicId};
 use crate::fanout::Fanout;
 use crate::ingest::publisher::Publisher;
@@ -80,10 +80,12 @@ pub enum Purpose {
     /// A client's message.
     Message(usize, Ticket),
     /// A client's join.
-    Join(usize, Ticket, DeskId, DeskId),
+    Join(usize, Ticket, Change),
     /// A client's leave.
-    Leave(usize, Option<Ticket>, DeskId, DeskId),
-    /// What the gateway says by itself.
+    Leave(usize, Option<Ticket>, Change),
+    /// What members are told by the gateway itself.
+    Told(Change),
+    /// Anything else that it says by itself.
     Own,
     /// Inboxes.
     Inbox(InboxPurpose),
@@ -153,7 +155,7 @@ impl Task {
                     Ok(is_told) => {
                         let origin = Origin { label, ..self.origin(&room, connection) };
                         let moved = self.moved(&user, true, is_told, true, Some((shard, ticket)), origin);
-                        let purpose = Purpose::Join(shard, ticket, room.clone(), user);
+                        let purpose = Purpose::Join(shard, ticket, Change::of(&room, &moved));
                         self.publish_moved(&room, moved, purpose, held);
                     }
                 }
@@ -163,7 +165,7 @@ impl Task {
                 let asked = ticket.map(|ticket| (shard, ticket));
                 let origin = self.origin(&room, connection);
                 let moved = self.moved(&user, false, is_told, is_there, asked, origin);
-                let purpose = Purpose::Leave(shard, ticket, room.clone(), user);
+                let purpose = Purpose::Leave(shard, ticket, Change::of(&room, &moved));
                 self.publish_moved(&room, moved, purpose, held);
             }
             DeskOrder::Chat { to, payload, at_ms } => {
@@ -197,7 +199,7 @@ impl Task {
 
     /// The upstream has taken something, or not.
     fn on_done(&mut self, done: Done) {
-        let Done { purpose, is_confirmed, said, asked, held } = done;
+        let Done { purpose, is_confirmed, may_have_come, said, asked, held } = done;
         let purpose = match purpose {
             Purpose::Inbox(purpose) => return self.on_inbox_done(purpose, is_confirmed, said, asked, held),
             purpose => purpose,
@@ -207,19 +209,25 @@ impl Task {
         match (purpose, is_confirmed) {
             (Purpose::Message(shard, ticket), true) => self.answer(shard, ticket, DeskAnswer::Done),
             (Purpose::Message(shard, ticket), false) => self.answer(shard, ticket, DeskAnswer::Unavailable),
-            (Purpose::Join(shard, ticket, ..) | Purpose::Leave(shard, Some(ticket), ..), true) => {
+            (Purpose::Join(shard, ticket, change) | Purpose::Leave(shard, Some(ticket), change), true) => {
+                self.presence.confirmed(&change);
                 self.coming_back.push_back((asked + COMES_BACK, shard, ticket));
             }
-            (Purpose::Join(shard, ticket, room, user), false) => {
-                self.presence.leave(&room, &user);
+            (Purpose::Leave(_, None, change) | Purpose::Told(change), true) => {
+                self.presence.confirmed(&change);
+            }
+            (Purpose::Join(shard, ticket, change), false) => {
+                self.presence.unjoin(&change, may_have_come);
                 self.answer(shard, ticket, DeskAnswer::Unavailable);
             }
-            (Purpose::Leave(shard, Some(ticket), room, user), false) => {
-                // It is a member still.
-                let _ = self.presence.join(&room, &user);
+            (Purpose::Leave(shard, Some(ticket), change), false) => {
+                self.presence.unleave(&change, may_have_come);
                 self.answer(shard, ticket, DeskAnswer::Unavailable);
             }
-            (Purpose::Leave(_, None, ..) | Purpose::Own | Purpose::Inbox(_), _) => {}
+            (Purpose::Leave(_, None, change) | Purpose::Told(change), false) => {
+                self.presence.unsaid(&change, may_have_come);
+            }
+            (Purpose::Own | Purpose::Inbox(_), _) => {}
         }
     }
 
@@ -253,7 +261,10 @@ impl Task {
         };
         for say in self.presence.tick(now_ms) {
             match say {
-                Say::Moved { room, moved } => self.publish_moved(&room, moved, Purpose::Own, None),
+                Say::Moved { room, moved } => {
+                    let purpose = Purpose::Told(Change::of(&room, &moved));
+                    self.publish_moved(&room, moved, purpose, None);
+                }
                 Say::Gossip(gossip) => self.gossip(&gossip),
                 Say::Count { room, count } => self.fanout.tell_count(&room, count),
             }

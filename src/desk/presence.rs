@@ -3,42 +3,58 @@
 //! # How gateways know of each other
 //!
 //! By gossip over Pub/Sub, and no keys. A join or leave goes to every gateway anyhow, as an event of the room, and says where the user is
-//! from then on: that is nearly all of it, and it costs nothing more. Beside it each gateway tells a *beat* every few seconds: how many
+//! from then on: that is nearly all of it, and it costs nothing more. Beside it each gateway tells a *beat* every 5 s, and 2 s after the one
+//! before if its users have come or gone since: how many
 //! pairs of room and user it has, and a sum of them. Who has heard something else of it asks, and it tells all it has. So what is lost on the way is
-//! mended with the next beat, and a gateway that is new hears all by asking once.
+//! mended with the next beat, within 3 s, and a gateway that is new hears all by asking once.
 //!
 //! Keys with a time to live would have to be refreshed, one for each pair of room and user: 20 gateways with 500 users in 5 rooms
 //! each are 50,000 pairs, with 45 s to live and a refresh each 15 s 3,300 commands a second for nothing that has changed. Gossip is 20 beats in
-//! 5 s: 4 messages a second, 80 deliveries. And it works with the embedded broker, which has no keys.
+//! 5 s: 4 messages a second, 80 deliveries, and at most 10 and 200 while users come and go at all of them. And it works with the embedded broker, which has no keys.
 //!
 //! # What is told to members
 //!
 //! A user is in a room as long as one of its connections is, on any gateway, and for the grace after the last of them has gone without
 //! leaving. The gateway that a connection joins by says whether the others are told, as it knows the room at that moment; two that don't
 //! know of each other's join yet both say so. Gateways that are silent for [`SILENCE_MS`] are dead; the first of the living, in the order of
-//! their numbers, tells the leaves of their users.
+//! their numbers, tells the leaves of their users, and their joins if the gateway was only stopped and goes on.
 
 mod gossip;
+mod owed;
 mod peers;
 
-use std::collections::{BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use foldhash::fast::RandomState;
 
 pub use self::gossip::{Gossip, Sum};
-use self::peers::Peer;
+pub use self::owed::Change;
+use self::owed::Owed;
+use self::peers::{Buried, Peer};
 use super::envelope::Moved;
 use super::{DeskId, GatewayId, Origin, PublicId};
 
 #[cfg(test)]
 mod model_tests;
+#[cfg(test)]
+mod repair_tests;
+#[cfg(test)]
+mod tests;
 
 /// A gateway says that it lives at least so often.
 pub const BEAT_MS: u64 = 5_000;
+/// One whose users have come or gone since its last beat says so as soon as this: what was lost of them is mended within 3 s.
+pub const BEAT_SOON_MS: u64 = 2_000;
+/// A gateway that has not looked for so long was stopped itself: it has not heard the others, whether they spoke or not.
+const ASLEEP_MS: u64 = 2_000;
+/// Of whom leaves were told for a gateway that was silent is known so long, should it come back.
+const BURIED_MS: u64 = 600_000;
 /// One that has not for so long is dead.
 pub const SILENCE_MS: u64 = 25_000;
 /// Who waits for all that a gateway has asks again after this time.
 const ASK_AGAIN_MS: u64 = 1_500;
+/// What members are owed is told so often until it is confirmed: longer than a confirmation takes.
+pub const OWED_MS: u64 = 1_000;
 /// Counts of a large room are told no sooner after one another.
 pub const COUNTS_MS: u64 = 1_000;
 /// Most users that are named in an answer.
@@ -65,11 +81,11 @@ pub struct PresenceConfig {
 /// What is to be said now.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Say {
-    /// To the room's channel: a leave.
+    /// To the room's channel: a leave, or what members are owed.
     Moved {
         /// The room.
         room: DeskId,
-        /// Who left.
+        /// Who left, or is there.
         moved: Moved,
     },
     /// To the gateways.
@@ -89,11 +105,21 @@ struct Here {
     connections: u32,
     /// The last that has gone without leaving.
     gone: Option<PublicId>,
-    /// When its grace ends, once there are no connections.
+    /// When the grace of that one ends, if no join has been confirmed since. It counts while there are no connections.
     ends_ms: Option<u64>,
+    /// Others know that the user is here, or may.
+    is_known: bool,
 }
 
-/// A room is full of rooms: the user has as many as one may have.
+/// The rooms of a user of this gateway.
+#[derive(Debug, Default)]
+struct Rooms {
+    count: usize,
+    /// Those in which it is by its grace alone, by the end of it.
+    graces: BTreeSet<(u64, DeskId)>,
+}
+
+/// The user has as many as one may have.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct TooManyRooms {
     /// How many it has.
@@ -106,17 +132,25 @@ pub struct Presence {
     me: GatewayId,
     config: PresenceConfig,
     here: Map<DeskId, Map<DeskId, Here>>,
-    /// How many rooms each user of this gateway is in.
-    rooms_of: Map<DeskId, usize>,
+    /// The rooms of each user of this gateway.
+    rooms_of: Map<DeskId, Rooms>,
     sum: Sum,
     /// Ends of grace, in order.
     ends: BTreeSet<(u64, DeskId, DeskId)>,
+    /// Room and user of whom members may believe something else than is true.
+    owed: Map<(DeskId, DeskId), Owed>,
+    told_owed_ms: u64,
     peers: Map<GatewayId, Peer>,
-    /// How many gateways have each user, by room.
-    everywhere: Map<DeskId, Map<DeskId, u32>>,
+    /// Those that were silent, and of whom this gateway has told that they left.
+    buried: Map<GatewayId, Buried>,
+    /// How many gateways have each user, by room. In order, so that the first can be named without looking at all.
+    everywhere: Map<DeskId, BTreeMap<DeskId, u32>>,
     /// Large rooms whose count has changed.
     changed: Set<DeskId>,
     beat_ms: u64,
+    /// What the last beat said.
+    beat_sum: Sum,
+    ticked_ms: u64,
     counted_ms: u64,
     has_asked: bool,
 }
@@ -131,47 +165,49 @@ impl Presence {
             rooms_of: Map::default(),
             sum: Sum::default(),
             ends: BTreeSet::new(),
+            owed: Map::default(),
+            told_owed_ms: 0,
             peers: Map::default(),
+            buried: Map::default(),
             everywhere: Map::default(),
             changed: Set::default(),
             beat_ms: 0,
+            beat_sum: Sum::default(),
+            ticked_ms: 0,
             counted_ms: 0,
             has_asked: false,
         }
     }
 
-    /// A connection of this gateway joins a room. Returns whether the other members are told.
+    /// A connection of this gateway joins a room. Returns whether the other members are told. A room in which the user is by its grace
+    /// alone makes way, if it is one too many.
     ///
     /// # Errors
     /// When the user is in too many rooms; nothing has changed then.
     pub fn join(&mut self, room: &DeskId, user: &DeskId) -> Result<bool, TooManyRooms> {
         let is_here = self.here.get(room).is_some_and(|users| users.contains_key(user));
-        let current = self.rooms_of.get(user).copied().unwrap_or_default();
-        if !is_here && current >= self.config.max_rooms {
-            return Err(TooManyRooms { current });
+        if !is_here
+            && let Some(rooms) = self.rooms_of.get(user).filter(|rooms| rooms.count >= self.config.max_rooms)
+        {
+            let Some((ends_ms, oldest)) = rooms.graces.first().cloned() else {
+                return Err(TooManyRooms { current: rooms.count });
+            };
+            self.end_grace(ends_ms, &oldest, user);
+            let gone = self.remove_here(&oldest, user);
+            self.owe_of(&oldest, user, gone, Some(true));
         }
-        let was_there = self.is_there(room, user);
-        let here = self.here.entry(room.clone()).or_default().entry(user.clone()).or_default();
-        here.connections += 1;
-        if let Some(ends_ms) = here.ends_ms.take() {
-            self.ends.remove(&(ends_ms, room.clone(), user.clone()));
-        }
-        if !is_here {
-            *self.rooms_of.entry(user.clone()).or_default() += 1;
-            self.sum.add(room, user);
-            self.count_up(room, user);
-        }
+        let was_there = self.is_there(room, user) || self.is_believed(room, user);
+        self.add_here(room, user);
         Ok(!was_there && self.is_small(room))
     }
 
-    /// A connection leaves a room, or its join could not be published. Returns whether the other members are told, and whether the user
-    /// is still in the room at this gateway.
+    /// A connection leaves a room. Returns whether the other members are told, and whether the user is still in the room at this gateway.
     pub fn leave(&mut self, room: &DeskId, user: &DeskId) -> (bool, bool) {
         let Some(here) = self.here.get_mut(room).and_then(|users| users.get_mut(user)) else {
             return (false, false);
         };
-        here.connections = here.connections.saturating_sub(1);
-        if here.connections > 0 || here.ends_ms.is_some() {
+        if here.connections != 1 {
+            here.connections = here.connections.saturating_sub(1);
             return (false, true);
         }
         let was_small = self.is_small(room);
@@ -183,31 +219,39 @@ impl Presence {
     pub fn gone(&mut self, room: &DeskId, user: &DeskId, connection: Option<PublicId>, now_ms: u64) {
         let ends_ms = now_ms + self.config.grace_ms;
         let Some(here) = self.here.get_mut(room).and_then(|users| users.get_mut(user)) else { return };
-        here.connections = here.connections.saturating_sub(1);
+        if here.connections == 0 {
+            return;
+        }
+        here.connections -= 1;
         here.gone = connection;
-        if here.connections == 0 && here.ends_ms.is_none() {
-            here.ends_ms = Some(ends_ms);
-            self.ends.insert((ends_ms, room.clone(), user.clone()));
+        here.ends_ms = Some(ends_ms);
+        if here.connections == 0 {
+            self.begin_grace(ends_ms, room, user);
         }
     }
 
     /// What is due. Called often, while the upstream is there.
     pub fn tick(&mut self, now_ms: u64) -> Vec<Say> {
         let mut say = Vec::new();
+        self.wake(now_ms);
         if !std::mem::replace(&mut self.has_asked, true) {
             say.push(Say::Gossip(Gossip::Ask { by: self.me, of: None }));
             say.extend(self.parts().into_iter().map(Say::Gossip));
         }
         while self.ends.first().is_some_and(|(ends_ms, ..)| *ends_ms <= now_ms) {
-            let Some((_, room, user)) = self.ends.pop_first() else { break };
+            let Some((ends_ms, room, user)) = self.ends.first().cloned() else { break };
+            self.end_grace(ends_ms, &room, &user);
             let was_small = self.is_small(&room);
             let gone = self.remove_here(&room, &user);
             let is_told = was_small && !self.is_there(&room, &user);
             say.push(self.left(room, user, gone, self.me, is_told));
         }
         self.bury(now_ms, &mut say);
-        if now_ms >= self.beat_ms + BEAT_MS {
+        self.tell_owed(now_ms, &mut say);
+        let pause_ms = if self.sum == self.beat_sum { BEAT_MS } else { BEAT_SOON_MS };
+        if now_ms >= self.beat_ms + pause_ms {
             self.beat_ms = now_ms;
+            self.beat_sum = self.sum;
             say.push(Say::Gossip(Gossip::Beat { gateway: self.me, sum: self.sum }));
         }
         if !self.changed.is_empty() && now_ms >= self.counted_ms + COUNTS_MS {
@@ -230,15 +274,12 @@ impl Presence {
     /// How many users are in a room, and the names of some.
     pub fn users(&self, room: &DeskId) -> (Vec<DeskId>, usize) {
         let Some(users) = self.everywhere.get(room) else { return (Vec::new(), 0) };
-        let mut named: Vec<_> = users.keys().cloned().collect();
-        named.sort_unstable();
-        named.truncate(USERS_NAMED_MAX);
-        (named, users.len())
+        (users.keys().take(USERS_NAMED_MAX).cloned().collect(), users.len())
     }
 
     /// How many users are in a room.
     pub fn count(&self, room: &DeskId) -> usize {
-        self.everywhere.get(room).map_or(0, HashMap::len)
+        self.everywhere.get(room).map_or(0, BTreeMap::len)
     }
 
     /// How many rooms have somebody in them, anywhere.
@@ -269,6 +310,32 @@ impl Presence {
         Say::Moved { room, moved }
     }
 
+    /// One more connection.
+    fn add_here(&mut self, room: &DeskId, user: &DeskId) {
+        if !self.here.get(room).is_some_and(|users| users.contains_key(user)) {
+            self.rooms_of.entry(user.clone()).or_default().count += 1;
+            self.sum.add(room, user);
+            self.count_up(room, user);
+        }
+        let here = self.here.entry(room.clone()).or_default().entry(user.clone()).or_default();
+        here.connections += 1;
+        if let (1, Some(ends_ms)) = (here.connections, here.ends_ms) {
+            self.end_grace(ends_ms, room, user);
+        }
+    }
+
+    fn begin_grace(&mut self, ends_ms: u64, room: &DeskId, user: &DeskId) {
+        self.ends.insert((ends_ms, room.clone(), user.clone()));
+        self.rooms_of.entry(user.clone()).or_default().graces.insert((ends_ms, room.clone()));
+    }
+
+    fn end_grace(&mut self, ends_ms: u64, room: &DeskId, user: &DeskId) {
+        self.ends.remove(&(ends_ms, room.clone(), user.clone()));
+        if let Some(rooms) = self.rooms_of.get_mut(user) {
+            rooms.graces.remove(&(ends_ms, room.clone()));
+        }
+    }
+
     /// Returns the last of its connections that has gone without leaving.
     fn remove_here(&mut self, room: &DeskId, user: &DeskId) -> Option<PublicId> {
         let users = self.here.get_mut(room)?;
@@ -278,8 +345,8 @@ impl Presence {
         }
         self.sum.remove(room, user);
         if let Some(rooms) = self.rooms_of.get_mut(user) {
-            *rooms -= 1;
-            if *rooms == 0 {
+            rooms.count -= 1;
+            if rooms.count == 0 {
                 self.rooms_of.remove(user);
             }
         }

@@ -105,6 +105,8 @@ pub struct Done {
     pub purpose: Purpose,
     /// The upstream has taken it, or answered all its commands.
     pub is_confirmed: bool,
+    /// It has not said whether it has.
+    pub may_have_come: bool,
     /// What it has answered to other commands than `PUBLISH`.
     pub said: Vec<Said>,
     /// When it was asked.
@@ -115,7 +117,7 @@ pub struct Done {
 
 impl Done {
     fn refused(purpose: Purpose, asked: Instant, held: Option<OutgoingHeld>) -> Self {
-        Self { purpose, is_confirmed: false, said: Vec::new(), asked, held }
+        Self { purpose, is_confirmed: false, may_have_come: false, said: Vec::new(), asked, held }
     }
 }
 

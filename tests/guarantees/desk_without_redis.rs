@@ -34,16 +34,64 @@ async fn while_it_is_gone() {
     assert_eq!(reply["code"], "FORBIDDEN", "{reply}");
     redis.launch();
     redis.until_up().await;
+    // Everything that is told from now on, until after the last of it.
+    let mut told = Vec::new();
     until("the gateway to come back", async || {
         let (reply, before) = alice.ask_for("room_message", json!({"room_id": "r", "message": "new"})).await;
-        let said = before.iter().filter(|frame| frame["type"] == "room_message");
-        said.for_each(|frame| assert_eq!(frame["message"], "new", "nothing is sent later"));
+        told.extend(before);
         (reply["type"] == "success" && gateway.gateway.state().feed_up()).then_some(())
     })
     .await;
-    alice.join("s").await;
-    let (reply, _) = alice.ask_for("leave_room", json!({"room_id": "r"})).await;
+    for name in ["join_room", "leave_room"] {
+        let (reply, before) = alice.ask_for(name, json!({"room_id": "s"})).await;
+        assert_eq!(reply["type"], "success", "{reply}");
+        told.extend(before);
+    }
+    let (reply, before) = alice.ask_for("leave_room", json!({"room_id": "r"})).await;
     assert_eq!(reply["type"], "success", "{reply}");
+    told.extend(before);
+    for frame in told {
+        match frame["type"].as_str() {
+            Some("room_message") => assert_eq!(frame["message"], "new", "nothing is sent later"),
+            Some("chat" | "typing" | "error") => panic!("nothing is sent later: {frame}"),
+            _ => {}
+        }
+    }
+}
+
+/// Somebody cut off tries to come back while Redis confirms nothing: the others are told once that it has left, when its grace is over.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_refused_return_is_a_leave() {
+    let redis = Redis::start().await;
+    let grace = |config: &mut ws_gateway::config::Config| {
+        config.desk.presence_grace = std::time::Duration::from_secs(3);
+    };
+    let (one, other) = (gateway(&redis, grace).await, gateway(&redis, grace).await);
+    let (mut alice, mut bob) = (user(one.addr, "alice").await, user(other.addr, "bob").await);
+    alice.join("r").await;
+    bob.join("r").await;
+    assert_eq!(alice.next_of("user_joined").await["user_id"], "bob");
+    drop(bob);
+    let mut bob = user(other.addr, "bob").await;
+    redis.hang();
+    is_unavailable(&mut bob, "join_room", json!({"room_id": "r"})).await;
+    redis.go_on();
+    let left = json!({"type": "user_left", "user_id": "bob", "room_id": "r"});
+    until("the leave", async || {
+        let frame = alice.json().await;
+        assert!(frame["type"] != "user_joined", "{frame}");
+        (frame == left).then_some(())
+    })
+    .await;
+    // Once, and all know that it has gone.
+    until("both to know", async || {
+        let (reply, before) = alice.ask_for("presence", json!({"room_id": "r"})).await;
+        assert!(before.iter().all(|frame| frame["type"] != "user_left"), "{before:?}");
+        (reply["users"] == json!(["alice"])).then_some(())
+    })
+    .await;
+    bob.join("r").await;
+    assert_eq!(alice.next_of("user_joined").await["user_id"], "bob");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -12,7 +12,7 @@ use ws_gateway::gateway::Gateway;
 
 use crate::support::desk::{gateway, user, with_claims};
 use crate::support::tokens::{SECRET, authenticate, token};
-use crate::support::{Client, Redis, TestGateway};
+use crate::support::{Client, Redis, TestGateway, until};
 
 /// Who is told what, by two users on gateways that may be one.
 async fn what_two_users_see(one: SocketAddr, other: SocketAddr) {
@@ -179,14 +179,12 @@ async fn rights_say_which_rooms() {
     carol.join("team-a").await;
     assert_eq!(alice.json().await["user_id"], "carol");
     authenticate(&mut alice, &token(json!({"sub": "alice", "rooms": ["team-b"]}))).await;
-    let mut left: Vec<_> = Vec::new();
-    for _ in 0..2 {
-        left.push(alice.json().await);
-    }
-    left.sort_by_key(|frame| frame["room_id"].to_string());
     let expected = |room: &str| json!({"type": "user_left", "user_id": "alice", "room_id": room});
-    left.retain(|frame| frame["type"] == "user_left");
-    assert!(left.contains(&expected("team-a")), "{left:?}");
+    assert_eq!([alice.json().await, alice.json().await], [expected("team-a"), expected("all*")]);
+    for room in ["team-a", "all*"] {
+        let reply = refused(&mut alice, "typing", json!({"room_id": room})).await;
+        assert_eq!(reply, forbidden(&json!({"room_id": room}), "Not a member of the room: join it first"));
+    }
     assert_eq!(carol.json().await, expected("team-a"));
     carol.write("team-a", json!("without alice")).await;
     carol.json().await;
@@ -233,6 +231,36 @@ async fn a_user_is_in_so_many_rooms_over_all_its_connections() {
     assert_eq!(reply, expected);
     one.ask_for("leave_room", json!({"room_id": "a"})).await;
     two.join("c").await;
+}
+
+/// Who opens another page joins its rooms at once: those of the page before are still held for it, and give way, the one that it was cut
+/// off from first before the others.
+#[tokio::test(flavor = "multi_thread")]
+async fn rooms_in_grace_make_way() {
+    let redis = Redis::start().await;
+    let gateway = gateway(&redis, |config| config.desk.max_rooms_per_user = 2).await;
+    let (mut carol, mut alice) = (user(gateway.addr, "carol").await, user(gateway.addr, "alice").await);
+    for room in ["a", "b"] {
+        carol.join(room).await;
+        alice.join(room).await;
+        assert_eq!(carol.next_of("user_joined").await["user_id"], "alice");
+    }
+    drop(alice);
+    let mut alice = user(gateway.addr, "alice").await;
+    until("alice to be cut off", async || {
+        let (reply, _) = alice.ask_for("join_room", json!({"room_id": "c"})).await;
+        (reply["type"] == "success").then_some(())
+    })
+    .await;
+    let left = |room: &str| json!({"type": "user_left", "user_id": "alice", "room_id": room});
+    let first = carol.next_of("user_left").await;
+    assert!(first == left("a") || first == left("b"), "{first}");
+    carol.gets_nothing().await;
+    alice.join("d").await;
+    let second = carol.next_of("user_left").await;
+    assert_eq!(second, left(if first == left("a") { "b" } else { "a" }));
+    let reply = refused(&mut alice, "join_room", json!({"room_id": "e"})).await;
+    assert_eq!(reply["code"], "ROOM_LIMIT_EXCEEDED");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -5,7 +5,7 @@ use proptest::prelude::*;
 
 use super::*;
 
-const GRACE_MS: u64 = 10_000;
+pub(super) const GRACE_MS: u64 = 10_000;
 const GATEWAYS: usize = 3;
 
 #[derive(Debug, Clone)]
@@ -17,9 +17,7 @@ enum Step {
     },
     Leave {
         nth: usize,
-    },
-    Gone {
-        nth: usize,
+        how: Leaves,
     },
     /// The gateway is killed, and another one begins in its place.
     Kill {
@@ -30,18 +28,56 @@ enum Step {
     },
     /// Whether what is said from now on is lost.
     Lose(bool),
+    /// What becomes of joins and leaves from now on.
+    Fate(Fate),
+}
+
+/// What becomes of a join or leave that a gateway publishes.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) enum Fate {
+    Confirmed,
+    /// The upstream has not taken it, and the gateway knows.
+    Refused,
+    /// The upstream has not said so, and has taken it or not.
+    Unsure {
+        comes: bool,
+    },
 }
 
 fn step() -> impl Strategy<Value = Step> {
     prop_oneof![
         4 => (0..GATEWAYS, 0..2_u8, 0..4_u8).prop_map(|(gateway, room, user)| Step::Join { gateway, room, user }),
-        2 => (0..16_usize).prop_map(|nth| Step::Leave { nth }),
-        2 => (0..16_usize).prop_map(|nth| Step::Gone { nth }),
+        4 => (0..16_usize, leaves()).prop_map(|(nth, how)| Step::Leave { nth, how }),
         1 => (0..GATEWAYS).prop_map(|gateway| Step::Kill { gateway }),
         2 => (0..30_000_u64).prop_map(|ms| Step::Pass { ms }),
         1 => any::<bool>().prop_map(Step::Lose),
+        1 => fate().prop_map(Step::Fate),
     ]
 }
+
+fn leaves() -> impl Strategy<Value = Leaves> {
+    prop_oneof![2 => Just(Leaves::Asks), 1 => Just(Leaves::MustGo), 3 => Just(Leaves::CutOff)]
+}
+
+fn fate() -> impl Strategy<Value = Fate> {
+    prop_oneof![
+        3 => Just(Fate::Confirmed),
+        1 => Just(Fate::Refused),
+        2 => any::<bool>().prop_map(|comes| Fate::Unsure { comes }),
+    ]
+}
+
+/// How a connection leaves.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) enum Leaves {
+    Asks,
+    /// Its rights don't cover the room any more: it isn't asked.
+    MustGo,
+    CutOff,
+}
+
+/// What a gateway does about what has not been confirmed.
+type Refusal = fn(&mut Presence, &Change, bool);
 
 /// A connection of the naive list, or a user's grace.
 #[derive(Debug, Clone, PartialEq)]
@@ -53,31 +89,50 @@ struct Holds {
     until_ms: Option<u64>,
 }
 
-struct World {
-    gateways: Vec<(GatewayId, Presence)>,
+pub(super) struct World {
+    pub(super) gateways: Vec<(GatewayId, Presence)>,
     next: u128,
     now_ms: u64,
-    loses: bool,
+    pub(super) loses: bool,
+    pub(super) fate: Fate,
+    pub(super) grace_ms: u64,
+    /// The gateway that is stopped, if one is: it hears nothing and says nothing.
+    pub(super) stopped: Option<usize>,
     holds: Vec<Holds>,
     /// Joins and leaves that members have been told, since this was last looked at.
-    told: Vec<(bool, DeskId, DeskId)>,
+    pub(super) told: Vec<(bool, DeskId, DeskId)>,
 }
 
-fn id(kind: &str, number: u8) -> DeskId {
+pub(super) fn id(kind: &str, number: u8) -> DeskId {
     DeskId::parse(&format!("{kind}{number}")).unwrap()
 }
 
-fn config(max_members: usize) -> PresenceConfig {
+pub(super) fn config(max_members: usize) -> PresenceConfig {
     PresenceConfig { grace_ms: GRACE_MS, max_members, max_rooms: 50, part_pairs: 2 }
 }
 
+fn listeners(
+    gateways: &mut [(GatewayId, Presence)],
+    stopped: Option<usize>,
+) -> impl Iterator<Item = &mut Presence> {
+    let heard = gateways.iter_mut().enumerate().filter(move |(at, _)| stopped != Some(*at));
+    heard.map(|(_, (_, presence))| presence)
+}
+
 impl World {
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
+        Self::with_grace(GRACE_MS)
+    }
+
+    pub(super) fn with_grace(grace_ms: u64) -> Self {
         let mut world = Self {
             gateways: Vec::new(),
             next: 0,
             now_ms: 1,
             loses: false,
+            fate: Fate::Confirmed,
+            grace_ms,
+            stopped: None,
             holds: Vec::new(),
             told: Vec::new(),
         };
@@ -92,39 +147,50 @@ impl World {
     fn new_gateway(&mut self) -> (GatewayId, Presence) {
         self.next += 1;
         let me = GatewayId::of(self.next);
-        (me, Presence::new(me, config(200)))
+        (me, Presence::new(me, PresenceConfig { grace_ms: self.grace_ms, ..config(200) }))
     }
 
-    fn moved(&mut self, room: &DeskId, moved: &Moved) {
-        if self.loses {
-            return;
+    /// Returns whether the upstream has confirmed it.
+    fn moved(&mut self, at: usize, room: &DeskId, moved: &Moved, refused: Refusal) -> bool {
+        let comes = matches!(self.fate, Fate::Confirmed | Fate::Unsure { comes: true });
+        if comes && !self.loses {
+            if moved.is_told {
+                self.told.push((moved.has_joined, room.clone(), moved.user.clone()));
+            }
+            for presence in listeners(&mut self.gateways, self.stopped) {
+                presence.heard_moved(room, moved, self.now_ms);
+            }
         }
-        if moved.is_told {
-            self.told.push((moved.has_joined, room.clone(), moved.user.clone()));
+        let change = Change::of(room, moved);
+        let presence = &mut self.gateways[at].1;
+        if self.fate == Fate::Confirmed {
+            presence.confirmed(&change);
+            return true;
         }
-        for (_, presence) in &mut self.gateways {
-            presence.heard_moved(room, moved, self.now_ms);
-        }
+        refused(presence, &change, self.fate != Fate::Refused);
+        false
     }
 
-    fn gossip(&mut self, first: Gossip) {
+    pub(super) fn gossip(&mut self, first: Gossip) {
         let mut said = std::collections::VecDeque::from([first]);
         while let Some(gossip) = said.pop_front() {
             if self.loses {
                 continue;
             }
             let gossip = Gossip::parse(&gossip.write()).expect("what is written can be read");
-            for (_, presence) in &mut self.gateways {
+            for presence in listeners(&mut self.gateways, self.stopped) {
                 said.extend(presence.heard(gossip.clone(), self.now_ms));
             }
         }
     }
 
-    fn tick(&mut self) {
-        for at in 0..self.gateways.len() {
+    pub(super) fn tick(&mut self) {
+        for at in (0..self.gateways.len()).filter(|at| self.stopped != Some(*at)).collect::<Vec<_>>() {
             for say in self.gateways[at].1.tick(self.now_ms) {
                 match say {
-                    Say::Moved { room, moved } => self.moved(&room, &moved),
+                    Say::Moved { room, moved } => {
+                        self.moved(at, &room, &moved, Presence::unsaid);
+                    }
                     Say::Gossip(gossip) => self.gossip(gossip),
                     Say::Count { .. } => {}
                 }
@@ -134,7 +200,7 @@ impl World {
         self.holds.retain(|hold| hold.until_ms.is_none_or(|until_ms| until_ms > now_ms));
     }
 
-    fn pass(&mut self, ms: u64) {
+    pub(super) fn pass(&mut self, ms: u64) {
         let until_ms = self.now_ms + ms;
         while self.now_ms < until_ms {
             self.now_ms = until_ms.min(self.now_ms + 500);
@@ -151,7 +217,7 @@ impl World {
         live.get(nth % live.len().max(1)).copied()
     }
 
-    fn join(&mut self, at: usize, room: DeskId, user: DeskId) {
+    pub(super) fn join(&mut self, at: usize, room: DeskId, user: DeskId) {
         let (gateway, presence) = &mut self.gateways[at];
         let gateway = *gateway;
         let is_told = presence.join(&room, &user).expect("room for it");
@@ -164,37 +230,37 @@ impl World {
             asked: None,
             origin: Origin::default(),
         };
-        self.moved(&room, &moved);
+        if !self.moved(at, &room, &moved, Presence::unjoin) {
+            return;
+        }
         self.holds.retain(|hold| {
             (hold.gateway, &hold.room, &hold.user) != (gateway, &room, &user) || hold.until_ms.is_none()
         });
         self.holds.push(Holds { gateway, room, user, until_ms: None });
     }
 
-    fn leave(&mut self, nth: usize, says_so: bool) {
-        let Some(at) = self.live(nth) else { return };
-        let Holds { gateway, room, user, .. } = self.holds.remove(at);
+    pub(super) fn leave(&mut self, nth: usize, how: Leaves) {
+        let Some(nth) = self.live(nth) else { return };
+        let hold = self.holds.remove(nth);
+        let Holds { gateway, room, user, .. } = hold.clone();
         let now_ms = self.now_ms;
         let same = |hold: &Holds| (hold.gateway, &hold.room, &hold.user) == (gateway, &room, &user);
-        let presence = self.gateways.iter_mut().find(|(id, _)| *id == gateway);
-        let (_, presence) = presence.expect("a living gateway has it");
-        if says_so {
-            let (is_told, is_there) = presence.leave(&room, &user);
-            let moved = Moved {
-                user,
-                has_joined: false,
-                is_told,
-                gateway,
-                is_there,
-                asked: None,
-                origin: Origin::default(),
-            };
-            self.moved(&room, &moved);
-        } else {
+        let at = self.gateways.iter().position(|(id, _)| *id == gateway).expect("a living gateway has it");
+        let presence = &mut self.gateways[at].1;
+        if how == Leaves::CutOff {
             presence.gone(&room, &user, None, now_ms);
             if !self.holds.iter().any(same) {
-                self.holds.push(Holds { gateway, room, user, until_ms: Some(now_ms + GRACE_MS) });
+                self.holds.push(Holds { gateway, room, user, until_ms: Some(now_ms + self.grace_ms) });
             }
+            return;
+        }
+        let (is_told, is_there) = presence.leave(&room, &user);
+        let origin = Origin::default();
+        let moved = Moved { user, has_joined: false, is_told, gateway, is_there, asked: None, origin };
+        let is_asked = how == Leaves::Asks;
+        let refused = if is_asked { Presence::unleave } else { Presence::unsaid };
+        if !self.moved(at, &room, &moved, refused) && is_asked {
+            self.holds.push(hold);
         }
     }
 
@@ -206,7 +272,7 @@ impl World {
     }
 
     /// Everybody knows who is where.
-    fn agrees(&self) -> Result<(), TestCaseError> {
+    pub(super) fn agrees(&self) -> Result<(), TestCaseError> {
         for room in [id("room", 0), id("room", 1)] {
             let users = (0..4).map(|user| id("user", user)).filter(|user| self.is_there(&room, user));
             let users: Vec<_> = users.collect();
@@ -224,33 +290,64 @@ impl World {
     }
 }
 
+impl World {
+    fn step(&mut self, step: &Step) {
+        match *step {
+            Step::Join { gateway, room, user } => self.join(gateway, id("room", room), id("user", user)),
+            Step::Leave { nth, how } => self.leave(nth, how),
+            Step::Kill { gateway } => self.kill(gateway),
+            Step::Pass { ms } => self.pass(ms),
+            Step::Lose(loses) => self.loses = loses,
+            Step::Fate(fate) => self.fate = fate,
+        }
+        self.tick();
+    }
+
+    /// Room and user of everybody who is in a room.
+    fn there(&self) -> HashSet<(DeskId, DeskId)> {
+        self.holds.iter().map(|hold| (hold.room.clone(), hold.user.clone())).collect()
+    }
+}
+
 proptest! {
     /// With a network that loses nothing, everybody always knows who is where, and members are told exactly of those who come and go.
     #[test]
     fn gateways_know_and_tell_exactly(
         steps in prop::collection::vec(step().prop_filter("nothing is lost", |step| {
-            !matches!(step, Step::Lose(true) | Step::Kill { .. })
+            !matches!(step, Step::Lose(true) | Step::Kill { .. } | Step::Fate(Fate::Refused | Fate::Unsure { .. }))
         }), 0..40),
     ) {
         let mut world = World::new();
         let mut there: HashSet<(DeskId, DeskId)> = HashSet::new();
         for step in steps {
-            match step {
-                Step::Join { gateway, room, user } => world.join(gateway, id("room", room), id("user", user)),
-                Step::Leave { nth } => world.leave(nth, true),
-                Step::Gone { nth } => world.leave(nth, false),
-                Step::Pass { ms } => world.pass(ms),
-                Step::Kill { .. } | Step::Lose(_) => {}
-            }
-            world.tick();
+            world.step(&step);
             world.agrees()?;
             for (has_joined, room, user) in std::mem::take(&mut world.told) {
                 let is_news = if has_joined { there.insert((room, user)) } else { there.remove(&(room, user)) };
                 prop_assert!(is_news, "told once");
             }
-            let holds: HashSet<_> = world.holds.iter().map(|hold| (hold.room.clone(), hold.user.clone())).collect();
-            prop_assert_eq!(&there, &holds);
+            prop_assert_eq!(&there, &world.there());
         }
+    }
+
+    /// Whatever the upstream doesn't confirm, members know who is there soon after it does again.
+    #[test]
+    fn members_know_in_the_end(
+        steps in prop::collection::vec(step().prop_filter("nothing is lost unnoticed", |step| {
+            !matches!(step, Step::Lose(true) | Step::Kill { .. })
+        }), 0..40),
+    ) {
+        let mut world = World::new();
+        for step in steps {
+            world.step(&step);
+        }
+        world.fate = Fate::Confirmed;
+        world.pass(3_000);
+        let mut there: HashSet<(DeskId, DeskId)> = HashSet::new();
+        for (has_joined, room, user) in std::mem::take(&mut world.told) {
+            let _ = if has_joined { there.insert((room, user)) } else { there.remove(&(room, user)) };
+        }
+        prop_assert_eq!(&there, &world.there());
     }
 
     /// Whatever is lost on the way and whoever is killed, all agree again once the network works: after a beat for what was lost, within
@@ -259,17 +356,10 @@ proptest! {
     fn gateways_agree_again(steps in prop::collection::vec(step(), 0..40)) {
         let mut world = World::new();
         for step in steps {
-            match step {
-                Step::Join { gateway, room, user } => world.join(gateway, id("room", room), id("user", user)),
-                Step::Leave { nth } => world.leave(nth, true),
-                Step::Gone { nth } => world.leave(nth, false),
-                Step::Kill { gateway } => world.kill(gateway),
-                Step::Pass { ms } => world.pass(ms),
-                Step::Lose(loses) => world.loses = loses,
-            }
-            world.tick();
+            world.step(&step);
         }
         world.loses = false;
+        world.fate = Fate::Confirmed;
         world.pass(45_000);
         world.agrees()?;
     }
@@ -284,7 +374,7 @@ fn a_storm_of_returns_is_told_to_nobody() {
     }
     world.told.clear();
     for _ in 0..4 {
-        world.leave(0, false);
+        world.leave(0, Leaves::CutOff);
     }
     world.pass(GRACE_MS - 1_000);
     for user in 0..4 {
@@ -293,90 +383,4 @@ fn a_storm_of_returns_is_told_to_nobody() {
     world.pass(60_000);
     assert_eq!(world.told, []);
     world.agrees().unwrap();
-}
-
-/// The users of a gateway that says it ends have the grace to come back elsewhere.
-#[test]
-fn a_gateway_that_ends_leaves_its_users_the_grace() {
-    let mut world = World::new();
-    world.join(0, id("room", 0), id("user", 0));
-    world.join(0, id("room", 0), id("user", 1));
-    world.told.clear();
-    let bye = world.gateways[0].1.bye();
-    world.gossip(bye);
-    world.gateways.remove(0);
-    world.pass(GRACE_MS - 1_000);
-    world.join(0, id("room", 0), id("user", 1));
-    world.pass(2_000);
-    assert_eq!(world.told, [(false, id("room", 0), id("user", 0))]);
-}
-
-/// The leaves of a dead gateway's users are told by another one, and don't say that it lives.
-#[test]
-fn leaves_told_for_a_dead_gateway_do_not_revive_it() {
-    let mut presence = Presence::new(GatewayId::of(1), config(200));
-    let (room, gateway) = (id("room", 0), GatewayId::of(2));
-    let moved = |user, is_there| Moved {
-        user: id("user", user),
-        has_joined: is_there,
-        is_told: true,
-        gateway,
-        is_there,
-        asked: None,
-        origin: Origin::default(),
-    };
-    for user in 0..2 {
-        presence.heard_moved(&room, &moved(user, true), 0);
-    }
-    presence.heard_moved(&room, &moved(0, false), SILENCE_MS - 1);
-    presence.tick(SILENCE_MS);
-    assert_eq!(presence.users(&room), (Vec::new(), 0));
-}
-
-/// In a large room nobody is told of single users: each gateway tells its members the count, once in a while and for the last time when the room
-/// is small again.
-#[test]
-fn large_rooms_are_counted() {
-    let me = GatewayId::of(1);
-    let mut presence = Presence::new(me, config(2));
-    let room = id("room", 0);
-    let counts = |say: Vec<Say>| -> Vec<usize> {
-        let counts = say.into_iter().filter_map(|say| match say {
-            Say::Count { count, .. } => Some(count),
-            _ => None,
-        });
-        counts.collect()
-    };
-    for user in 0..2 {
-        assert_eq!(presence.join(&room, &id("user", user)), Ok(true));
-    }
-    assert_eq!(counts(presence.tick(10_000)), [0_usize; 0]);
-    for user in 2..9 {
-        assert_eq!(presence.join(&room, &id("user", user)), Ok(false));
-    }
-    assert_eq!(counts(presence.tick(11_000)), [9]);
-    assert_eq!(counts(presence.tick(11_500)), [0_usize; 0]);
-    assert_eq!(presence.leave(&room, &id("user", 8)), (false, false));
-    assert_eq!(counts(presence.tick(11_900)), [0_usize; 0], "not so soon");
-    assert_eq!(counts(presence.tick(12_000)), [8]);
-    for user in 2..8 {
-        assert_eq!(presence.leave(&room, &id("user", user)), (false, false));
-    }
-    assert_eq!(counts(presence.tick(13_000)), [2]);
-    assert_eq!(presence.leave(&room, &id("user", 1)), (true, false));
-}
-
-#[test]
-fn a_user_is_in_so_many_rooms_and_no_more() {
-    let limits = PresenceConfig { max_rooms: 2, ..config(200) };
-    let mut presence = Presence::new(GatewayId::of(1), limits);
-    let user = id("user", 0);
-    for room in [0, 1, 0] {
-        assert!(presence.join(&id("room", room), &user).is_ok());
-    }
-    assert_eq!(presence.join(&id("room", 2), &user), Err(TooManyRooms { current: 2 }));
-    assert_eq!(presence.leave(&id("room", 0), &user), (false, true));
-    assert_eq!(presence.join(&id("room", 2), &user), Err(TooManyRooms { current: 2 }));
-    assert_eq!(presence.leave(&id("room", 0), &user), (true, false));
-    assert!(presence.join(&id("room", 2), &user).is_ok());
 }

@@ -1,6 +1,6 @@
 //! What other gateways have told of their users, what they are told in return, and the end of those that are silent.
 
-use super::{ASK_AGAIN_MS, Gossip, Presence, SILENCE_MS, Say, Set, Sum};
+use super::{ASK_AGAIN_MS, ASLEEP_MS, BURIED_MS, Gossip, Presence, SILENCE_MS, Say, Set, Sum};
 use crate::desk::envelope::Moved;
 use crate::desk::{DeskId, GatewayId};
 
@@ -15,6 +15,21 @@ pub(super) struct Peer {
     parts: Vec<Vec<(DeskId, Vec<DeskId>)>>,
     /// When it counts as dead, once it has said that it ends.
     ends_ms: Option<u64>,
+}
+
+/// A gateway that was silent.
+#[derive(Debug)]
+pub(super) struct Buried {
+    since_ms: u64,
+    /// Room and user of the leaves that were told.
+    told: Set<(DeskId, DeskId)>,
+}
+
+impl Peer {
+    fn is_dead(&self, now_ms: u64) -> bool {
+        // One that has said that it ends says no more.
+        now_ms >= self.ends_ms.unwrap_or(self.heard_ms + SILENCE_MS)
+    }
 }
 
 impl Presence {
@@ -33,7 +48,11 @@ impl Presence {
             peer.heard_ms = peer.heard_ms.max(now_ms);
             if peer.pairs.insert(pair) {
                 peer.sum.add(room, &moved.user);
+                let is_back = self.is_back(moved.gateway, room, &moved.user);
                 self.count_up(room, &moved.user);
+                if is_back && !moved.is_told {
+                    self.owe_of(room, &moved.user, moved.origin.connection, Some(false));
+                }
             }
         } else if peer.pairs.remove(&pair) {
             peer.sum.remove(room, &moved.user);
@@ -78,23 +97,49 @@ impl Presence {
 
     /// Gateways that are dead, and what their users leave.
     pub(super) fn bury(&mut self, now_ms: u64, say: &mut Vec<Say>) {
-        let is_dead = |peer: &Peer| {
-            now_ms >= peer.heard_ms + SILENCE_MS || peer.ends_ms.is_some_and(|ends_ms| now_ms >= ends_ms)
-        };
+        self.buried.retain(|_, buried| now_ms < buried.since_ms + BURIED_MS);
+        let is_dead = |peer: &Peer| peer.is_dead(now_ms);
         let dead: Vec<_> =
             self.peers.iter().filter(|(_, peer)| is_dead(peer)).map(|(gateway, _)| *gateway).collect();
         for gateway in dead {
             let Some(peer) = self.peers.remove(&gateway) else { continue };
             // Of the living, the first tells.
             let is_mine = self.peers.iter().all(|(other, peer)| *other > self.me || is_dead(peer));
+            let may_return = peer.ends_ms.is_none();
+            let mut told = Set::default();
             for (room, user) in peer.pairs {
                 let was_small = self.is_small(&room);
                 self.count_down(&room, &user);
                 let has_left = !self.is_there(&room, &user);
                 if is_mine && has_left {
+                    if may_return {
+                        told.insert((room.clone(), user.clone()));
+                    }
                     say.push(self.left(room, user, None, gateway, was_small));
                 }
             }
+            if !told.is_empty() {
+                self.buried.insert(gateway, Buried { since_ms: now_ms, told });
+            }
+        }
+    }
+
+    /// Whether members have been told by this gateway that a user left, as the gateway that has the user was silent, and the user is nowhere
+    /// else. Asked once.
+    fn is_back(&mut self, gateway: GatewayId, room: &DeskId, user: &DeskId) -> bool {
+        let Some(buried) = self.buried.get_mut(&gateway) else { return false };
+        buried.told.remove(&(room.clone(), user.clone())) && !self.is_there(room, user)
+    }
+
+    /// This gateway looks after its peers. If it was stopped meanwhile, that time doesn't count as their silence, and it asks what it has missed.
+    pub(super) fn wake(&mut self, now_ms: u64) {
+        let asleep_ms = now_ms - self.ticked_ms.min(now_ms);
+        self.ticked_ms = now_ms;
+        if asleep_ms > ASLEEP_MS {
+            for peer in self.peers.values_mut() {
+                peer.heard_ms = now_ms.min(peer.heard_ms + asleep_ms);
+            }
+            self.has_asked = false;
         }
     }
 
@@ -150,7 +195,11 @@ impl Presence {
         all.iter().for_each(|(room, user)| peer.sum.add(room, user));
         let old = std::mem::replace(&mut peer.pairs, all.clone());
         for (room, user) in all.difference(&old) {
+            let is_back = self.is_back(gateway, room, user);
             self.count_up(room, user);
+            if is_back {
+                self.owe_of(room, user, None, Some(false));
+            }
         }
         for (room, user) in old.difference(&all) {
             self.count_down(room, user);

@@ -238,7 +238,7 @@ impl<'d> Publishing<'d> {
     fn finish(&mut self, sent: Sent, is_confirmed: bool) {
         let Sent { purpose, asked, held, said, .. } = sent;
         if let Some(purpose) = purpose {
-            let _ = self.done.send(Done { purpose, is_confirmed, said, asked, held });
+            let _ = self.done.send(Done { is_confirmed, said, ..Done::refused(purpose, asked, held) });
         } else if let (Some(Said::Text(nodes)), Some(node)) = (said.first(), &self.node) {
             self.has_moved |= cluster::elsewhere(&String::from_utf8_lossy(nodes), node).is_some();
         }
@@ -248,7 +248,7 @@ impl<'d> Publishing<'d> {
     fn refuse_all(self) {
         for Sent { purpose, asked, held, .. } in self.under_way {
             if let Some(purpose) = purpose {
-                let _ = self.done.send(Done::refused(purpose, asked, held));
+                let _ = self.done.send(Done { may_have_come: true, ..Done::refused(purpose, asked, held) });
             }
         }
         for Job { purpose, asked, held, .. } in self.waiting {

@@ -1,0 +1,106 @@
+//! What is not confirmed, lost or late between gateways, one case each; `model_tests` tries them all together.
+
+use super::model_tests::{Fate, GRACE_MS, Leaves, World, id};
+
+/// Somebody cut off who comes back while the upstream confirms nothing is refused, and has left when the grace is over.
+#[test]
+fn a_refused_return_goes_on_with_the_grace() {
+    for fate in [Fate::Refused, Fate::Unsure { comes: false }, Fate::Unsure { comes: true }] {
+        let mut world = World::new();
+        world.join(0, id("room", 0), id("user", 0));
+        world.told.clear();
+        world.leave(0, Leaves::CutOff);
+        world.pass(GRACE_MS / 2);
+        world.fate = fate;
+        world.join(0, id("room", 0), id("user", 0));
+        world.fate = Fate::Confirmed;
+        world.pass(GRACE_MS / 2 - 500);
+        assert_eq!(world.told, [], "{fate:?}");
+        world.pass(1_000);
+        assert_eq!(world.told, [(false, id("room", 0), id("user", 0))], "{fate:?}");
+        world.pass(60_000);
+        assert_eq!(world.told.len(), 1, "{fate:?}");
+    }
+}
+
+/// A new user's join that members have heard and that was refused all the same is taken back before them; one that they can't have heard is not.
+#[test]
+fn a_refused_join_leaves_nobody_behind() {
+    let left = (false, id("room", 0), id("user", 0));
+    let joined = (true, id("room", 0), id("user", 0));
+    for (fate, told) in [
+        (Fate::Refused, vec![]),
+        (Fate::Unsure { comes: false }, vec![left.clone()]),
+        (Fate::Unsure { comes: true }, vec![joined, left]),
+    ] {
+        let mut world = World::new();
+        world.fate = fate;
+        world.join(0, id("room", 0), id("user", 0));
+        world.fate = Fate::Confirmed;
+        world.pass(60_000);
+        assert_eq!(world.told, told, "{fate:?}");
+        world.agrees().unwrap();
+    }
+}
+
+/// What is lost between gateways that live is known everywhere 3 s later, whenever in the course of their beats it was lost.
+#[test]
+fn what_is_lost_is_known_within_3_s() {
+    for phase_ms in (0..10_000).step_by(250) {
+        let mut world = World::new();
+        world.join(0, id("room", 0), id("user", 0));
+        world.pass(10_000 + phase_ms);
+        let lost: [fn(&mut World); 2] =
+            [|world| world.join(1, id("room", 0), id("user", 1)), |world| world.leave(0, Leaves::Asks)];
+        for lost in lost {
+            world.loses = true;
+            lost(&mut world);
+            world.loses = false;
+            world.pass(3_000);
+            world.agrees().unwrap();
+        }
+    }
+}
+
+/// The users of a gateway that says it ends have the grace to come back elsewhere, also if that is longer than others may be silent.
+#[test]
+fn a_gateway_that_ends_leaves_its_users_the_grace() {
+    for grace_ms in [GRACE_MS, 60_000] {
+        let mut world = World::with_grace(grace_ms);
+        world.join(0, id("room", 0), id("user", 0));
+        world.join(0, id("room", 0), id("user", 1));
+        world.told.clear();
+        let bye = world.gateways[0].1.bye();
+        world.gossip(bye);
+        world.gateways.remove(0);
+        world.pass(grace_ms - 1_000);
+        world.join(0, id("room", 0), id("user", 1));
+        world.pass(2_000);
+        assert_eq!(world.told, [(false, id("room", 0), id("user", 0))]);
+    }
+}
+
+/// A gateway that is stopped for longer than others may be silent, and goes on: members hear that its users left, and that they are back.
+#[test]
+fn a_gateway_that_was_stopped_has_its_users_back() {
+    let (left, back) = ((false, id("room", 0), id("user", 0)), (true, id("room", 0), id("user", 0)));
+    for stopped in [0, 2] {
+        let mut world = World::new();
+        world.join(stopped, id("room", 0), id("user", 0));
+        world.join(1, id("room", 0), id("user", 1));
+        // One that is at another gateway too was never away.
+        for at in [stopped, 1] {
+            world.join(at, id("room", 0), id("user", 2));
+        }
+        world.told.clear();
+        world.stopped = Some(stopped);
+        world.pass(40_000);
+        assert_eq!(world.told, std::slice::from_ref(&left));
+        world.stopped = None;
+        world.pass(3_000);
+        assert_eq!(world.told, [left.clone(), back.clone()]);
+        world.pass(60_000);
+        assert_eq!(world.told.len(), 2);
+        world.agrees().unwrap();
+    }
+}
