@@ -264,6 +264,23 @@ async fn rooms_in_grace_make_way() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn messages_are_nested_no_deeper_than_128_levels() {
+    let redis = Redis::start().await;
+    let gateway = gateway(&redis, |_| {}).await;
+    let mut alice = user(gateway.addr, "alice").await;
+    alice.join("r").await;
+    let deep = |levels: usize| format!("{}{}", "[".repeat(levels), "]".repeat(levels));
+    for (name, to) in [("room_message", r#""room_id":"r""#), ("chat", r#""to":"alice""#)] {
+        let ask = |levels| format!(r#"{{"type":"{name}","payload":{{{to},"message":{}}}}}"#, deep(levels));
+        alice.send(ask(128)).await;
+        let text = alice.text().await;
+        assert!(text.contains(&format!(r#""message":{},"timestamp""#, deep(128))), "{text}");
+        alice.send(ask(129)).await;
+        assert_eq!(alice.json().await["code"], "INVALID_INPUT", "{name}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn requests_are_answered_if_they_have_an_id() {
     let redis = Redis::start().await;
     let gateway = gateway(&redis, |_| {}).await;

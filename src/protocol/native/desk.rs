@@ -116,11 +116,10 @@ pub(in crate::protocol) fn any_json(raw: Option<&RawValue>) -> Result<Box<str>, 
 }
 
 fn readable(field: &str, raw: &str) -> Result<Box<str>, Refusal> {
-    // Its envelope and its event are each one level of nesting more.
-    match check_value(&format!("[{raw}]")) {
+    match check_value(raw) {
         Ok(()) => Ok(raw.into()),
         Err(Reject::LoneSurrogate) => Err(invalid(field, raw, "without half a surrogate pair")),
-        Err(_) => Err(invalid(field, raw, "nested no deeper than 127 levels")),
+        Err(_) => Err(invalid(field, raw, "nested no deeper than 128 levels")),
     }
 }
 
@@ -202,8 +201,8 @@ mod tests {
         }
         let deep = |levels: usize| format!("{}{}", "[".repeat(levels), "]".repeat(levels));
         let chat = |levels| format!(r#"{{"type":"chat","payload":{{"to":"b","message":{}}}}}"#, deep(levels));
-        assert_eq!(refused(&chat(128)).0, InvalidInput);
-        assert!(parse(&chat(120)).unwrap().is_ok());
+        assert_eq!(refused(&chat(129)).0, InvalidInput);
+        assert!(parse(&chat(128)).unwrap().is_ok());
         let refusal = parse(r#"{"type":"typing","payload":{},"id":"x"}"#).unwrap().unwrap_err();
         assert_eq!(refusal.id.unwrap().as_str(), r#""x""#, "it is echoed");
     }
