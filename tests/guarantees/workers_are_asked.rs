@@ -80,11 +80,19 @@ async fn in_vain() {
     })
     .await;
     let mut alice = user(patient.addr, "alice").await;
+    let mut heard = worker(redis.port).await;
     alice.send(r#"{"type":"request","requestId":"123","payload":{}}"#).await;
     let (mut told, text) = (alice.told().await, r#""No response within 1 s""#);
     assert_eq!(told["message"].to_string(), text);
     told.as_object_mut().unwrap().remove("message");
     assert_eq!(told, json!({"type": "error", "code": "TIMEOUT", "requestId": "123"}));
+    // It comes all the same, too late.
+    let question = heard.message().await;
+    let reply_to = question["replyTo"].as_str().expect("a channel");
+    redis.publisher().await.raw(reply_to, br#"{"type":"response","requestId":"123","payload":1}"#).await;
+    let unasked = || patient.gateway.state().metrics.sum(|shard| &shard.responses_unasked);
+    until("the late response to be counted", async || (unasked() == 1).then_some(())).await;
+    alice.gets_nothing().await;
     for bad in [r#"{"type":"request"}"#, r#"{"type":"request","requestId":{}}"#] {
         alice.send(bad).await;
         assert_eq!(alice.json().await["code"], "INVALID_INPUT", "{bad}");
@@ -94,4 +102,35 @@ async fn in_vain() {
     let mut alice = user(without.addr, "alice").await;
     alice.send(r#"{"type":"request","requestId":"123","payload":{}}"#).await;
     assert_eq!(alice.json().await["code"], "UNKNOWN_ACTION");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn sixteen_at_once() {
+    let redis = Redis::start().await;
+    let gateway = gateway(&redis, requests).await;
+    let mut alice = user(gateway.addr, "alice").await;
+    let mut heard = worker(redis.port).await;
+    let mut publisher = redis.publisher().await;
+    let mut reply_to = String::new();
+    for n in 0..16 {
+        alice.send(json!({"type": "request", "requestId": n}).to_string()).await;
+        let question = heard.message().await;
+        assert_eq!(question["requestId"], n);
+        reply_to = question["replyTo"].as_str().expect("a channel").to_owned();
+    }
+    // One that waits already, and one too many.
+    for (request_id, code) in [(3, "INVALID_INPUT"), (16, "RATE_LIMIT_EXCEEDED")] {
+        alice.send(json!({"type": "request", "requestId": request_id}).to_string()).await;
+        let reply = alice.json().await;
+        assert_eq!((&reply["code"], &reply["requestId"]), (&json!(code), &json!(request_id)));
+    }
+    // A response makes room for another, also under the same number.
+    publisher.raw(&reply_to, br#"{"type":"response","requestId":3}"#).await;
+    assert_eq!(alice.text().await, r#"{"type":"response","requestId":3}"#);
+    alice.send(json!({"type": "request", "requestId": 3}).to_string()).await;
+    assert_eq!(heard.message().await["requestId"], 3);
+    // Another connection has 16 of its own.
+    let mut bob = user(gateway.addr, "bob").await;
+    bob.send(json!({"type": "request", "requestId": 3}).to_string()).await;
+    assert_eq!(heard.message().await["user"], "bob");
 }
