@@ -63,11 +63,11 @@ async fn a_killed_gateway_is_told_of_until_another_is_there() {
     gateway.exit().await;
     page.until("#connection", "reconnecting in").await;
     page.until("#feed", "feed unknown").await;
-    page.until("#rows.stale", "AAPL").await;
+    page.until("#rows li.stale", "AAPL").await;
     let port = gateway.port.to_string();
     let _restarted = Process::start(&[&demo[..], &["--ws-port", &port]].concat()).await;
     page.until("#connection", "connected").await;
-    page.until("#rows:not(.stale)", "AAPL").await;
+    page.until("#rows li:not(.stale)", "AAPL").await;
     let before = page.trades().await;
     until("a trade after the restart", async || (page.trades().await > before).then_some(())).await;
 }
@@ -98,23 +98,62 @@ async fn a_lost_feed_is_told() {
     let gateway = Process::on(&redis, &[]).await;
     let mut page = Browser::open(&gateway).await;
     page.until("#note", "Successfully subscribed").await;
-    redis.publisher().await.trade("AAPL", &trade("AAPL", "150.250", 1_795_000_000_000)).await;
+    let mut worker = redis.publisher().await;
+    worker.trade("AAPL", &trade("AAPL", "150.250", 1_795_000_000_000)).await;
+    worker.trade("MSFT", &trade("MSFT", "400.250", 1_795_000_000_000)).await;
     page.until_row("AAPL", "150.25").await;
+    page.until_row("MSFT", "400.25").await;
     page.until_title("150.25 AAPL · ws-gateway").await;
     page.evaluate(TITLE_THEN).await;
     redis.kill();
     page.until("#feed", "feed down").await;
-    page.until("#rows.stale", "150.25").await;
+    page.until("#rows li.stale", "150.25").await;
     page.until("#panel-chart.stale", "150.25").await;
     assert_eq!(page.evaluate("window.titleThen").await, "ws-gateway live", "at once");
     page.picture("feed-down").await;
     redis.launch();
     page.until("#feed", "feed up, after").await;
-    page.until("#rows:not(.stale)", "150.25").await;
-    redis.publisher().await.trade("AAPL", &trade("AAPL", "150.5", 1_795_000_000_001)).await;
+    // What was traded meanwhile is not known: each price is stale until its symbol's next trade.
+    let mut worker = redis.publisher().await;
+    worker.trade("MSFT", &trade("MSFT", "400.5", 1_795_000_000_001)).await;
+    page.until("#rows li:not(.stale)", "400.50").await;
+    page.until("#rows li.stale", "150.25").await;
+    page.until("#panel-chart.stale", "150.25").await;
+    let title = "new Promise((done) => setTimeout(() => done(document.title), 1_000))";
+    assert_eq!(page.evaluate(title).await, "ws-gateway live", "the chosen symbol's price is stale");
+    worker.trade("AAPL", &trade("AAPL", "150.5", 1_795_000_000_001)).await;
     let row = page.until_row("AAPL", "150.50").await;
     assert!(row.contains("+0.17 %"), "{row}");
+    page.until("#rows li:not(.stale)", "150.50").await;
+    page.until("#panel-chart:not(.stale)", "150.50").await;
+    page.until_title("150.50 AAPL · ws-gateway").await;
     page.picture("feed-up").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_price_from_before_a_lost_connection_is_stale_until_the_next() {
+    let redis = Redis::start().await;
+    let mut gateway = Process::on(&redis, &[]).await;
+    let mut page = Browser::open(&gateway).await;
+    page.until("#note", "Successfully subscribed").await;
+    let mut worker = redis.publisher().await;
+    for (symbol, price) in [("AAPL", "150.250"), ("MSFT", "400.250")] {
+        worker.trade(symbol, &trade(symbol, price, 1_795_000_000_000)).await;
+        page.until("#rows li:not(.stale)", price.trim_end_matches('0')).await;
+    }
+    gateway.signal("KILL");
+    gateway.exit().await;
+    page.until("#connection", "reconnecting in").await;
+    // The next gateway remembers nothing: it can say neither what was missed nor the last price.
+    let _restarted = Process::on(&redis, &["--ws-port", &gateway.port.to_string()]).await;
+    page.until("#note", "Successfully subscribed to 3 symbol(s)").await;
+    page.until("#connection", "connected").await;
+    page.until("#feed", "feed up").await;
+    worker.trade("MSFT", &trade("MSFT", "400.5", 1_795_000_000_001)).await;
+    page.until("#rows li:not(.stale)", "400.50").await;
+    page.until("#rows li.stale", "150.25").await;
+    worker.trade("AAPL", &trade("AAPL", "150.5", 1_795_000_000_001)).await;
+    page.until("#rows li:not(.stale)", "150.50").await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -261,5 +300,5 @@ async fn a_token_that_ends_is_asked_for_anew() {
     page.enter_token(&ending(4)).await;
     page.until("#token-note.bad", "expired").await;
     page.until("#connection", "token needed").await;
-    page.until("#rows.stale", "AAPL").await;
+    page.until("#rows li.stale", "AAPL").await;
 }

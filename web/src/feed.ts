@@ -132,6 +132,14 @@ export class Feed {
     this.#wasLimited = rate !== "";
   }
 
+  /** Whether what is known of the symbol may be shown as current: after a lost connection or feed it may not, until its next event. */
+  isCurrent(symbol: string, intervals: readonly string[]): boolean {
+    const client = this.#client;
+    if (!client) return false;
+    const known = [client.latest(symbol), client.latest(symbol, "quote"), ...intervals.map((interval) => client.latest(symbol, "candle", interval))];
+    return (known.find((last) => last) ?? client.state).fresh;
+  }
+
   /** Sends what the console has, as it is. */
   send(text: string): boolean {
     this.#foreign.add(JSON.parse(text)?.id);

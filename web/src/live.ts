@@ -34,7 +34,7 @@ let hasNew = false;
 const market = new Market();
 const status = new Status(() => {
   const { last, decimals, isKnown } = market.quotes.get(selected) ?? {};
-  return last === undefined || isKnown ? "" : `${amount(last, decimals)} ${selected}`;
+  return last === undefined || isKnown || !isCurrent(selected) ? "" : `${amount(last, decimals)} ${selected}`;
 });
 const hasNews = TYPES.some((type) => type === "news" || type === "halt" || !MARKET.has(type));
 const news = new News(hasNews);
@@ -47,7 +47,7 @@ const go = tabs(parts, (tab) => tab === "console" && frames.open());
 const chart = new ChartPanel(ask);
 const detail = new Detail();
 const tape = new TapeView(market, ask);
-const watchlist = new Watchlist(market, { select, drop, move });
+const watchlist = new Watchlist(market, { select, drop, move, isCurrent });
 const rate = byId<HTMLSelectElement>("rate");
 const search = byId<HTMLInputElement>("symbols");
 const token = new Token(connect);
@@ -56,6 +56,7 @@ const feed = new Feed(address("ws"), {
   state(state) {
     isOpen = state.status === "open";
     status.connection(state);
+    soil();
     controls();
     const { code, reason } = state;
     if (state.status === "closed" && code !== undefined) {
@@ -75,6 +76,7 @@ const feed = new Feed(address("ws"), {
   status(message) {
     status.status(message);
     const { event, data } = message;
+    if (event === "feed" || event === "replayEnd") soil();
     if (event === "tokenExpiring") token.ask(`Your token ends in ${Math.max(0, Math.round((data.expiresInMs ?? 0) / 1000))} s. With a new one the connection goes on.`);
     else if (event === "shutdown") note("The gateway restarts; the page comes back by itself.");
   },
@@ -123,10 +125,21 @@ function unauthorized(why: string): void {
   feed.stop();
   isOpen = false;
   status.connection({ status: "closed", feed: "unknown", fresh: false, slow: false, attempts: 0 });
+  soil();
   pill("connection", "bad", "token needed");
   note("");
   controls();
   token.refused(why);
+}
+
+function isCurrent(symbol: string): boolean {
+  return feed.isCurrent(symbol, market.quotes.get(symbol)?.candles.carried ?? []);
+}
+
+/** What is current has changed. */
+function soil(): void {
+  market.soil();
+  ask();
 }
 
 function take(event: MarketEvent<string, any>): void {
@@ -151,7 +164,10 @@ function paint(): void {
   watchlist.paint();
   const quote = market.quotes.get(selected);
   const hasChanged = market.dirty.has(selected);
-  if (hasChanged) detail.paint(selected, quote);
+  if (hasChanged) {
+    detail.paint(selected, quote);
+    byId("panel-chart").classList.toggle("stale", !isCurrent(selected));
+  }
   chart.paint(selected, quote, hasChanged);
   market.dirty.clear();
   tape.paint(selected);
@@ -179,7 +195,7 @@ function layout(): void {
 
 function choose(symbol: string): void {
   selected = symbol;
-  detail.paint(symbol, market.quotes.get(symbol));
+  market.dirty.add(symbol);
 }
 function select(symbol: string): void {
   choose(symbol);

@@ -64,6 +64,11 @@ export class Market {
     return quote;
   }
 
+  /** Everything is to be drawn again: what is current has changed. */
+  soil(): void {
+    for (const symbol of this.quotes.keys()) this.dirty.add(symbol);
+  }
+
   drop(symbol: string): void {
     this.quotes.delete(symbol);
     this.dirty.delete(symbol);

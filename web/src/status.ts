@@ -26,7 +26,7 @@ export class Status {
 
   readonly #price: () => string;
 
-  /** `price` is the selected symbol's, for the title of the tab; empty if it is none of now. */
+  /** `price` is the selected symbol's, for the title of the tab; empty if it is not current. */
   constructor(price: () => string) {
     this.#price = price;
     setInterval(() => this.#second(), 1_000);
@@ -56,8 +56,8 @@ export class Status {
     if (feed === "up") pill("feed", fresh ? "good" : "wait", fresh ? `feed up${after}` : "nothing heard");
     else pill("feed", feed === "down" ? "bad" : "", `feed ${feed}`);
     pill("slow", "wait", slow ? "too slow: latest prices only" : "");
-    // Prices that aren't kept up to date must not look as if they were.
-    for (const id of ["rows", "panel-chart", "tape"]) byId(id).classList.toggle("stale", !fresh);
+    // Prices that aren't kept up to date must not look as if they were. Rows and the chart are stale each by its symbol.
+    byId("tape").classList.toggle("stale", !fresh);
     // Nor in the title: browsers let a timer of a tab in the background wait.
     if (!fresh) this.#entitle();
   }

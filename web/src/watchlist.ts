@@ -13,6 +13,8 @@ export interface WatchActions {
   select(symbol: string): void;
   drop(name: string): void;
   move(symbol: string, index: number): void;
+  /** Whether a symbol's price may be shown as one of now. */
+  isCurrent(symbol: string): boolean;
 }
 
 interface Row {
@@ -90,6 +92,7 @@ export class Watchlist {
   }
 
   #draw(row: Row, quote: Quote, now: number): void {
+    row.element.classList.toggle("stale", !this.#actions.isCurrent(quote.symbol));
     Object.assign(row.halt, { hidden: !quote.halt });
     say(row.halt, quote.halt);
     row.loss.hidden = !quote.loss;

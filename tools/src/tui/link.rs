@@ -108,6 +108,11 @@ impl Link {
         }
     }
 
+    /// The gateway has lost its feed, as far as it has said.
+    pub fn is_feed_down(&self) -> bool {
+        self.feed_is_down
+    }
+
     /// An attempt begins.
     pub fn connecting(&mut self) {
         self.phase = Phase::Connecting;

@@ -187,6 +187,7 @@ impl Model {
     /// A connection or an attempt has ended.
     pub fn ended(&mut self, ended: &Ended, again_in: Duration, now: Now) {
         self.link.ended(ended, again_in, now);
+        self.outdate();
         self.notice(true, ended.in_short(), now);
     }
 
@@ -224,11 +225,24 @@ impl Model {
                 }
                 return;
             }
-            Frame::Success { held, .. } => self.holds(held),
+            Frame::Success { held, .. } => {
+                self.holds(held);
+                for (symbol, is_recovered) in &held.recovered {
+                    if let Some(at) = self.index_of(symbol) {
+                        self.rows[at].is_recovered = *is_recovered;
+                    }
+                }
+            }
             Frame::Pong { .. } => return self.link.pong(now),
             Frame::Status { event, data } => {
+                let feed_was_down = self.link.is_feed_down();
                 self.link.status(event, data, now);
                 self.losses(event, data);
+                if &**event == "feed" || self.link.is_feed_down() != feed_was_down {
+                    self.outdate();
+                } else if &**event == "replayEnd" {
+                    self.caught_up(data);
+                }
                 if matches!(&**event, "heartbeat" | "snapshotEnd" | "replayEnd") {
                     return;
                 }
@@ -309,6 +323,28 @@ impl Model {
         }
     }
 
+    /// Connection or feed is lost, or back: each price may be old until its symbol's next event.
+    fn outdate(&mut self) {
+        let frozen = self.frozen.iter_mut().flat_map(|frozen| &mut frozen.rows);
+        for row in self.rows.iter_mut().chain(frozen) {
+            row.is_stale = true;
+            row.is_recovered = false;
+        }
+    }
+
+    /// A replay is over: where it brought all that was missed, the last price is current.
+    fn caught_up(&mut self, data: &Value) {
+        if data.get("type").and_then(Value::as_str) != Some("trade") {
+            return;
+        }
+        for symbol in data.get("symbols").and_then(Value::as_array).into_iter().flatten() {
+            if let Some(at) = symbol.as_str().and_then(|symbol| self.index_of(symbol)) {
+                let row = &mut self.rows[at];
+                row.is_stale &= !row.is_recovered;
+            }
+        }
+    }
+
     fn holds(&mut self, held: &Held) {
         let others = held.current_by_type.values().flatten();
         let mut names: Vec<_> = held.current_subscriptions.iter().chain(others).cloned().collect();
@@ -331,13 +367,7 @@ impl Model {
 
     /// The row of a symbol; a new one if there is room.
     fn row(&mut self, symbol: &str) -> Option<&mut Row> {
-        let known = self.index.get(symbol).copied().or_else(|| {
-            // A worker's spelling may differ where the gateway folds symbols.
-            let is_held = |symbol: &str| self.held.iter().any(|name| covers(name, symbol));
-            let upper = symbol.to_ascii_uppercase();
-            (!is_held(symbol)).then(|| self.index.get(&upper).copied()).flatten()
-        });
-        let at = match known {
+        let at = match self.index_of(symbol) {
             Some(at) => at,
             None if self.rows.len() < ROWS_MAX => {
                 self.rows.push(Row::new(symbol));
@@ -350,6 +380,15 @@ impl Model {
             }
         };
         self.rows.get_mut(at)
+    }
+
+    fn index_of(&self, symbol: &str) -> Option<usize> {
+        self.index.get(symbol).copied().or_else(|| {
+            // A worker's spelling may differ where the gateway folds symbols.
+            let is_held = |symbol: &str| self.held.iter().any(|name| covers(name, symbol));
+            let upper = symbol.to_ascii_uppercase();
+            (!is_held(symbol)).then(|| self.index.get(&upper).copied()).flatten()
+        })
     }
 }
 

@@ -43,6 +43,10 @@ pub struct Row {
     pub skipped: u64,
     /// Events that never reached the gateway: numbers that its workers left out.
     pub missed: u64,
+    /// Connection or feed was lost since its last event: something newer may be missing.
+    pub is_stale: bool,
+    /// The gateway has promised all that was missed.
+    pub is_recovered: bool,
     /// The market has halted it.
     pub halted: Option<String>,
     /// The price at the end of each second, the last one at the end.
@@ -63,6 +67,7 @@ impl Row {
         let conflated = marks.conflated.and_then(|json| serde_json::from_str::<serde_json::Value>(json).ok());
         let of_conflated = |field: &str| conflated.as_ref().and_then(|conflated| conflated.get(field));
         self.at_ms = Some(at_ms);
+        self.is_stale = false;
         self.last = clean(trade.price.get(), VALUE_CHARS_MAX);
         if let Some(price) = Price::parse(trade.price.get()) {
             let before = self.price.replace(price).map_or(price.value, |before| before.value);

@@ -110,7 +110,7 @@ pub(super) fn table(
 fn cell(row: &Row, column: Column, width: usize, desk: &Desk, is_current: bool, now: Now) -> Span<'static> {
     let theme = desk.theme;
     // A price that may be old is not passed off as fresh.
-    let if_current = |style: Style| if is_current { style } else { theme.dim };
+    let if_current = |style: Style| if is_current && !row.is_stale { style } else { theme.dim };
     let none = || "–".to_owned();
     let (text, style) = match column {
         Symbol => {
@@ -151,7 +151,7 @@ pub(super) fn cards(
     let mut lines = Vec::with_capacity(order.len() * 2);
     for (at, row) in order.into_iter().enumerate() {
         let mark = Span::styled(if at == cursor { "▌" } else { " " }, theme.accent);
-        let if_current = |style: Style| if is_current { style } else { theme.dim };
+        let if_current = |style: Style| if is_current && !row.is_stale { style } else { theme.dim };
         let change = row.change_percent().map_or_else(|| "–".to_owned(), text::percent);
         let first = vec![
             mark.clone(),

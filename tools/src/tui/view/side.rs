@@ -57,7 +57,7 @@ pub(super) fn chart(frame: &mut Frame<'_>, area: Rect, model: &Model, desk: &Des
     };
     let last = values.last().copied().unwrap_or_default();
     let direction = i8::from(last > values[0]) - i8::from(last < values[0]);
-    let style = if is_current { desk.theme.moved(direction) } else { desk.theme.dim };
+    let style = if is_current && !row.is_stale { desk.theme.moved(direction) } else { desk.theme.dim };
     let dataset =
         Dataset::default().marker(Marker::Braille).graph_type(GraphType::Line).style(style).data(&points);
     let chart = Chart::new(vec![dataset])

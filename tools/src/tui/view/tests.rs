@@ -103,6 +103,44 @@ fn a_lost_connection_is_told_with_the_code_and_what_it_means() {
 }
 
 #[test]
+fn a_price_from_before_a_loss_stays_dim_until_its_symbols_next_event() {
+    let (mut model, desk) = market();
+    let trade = |symbol: &str| {
+        format!(
+            r#"{{"type":"trade","data":{{"symbol":"{symbol}","price":190,"volume":1,"timestamp":1}},"timestamp":1}}"#
+        )
+    };
+    let status = |event: &str, data: &str| {
+        format!(r#"{{"type":"status","event":"{event}","data":{data},"timestamp":1}}"#)
+    };
+    let take = |model: &mut Model, text: &str| model.take(&Said::parse(text).unwrap(), at(60_000));
+    // The symbol has the theme's dim colour where its price is not passed off as current.
+    let stale = |model: &Model| {
+        let terminal = screen(model, &desk, at(60_001), 80, 24);
+        let buffer = terminal.backend().buffer();
+        let lines = buffer.content.chunks(80).skip(2).take(2);
+        lines.map(|line| line[1].fg == Color::Indexed(245)).collect::<Vec<_>>()
+    };
+    assert_eq!(stale(&model), [false, false]);
+    for state in [r#"{"state":"down"}"#, r#"{"state":"up","gapMs":1234}"#] {
+        take(&mut model, &status("feed", state));
+        assert_eq!(stale(&model), [true, true], "{state}");
+    }
+    take(&mut model, &trade("AAPL"));
+    assert_eq!(stale(&model), [false, true], "only AAPL has a newer price");
+    take(&mut model, &trade("BTC-USD"));
+    assert_eq!(stale(&model), [false, false]);
+
+    model.ended(&Ended::Lost("reset".to_owned()), Duration::ZERO, at(60_000));
+    model.connected(at(60_000));
+    let resumed = r#"{"type":"success","message":"m","data":{"subscribed":["AAPL","BTC-USD"],"currentSubscriptions":["AAPL","BTC-USD","MSFT"],"recovered":{"AAPL":true,"BTC-USD":false}},"timestamp":1}"#;
+    take(&mut model, resumed);
+    assert_eq!(stale(&model), [true, true], "a connection alone makes no price current");
+    take(&mut model, &status("replayEnd", r#"{"symbols":["AAPL","BTC-USD"],"type":"trade"}"#));
+    assert_eq!(stale(&model), [false, true], "of BTC-USD something is missing");
+}
+
+#[test]
 fn every_state_has_its_words() {
     let (mut model, desk) = market();
     let first_line = |model: &Model, ms: u64| {
