@@ -1,9 +1,10 @@
 // The client: subscriptions on a connection that comes and goes. After each connect it subscribes again and resumes; every event and
 // loss goes to the subscriptions that it concerns.
 
+import { Callbacks } from "./callbacks.js";
 import { Connection, type ConnectionOptions, type Message } from "./connection.js";
 import type { Clock } from "./environment.js";
-import { errorOf, GatewayError, textOf } from "./errors.js";
+import { errorOf, GatewayError } from "./errors.js";
 import { Subscription, type SubscribeOptions } from "./subscription.js";
 import { type Terms, type Topic, Topics } from "./topics.js";
 import type { ConnectionState, EventOf, EventType, Latest, Loss, MarketEvent } from "./types.js";
@@ -74,7 +75,7 @@ export class Client {
   #requests = new Map<unknown, Request>();
   #timers = new Set<unknown>();
   #nextId = 1;
-  #callbacks = new Map<keyof ClientEvents, Set<(value: any) => void>>();
+  #callbacks = new Callbacks();
   #ended: GatewayError | undefined;
   #guests = new Set<Guest>();
 
@@ -104,9 +105,7 @@ export class Client {
 
   /** Calls back on what happens, until the returned function is called. */
   on<K extends keyof ClientEvents>(event: K, callback: (value: ClientEvents[K]) => void): () => void {
-    const callbacks = this.#callbacks.get(event) ?? new Set();
-    this.#callbacks.set(event, callbacks.add(callback));
-    return () => void callbacks.delete(callback);
+    return this.#callbacks.on(event, callback);
   }
 
   /** Subscribes to symbols (`"AAPL"`, `["AAPL", "BTC-*"]`), now or as soon as there is a connection, and after each reconnect. */
@@ -343,17 +342,7 @@ export class Client {
   }
 
   #tell<K extends keyof ClientEvents>(event: K, value: ClientEvents[K]): void {
-    const callbacks = [...(this.#callbacks.get(event) ?? [])];
-    // Whoever listens to none should not wonder why nothing comes.
-    if (event === "error" && !callbacks.length) console.warn(String(value));
-    for (const callback of callbacks) {
-      try {
-        callback(value);
-      } catch (thrown) {
-        // A callback for errors that throws has nobody left to tell.
-        if (event !== "error") this.#tell("error", new GatewayError("CALLBACK", `A callback for ${event} threw: ${textOf(thrown)}`, thrown));
-      }
-    }
+    this.#callbacks.tell(event, value);
   }
 }
 

@@ -50,9 +50,14 @@ export class Host {
     else if (message.bye) this.#leave(from);
   }
 
+  /** The connection has been closed for good. */
+  get isOver(): boolean {
+    return this.#client.state.status === "closed";
+  }
+
   /** The tab that holds the connection goes; the others wait for the next one. */
   close(): void {
-    this.#toAll({ state: { ...this.#client.state, status: "waiting", feed: "unknown", fresh: false, reason: "the tab that held the connection has closed" } });
+    if (!this.isOver) this.#toAll({ state: { ...this.#client.state, status: "waiting", feed: "unknown", fresh: false, reason: "the tab that held the connection has closed" } });
     this.#guests.clear();
     this.#client.close();
   }
@@ -106,8 +111,13 @@ export class Host {
 /** In a SharedWorker: holds one connection for all tabs that start it. Its script is this call and its import. */
 export function serve(url: string, options: ClientOptions = {}): void {
   const scope = globalThis as unknown as { onconnect: ((event: { ports: readonly Port[] }) => void) | null; navigator?: { locks?: LockManager } };
-  const host = new Host(connect(url, options), `worker ${Date.now()}`, scope.navigator?.locks);
+  let hosts = 0;
+  const begin = () => new Host(connect(url, options), `worker ${Date.now()} ${hosts++}`, scope.navigator?.locks);
+  let newest = begin();
   scope.onconnect = ({ ports: [port] }) => {
+    // A worker lives as long as one of its tabs: what the gateway has closed for good must not be all that tabs can get.
+    if (newest.isOver) newest = begin();
+    const host = newest;
     port!.onmessage = ({ data }) => host.take(port, data, (reply) => port!.postMessage(reply));
   };
 }

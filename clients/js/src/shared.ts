@@ -1,6 +1,7 @@
 // One connection for many tabs. One of them, or a SharedWorker, holds the client; the others hear of it and ask it by messages. When the
 // tab that holds it goes, another takes over, and what may have been missed meanwhile is told as a loss.
 
+import { Callbacks } from "./callbacks.js";
 import { type Client, type ClientEvents, type ClientOptions, connect, type Guest, type Link } from "./client.js";
 import { systemClock } from "./environment.js";
 import { errorOf, GatewayError } from "./errors.js";
@@ -31,13 +32,14 @@ export class SharedClient implements AnyClient {
   #asked = new Map<number, Asked>();
   #nextId = 1;
   #topics = new Topics();
-  #callbacks = new Map<keyof ClientEvents, Set<(value: any) => void>>();
+  #callbacks = new Callbacks();
   #host: unknown;
   #guests = new Set<Guest>();
   /** What guests have been told. */
   #isOpen = false;
+  #hasLeft = false;
 
-  /** @internal `leave` is called when it is closed. */
+  /** @internal `leave` is called once, when it is closed, by the program or by the gateway for good. */
   constructor(port: Port, leave: () => void) {
     this.#port = port;
     this.#leave = leave;
@@ -49,9 +51,7 @@ export class SharedClient implements AnyClient {
   }
 
   on<K extends keyof ClientEvents>(event: K, callback: (value: ClientEvents[K]) => void): () => void {
-    const callbacks = this.#callbacks.get(event) ?? new Set();
-    this.#callbacks.set(event, callbacks.add(callback));
-    return () => void callbacks.delete(callback);
+    return this.#callbacks.on(event, callback);
   }
 
   subscribe<const T extends EventType = "trade">(symbols: string | readonly string[], options: SubscribeOptions<T> = {}): Subscription<T> {
@@ -102,12 +102,18 @@ export class SharedClient implements AnyClient {
 
   /** Ends this tab's subscriptions; the connection stays as long as another tab uses it. */
   close(): void {
-    if (this.#state.status === "closed") return;
+    this.#part();
+  }
+
+  /** Ends what this tab has. So the one that holds the connection can end, too, and `connectShared` begins with another one. */
+  #part(error?: GatewayError): void {
+    if (this.#hasLeft) return;
+    this.#hasLeft = true;
     this.#port.postMessage({ bye: true });
     this.#port.onmessage = null;
-    for (const { subscription } of this.#asked.values()) subscription.end();
+    for (const { subscription } of this.#asked.values()) subscription.end(error);
     this.#asked.clear();
-    this.#setState({ status: "closed", feed: "unknown", fresh: false, slow: false, attempts: 0, reason: "closed by this program" });
+    if (this.#state.status !== "closed") this.#setState({ status: "closed", feed: "unknown", fresh: false, slow: false, attempts: 0, reason: "closed by this program" });
     this.#leave();
   }
 
@@ -167,7 +173,11 @@ export class SharedClient implements AnyClient {
       const last = this.#topics.last(value.data.type, symbol);
       if (last) last.epoch = this.#topics.epoch;
     }
-    this.#tell(tell, tell === "error" ? errorOf(value) : value);
+    if (tell !== "error") return this.#tell(tell, value);
+    const error = errorOf(value);
+    // Why the connection was closed for good: the last that comes.
+    if (this.#state.status === "closed") this.#part(error);
+    this.#tell("error", error);
   }
 
   #setState(state: ConnectionState): void {
@@ -188,7 +198,7 @@ export class SharedClient implements AnyClient {
   }
 
   #tell<K extends keyof ClientEvents>(event: K, value: ClientEvents[K]): void {
-    for (const callback of [...(this.#callbacks.get(event) ?? [])]) callback(value);
+    this.#callbacks.tell(event, value);
   }
 }
 

@@ -2,11 +2,11 @@
 // browsers do so with real tabs and a real worker, tests/guarantees/tabs_share_one_connection.rs shows.
 
 import assert from "node:assert/strict";
-import { test } from "node:test";
+import { test, type TestContext } from "node:test";
 import { deskOf } from "../src/desk.js";
 import { connect, type Loss, type MarketEvent } from "../src/index.js";
-import { Host, type Port } from "../src/host.js";
-import { SharedClient } from "../src/shared.js";
+import { Host, type Port, serve } from "../src/host.js";
+import { connectShared, SharedClient, type SharedOptions } from "../src/shared.js";
 import { FakeClock, Server, settle } from "./world.js";
 
 const trade = (price: number, more: object = {}) => ({ type: "trade", data: { symbol: "AAPL", price, volume: 1, timestamp: 1, ...more }, timestamp: 1 });
@@ -179,3 +179,106 @@ test("where another tab takes over, rooms are joined again", async () => {
   await serve(second);
   assert.deepEqual(losses, [{ kind: "notRecovered", type: "room", symbol: "room-1" }]);
 });
+
+test("a callback that throws stops no other, and an error that nobody listens to is written to the console", async (t) => {
+  const warned = t.mock.method(console, "warn", () => {});
+  const server = new Server();
+  const { client } = tabOf(hostOf(server, "a"));
+  const told: string[] = [];
+  client.on("state", () => {
+    throw new Error("no");
+  });
+  client.on("state", ({ status }) => told.push(status));
+  await settle();
+  server.accept();
+  await settle();
+  assert.equal(told.at(-1), "open");
+  assert.match(String(warned.mock.calls[0]?.arguments[0]), /A callback for state threw: no/);
+  const errors: string[] = [];
+  client.on("error", ({ code }) => errors.push(code));
+  server.close(1008);
+  await settle();
+  assert.deepEqual([errors.includes("CALLBACK"), client.state.status, told.at(-1)], [true, "closed", "closed"]);
+});
+
+/** Locks as browsers have them: one holder for each name, the others wait in order. */
+class Locks {
+  #queues = new Map<string, Promise<unknown>>();
+  request(name: string, hold: () => unknown): Promise<unknown> {
+    const turn = (this.#queues.get(name) ?? Promise.resolve()).then(hold);
+    this.#queues.set(name, turn);
+    return turn;
+  }
+}
+
+/** What is set as global values, until the test ends. */
+function globals(t: TestContext, values: Record<string, unknown>): void {
+  for (const [name, value] of Object.entries(values)) {
+    const before = Object.getOwnPropertyDescriptor(globalThis, name);
+    Object.defineProperty(globalThis, name, { value, configurable: true, writable: true });
+    t.after(() => (before ? Object.defineProperty(globalThis, name, before) : delete (globalThis as any)[name]));
+  }
+}
+
+/** Becomes true after messages have gone between tabs. */
+async function until(what: string, isSo: () => boolean): Promise<void> {
+  for (let turn = 0; !isSo(); turn++) {
+    assert.ok(turn < 10_000, what);
+    await settle();
+  }
+}
+
+for (const mode of ["a tab", "a worker"]) {
+  test(`where ${mode} holds the connection and the gateway closes it for good, the next client gets one of its own`, async (t) => {
+    const server = new Server();
+    globals(t, { navigator: { locks: new Locks() } });
+    const options: SharedOptions = { WebSocket: server.WebSocket };
+    if (mode === "a worker") {
+      globals(t, { SharedWorker: class {}, onconnect: null });
+      serve("ws://gateway/ws", options);
+      options.worker = () => {
+        const { port1, port2 } = new MessageChannel();
+        t.after(() => port1.close());
+        (globalThis as any).onconnect({ ports: [port2] });
+        return { port: port1 };
+      };
+    }
+    const errors: string[] = [];
+    const tab = () => {
+      const client = connectShared("ws://gateway/ws", options);
+      client.on("error", ({ code }) => errors.push(code));
+      return client;
+    };
+    const tabs = [tab(), tab()];
+    const ended = tabs.map((client) => client.subscribe("AAPL").ready.catch(({ code }) => code));
+    await until("both ask for it", () => server.attempts.length === 1);
+    await settle();
+    server.accept();
+    await until("both know", () => tabs.every(({ state }) => state.status === "open"));
+    server.close(1008, "Authentication failed");
+    await until("both know", () => tabs.every(({ state }) => state.status === "closed"));
+    assert.deepEqual((await Promise.all(ended)).length, 2);
+    await until("both are told why", () => errors.length === 2);
+
+    // A person logs in: the first tab's page says so to it.
+    tabs[0]!.close();
+    const next = tab();
+    // A tab may come to hold the connection before it hears that it is to have none: it gives it up then.
+    const seen = new Set(server.attempts);
+    await until("it is open", () => {
+      const { last } = server;
+      if (!seen.has(last) && last.onopen && !last.closedWith) {
+        seen.add(last);
+        server.accept();
+      }
+      return next.state.status === "open";
+    });
+    const attempts = server.attempts.length;
+    const other = tab();
+    await until("the other uses it", () => other.state.status === "open");
+    assert.equal(server.attempts.length, attempts);
+    for (const client of [next, other, ...tabs]) client.close();
+    // The worker would come back for ever.
+    server.close(1008);
+  });
+}
