@@ -32,6 +32,8 @@ REQUIRED = {
     "halt": ("symbol", "status", "timestamp"),
 }
 """What the gateway requires of each type of the market; it drops events that lack it."""
+TEXTS = {"symbol", "headline", "status"}
+INTERVAL_BYTES_MAX = 32
 RETRY_MAX_S = 5.0
 
 
@@ -87,13 +89,15 @@ class Publisher:
         be ``Decimal``: they reach clients exactly so. Raises ``ValueError`` for what the gateway would drop.
         """
         event = {"timestamp": int(time.time() * 1_000), **data}
-        missing = [name for name in REQUIRED.get(type, ()) if event.get(name) is None]
-        if missing:
-            raise ValueError(f"an event of type {type} has to have {', '.join(missing)}: {data}")
+        check(type, event)
         name = symbol or event.get("symbol")
         if not isinstance(name, str):
             raise ValueError(f"the channel of an event needs a symbol: {data}")
-        if self._symbol_case == "upper" and type in REQUIRED:
+        is_folded = self._symbol_case == "upper" and type in REQUIRED
+        own = event.get("symbol", name)
+        if (own.upper() != name.upper()) if is_folded else (own != name):
+            raise ValueError(f"the channel's symbol is {name}, the event's {own}")
+        if is_folded:
             name = name.upper()
         key = self._key(type, name)
         topic = (type, name, str(event.get("interval", "")) if type == "candle" else "")
@@ -141,12 +145,23 @@ class Publisher:
         return await self._last_in_redis(key, topic[2]) if last is None else last
 
     async def _last_in_redis(self, key: str | None, interval: str) -> int:
-        kept = await self._redis.get(key) if key else None
+        kept = await self._kept(key) if key else None
         try:
             last = json.loads(kept or "{}")
             return seq_of(last) or 0 if str(last.get("interval", "")) == interval or not interval else 0
         except (ValueError, AttributeError):
             return 0
+
+    async def _kept(self, key: str) -> Any:
+        """What Redis has there, once it answers."""
+        wait_s = 0.05
+        while True:
+            try:
+                return await self._redis.get(key)
+            except (ConnectionError, TimeoutError, OSError) as error:
+                log.warning("an event waits for Redis, which knows its last number: %s", error)
+                await asyncio.sleep(wait_s)
+                wait_s = min(wait_s * 2, RETRY_MAX_S)
 
     def _encode(self, event: Mapping[str, Any]) -> str:
         text = json.dumps(event, default=self._mark_decimal, allow_nan=False, ensure_ascii=False, separators=(",", ":"))
@@ -201,3 +216,24 @@ class Publisher:
         failed = sum(isinstance(reply, ResponseError) for reply in replies[-len(batch) :])
         self.failed += failed
         self.published += len(batch) - failed
+
+
+def check(type: str, event: Mapping[str, Any]) -> None:
+    """Holds an event to the contract of its type, as the gateway does; raises ``ValueError`` for what it would drop."""
+    required = REQUIRED.get(type, ())
+    missing = [name for name in required if event.get(name) is None]
+    if missing:
+        raise ValueError(f"an event of type {type} has to have {', '.join(missing)}: {event}")
+    for name in dict.fromkeys((*required, "symbol", "timestamp")):
+        if name not in event:
+            continue
+        value = event[name]
+        is_text = isinstance(value, str)
+        is_number = isinstance(value, (int, float, Decimal)) and not isinstance(value, bool)
+        if name == "interval":
+            is_good = (is_text or is_number) and len(str(value).encode()) <= INTERVAL_BYTES_MAX
+            must_be = f"a string or a number, of at most {INTERVAL_BYTES_MAX} bytes"
+        else:
+            is_good, must_be = (is_text, "a string") if name in TEXTS else (is_number, "a number")
+        if not is_good:
+            raise ValueError(f"{name} of an event of type {type} has to be {must_be}: {value!r}")
