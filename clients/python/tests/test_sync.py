@@ -52,6 +52,26 @@ def trade(seq: int) -> Trade:
     return Trade(type="trade", data={}, sent_at=1, symbol="AAPL", timestamp=1, seq=seq, price=1, volume=1)  # type: ignore[arg-type]
 
 
+def test_a_frame_of_no_event_has_its_columns() -> None:
+    async def scene() -> None:
+        gateway = await Gateway.start()
+
+        def notebook() -> None:
+            with Client(gateway.url) as client:
+                frame = client.watch(["AAPL", "MSFT"]).frame()
+                assert len(frame.groupby("symbol").price.last()) == 0
+
+        await asyncio.to_thread(notebook)
+        await gateway.stop()
+
+    run(scene)
+
+
+def test_a_gateway_that_is_not_there_is_told() -> None:
+    with Client("ws://127.0.0.1:1/ws") as client, pytest.raises(GatewayError, match=r"NOT_CONNECTED: .* within 0\.2 s"):
+        client.watch("AAPL", timeout_s=0.2)
+
+
 def test_a_loop_that_is_too_slow_for_what_is_kept_is_told() -> None:
     watch = Watch(2)
     events = [trade(seq) for seq in range(5)]

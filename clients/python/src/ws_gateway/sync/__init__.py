@@ -7,12 +7,14 @@ prices.frame()                      # the last 1,000 trades as a frame of pandas
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Iterable, Sequence
 from decimal import Decimal
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 from .. import client as aio
+from ..errors import GatewayError
 from ..events import AnyEvent, ConnectionState, Latest
 from ..subscription import Subscription
 from .background import Background
@@ -21,6 +23,15 @@ from .kept import Kept, frame_of
 
 if TYPE_CHECKING:
     import pandas
+
+FIELDS = {
+    "trade": ["symbol", "price", "volume", "timestamp"],
+    "quote": ["symbol", "bidPrice", "askPrice", "timestamp"],
+    "candle": ["symbol", "open", "high", "low", "close", "volume", "timestamp", "interval"],
+    "news": ["headline", "timestamp"],
+    "halt": ["symbol", "status", "timestamp"],
+}
+"""What every event of a type has: the columns of a frame of none."""
 
 __all__ = ["Client", "Desk", "Inbox", "Room", "Watch"]
 
@@ -51,14 +62,32 @@ class Client:
         """Rooms, chat and notifications, where the gateway has them."""
         return Desk(self._background, self._background.do(lambda: self._client.desk))
 
-    def watch(self, symbols: str | Iterable[str], types: str | Sequence[str] = "trade", *, keep: int = 1_000, **options: Any) -> Watch:
+    def watch(
+        self,
+        symbols: str | Iterable[str],
+        types: str | Sequence[str] = "trade",
+        *,
+        keep: int = 1_000,
+        timeout_s: float = 30,
+        **options: Any,
+    ) -> Watch:
         """Subscribes, and keeps the last ``keep`` events. Further arguments are those of ``ws_gateway.Client.subscribe``; callbacks
-        run in the client's thread. Waits until the gateway has accepted, and raises what it says if it refuses."""
+        run in the client's thread. Waits until the gateway has accepted, and raises what it says if it refuses; and
+        ``NOT_CONNECTED`` where it has done neither after ``timeout_s`` seconds."""
         watch = Watch(keep)
+        for type in [types] if isinstance(types, str) else types:
+            watch.columns += [name for name in FIELDS.get(type, []) if name not in watch.columns]
 
         async def subscribe() -> Callable[[], None]:
             subscription: Subscription[Any] = self._client.subscribe(symbols, types, **watch.told("on_event", options))
-            await subscription.ready()
+            try:
+                await asyncio.wait_for(subscription.ready(), timeout_s)
+            except asyncio.TimeoutError:
+                subscription.unsubscribe()
+                state = self._client.state
+                why = f": {state.reason}" if state.reason else ""
+                text = f"The gateway has not accepted within {timeout_s:g} s; the connection is {state.status}{why}"
+                raise GatewayError("NOT_CONNECTED", text) from None
             return subscription.unsubscribe
 
         self._background.keep(watch, self._background.wait(subscribe()))
@@ -84,6 +113,11 @@ class Client:
 class Watch(Kept[AnyEvent]):
     """The last events of a subscription."""
 
+    def __init__(self, keep: int) -> None:
+        super().__init__(keep)
+        self.columns: list[str] = []
+        """Those of a frame as long as no event has come."""
+
     def events(self, n: int | None = None) -> list[AnyEvent]:
         """The last ``n`` events, the newest last; all that are kept if left out."""
         return self._last(n)
@@ -93,7 +127,7 @@ class Watch(Kept[AnyEvent]):
         floats there; the events have them exactly."""
         events = self.events(n)
         rows = [{name: _plain(value) for name, value in event.data.items()} for event in events]
-        return frame_of(rows, [event.timestamp for event in events])
+        return frame_of(rows, [event.timestamp for event in events], self.columns)
 
     def unsubscribe(self) -> None:
         """Ends the subscription, and loops over it. What is kept stays."""

@@ -84,7 +84,7 @@ class Room(Kept[RoomMessage]):
         """The last ``n`` messages as a frame: who wrote what, by time. Needs the extra ``pandas``."""
         messages = self.messages(n)
         rows = [{"sender": message.sender, "message": message.message} for message in messages]
-        return frame_of(rows, [message.sent_at for message in messages])
+        return frame_of(rows, [message.sent_at for message in messages], ["sender", "message"])
 
     def send(self, message: object) -> None:
         """Writes into the room. It comes back in its place among the others. Returns when the gateway has it on its way."""

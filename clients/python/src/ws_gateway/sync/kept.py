@@ -95,12 +95,12 @@ class Kept(Generic[E]):
         return events if n is None else events[max(0, len(events) - n) :]
 
 
-def frame_of(rows: list[dict[str, Any]], times_ms: list[int | None]) -> pandas.DataFrame:
-    """Rows by time, as a frame of pandas."""
+def frame_of(rows: list[dict[str, Any]], times_ms: list[int | None], columns: list[str]) -> pandas.DataFrame:
+    """Rows by time, as a frame of pandas; with these columns where there are none."""
     import pandas
 
     times = pandas.to_datetime(times_ms, unit="ms", utc=True)
-    return pandas.DataFrame(rows, index=pandas.DatetimeIndex(times, name="time"))
+    return pandas.DataFrame(rows, index=pandas.DatetimeIndex(times, name="time"), columns=None if rows else columns)
 
 
 def _both(own: Callable[[Any], None], theirs: Callable[[Any], None] | None) -> Callable[[Any], None]:
