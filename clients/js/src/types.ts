@@ -30,7 +30,8 @@ export interface Candle {
   close: number;
   volume: number;
   timestamp: number;
-  interval: string;
+  /** As its worker writes it: a number is the same interval as the text of its digits. */
+  interval: string | number;
   seq?: number;
   [field: string]: unknown;
 }

@@ -8,7 +8,7 @@ import { parse } from "yaml";
 
 interface Schema {
   required?: string[];
-  properties: Record<string, { type?: string; $ref?: string }>;
+  properties: Record<string, { type?: string | string[]; $ref?: string }>;
 }
 
 const { schemas } = parse(readFileSync("../../docs/asyncapi.yaml", "utf8")).components as { schemas: Record<string, Schema> };
@@ -20,6 +20,12 @@ const exported = files.flatMap((file) => checker.getExportsOfModule(checker.getS
 /** The fields of a type, and whether each is required. */
 function fieldsOf(type: ts.Type): Record<string, boolean> {
   return Object.fromEntries(type.getProperties().map((field) => [field.name, !(field.flags & ts.SymbolFlags.Optional)]));
+}
+
+/** The types of plain values that a type allows. */
+function primitives(type: ts.Type): Set<string> {
+  const parts = type.isUnion() ? type.types : [type];
+  return new Set(parts.map((part) => checker.typeToString(checker.getBaseTypeOfLiteralType(part))).map((name) => (["true", "false"].includes(name) ? "boolean" : name)));
 }
 
 function typeOf(name: string): ts.Type {
@@ -35,6 +41,15 @@ for (const [type, schema] of [["Trade"], ["Quote"], ["Candle"], ["News"], ["Halt
   ["RoomMessage"], ["Chat"], ["PresenceCount"]]) {
   test(`${type} has the fields of its schema`, () => {
     assert.deepEqual(fieldsOf(typeOf(type!)), fieldsOfSchema(schema ?? type!));
+  });
+  test(`${type}'s fields have the values of its schema`, () => {
+    const { properties } = schemas[schema ?? type!]!;
+    for (const field of typeOf(type!).getProperties()) {
+      const wanted = [properties[field.name]!.type ?? []].flat().map((name) => (name === "integer" ? "number" : name));
+      // What is an object or a list there has a type of its own here, and what may be anything is left to either.
+      if (!wanted.length || wanted.some((name) => !["string", "number", "boolean"].includes(name))) continue;
+      assert.deepEqual(primitives(checker.getNonNullableType(checker.getTypeOfSymbol(field))), new Set(wanted), `${type}.${field.name}`);
+    }
   });
 }
 
