@@ -177,6 +177,12 @@ impl Dialect {
         matches!(self.api(), Some(Api::Alpaca))
     }
 
+    /// Whether clients of the API take the close 1001 for the end that they wanted, and don't come back: Massive's for Python returns as if its
+    /// work were done. They are told 1013, at which they come back.
+    pub const fn ends_at_1001(self) -> bool {
+        matches!(self.api(), Some(Api::Massive))
+    }
+
     /// Whether a client whose URL names more than it may hold gets the first ones; else it gets nothing.
     pub const fn takes_what_fits(self) -> bool {
         matches!(self.api(), Some(Api::Binance))

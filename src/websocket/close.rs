@@ -17,7 +17,8 @@ pub enum CloseCode {
     TooLarge,
     /// 1012: the gateway restarts or drains. The status before it says when to reconnect.
     ServiceRestart,
-    /// 1013: the client is too slow, or the gateway is overloaded. Reconnect with back-off.
+    /// 1013: the client is too slow, or the gateway is overloaded; for Massive's clients also that they did not answer pings. Reconnect
+    /// with back-off.
     TryAgainLater,
 }
 

@@ -5,7 +5,7 @@ use crate::support::detour::Detour;
 use crate::support::program::{Program, node, python};
 use crate::support::redis::Publisher;
 use crate::support::tokens::{SECRET, token};
-use crate::support::{Redis, TestGateway, trade};
+use crate::support::{Redis, TestGateway, trade, until};
 use serde_json::json;
 use ws_gateway::config::{Config, SlowClientPolicy};
 use ws_gateway::metrics::{Counter, ShardMetrics};
@@ -258,6 +258,31 @@ fn with_pings(config: &mut Config) {
     config.delivery.pong_timeout = std::time::Duration::from_millis(100);
     // A machine with much to do may let a client wait for seconds.
     config.delivery.max_missed_pongs = 50;
+}
+
+/// At 1001 it would return as if its work were done.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_client_that_was_taken_for_dead_comes_back() {
+    let redis = Redis::start().await;
+    let gateway = TestGateway::on(&redis, |config| {
+        with_pings(config);
+        config.delivery.max_missed_pongs = 10;
+    })
+    .await;
+    let way = Detour::to(gateway.addr).await;
+    for (requirement, module) in [("massive==2.9.1", "massive"), ("polygon-api-client==1.16.3", "polygon")] {
+        let mut client = started(requirement, module, &way, "stocks", "K", "T.A").await;
+        client.logs("subscribed to: T.A").await;
+        let dead = || gateway.gateway.state().metrics.sum(|shard| &shard.pong_timeouts);
+        let before = dead();
+        client.pause();
+        until("the missed pongs", async || (dead() > before).then_some(())).await;
+        client.go_on();
+        client.logs("connection closed (ERR): received 1013").await;
+        client.logs("subscribed to: T.A").await;
+        redis.publisher().await.events([("trade:A", trade("A", "1", 2))]).await;
+        assert_eq!(client.line_with("event").await["event"]["symbol"], "A");
+    }
 }
 
 /// Neither side takes the other for dead: pings of both are answered.

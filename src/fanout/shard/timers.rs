@@ -77,7 +77,9 @@ impl Shard {
     fn give_up_on(&mut self, key: ConnKey) {
         self.metrics.pong_timeouts.add(1);
         self.revive(key);
-        self.close(key, CloseCode::GoingAway, "no pong");
+        let Some(conn) = self.conns.get(key) else { return };
+        let code = if conn.dialect.ends_at_1001() { CloseCode::TryAgainLater } else { CloseCode::GoingAway };
+        self.close(key, code, "no pong");
     }
 
     /// Closes the connections that have missed a pong, however few. Returns how many.

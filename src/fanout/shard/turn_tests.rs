@@ -429,6 +429,18 @@ fn a_peer_that_does_not_answer_pings_is_closed_1001() {
     assert_eq!(world.shards[0].metrics.connections_dead.get(), 0);
 }
 
+/// As if their work were done is how Massive's clients take 1001.
+#[test]
+fn clients_that_do_not_come_back_at_1001_are_closed_1013() {
+    let mut world = World::new(1, &ShardConfig { max_missed_pongs: 1, ..config() });
+    let dialects = [Dialect::MassiveStocks, Dialect::MassiveCrypto, Dialect::MassiveForex, Dialect::Finnhub];
+    let clients = dialects.map(|dialect| world.arrive(0, ROOMY, |client| Newcomer { dialect, ..client }));
+    world.advance(Duration::from_secs(30));
+    world.advance(Duration::from_secs(6));
+    let codes = clients.map(|client| client.closed().map(|(code, _)| code));
+    assert_eq!(codes, [Some(1013), Some(1013), Some(1013), Some(1001)]);
+}
+
 #[test]
 fn any_frame_counts_as_life() {
     let mut world = World::new(1, &ShardConfig { max_missed_pongs: 1, ..config() });
