@@ -178,6 +178,11 @@ async fn requests_are_answered_under_their_id() {
     worker.trade("BTCUSDT", &trade("BTCUSDT", "1.5", 1)).await;
     assert_eq!(client.json().await["stream"], "btcusdt@aggTrade", "and no trade");
     assert_eq!(ask(&mut client, list).await, r#"{"result":["btcusdt@aggTrade"],"id":3}"#);
+    let unsubscribe = r#"{"method":"UNSUBSCRIBE","params":["btcusdt@aggTrade"],"id":4}"#;
+    assert_eq!(ask(&mut client, unsubscribe).await, done("4"));
+    let set = r#"{"method":"SET_PROPERTY","params":["combined",false],"id":6}"#;
+    let refused = ask(&mut client, set).await;
+    assert!(refused.contains("before the first SUBSCRIBE only"), "also when nothing is left: {refused}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

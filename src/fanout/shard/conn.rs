@@ -106,6 +106,8 @@ pub(super) struct Conn {
     pub(super) close_received: bool,
     /// Whether the client has been told how the feed is.
     pub(super) feed_news: FeedNews,
+    /// The client has been subscribed to something, if only for a while.
+    pub(super) has_subscribed: bool,
     /// The client has shown who it is.
     pub(super) has_authenticated: bool,
     /// Pongs missed in a row.
@@ -161,6 +163,7 @@ impl Conn {
             dirty: false,
             close_received: false,
             feed_news: if dialect.is_in_order() { FeedNews::BehindSubscription } else { FeedNews::Due },
+            has_subscribed: false,
             has_authenticated: false,
             missed_pongs: 0,
             rate_strikes: 0,

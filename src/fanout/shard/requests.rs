@@ -126,6 +126,7 @@ impl Shard {
         self.set_options(key, &subjects, &request.options);
         let Some(conn) = self.conns.get_mut(key) else { return };
         let subscribed_to_nothing = subjects.is_empty();
+        conn.has_subscribed |= !subscribed_to_nothing;
         if subjects.iter().any(|subject| subject.name.is_wildcard()) {
             // A topic may come to this client by several subscriptions: `Extras` remember the last offer, so that it comes once.
             conn.extras.get_or_insert_default();
@@ -208,12 +209,12 @@ impl Shard {
         self.output.queue(key, conn, reply);
     }
 
-    /// Sets whether the stream's name is written around the client's events. A change is refused while the client holds subscriptions: their
-    /// form can't change.
+    /// Sets whether the stream's name is written around the client's events. A change is refused once the client has been subscribed to
+    /// something: the form of subscriptions can't change, and events of those that it has left may wait to be written.
     fn set_combined(&mut self, key: ConnKey, is_combined: bool, id: Option<Id>) {
         let Some(conn) = self.conns.get_mut(key) else { return };
         let dialect = conn.dialect.combined(is_combined);
-        if dialect != conn.dialect && self.subscriptions.index.subjects_of(key).next().is_some() {
+        if dialect != conn.dialect && conn.has_subscribed {
             let message = "combined can be set before the first SUBSCRIBE only";
             return self.refuse(key, &Refusal { id, ..Refusal::new(ErrorCode::InvalidInput, message) });
         }
