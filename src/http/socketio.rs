@@ -45,6 +45,7 @@ enum Bad {
     Session,
     Method,
     Request,
+    Forbidden,
     Version,
 }
 
@@ -60,9 +61,11 @@ impl Bad {
             Self::Session => (1, "Session ID unknown"),
             Self::Method => (2, "Bad handshake method"),
             Self::Request => (3, "Bad request"),
+            Self::Forbidden => (4, "Forbidden"),
             Self::Version => (5, "Unsupported protocol version"),
         };
-        json(StatusCode::BAD_REQUEST, &Body { code, message })
+        let status = if self == Self::Forbidden { StatusCode::FORBIDDEN } else { StatusCode::BAD_REQUEST };
+        json(status, &Body { code, message })
     }
 }
 
@@ -137,6 +140,7 @@ pub(super) fn answer<B>(request: &Request<B>, address: IpAddr, http: &Http, pati
             };
             match accepted {
                 Err(Refused::Fault(Fault::NotWebSocket)) => Bad::Request,
+                Err(Refused::Origin) => Bad::Forbidden,
                 accepted => return answer_handshake(accepted, http),
             }
         }
@@ -149,7 +153,8 @@ pub(super) fn answer<B>(request: &Request<B>, address: IpAddr, http: &Http, pati
         },
         _ => Bad::Transport,
     };
-    turn_down(bad.into_answer(), UpgradeRefusal::Handshake, request.headers(), http)
+    let why = if bad == Bad::Forbidden { UpgradeRefusal::Origin } else { UpgradeRefusal::Handshake };
+    turn_down(bad.into_answer(), why, request.headers(), http)
 }
 
 fn turn_down(mut answer: Answer, why: UpgradeRefusal, headers: &HeaderMap, http: &Http) -> Outcome {
@@ -176,7 +181,9 @@ fn open_session<B>(request: &Request<B>, address: IpAddr, http: &Http, patience:
         Err(error) => {
             let Some(error) = error.counted(http) else { return Outcome::Waits };
             let why = error.reason();
-            return turn_down(error.into_answer(), why, headers, http);
+            let is_foreign = matches!(error, Refused::Origin);
+            let answer = if is_foreign { Bad::Forbidden.into_answer() } else { error.into_answer() };
+            return turn_down(answer, why, headers, http);
         }
     };
     let sid = new_sid();
@@ -194,7 +201,7 @@ fn open_session<B>(request: &Request<B>, address: IpAddr, http: &Http, patience:
 fn go_on<B>(sid: &str, session: Session, request: &Request<B>, http: &Http) -> Result<Outcome, Bad> {
     let headers = request.headers();
     if !http.admits(handshake::origin(headers), handshake::target(headers)) {
-        return Ok(Outcome::Refused(Refused::Origin.into_answer(), UpgradeRefusal::Origin));
+        return Err(Bad::Forbidden);
     }
     let is_poll = match *request.method() {
         Method::GET => true,

@@ -173,6 +173,20 @@ async fn bad_requests_are_answered_as_its_server_does() {
         assert_eq!((reply.status, allowed), (204, Some(origin)), "{path}");
     }
     assert_eq!(gateway.get("/events").await.status, 404);
+    let strict = TestGateway::on(&redis, |config| {
+        with_socketio(config);
+        config.server.origins.allowed = Some(vec!["https://app.example".to_owned()]);
+    })
+    .await;
+    let foreign = "Origin: https://other.example\r\n";
+    let forbidden = json!({"code": 4, "message": "Forbidden"});
+    let polling = format!("GET /socket.io/?EIO=4&transport=polling HTTP/1.1\r\nHost: h\r\n{foreign}");
+    let reply = http::ask(strict.addr, &polling).await;
+    assert_eq!((reply.status, reply.json()), (403, forbidden.clone()));
+    let upgrade = http::HANDSHAKE.replace("/ws ", "/socket.io/?EIO=4&transport=websocket ");
+    let reply = http::exchange(strict.addr, &format!("{upgrade}{foreign}\r\n")).await;
+    let reply = http::Reply::parse(&reply);
+    assert_eq!((reply.status, reply.json()), (403, forbidden));
     let plain = TestGateway::on(&redis, |_| {}).await;
     assert_eq!(plain.get("/socket.io/?EIO=4&transport=websocket").await.status, 404);
 }

@@ -28,6 +28,7 @@ use crate::market::{Delay, Delays, Kind, Kinds, Subject, SymbolCase};
 use crate::protocol::Dialect;
 use crate::protocol::native::read::parse_query;
 use crate::protocol::request::Grammar;
+use crate::protocol::socketio::namespace::Joined;
 use crate::protocol::terms::SlowClientPolicy;
 use crate::state::State;
 use crate::transport::{Transport, pipe};
@@ -439,6 +440,24 @@ fn clients_that_do_not_come_back_at_1001_are_closed_1013() {
     world.advance(Duration::from_secs(6));
     let codes = clients.map(|client| client.closed().map(|(code, _)| code));
     assert_eq!(codes, [Some(1013), Some(1013), Some(1013), Some(1001)]);
+}
+
+#[test]
+fn a_client_of_socketio_has_45_seconds_in_no_namespace() {
+    let mut world = World::new(1, &config());
+    let dialect = Dialect::SocketIo(Joined::NONE);
+    let [idle, joined, left] =
+        [(); 3].map(|()| world.arrive(0, ROOMY, |client| Newcomer { dialect, ..client }));
+    world.send_frame(&joined, 1, b"40");
+    world.send_frame(&left, 1, b"40/events,");
+    world.advance(Duration::from_secs(44));
+    assert!([&idle, &joined, &left].iter().all(|client| client.closed().is_none()));
+    world.send_frame(&left, 1, b"41/events,");
+    world.advance(Duration::from_secs(2));
+    let late = Some((1008, "no namespace joined".to_owned()));
+    assert_eq!((idle.closed(), joined.closed(), left.closed()), (late.clone(), None, None));
+    world.advance(Duration::from_secs(44));
+    assert_eq!((joined.closed(), left.closed()), (None, late), "its time begins when it leaves");
 }
 
 #[test]
