@@ -75,6 +75,7 @@ mod last_value_key;
 mod last_value_key_in_a_cluster;
 mod log_lines_cannot_be_forged;
 mod massive_sdks;
+mod massive_wire;
 mod max_rate;
 mod memory_is_bounded;
 mod message_rate_is_limited;
