@@ -2,11 +2,14 @@
 
 use crate::support::http::{HANDSHAKE, read_head};
 use crate::support::tokens::{SECRET, endless, from_now, token};
-use crate::support::{Client, Redis, TestGateway, raw, trade, until};
+use crate::support::{Client, PATIENCE, Redis, TestGateway, raw, trade, until};
+use futures_util::StreamExt;
 use serde_json::{Value, json};
 use std::fmt::Write as _;
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
+use tokio::time::timeout;
+use tokio_tungstenite::tungstenite::Message;
 use ws_gateway::config::Config;
 use ws_gateway::protocol::api::Api;
 
@@ -335,14 +338,26 @@ async fn delivered_and_announced_is_published() {
     }
     gateway.taken(N).await;
     until("skips", async || (gateway.stat("slowClients/skippedEvents").await > 0).then_some(())).await;
+    // Its SDKs end a connection without a pong within 5 s.
+    stream.write_all(&raw::frame(0x89, b"p")).await.expect("taken");
     let mut client = Client::from_raw(stream).await;
     for first in ["connected", "authenticated"] {
         assert_eq!(alone(&mut client).await["msg"], first);
     }
     assert_eq!(alone(&mut client).await["T"], "subscription");
-    let (mut delivered, mut announced) = (0, 0);
+    let (mut delivered, mut announced, mut before_pong) = (0, 0, None);
     while delivered + announced < N {
-        for event in client.json().await.as_array().expect("an array") {
+        let message = timeout(PATIENCE, client.ws.next()).await.expect("in time").expect("it stays open");
+        let text = match message.expect("a message") {
+            Message::Pong(_) => {
+                before_pong = Some(delivered + announced);
+                continue;
+            }
+            Message::Ping(_) => continue,
+            message => message.into_text().expect("text"),
+        };
+        let events: Value = serde_json::from_str(&text).expect("JSON");
+        for event in events.as_array().expect("an array") {
             match event["T"].as_str().expect("a type") {
                 "t" => delivered += 1,
                 "skipped" => announced += event["n"].as_u64().expect("a number"),
@@ -352,4 +367,5 @@ async fn delivered_and_announced_is_published() {
     }
     assert_eq!(delivered + announced, N);
     assert!(announced > 0);
+    assert!(before_pong.is_some_and(|before| before < N), "it overtakes what waited: {before_pong:?}");
 }

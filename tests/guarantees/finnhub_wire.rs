@@ -16,6 +16,13 @@ fn with_finnhub(config: &mut Config) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn its_path_is_there_only_if_asked_for() {
+    let redis = Redis::start().await;
+    let (off, on) = (TestGateway::on(&redis, |_| {}).await, TestGateway::on(&redis, with_finnhub).await);
+    assert_eq!((off.get("/finnhub").await.status, on.get("/finnhub").await.status), (404, 426));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn trades_come_in_its_shape() {
     let redis = Redis::start().await;
     let gateway = TestGateway::on(&redis, with_finnhub).await;
@@ -73,13 +80,15 @@ async fn a_message_has_what_waits() {
     until("the subscription", async || (gateway.stat("totalSymbolSubscriptions").await == 1).then_some(()))
         .await;
     redis.publisher().await.trades((0..N).map(|n| ("A".to_owned(), trade("A", "1", n)))).await;
-    let mut next = 0;
+    let (mut next, mut messages) = (0, 0);
     while next < N {
+        messages += 1;
         for event in client.json().await["data"].as_array().expect("an array") {
             assert_eq!(event["t"], next);
             next += 1;
         }
     }
+    assert!(messages < N, "a message for each trade");
 }
 
 #[tokio::test(flavor = "multi_thread")]
