@@ -48,12 +48,14 @@ pub(super) enum Endpoint {
 
 /// The paths of each API's endpoints. Each may stand behind a prefix as well, the API's name ([`Api::word`]): `/alpaca/v2/iex`. An empty one
 /// has to.
-const PATHS: [(&str, Endpoint); 12] = [
+const PATHS: [(&str, Endpoint); 13] = [
     ("/v2/iex", Endpoint::Alpaca),
     ("/v2/sip", Endpoint::Alpaca),
     ("/v2/delayed_sip", Endpoint::Alpaca),
     ("/v2/test", Endpoint::Alpaca),
     ("/v1beta3/crypto/us", Endpoint::Alpaca),
+    // Where ccxt connects.
+    ("/v1beta2/crypto", Endpoint::Alpaca),
     ("/v1beta1/news", Endpoint::Alpaca),
     ("/stocks", Endpoint::Massive(MassiveMarket::Stocks)),
     ("/crypto", Endpoint::Massive(MassiveMarket::Crypto)),

@@ -54,7 +54,10 @@ async fn its_paths_are_there_only_if_asked_for() {
     let redis = Redis::start().await;
     let off = TestGateway::on(&redis, |_| {}).await;
     let on = TestGateway::on(&redis, with_alpaca).await;
-    for path in ["/v2/iex", "/v2/sip", "/v2/delayed_sip", "/v2/test", "/v1beta3/crypto/us", "/v1beta1/news"] {
+    let crypto = ["/v1beta3/crypto/us", "/v1beta2/crypto"];
+    for path in
+        ["/v2/iex", "/v2/sip", "/v2/delayed_sip", "/v2/test", "/v1beta1/news"].into_iter().chain(crypto)
+    {
         for path in [path.to_owned(), format!("/alpaca{path}")] {
             assert_eq!(off.get(&path).await.status, 404, "{path}");
             assert_eq!(on.get(&path).await.status, 426, "{path}");

@@ -6,6 +6,7 @@ mod support;
 mod a_peer_that_leaves_is_noticed;
 mod a_taken_port_stops_the_start;
 mod addresses_come_through_real_proxies;
+mod alpaca_ccxt;
 mod alpaca_sdks;
 mod alpaca_wire;
 mod asyncapi_is_valid;
