@@ -153,6 +153,15 @@ async fn alpaca_py_gets_crypto() {
     client.say(&json!({"unsubscribe": "trades", "symbols": symbols}).to_string()).await;
     client.logs("subscribed to quotes: ['BTC/USD']").await;
     worker.trade("BTC/USD", &trade("BTC/USD", "1", 3)).await;
+    gateway.taken(5).await;
+    let quote = r#"{"symbol":"BTC/USD","bidPrice":3,"askPrice":4,"timestamp":6}"#.to_owned();
+    worker.events([("quote:BTC/USD", quote)]).await;
+    let after = next(&mut client, "channel").await;
+    assert_eq!(
+        (&after["channel"], &after["event"]["bid_price"]),
+        (&json!("quotes"), &json!(3.0)),
+        "no trade before it"
+    );
     client.say(&json!({"subscribe": "orderbooks", "symbols": symbols}).to_string()).await;
     client.logs("invalid subscribe action for this feed (410)").await;
 }
@@ -348,4 +357,28 @@ async fn alpaca_py_may_be_slow_and_the_market_silent() {
     }
     let skipped = gateway.stat("slowClients/skippedEvents").await;
     assert_eq!((seen + skipped, gateway.stat("connections/opened").await), (60_000, 1));
+}
+
+/// Its WebSocket library offers compression, and reads what it is sent so.
+#[tokio::test(flavor = "multi_thread")]
+async fn alpaca_py_reads_compressed_messages() {
+    let redis = Redis::start().await;
+    let gateway = TestGateway::on(&redis, |config| {
+        with_alpaca(config);
+        config.delivery.compress = true;
+        config.delivery.compression_threshold_bytes = 0;
+    })
+    .await;
+    let url = format!("ws://{}/v2/iex", gateway.addr);
+    let mut client =
+        alpaca_py("StockDataStream", &url, &json!({"subscribe": "trades", "symbols": ["*"]})).await;
+    client.logs("subscribed to trades: ['*']").await;
+    let compressed = || gateway.gateway.state().metrics.compression().compressed;
+    let before = compressed();
+    let trades = (0..200).map(|n| (format!("S{}", n % 7), trade(&format!("S{}", n % 7), &n.to_string(), n)));
+    redis.publisher().await.trades(trades).await;
+    for n in 0..200 {
+        assert_eq!(next(&mut client, "channel").await["event"]["price"], f64::from(n));
+    }
+    assert!(compressed() > before, "no message of trades was compressed");
 }

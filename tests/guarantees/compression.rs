@@ -5,6 +5,7 @@ use tokio::process::Command;
 use ws_gateway::config::Config;
 use ws_gateway::http::Bounds;
 use ws_gateway::ingest::publisher::EventBatch;
+use ws_gateway::protocol::api::Api;
 
 use crate::support::deflating::{ANSWER, Deflating, OFFER, Said, Text, compressed, shake_hands};
 use crate::support::http_server::Server;
@@ -225,9 +226,9 @@ async fn batches_are_compressed_once_for_all_who_get_the_same() {
 /// With compression as without: whole messages in order, and for a slow client what it is announced.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_slow_client_is_told_exactly_what_it_missed() {
-    for target in ["/ws", "/ws?batch=1"] {
+    for target in ["/ws?x=1", "/ws?batch=1", "/alpaca/v2/iex?x=1"] {
         for policy in ["skip", "conflate"] {
-            slow_client(target, policy).await;
+            slow_client(&format!("{target}&onSlow={policy}"), policy).await;
         }
     }
 }
@@ -236,19 +237,33 @@ async fn slow_client(target: &str, policy: &str) {
     let redis = Redis::start().await;
     let gateway = TestGateway::on(&redis, |config| {
         on(config);
+        config.clients.dialects = [Api::Alpaca].into_iter().collect();
         config.process.shards = 1;
         config.delivery.max_outbox_bytes = 100_000;
     })
     .await;
     let mut client = Deflating::with_buffer(gateway.addr, target, Some(4_096)).await;
-    client.subscribe(&json!({"action": "subscribe", "symbols": ["AAPL", "MSFT"], "onSlow": policy})).await;
+    if target.starts_with("/alpaca") {
+        for request in [
+            json!({"action": "auth", "key": "K", "secret": "S"}),
+            json!({"action": "subscribe", "trades": ["AAPL", "MSFT"]}),
+        ] {
+            client.send(&request.to_string()).await;
+        }
+        for said in ["connected", "authenticated", "subscription"] {
+            assert!(client.text().await.text.contains(said));
+        }
+    } else {
+        let request = json!({"action": "subscribe", "symbols": ["AAPL", "MSFT"], "onSlow": policy});
+        client.subscribe(&request).await;
+    }
     let mut worker = redis.publisher().await;
     let symbol = |n: u64| ["AAPL", "MSFT"][(n % 2) as usize];
     // What doesn't become much shorter.
     let mut random = fastrand::Rng::with_seed(7);
     let mut payload = |n: u64| {
         let note: String = (0..1_500).map(|_| random.alphanumeric()).collect();
-        trade(symbol(n), "1", n).replace("NASDAQ", &note)
+        trade(symbol(n), &n.to_string(), n).replace("NASDAQ", &note)
     };
     let metrics = &gateway.gateway.state().metrics;
     let is_too_slow =
@@ -268,13 +283,16 @@ async fn slow_client(target: &str, policy: &str) {
         let said: Value = serde_json::from_str(&message.text).unwrap();
         let alone = vec![said.clone()];
         for each in said.as_array().unwrap_or(&alone) {
-            if each["type"] == "trade" {
-                let n = each["data"]["timestamp"].as_u64().unwrap();
+            if each["type"] == "trade" || each["T"] == "t" {
+                let price = if each["T"] == "t" { &each["p"] } else { &each["data"]["price"] };
+                let n = price.as_u64().unwrap();
                 assert!(last.is_none_or(|last| last < n) || policy == "conflate", "{last:?} before {n}");
                 last = last.max(Some(n));
                 delivered += 1;
             } else if each["event"] == "skipped" {
                 skipped += each["data"]["count"].as_u64().unwrap();
+            } else if each["T"] == "skipped" {
+                skipped += each["n"].as_u64().unwrap();
             }
         }
     }

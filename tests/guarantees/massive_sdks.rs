@@ -309,3 +309,27 @@ async fn a_quiet_feed_ends_no_connection() {
     redis.publisher().await.events([("trade:A", trade("A", "1", 2))]).await;
     assert_eq!(client.json().await[0]["pair"], "A");
 }
+
+/// Their WebSocket library offers compression, and reads what it is sent so.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_ones_for_python_read_compressed_messages() {
+    let redis = Redis::start().await;
+    let gateway = TestGateway::on(&redis, |config| {
+        with_massive(config);
+        config.delivery.compress = true;
+        config.delivery.compression_threshold_bytes = 0;
+    })
+    .await;
+    let way = Detour::to(gateway.addr).await;
+    let compressed = || gateway.gateway.state().metrics.compression().compressed;
+    for (requirement, module) in [("massive==2.9.1", "massive"), ("polygon-api-client==1.16.3", "polygon")] {
+        let mut client = started(requirement, module, &way, "stocks", "K", "T.A").await;
+        client.logs("subscribed to: T.A").await;
+        let before = compressed();
+        redis.publisher().await.trades((0..200).map(|n| ("A".to_owned(), trade("A", "1", n)))).await;
+        for n in 0..200 {
+            assert_eq!(client.line_with("event").await["event"]["timestamp"], n);
+        }
+        assert!(compressed() > before, "no message of trades was compressed");
+    }
+}
