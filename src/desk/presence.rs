@@ -239,7 +239,7 @@ impl Presence {
             say.extend(self.parts().into_iter().map(Say::Gossip));
         }
         while self.ends.first().is_some_and(|(ends_ms, ..)| *ends_ms <= now_ms) {
-            let Some((ends_ms, room, user)) = self.ends.first().cloned() else { break };
+            let Some((ends_ms, room, user)) = self.ends.pop_first() else { break };
             self.end_grace(ends_ms, &room, &user);
             let was_small = self.is_small(&room);
             let gone = self.remove_here(&room, &user);
