@@ -8,6 +8,7 @@ use ws_gateway::protocol::form::{self, EventParts};
 use ws_gateway::protocol::native::event::{Marker, Openings};
 use ws_gateway::protocol::sums::{self, Totals};
 use ws_gateway::websocket::header;
+use ws_gateway_fuzz::{behind_msgpack, event_of_socketio, text_of_frame};
 
 fuzz_target!(|input: (u8, bool, &[u8])| {
     let (kind, is_snapshot, payload) = input;
@@ -35,8 +36,32 @@ fuzz_target!(|input: (u8, bool, &[u8])| {
                     object(header::payload(&marked));
                 }
             }
-            Encoding::AlpacaMsgpack(_) if is_written => assert_eq!(written[0] & 0xe0, 0x80, "a map of few fields"),
-            _ => {}
+            Encoding::AlpacaMsgpack(_) if is_written => {
+                assert!(matches!(written[0], 0x80..=0x8f | 0xde), "a map");
+                let key = if written[0] == 0xde { &written[3..] } else { &written[1..] };
+                assert!(key.starts_with(b"\xa1T\xa1"), "its type first, as the Go client needs it");
+                assert!(behind_msgpack(written).is_empty(), "one value, whole");
+            }
+            Encoding::AlpacaJson(_)
+            | Encoding::AlpacaMsgpack(_)
+            | Encoding::Massive(..)
+            | Encoding::Finnhub
+            | Encoding::Binance(..) => {}
+            Encoding::JsonBatch => object(written.strip_prefix(b",").expect("a separator")),
+            Encoding::Json if form.is_deflated() => assert!(is_written),
+            Encoding::Json => object(text_of_frame(written).as_bytes()),
+            Encoding::SocketIo(_) if form.is_deflated() => assert!(is_written),
+            Encoding::SocketIo(_) => {
+                event_of_socketio(text_of_frame(written));
+            }
+            Encoding::Sse => {
+                let text = std::str::from_utf8(written).expect("UTF-8").strip_suffix("\n\n").expect("its end");
+                let mut lines: Vec<_> = text.split(['\n', '\r']).collect();
+                object(lines.pop().and_then(|line| line.strip_prefix("data: ")).expect("the object").as_bytes());
+                let id = event.seq.map(|seq| format!("id: {}:{seq}:{}", openings.name(kind), symbol.as_str()));
+                let name = format!("event: {}", openings.name(kind));
+                assert!(lines.iter().eq([Some(&name), id.as_ref()].into_iter().flatten()), "{lines:?}");
+            }
         }
     }
 });

@@ -1,19 +1,23 @@
 //! What clients of other APIs send: text and binary, in each dialect. Nothing may panic; what is accepted names subjects in the dialect's own
-//! forms, each once; and every reply is one message of an array of objects, or of one object.
+//! forms, each once; and every reply is one message of an array of objects, or of one object, or with Socket.IO packets of its own.
 #![no_main]
 
 use std::collections::HashSet;
 
 use libfuzzer_sys::fuzz_target;
 use ws_gateway::market::spelling::Spelling;
-use ws_gateway::market::{BinanceShape, Form, Kinds, SymbolCase};
+use ws_gateway::market::{BinanceShape, Form, Kinds, Namespace, SymbolCase};
 use ws_gateway::protocol::Dialect;
 use ws_gateway::protocol::refusal::Refusal;
 use ws_gateway::protocol::reply::Reply;
 use ws_gateway::protocol::request::{Action, Grammar, Request, Selection};
+use ws_gateway::protocol::socketio::engine;
+use ws_gateway::protocol::socketio::namespace::Joined;
+use ws_gateway::protocol::socketio::packet::Packet;
 use ws_gateway::websocket::header::payload;
+use ws_gateway_fuzz::texts_of_frames;
 
-const DIALECTS: [Dialect; 8] = [
+const DIALECTS: [Dialect; 10] = [
     Dialect::AlpacaJson,
     Dialect::AlpacaMsgpack,
     Dialect::MassiveStocks,
@@ -22,6 +26,8 @@ const DIALECTS: [Dialect; 8] = [
     Dialect::Finnhub,
     Dialect::Binance(BinanceShape::Raw),
     Dialect::Binance(BinanceShape::CombinedMicros),
+    Dialect::SocketIo(Joined::ALL),
+    Dialect::SocketIo(Joined::NONE.with(Namespace::Events)),
 ];
 
 fuzz_target!(|input: (u8, bool, &[u8])| {
@@ -37,7 +43,7 @@ fuzz_target!(|input: (u8, bool, &[u8])| {
     };
     match read {
         Ok(request) => accepted(dialect, &request, &grammar),
-        Err(refusal) => refused(dialect, &refusal, &grammar),
+        Err(refusal) => refused(dialect, &refusal, &grammar, message.len()),
     }
 });
 
@@ -67,24 +73,37 @@ fn accepted(dialect: Dialect, request: &Request, grammar: &Grammar) {
         Action::IsCombined => {
             check(dialect, &Reply::Combined { id }, grammar);
         }
-        Action::Ping { .. } | Action::Enter | Action::Desk(_) => panic!("no dialect asks for that"),
+        Action::Ping { stats: false } if dialect.socketio().is_some() => {
+            check(dialect, &Reply::Pong { stats: None, id }, grammar);
+        }
+        Action::Desk(_) => assert!(dialect.has_desk()),
+        Action::Ping { .. } | Action::Enter => panic!("no dialect asks for that"),
     }
 }
 
 fn subjects(dialect: Dialect, selection: &Selection, grammar: &Grammar) -> Vec<ws_gateway::market::Subject> {
-    let subjects = selection.subjects(Form::JSON);
+    // The connection's form is for what has none of its own. Socket.IO's `*` hasn't: the shard looks what the client holds.
+    let home = dialect.socketio().and_then(Joined::home);
+    let form = home.map_or(Form::JSON, Form::socketio);
+    let subjects = selection.subjects(form);
     let mut seen = HashSet::new();
     for subject in &subjects {
-        assert!(grammar.kinds.carries(subject.kind) && subject.kind.is_market());
-        assert!(!Form::OURS.contains(&subject.form), "a form of {dialect:?}");
+        assert!(grammar.kinds.carries(subject.kind));
+        assert!(subject.kind.is_market() || dialect.socketio().is_some());
+        match dialect.socketio() {
+            Some(joined) => assert!(subject.form.namespace().is_some_and(|namespace| joined.has(namespace))),
+            None => assert!(!Form::OURS.contains(&subject.form), "a form of {dialect:?}"),
+        }
         assert!(seen.insert(subject), "{subject:?} is there twice");
     }
     subjects
 }
 
-fn refused(dialect: Dialect, refusal: &Refusal, grammar: &Grammar) {
+fn refused(dialect: Dialect, refusal: &Refusal, grammar: &Grammar, asked_bytes: usize) {
     let frame = check(dialect, &Reply::Refused(refusal), grammar);
-    assert!(frame.len() <= 1_024, "a refusal of {} bytes", frame.len());
+    // A namespace that isn't here is named as the client has named it.
+    let named_bytes = if dialect.socketio().is_some() { asked_bytes } else { 0 };
+    assert!(frame.len() <= 1_024 + named_bytes, "a refusal of {} bytes", frame.len());
 }
 
 fn check(dialect: Dialect, reply: &Reply<'_>, grammar: &Grammar) -> Vec<u8> {
@@ -94,6 +113,13 @@ fn check(dialect: Dialect, reply: &Reply<'_>, grammar: &Grammar) -> Vec<u8> {
     }
     match dialect {
         Dialect::AlpacaMsgpack => assert_eq!((frame[0], payload(&frame)[0]), (0x82, 0x91)),
+        Dialect::SocketIo(_) => {
+            for text in texts_of_frames(&frame) {
+                let Ok(engine::Packet::Message(message)) = engine::Packet::read(text) else { panic!("{text}") };
+                let data = Packet::read(message).expect("a packet").data.expect("something to say");
+                serde_json::from_str::<serde_json::Value>(data).unwrap_or_else(|error| panic!("{error}"));
+            }
+        }
         _ => {
             assert_eq!(frame[0], 0x81);
             serde_json::from_slice::<serde_json::Value>(payload(&frame)).unwrap_or_else(|error| panic!("{error}"));
