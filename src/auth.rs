@@ -27,7 +27,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use anyhow::Context;
 use jsonwebtoken::errors::ErrorKind;
 
-use self::api_keys::ApiKeys;
+use self::api_keys::{ApiKey, ApiKeys};
 use self::key_file::KeyFile;
 use self::key_set::Signers;
 use self::keys::{Key, TokenRules, begins_ms, expiry};
@@ -199,12 +199,13 @@ impl Auth {
             }
         }
         let api_keys = self.api_keys.as_ref().map(KeyFile::current);
-        let Some(identity) = api_keys.and_then(|keys| keys.find(token)) else {
+        let Some(ApiKey { begins_ms, identity }) = api_keys.and_then(|keys| keys.find(token).cloned()) else {
             // A token that no key can save is not worth a fetch.
             let may_hold = |_: &&RemoteKeys| patience == Patience::Left && self.tokens.may_hold(token);
             let is_coming = needs.filter(may_hold).is_some_and(RemoteKeys::want);
             return Err(if is_coming { AuthError::KeyWanted } else { AuthError::Unknown });
         };
+        has_begun(begins_ms)?;
         has_not_ended(identity)
     }
 
@@ -251,9 +252,7 @@ impl Auth {
     fn identity(&self, claims: &Claims) -> Result<Arc<Identity>, AuthError> {
         let identity = self.claims.identity(claims)?;
         let leeway_ms = self.tokens.leeway_ms();
-        if begins_ms(claims, leeway_ms).map_err(|()| AuthError::Malformed)? > Some(unix_ms()) {
-            return Err(AuthError::NotYet);
-        }
+        has_begun(begins_ms(claims, leeway_ms).map_err(|()| AuthError::Malformed)?)?;
         let expiry = expiry(claims, leeway_ms).map_err(|()| AuthError::Malformed)?;
         has_not_ended(Arc::new(Identity { expiry, ..identity }))
     }
@@ -333,6 +332,11 @@ fn anonymous(access: &Access, claims: &ClaimRules) -> anyhow::Result<Anonymous> 
     let rights: Claims = serde_json::from_str(rights).context("ANONYMOUS")?;
     let rights = claims.rights(&rights).context("ANONYMOUS")?;
     Ok(Anonymous::Allowed(Arc::new(Identity::anonymous(rights))))
+}
+
+/// Whether a token counts already that counts from that time on, in Unix milliseconds.
+fn has_begun(begins_ms: Option<u64>) -> Result<(), AuthError> {
+    if begins_ms > Some(unix_ms()) { Err(AuthError::NotYet) } else { Ok(()) }
 }
 
 /// The identity, if its token has not ended: at that moment a connection that it has opened ends too.

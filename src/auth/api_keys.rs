@@ -16,7 +16,16 @@ use crate::identity::{Identity, User};
 type Hash = [u8; 32];
 
 /// The keys of a file.
-pub struct ApiKeys(HashMap<Hash, Arc<Identity>>);
+pub struct ApiKeys(HashMap<Hash, ApiKey>);
+
+/// Whom a key stands for, and from when on.
+#[derive(Debug, Clone)]
+pub struct ApiKey {
+    /// From its `nbf` and the leeway, in Unix milliseconds.
+    pub begins_ms: Option<u64>,
+    /// Its holder.
+    pub identity: Arc<Identity>,
+}
 
 /// What is wrong with a file of API keys.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -42,6 +51,8 @@ enum Fault {
     Twice,
     #[error("the claim exp must be a time in seconds")]
     NoExpiry,
+    #[error("the claim nbf must be a time in seconds")]
+    NoBeginning,
     #[error("{0}")]
     Claims(ClaimsError),
 }
@@ -61,7 +72,7 @@ impl ApiKeys {
                 continue;
             }
             let read = read_line(line, &rules, leeway_ms);
-            let is_new = read.map(|(hash, identity)| keys.insert(hash, identity).is_none());
+            let is_new = read.map(|(hash, key)| keys.insert(hash, key).is_none());
             if let Some(fault) = is_new.map_or_else(Some, |is_new| (!is_new).then_some(Fault::Twice)) {
                 return Err(ApiKeysError { line: at + 1, fault });
             }
@@ -69,20 +80,20 @@ impl ApiKeys {
         Ok(Self(keys))
     }
 
-    /// Whose key that is; `None` if it is none.
-    pub fn find(&self, key: &str) -> Option<Arc<Identity>> {
-        self.0.get(&hash(key)).cloned()
+    /// What that key is; `None` if it is none.
+    pub fn find(&self, key: &str) -> Option<&ApiKey> {
+        self.0.get(&hash(key))
     }
 }
 
 impl fmt::Debug for ApiKeys {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let users = self.0.values().filter_map(|identity| identity.user.as_ref().map(User::as_str));
+        let users = self.0.values().filter_map(|key| key.identity.user.as_ref().map(User::as_str));
         f.debug_set().entries(users).finish()
     }
 }
 
-fn read_line(line: &[u8], rules: &ClaimRules, leeway_ms: u64) -> Result<(Hash, Arc<Identity>), Fault> {
+fn read_line(line: &[u8], rules: &ClaimRules, leeway_ms: u64) -> Result<(Hash, ApiKey), Fault> {
     let line = std::str::from_utf8(line).map_err(|_| Fault::NoText)?;
     let (key, claims) = line.split_once('\t').ok_or(Fault::NoTab)?;
     if key.is_empty() || !key.bytes().all(|byte| byte.is_ascii_graphic()) {
@@ -91,7 +102,8 @@ fn read_line(line: &[u8], rules: &ClaimRules, leeway_ms: u64) -> Result<(Hash, A
     let claims: Claims = serde_json::from_str(claims).map_err(|_| Fault::NoClaims)?;
     let identity = rules.identity(&claims).map_err(Fault::Claims)?;
     let expiry = super::keys::expiry(&claims, leeway_ms).map_err(|()| Fault::NoExpiry)?;
-    Ok((hash(key), Arc::new(Identity { expiry, ..identity })))
+    let begins_ms = super::keys::begins_ms(&claims, leeway_ms).map_err(|()| Fault::NoBeginning)?;
+    Ok((hash(key), ApiKey { begins_ms, identity: Arc::new(Identity { expiry, ..identity }) }))
 }
 
 fn hash(key: &str) -> Hash {
@@ -126,11 +138,13 @@ mod tests {
 
     #[test]
     fn a_line_is_a_key_and_its_claims() {
-        let file = "# a comment\n\nk1\t{\"sub\":\"alice\",\"maxSymbols\":7}\r\nk2:s3cret\t{\"user_id\":7,\"exp\":10}\n";
+        let file = "# a comment\n\nk1\t{\"sub\":\"alice\",\"maxSymbols\":7}\r\nk2:s3cret\t{\"user_id\":7,\"nbf\":5,\"exp\":10}\n";
         let keys = parse(file).unwrap();
-        let alice = keys.find("k1").unwrap();
+        let alice = &keys.find("k1").unwrap().identity;
         assert_eq!((alice.user.as_ref().map(User::as_str), alice.rights.max_symbols), (Some("alice"), 7));
         let seven = keys.find("k2:s3cret").unwrap();
+        assert_eq!(seven.begins_ms, Some(4_000));
+        let seven = &seven.identity;
         assert_eq!(seven.expiry.map(|expiry| (expiry.expires_ms, expiry.ends_ms)), Some((10_000, 11_000)));
         for none in ["", "k", "k2", "s3cret", "K1", "k1\t"] {
             assert!(keys.find(none).is_none(), "{none}");
@@ -149,6 +163,7 @@ mod tests {
             ("k1\t{}", "no user"),
             ("k1\t{\"sub\":\"a\",\"symbols\":\"A\"}", "the claim symbols"),
             ("k1\t{\"sub\":\"a\",\"exp\":\"soon\"}", "the claim exp"),
+            ("k1\t{\"sub\":\"a\",\"nbf\":\"soon\"}", "the claim nbf"),
             ("k0\t{\"sub\":\"a\"}", "twice"),
         ] {
             let error = parse(&format!("k0\t{{\"sub\":\"a\"}}\n{line}\n")).unwrap_err().to_string();

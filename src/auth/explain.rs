@@ -48,9 +48,12 @@ impl Auth {
             hear(remote_keys.setting(), says);
         }
         if let Some(keys) = self.api_keys.as_ref().map(KeyFile::current) {
-            let says = match keys.find(token).map(|identity| identity.expiry) {
+            let says = match keys.find(token).map(|key| (key.begins_ms, key.identity.expiry)) {
                 None => "it is no API key",
-                Some(Some(expiry)) if expiry.ends_ms <= unix_ms() => "it is an API key that has ended",
+                Some((_, Some(expiry))) if expiry.ends_ms <= unix_ms() => "it is an API key that has ended",
+                Some((begins_ms, _)) if begins_ms > Some(unix_ms()) => {
+                    "it is an API key that does not count yet"
+                }
                 Some(_) => "it is an API key",
             };
             hear("API_KEYS_FILE", says.to_owned());

@@ -1,12 +1,13 @@
 //! The port of those who operate the gateway.
 
+use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use super::setting::{Group, Preset, Setting, Unit, Value, Zero};
 use super::{ADDRESS, PORT, values};
 
 /// The port of those who operate the gateway.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct Operator {
     /// `OPS_PORT`; `None` = what is meant for operators is on `WS_PORT`.
     pub port: Option<u16>,
@@ -19,6 +20,13 @@ pub struct Operator {
 impl Default for Operator {
     fn default() -> Self {
         Self { port: None, host: Ipv4Addr::LOCALHOST.into(), token: None }
+    }
+}
+
+/// Without the token.
+impl fmt::Debug for Operator {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Operator").field("port", &self.port).field("host", &self.host).finish_non_exhaustive()
     }
 }
 

@@ -107,6 +107,16 @@ async fn and_only_clients_count() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn so_do_questions_for_last_events() {
+    let gateway = start(&["--connection-rate-limit", "2/10h"]).await;
+    let question = "GET /v1/last/AAPL HTTP/1.1\r\nHost: h\r\n";
+    for status in [404, 404, 429] {
+        assert_eq!(ask(gateway.addr(), question).await.status, status);
+    }
+    assert_eq!(client(&gateway, "127.0.0.1").await.unwrap_err(), 429);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn and_without_limits_everybody_comes_in() {
     let gateway = start(&[]).await;
     let mut held = Vec::new();

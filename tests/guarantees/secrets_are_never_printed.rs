@@ -11,6 +11,8 @@ fn secrets_are_never_printed() {
     let embedded = resolve(&[], &[("EMBEDDED_REDIS_PASSWORD", SECRET)]).unwrap();
     let key = resolve(&[], &[("JWT_SECRET_KEY", &SECRET.repeat(5))]).unwrap();
     assert!(key.show().contains("JWT_SECRET_KEY=***"));
+    let operator = resolve(&[], &[("OPS_PORT", "9100"), ("OPS_TOKEN", &SECRET.repeat(5))]).unwrap();
+    assert!(operator.show().contains("OPS_TOKEN=***"));
     for text in [
         config.show(),
         format!("{config:?}"),
@@ -18,6 +20,8 @@ fn secrets_are_never_printed() {
         format!("{embedded:?}"),
         key.show(),
         format!("{key:?}"),
+        operator.show(),
+        format!("{operator:?}"),
     ] {
         assert!(!text.contains(SECRET), "{text}");
     }

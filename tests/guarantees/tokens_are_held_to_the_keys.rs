@@ -132,6 +132,8 @@ async fn several_kinds_of_keys_stand_side_by_side() {
         "# key, tab, claims".to_owned(),
         format!("k-1\t{robot}"),
         r#"k-2:s3cret	{"user_id":9}"#.to_owned(),
+        r#"k-early	{"sub":"u","nbf":32503680000}"#.to_owned(),
+        r#"k-late	{"sub":"u","exp":1}"#.to_owned(),
         format!("{by_secret}\t{robot}"),
         format!("{by_public_key}\t{robot}"),
         format!("{ended}\t{robot}"),
@@ -147,9 +149,16 @@ async fn several_kinds_of_keys_stand_side_by_side() {
     let claims = json!({"sub": "u", "aud": "prices"});
     assert_eq!(status(&gateway, &token(claims.clone())).await, 101);
     assert_eq!(status(&gateway, &sign(Algorithm::ES256, &key_of(&pair), claims)).await, 101);
-    for (key, expected) in
-        [("k-1", 101), ("k-2:s3cret", 101), ("k-2", 401), ("k-2:", 401), ("k-3", 401), ("K-1", 401)]
-    {
+    for (key, expected) in [
+        ("k-1", 101),
+        ("k-2:s3cret", 101),
+        ("k-2", 401),
+        ("k-2:", 401),
+        ("k-3", 401),
+        ("K-1", 401),
+        ("k-early", 401),
+        ("k-late", 401),
+    ] {
         assert_eq!(status(&gateway, key).await, expected, "{key}");
     }
     for key in ["k-1", "k-2:s3cret"] {
