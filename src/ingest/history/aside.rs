@@ -12,11 +12,8 @@ use crate::limits::{ASIDE_MAX_BYTES, ASIDE_MIN_BYTES, PENDING_BYTES};
 const _: () = assert!(HEADER_BYTES + PENDING_BYTES <= ASIDE_MIN_BYTES, "the largest event fits");
 const _: () = assert!(ASIDE_MIN_BYTES.is_power_of_two() && ASIDE_MAX_BYTES.is_power_of_two());
 
-/// The place before it, the arrival, the claimed `seq`, the payload's length, the topic's slot.
-const HEADER_BYTES: usize = 32;
-
-/// Stands for no `seq`: above all that an event can have.
-pub(super) const NO_SEQ: u64 = u64::MAX;
+/// The place before it, the arrival, the payload's length, the topic's slot.
+const HEADER_BYTES: usize = 24;
 
 /// After so many events that were let go the ring judges its size.
 const JUDGED_EVENTS: u32 = 1_024;
@@ -41,8 +38,6 @@ pub(super) struct EventAside<'r> {
     pub(super) previous: Place,
     /// When it arrived, in Unix milliseconds.
     pub(super) arrived_ms: u64,
-    /// Its `seq`, as far as that can be seen without a look into it, or [`NO_SEQ`].
-    pub(super) claimed_seq: u64,
     /// The worker's bytes.
     pub(super) payload: &'r [u8],
 }
@@ -110,9 +105,8 @@ impl Aside {
         let (header, payload) = self.bytes[at..at + len].split_at_mut(HEADER_BYTES);
         header[..8].copy_from_slice(&event.previous.0.to_le_bytes());
         header[8..16].copy_from_slice(&event.arrived_ms.to_le_bytes());
-        header[16..24].copy_from_slice(&event.claimed_seq.to_le_bytes());
-        header[24..28].copy_from_slice(&(event.payload.len() as u32).to_le_bytes());
-        header[28..].copy_from_slice(&event.slot.0.to_le_bytes());
+        header[16..20].copy_from_slice(&(event.payload.len() as u32).to_le_bytes());
+        header[20..].copy_from_slice(&event.slot.0.to_le_bytes());
         payload.copy_from_slice(event.payload);
         self.end = start + len as u64;
         Place(start)
@@ -126,13 +120,12 @@ impl Aside {
             let bytes = self.bytes[at + from..at + from + 8].try_into();
             bytes.map_or(0, u64::from_le_bytes)
         };
-        let lengths = number(24);
-        let payload_bytes = lengths as u32 as usize;
+        let (length_and_slot, previous, arrived_ms) = (number(16), Place(number(0)), number(8));
+        let payload_bytes = length_and_slot as u32 as usize;
         EventAside {
-            slot: Slot((lengths >> 32) as u32),
-            previous: Place(number(0)),
-            arrived_ms: number(8),
-            claimed_seq: number(16),
+            slot: Slot((length_and_slot >> 32) as u32),
+            previous,
+            arrived_ms,
             payload: &self.bytes[at + HEADER_BYTES..at + HEADER_BYTES + payload_bytes],
         }
     }
@@ -179,7 +172,7 @@ mod tests {
 
     fn event(n: usize, previous: Place, payload: &[u8]) -> EventAside<'_> {
         let slot = Slot(n as u32 % 7);
-        EventAside { slot, previous, arrived_ms: n as u64, claimed_seq: (n * 3) as u64, payload }
+        EventAside { slot, previous, arrived_ms: n as u64, payload }
     }
 
     proptest! {

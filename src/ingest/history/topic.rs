@@ -12,7 +12,7 @@ use self::pending::Pending;
 use self::value::{BesideFound, LastValue};
 pub use self::value::{LookUp, LookingUp};
 use super::Slot;
-use super::aside::{Aside, EventAside, NO_SEQ, Place};
+use super::aside::{Aside, EventAside, Place};
 use super::log::Position;
 use super::reader::Reader;
 use super::sequence::{Sequence, Verdict};
@@ -120,9 +120,8 @@ impl Topic {
         reader: &Reader,
     ) {
         self.claimed_seq = claimed_seq.or(self.claimed_seq);
-        let claimed_seq = claimed_seq.unwrap_or(NO_SEQ);
         let previous = self.pending.newest();
-        let place = aside.push(&EventAside { slot, previous, arrived_ms, claimed_seq, payload });
+        let place = aside.push(&EventAside { slot, previous, arrived_ms, payload });
         self.pending.push(place, claimed_seq);
         if self.pending.is_full() {
             self.condense(aside, reader);
@@ -139,17 +138,19 @@ impl Topic {
         let mut older = self.pending.len();
         let mut at = self.pending.newest();
         while older > 0 {
-            let EventAside { payload, arrived_ms, claimed_seq, previous, .. } = aside.get(at);
+            let EventAside { payload, arrived_ms, previous, .. } = aside.get(at);
             (at, older) = (previous, older - 1);
             let Some(event) = self.read(payload, reader) else { continue };
             let is_as_it_seems = match event.seq {
-                Some(seq) => claimed_seq == seq && self.sequence.last_seq() < Some(seq),
+                Some(seq) => {
+                    self.pending.claimed()[older] == Some(seq) && self.sequence.last_seq() < Some(seq)
+                }
                 None => !is_numbered,
             };
             if is_as_it_seems {
                 self.take(&event, arrived_ms, reader);
-                for claimed_seq in self.pending.claimed_by_oldest(older) {
-                    self.sequence.claim(claimed_seq);
+                for claimed_seq in self.pending.claimed()[..older].iter().flatten() {
+                    self.sequence.claim(*claimed_seq);
                     self.has_claims = true;
                 }
                 self.pending.clear();

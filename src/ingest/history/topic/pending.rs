@@ -2,7 +2,7 @@
 
 use smallvec::SmallVec;
 
-use super::super::aside::{Aside, EventAside, NO_SEQ, Place};
+use super::super::aside::{Aside, EventAside, Place};
 use crate::limits;
 
 /// A topic's events that are set aside, the newest first; each knows the one before it.
@@ -10,8 +10,8 @@ use crate::limits;
 pub(super) struct Pending {
     newest: Place,
     oldest: Place,
-    /// What they seem to have as their `seq`, the oldest first; or [`NO_SEQ`].
-    claimed: Vec<u64>,
+    /// What they seem to have as their `seq`, as far as that can be seen without a look into them; the oldest first.
+    claimed: Vec<Option<u64>>,
 }
 
 impl Default for Pending {
@@ -32,7 +32,7 @@ impl Pending {
     }
 
     /// An event has been set aside behind the others.
-    pub(super) fn push(&mut self, place: Place, claimed_seq: u64) {
+    pub(super) fn push(&mut self, place: Place, claimed_seq: Option<u64>) {
         if self.is_empty() {
             self.oldest = place;
         }
@@ -67,9 +67,9 @@ impl Pending {
         events.collect::<SmallVec<[_; limits::PENDING_EVENTS]>>().into_iter()
     }
 
-    /// What the oldest `count` of them seem to have as their `seq`, as far as they have one.
-    pub(super) fn claimed_by_oldest(&self, count: usize) -> impl Iterator<Item = u64> {
-        self.claimed[..count].iter().copied().filter(|seq| *seq != NO_SEQ)
+    /// What they seem to have as their `seq`, the oldest first.
+    pub(super) fn claimed(&self) -> &[Option<u64>] {
+        &self.claimed
     }
 
     pub(super) fn len(&self) -> usize {
