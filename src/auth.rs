@@ -199,14 +199,13 @@ impl Auth {
             }
         }
         let api_keys = self.api_keys.as_ref().map(KeyFile::current);
-        let Some(ApiKey { begins_ms, identity }) = api_keys.and_then(|keys| keys.find(token).cloned()) else {
+        let Some(verdict) = api_keys.and_then(|keys| keys.find(token).map(holder)) else {
             // A token that no key can save is not worth a fetch.
             let may_hold = |_: &&RemoteKeys| patience == Patience::Left && self.tokens.may_hold(token);
             let is_coming = needs.filter(may_hold).is_some_and(RemoteKeys::want);
             return Err(if is_coming { AuthError::KeyWanted } else { AuthError::Unknown });
         };
-        has_begun(begins_ms)?;
-        has_not_ended(identity)
+        verdict
     }
 
     /// Who the holder of a token is, or of an API key that has come with its secret.
@@ -332,6 +331,12 @@ fn anonymous(access: &Access, claims: &ClaimRules) -> anyhow::Result<Anonymous> 
     let rights: Claims = serde_json::from_str(rights).context("ANONYMOUS")?;
     let rights = claims.rights(&rights).context("ANONYMOUS")?;
     Ok(Anonymous::Allowed(Arc::new(Identity::anonymous(rights))))
+}
+
+/// Who the holder of an API key is, if the key counts now.
+fn holder(key: &ApiKey) -> Result<Arc<Identity>, AuthError> {
+    has_begun(key.begins_ms)?;
+    has_not_ended(Arc::clone(&key.identity))
 }
 
 /// Whether a token counts already that counts from that time on, in Unix milliseconds.

@@ -19,7 +19,7 @@ type Hash = [u8; 32];
 pub struct ApiKeys(HashMap<Hash, ApiKey>);
 
 /// Whom a key stands for, and from when on.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub struct ApiKey {
     /// From its `nbf` and the leeway, in Unix milliseconds.
     pub begins_ms: Option<u64>,

@@ -7,7 +7,6 @@ use super::key_file::KeyFile;
 use super::key_set::{KeySet, Signers};
 use super::keys::Key;
 use super::{Anonymous, Auth, AuthError};
-use crate::unix_time::unix_ms;
 
 /// What a source of keys says of a token.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -48,12 +47,10 @@ impl Auth {
             hear(remote_keys.setting(), says);
         }
         if let Some(keys) = self.api_keys.as_ref().map(KeyFile::current) {
-            let says = match keys.find(token).map(|key| (key.begins_ms, key.identity.expiry)) {
+            let says = match keys.find(token).map(super::holder) {
                 None => "it is no API key",
-                Some((_, Some(expiry))) if expiry.ends_ms <= unix_ms() => "it is an API key that has ended",
-                Some((begins_ms, _)) if begins_ms > Some(unix_ms()) => {
-                    "it is an API key that does not count yet"
-                }
+                Some(Err(AuthError::Expired)) => "it is an API key that has ended",
+                Some(Err(AuthError::NotYet)) => "it is an API key that does not count yet",
                 Some(_) => "it is an API key",
             };
             hear("API_KEYS_FILE", says.to_owned());
