@@ -9,7 +9,9 @@ use ws_gateway::config::Config;
 use ws_gateway::gateway::Gateway;
 
 use crate::support::desk::{self, user};
-use crate::support::inboxes::{WEEK, entry_id, gateway, has_been, is_empty, left, queue, queued, say, says};
+use crate::support::inboxes::{
+    WEEK, entry_id, gateway, has_been, is_empty, left, queue, queued, said_to_bob_while_away, say, says,
+};
 use crate::support::redis::Publisher;
 use crate::support::tokens::{SECRET, enter, token};
 use crate::support::{Redis, TestGateway, until};
@@ -261,11 +263,7 @@ async fn fill(one: SocketAddr, other: SocketAddr, mut redis: Publisher) {
 #[tokio::test(flavor = "multi_thread")]
 async fn while_redis_is_away_it_is_refused_and_what_is_there_comes_later() {
     let redis = Redis::start().await;
-    let gateway = gateway(&redis).await;
-    let mut worker = redis.publisher().await;
-    has_been(gateway.addr, "bob", &mut worker).await;
-    let mut alice = user(gateway.addr, "alice").await;
-    says(&mut alice, "bob", 1).await;
+    let (gateway, mut alice, mut worker) = said_to_bob_while_away(&redis).await;
     redis.hang();
     // The first may have been taken.
     assert_eq!(say(&mut alice, "bob", "perhaps").await["code"], "UNAVAILABLE");

@@ -7,7 +7,7 @@ use tokio::net::TcpStream;
 use tokio_tungstenite::tungstenite;
 
 use crate::support::desk::{self, user};
-use crate::support::inboxes::{WEEK, gateway, has_been, is_empty, left, queue, queued, says};
+use crate::support::inboxes::{WEEK, has_been, is_empty, left, queue, queued, said_to_bob_while_away, says};
 use crate::support::tokens::token;
 use crate::support::{Client, Redis, TestGateway, raw, until};
 
@@ -32,11 +32,7 @@ async fn read_until(stream: &mut TcpStream, end: &str) -> String {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_client_that_confirms_nothing_gets_it_once_more() {
     let redis = Redis::start().await;
-    let gateway = gateway(&redis).await;
-    let mut worker = redis.publisher().await;
-    has_been(gateway.addr, "bob", &mut worker).await;
-    let mut alice = user(gateway.addr, "alice").await;
-    says(&mut alice, "bob", 1).await;
+    let (gateway, _alice, mut worker) = said_to_bob_while_away(&redis).await;
     let mut names = Vec::new();
     for _ in 0..2 {
         // It reads, and never writes.
@@ -55,11 +51,7 @@ async fn a_client_that_confirms_nothing_gets_it_once_more() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_pong_with_another_payload_confirms_nothing() {
     let redis = Redis::start().await;
-    let gateway = gateway(&redis).await;
-    let mut worker = redis.publisher().await;
-    has_been(gateway.addr, "bob", &mut worker).await;
-    let mut alice = user(gateway.addr, "alice").await;
-    says(&mut alice, "bob", 1).await;
+    let (gateway, mut alice, mut worker) = said_to_bob_while_away(&redis).await;
     let mut bob = by_hand(&gateway, None).await;
     // The ping stands behind the message.
     read_until(&mut bob, "inbox 1").await;

@@ -38,6 +38,16 @@ pub(crate) async fn has_been(addr: SocketAddr, name: &str, redis: &mut Publisher
     is_empty(redis, &mut client, name).await;
 }
 
+/// A gateway, where alice has said 1 to bob, who has been here and is away; and somebody who looks into Redis.
+pub(crate) async fn said_to_bob_while_away(redis: &Redis) -> (TestGateway, Client, Publisher) {
+    let gateway = gateway(redis).await;
+    let mut worker = redis.publisher().await;
+    has_been(gateway.addr, "bob", &mut worker).await;
+    let mut alice = user(gateway.addr, "alice").await;
+    says(&mut alice, "bob", 1).await;
+    (gateway, alice, worker)
+}
+
 /// How many entries are in an inbox.
 pub(crate) async fn left(redis: &mut Publisher, name: &str) -> u64 {
     redis.command(&["XLEN", &format!("channel:inbox:{name}")]).await
