@@ -17,7 +17,7 @@
 //   {"do":"scheme","with":"dark"}                   what the system prefers
 //   {"do":"run","at":"axe.min.js"}                  runs a script in the page
 //   {"do":"expose","at":"module.js","with":"name"}   lets the page call that function of a module
-//   {"do":"heap"}                                   bytes of the page's objects, behind a collection of those that nothing holds
+//   {"do":"memory"}                                 bytes of the page's objects and nodes of its documents, behind a collection of what nothing holds
 //   {"do":"screenshot","at":"page.png"}             of the window, or of the element that "with" names
 //
 // usage: browser.js USER_DATA_DIR [WIDTH HEIGHT [SCALE]]
@@ -57,12 +57,13 @@ async function act(page, { do: what, at, with: text }) {
     case "evaluate": return page.evaluate(text);
     case "size": return void (await page.setViewportSize({ width: text[0], height: text[1] }));
     case "scheme": return void (await page.emulateMedia({ colorScheme: text }));
-    case "heap": {
+    case "memory": {
       const debug = await page.context().newCDPSession(page);
       for (let pass = 0; pass < 3; pass++) await debug.send("HeapProfiler.collectGarbage");
       const { usedSize } = await debug.send("Runtime.getHeapUsage");
+      const { nodes } = await debug.send("Memory.getDOMCounters");
       await debug.detach();
-      return usedSize;
+      return { heapBytes: usedSize, nodes };
     }
     // As a debugger does, whatever the page's policy allows the page itself.
     case "run": return void (await page.evaluate(require("node:fs").readFileSync(at, "utf8")));

@@ -1,10 +1,22 @@
 //! The live page in headless Chromium.
 
+use std::path::Path;
+
+use serde::Deserialize;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use super::process::Process;
 use super::program::{Program, node};
+
+/// What a page holds once what nothing holds has been collected.
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Memory {
+    pub(crate) heap_bytes: i64,
+    /// Of its documents, those that are in no tree too.
+    pub(crate) nodes: i64,
+}
 
 /// A browser with one page, see `support/browser.js`.
 pub(crate) struct Browser {
@@ -133,6 +145,20 @@ impl Browser {
     /// The trades that the page has counted of the selected symbol.
     pub(crate) async fn trades(&mut self) -> u64 {
         self.texts("[data-fact=trades]").await[0].replace(',', "").parse().expect("a number")
+    }
+
+    /// Begins to count frames and paints, see `support/frames.js`.
+    pub(crate) async fn watch_frames(&mut self) {
+        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/guarantees/support/frames.js");
+        self.act(json!({"do": "run", "at": script})).await;
+    }
+
+    /// What the page holds. Watched frames that this delays are told apart.
+    pub(crate) async fn memory(&mut self) -> Memory {
+        self.evaluate("window.look(true)").await;
+        let memory = self.act(json!({"do": "memory"})).await;
+        self.evaluate("window.look(false)").await;
+        serde_json::from_value(memory).expect("memory")
     }
 
     pub(crate) async fn picture(&mut self, name: &str) {

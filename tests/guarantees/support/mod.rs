@@ -41,7 +41,7 @@ use ws_gateway::gateway::Gateway;
 
 pub(crate) use client::Client;
 pub(crate) use port::ReservedPort;
-use redis::Publisher;
+pub(crate) use redis::Publisher;
 pub(crate) use redis::Redis;
 
 /// Long enough for anything that happens at all on a loaded machine; no test is ever slower because of it.
