@@ -97,7 +97,7 @@ fn address(text: &str) -> Option<IpAddr> {
 }
 
 /// The addresses that count as one towards limits: an IPv4 address, or a /64 of IPv6, which one customer has to itself.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub struct Network(u64);
 
 impl Network {

@@ -192,6 +192,9 @@ impl Connection {
         let started = Instant::now();
         let looking = timeout(self.http.bounds.handshake_timeout, look_on(look, &self.http));
         let Some(Ok(look)) = self.stop.run_until_cancelled(looking).await else { return };
+        if let Some(address) = look.address() {
+            self.place.comes_from(address.into());
+        }
         match look {
             Look::Other(caller, begun) => {
                 // hyper allocates its buffer when it first reads, so it begins only now, when there are bytes to read.

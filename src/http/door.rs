@@ -51,6 +51,19 @@ pub(super) enum Look {
     Gone,
 }
 
+impl Look {
+    /// From where the connection comes, as far as is known; `None` once it is the peer that counts.
+    pub(super) fn address(&self) -> Option<IpAddr> {
+        match self {
+            Self::Silent(caller)
+            | Self::Partial(caller, _)
+            | Self::Encrypted(caller, _)
+            | Self::Other(caller, _) => Some(caller.address),
+            Self::Upgraded(_) | Self::Misintroduced(..) | Self::Gone => None,
+        }
+    }
+}
+
 /// Looks at the bytes that a peer has sent, and answers them if they are a handshake. The socket must be non-blocking.
 pub(super) fn look(caller: Caller, http: &Http) -> Look {
     let caller = if caller.is_introduced {

@@ -27,6 +27,7 @@ use super::connection::Connection;
 use super::door::{self, Caller, Look};
 use super::places::{Place, Places};
 use crate::accept;
+use crate::address::Network;
 use crate::backoff::Backoff;
 use crate::bus::inbox::Alarm;
 use crate::limits::{ACCEPT_BACKOFF_MAX, ACCEPT_BACKOFF_MIN, LISTEN_BACKLOG, NOTSENT_LOWAT_BYTES};
@@ -290,17 +291,19 @@ impl Acceptor {
         let mut upgraded = Vec::new();
         let mut others = Vec::new();
         for caller in callers.drain(..) {
+            let peer = caller.address;
             match door::look(caller, &self.http) {
                 Look::Upgraded(client) => upgraded.push(client),
                 Look::Gone => {}
-                look => others.push(look),
+                look => others.push((Network::from(look.address().unwrap_or(peer)), look)),
             }
         }
         if !upgraded.is_empty() {
             self.http.adopt.adopt(upgraded);
         }
-        for look in others {
-            let place = self.places.take().or_else(|| self.tasks.block_on(self.places.make_room()));
+        for (network, look) in others {
+            let taken = self.places.take(network);
+            let place = taken.or_else(|| self.tasks.block_on(self.places.make_room(network)));
             if let Some(place) = place {
                 self.spawn(look, place);
             }

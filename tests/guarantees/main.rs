@@ -3,6 +3,7 @@
 
 mod support;
 
+mod a_flood_takes_its_own_places;
 mod a_peer_that_leaves_is_noticed;
 mod a_taken_port_stops_the_start;
 mod addresses_come_through_real_proxies;
