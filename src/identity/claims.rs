@@ -18,6 +18,12 @@ use crate::protocol::terms::MaxRate;
 /// The claims of a token, or of an API key.
 pub type Claims = Map<String, Value>;
 
+/// The claims that name a user, at a token's top level; the first that is there counts.
+pub const USER: [&str; 2] = ["sub", "user_id"];
+
+/// The claims that say what a user may have, where `JWT_CLAIMS` points.
+pub const RIGHTS: [&str; 6] = ["symbols", "types", "maxSymbols", "maxRate", "delayMs", "rooms"];
+
 /// Why claims are worth nothing. For the log and for the client: it repeats no value.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ClaimsError {
@@ -155,7 +161,7 @@ fn texts(value: &Value) -> Option<Vec<&str>> {
 }
 
 /// The first name of a JSON pointer (RFC 6901), unescaped, and the rest.
-fn split_pointer(pointer: &str) -> (String, &str) {
+pub fn split_pointer(pointer: &str) -> (String, &str) {
     let path = pointer.strip_prefix('/').unwrap_or(pointer);
     let at = path.find('/').unwrap_or(path.len());
     (path[..at].replace("~1", "/").replace("~0", "~"), &path[at..])
@@ -248,6 +254,13 @@ mod tests {
         assert_eq!([0, 1, 60_001].map(delay), [Ok(0), Ok(60_000), Ok(900_000)]);
         let refused = ClaimsError::NoSuchDelay { asked_ms: 900_001, longest_ms: 900_000 };
         assert_eq!(delay(900_001), Err(refused));
+    }
+
+    #[test]
+    fn the_claims_with_rights_are_these() {
+        let misread = |name: &str| rights(&json!({name: {}})).is_err();
+        assert!(RIGHTS.iter().all(|name| misread(name)));
+        assert!(!["sub", "user_id", "exp", "aud", "max_symbols"].into_iter().any(misread));
     }
 
     #[test]

@@ -6,6 +6,7 @@
 //! | [`sign`] | `sign`: claims in the gateway's terms |
 //! | [`inspect`] | `inspect`: what a token says of itself |
 //! | [`check`] | `check`: what a gateway makes of it, by the gateway's own code |
+//! | `unread` | the claims of a token that a gateway passes over |
 //! | [`times`] | points in time, for people |
 
 pub mod check;
@@ -13,6 +14,7 @@ pub mod inspect;
 pub mod keys;
 pub mod sign;
 pub mod times;
+mod unread;
 
 use std::io::Read as _;
 use std::process::ExitCode;

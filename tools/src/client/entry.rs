@@ -48,8 +48,14 @@ impl EntryOptions {
     /// Reads the files, for connections to this address. The token goes in a header, or else where the dialect has it.
     ///
     /// # Errors
-    /// When a file can't be read or used, the token can't stand in a header, or an address without TLS has options for TLS.
+    /// When a file can't be read or used, the token is empty or can't stand in a header, or an address without TLS has options for TLS.
     pub fn read(&self, url: &str, in_header: bool) -> anyhow::Result<Entry> {
+        // As where the command that was to print it has failed.
+        let is_empty = self.token.as_ref().is_some_and(|token| token.trim().is_empty());
+        ensure!(
+            !is_empty,
+            "the token is empty: unset CLIENT_TOKEN, or leave out --token, to come without one"
+        );
         let authorization = self.token.as_deref().filter(|_| in_header).map(|token| {
             let mut value = HeaderValue::try_from(format!("Bearer {}", token.trim()))
                 .context("--token: a token has no line breaks and no control characters")?;

@@ -2,13 +2,14 @@
 //! gateway's, or of a gateway that runs.
 
 use std::ffi::{OsStr, OsString};
+use std::io::ErrorKind;
 use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
 use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::UNIX_EPOCH;
 
-use anyhow::{Context as _, bail};
+use anyhow::{anyhow, bail, ensure};
 use clap::Args;
 use serde_json::json;
 use ws_gateway::auth::{Auth, AuthError, Patience};
@@ -22,6 +23,7 @@ use ws_gateway::protocol::request::{Action, Grammar, Request};
 use ws_gateway::state::State;
 
 use super::times::in_words;
+use super::unread;
 use crate::cli;
 use crate::term::{clean, print, tell};
 
@@ -92,7 +94,12 @@ pub async fn run(options: &Options) -> anyhow::Result<ExitCode> {
             return Ok(ExitCode::FAILURE);
         }
     };
+    print(&accepted(&config, token.is_some()))?;
     describe(&identity, &grammar, &config.access.feed_delays)?;
+    let unread = token.filter(|_| !config.access.is_open()).map(|token| unread::claims(&token, &config));
+    if let Some(names) = unread.filter(|names| !names.is_empty()) {
+        row("not read", &clean(&format!("{} (no claims of this gateway)", names.join(", ")), SHOWN_BYTES))?;
+    }
     if options.subscribe.is_empty() {
         return Ok(ExitCode::SUCCESS);
     }
@@ -126,10 +133,13 @@ fn configuration(options: &Options) -> anyhow::Result<Config> {
                 bail!("the process has settings of its own: either --pid, or settings behind --");
             }
             let read = |name: &str| {
-                let path = format!("/proc/{pid}/{name}");
-                std::fs::read(&path).with_context(|| format!("{path}, of the gateway with --pid"))
+                std::fs::read(format!("/proc/{pid}/{name}")).map_err(|error| no_settings(pid, &error))
             };
             let (line, variables) = (read("cmdline")?, read("environ")?);
+            ensure!(
+                !line.is_empty(),
+                "--pid {pid}: it has no command line, so it is no gateway, or has just ended"
+            );
             let arguments = pieces(&line).map(|piece| OsString::from_vec(piece.to_vec()));
             let variable = |name: &str| {
                 let name = name.as_bytes();
@@ -139,11 +149,24 @@ fn configuration(options: &Options) -> anyhow::Result<Config> {
             };
             // The paths of its files mean what they mean there.
             let directory = format!("/proc/{pid}/cwd");
-            std::env::set_current_dir(&directory).context(directory)?;
+            std::env::set_current_dir(directory).map_err(|error| no_settings(pid, &error))?;
             Config::resolve(arguments.collect::<Vec<_>>(), variable, Some(Path::new(".env")), OPEN_FILES)
         }
     };
     resolved.map_err(|error| anyhow::anyhow!("{error}"))
+}
+
+/// Why the settings of a process can't be read, and the way out.
+fn no_settings(pid: u32, error: &std::io::Error) -> anyhow::Error {
+    match error.kind() {
+        ErrorKind::NotFound => {
+            anyhow!("--pid {pid}: there is no such process here; pidof ws-gateway tells those there are")
+        }
+        ErrorKind::PermissionDenied => {
+            anyhow!("--pid {pid}: the process is another user's; run ws-token as that user")
+        }
+        _ => anyhow!("--pid {pid}: its settings can't be read: {error}"),
+    }
 }
 
 /// The open-file limit bounds connections, of which there are none here.
@@ -169,11 +192,22 @@ fn identity(auth: &Auth, token: Option<&str>) -> Result<Arc<Identity>, String> {
     }
 }
 
+/// That somebody comes in, and where that says nothing of a token.
+fn accepted(config: &Config, has_token: bool) -> String {
+    if !config.access.is_open() {
+        return "accepted".to_owned();
+    }
+    let token = if has_token { ": it doesn't look at the token" } else { "" };
+    format!("accepted, as everybody is: no setting has keys, so the gateway is open{token}")
+}
+
+fn row(name: &str, value: &str) -> anyhow::Result<()> {
+    Ok(print(&format!("  {name:<14} {value}"))?)
+}
+
 /// Prints who somebody is and what it may have.
 fn describe(identity: &Identity, grammar: &Grammar, delays: &Delays) -> anyhow::Result<()> {
     let Identity { user, rights, expiry } = identity;
-    print("accepted")?;
-    let row = |name: &str, value: &str| print(&format!("  {name:<14} {value}"));
     row("user", user.as_ref().map_or("nobody: a client without a user", |user| user.as_str()))?;
     match expiry {
         Some(expiry) => {

@@ -66,7 +66,7 @@ fn lines(token: &str, now: Duration) -> anyhow::Result<Vec<String>> {
 }
 
 /// A part of a token: base64 of a JSON object.
-fn object(part: &str) -> anyhow::Result<Map<String, Value>> {
+pub(super) fn object(part: &str) -> anyhow::Result<Map<String, Value>> {
     let bytes = URL_SAFE_NO_PAD.decode(part).context("it is not base64url without padding")?;
     serde_json::from_slice(&bytes).context("it is no JSON object")
 }

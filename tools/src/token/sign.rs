@@ -32,9 +32,9 @@ pub struct Options {
     #[arg(long, value_name = "USER")]
     pub sub: Option<String>,
 
-    /// When it ends (claim exp): 15m, 1h, 30d; 0 for no end
-    #[arg(long, value_name = "TIME", default_value = "1h", value_parser = long_duration)]
-    pub expires: Duration,
+    /// When it ends (claim exp): 15m, 1h, 30d; 0 for no end [default: 1h]
+    #[arg(long, value_name = "TIME", value_parser = long_duration)]
+    pub expires: Option<Duration>,
 
     /// When it begins (claim nbf), from now
     #[arg(long, value_name = "TIME", value_parser = long_duration)]
@@ -76,7 +76,7 @@ pub struct Options {
     #[arg(long, env = "JWT_CLAIMS", value_name = "POINTER")]
     pub claims_at: Option<String>,
 
-    /// Any other claim at the top level, its value as JSON or as text
+    /// Any claim at the top level that no other option sets, its value as JSON or as text
     #[arg(long, value_name = "NAME=VALUE", value_parser = claim)]
     pub claim: Vec<(String, Value)>,
 }
@@ -108,6 +108,9 @@ impl KeyOptions {
         }
     }
 }
+
+/// How long a token holds if nobody says.
+const EXPIRES: Duration = Duration::from_secs(3_600);
 
 /// Where a key to sign with is.
 #[derive(Clone)]
@@ -188,48 +191,70 @@ pub fn run(options: &Options) -> anyhow::Result<ExitCode> {
 }
 
 /// The claims that the options ask for, at `now` since 1970.
+///
+/// # Errors
+/// When two of them set the same claim, or `--claims-at` points at no object.
 fn claims(options: &Options, now: Duration) -> anyhow::Result<Value> {
-    let mut claims: Map<String, Value> = options.claim.iter().cloned().collect();
-    let mut put = |name: &str, value: Option<Value>| {
-        if let Some(value) = value {
-            claims.insert(name.to_owned(), value);
-        }
-    };
+    let mut claims = Map::new();
+    for (name, value) in &options.claim {
+        put(&mut claims, name, value.clone(), "--claim")?;
+    }
     let at = |time: Duration| json!((now + time).as_secs());
-    put("sub", options.sub.as_ref().map(|sub| json!(sub)));
-    put("iss", options.iss.as_ref().map(|iss| json!(iss)));
-    put(
-        "aud",
-        match options.aud.as_slice() {
-            [] => None,
-            [one] => Some(json!(one)),
-            several => Some(json!(several)),
-        },
-    );
-    put("iat", Some(at(Duration::ZERO)));
-    put("nbf", options.not_before.map(at));
-    put("exp", (!options.expires.is_zero()).then(|| at(options.expires)));
-    let mut rights = Map::new();
-    let listed = |list: &Vec<String>| json!(list.iter().filter(|name| !name.is_empty()).collect::<Vec<_>>());
-    for (name, value) in [
-        ("symbols", options.symbols.as_ref().map(listed)),
-        ("types", options.types.as_ref().map(|types| json!(types))),
-        ("maxSymbols", options.max_symbols.map(|most| json!(most))),
-        ("maxRate", options.max_rate.as_ref().map(|rate| json!(rate))),
-        ("delayMs", options.delay.map(|delay| json!(delay.as_millis() as u64))),
-        ("rooms", options.rooms.as_ref().map(listed)),
+    let aud = match options.aud.as_slice() {
+        [] => None,
+        [one] => Some(json!(one)),
+        several => Some(json!(several)),
+    };
+    let expires = options.expires.filter(|time| !time.is_zero());
+    for (flag, name, value) in [
+        ("--sub", "sub", options.sub.as_ref().map(|sub| json!(sub))),
+        ("--iss", "iss", options.iss.as_ref().map(|iss| json!(iss))),
+        ("--aud", "aud", aud),
+        ("--not-before", "nbf", options.not_before.map(at)),
+        ("--expires", "exp", expires.map(at)),
     ] {
         if let Some(value) = value {
-            rights.insert(name.to_owned(), value);
+            put(&mut claims, name, value, flag)?;
         }
+    }
+    // Where nobody says otherwise.
+    claims.entry("iat").or_insert(at(Duration::ZERO));
+    if options.expires.is_none() {
+        claims.entry("exp").or_insert(at(EXPIRES));
     }
     let mut claims = Value::Object(claims);
     let target = match options.claims_at.as_deref().unwrap_or_default() {
         "" => &mut claims,
         pointer => object_at(&mut claims, pointer)?,
     };
-    target.as_object_mut().context("--claims-at: it points at no object")?.extend(rights);
+    let target = target.as_object_mut().context("--claims-at: it points at no object")?;
+    for (flag, name, value) in rights(options) {
+        if let Some(value) = value {
+            put(target, name, value, flag)?;
+        }
+    }
     Ok(claims)
+}
+
+/// What the options grant: flag, claim and value.
+fn rights(options: &Options) -> [(&'static str, &'static str, Option<Value>); 6] {
+    let listed = |list: &Vec<String>| json!(list.iter().filter(|name| !name.is_empty()).collect::<Vec<_>>());
+    [
+        ("--symbols", "symbols", options.symbols.as_ref().map(listed)),
+        ("--types", "types", options.types.as_ref().map(|types| json!(types))),
+        ("--max-symbols", "maxSymbols", options.max_symbols.map(|most| json!(most))),
+        ("--max-rate", "maxRate", options.max_rate.as_ref().map(|rate| json!(rate))),
+        ("--delay", "delayMs", options.delay.map(|delay| json!(delay.as_millis() as u64))),
+        ("--rooms", "rooms", options.rooms.as_ref().map(listed)),
+    ]
+}
+
+/// Sets a claim that nothing else has set: none is dropped without a word.
+fn put(claims: &mut Map<String, Value>, name: &str, value: Value, flag: &str) -> anyhow::Result<()> {
+    let way_out = if flag == "--claim" { "name it once" } else { "leave out one of the two" };
+    ensure!(!claims.contains_key(name), "--claim {name}: {flag} sets this claim as well; {way_out}");
+    claims.insert(name.to_owned(), value);
+    Ok(())
 }
 
 /// The object at a JSON pointer (RFC 6901), made with all objects on the way.
@@ -270,10 +295,14 @@ mod tests {
     use super::super::Command;
     use super::*;
 
-    fn made(arguments: &[&str]) -> Value {
+    fn asked_for(arguments: &[&str]) -> anyhow::Result<Value> {
         let line = [&["ws-token", "sign"], arguments].concat();
         let Command::Sign(options) = super::super::Options::parse_from(line).command else { panic!("sign") };
-        claims(&options, Duration::from_secs(1_000)).unwrap()
+        claims(&options, Duration::from_secs(1_000))
+    }
+
+    fn made(arguments: &[&str]) -> Value {
+        asked_for(arguments).unwrap()
     }
 
     #[test]
@@ -309,6 +338,29 @@ mod tests {
         let none = json!({"iat": 1_000, "symbols": []});
         assert_eq!(made(&["--expires=0", "--symbols="]), none);
         assert_eq!(made(&["--expires=0", "--aud=a"])["aud"], "a");
+    }
+
+    #[test]
+    fn a_claim_stands_as_it_was_given_or_is_refused() {
+        let own = ["--claim=sub=u", "--claim=exp=5", "--claim=iat=1", "--claim=maxRate=7", "--symbols=A"];
+        assert_eq!(made(&own), json!({"sub": "u", "exp": 5, "iat": 1, "maxRate": 7, "symbols": ["A"]}));
+        assert_eq!(made(&["--claim=exp=5", "--expires=0"])["exp"], 5);
+        let elsewhere = ["--claim=symbols=x", "--symbols=A", "--claims-at=/app"];
+        assert_eq!(
+            made(&[&elsewhere[..], &["--expires=0"]].concat()),
+            json!({"iat": 1_000, "symbols": "x", "app": {"symbols": ["A"]}})
+        );
+        for (twice, flag) in [
+            (["--claim=exp=5", "--expires=1h"], "--expires"),
+            (["--claim=sub=u", "--sub=u"], "--sub"),
+            (["--claim=nbf=1", "--not-before=0"], "--not-before"),
+            (["--claim=symbols=[]", "--symbols=A"], "--symbols"),
+            (["--claim=delayMs=1", "--delay=1s"], "--delay"),
+            (["--claim=a=1", "--claim=a=2"], "--claim"),
+        ] {
+            let error = asked_for(&twice).unwrap_err().to_string();
+            assert!(error.contains(&format!("{flag} sets this claim as well")), "{error}");
+        }
     }
 
     #[test]

@@ -146,6 +146,8 @@ async fn what_can_not_be_used_is_told_at_once() {
         ("wss", &["--tls-cert-file", &certificate, "--tls-key-file", &key], "--tls-cert-file"),
         ("wss", &["--tls-cert-file", &csr, "--tls-key-file", &key], "it holds no certificate"),
         ("wss", &["--token", "a\nb"], "--token"),
+        ("wss", &["--token", ""], "the token is empty: unset CLIENT_TOKEN"),
+        ("wss", &["--form", "sse", "--token", " "], "the token is empty"),
     ] {
         let told = refused(client(&gateway, scheme, arguments)).await;
         assert!(told.contains(why), "{arguments:?}: {told}");

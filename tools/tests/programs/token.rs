@@ -280,8 +280,18 @@ async fn check_says_what_a_gateway_does() {
         let said = refuses(at, &variables, &["check", &token]).await;
         assert!(said.starts_with("refused: ") && said.contains(why), "{why}: {said}");
     }
+    let open = "accepted, as everybody is: no setting has keys, so the gateway is open";
     let said = prints(at, &[], &["check", "anything"]).await;
-    assert!(said.starts_with("accepted\n  user           nobody"), "an open gateway: {said}");
+    assert!(
+        said.starts_with(&format!("{open}: it doesn't look at the token\n  user           nobody")),
+        "{said}"
+    );
+    let said = prints(at, &[], &["check", "--anonymous"]).await;
+    assert!(said.starts_with(&format!("{open}\n  user           nobody")), "{said}");
+    let said = prints(at, &variables, &["check", &sign(&["--aud=prices", "--claim=max_rate=4"]).await]).await;
+    assert!(said.ends_with("\n  not read       max_rate (no claims of this gateway)\n"), "{said}");
+    let said = prints(at, &variables, &["check", &wide]).await;
+    assert!(!said.contains("not read"), "{said}");
     gateway.drain().await;
 }
 
@@ -322,6 +332,7 @@ async fn keys_of_a_server_are_fetched() {
 async fn what_can_not_be_used_is_told_in_one_line() {
     let directory = TempDir::new().unwrap();
     let at = directory.path();
+    std::fs::write(at.join("secret"), SECRET).unwrap();
     for (arguments, why) in [
         (&["inspect", "k-1"][..], "may be an API key"),
         (&["inspect"], "there is no token"),
@@ -330,7 +341,11 @@ async fn what_can_not_be_used_is_told_in_one_line() {
             "--jwt-secret-key: the value (not shown) is not allowed",
         ),
         (&["check", "x", "--", "--jwt-public-key-file=nowhere"], "--jwt-public-key-file"),
-        (&["check", "x", "--pid", "4294967294"], "/proc/4294967294/cmdline"),
+        (&["check", "x", "--pid", "4294967294"], "--pid 4294967294: there is no such process here"),
+        (
+            &["sign", "--secret-file=secret", "--sub=u", "--claim=sub=v"],
+            "--claim sub: --sub sets this claim as well",
+        ),
         (&["check", "x", "--pid", "1", "--", "--shards=1"], "either --pid"),
         (&["key", "--alg=RS256", "--bits=1024"], "must be 2048, 3072 or 4096"),
         (&["sign", "--secret-file=nowhere"], "nowhere: No such file"),
