@@ -56,7 +56,9 @@ pub enum AuthError {
     #[error("The token is none that this gateway knows so far: its key is being fetched")]
     KeyWanted,
     /// There is none, and it can't be sent later.
-    #[error("There is no token, and here it can't be sent later: connect with ?token=")]
+    #[error(
+        "There is no token, and here it can't be sent later: connect with Authorization: Bearer <token>, or with ?token= unless AUTH_QUERY_TOKEN=false"
+    )]
     Absent,
     /// Longer than any token.
     #[error("The token is longer than {TOKEN_BYTES_MAX} bytes")]

@@ -118,6 +118,7 @@ pub struct Http {
 struct Told {
     forwarding: AtomicBool,
     proxy_header: AtomicBool,
+    query_token: AtomicBool,
 }
 
 /// The bounds of HTTP connections; the defaults are those of `limits.rs`.
@@ -233,6 +234,17 @@ impl Http {
             );
         }
         forwarded.client(address, &self.proxies).into()
+    }
+
+    /// Whether a URL has a token that is not looked at. That is logged once: its client counts as one without.
+    fn passes_over_token(&self, query: Option<&str>) -> bool {
+        let is_passed_over = !self.auth.takes_query_token && query::token(query).is_some();
+        if is_passed_over && !self.told.query_token.swap(true, Ordering::Relaxed) {
+            warn!(
+                "a client has its token in ?token=, which AUTH_QUERY_TOKEN=false does not take: it counts as one without"
+            );
+        }
+        is_passed_over
     }
 
     /// Says that somebody sends PROXY headers who may not.

@@ -103,7 +103,7 @@ pub const LAST_SYMBOLS_MAX: usize = 100;
 pub const LAST_ANSWER_BYTES_MAX: usize = MIB;
 /// HTTP connections that aren't upgraded yet: 1024 × ([`HTTP_HEADER_BYTES_MAX`] + ~4 KiB of task) = 20 MiB at worst. Under TLS a session
 /// comes to that: at most 64 KiB of a handshake's messages, or a record of [`TLS_RECORD_BYTES`] each way; 1024 × 84 KiB = 84 MiB.
-/// A further one gets the place of the one whose peer has been silent longest. There are fewer places where descriptors are few.
+/// A further one gets a place of the network that holds the most. There are fewer places where descriptors are few.
 pub const HTTP_IN_FLIGHT_MAX: usize = 1024;
 /// The fewest places for these, under the smallest open-file limit: a health check, a scraper and some handshakes.
 pub const HTTP_IN_FLIGHT_MIN: usize = 8;

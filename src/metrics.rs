@@ -4,10 +4,13 @@
 //! store ([`Counter::add`]), not a locked read-modify-write. Readers (`/stats`, `/metrics`, the statistics in the log) sum the
 //! blocks when they are asked. Some gauges are differences of counters: open connections are those opened less those closed.
 
+mod refusals;
+
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
+pub use self::refusals::{RequestRefusal, UpgradeRefusal};
 use crate::market::Delay;
 use crate::market::event::Reason;
 use crate::protocol::refusal::ErrorCode;
@@ -230,6 +233,8 @@ pub struct ControlMetrics {
     pub upgrades: Counter,
     /// Upgrades refused, by [`UpgradeRefusal`].
     pub upgrades_refused: [Counter; UpgradeRefusal::ALL.len()],
+    /// HTTP requests refused, other than upgrades, by [`RequestRefusal`].
+    pub requests_refused: [Counter; RequestRefusal::ALL.len()],
     /// HTTP connections closed because a newer one needed their place.
     pub http_evicted: Counter,
     /// HTTP requests answered, other than upgrades.
@@ -285,6 +290,11 @@ impl ControlMetrics {
     /// The counter of upgrades that are refused for that reason.
     pub fn upgrade_refused(&self, why: UpgradeRefusal) -> &Counter {
         &self.upgrades_refused[why as usize]
+    }
+
+    /// The counter of HTTP requests that are refused for that reason.
+    pub fn request_refused(&self, why: RequestRefusal) -> &Counter {
+        &self.requests_refused[why as usize]
     }
 
     /// Upgrades refused for any reason.
@@ -351,59 +361,6 @@ impl TlsFailure {
             Self::Refused => "refused",
             Self::PlainHttp => "plain_http",
             Self::NotTls => "not_tls",
-        }
-    }
-}
-
-/// Why a connection was not upgraded.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum UpgradeRefusal {
-    /// It is no WebSocket handshake, or a bad one.
-    Handshake,
-    /// Its PROXY header is malformed, or comes from somebody who isn't in `TRUSTED_PROXIES`.
-    ProxyHeader,
-    /// `ALLOWED_ORIGINS`.
-    Origin,
-    /// A token that doesn't hold.
-    Token,
-    /// The gateway is on its way out.
-    Draining,
-    /// `MAX_CONNECTIONS`.
-    Full,
-    /// `MAX_CONNECTIONS_PER_IP`.
-    ConnectionsPerIp,
-    /// `CONNECTION_RATE_LIMIT`.
-    ConnectionRate,
-    /// `MAX_CONNECTIONS_PER_USER`.
-    ConnectionsPerUser,
-}
-
-impl UpgradeRefusal {
-    /// All of them.
-    pub const ALL: [Self; 9] = [
-        Self::Handshake,
-        Self::ProxyHeader,
-        Self::Origin,
-        Self::Token,
-        Self::Draining,
-        Self::Full,
-        Self::ConnectionsPerIp,
-        Self::ConnectionRate,
-        Self::ConnectionsPerUser,
-    ];
-
-    /// As metrics have it.
-    pub const fn word(self) -> &'static str {
-        match self {
-            Self::Handshake => "handshake",
-            Self::ProxyHeader => "proxy_header",
-            Self::Origin => "origin",
-            Self::Token => "token",
-            Self::Draining => "draining",
-            Self::Full => "full",
-            Self::ConnectionsPerIp => "connections_per_ip",
-            Self::ConnectionRate => "connection_rate",
-            Self::ConnectionsPerUser => "connections_per_user",
         }
     }
 }

@@ -305,7 +305,8 @@ pub(super) const GROUP: Group = Group {
             unit: Unit::Time { min_ms: 100, max_ms: TIME_MAX_MS },
             zero: Zero::Refused,
             preset: Preset::Fixed,
-            help: "How long a client that has to show a token may take until its message `auth`.",
+            help: "How long a client that has to show a token may take until its message `auth`. Of such clients there are a quarter of \
+                   MAX_CONNECTIONS at most: each shard has its part of that (one at least), in which the oldest makes room for the next.",
             set: |config, given| given.store(&mut config.access.timeout),
             show: |config, unit| config.access.timeout.show(unit),
         },
@@ -316,7 +317,8 @@ pub(super) const GROUP: Group = Group {
             unit: Unit::Switch,
             zero: Zero::False,
             preset: Preset::Fixed,
-            help: "Whether `?token=` in the URL is taken. Proxies log URLs: turn it off where no client needs it.",
+            help: "Whether `?token=` in the URL is taken. Proxies log URLs: turn it off where no client needs it. Then it is passed over: \
+                   whoever has its token there alone is a client without one. The log says so once, and so does a 401.",
             set: |config, given| given.store(&mut config.access.query_token),
             show: |config, unit| config.access.query_token.show(unit),
         },

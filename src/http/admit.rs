@@ -182,7 +182,10 @@ pub(super) fn let_in(
     }
     let client = http.client(address, applicant.forwarded);
     let seat = http.admission.admit(client, now_us).map_err(Refused::NotAdmitted)?;
-    let in_query = || query::token(applicant.query.filter(|_| http.auth.takes_query_token)).map(Token::new);
+    let in_query = || {
+        let query = applicant.query.filter(|_| !http.passes_over_token(applicant.query));
+        query::token(query).map(Token::new)
+    };
     let token = applicant.token.as_ref().map(Cow::Borrowed).or_else(|| in_query().map(Cow::Owned));
     let standing = http.auth.standing(token.as_deref(), applicant.is_blind, patience).map_err(|error| {
         if error == AuthError::KeyWanted {

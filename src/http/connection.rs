@@ -132,6 +132,11 @@ impl Serving {
                 control.http_requests.add_shared(1);
                 (answer, self.is_crowded())
             }
+            Outcome::Declined(answer, why) => {
+                control.http_requests.add_shared(1);
+                control.request_refused(why).add_shared(1);
+                (answer, self.is_crowded())
+            }
             Outcome::Asked(asked) => {
                 control.http_requests.add_shared(1);
                 return Settled::Asked(asked, self.is_crowded());

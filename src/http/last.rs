@@ -6,6 +6,7 @@
 use std::future::Future;
 use std::net::IpAddr;
 use std::pin::Pin;
+use std::sync::Arc;
 
 use hyper::Request;
 use hyper::header::{
@@ -23,6 +24,7 @@ use crate::auth::Patience;
 use crate::bus::{LastEvent, LastQuestion, Standing};
 use crate::limits::{LAST_ANSWER_BYTES_MAX, LAST_SYMBOLS_MAX, RETRY_AFTER_S};
 use crate::market::{Delay, Form, Subject};
+use crate::metrics::RequestRefusal;
 use crate::protocol::native::read::parse_last;
 use crate::protocol::native::write;
 use crate::protocol::refusal::{ErrorCode, Refusal};
@@ -39,15 +41,15 @@ pub(super) type Asked = Pin<Box<dyn Future<Output = Answer> + Send>>;
 
 /// Why nothing is asked.
 pub(super) enum Declined {
-    /// The request is refused with this answer.
-    Answer(Box<Answer>),
+    /// The request is refused with this answer, and counted under that reason.
+    Refused(Box<Answer>, RequestRefusal),
     /// Its token's key is being fetched.
     Waits,
 }
 
-impl From<Answer> for Declined {
-    fn from(answer: Answer) -> Self {
-        Self::Answer(Box::new(answer))
+impl Declined {
+    fn refused(answer: Answer, why: RequestRefusal) -> Self {
+        Self::Refused(Box::new(answer), why)
     }
 }
 
@@ -77,23 +79,32 @@ pub(super) fn ask<B>(
         is_blind: false,
     };
     let now_us = http.state.metrics.uptime_us();
-    let (seat, standing) = let_in(&applicant, address, now_us, http, patience)
-        .map_err(|error| error.counted(http).map_or(Declined::Waits, |error| error.into_answer().into()))?;
+    let (seat, standing) = let_in(&applicant, address, now_us, http, patience).map_err(|error| {
+        let Some(error) = error.counted(http) else { return Declined::Waits };
+        let why = error.reason().into();
+        Declined::refused(error.into_answer(), why)
+    })?;
     let (selection, delay) = selected(&symbols, !is_single, query, &standing, http)?;
     let subjects = selection.subjects(Form::JSON.delayed(delay));
     let Some(place) = http.last_questions.take() else {
-        return Err(unavailable("Too many look-ups wait").into());
+        return Err(Declined::refused(unavailable("Too many look-ups wait"), RequestRefusal::Questions));
     };
     let (sender, answered) = oneshot::channel();
     http.last.send(LastQuestion { subjects: subjects.clone(), answer: sender, place });
     let if_none_match = headers.get(IF_NONE_MATCH).cloned();
+    let state = Arc::clone(&http.state);
     Ok(Box::pin(async move {
         let _seat = seat;
-        let Ok(events) = answered.await else { return unavailable("The gateway is shutting down") };
-        if is_single {
-            return single(events.into_iter().flatten().next(), if_none_match.as_ref());
+        let refused = |answer, why| {
+            state.metrics.control.request_refused(why).add_shared(1);
+            answer
+        };
+        match answered.await {
+            Err(_) => refused(unavailable("The gateway is shutting down"), RequestRefusal::Draining),
+            Ok(events) if is_single => single(events.into_iter().flatten().next(), if_none_match.as_ref()),
+            Ok(events) => several(&subjects, &events)
+                .unwrap_or_else(|TooLarge| refused(bad(&TooLarge.to_string()), RequestRefusal::Request)),
         }
-        several(&subjects, &events)
     }))
 }
 
@@ -105,19 +116,20 @@ fn selected(
     standing: &Standing,
     http: &Http,
 ) -> Result<(Selection, Delay), Declined> {
-    let Standing::Known(identity) = standing else { return Err(unauthorized().into()) };
+    let Standing::Known(identity) = standing else {
+        return Err(Declined::refused(unauthorized(query, http), RequestRefusal::Token));
+    };
     let refused = |refusal: Refusal| {
-        let status = match refusal.code {
-            ErrorCode::Forbidden => StatusCode::FORBIDDEN,
-            _ => StatusCode::BAD_REQUEST,
+        let (status, why) = match refusal.code {
+            ErrorCode::Forbidden => (StatusCode::FORBIDDEN, RequestRefusal::Rights),
+            _ => (StatusCode::BAD_REQUEST, RequestRefusal::Request),
         };
         let object = write::reply(&Reply::Refused(&refusal), &http.grammar.kinds, unix_ms());
-        Declined::from(answer(status, "application/json", object))
+        Declined::refused(answer(status, "application/json", object), why)
     };
+    let malformed = |message: &str| Declined::refused(bad(message), RequestRefusal::Request);
     if symbols.is_empty() {
-        return Err(Declined::from(bad(
-            "Missing symbols: ask for /v1/last/AAPL or /v1/last?symbols=AAPL,MSFT",
-        )));
+        return Err(malformed("Missing symbols: ask for /v1/last/AAPL or /v1/last?symbols=AAPL,MSFT"));
     }
     let type_name = query.and_then(|query| query.split('&').find_map(|pair| pair.strip_prefix("type=")));
     let type_name = type_name.map(|name| percent_decode_str(name).decode_utf8_lossy());
@@ -125,7 +137,7 @@ fn selected(
     if selection.names.len() > LAST_SYMBOLS_MAX {
         let count = selection.names.len();
         let message = format!("Too many symbols: {count}, and at most {LAST_SYMBOLS_MAX} at a time");
-        return Err(bad(&message).into());
+        return Err(malformed(&message));
     }
     identity.rights.grant(&selection, Form::JSON, &http.grammar.kinds).map_err(refused)?;
     Ok((selection, identity.rights.delay))
@@ -158,13 +170,19 @@ fn single(event: Option<LastEvent>, if_none_match: Option<&HeaderValue>) -> Answ
     answer
 }
 
+/// Several events are too large for one answer.
+#[derive(Debug, thiserror::Error)]
+#[error("These events have more than {LAST_ANSWER_BYTES_MAX} bytes: ask for fewer at a time")]
+struct TooLarge;
+
 /// The answer about several symbols, in the request's order.
-fn several(subjects: &[Subject], events: &[Option<LastEvent>]) -> Answer {
+///
+/// # Errors
+/// Where they are too large together.
+fn several(subjects: &[Subject], events: &[Option<LastEvent>]) -> Result<Answer, TooLarge> {
     let objects: Vec<_> = events.iter().flatten().map(|event| header::payload(&event.frame)).collect();
     if objects.len() > 1 && objects.iter().map(|object| object.len()).sum::<usize>() > LAST_ANSWER_BYTES_MAX {
-        return bad(&format!(
-            "These events have more than {LAST_ANSWER_BYTES_MAX} bytes: ask for fewer at a time"
-        ));
+        return Err(TooLarge);
     }
     let missing = subjects.iter().zip(events).filter(|(_, event)| event.is_none());
     let missing: Vec<_> = missing.map(|(subject, _)| format!("\"{}\"", subject.name)).collect();
@@ -173,7 +191,7 @@ fn several(subjects: &[Subject], events: &[Option<LastEvent>]) -> Answer {
     // None of a symbol's characters needs an escape.
     let end = format!(r#"],"missing":[{}],"timestamp":{}}}"#, missing.join(","), unix_ms());
     body.extend_from_slice(end.as_bytes());
-    answer(StatusCode::OK, "application/json", body)
+    Ok(answer(StatusCode::OK, "application/json", body))
 }
 
 fn bad(message: &str) -> Answer {
@@ -185,9 +203,12 @@ fn unavailable(message: &str) -> Answer {
 }
 
 /// What a client without a token is answered where one is asked for.
-pub(super) fn unauthorized() -> Answer {
-    let message = "Not authenticated: send Authorization: Bearer <token>";
-    let mut answer = refusal(StatusCode::UNAUTHORIZED, "UNAUTHORIZED", message);
+pub(super) fn unauthorized(query: Option<&str>, http: &Http) -> Answer {
+    let mut message = "Not authenticated: send Authorization: Bearer <token>".to_owned();
+    if http.passes_over_token(query) {
+        message.push_str("; ?token= is not taken here (AUTH_QUERY_TOKEN=false)");
+    }
+    let mut answer = refusal(StatusCode::UNAUTHORIZED, "UNAUTHORIZED", &message);
     answer.headers_mut().insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
     answer
 }

@@ -24,7 +24,7 @@ use super::{Http, accept_header};
 use crate::admission::Admission;
 use crate::market::Delay;
 use crate::market::event::Reason;
-use crate::metrics::{HISTOGRAM_BUCKETS, KeyFetch, TlsFailure, UpgradeRefusal};
+use crate::metrics::{HISTOGRAM_BUCKETS, KeyFetch, RequestRefusal, TlsFailure, UpgradeRefusal};
 use crate::protocol::refusal::ErrorCode;
 use crate::state::State;
 
@@ -170,6 +170,10 @@ impl Scrape {
             }),
             Source::UpgradesRefused => UpgradeRefusal::ALL.into_iter().try_for_each(|why| {
                 let refused = metrics.control.upgrade_refused(why).get();
+                counter(&mut metric, &[("reason", why.word())], refused)
+            }),
+            Source::RequestsRefused => RequestRefusal::ALL.into_iter().try_for_each(|why| {
+                let refused = metrics.control.request_refused(why).get();
                 counter(&mut metric, &[("reason", why.word())], refused)
             }),
             Source::Errors => ErrorCode::ALL.into_iter().try_for_each(|code| {

@@ -15,12 +15,14 @@ use super::polling::Posted;
 use super::upgrade::{self, Accepted};
 use super::{Http, cors, metrics_text, pages, reports, socketio, sse};
 use crate::auth::Patience;
-use crate::metrics::UpgradeRefusal;
+use crate::metrics::{RequestRefusal, UpgradeRefusal};
 
 /// The answer to a request.
 pub(super) enum Outcome {
     /// To a request that is no handshake.
     Plain(Answer),
+    /// To a request that is no handshake and is refused, and why.
+    Declined(Answer, RequestRefusal),
     /// To a request that waits for ingest.
     Asked(Asked),
     /// To a handshake that is refused, and why: 4xx or 503.
@@ -139,6 +141,10 @@ pub(super) fn answer<B>(request: &Request<B>, address: IpAddr, http: &Http, pati
             cors::Mark::of(request.headers(), http).put_into(&mut answer);
             Outcome::Plain(answer)
         }
+        Outcome::Declined(mut answer, why) => {
+            cors::Mark::of(request.headers(), http).put_into(&mut answer);
+            Outcome::Declined(answer, why)
+        }
         Outcome::Asked(asked) => {
             let mark = cors::Mark::of(request.headers(), http);
             Outcome::Asked(Box::pin(async move {
@@ -156,7 +162,7 @@ fn outcome<B>(request: &Request<B>, address: IpAddr, http: &Http, patience: Pati
     let route = find(path, http.surface);
     let endpoint = Endpoint::find(request.uri().path(), http).filter(|_| http.surface != Surface::Operator);
     if !route.is_some_and(|route| route.is_open) && !http.is_operator(request.headers()) {
-        return Outcome::Plain(unauthorized());
+        return Outcome::Declined(unauthorized(), RequestRefusal::Operator);
     }
     if socketio::is_cleanup(path, http) {
         return socketio::clean(request, http);
@@ -185,7 +191,7 @@ fn outcome<B>(request: &Request<B>, address: IpAddr, http: &Http, patience: Pati
         Content::Last => match last::ask(request, address, http, patience) {
             Ok(asked) => return Outcome::Asked(asked),
             Err(Declined::Waits) => return Outcome::Waits,
-            Err(Declined::Answer(answer)) => *answer,
+            Err(Declined::Refused(answer, why)) => return Outcome::Declined(*answer, why),
         },
         Content::Stream => match sse::open(request, address, http, patience) {
             Ok(accepted) => return Outcome::Stream(accepted),

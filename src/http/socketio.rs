@@ -20,7 +20,7 @@ use super::upgrade::{self, Accepted};
 use super::{Http, Surface, cors};
 use crate::auth::Patience;
 use crate::bus::{Arrival, Newcomer};
-use crate::metrics::UpgradeRefusal;
+use crate::metrics::{RequestRefusal, UpgradeRefusal};
 use crate::protocol::Dialect;
 use crate::protocol::api::Api;
 use crate::protocol::request::Token;
@@ -99,7 +99,8 @@ pub(super) fn clean<B>(request: &Request<B>, http: &Http) -> Outcome {
     }
     if http.operator_token.is_none() {
         let message = "Orders need OPS_TOKEN, which is not set";
-        return Outcome::Plain(refusal(StatusCode::FORBIDDEN, "FORBIDDEN", message));
+        let answer = refusal(StatusCode::FORBIDDEN, "FORBIDDEN", message);
+        return Outcome::Declined(answer, RequestRefusal::Operator);
     }
     let told = http.adopt.clean();
     Outcome::Asked(Box::pin(async move {

@@ -71,7 +71,7 @@ pub(super) fn open<B>(
         refused(error.into_answer(), why)
     })?;
     let Admitted { seat, standing: standing @ Standing::Known(_), user_seat } = admitted else {
-        return Err(refused(last::unauthorized(), UpgradeRefusal::Token));
+        return Err(refused(last::unauthorized(request.uri().query(), http), UpgradeRefusal::Token));
     };
     let client = Newcomer {
         greeting: head(headers, http),

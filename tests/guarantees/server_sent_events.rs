@@ -1,5 +1,7 @@
 //! `GET /sse`: a subscribe by URL, whose events come as server-sent events, under the rules that hold for a WebSocket client.
 
+use std::time::Instant;
+
 use serde_json::{Value, json};
 use ws_gateway::config::Config;
 use ws_gateway::market::Kind;
@@ -251,6 +253,32 @@ async fn origins_and_tokens_count_as_for_a_web_socket() {
     let (mut stream, _) = Stream::open_with(gateway.addr, &query, line, None).await;
     assert_eq!(stream.expect("success").await.json()["data"]["recovered"], json!({"*": false}));
     assert_eq!(stream.expect("status").await.json()["event"], "snapshotEnd");
+}
+
+/// Whatever rate it asks for, and whichever number of symbols.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_token_limits_holds_for_a_stream() {
+    let redis = Redis::start().await;
+    let gateway = gateway(&redis, |config| config.access.secret_key = Some(SECRET.to_owned())).await;
+    let slow = token(json!({"sub": "u", "maxRate": 0.2, "maxSymbols": 2}));
+    let mut stream = Stream::open(gateway.addr, &format!("symbols=A,B,C&token={slow}")).await;
+    assert_eq!(stream.expect("refused").await.json()["code"], "SYMBOL_LIMIT_EXCEEDED");
+    let begun = Instant::now();
+    let mut stream = Stream::open(gateway.addr, &format!("symbols=AAPL&maxRate=1000&token={slow}")).await;
+    stream.expect("success").await;
+    let mut worker = redis.publisher().await;
+    for seq in 1..=500 {
+        worker.trade("AAPL", &numbered("AAPL", seq)).await;
+    }
+    gateway.taken(500).await;
+    let (mut events, mut last) = (0, 0);
+    while last < 500 {
+        last = stream.expect("trade").await.json()["data"]["seq"].as_u64().expect("a number");
+        events += 1;
+    }
+    // The first at once, and then one in five seconds.
+    let most = 1 + begun.elapsed().as_secs().div_ceil(5);
+    assert!(events <= most, "{events}, and {most} at most");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -1,11 +1,14 @@
 //! Socket.IO over HTTP requests: sessions, packets in bodies, the change to a WebSocket, and what a session may not do.
 
 use crate::support::http::{Reply, ask};
+use crate::support::tokens::{SECRET, token};
 use crate::support::{Client, Redis, TestGateway, trade, until};
 use serde_json::{Value, json};
 use std::net::SocketAddr;
+use std::time::Duration;
 use ws_gateway::config::Config;
 use ws_gateway::protocol::api::Api;
+use ws_gateway::rate::Rate;
 
 fn with_socketio(config: &mut Config) {
     config.clients.dialects = [Api::SocketIo].into_iter().collect();
@@ -202,4 +205,39 @@ async fn a_session_that_does_not_ask_is_slow() {
     }
     assert_eq!(delivered + announced, N);
     assert!(announced > 0);
+}
+
+/// Its token's rights and `MESSAGE_RATE_LIMIT` hold for a session as for a WebSocket.
+#[tokio::test(flavor = "multi_thread")]
+async fn rights_and_rates_hold() {
+    let redis = Redis::start().await;
+    let gateway = TestGateway::on(&redis, |config| {
+        with_socketio(config);
+        config.access.secret_key = Some(SECRET.to_owned());
+        config.clients.message_rate_limit = Rate::new(10, Duration::from_secs(36_000));
+    })
+    .await;
+    let session = Session::open(gateway.addr).await;
+    let token = token(json!({"sub": "u", "symbols": ["A"]}));
+    assert_eq!(session.post(&format!("40{}", json!({"token": token}))).await.body, "ok");
+    let mut packets = Vec::new();
+    let body = "421[\"subscribe\",{\"symbols\":[\"B\"]}]\u{1e}422[\"subscribe\",{\"symbols\":[\"A\"]}]";
+    assert_eq!(session.post(body).await.body, "ok");
+    while packets.len() < 4 {
+        packets.extend(session.packets().await);
+    }
+    assert!(packets[2].starts_with("431[") && packets[2].contains("FORBIDDEN"), "{packets:?}");
+    assert_eq!(packets[3], r#"432[{"status":"subscribed","symbols":["A"]}]"#);
+
+    // Eight of ten are left at most. The hundredth refusal in a row is answered, and then the session ends.
+    let pings: Vec<_> = (100..220).map(|n| format!("42{n}[\"ping\"]")).collect();
+    assert_eq!(session.post(&pings.join("\u{1e}")).await.body, "ok");
+    let mut answers = Vec::new();
+    while answers.last().is_none_or(|packet| packet != "1") {
+        answers.extend(session.packets().await);
+    }
+    let refused = answers.iter().filter(|packet| packet.contains("RATE_LIMIT_EXCEEDED")).count();
+    let answered = answers.iter().filter(|packet| packet.contains("pong")).count();
+    assert!(refused == 100 && (1..=8).contains(&answered), "{refused} {answered} {answers:?}");
+    until_none(&gateway).await;
 }

@@ -38,6 +38,12 @@ async fn connections_that_do_not_answer_are_closed_by_order() {
     })
     .await;
     let operator = gateway.gateway.operator_addr().expect("its port");
+    for path in ["/websocket/metrics", "/api/websocket/metrics"] {
+        assert_eq!(gateway.get(path).await.status, 404, "figures are where /stats is");
+        assert_eq!(get(operator, path).await.status, 401);
+        let head = format!("GET {path} HTTP/1.1\r\nHost: h\r\nAuthorization: Bearer {TOKEN}\r\n");
+        assert_eq!(ask(operator, &head).await.status, 200);
+    }
     // It reads nothing, so it answers no ping.
     let _silent = Client::connect(&format!("ws://{}/ws", gateway.addr)).await;
     let dead = || async {
@@ -54,4 +60,26 @@ async fn connections_that_do_not_answer_are_closed_by_order() {
     assert_eq!(ask(operator, &order("/websocket/cleanup", &token)).await.json(), json!({"cleaned": 0}));
     let get_it = format!("GET /websocket/cleanup HTTP/1.1\r\nHost: h\r\n{token}");
     assert_eq!(ask(operator, &get_it).await.status, 405);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn but_no_order_is_taken_where_no_token_is_set() {
+    let redis = Redis::start().await;
+    let gateway = TestGateway::on(&redis, |config| {
+        with_socketio(config);
+        config.operator.port = Some(0);
+    })
+    .await;
+    let operator = gateway.gateway.operator_addr().expect("its port");
+    for prefix in ["", "/api"] {
+        for lines in [String::new(), format!("Authorization: Bearer {TOKEN}\r\n")] {
+            let order = format!(
+                "POST {prefix}/websocket/cleanup HTTP/1.1\r\nHost: h\r\nContent-Length: 0\r\n{lines}"
+            );
+            let reply = ask(operator, &order).await;
+            assert_eq!((reply.status, reply.code().as_str()), (403, "FORBIDDEN"));
+            assert_eq!(reply.json()["message"], "Orders need OPS_TOKEN, which is not set");
+        }
+    }
+    assert_eq!(get(operator, "/websocket/metrics").await.status, 200, "reports need none");
 }

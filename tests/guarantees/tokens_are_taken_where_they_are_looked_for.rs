@@ -4,6 +4,7 @@
 use serde_json::json;
 use ws_gateway::config::Config;
 
+use crate::support::http::get;
 use crate::support::tokens::{SECRET, authenticate, enter, from_now, handshake, token};
 use crate::support::{Client, Redis, TestGateway, trade};
 
@@ -63,6 +64,14 @@ async fn the_query_is_looked_at_unless_it_is_told_not_to() {
     let mut client = enter(gateway.addr, &format!("?token={}", of("A")), &[]).await;
     client.send(r#"{"action":"list"}"#).await;
     assert_eq!(client.json().await["code"], "UNAUTHORIZED", "it has yet to send one");
+    // Where none can come later, the answer says what was passed over.
+    for path in ["/v1/last/AAPL?", "/sse?symbols=AAPL&"] {
+        for (query, is_told) in [("x=y".to_owned(), false), (format!("token={}", of("A")), true)] {
+            let reply = get(gateway.addr, &format!("{path}{query}")).await;
+            assert_eq!((reply.status, reply.code().as_str()), (401, "UNAUTHORIZED"));
+            assert_eq!(reply.body.contains("AUTH_QUERY_TOKEN=false"), is_told, "{path}{query}: {reply:?}");
+        }
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

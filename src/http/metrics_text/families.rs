@@ -43,6 +43,8 @@ pub(super) enum Source {
     KeyFetches,
     /// Refused upgrades, labelled `reason`.
     UpgradesRefused,
+    /// Refused requests that ask for no connection, labelled `reason`.
+    RequestsRefused,
     /// Error replies, labelled `code`.
     Errors,
     /// How long ago each thread's loop last turned, labelled `thread`.
@@ -55,7 +57,7 @@ pub(super) enum Source {
 
 use Source::{
     AcceptErrors, Build, Control, DataPath, Delivery, Errors, Ingest, KeyFetches, Log, Process, Rejected,
-    ShardCounter, ShardGauge, ShardSeconds, TickAge, TlsFailed, TlsReloads, UpgradesRefused,
+    RequestsRefused, ShardCounter, ShardGauge, ShardSeconds, TickAge, TlsFailed, TlsReloads, UpgradesRefused,
 };
 
 const fn family(name: &'static str, help: &'static str, source: Source) -> Family {
@@ -295,7 +297,11 @@ pub(super) const FAMILIES: &[Family] = &[
     family("ws_accepted", "Connections accepted", Control(|c| c.accepted.get())),
     family("ws_accept_errors", "Failed accept calls, by cause", AcceptErrors),
     family("ws_upgrades", "WebSocket handshakes completed", Control(|c| c.upgrades.get())),
-    family("ws_upgrades_refused", "WebSocket handshakes refused, by reason", UpgradesRefused),
+    family(
+        "ws_upgrades_refused",
+        "Connections of clients refused before they began, by reason",
+        UpgradesRefused,
+    ),
     family("ws_tokens_refused", "Tokens that did not hold", Control(|c| c.tokens_refused.get())),
     family(
         "ws_desk_published",
@@ -356,6 +362,11 @@ pub(super) const FAMILIES: &[Family] = &[
         Control(|c| c.http_requests.get()),
     ),
     family(
+        "ws_http_requests_refused",
+        "Questions to /v1/last and operators' requests refused, by reason",
+        RequestsRefused,
+    ),
+    family(
         "ws_http_evicted",
         "HTTP connections closed because newer ones needed their place",
         Control(|c| c.http_evicted.get()),
@@ -383,9 +394,8 @@ impl Source {
             ShardCounter(_) | ShardSeconds(_) | Ingest(_) | DataPath(_) | Control(_) | Log(_) => {
                 MetricType::Counter
             }
-            Rejected | AcceptErrors | TlsFailed | TlsReloads | KeyFetches | UpgradesRefused | Errors => {
-                MetricType::Counter
-            }
+            Rejected | AcceptErrors | TlsFailed | TlsReloads | KeyFetches | UpgradesRefused
+            | RequestsRefused | Errors => MetricType::Counter,
             ShardGauge(_) | Process(_) | TickAge => MetricType::Gauge,
             Delivery => MetricType::Histogram,
             Build => MetricType::Info,
