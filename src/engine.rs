@@ -98,7 +98,9 @@ impl Engine {
         }
         for (id, (own, inbox)) in polls.into_iter().zip(inboxes).enumerate() {
             let registry = own.poll.registry().try_clone()?;
-            let (config, handles, ingest) = (shard.clone(), handles(id), ingest_of_shard.take());
+            let max_unauthenticated = part(shard.max_unauthenticated, id, shards);
+            let config = ShardConfig { max_unauthenticated, ..shard.clone() };
+            let (handles, ingest) = (handles(id), ingest_of_shard.take());
             // A shard can't be sent to another thread: it begins on its own.
             let run = move || {
                 let shard = Shard::start(registry, config, handles);
@@ -111,6 +113,11 @@ impl Engine {
         }
         Ok(Self { fanout, last: ingest::last_questions(&to_ingest), ingest: to_ingest, threads })
     }
+}
+
+/// A shard's part of a number that all have together: the parts differ by one at most, and none is 0.
+fn part(of_all: usize, shard: usize, shards: usize) -> usize {
+    (of_all / shards + usize::from(shard < of_all % shards)).max(1)
 }
 
 impl Threads {
@@ -218,4 +225,27 @@ fn take_turn(shard: &mut Shard, inbox: &Inbox<ToShard>, first: Option<ToShard>, 
     let told = told.inspect(|command| inbox.consumed(command.queued_bytes()));
     let of_shard = events.iter().filter(|event| event.token() != WAKER && event.token() != LINK);
     shard.turn(told, of_shard.map(Into::into));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_parts_of_all_shards_are_the_whole() {
+        for shards in 1..=16 {
+            for of_all in 0..100 {
+                let parts: Vec<_> = (0..shards).map(|shard| part(of_all, shard, shards)).collect();
+                assert_eq!(
+                    parts.iter().sum::<usize>(),
+                    of_all.max(shards),
+                    "{of_all} over {shards}: {parts:?}"
+                );
+                assert!(
+                    parts.iter().all(|one| of_all.max(shards) / shards <= *one
+                        && *one <= of_all.max(shards).div_ceil(shards))
+                );
+            }
+        }
+    }
 }

@@ -94,7 +94,8 @@ pub struct ShardConfig {
     pub max_opened_topics: usize,
     /// `AUTH_TIMEOUT`.
     pub auth_timeout: Duration,
-    /// Clients that have yet to show who they are, at a time; beyond that the oldest makes room.
+    /// Clients that have yet to show who they are, at a time; beyond that the oldest makes room. The engine is told of all shards' together,
+    /// and tells each its part.
     pub max_unauthenticated: usize,
     /// `MAX_MESSAGE_SIZE`.
     pub max_message_bytes: usize,

@@ -214,9 +214,7 @@ fn shard_config(config: &Config, grammar: Grammar) -> ShardConfig {
         // A new client goes to the shard with the fewest, so none gets more than this.
         max_clients: config.server.max_connections.div_ceil(config.process.shards),
         auth_timeout: config.access.timeout,
-        max_unauthenticated: (config.server.max_connections / limits::UNAUTHENTICATED_PART)
-            .div_ceil(config.process.shards)
-            .max(1),
+        max_unauthenticated: config.server.max_connections / limits::UNAUTHENTICATED_PART,
         max_opened_topics: limits::OPENED_TOPICS_MAX.max(last_value_topics),
         max_message_bytes: config.clients.max_message_bytes,
         message_warn_bytes: config.clients.message_warn_bytes,
