@@ -1,5 +1,7 @@
 //! A client gets what its rights cover and its requests name, and nothing else; when its token ends, so does the connection.
 
+use std::time::Instant;
+
 use serde_json::json;
 use ws_gateway::config::Config;
 use ws_gateway::market::Kind;
@@ -121,30 +123,33 @@ async fn a_rate_of_the_claims_conflates() {
     let redis = Redis::start().await;
     let gateway = gateway(&redis, |_| {}).await;
     let mut worker = redis.publisher().await;
-    let mut client = enter_as(&gateway, json!({"sub": "u", "maxRate": 0.1})).await;
-    client.subscribe(&["AAPL"]).await;
+    // Whoever names no rate, more than the claim, or no conflation at all, has the claim's; whoever asks for less has less.
+    let begun = Instant::now();
+    let mut capped = Vec::new();
+    for asked in [json!({}), json!({"maxRate": 1000}), json!({"conflate": false}), json!({"conflate": true})]
+    {
+        let mut client = enter_as(&gateway, json!({"sub": "u", "maxRate": 0.2})).await;
+        let mut request = json!({"symbols": ["AAPL"]});
+        request.as_object_mut().unwrap().extend(asked.as_object().unwrap().clone());
+        client.subscribe_with(request).await;
+        capped.push((asked, client));
+    }
+    let mut slower = enter_as(&gateway, json!({"sub": "u", "maxRate": 1000})).await;
+    slower.subscribe_with(json!({"symbols": ["AAPL"], "maxRate": 0.2})).await;
+    capped.push((json!("less than the claim"), slower));
+    let mut free = enter_as(&gateway, json!({"sub": "v"})).await;
+    free.subscribe(&["AAPL"]).await;
     for n in 1..=500 {
         worker.trade("AAPL", &trade("AAPL", "1", n)).await;
     }
     gateway.taken(500).await;
-    client.send(r#"{"action":"ping","stats":true}"#).await;
-    let mut events = 0;
-    loop {
-        let message = client.json().await;
-        if message["type"] == "pong" {
-            break;
-        }
-        events += 1;
+    assert_eq!(trades(&mut free).await, 500);
+    for (asked, client) in &mut capped {
+        let events = trades(client).await as u64;
+        // The first at once, and then one in five seconds.
+        let most = 1 + begun.elapsed().as_secs().div_ceil(5);
+        assert!((1..=most).contains(&events), "{asked}: {events}, and {most} at most");
     }
-    // Those of the first turn, and what is held comes ten seconds later.
-    assert!(events < 100, "{events}");
-    until("the events to be conflated", async || {
-        let metrics = gateway.get("/metrics").await.body;
-        let lines = metrics.lines().filter(|line| line.starts_with("ws_events_conflated_total"));
-        let conflated: u64 = lines.filter_map(|line| line.rsplit(' ').next()?.parse::<u64>().ok()).sum();
-        (conflated >= 400).then_some(())
-    })
-    .await;
 }
 
 /// How many trades come before the answer to a ping.

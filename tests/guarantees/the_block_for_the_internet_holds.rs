@@ -1,8 +1,10 @@
 //! A gateway starts with the settings that `docs/security.md` has for the internet, without a warning, and each of them does what the page
 //! says of it. The page's lines on who can do what name tests that are there.
 
+use std::net::{Ipv4Addr, SocketAddr};
 use std::path::Path;
 use std::process::Command;
+use std::time::Instant;
 
 use jsonwebtoken::{Algorithm, EncodingKey};
 use rcgen::KeyPair;
@@ -54,8 +56,13 @@ async fn start(identity: &Identity, public_key: &Path) -> Process {
 
 /// A handshake under TLS with these lines.
 async fn handshake(gateway: &Process, lines: &str) -> (Reply, Option<tls::SecureClient>) {
+    shake_hands(gateway, HANDSHAKE, lines).await
+}
+
+/// The same with that head.
+async fn shake_hands(gateway: &Process, head: &str, lines: &str) -> (Reply, Option<tls::SecureClient>) {
     let mut stream = tls::connect(gateway.addr()).await;
-    stream.write_all(format!("{HANDSHAKE}{lines}\r\n").as_bytes()).await.expect("the gateway reads");
+    stream.write_all(format!("{head}{lines}\r\n").as_bytes()).await.expect("the gateway reads");
     let reply = read_head(&mut stream).await;
     let client = match reply.status {
         101 => Some(Client::on_upgraded(stream).await),
@@ -87,32 +94,73 @@ async fn setting_by_setting() {
     assert_eq!(ask(operators, &head).await.status, 200);
 
     let key = EncodingKey::from_ec_pem(pair.serialize_pem().as_bytes()).expect("a key");
-    let of = |user: usize| {
-        let token = sign(Algorithm::ES256, &key, json!({"sub": format!("user-{user}")}));
-        format!("Authorization: Bearer {token}\r\n")
-    };
-    let bearer = of(0);
+    let of = |user: usize| sign(Algorithm::ES256, &key, json!({"sub": format!("user-{user}")}));
+    let bearer_of = |user: usize| format!("Authorization: Bearer {}\r\n", of(user));
+    only_known_clients_and_pages(&gateway, &of(0)).await;
+    messages_are_bounded(&gateway, operators, &bearer_of(0)).await;
+    connections_are_bounded(&gateway, bearer_of).await;
+    so_is_how_often_they_come(&gateway, &bearer_of(0)).await;
+}
+
+/// `JWT_PUBLIC_KEY_FILE`, `AUTH_QUERY_TOKEN`, `ALLOWED_ORIGINS` and `PUBLIC_HOSTS`.
+async fn only_known_clients_and_pages(gateway: &Process, token: &str) {
+    let bearer = format!("Authorization: Bearer {token}\r\n");
+    let subscribe = json!({"action": "subscribe", "symbols": ["AAPL"]}).to_string();
     let page = "Origin: https://app.example.com\r\n";
-    assert_eq!(handshake(&gateway, "Origin: https://evil.example\r\n").await.0.status, 403);
-    assert_eq!(handshake(&gateway, "Authorization: Bearer a.b.c\r\n").await.0.status, 401);
-    let mut stranger = handshake(&gateway, page).await.1.expect("a page may come");
-    stranger.send(json!({"action": "subscribe", "symbols": ["AAPL"]}).to_string()).await;
+    assert_eq!(handshake(gateway, "Origin: https://evil.example\r\n").await.0.status, 403);
+    assert_eq!(handshake(gateway, "Authorization: Bearer a.b.c\r\n").await.0.status, 401);
+    let mut stranger = handshake(gateway, page).await.1.expect("a page may come");
+    stranger.send(&*subscribe).await;
     assert_eq!(stranger.json().await["code"], "UNAUTHORIZED");
-    let mut client = handshake(&gateway, &bearer).await.1.expect("a client with a token");
-    for _ in 0..100 {
-        client.send(r#"{"action":"ping"}"#).await;
+    let mut client = handshake(gateway, &bearer).await.1.expect("a client with a token");
+    client.send(&*subscribe).await;
+    assert_eq!(client.json().await["type"], "success");
+
+    let in_query = HANDSHAKE.replace("/ws", &format!("/ws?token={token}"));
+    let mut client = shake_hands(gateway, &in_query, "").await.1.expect("somebody without a token");
+    client.send(&*subscribe).await;
+    assert_eq!(client.json().await["code"], "UNAUTHORIZED", "the query is not looked at");
+    gateway.logs("which AUTH_QUERY_TOKEN=false does not take").await;
+
+    // The gateway's own page, by the name that is told, and by one that somebody has made resolve to its address.
+    let at = |host: &str| HANDSHAKE.replace("Host: h", &format!("Host: {host}\r\nOrigin: https://{host}"));
+    assert_eq!(shake_hands(gateway, &at("prices.example.com"), "").await.0.status, 101);
+    assert_eq!(shake_hands(gateway, &at("rebound.example.com"), "").await.0.status, 403);
+}
+
+/// `MESSAGE_WARN_SIZE`, `MESSAGE_RATE_LIMIT` and `MAX_MESSAGE_SIZE`.
+async fn messages_are_bounded(gateway: &Process, operators: SocketAddr, bearer: &str) {
+    let over_warn_size = async || {
+        let head = format!("GET /stats HTTP/1.1\r\nHost: h\r\nAuthorization: Bearer {OPS_TOKEN}\r\n");
+        ask(operators, &head).await.json()["messagesOverWarnSize"].clone()
+    };
+    let mut client = handshake(gateway, bearer).await.1.expect("a client with a token");
+    // Of the hundred one was a subscribe.
+    for number in 1..100 {
+        let bytes = match number {
+            1 => 4 * 1024,
+            2 => 4 * 1024 + 1,
+            _ => 0,
+        };
+        client.send(format!("{:<bytes$}", r#"{"action":"ping"}"#)).await;
         assert_eq!(client.json().await["type"], "pong");
+        if number <= 2 {
+            assert_eq!(over_warn_size().await, number - 1, "{bytes} bytes");
+        }
     }
+    gateway.logs("larger than MESSAGE_WARN_SIZE").await;
     client.send(r#"{"action":"ping"}"#).await;
     assert_eq!(client.json().await["code"], "RATE_LIMIT_EXCEEDED");
-    let mut large = handshake(&gateway, &bearer).await.1.expect("another");
+    let mut large = handshake(gateway, bearer).await.1.expect("another");
     large.send(" ".repeat(16 * 1024 + 1)).await;
     assert_eq!(large.ending().await.expect("a close frame").0, 1009);
-    drop((stranger, client, large));
+}
 
+/// `MAX_CONNECTIONS_PER_USER` and `MAX_CONNECTIONS_PER_IP`.
+async fn connections_are_bounded(gateway: &Process, bearer_of: impl Fn(usize) -> String) {
     let mut held = Vec::new();
     until("five clients of one user, and no more", async || {
-        match handshake(&gateway, &of(1)).await {
+        match handshake(gateway, &bearer_of(1)).await {
             (_, Some(client)) => held.push(client),
             (reply, None) => return (reply.status == 429 && held.len() >= 5).then_some(()),
         }
@@ -121,7 +169,7 @@ async fn setting_by_setting() {
     .await;
     assert_eq!(held.len(), 5);
     until("twenty clients of one address, and no more", async || {
-        match handshake(&gateway, &of(1 + held.len())).await {
+        match handshake(gateway, &bearer_of(1 + held.len())).await {
             (_, Some(client)) => held.push(client),
             (reply, None) => return (reply.status == 429 && held.len() >= 20).then_some(()),
         }
@@ -129,6 +177,29 @@ async fn setting_by_setting() {
     })
     .await;
     assert_eq!(held.len(), 20);
+}
+
+/// `CONNECTION_RATE_LIMIT`. Another address, which nothing else has come from, asks for last events: that counts as a connection does.
+async fn so_is_how_often_they_come(gateway: &Process, bearer: &str) {
+    let begun = Instant::now();
+    let mut stream = tls::connect_from(Ipv4Addr::new(127, 0, 0, 9), gateway.addr()).await;
+    let request = format!("HEAD /v1/last/AAPL HTTP/1.1\r\nHost: h\r\n{bearer}\r\n");
+    let mut answered = 0;
+    let refused = loop {
+        stream.write_all(request.as_bytes()).await.expect("the gateway reads");
+        let reply = read_head(&mut stream).await;
+        if reply.status != 404 {
+            break reply;
+        }
+        answered += 1;
+    };
+    assert_eq!(refused.status, 429);
+    // One comes back in 9 s.
+    assert!(
+        (1..=9).contains(&refused.header("Retry-After").expect("a time").parse::<u64>().expect("seconds"))
+    );
+    let most = 100 + begun.elapsed().as_secs() / 9 + 1;
+    assert!((100..=most).contains(&answered), "{answered} of 100 in 15 minutes");
 }
 
 #[test]

@@ -3,6 +3,7 @@
 //! at a time; no forgery costs more than a verification.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Instant;
 
 use aws_lc_rs::hmac;
 use futures_util::future::join_all;
@@ -228,9 +229,12 @@ async fn too_long(stage: &Stage) {
 /// A browser can't read a status: it is let in, told and closed. So are at most 256 at a time, the others get a 401.
 async fn as_browsers(stage: &Stage) {
     let lines = ["Origin: https://evil.example", "Authorization: Bearer a.b.c"];
+    let begun = Instant::now();
     let answers = swarm(600, async |_| handshake(stage.addr(), "", &lines).await).await;
     let let_in = answers.iter().filter(|(reply, _)| reply.status == 101).count();
-    assert!((1..=600).contains(&let_in), "{let_in}");
+    // Nobody answers the close frame, so each has its place for the two seconds that a close waits.
+    let most = 256 * (1 + begun.elapsed().as_secs() as usize / 2);
+    assert!((256..=most).contains(&let_in), "{let_in} of 600, and {most} at most");
     assert!(answers.iter().all(|(reply, _)| [101, 401].contains(&reply.status)));
     for (reply, stream) in answers {
         if reply.status == 101 {

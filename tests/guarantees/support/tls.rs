@@ -1,6 +1,6 @@
 //! TLS: certificates of the test's own, and clients that use them.
 
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::process::Stdio;
 use std::sync::Arc;
@@ -110,6 +110,14 @@ pub(crate) async fn connect(addr: SocketAddr) -> TlsStream<TcpStream> {
     shake_hands(unchecked_client().expect("a configuration"), addr, None).await
 }
 
+/// The same from that address.
+pub(crate) async fn connect_from(own: Ipv4Addr, addr: SocketAddr) -> TlsStream<TcpStream> {
+    let socket = TcpSocket::new_v4().expect("a socket");
+    socket.bind((own, 0).into()).expect("loopback's network is this machine's");
+    let stream = socket.connect(addr).await.expect("the gateway listens");
+    over(unchecked_client().expect("a configuration"), stream).await
+}
+
 /// The same with that configuration and, if it is to hold little, a receive buffer of that size.
 pub(crate) async fn shake_hands(
     config: Arc<ClientConfig>,
@@ -120,7 +128,10 @@ pub(crate) async fn shake_hands(
     if let Some(bytes) = receive_bytes {
         socket.set_recv_buffer_size(bytes).expect("a buffer");
     }
-    let stream = socket.connect(addr).await.expect("the gateway listens");
+    over(config, socket.connect(addr).await.expect("the gateway listens")).await
+}
+
+async fn over(config: Arc<ClientConfig>, stream: TcpStream) -> TlsStream<TcpStream> {
     let name = "localhost".try_into().expect("a name");
     let shaking = TlsConnector::from(config).connect(name, stream);
     timeout(PATIENCE, shaking).await.expect("a handshake in time").expect("a TLS handshake")
