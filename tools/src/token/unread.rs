@@ -44,7 +44,7 @@ mod tests {
 
     use super::*;
 
-    fn unread(claims: Value, change: impl FnOnce(&mut Config)) -> Vec<String> {
+    fn unread(claims: &Value, change: impl FnOnce(&mut Config)) -> Vec<String> {
         let mut config = Config::for_tests();
         change(&mut config);
         of(claims.as_object().unwrap(), &config)
@@ -57,16 +57,16 @@ mod tests {
             "symbols": [], "types": [], "maxSymbols": 1, "maxRate": 1, "delayMs": 0, "rooms": [], "max_rate": 4,
             "app": {"symbols": [], "level": 3},
         });
-        assert_eq!(unread(claims.clone(), |_| {}), ["app", "aud", "iss", "max_rate", "user_id"]);
-        let checked = unread(claims.clone(), |config| {
+        assert_eq!(unread(&claims, |_| {}), ["app", "aud", "iss", "max_rate", "user_id"]);
+        let checked = unread(&claims, |config| {
             config.access.audiences = vec!["a".to_owned()];
             config.access.issuer = Some("i".to_owned());
         });
         assert_eq!(checked, ["app", "max_rate", "user_id"]);
-        let elsewhere = unread(claims, |config| config.access.claims_pointer = "/app".to_owned());
+        let elsewhere = unread(&claims, |config| config.access.claims_pointer = "/app".to_owned());
         let top = ["delayMs", "maxRate", "maxSymbols", "max_rate", "rooms", "symbols", "types", "user_id"];
         assert_eq!(elsewhere, [&["aud"][..], &top[..1], &["iss"], &top[1..], &["/app/level"]].concat());
-        assert!(unread(json!({"user_id": 7, "exp": 2}), |_| {}).is_empty());
+        assert!(unread(&json!({"user_id": 7, "exp": 2}), |_| {}).is_empty());
         assert!(super::claims("an-api-key", &Config::for_tests()).is_empty());
     }
 }

@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::net::TcpListener;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::process::Stdio;
 
@@ -49,6 +50,16 @@ async fn run(script: &str, directory: &Path) -> String {
     said
 }
 
+/// Whether a text has these parts, one behind the other.
+fn come_in_order(text: &str, parts: &[&str]) {
+    let mut rest = text;
+    for part in parts {
+        let (_, after) =
+            rest.split_once(part).unwrap_or_else(|| panic!("no {part:?} in its place in {text}"));
+        rest = after;
+    }
+}
+
 /// The text with ports that are free here.
 fn on_free_ports(text: &str) -> String {
     let held = PORTS.map(|port| (port, TcpListener::bind("127.0.0.1:0").expect("a free port")));
@@ -61,12 +72,15 @@ fn on_free_ports(text: &str) -> String {
 #[tokio::test]
 async fn its_lines_do_what_it_says() {
     let directory = TempDir::new().unwrap();
-    let (attempt, certificates) =
-        (shell(section("## In five minutes")), shell(section("### Certificates of clients")));
-    assert_eq!((attempt.len(), certificates.len()), (5, 1));
-    let script = [&attempt[..], &["echo; echo CERTIFICATES"], &certificates].concat().join("\n");
-    let said = run(&on_free_ports(&script), directory.path()).await;
-    let (attempt, certificates) = said.split_once("\nCERTIFICATES\n").expect("both parts");
+    let attempt = shell(section("## In five minutes"));
+    let changes = shell(section("## When keys and certificates change"));
+    let certificates = shell(section("### Certificates of clients"));
+    assert_eq!((attempt.len(), changes.len(), certificates.len()), (6, 2, 1));
+    let script =
+        [&attempt[..], &["echo; echo CHANGES"], &changes, &["echo; echo CERTIFICATES"], &certificates];
+    let said = run(&on_free_ports(&script.concat().join("\n")), directory.path()).await;
+    let (attempt, rest) = said.split_once("\nCHANGES\n").expect("the first part");
+    let (changes, certificates) = rest.split_once("\nCERTIFICATES\n").expect("both others");
     let order = [
         "the configuration is good",
         // Nobody: three of what it may have, late.
@@ -82,14 +96,32 @@ async fn its_lines_do_what_it_says() {
         "delay          everything is 5000 ms old",
         "subscribe refused: FORBIDDEN: Not allowed: the client's rights don't cover TSLA",
         "as it should be",
+        r#"{"type":"error","message":"The token has expired","code":"UNAUTHORIZED""#,
+        "refused: The token has expired",
+        "JWKS_URL: the key has signed it, and it doesn't hold: The token has expired",
+        "as it should be",
+        r#"{"type":"error","message":"The token is none that this gateway knows: no key fits its signature","code":"UNAUTHORIZED""#,
+        "refused: The token is none that this gateway knows: no key fits its signature",
+        "JWKS_URL: there is no key with the kid ",
+        "as it should be",
         r#"{"status":"ok","#,
         r#"{"activeConnections":0,"#,
     ];
-    let mut rest = attempt;
-    for part in order {
-        let (_, after) =
-            rest.split_once(part).unwrap_or_else(|| panic!("no {part:?} in its place in {attempt}"));
-        rest = after;
+    come_in_order(attempt, &order);
+    let order = [
+        // bob's, whose key is new, then alice's, whose key is old.
+        "received 1 events",
+        "received 1 events",
+        "refused: The token is none",
+        "the old key counts no more",
+        // Only the new certificate is its own authority.
+        r#"{"status":"ok","#,
+    ];
+    come_in_order(changes, &order);
+    let private = ["key.pem", "prices.key.pem", "prices2.key.pem", ".env", "token", "expired"];
+    for name in private {
+        let mode = directory.path().join(name).metadata().expect(name).permissions().mode();
+        assert_eq!(mode & 0o077, 0, "{name} is its owner's alone");
     }
     assert!(certificates.contains("drained") && certificates.contains("received 1 events"), "{certificates}");
     // Of alice's lines none is marked.
