@@ -7,8 +7,10 @@ import asyncio
 import dataclasses
 import json
 import re
+import types
 import typing
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from decimal import Decimal
 from pathlib import Path
 from signal import Signals
 from typing import Any
@@ -212,16 +214,54 @@ ENVELOPE = {field.name for field in dataclasses.fields(Event)}
 NAMES = {"from_seq": "from", "to_seq": "to", "timestamp": "timestamp", "sent_at": "timestamp"}
 
 
+OF_JSON = {"string": str, "number": Decimal, "integer": int, "boolean": bool, "object": Mapping, "array": tuple}
+TOLD_AS = {"timestamp": int, "first_timestamp": int, "interval": str}
+"""What the client makes of numbers, or of numbers and text: whole milliseconds, and names."""
+
+
+def values_of(name: str, schema: Any) -> set[Any]:
+    """The types that Python has for a field with values of a schema; none where they may be anything."""
+    if schema is True:
+        return set()
+    if name in TOLD_AS:
+        return {TOLD_AS[name]}
+    if "$ref" in schema:
+        of = schema["$ref"].rpartition("/")[2]
+        return {Conflated} if of == "Conflated" else values_of(name, SCHEMAS[of])
+    if "const" in schema:
+        return {type(schema["const"])}
+    parts = [values_of(name, part) for part in (*schema.get("allOf", ()), *schema.get("anyOf", ()))]
+    kinds = schema.get("type", [])
+    return set().union(*parts, {OF_JSON[kind] for kind in ([kinds] if isinstance(kinds, str) else kinds)})
+
+
+def types_of(hint: Any) -> set[Any]:
+    """The types that an annotation allows, without ``None``; none where it is ``Any``."""
+    parts = typing.get_args(hint) if typing.get_origin(hint) in (typing.Union, types.UnionType) else (hint,)
+    return {typing.get_origin(part) or part for part in parts if part not in (type(None), Any)}
+
+
+def assert_values(described: type[Any], schema: dict[str, Any], names: dict[str, str]) -> None:
+    """The fields of a type allow the values that those of a schema have; ``names`` has those on the wire."""
+    of_schema = {snake(name): property for name, property in schema["properties"].items()}
+    hints = typing.get_type_hints(described)
+    for field in dataclasses.fields(described):
+        name = names.get(field.name, field.name)
+        if name:
+            assert types_of(hints[field.name]) == values_of(name, of_schema[name]), field.name
+
+
 @pytest.mark.parametrize("event", [Trade, Quote, Candle, News, Halt])
 def test_the_types_of_events_have_the_fields_of_the_schemas(event: type[Event]) -> None:
     schema = SCHEMAS[event.__name__]
     own = {field.name for field in dataclasses.fields(event)} - ENVELOPE
     assert own | {"symbol", "timestamp", "seq"} == {snake(name) for name in schema["properties"]}
     hints = typing.get_type_hints(event)
-    for name in schema["properties"]:
+    for name, described in schema["properties"].items():
         if name != "seq":
             is_optional = type(None) in typing.get_args(hints[snake(name)])
             assert is_optional == (name not in schema["required"]), name
+            assert types_of(hints[snake(name)]) == values_of(snake(name), described), name
 
 
 def test_the_types_of_envelopes_and_losses_have_the_fields_of_the_schemas() -> None:
@@ -230,6 +270,8 @@ def test_the_types_of_envelopes_and_losses_have_the_fields_of_the_schemas() -> N
     for described, name in ((Conflated, "Conflated"), (Gap, "Gap"), (Skipped, "Skipped")):
         fields = {NAMES.get(field.name, field.name) for field in dataclasses.fields(described)}
         assert fields == {snake(property) for property in SCHEMAS[name]["properties"]}
+        assert_values(described, SCHEMAS[name], NAMES)
+    assert_values(Event, SCHEMAS["Event"], {"sent_at": "timestamp", "timestamp": "", "symbol": "", "seq": ""})
     assert [field.name for field in dataclasses.fields(FeedLost)] == ["gap_ms"]
 
 
@@ -238,6 +280,8 @@ def test_the_types_of_the_desk_have_the_fields_of_the_schemas() -> None:
     for described, name in ((RoomMessage, "RoomMessage"), (Chat, "Chat")):
         fields = {names.get(field.name, field.name) for field in dataclasses.fields(described)}
         assert fields == set(SCHEMAS[name]["properties"]) - {"type"}
+        assert_values(described, SCHEMAS[name], names)
+    assert_values(Members, SCHEMAS["PresenceCount"], {})
     assert {field.name for field in dataclasses.fields(Members)} == set(SCHEMAS["PresenceCount"]["properties"]) - {
         "type",
         "room_id",

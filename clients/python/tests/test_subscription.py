@@ -7,12 +7,12 @@ import functools
 import gc
 from collections.abc import Callable, Coroutine
 from decimal import Decimal
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 from typing_extensions import assert_type
 
-from ws_gateway import AnyEvent, Candle, Client, Custom, GatewayError, Loss, Overflow, Quote, Subscription, Trade, connect
+from ws_gateway import AnyEvent, Candle, Client, Custom, GatewayError, Latest, Loss, Overflow, Quote, Subscription, Trade, connect
 
 from .world import FakeClock, Server, settle
 
@@ -193,6 +193,10 @@ async def test_events_have_the_types_that_were_asked_for(world: World) -> None:
     assert_type(world.client.subscribe("AAPL", conflate="aggregate", max_rate=4), Subscription[Trade])
     assert_type(world.client.subscribe("AAPL", "quote"), Subscription[Quote])
     assert_type(world.client.subscribe("AAPL", ["trade", "quote"]), Subscription[AnyEvent])
+    assert_type(world.client.latest("AAPL"), Latest[Trade] | None)
+    assert_type(world.client.latest("AAPL", "candle", interval="1m"), Latest[Candle] | None)
+    assert_type(world.client.latest("AAPL", "order_book"), Latest[AnyEvent] | None)
+    assert_type(world.client.state.feed, Literal["up", "down", "unknown"])
 
 
 def test_an_address_that_is_none_is_refused_at_once() -> None:
@@ -212,3 +216,10 @@ def test_a_client_that_is_closed_refuses_what_is_asked_of_it() -> None:
             await world.client.subscribe("AAPL").ready()
 
     asyncio.run(play())
+
+
+@connected
+async def test_options_that_the_client_sets_itself_are_refused_by_their_names(world: World) -> None:
+    for name in ("max_size", "ping_interval", "subprotocols"):
+        with pytest.raises(ValueError, match=f"^connect_options may not have {name}: this client sets that itself$"):
+            connect("ws://gateway.test/ws", socket=world.server.connect, connect_options={"ssl": None, name: 1})

@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 
 from .connection import Connection, ConnectionOptions, Listener, TokenProvider
 from .desk import Desk, Link
-from .environment import Clock, SocketFactory, SystemClock, SystemSocket
+from .environment import OWN_CONNECT_OPTIONS, Clock, SocketFactory, SystemClock, SystemSocket
 from .errors import GatewayError
 from .events import (
     AnyEvent,
@@ -95,6 +95,9 @@ class Client:
     ) -> None:
         if urlsplit(url).scheme not in ("ws", "wss"):
             raise ValueError(f"{url!r} is no address of a gateway: it begins with ws:// or wss://, as in ws://localhost:8080/ws")
+        connect_options = dict(connect_options or {})
+        if own := sorted(OWN_CONNECT_OPTIONS & connect_options.keys()):
+            raise ValueError(f"connect_options may not have {', '.join(own)}: this client sets that itself")
         self._topics = Topics()
         self._subscriptions: dict[Subscription[Any], None] = {}
         self._next_id = 1
@@ -113,7 +116,7 @@ class Client:
             backoff_max_ms=backoff_max_ms,
             stable_after_ms=stable_after_ms,
             clock=clock or SystemClock(),
-            socket=socket or partial(SystemSocket, **(connect_options or {})),
+            socket=socket or partial(SystemSocket, **connect_options),
             chance=chance,
         )
         listener = Listener(
@@ -233,7 +236,19 @@ class Client:
         self._requests.settle([subscription])
         return subscription
 
-    def latest(self, symbol: str, type: str = "trade", interval: str = "") -> Latest | None:
+    @overload
+    def latest(self, symbol: str, type: Literal["trade"] = ..., interval: str = ...) -> Latest[Trade] | None: ...
+    @overload
+    def latest(self, symbol: str, type: Literal["quote"], interval: str = ...) -> Latest[Quote] | None: ...
+    @overload
+    def latest(self, symbol: str, type: Literal["candle"], interval: str = ...) -> Latest[Candle] | None: ...
+    @overload
+    def latest(self, symbol: str, type: Literal["news"], interval: str = ...) -> Latest[News] | None: ...
+    @overload
+    def latest(self, symbol: str, type: Literal["halt"], interval: str = ...) -> Latest[Halt] | None: ...
+    @overload
+    def latest(self, symbol: str, type: str, interval: str = ...) -> Latest[AnyEvent] | None: ...
+    def latest(self, symbol: str, type: str = "trade", interval: str = "") -> Latest[Any] | None:
         """The last event of a symbol that this client has got, and whether it may be shown as current. ``interval`` is for candles."""
         last = self._topics.last(type, symbol, interval)
         if last is None:

@@ -15,6 +15,8 @@ MESSAGE_BYTES_MAX = 16 * 1024 * 1024
 """A larger message ends the connection: a batch has 64 KiB, and a reply lists at most 10,000 symbols of 64 bytes twice."""
 CLOSE_TIMEOUT_S = 2
 """The gateway waits as long for the answer to its close."""
+OWN_CONNECT_OPTIONS = frozenset({"uri", "subprotocols", "compression", "open_timeout", "ping_interval", "close_timeout", "max_size"})
+"""Arguments of ``websockets.connect`` that the client needs to be as they are."""
 
 
 class Timer(Protocol):

@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from decimal import Decimal
-from typing import Any, ClassVar, Union
+from typing import Any, ClassVar, Generic, Literal, TypeVar, Union
 
 
 @dataclass(frozen=True)
@@ -152,7 +152,7 @@ AnyEvent = Union[Trade, Quote, Candle, News, Halt, Custom]
 class Gap:
     """The worker left out the numbers ``from_seq`` to ``to_seq``, inclusive."""
 
-    kind: ClassVar[str] = "gap"
+    kind: ClassVar[Literal["gap"]] = "gap"
     type: str
     symbol: str
     from_seq: int
@@ -163,7 +163,7 @@ class Gap:
 class Skipped:
     """This client was too slow for ``count`` events."""
 
-    kind: ClassVar[str] = "skipped"
+    kind: ClassVar[Literal["skipped"]] = "skipped"
     type: str
     symbol: str
     count: int
@@ -173,7 +173,7 @@ class Skipped:
 class FeedLost:
     """The gateway had no feed for ``gap_ms`` milliseconds."""
 
-    kind: ClassVar[str] = "feed"
+    kind: ClassVar[Literal["feed"]] = "feed"
     gap_ms: int
 
 
@@ -181,7 +181,7 @@ class FeedLost:
 class NotRecovered:
     """The connection was lost, and what came meanwhile cannot be brought back."""
 
-    kind: ClassVar[str] = "notRecovered"
+    kind: ClassVar[Literal["notRecovered"]] = "notRecovered"
     type: str
     symbol: str
 
@@ -190,7 +190,7 @@ class NotRecovered:
 class Overflow:
     """The loop over a subscription was too slow: the oldest ``count`` events of its buffer are gone."""
 
-    kind: ClassVar[str] = "overflow"
+    kind: ClassVar[Literal["overflow"]] = "overflow"
     count: int
 
 
@@ -211,9 +211,9 @@ class Status:
 class ConnectionState:
     """How the connection and the gateway's feed are."""
 
-    status: str = "connecting"
+    status: Literal["connecting", "open", "waiting", "closed"] = "connecting"
     """``connecting``; ``open``; ``waiting``, until the next attempt; ``closed``, for good."""
-    feed: str = "unknown"
+    feed: Literal["up", "down", "unknown"] = "unknown"
     """The gateway's own feed: ``up``, ``down``, or ``unknown`` until the gateway has told."""
     fresh: bool = False
     """Prices may be shown as current: the connection is open, the feed is up, and the gateway has been heard lately."""
@@ -229,11 +229,14 @@ class ConnectionState:
     """Why the connection is not open, in words."""
 
 
+E_co = TypeVar("E_co", covariant=True)
+
+
 @dataclass(frozen=True)
-class Latest:
+class Latest(Generic[E_co]):
     """The last event of a topic, and whether it may be shown as current."""
 
-    event: AnyEvent
+    event: E_co
     age_ms: float
     """Milliseconds since it was received."""
     fresh: bool

@@ -11,11 +11,11 @@ import asyncio
 from collections.abc import Callable, Iterable, Sequence
 from decimal import Decimal
 from types import TracebackType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal, overload
 
 from .. import client as aio
 from ..errors import GatewayError
-from ..events import AnyEvent, ConnectionState, Latest
+from ..events import AnyEvent, Candle, ConnectionState, Halt, Latest, News, Quote, Trade
 from ..subscription import Subscription
 from .background import Background
 from .desk import Desk, Inbox, Room
@@ -93,7 +93,19 @@ class Client:
         self._background.keep(watch, self._background.wait(subscribe()))
         return watch
 
-    def latest(self, symbol: str, type: str = "trade", interval: str = "") -> Latest | None:
+    @overload
+    def latest(self, symbol: str, type: Literal["trade"] = ..., interval: str = ...) -> Latest[Trade] | None: ...
+    @overload
+    def latest(self, symbol: str, type: Literal["quote"], interval: str = ...) -> Latest[Quote] | None: ...
+    @overload
+    def latest(self, symbol: str, type: Literal["candle"], interval: str = ...) -> Latest[Candle] | None: ...
+    @overload
+    def latest(self, symbol: str, type: Literal["news"], interval: str = ...) -> Latest[News] | None: ...
+    @overload
+    def latest(self, symbol: str, type: Literal["halt"], interval: str = ...) -> Latest[Halt] | None: ...
+    @overload
+    def latest(self, symbol: str, type: str, interval: str = ...) -> Latest[AnyEvent] | None: ...
+    def latest(self, symbol: str, type: str = "trade", interval: str = "") -> Latest[Any] | None:
         """The last event of a symbol, and whether it may be shown as current."""
         return self._background.do(lambda: self._client.latest(symbol, type, interval))
 
