@@ -53,7 +53,7 @@ use self::setting::Given;
 pub use self::setting::{Alias, Group, Preset, Setting, Unit, Zero};
 use self::sources::Sources;
 pub use self::upstream::{Embedded, Upstream};
-use crate::limits::{FD_OPS, FRAME_OVERHEAD_MAX_BYTES, OPS_IN_FLIGHT_MAX, connections_for};
+use crate::limits::{FD_OPS, FRAME_OVERHEAD_MAX_BYTES, MAX_SYMBOLS_DEMO, OPS_IN_FLIGHT_MAX, connections_for};
 pub use crate::protocol::terms::SlowClientPolicy;
 use crate::tls::{self, PairFiles, Role};
 
@@ -158,8 +158,10 @@ impl Config {
         config.server.max_connections = connections_for(open_files);
         config.server.open_files = open_files;
         let mut sources = Sources::new(line, &env, file);
+        let mut is_limit_given = false;
         for setting in settings() {
             let Some(found) = sources.setting(setting)? else { continue };
+            is_limit_given |= setting.env == "MAX_SYMBOLS_PER_CLIENT";
             let text = found.alias.map_or_else(|| found.text.clone(), |alias| alias.value(&found.text));
             let given = Given { setting, text: &text };
             if (setting.set)(&mut config, &given).is_none() {
@@ -168,6 +170,10 @@ impl Config {
         }
         upstream::take_parts(&mut config.upstream, &mut sources)?;
         config.warnings = sources.warnings;
+        // Who tries the demo fills a watchlist, with several types.
+        if config.process.demo && !is_limit_given {
+            config.clients.max_symbols_per_client = MAX_SYMBOLS_DEMO as usize;
+        }
         config.relate()?;
         config.relate_certificates()?;
         Ok(config)

@@ -22,8 +22,11 @@ use crate::market::Symbol;
 use pace::Schedule;
 use walk::{Trade, Walk};
 
-/// The symbols that trade by default.
+/// The symbols that the test publisher trades by default.
 pub const SYMBOLS: [&str; 5] = ["AAPL", "GOOGL", "MSFT", "TSLA", "AMZN"];
+
+/// The symbols that trade with `--demo`: more than a page shows at first, so that there are some to add.
+pub const DEMO_SYMBOLS: [&str; 8] = ["AAPL", "GOOGL", "MSFT", "TSLA", "AMZN", "NVDA", "META", "NFLX"];
 
 /// Symbols with their prices, and the times at which they trade.
 #[derive(Debug, Clone)]

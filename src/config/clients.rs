@@ -73,7 +73,7 @@ pub(super) const GROUP: Group = Group {
             unit: Unit::Number { min: 1, max: MAX_SYMBOLS_MAX },
             zero: Zero::Refused,
             preset: Preset::Fixed,
-            help: "How many subscriptions one client may have.",
+            help: "How many subscriptions one client may have. With DEMO the default is 100.",
             set: |config, given| given.store(&mut config.clients.max_symbols_per_client),
             show: |config, unit| config.clients.max_symbols_per_client.show(unit),
         },

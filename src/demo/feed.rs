@@ -6,19 +6,19 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::events::Events;
-use super::{Market, SYMBOLS};
+use super::{DEMO_SYMBOLS, Market};
 use crate::ingest::publisher::Publisher;
 use crate::market::{KindSet, Symbol, SymbolCase};
 use crate::unix_time::unix_ms;
 
 /// Events a second of all symbols together: on average one a second for each symbol.
-const EVENTS_PER_SECOND: f64 = 5.0;
+const EVENTS_PER_SECOND: f64 = DEMO_SYMBOLS.len() as f64;
 
-/// Publishes events of [`SYMBOLS`] and of the market types among `types`, until `shutdown`. They have a `seq`, so clients can resume.
+/// Publishes events of [`DEMO_SYMBOLS`] and of the market types among `types`, until `shutdown`. They have a `seq`, so clients can resume.
 /// `prefix` is `CHANNEL_PREFIX`.
 pub async fn run(publisher: Publisher, prefix: String, types: KindSet, shutdown: CancellationToken) {
     let symbols =
-        SYMBOLS.iter().filter_map(|name| Symbol::parse(name.as_bytes(), SymbolCase::Upper)).collect();
+        DEMO_SYMBOLS.iter().filter_map(|name| Symbol::parse(name.as_bytes(), SymbolCase::Upper)).collect();
     let mut market = Market::steady(symbols, EVENTS_PER_SECOND, fastrand::u64(..));
     let mut events = Events::new(types, Some(1), fastrand::u64(..));
     let started = Instant::now();

@@ -29,14 +29,15 @@ async fn the_demo_is_shown() {
     page.add("tsla").await;
     page.until("#note", "Successfully subscribed to 1 symbol(s)").await;
     page.until_traded("TSLA").await;
-    page.unsubscribe("MSFT").await;
-    page.unsubscribe("GOOGL").await;
+    page.add("amzn nvda meta nflx").await;
+    for symbol in ["AMZN", "NVDA", "META", "NFLX"] {
+        page.until_traded(symbol).await;
+    }
+    page.picture("all-of-the-demo").await;
+    for symbol in ["GOOGL", "MSFT", "AMZN", "NVDA", "META", "NFLX"] {
+        page.unsubscribe(symbol).await;
+    }
     assert_eq!(page.symbols().await, ["AAPL", "TSLA"]);
-
-    page.add("A B C D E").await;
-    page.until("#note", "(SYMBOL_LIMIT_EXCEEDED); MAX_SYMBOLS_PER_CLIENT").await;
-    assert_eq!(page.symbols().await, ["AAPL", "TSLA"], "a refused request changes nothing");
-    page.picture("refused").await;
 
     gateway.signal("TERM");
     assert!(gateway.exit().await.success());
@@ -51,6 +52,18 @@ async fn the_demo_is_shown() {
     until("a trade after the restart", async || (page.trades().await > before).then_some(())).await;
     assert_eq!(page.symbols().await, ["AAPL", "TSLA"]);
     page.picture("back-again").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn more_symbols_than_allowed_are_refused_as_a_whole() {
+    let gateway =
+        Process::start(&["--embedded-redis-port", "0", "--demo", "--max-symbols-per-client", "4"]).await;
+    let mut page = Browser::open(&gateway).await;
+    page.until_traded("AAPL").await;
+    page.add("TSLA AMZN").await;
+    page.until("#note", "(SYMBOL_LIMIT_EXCEEDED); MAX_SYMBOLS_PER_CLIENT").await;
+    assert_eq!(page.symbols().await, ["AAPL", "GOOGL", "MSFT"], "a refused request changes nothing");
+    page.picture("refused").await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

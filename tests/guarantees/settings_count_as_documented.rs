@@ -103,6 +103,9 @@ fn a_flag_wins_over_the_environment_and_empty_is_unset() {
     assert!(config.process.demo);
     assert_eq!(config.process.log_format, LogFormat::Json);
     assert!(!resolve(&["--demo=false"], &[("DEMO", "true")]).unwrap().process.demo);
+    let symbols = |set: &[(&str, &str)]| resolve(&["--demo"], set).unwrap().clients.max_symbols_per_client;
+    assert_eq!(symbols(&[]), 100);
+    assert_eq!(symbols(&[("MAX_SYMBOLS_PER_CLIENT", "5")]), 5, "what is set counts");
 }
 
 #[test]
