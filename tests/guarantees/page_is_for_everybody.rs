@@ -146,15 +146,19 @@ async fn a_phones_chart_is_as_wide_as_its_tab_whenever_one_goes_there() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_narrow_tape_names_its_symbols() {
-    let gateway = Process::start(&DEMO).await;
+async fn a_tape_of_any_width_names_its_symbols_and_sides() {
+    let gateway = Process::start(&[&DEMO[..], &["--desk"]].concat()).await;
     let mut page =
         Browser::open_at(&format!("http://{}/?symbols=GOOGL&types=trade,news", gateway.addr())).await;
-    page.size(800, 900).await;
     page.until("#tape li", "GOOGL").await;
-    let cut =
-        "(({ scrollWidth, clientWidth }) => scrollWidth > clientWidth)(document.querySelector('#tape .of'))";
-    assert_eq!(page.evaluate(cut).await, json!(false));
+    let cut = "[...document.querySelectorAll('#tape li:first-child span, .heads span')]
+        .filter(({ scrollWidth, clientWidth }) => scrollWidth > clientWidth).map(({ textContent }) => textContent)";
+    for width in [710, 768, 890, 910, 1024, 1170, 1190, 1280, 1600] {
+        page.size(width, 900).await;
+        assert_eq!(page.evaluate(cut).await, json!([]), "{width} px");
+    }
+    let side = page.texts("#tape li:first-child .side").await;
+    assert!(["buy", "sell", "–"].contains(&side[0].as_str()), "{side:?}");
 }
 
 /// 120 numbered trades, one a second.

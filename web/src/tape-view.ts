@@ -39,17 +39,18 @@ export class TapeView {
   }
 
   #draw({ symbol, price, volume, atMs, side, isInferred, count }: Print): void {
-    const line = this.#list.children.length < LINES_MAX ? make("li", "", ...["time", "of", "price", "size"].map((name) => make("span", name))) : (this.#list.lastElementChild as HTMLLIElement);
-    const [time, of, paid, size] = line.children as unknown as [Element, Element, Element, HTMLElement];
+    const line = this.#list.children.length < LINES_MAX ? make("li", "", ...["time", "of", "side", "price", "size"].map((name) => make("span", name))) : (this.#list.lastElementChild as HTMLLIElement);
+    const [time, of, taken, paid, size] = line.children as unknown as [Element, Element, Element, Element, Element];
     say(time, clock(atMs));
     say(of, symbol);
+    // A word: an arrow would be read as the way of the price, and colour alone tells not everybody.
+    say(taken, side || "–");
     say(paid, amount(price, this.#market.quotes.get(symbol)?.decimals));
     say(size, brief(volume));
     line.dataset.side = side;
-    // Said in words too: colour alone tells not everybody.
+    line.toggleAttribute("data-inferred", isInferred);
     const word = side ? `${side}${isInferred ? " (inferred from the price)" : ""}` : "side unknown";
     line.title = count > 1 ? `${word}; ${count} trades` : word;
-    paid.setAttribute("data-mark", side === "buy" ? "▲" : side === "sell" ? "▼" : "");
     this.#list.prepend(line);
   }
 }
