@@ -233,6 +233,14 @@ impl Outbox {
         if self.out_of_band.is_some() {
             return self.advance_with_out_of_band(scratch, written);
         }
+        // Mostly one run waits, and the socket takes all of it.
+        if self.tail.is_none()
+            && self.head_written_bytes == 0
+            && let Some(run) = self.head.take_if(|run| run.bytes() as usize == written)
+        {
+            *self.account(run.batch.is_own()) = 0;
+            return Progress { frames: u64::from(run.to - run.from) };
+        }
         let progress = self.advance_queue(written);
         self.pass_marks();
         progress

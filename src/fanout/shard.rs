@@ -13,6 +13,7 @@
 //! | `delivery` | applies events to the outboxes of their subscribers |
 //! | `output` | queues replies and statuses to outboxes, and lists the connections with something to write |
 //! | `flush` | writes the outboxes of these connections to their sockets |
+//! | `sent` | counts what a round of writing has sent |
 //! | `slow` | the policies for clients that are too slow |
 //! | `timers` | pings, deadlines, the drain |
 //! | `auth` | who the clients are: their tokens, and when these end |
@@ -46,6 +47,7 @@ mod input;
 mod output;
 mod renewal;
 mod requests;
+mod sent;
 mod slow;
 mod socketio;
 mod subscriptions;

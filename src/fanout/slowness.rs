@@ -26,6 +26,11 @@ pub struct Slowness {
 }
 
 impl Slowness {
+    /// Whether the client is being judged, or has been found slow: then what its socket takes has to be told to [`Slowness::took`].
+    pub fn is_watched(&self) -> bool {
+        self.window_end_tick.is_some() || self.is_slow
+    }
+
     /// The client's socket has taken `taken_bytes`. Of the bytes that count towards the limit, `queued_bytes` still wait.
     pub fn took(&mut self, taken_bytes: u32, queued_bytes: u32) {
         self.taken_bytes = self.taken_bytes.saturating_add(taken_bytes);

@@ -215,6 +215,11 @@ impl Conn {
         !self.outbox.is_empty() || self.has_backfill()
     }
 
+    /// Whether something is to happen once everything has been written.
+    pub(super) fn waits_for_output(&self) -> bool {
+        self.phase == Phase::Closing || self.extras.is_some() || self.has_unread()
+    }
+
     /// Whether something of its topics' history waits for room in the client's outbox.
     pub(super) fn has_backfill(&self) -> bool {
         let backfill = self.extras.as_ref().and_then(|extras| extras.backfill.as_ref());

@@ -7,6 +7,7 @@ use mio::Registry;
 use super::super::batch::Batch;
 use super::conn::{Conn, ConnKey, Phase, Space};
 use super::output::Output;
+use super::sent::Sent;
 use super::{Shard, token_of};
 use crate::limits;
 use crate::metrics::ShardMetrics;
@@ -23,6 +24,8 @@ const FLUSHES_PER_CLOCK: usize = 16;
 
 /// What became of writing to a socket.
 enum Written {
+    /// Everything is on its way, and nothing waits for that: so it is with most sockets.
+    Done,
     /// Everything is on its way.
     All,
     /// The socket is full; it will say when it isn't.
@@ -51,13 +54,15 @@ impl Shard {
             self.output.dirty.rotate_left(start);
         }
         self.output.gather_scratch.end_turn(false);
+        let mut sent = Sent::default();
         for written in 0..self.output.dirty.len().min(FLUSH_SOCKETS) {
             if written % FLUSHES_PER_CLOCK == FLUSHES_PER_CLOCK - 1 {
                 self.clocks.update();
             }
             let Some(key) = self.output.dirty.pop_front() else { break };
-            self.flush(key);
+            self.flush(key, &mut sent);
         }
+        sent.count(&self.metrics);
         self.output.flushed_all = self.output.dirty.is_empty();
         if self.output.flushed_all {
             self.output.flushed_us = self.clocks.now.us;
@@ -68,18 +73,14 @@ impl Shard {
         }
     }
 
-    fn flush(&mut self, key: ConnKey) {
-        let Some(conn) = self.conns.get_mut(key) else { return };
-        conn.dirty = false;
-        let written = if conn.is_blocked() { Written::Blocked } else { self.write(key) };
-        match written {
+    fn flush(&mut self, key: ConnKey, sent: &mut Sent) {
+        match self.write(key, sent) {
+            Written::Done => return,
             Written::All => {
-                let Some(conn) = self.conns.get(key) else { return };
-                match conn.phase {
-                    Phase::Closing => self.shut_writing(key),
-                    // Most sockets take everything, and nothing waits for that.
-                    _ if conn.extras.is_none() && !conn.has_unread() => return,
-                    _ => self.tell_caught_up(key),
+                if self.conns.get(key).is_some_and(|conn| conn.phase == Phase::Closing) {
+                    self.shut_writing(key);
+                } else {
+                    self.tell_caught_up(key);
                 }
             }
             Written::Budget => {
@@ -97,9 +98,13 @@ impl Shard {
     }
 
     /// Writes one socket until its outbox is empty, it takes no more, or it has had its share.
-    fn write(&mut self, key: ConnKey) -> Written {
+    fn write(&mut self, key: ConnKey, sent: &mut Sent) -> Written {
         let Self { conns, subscriptions, desk, output, clocks, config, metrics, registry, .. } = self;
-        let Some(conn) = conns.get_mut(key) else { return Written::Gone };
+        let Some(conn) = conns.get_mut(key) else { return Written::Done };
+        conn.dirty = false;
+        if conn.is_blocked() {
+            return Written::Blocked;
+        }
         let Output { backlog, ended_names, gather_scratch, grammar, .. } = output;
         let (now, deflate) = (&clocks.now, conn.deflate);
         let room_bytes = limits::BACKFILL_BYTES.min(config.max_outbox_bytes / 2);
@@ -112,7 +117,8 @@ impl Shard {
             }
             if conn.outbox.is_empty() {
                 return match conn.transport.flush() {
-                    Ok(()) => Written::All,
+                    Ok(()) if conn.waits_for_output() => Written::All,
+                    Ok(()) => Written::Done,
                     Err(error) if error.kind() != ErrorKind::WouldBlock => Written::Gone,
                     // Under TLS not everything is in the socket yet.
                     Err(_) => {
@@ -148,7 +154,6 @@ impl Shard {
                 }),
             };
             let offered = chunk.len();
-            metrics.writes.add(1);
             let taken = match conn.transport.write(chunk) {
                 Ok(taken) => taken,
                 Err(error) if error.kind() == ErrorKind::WouldBlock => 0,
@@ -156,19 +161,20 @@ impl Shard {
             };
             let queued_bytes = if deflate { conn.outbox.queued_bytes() } else { 0 };
             let progress = conn.outbox.advance(gather_scratch, taken);
-            metrics.messages_sent.add(progress.frames);
-            metrics.bytes_sent.add(taken as u64);
+            sent.wrote(progress.frames, taken as u64);
             if arrived_us > 0 && progress.frames > 0 {
-                metrics.delivery.record(now.us.saturating_sub(arrived_us), progress.frames);
+                sent.delivered(progress.frames, now.us.saturating_sub(arrived_us), &metrics.delivery);
             }
             if taken > 0 {
                 conn.progressed = now.tick();
-                // For compressed messages, the queued bytes they stand for count, not those written.
-                let took_bytes = match queued_bytes {
-                    0 => taken as u32,
-                    queued_bytes => (queued_bytes - conn.outbox.queued_bytes().min(queued_bytes)) as u32,
-                };
-                conn.slowness.took(took_bytes, conn.outbox.limited_bytes());
+                if conn.slowness.is_watched() {
+                    // For compressed messages, the queued bytes they stand for count, not those written.
+                    let took_bytes = match queued_bytes {
+                        0 => taken as u32,
+                        queued_bytes => (queued_bytes - conn.outbox.queued_bytes().min(queued_bytes)) as u32,
+                    };
+                    conn.slowness.took(took_bytes, conn.outbox.limited_bytes());
+                }
             } else if conn.transport.take_moved() {
                 conn.progressed = now.tick();
             }
