@@ -30,7 +30,7 @@ async fn are_refused_before_they_unfold() {
                 match peer.next().await {
                     Said::Text(text) => assert!(text.text.contains("MESSAGE_TOO_LARGE"), "{text:?}"),
                     Said::Close(code, _) => break assert_eq!(code, 1009),
-                    Said::End => panic!("no close frame"),
+                    other => panic!("no close frame: {other:?}"),
                 }
             }
         })

@@ -21,6 +21,8 @@ pub(crate) struct Deflating {
     pub(crate) stream: TcpStream,
     /// What has come and isn't taken yet.
     buffer: Vec<u8>,
+    /// Messages that came compressed.
+    pub(crate) compressed: u64,
 }
 
 /// A message of the gateway.
@@ -28,6 +30,8 @@ pub(crate) struct Deflating {
 pub(crate) enum Said {
     /// A text message.
     Text(Text),
+    /// A binary message, inflated.
+    Binary(Vec<u8>),
     /// Code and reason of a close frame.
     Close(u16, String),
     /// The end of the connection.
@@ -68,14 +72,20 @@ impl Deflating {
     }
 
     pub(crate) async fn with_buffer(addr: SocketAddr, target: &str, bytes: Option<u32>) -> Self {
-        let (stream, reply) = shake_hands(addr, target, OFFER, bytes).await;
+        Self::with_lines(addr, target, "", bytes).await
+    }
+
+    /// The same with more header lines, each with its end.
+    pub(crate) async fn with_lines(addr: SocketAddr, target: &str, lines: &str, bytes: Option<u32>) -> Self {
+        let offer = format!("{OFFER}\r\n{lines}");
+        let (stream, reply) = shake_hands(addr, target, offer.trim_end(), bytes).await;
         assert_eq!((reply.status, reply.header("Sec-WebSocket-Extensions")), (101, Some(ANSWER)));
         Self::on(stream)
     }
 
     /// Takes over a socket whose handshake is done.
     pub(crate) fn on(stream: TcpStream) -> Self {
-        Self { stream, buffer: Vec::new() }
+        Self { stream, buffer: Vec::new(), compressed: 0 }
     }
 
     /// Sends a text message, compressed.
@@ -123,9 +133,13 @@ impl Deflating {
                     let frame: Vec<u8> = self.buffer.drain(..end).collect();
                     let (first, payload) = (frame[0], &frame[start..]);
                     match first {
-                        0x81 | 0xc1 => {
-                            let is_compressed = first == 0xc1;
+                        0x81 | 0xc1 | 0x82 | 0xc2 => {
+                            let is_compressed = first & 0x40 != 0;
+                            self.compressed += u64::from(is_compressed);
                             let content = if is_compressed { inflated(payload) } else { payload.to_vec() };
+                            if first & 0x0f == 2 {
+                                return Said::Binary(content);
+                            }
                             let text = String::from_utf8(content).expect("UTF-8");
                             return Said::Text(Text { text, is_compressed, wire_bytes: end });
                         }

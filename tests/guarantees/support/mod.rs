@@ -17,6 +17,7 @@ pub(crate) mod introduced;
 pub(crate) mod key_server;
 pub(crate) mod nginx;
 pub(crate) mod package;
+pub(crate) mod polling;
 pub(crate) mod port;
 pub(crate) mod process;
 pub(crate) mod program;

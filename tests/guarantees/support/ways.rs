@@ -5,7 +5,8 @@ use std::net::SocketAddr;
 use serde_json::{Value, json};
 use tokio_tungstenite::tungstenite::Message;
 
-use super::deflating::Deflating;
+use super::deflating::{Deflating, Said};
+use super::polling::Polling;
 use super::stream::Stream;
 use super::{Client, raw};
 
@@ -20,15 +21,20 @@ pub(crate) enum Way {
     AlpacaJson,
     AlpacaCompressed,
     AlpacaMsgpack,
+    AlpacaMsgpackCompressed,
     Massive,
+    MassiveCompressed,
     Finnhub,
-    /// The combined form: the raw one has no words for a loss.
+    FinnhubCompressed,
+    /// The combined form: the raw one has no words for a loss. Its events are never compressed.
     Binance,
     SocketIo,
+    SocketIoCompressed,
+    SocketIoPolling,
 }
 
 /// All of them.
-pub(crate) const WAYS: [Way; 12] = [
+pub(crate) const WAYS: [Way; 17] = [
     Way::Json,
     Way::JsonCompressed,
     Way::Batch,
@@ -37,17 +43,40 @@ pub(crate) const WAYS: [Way; 12] = [
     Way::AlpacaJson,
     Way::AlpacaCompressed,
     Way::AlpacaMsgpack,
+    Way::AlpacaMsgpackCompressed,
     Way::Massive,
+    Way::MassiveCompressed,
     Way::Finnhub,
+    Way::FinnhubCompressed,
     Way::Binance,
     Way::SocketIo,
+    Way::SocketIoCompressed,
+    Way::SocketIoPolling,
 ];
 
 impl Way {
-    /// Whether trades that wait are compressed together, to a small part of what they were.
-    pub(crate) fn compresses_batches(self) -> bool {
-        matches!(self, Self::BatchCompressed | Self::AlpacaCompressed)
+    /// The way without compression, if this is one with it.
+    fn uncompressed(self) -> Option<Self> {
+        Some(match self {
+            Self::JsonCompressed => Self::Json,
+            Self::BatchCompressed => Self::Batch,
+            Self::AlpacaCompressed => Self::AlpacaJson,
+            Self::AlpacaMsgpackCompressed => Self::AlpacaMsgpack,
+            Self::MassiveCompressed => Self::Massive,
+            Self::FinnhubCompressed => Self::Finnhub,
+            Self::SocketIoCompressed => Self::SocketIo,
+            _ => return None,
+        })
     }
+}
+
+/// A trade that is long in every way, compressed as well: the fraction of its price, and its exchange, are `digits` and `letters` of no order. The
+/// price before the fraction is `place`.
+pub(crate) fn long_trade(symbol: &str, place: u64, n: u64, digits: usize, letters: usize) -> String {
+    let mut random = fastrand::Rng::with_seed(n);
+    let fraction: String = (0..digits).map(|_| random.digit(10)).collect();
+    let exchange: String = (0..letters).map(|_| random.alphanumeric()).collect();
+    super::trade(symbol, &format!("{place}.{fraction}"), n).replace("NASDAQ", &exchange)
 }
 
 /// What a client was told of a symbol.
@@ -67,6 +96,7 @@ pub(crate) struct Subscriber {
 enum Transport {
     Plain(Box<Client>),
     Compressed(Deflating),
+    Polling(Polling),
     Events(Stream),
 }
 
@@ -80,44 +110,51 @@ impl Subscriber {
         options: &str,
         receive_buffer_bytes: Option<u32>,
     ) -> Self {
-        let (path, lines) = match way {
+        let plain = way.uncompressed();
+        let (path, lines) = match plain.unwrap_or(way) {
             Way::Events => {
                 let query = format!("symbols={}&types=trade{options}", symbols.join(","));
                 let (mut stream, _) = Stream::open_with(addr, &query, "", receive_buffer_bytes).await;
                 stream.expect("success").await;
                 return Self { transport: Transport::Events(stream) };
             }
-            Way::Json | Way::JsonCompressed => ("/ws?x=1", ""),
-            Way::Batch | Way::BatchCompressed => ("/ws?batch=1", ""),
-            Way::AlpacaJson | Way::AlpacaCompressed => ("/alpaca/v2/iex?x=1", ""),
+            Way::SocketIoPolling => {
+                let mut client = Self { transport: Transport::Polling(Polling::open(addr, options).await) };
+                client.subscribe(Way::SocketIo, symbols, options).await;
+                return client;
+            }
+            Way::Json => ("/ws?x=1", ""),
+            Way::Batch => ("/ws?batch=1", ""),
+            Way::AlpacaJson => ("/alpaca/v2/iex?x=1", ""),
             Way::AlpacaMsgpack => ("/alpaca/v2/iex?x=1", "Content-Type: application/msgpack\r\n"),
             Way::Massive => ("/massive/stocks?x=1", ""),
             Way::Finnhub => ("/finnhub?token=any", ""),
             Way::Binance => ("/binance/stream?x=1", ""),
             Way::SocketIo => ("/socket.io/?EIO=4&transport=websocket", ""),
+            compressed => unreachable!("{compressed:?} has a way without compression"),
         };
         let target = format!("{path}{options}");
-        let transport = if way == Way::JsonCompressed || way.compresses_batches() {
-            Transport::Compressed(Deflating::with_buffer(addr, &target, receive_buffer_bytes).await)
+        let transport = if plain.is_some() {
+            Transport::Compressed(Deflating::with_lines(addr, &target, lines, receive_buffer_bytes).await)
         } else {
             let stream = raw::connect_with(addr, &target, lines, receive_buffer_bytes).await;
             Transport::Plain(Box::new(Client::from_raw(stream).await))
         };
         let mut client = Self { transport };
-        client.subscribe(way, symbols, options).await;
+        client.subscribe(plain.unwrap_or(way), symbols, options).await;
         client
     }
 
     async fn subscribe(&mut self, way: Way, symbols: &[String], options: &str) {
         let prefixed = |prefix| symbols.iter().map(|symbol| format!("{prefix}{symbol}")).collect::<Vec<_>>();
         match way {
-            Way::Json | Way::JsonCompressed | Way::Batch | Way::BatchCompressed | Way::Events => {
+            Way::Json | Way::Batch => {
                 // Here a URL has no terms.
                 let conflate = options.contains("conflate=1");
                 let request = json!({"action": "subscribe", "symbols": symbols, "conflate": conflate});
                 self.ask(&request, "success").await;
             }
-            Way::AlpacaJson | Way::AlpacaCompressed | Way::AlpacaMsgpack => {
+            Way::AlpacaJson | Way::AlpacaMsgpack => {
                 self.hears("connected").await;
                 self.ask(&json!({"action": "auth", "key": "K", "secret": "S"}), "authenticated").await;
                 self.ask(&json!({"action": "subscribe", "trades": symbols}), "subscription").await;
@@ -149,6 +186,7 @@ impl Subscriber {
                 self.send_text(&format!("42/events,0{request}")).await;
                 self.hears("subscribed").await;
             }
+            other => unreachable!("{other:?} is another one's protocol"),
         }
     }
 
@@ -171,7 +209,16 @@ impl Subscriber {
         match &mut self.transport {
             Transport::Plain(client) => client.send(text).await,
             Transport::Compressed(client) => client.send(text).await,
+            Transport::Polling(client) => client.send(text).await,
             Transport::Events(_) => unreachable!("a stream is asked by its URL"),
+        }
+    }
+
+    /// Whether a message came compressed, of a way in which they may.
+    pub(crate) fn was_compressed(&self) -> Option<bool> {
+        match &self.transport {
+            Transport::Compressed(client) => Some(client.compressed > 0),
+            _ => None,
         }
     }
 
@@ -194,13 +241,15 @@ impl Subscriber {
     async fn next(&mut self) -> Value {
         match &mut self.transport {
             Transport::Events(stream) => stream.json().await,
-            Transport::Compressed(client) => client.json().await,
+            Transport::Polling(client) => of_packet(&client.packet().await),
+            Transport::Compressed(client) => match client.next().await {
+                Said::Text(text) => of_packet(&text.text),
+                Said::Binary(bytes) => of_msgpack(&bytes),
+                other => panic!("expected a message, got {other:?}"),
+            },
             Transport::Plain(client) => match client.message().await {
                 Some(Message::Text(text)) => of_packet(&text),
-                Some(Message::Binary(bytes)) => {
-                    let value = rmpv::decode::read_value(&mut &bytes[..]).expect("MessagePack");
-                    of_msgpack(&value)
-                }
+                Some(Message::Binary(bytes)) => of_msgpack(&bytes),
                 other => panic!("expected a message, got {other:?}"),
             },
         }
@@ -231,13 +280,17 @@ fn of_packet(text: &str) -> Value {
     }
 }
 
-fn of_msgpack(value: &rmpv::Value) -> Value {
+fn of_msgpack(mut bytes: &[u8]) -> Value {
+    json_of(&rmpv::decode::read_value(&mut bytes).expect("MessagePack"))
+}
+
+fn json_of(value: &rmpv::Value) -> Value {
     match value {
-        rmpv::Value::Array(elements) => elements.iter().map(of_msgpack).collect(),
+        rmpv::Value::Array(elements) => elements.iter().map(json_of).collect(),
         rmpv::Value::Map(fields) => {
             let fields = fields.iter().map(|(name, value)| {
                 let name = name.as_str().expect("a field's name is a string");
-                (name.to_owned(), of_msgpack(value))
+                (name.to_owned(), json_of(value))
             });
             Value::Object(fields.collect())
         }
