@@ -48,7 +48,7 @@ pub(super) enum Endpoint {
 
 /// The paths of each API's endpoints. Each may stand behind a prefix as well, the API's name ([`Api::word`]): `/alpaca/v2/iex`. An empty one
 /// has to.
-const PATHS: [(&str, Endpoint); 13] = [
+const PATHS: [(&str, Endpoint); 15] = [
     ("/v2/iex", Endpoint::Alpaca),
     ("/v2/sip", Endpoint::Alpaca),
     ("/v2/delayed_sip", Endpoint::Alpaca),
@@ -57,6 +57,9 @@ const PATHS: [(&str, Endpoint); 13] = [
     // Where ccxt connects.
     ("/v1beta2/crypto", Endpoint::Alpaca),
     ("/v1beta1/news", Endpoint::Alpaca),
+    // Options.
+    ("/v1beta1/opra", Endpoint::Alpaca),
+    ("/v1beta1/indicative", Endpoint::Alpaca),
     ("/stocks", Endpoint::Massive(MassiveMarket::Stocks)),
     ("/crypto", Endpoint::Massive(MassiveMarket::Crypto)),
     ("/forex", Endpoint::Massive(MassiveMarket::Forex)),

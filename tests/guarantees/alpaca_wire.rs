@@ -54,9 +54,9 @@ async fn its_paths_are_there_only_if_asked_for() {
     let redis = Redis::start().await;
     let off = TestGateway::on(&redis, |_| {}).await;
     let on = TestGateway::on(&redis, with_alpaca).await;
-    let crypto = ["/v1beta3/crypto/us", "/v1beta2/crypto"];
+    let others = ["/v1beta3/crypto/us", "/v1beta2/crypto", "/v1beta1/opra", "/v1beta1/indicative"];
     for path in
-        ["/v2/iex", "/v2/sip", "/v2/delayed_sip", "/v2/test", "/v1beta1/news"].into_iter().chain(crypto)
+        ["/v2/iex", "/v2/sip", "/v2/delayed_sip", "/v2/test", "/v1beta1/news"].into_iter().chain(others)
     {
         for path in [path.to_owned(), format!("/alpaca{path}")] {
             assert_eq!(off.get(&path).await.status, 404, "{path}");
@@ -90,6 +90,7 @@ async fn subscriptions_are_answered_with_the_whole_set() {
         json!({
             "T": "subscription", "trades": ["AAPL", "*"], "quotes": [], "bars": ["AAPL"], "updatedBars": [], "dailyBars": [],
             "statuses": [], "news": [], "corrections": ["AAPL", "*"], "cancelErrors": ["AAPL", "*"],
+            "lulds": [], "orderbooks": [], "imbalances": [],
         })
     );
     let more = ask(&mut client, json!({"action": "subscribe", "updatedBars": ["AAPL"], "trades": []})).await;

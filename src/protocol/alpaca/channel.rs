@@ -35,7 +35,7 @@ pub const CHANNELS: [Channel; 7] = [
 /// Channels that come with `trades`, without an event of their own: their names are taken and repeated, no more.
 pub const WITH_TRADES: [&str; 2] = ["corrections", "cancelErrors"];
 
-/// Channels that the gateway has no events for.
+/// Channels that the gateway has no events for: who asks for one is refused, and a reply has them empty.
 pub const UNKNOWN: [&str; 3] = ["lulds", "orderbooks", "imbalances"];
 
 const fn channel(name: &'static str, kind: Kind, of: AlpacaChannel) -> Channel {

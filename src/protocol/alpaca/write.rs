@@ -1,6 +1,6 @@
 //! Replies and statuses in Alpaca's words: each an array of one object, in a message of its own. Pure.
 
-use super::channel::{CHANNELS, Channel, WITH_TRADES, Wire};
+use super::channel::{CHANNELS, Channel, UNKNOWN, WITH_TRADES, Wire};
 use crate::market::{Kind, Name, Subject};
 use crate::protocol::object::{Object, Value, alone_json, alone_msgpack};
 use crate::protocol::refusal::{Cause, ErrorCode, Refusal};
@@ -57,6 +57,10 @@ fn subscription(held: &[&Subject], wire: Wire, grammar: &Grammar) -> Vec<u8> {
     }
     for name in WITH_TRADES {
         object.push((name, Value::Names(&names[0])));
+    }
+    // A client that keeps its lists as this message has them fails where it misses one.
+    for name in UNKNOWN {
+        object.push((name, Value::Names(&[])));
     }
     alone(wire, &object)
 }
