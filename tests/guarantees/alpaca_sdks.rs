@@ -11,7 +11,7 @@ use ws_gateway::protocol::api::Api;
 
 const ALPACA_PY: &str = "alpaca-py==0.44.0";
 
-fn with_alpaca(config: &mut Config) {
+pub(crate) fn with_alpaca(config: &mut Config) {
     config.clients.dialects = [Api::Alpaca].into_iter().collect();
     config.clients.dialect_max_symbols = 12;
     config.events.channel_types = "trade,quote,candle,halt,news".parse().unwrap();
@@ -23,7 +23,7 @@ fn candle(interval: &str) -> String {
     )
 }
 
-fn events() -> Vec<(&'static str, String)> {
+pub(crate) fn events() -> Vec<(&'static str, String)> {
     vec![
         ("trade:AAPL", trade("AAPL", "150.25", 1_614_009_104_208).replace("NASDAQ", "D")),
         ("quote:AAPL", r#"{"symbol":"AAPL","bidPrice":1.5,"askPrice":2,"timestamp":5}"#.to_owned()),
@@ -40,7 +40,7 @@ async fn next(client: &mut Program, name: &str) -> Value {
     if name == "channel" { line } else { line[name].clone() }
 }
 
-async fn alpaca_py(class: &str, url: &str, first: &Value) -> Program {
+pub(crate) async fn alpaca_py(class: &str, url: &str, first: &Value) -> Program {
     alpaca_py_with(class, url, ["K", "S"], first).await
 }
 

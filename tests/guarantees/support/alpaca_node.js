@@ -1,10 +1,13 @@
 // @alpacahq/alpaca-trade-api as its documentation shows it; says in lines of JSON what its listeners get.
-// usage: alpaca_node.js URL KEY SECRET, then lines such as {"subscribeForTrades":["AAPL"]} on standard input
-const { streaming } = require("@alpacahq/alpaca-trade-api");
+// usage: alpaca_node.js URL KEY SECRET [ACCESSOR], then lines such as {"subscribeForTrades":["AAPL"]} on standard input. The accessor is one of
+// `new Alpaca().marketData`, as `optionStream`.
+const { Alpaca, streaming } = require("@alpacahq/alpaca-trade-api");
 
-const [url, keyId, secret] = process.argv.slice(2);
+const [url, keyId, secret, accessor] = process.argv.slice(2);
 const say = (what) => process.stdout.write(`${JSON.stringify(what)}\n`);
-const stream = new streaming.StockDataStream({ credentials: { keyId, secret }, url, initialReconnectMs: 20 });
+const stream = accessor
+  ? new Alpaca({ keyId, secret }).marketData[accessor]({ url })
+  : new streaming.StockDataStream({ credentials: { keyId, secret }, url, initialReconnectMs: 20 });
 for (const [name, event] of Object.entries(streaming.EVENT)) {
   stream.on(event, (told) => say({ [name]: told ?? null }));
 }

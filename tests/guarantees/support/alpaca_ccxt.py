@@ -1,0 +1,38 @@
+"""ccxt's client of Alpaca's API, used as its documentation shows it; says in lines of JSON what it gets.
+
+usage: alpaca_ccxt.py URL KEY SECRET METHOD...: methods that watch BTC/USD
+"""
+
+import asyncio
+import json
+import sys
+
+from ccxt.pro import alpaca
+
+url, key, secret, *methods = sys.argv[1:]
+
+
+def say(**what):
+    print(json.dumps(what), flush=True)
+
+
+async def watch(exchange, method):
+    while True:
+        try:
+            say(event=await getattr(exchange, method)("BTC/USD"), of=method)
+        except Exception as error:
+            say(end=type(error).__name__, of=method, why=str(error))
+            await asyncio.sleep(0.05)
+
+
+async def main():
+    exchange = alpaca({"apiKey": key, "secret": secret})
+    exchange.urls["api"]["ws"]["crypto"] = url
+    # Its markets come from here rather than from Alpaca.
+    market = {"id": "BTC/USD", "symbol": "BTC/USD", "base": "BTC", "quote": "USD", "baseId": "BTC", "quoteId": "USD",
+              "type": "spot", "spot": True, "active": True, "precision": {}, "limits": {}}
+    exchange.set_markets([exchange.extend(exchange.safe_market_structure(), market)])
+    await asyncio.gather(*[watch(exchange, method) for method in methods])
+
+
+asyncio.run(main())
