@@ -3,6 +3,7 @@
 //! | part | what it is |
 //! |---|---|
 //! | this file | takes what shards ask and ingest hears, asks presence, and answers |
+//! | `early` | joins that come before the gateway has heard who is where |
 //! | `cluster` | which node of a Redis Cluster to publish over |
 //! | `inboxes` | what is said to users, kept until they have it |
 //! | [`redis`] | a connection of its own to Redis, or to the embedded broker: pipelined `PUBLISH`, each confirmed by its reply |
@@ -11,6 +12,7 @@
 //! [`limits::OUTGOING_TIMEOUT`] is refused, and the connection is given up with all that it had not sent: nothing is sent later.
 
 mod cluster;
+mod early;
 mod inboxes;
 pub mod redis;
 
@@ -23,6 +25,7 @@ use tokio::sync::oneshot;
 use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
 
+use self::early::Early;
 use self::inboxes::Inboxes;
 pub use self::inboxes::{InboxPurpose, InboxesConfig};
 use self::redis::{Connected, Done, Job, Work};
@@ -101,6 +104,8 @@ struct Task {
     connected: Connected,
     /// Joins and leaves that have yet to come back, the oldest first; some may have.
     coming_back: VecDeque<(Instant, usize, Ticket)>,
+    /// Joins that wait until it is known who is where; `None` once it is.
+    early: Option<Early>,
 }
 
 /// Publishes what clients say, and keeps who is where, until `ending`; then says that this gateway ends.
@@ -114,8 +119,9 @@ pub async fn run(mut config: OutgoingConfig, handles: Handles, ending: Cancellat
     let writer = tokio::spawn(writer);
     let presence = Presence::new(config.me, config.presence);
     let inboxes = config.inboxes.take().map(Inboxes::new);
-    let coming_back = VecDeque::new();
-    let mut task = Task { config, presence, inboxes, jobs: jobs_tx, fanout, state, connected, coming_back };
+    let (coming_back, early) = (VecDeque::new(), config.server.is_some().then(Early::default));
+    let jobs = jobs_tx;
+    let mut task = Task { config, presence, inboxes, jobs, fanout, state, connected, coming_back, early };
     let mut ticks = tokio::time::interval(TICK);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
@@ -140,6 +146,7 @@ pub async fn run(mut config: OutgoingConfig, handles: Handles, ending: Cancellat
 
 impl Task {
     fn on_ask(&mut self, ask: DeskAsk) {
+        let Some(ask) = self.unless_early(ask) else { return };
         let DeskAsk { shard, ticket, order, held } = ask;
         match order {
             DeskOrder::Publish { channel, payload } => {
@@ -257,8 +264,10 @@ impl Task {
         }
         let now_ms = self.now_ms();
         let Some(connection) = self.connected.number().filter(|_| self.state.feed_up()) else {
-            return self.presence.heard_nobody(now_ms);
+            self.presence.heard_nobody(now_ms);
+            return self.take_early(false);
         };
+        self.take_early(true);
         for say in self.presence.tick(now_ms) {
             match say {
                 Say::Moved { room, moved } => {

@@ -17,9 +17,11 @@
 //! A user is in a room as long as one of its connections is, on any gateway, and for the grace after the last of them has gone without
 //! leaving. The gateway that a connection joins by says whether the others are told, as it knows the room at that moment; two that don't
 //! know of each other's join yet both say so. Gateways that are silent for [`SILENCE_MS`] are dead; the first of the living, in the order of
-//! their numbers, tells the leaves of their users, and their joins if the gateway was only stopped and goes on.
+//! their numbers, tells the leaves of their users, and their joins if the gateway was only stopped and goes on. Those who know of users whose gateway
+//! doesn't speak any more tell a gateway that is new (`over`).
 
 mod gossip;
+mod over;
 mod owed;
 mod peers;
 
@@ -28,6 +30,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use foldhash::fast::RandomState;
 
 pub use self::gossip::{Gossip, Sum};
+use self::over::{Crossing, Untold};
 pub use self::owed::Change;
 use self::owed::Owed;
 use self::peers::{Buried, Peer};
@@ -36,6 +39,8 @@ use super::{DeskId, GatewayId, Origin, PublicId};
 
 #[cfg(test)]
 mod model_tests;
+#[cfg(test)]
+mod over_tests;
 #[cfg(test)]
 mod repair_tests;
 #[cfg(test)]
@@ -53,6 +58,10 @@ const BURIED_MS: u64 = 600_000;
 pub const SILENCE_MS: u64 = 25_000;
 /// Who waits for all that a gateway has asks again after this time.
 const ASK_AGAIN_MS: u64 = 1_500;
+/// Who asks every gateway has heard, after this time, all that live and what they know of those that don't.
+const ANSWERS_MS: u64 = 400;
+/// So long a gateway that begins hears of users before it says who joins: the others look at it only so often.
+pub const SETTLE_MS: u64 = ANSWERS_MS + 300;
 /// What members are owed is told so often until it is confirmed: longer than a confirmation takes.
 pub const OWED_MS: u64 = 1_000;
 /// Counts of a large room are told no sooner after one another.
@@ -143,6 +152,14 @@ pub struct Presence {
     peers: Map<GatewayId, Peer>,
     /// Those that were silent, and of whom this gateway has told that they left.
     buried: Map<GatewayId, Buried>,
+    /// Those that are over, and since when: what is told of them no longer counts.
+    over: Map<GatewayId, u64>,
+    /// Their users, as far as nobody has told yet that they left.
+    untold: Map<(DeskId, DeskId), Untold>,
+    /// Users who have lately left here without a word, as another gateway had them.
+    crossing: Map<(DeskId, DeskId), Crossing>,
+    /// When those that were asked for all should have answered.
+    answers_until_ms: Option<u64>,
     /// How many gateways have each user, by room. In order, so that the first can be named without looking at all.
     everywhere: Map<DeskId, BTreeMap<DeskId, u32>>,
     /// Large rooms whose count has changed.
@@ -169,6 +186,10 @@ impl Presence {
             told_owed_ms: 0,
             peers: Map::default(),
             buried: Map::default(),
+            over: Map::default(),
+            untold: Map::default(),
+            crossing: Map::default(),
+            answers_until_ms: None,
             everywhere: Map::default(),
             changed: Set::default(),
             beat_ms: 0,
@@ -197,6 +218,7 @@ impl Presence {
             self.owe_of(&oldest, user, gone, Some(true));
         }
         let was_there = self.is_there(room, user) || self.is_believed(room, user);
+        self.untold.remove(&(room.clone(), user.clone()));
         self.add_here(room, user);
         Ok(!was_there && self.is_small(room))
     }
@@ -211,7 +233,8 @@ impl Presence {
             return (false, true);
         }
         let was_small = self.is_small(room);
-        self.remove_here(room, user);
+        let gone = self.remove_here(room, user);
+        self.note_crossing(room, user, gone);
         (!self.is_there(room, user) && was_small, false)
     }
 
@@ -244,9 +267,11 @@ impl Presence {
             let was_small = self.is_small(&room);
             let gone = self.remove_here(&room, &user);
             let is_told = was_small && !self.is_there(&room, &user);
+            self.note_crossing(&room, &user, gone);
             say.push(self.left(room, user, gone, self.me, is_told));
         }
         self.bury(now_ms, &mut say);
+        self.tell_of_silent(now_ms, &mut say);
         self.tell_owed(now_ms, &mut say);
         let pause_ms = if self.sum == self.beat_sum { BEAT_MS } else { BEAT_SOON_MS };
         if now_ms >= self.beat_ms + pause_ms {

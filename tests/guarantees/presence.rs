@@ -162,3 +162,88 @@ async fn users_of_a_killed_gateway_leave() {
     alice.gets_nothing().await;
     assert_eq!(count(&mut alice, "r").await, 2);
 }
+
+/// One gateway drains and another one begins after it: who was at the first is known to the new one for what is left of the grace.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_replacement_knows_whom_the_drained_gateway_left_behind() {
+    let redis = Redis::start().await;
+    let grace = |config: &mut ws_gateway::config::Config| config.desk.presence_grace = Duration::from_secs(6);
+    let (one, drained) = (gateway(&redis, grace).await, gateway(&redis, grace).await);
+    let mut alice = user(one.addr, "alice").await;
+    alice.join("r").await;
+    let mut away = Vec::new();
+    for name in ["bob", "carol"] {
+        let mut client = user(drained.addr, name).await;
+        client.join("r").await;
+        alice.next_of("user_joined").await;
+        away.push(client);
+    }
+    drained.gateway.drain().await;
+    let new = gateway(&redis, grace).await;
+    let mut bob = user(new.addr, "bob").await;
+    bob.join("r").await;
+    assert_eq!(count(&mut bob, "r").await, 3, "carol has her grace");
+    let left = json!({"type": "user_left", "user_id": "carol", "room_id": "r"});
+    assert_eq!((alice.json().await, bob.json().await), (left.clone(), left));
+    alice.gets_nothing().await;
+    assert_eq!((count(&mut alice, "r").await, count(&mut bob, "r").await), (2, 2));
+}
+
+/// The only gateway is rolled: the new one starts, the old one drains, and nobody was away.
+#[tokio::test(flavor = "multi_thread")]
+async fn users_of_the_only_gateway_are_not_told_of_when_it_is_rolled() {
+    let redis = Redis::start().await;
+    let grace = |config: &mut ws_gateway::config::Config| config.desk.presence_grace = Duration::from_secs(3);
+    let old = gateway(&redis, grace).await;
+    let mut alice = user(old.addr, "alice").await;
+    alice.join("r").await;
+    let mut bob = user(old.addr, "bob").await;
+    bob.join("r").await;
+    let new = gateway(&redis, grace).await;
+    until("it to hear of them", async || (new.stat("total_rooms").await == 1).then_some(())).await;
+    let drained = tokio::spawn(old.gateway.drain());
+    while alice.message().await.is_some() {}
+    while bob.message().await.is_some() {}
+    let mut back = Vec::new();
+    for name in ["alice", "bob"] {
+        let mut client = user(new.addr, name).await;
+        client.join("r").await;
+        back.push(client);
+    }
+    drained.await.unwrap();
+    // One who is told last is told after all graces.
+    let mut carol = user(new.addr, "carol").await;
+    carol.join("r").await;
+    drop(carol);
+    for client in &mut back {
+        assert_eq!(client.json().await["user_id"], "carol");
+        let left = json!({"type": "user_left", "user_id": "carol", "room_id": "r"});
+        assert_eq!(client.json().await, left);
+    }
+    assert_eq!(count(&mut back[0], "r").await, 2);
+}
+
+/// A gateway is killed and another one begins in its place, before anybody knows that the first is dead: who comes back there was never away.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_replacement_knows_the_users_of_a_killed_gateway() {
+    let redis = Redis::start().await;
+    let one = gateway(&redis, |_| {}).await;
+    let killed = Process::on(&redis, &["--desk", "--jwt-secret-key", SECRET]).await;
+    let mut alice = user(one.addr, "alice").await;
+    alice.join("r").await;
+    let mut away = Vec::new();
+    for name in ["bob", "carol"] {
+        let mut client = user(killed.addr(), name).await;
+        client.join("r").await;
+        alice.next_of("user_joined").await;
+        away.push(client);
+    }
+    killed.signal("KILL");
+    let new = gateway(&redis, |_| {}).await;
+    let mut bob = user(new.addr, "bob").await;
+    bob.join("r").await;
+    assert_eq!(count(&mut bob, "r").await, 3, "carol counts until the gateway is known to be dead");
+    let left = json!({"type": "user_left", "user_id": "carol", "room_id": "r"});
+    assert_eq!((alice.json().await, bob.json().await), (left.clone(), left));
+    alice.gets_nothing().await;
+}

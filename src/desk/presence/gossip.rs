@@ -40,6 +40,19 @@ pub enum Gossip {
         /// In milliseconds.
         grace_ms: u64,
     },
+    /// A part of what is known of a gateway that doesn't speak for itself any more.
+    Left {
+        /// Who says so.
+        by: GatewayId,
+        /// Which.
+        gateway: GatewayId,
+        /// Its users are there this much longer, in milliseconds.
+        left_ms: u64,
+        /// It has said that it ends; else it is silent.
+        has_ended: bool,
+        /// Rooms and the users in them.
+        rooms: Vec<(DeskId, Vec<DeskId>)>,
+    },
 }
 
 /// A sum of pairs of room and user, by which two lists of them are told apart.
@@ -107,12 +120,15 @@ impl Gossip {
             "bye" => Self::Bye { gateway, grace_ms: wire.n? },
             "part" => {
                 let (part, of) = wire.part.filter(|(part, of)| part < of && *of <= PARTS_MAX)?;
-                let id = |name: String| DeskId::parse(&name);
-                let rooms = wire.rooms?.into_iter().map(|(room, users)| {
-                    Some((id(room)?, users.into_iter().map(id).collect::<Option<Vec<_>>>()?))
-                });
-                Self::Part { gateway, part, of, rooms: rooms.collect::<Option<_>>()? }
+                Self::Part { gateway, part, of, rooms: ids_of(wire.rooms?)? }
             }
+            "left" | "silent" => Self::Left {
+                by: gateway,
+                gateway: wire.of?.parse().ok()?,
+                left_ms: wire.n?,
+                has_ended: wire.t == "left",
+                rooms: ids_of(wire.rooms?)?,
+            },
             _ => return None,
         })
     }
@@ -136,13 +152,30 @@ impl Gossip {
             Self::Ask { by, of } => Wire { of: of.map(|of| of.to_string()), ..new("ask", by) },
             Self::Bye { gateway, grace_ms } => Wire { n: Some(*grace_ms), ..new("bye", gateway) },
             Self::Part { gateway, part, of, rooms } => {
-                let texts = |users: &[DeskId]| users.iter().map(ToString::to_string).collect();
-                let rooms = rooms.iter().map(|(room, users)| (room.to_string(), texts(users))).collect();
-                Wire { part: Some((*part, *of)), rooms: Some(rooms), ..new("part", gateway) }
+                Wire { part: Some((*part, *of)), rooms: Some(texts_of(rooms)), ..new("part", gateway) }
             }
+            Self::Left { by, gateway, left_ms, has_ended, rooms } => Wire {
+                of: Some(gateway.to_string()),
+                n: Some(*left_ms),
+                rooms: Some(texts_of(rooms)),
+                ..new(if *has_ended { "left" } else { "silent" }, by)
+            },
         };
         serde_json::to_vec(&wire).unwrap_or_default()
     }
+}
+
+fn ids_of(rooms: Vec<(String, Vec<String>)>) -> Option<Vec<(DeskId, Vec<DeskId>)>> {
+    let id = |name: String| DeskId::parse(&name);
+    let rooms = rooms
+        .into_iter()
+        .map(|(room, users)| Some((id(room)?, users.into_iter().map(id).collect::<Option<Vec<_>>>()?)));
+    rooms.collect()
+}
+
+fn texts_of(rooms: &[(DeskId, Vec<DeskId>)]) -> Vec<(String, Vec<String>)> {
+    let texts = |users: &[DeskId]| users.iter().map(ToString::to_string).collect();
+    rooms.iter().map(|(room, users)| (room.to_string(), texts(users))).collect()
 }
 
 #[cfg(test)]
@@ -153,12 +186,15 @@ mod tests {
     fn gossip_reads_as_it_is_written() {
         let gateway = GatewayId::of(7);
         let id = |name: &str| DeskId::parse(name).unwrap();
+        let rooms = || vec![(id("r"), vec![id("a"), id("Zoë")])];
         for gossip in [
             Gossip::Beat { gateway, sum: Sum { pairs: 2, hash: u64::MAX } },
             Gossip::Ask { by: gateway, of: None },
             Gossip::Ask { by: gateway, of: Some(GatewayId::of(8)) },
             Gossip::Bye { gateway, grace_ms: 10 },
-            Gossip::Part { gateway, part: 1, of: 2, rooms: vec![(id("r"), vec![id("a"), id("Zoë")])] },
+            Gossip::Part { gateway, part: 1, of: 2, rooms: rooms() },
+            Gossip::Left { by: GatewayId::of(8), gateway, left_ms: 1, has_ended: true, rooms: rooms() },
+            Gossip::Left { by: GatewayId::of(8), gateway, left_ms: 1, has_ended: false, rooms: rooms() },
         ] {
             assert_eq!(Gossip::parse(&gossip.write()), Some(gossip));
         }

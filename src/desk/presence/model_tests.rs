@@ -144,7 +144,7 @@ impl World {
         world
     }
 
-    fn new_gateway(&mut self) -> (GatewayId, Presence) {
+    pub(super) fn new_gateway(&mut self) -> (GatewayId, Presence) {
         self.next += 1;
         let me = GatewayId::of(self.next);
         (me, Presence::new(me, PresenceConfig { grace_ms: self.grace_ms, ..config(200) }))
@@ -264,7 +264,7 @@ impl World {
         }
     }
 
-    fn kill(&mut self, at: usize) {
+    pub(super) fn kill(&mut self, at: usize) {
         let new = self.new_gateway();
         let (dead, _) = std::mem::replace(&mut self.gateways[at], new);
         // Nobody knows when exactly the others notice.

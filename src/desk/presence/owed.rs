@@ -132,8 +132,19 @@ impl Presence {
     /// Whether members have yet to hear that a user has left.
     pub(super) fn is_believed(&self, room: &DeskId, user: &DeskId) -> bool {
         // Nearly always there is nothing to look for.
-        !self.owed.is_empty()
-            && self.owed.get(&(room.clone(), user.clone())).is_some_and(|owed| owed.believed == Some(true))
+        if self.owed.is_empty() && self.untold.is_empty() {
+            return false;
+        }
+        let pair = (room.clone(), user.clone());
+        self.untold.contains_key(&pair)
+            || self.owed.get(&pair).is_some_and(|owed| owed.believed == Some(true))
+    }
+
+    /// Members have heard behind another gateway's leave that the user has joined here.
+    pub(super) fn is_told_after_all(&mut self, pair: &(DeskId, DeskId)) {
+        if self.owed.get(pair).is_some_and(|owed| owed.believed == Some(false)) {
+            self.owed.remove(pair);
+        }
     }
 
     /// Tells what members are owed, as it is now.

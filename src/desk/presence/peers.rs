@@ -1,43 +1,65 @@
 //! What other gateways have told of their users, what they are told in return, and the end of those that are silent.
 
-use super::{ASK_AGAIN_MS, ASLEEP_MS, BURIED_MS, Gossip, Presence, SILENCE_MS, Say, Set, Sum};
+use super::{ASK_AGAIN_MS, ASLEEP_MS, Gossip, Presence, SILENCE_MS, Set, Sum};
 use crate::desk::envelope::Moved;
 use crate::desk::{DeskId, GatewayId};
 
 /// What is known of another gateway.
 #[derive(Debug, Default)]
 pub(super) struct Peer {
-    heard_ms: u64,
-    pairs: Set<(DeskId, DeskId)>,
-    sum: Sum,
+    pub(super) heard_ms: u64,
+    pub(super) pairs: Set<(DeskId, DeskId)>,
+    pub(super) sum: Sum,
     asked_ms: Option<u64>,
     /// The parts of all that it has, as they come.
     parts: Vec<Vec<(DeskId, Vec<DeskId>)>>,
     /// When it counts as dead, once it has said that it ends.
-    ends_ms: Option<u64>,
+    pub(super) ends_ms: Option<u64>,
+    /// Others have told of it, and it has said nothing itself.
+    pub(super) is_hearsay: bool,
 }
 
 /// A gateway that was silent.
 #[derive(Debug)]
 pub(super) struct Buried {
-    since_ms: u64,
+    pub(super) since_ms: u64,
     /// Room and user of the leaves that were told.
-    told: Set<(DeskId, DeskId)>,
+    pub(super) told: Set<(DeskId, DeskId)>,
 }
 
 impl Peer {
-    fn is_dead(&self, now_ms: u64) -> bool {
+    /// One of which others have told, and that was heard last then.
+    pub(super) fn hearsay(heard_ms: u64) -> Self {
+        Self { heard_ms, is_hearsay: true, ..Self::default() }
+    }
+
+    pub(super) fn is_dead(&self, now_ms: u64) -> bool {
+        now_ms >= self.until_ms()
+    }
+
+    /// When it is dead, if nothing is heard of it.
+    pub(super) fn until_ms(&self) -> u64 {
         // One that has said that it ends says no more.
-        now_ms >= self.ends_ms.unwrap_or(self.heard_ms + SILENCE_MS)
+        self.ends_ms.unwrap_or(self.heard_ms + SILENCE_MS)
     }
 }
 
 impl Presence {
     /// A connection has joined or left by another gateway.
     pub fn heard_moved(&mut self, room: &DeskId, moved: &Moved, now_ms: u64) {
+        let pair = (room.clone(), moved.user.clone());
         if moved.gateway == self.me {
+            if moved.has_joined && moved.is_told {
+                self.is_told_after_all(&pair);
+            }
             return;
         }
+        self.untold.remove(&pair);
+        self.heard_of_peer(room, moved, now_ms);
+        self.repair_crossing(room, moved);
+    }
+
+    fn heard_of_peer(&mut self, room: &DeskId, moved: &Moved, now_ms: u64) {
         if !moved.is_there && !self.peers.contains_key(&moved.gateway) {
             return;
         }
@@ -64,12 +86,22 @@ impl Presence {
     pub fn heard(&mut self, gossip: Gossip, now_ms: u64) -> Vec<Gossip> {
         match gossip {
             Gossip::Ask { by, of } if by != self.me && of.is_none_or(|of| of == self.me) => {
-                return self.parts();
+                let mut answers = self.parts();
+                if of.is_none() {
+                    answers.extend(self.is_asked_by_all(now_ms));
+                }
+                return answers;
+            }
+            Gossip::Left { by, gateway, left_ms, has_ended, rooms }
+                if by != self.me && gateway != self.me =>
+            {
+                self.heard_left(gateway, left_ms, has_ended, rooms, now_ms);
             }
             Gossip::Beat { gateway, sum } if gateway != self.me => {
                 let peer = self.peers.entry(gateway).or_default();
                 peer.heard_ms = now_ms;
                 peer.ends_ms = None;
+                peer.is_hearsay = false;
                 let waits = peer.asked_ms.is_some_and(|asked_ms| now_ms < asked_ms + ASK_AGAIN_MS);
                 if peer.sum != sum && !waits {
                     peer.asked_ms = Some(now_ms);
@@ -93,35 +125,8 @@ impl Presence {
     pub fn heard_nobody(&mut self, now_ms: u64) {
         self.peers.values_mut().for_each(|peer| peer.heard_ms = now_ms);
         self.has_asked = false;
-    }
-
-    /// Gateways that are dead, and what their users leave.
-    pub(super) fn bury(&mut self, now_ms: u64, say: &mut Vec<Say>) {
-        self.buried.retain(|_, buried| now_ms < buried.since_ms + BURIED_MS);
-        let is_dead = |peer: &Peer| peer.is_dead(now_ms);
-        let dead: Vec<_> =
-            self.peers.iter().filter(|(_, peer)| is_dead(peer)).map(|(gateway, _)| *gateway).collect();
-        for gateway in dead {
-            let Some(peer) = self.peers.remove(&gateway) else { continue };
-            // Of the living, the first tells.
-            let is_mine = self.peers.iter().all(|(other, peer)| *other > self.me || is_dead(peer));
-            let may_return = peer.ends_ms.is_none();
-            let mut told = Set::default();
-            for (room, user) in peer.pairs {
-                let was_small = self.is_small(&room);
-                self.count_down(&room, &user);
-                let has_left = !self.is_there(&room, &user);
-                if is_mine && has_left {
-                    if may_return {
-                        told.insert((room.clone(), user.clone()));
-                    }
-                    say.push(self.left(room, user, None, gateway, was_small));
-                }
-            }
-            if !told.is_empty() {
-                self.buried.insert(gateway, Buried { since_ms: now_ms, told });
-            }
-        }
+        self.answers_until_ms = None;
+        self.wait_with_untold(now_ms);
     }
 
     /// Whether members have been told by this gateway that a user left, as the gateway that has the user was silent, and the user is nowhere
@@ -145,22 +150,8 @@ impl Presence {
 
     /// All that this gateway has, in parts.
     pub(super) fn parts(&self) -> Vec<Gossip> {
-        let pairs = self.config.part_pairs.max(1);
-        let mut parts = vec![Vec::new()];
-        let mut room_left = pairs;
-        for (room, users) in &self.here {
-            let users: Vec<_> = users.keys().cloned().collect();
-            for users in users.chunks(pairs) {
-                if room_left < users.len() {
-                    parts.push(Vec::new());
-                    room_left = pairs;
-                }
-                room_left -= users.len();
-                if let Some(part) = parts.last_mut() {
-                    part.push((room.clone(), users.to_vec()));
-                }
-            }
-        }
+        let rooms = self.here.iter().map(|(room, users)| (room.clone(), users.keys().cloned().collect()));
+        let parts = parts_of(rooms, self.config.part_pairs);
         let of = parts.len() as u32;
         let numbered = parts.into_iter().zip(0..);
         numbered.map(|(rooms, part)| Gossip::Part { gateway: self.me, part, of, rooms }).collect()
@@ -176,6 +167,7 @@ impl Presence {
     ) {
         let peer = self.peers.entry(gateway).or_default();
         peer.heard_ms = now_ms;
+        peer.is_hearsay = false;
         if part == 0 {
             peer.parts.clear();
         }
@@ -187,9 +179,8 @@ impl Presence {
         if part + 1 < of {
             return;
         }
-        let all = std::mem::take(&mut peer.parts).into_iter().flatten();
         let all: Set<(DeskId, DeskId)> =
-            all.flat_map(|(room, users)| users.into_iter().map(move |user| (room.clone(), user))).collect();
+            std::mem::take(&mut peer.parts).into_iter().flat_map(pairs_of).collect();
         peer.asked_ms = None;
         peer.sum = Sum::default();
         all.iter().for_each(|(room, user)| peer.sum.add(room, user));
@@ -205,4 +196,33 @@ impl Presence {
             self.count_down(room, user);
         }
     }
+}
+
+/// Rooms and the users in them, in parts of at most so many pairs.
+pub(super) fn parts_of(
+    rooms: impl Iterator<Item = (DeskId, Vec<DeskId>)>,
+    pairs: usize,
+) -> Vec<Vec<(DeskId, Vec<DeskId>)>> {
+    let pairs = pairs.max(1);
+    let mut parts = vec![Vec::new()];
+    let mut room_left = pairs;
+    for (room, users) in rooms {
+        for users in users.chunks(pairs) {
+            if room_left < users.len() {
+                parts.push(Vec::new());
+                room_left = pairs;
+            }
+            room_left -= users.len();
+            if let Some(part) = parts.last_mut() {
+                part.push((room.clone(), users.to_vec()));
+            }
+        }
+    }
+    parts
+}
+
+/// Pairs of room and user.
+pub(super) fn pairs_of(rooms: Vec<(DeskId, Vec<DeskId>)>) -> Vec<(DeskId, DeskId)> {
+    let each = |(room, users): (DeskId, Vec<DeskId>)| users.into_iter().map(move |user| (room.clone(), user));
+    rooms.into_iter().flat_map(each).collect()
 }

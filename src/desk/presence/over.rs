@@ -1,0 +1,183 @@
+//! Gateways that are over: whom they leave behind, what a gateway that is new hears of them, and who tells members that their users left.
+//!
+//! A gateway that ends says so, and its users have their grace to come back elsewhere. One that was killed says nothing, and its users are there until it
+//! has been silent for [`SILENCE_MS`]. Neither answers a gateway that begins meanwhile, perhaps in its place, so the others do: at once for those that
+//! have said that they end, and after [`ANSWERS_MS`] for those that have not answered by then.
+
+use super::peers::{Buried, Peer};
+use super::peers::{pairs_of, parts_of};
+use super::{ANSWERS_MS, BEAT_MS, BURIED_MS, Gossip, OWED_MS, Presence, SILENCE_MS, Say, Set};
+use crate::desk::envelope::Moved;
+use crate::desk::{DeskId, GatewayId, PublicId};
+
+/// The first of the living gateways tells the leaves of one that is over. Each that follows waits this much longer, and tells those that it has not heard told by then:
+/// the first may be new and not know of them, or dead itself.
+const TURN_MS: u64 = 1_000;
+/// From this turn on they wait no longer.
+const TURNS_MAX: u64 = 5;
+/// Whose time ends sooner than this isn't told of: others may know already that it is over.
+const LEFT_MIN_MS: u64 = 1_000;
+/// So long it may take to hear that the user's last connection, at another gateway, has left as well.
+const CROSSING_MS: u64 = 3_000;
+
+const _: () = assert!(SILENCE_MS + 2 * BEAT_MS + TURNS_MAX * TURN_MS < 45_000);
+
+/// A user of a gateway that is over, of whom nobody has told yet that it left.
+#[derive(Debug)]
+pub(super) struct Untold {
+    due_ms: u64,
+    gateway: GatewayId,
+    /// The room was small enough for it.
+    is_told: bool,
+    /// The gateway may be stopped only.
+    may_return: bool,
+}
+
+/// A user that has left here without a word, as it was at another gateway.
+#[derive(Debug)]
+pub(super) struct Crossing {
+    pub(super) until_ms: u64,
+    pub(super) gone: Option<PublicId>,
+}
+
+impl Presence {
+    /// Another gateway wants to hear all: it may be new.
+    pub(super) fn is_asked_by_all(&mut self, now_ms: u64) -> Vec<Gossip> {
+        self.answers_until_ms = Some(now_ms + ANSWERS_MS);
+        let ended = self.peers.iter().filter(|(_, peer)| peer.ends_ms.is_some());
+        ended.flat_map(|(gateway, peer)| self.left_by(*gateway, peer, now_ms)).collect()
+    }
+
+    /// Tells of gateways that should have answered, and have not.
+    pub(super) fn tell_of_silent(&mut self, now_ms: u64, say: &mut Vec<Say>) {
+        let Some(until_ms) = self.answers_until_ms.filter(|until_ms| *until_ms <= now_ms) else { return };
+        self.answers_until_ms = None;
+        let asked_ms = until_ms - ANSWERS_MS;
+        let is_silent = |peer: &Peer| peer.ends_ms.is_none() && peer.heard_ms < asked_ms;
+        let silent = self.peers.iter().filter(|(_, peer)| is_silent(peer));
+        let told = silent.flat_map(|(gateway, peer)| self.left_by(*gateway, peer, now_ms));
+        say.extend(told.map(Say::Gossip));
+    }
+
+    /// What is known of a gateway that doesn't speak for itself.
+    fn left_by(&self, gateway: GatewayId, peer: &Peer, now_ms: u64) -> Vec<Gossip> {
+        let left_ms = peer.until_ms().saturating_sub(now_ms);
+        if left_ms < LEFT_MIN_MS || peer.pairs.is_empty() {
+            return Vec::new();
+        }
+        let mut rooms = super::Map::<DeskId, Vec<DeskId>>::default();
+        for (room, user) in &peer.pairs {
+            rooms.entry(room.clone()).or_default().push(user.clone());
+        }
+        let has_ended = peer.ends_ms.is_some();
+        let parts = parts_of(rooms.into_iter(), self.config.part_pairs).into_iter();
+        parts.map(|rooms| Gossip::Left { by: self.me, gateway, left_ms, has_ended, rooms }).collect()
+    }
+
+    /// Another gateway has told of one that doesn't speak for itself.
+    pub(super) fn heard_left(
+        &mut self,
+        gateway: GatewayId,
+        left_ms: u64,
+        has_ended: bool,
+        rooms: Vec<(DeskId, Vec<DeskId>)>,
+        now_ms: u64,
+    ) {
+        if self.over.contains_key(&gateway) {
+            return;
+        }
+        let until_ms = now_ms.saturating_add(left_ms);
+        let heard_ms = until_ms.saturating_sub(SILENCE_MS);
+        let peer = self.peers.entry(gateway).or_insert_with(|| Peer::hearsay(heard_ms));
+        if has_ended {
+            peer.ends_ms.get_or_insert(until_ms);
+        } else if !peer.is_hearsay {
+            // It has spoken here itself.
+            return;
+        }
+        let mut pairs = pairs_of(rooms);
+        pairs.retain(|pair| peer.pairs.insert(pair.clone()));
+        pairs.iter().for_each(|(room, user)| peer.sum.add(room, user));
+        pairs.iter().for_each(|(room, user)| self.count_up(room, user));
+    }
+
+    /// Gateways that are dead, and what their users leave.
+    pub(super) fn bury(&mut self, now_ms: u64, say: &mut Vec<Say>) {
+        self.buried.retain(|_, buried| now_ms < buried.since_ms + BURIED_MS);
+        self.over.retain(|_, since_ms| now_ms < *since_ms + BURIED_MS);
+        let dead = self.peers.iter().filter(|(_, peer)| peer.is_dead(now_ms));
+        for gateway in dead.map(|(gateway, _)| *gateway).collect::<Vec<_>>() {
+            let Some(peer) = self.peers.remove(&gateway) else { continue };
+            self.over.insert(gateway, now_ms);
+            let is_before = |(other, peer): &(&GatewayId, &Peer)| {
+                **other < self.me && peer.ends_ms.is_none() && !peer.is_dead(now_ms)
+            };
+            let turn = self.peers.iter().filter(is_before).count() as u64;
+            let (due_ms, may_return) = (now_ms + turn.min(TURNS_MAX) * TURN_MS, peer.ends_ms.is_none());
+            for (room, user) in peer.pairs {
+                let is_told = self.is_small(&room);
+                self.count_down(&room, &user);
+                if !self.is_there(&room, &user) {
+                    self.untold.insert((room, user), Untold { due_ms, gateway, is_told, may_return });
+                }
+            }
+        }
+        self.tell_untold(now_ms, say);
+    }
+
+    /// Tells leaves of users of gateways that are over, where it is this gateway's turn.
+    fn tell_untold(&mut self, now_ms: u64, say: &mut Vec<Say>) {
+        self.crossing.retain(|_, crossing| now_ms < crossing.until_ms);
+        let due = self.untold.extract_if(|_, untold| untold.due_ms <= now_ms).collect::<Vec<_>>();
+        for ((room, user), Untold { gateway, is_told, may_return, .. }) in due {
+            if self.is_there(&room, &user) {
+                continue;
+            }
+            if may_return {
+                let new = || Buried { since_ms: now_ms, told: Set::default() };
+                let buried = self.buried.entry(gateway).or_insert_with(new);
+                buried.told.insert((room.clone(), user.clone()));
+            }
+            say.push(self.left(room, user, None, gateway, is_told));
+        }
+    }
+
+    /// The upstream is not there: what others have told of those that are over is heard once it is.
+    pub(super) fn wait_with_untold(&mut self, now_ms: u64) {
+        for untold in self.untold.values_mut() {
+            untold.due_ms = untold.due_ms.max(now_ms + 2 * OWED_MS);
+        }
+    }
+
+    /// Another gateway's join or leave of a user whose own is on its way, or was, without a word. Each knew of the other's connection and not yet of what has become
+    /// of it, so that members believe something else than is true: the first of the gateways that are concerned tells them.
+    pub(super) fn repair_crossing(&mut self, room: &DeskId, moved: &Moved) {
+        if moved.has_joined {
+            return;
+        }
+        let pair = (room.clone(), moved.user.clone());
+        if self.here.get(room).is_some_and(|users| users.contains_key(&moved.user)) {
+            let has_it = |(other, peer): (&GatewayId, &Peer)| {
+                *other < self.me && peer.ends_ms.is_none() && peer.pairs.contains(&pair)
+            };
+            if moved.is_told && !self.peers.iter().any(has_it) {
+                self.owe_of(room, &moved.user, moved.origin.connection, Some(false));
+            }
+        } else if let Some(Crossing { gone, .. }) = self.crossing.remove(&pair) {
+            if !moved.is_told && self.me < moved.gateway && !self.is_there(room, &moved.user) {
+                self.owe_of(room, &moved.user, gone, Some(true));
+            } else if self.is_there(room, &moved.user) {
+                // Yet another gateway has it.
+                self.crossing.insert(pair, Crossing { gone, until_ms: self.ticked_ms + CROSSING_MS });
+            }
+        }
+    }
+
+    /// A user has left here. Members have been told, unless it is at another gateway.
+    pub(super) fn note_crossing(&mut self, room: &DeskId, user: &DeskId, gone: Option<PublicId>) {
+        if self.is_there(room, user) {
+            let crossing = Crossing { gone, until_ms: self.ticked_ms + CROSSING_MS };
+            self.crossing.insert((room.clone(), user.clone()), crossing);
+        }
+    }
+}

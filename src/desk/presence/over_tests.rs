@@ -1,0 +1,136 @@
+//! Gateways that are over while others begin and end, one case each.
+
+use super::model_tests::{GRACE_MS, World, config, id};
+use super::*;
+
+fn left(user: u8) -> (bool, DeskId, DeskId) {
+    (false, id("room", 0), id("user", user))
+}
+
+/// One ends and is replaced: its users that come back by the new one were never away, and the leave of one that doesn't is told once.
+#[test]
+fn a_replacement_knows_the_users_of_the_gateway_that_it_replaces() {
+    for at in 0..3 {
+        let mut world = World::new();
+        (0..3).for_each(|user| world.join(at, id("room", 0), id("user", user)));
+        // Somebody stays elsewhere all the time.
+        world.join((at + 1) % 3, id("room", 0), id("user", 3));
+        world.told.clear();
+        let bye = world.gateways[at].1.bye();
+        world.gossip(bye);
+        world.gateways.remove(at);
+        // The first of the living, in the order of numbers, or the last.
+        for replaced in [at, 0] {
+            world.pass(1_000);
+            let new = world.new_gateway();
+            world.gateways.insert(replaced, new);
+            world.pass(1_000);
+        }
+        world.join(at, id("room", 0), id("user", 0));
+        world.join(0, id("room", 0), id("user", 1));
+        world.pass(GRACE_MS - 5_000);
+        assert_eq!(world.told, []);
+        let there = (0..4).map(|user| id("user", user)).collect::<Vec<_>>();
+        for (_, presence) in &world.gateways {
+            assert_eq!(presence.users(&id("room", 0)), (there.clone(), 4));
+        }
+        world.pass(10_000);
+        assert_eq!(world.told, [left(2)]);
+    }
+}
+
+/// All are rolled within one grace, the new one first: at the end nobody is left who has heard the first of them.
+#[test]
+fn all_gateways_are_replaced_within_a_grace() {
+    let mut world = World::new();
+    for user in 0..3 {
+        world.join(usize::from(user), id("room", 0), id("user", user));
+    }
+    world.told.clear();
+    for _ in 0..3 {
+        let new = world.new_gateway();
+        world.gateways.push(new);
+        world.pass(1_000);
+        let bye = world.gateways[0].1.bye();
+        world.gossip(bye);
+        world.gateways.remove(0);
+        world.pass(1_000);
+    }
+    world.join(2, id("room", 0), id("user", 0));
+    world.join(0, id("room", 0), id("user", 1));
+    assert_eq!(world.told, []);
+    world.pass(20_000);
+    assert_eq!(world.told, [left(2)]);
+}
+
+/// One is killed and replaced before anybody knows that it is dead. Whoever is the first of the living, also if that one is dead itself, the leave is told.
+#[test]
+fn users_of_a_killed_gateway_are_known_to_its_replacement() {
+    for (killed, dies_too) in [(0, None), (1, None), (2, None), (1, Some(0)), (2, Some(0))] {
+        let mut world = World::new();
+        (0..2).for_each(|user| world.join(killed, id("room", 0), id("user", user)));
+        world.told.clear();
+        world.kill(killed);
+        world.pass(1_000);
+        world.join(killed, id("room", 0), id("user", 0));
+        if let Some(dies_too) = dies_too {
+            world.kill(dies_too);
+        }
+        world.pass(20_000);
+        assert_eq!(world.told, []);
+        world.pass(60_000);
+        assert_eq!(world.told, [left(1)], "{killed} {dies_too:?}");
+    }
+}
+
+/// Two gateways, what each says about a room, and the other's moves as they are heard later.
+fn two() -> (Presence, Presence, DeskId, DeskId) {
+    let new = |number| Presence::new(GatewayId::of(number), config(200));
+    let (mut one, mut other) = (new(1), new(2));
+    let (room, user) = (id("room", 0), id("user", 0));
+    for (at, from) in [(&mut one, 2), (&mut other, 1)] {
+        at.join(&room, &user).unwrap();
+        at.heard_moved(&room, &moved(from, true, true, true), 1);
+        at.tick(1);
+    }
+    (one, other, room, user)
+}
+
+fn moved(gateway: u128, has_joined: bool, is_told: bool, is_there: bool) -> Moved {
+    let (gateway, origin) = (GatewayId::of(gateway), Origin::default());
+    Moved { user: id("user", 0), has_joined, is_told, gateway, is_there, asked: None, origin }
+}
+
+/// What members are told by a gateway from now on.
+fn told(presence: &mut Presence, now_ms: u64) -> Vec<bool> {
+    let moves = presence.tick(now_ms).into_iter().filter_map(|say| match say {
+        Say::Moved { moved, .. } => moved.is_told.then_some(moved.has_joined),
+        _ => None,
+    });
+    moves.collect()
+}
+
+/// A user leaves two gateways at the same time: neither says so, as the other has it.
+#[test]
+fn leaves_that_cross_are_told_once() {
+    let (mut one, mut other, room, user) = two();
+    for (at, from) in [(&mut one, 2), (&mut other, 1)] {
+        assert_eq!(at.leave(&room, &user), (false, false));
+        at.heard_moved(&room, &moved(from, false, false, false), 1);
+    }
+    assert_eq!((told(&mut one, 1_000), told(&mut other, 1_000)), (vec![false], vec![]));
+}
+
+/// A user's grace ends at one gateway while it joins by another: members hear the leave, and no join.
+#[test]
+fn a_leave_that_crosses_a_join_is_put_right() {
+    let (mut one, _, room, user) = two();
+    one.heard_moved(&room, &moved(2, false, true, false), 1);
+    assert_eq!(told(&mut one, 1_000), [true]);
+    // Where its join was told behind that leave there is nothing to put right.
+    let (mut one, _, room, user2) = two();
+    assert_eq!(user, user2);
+    one.heard_moved(&room, &moved(2, false, true, false), 1);
+    one.heard_moved(&room, &moved(1, true, true, true), 1);
+    assert_eq!(told(&mut one, 1_000), [false; 0]);
+}
