@@ -513,6 +513,9 @@ pub const OUTGOING_BYTES_MAX: usize = 16 * MIB;
 pub const OUTGOING_OVERHEAD_BYTES: usize = 4 * 1024;
 /// The upstream confirms what clients publish within this time, or they are told that it has not.
 pub const OUTGOING_TIMEOUT: Duration = Duration::from_millis(900);
+/// A reply of which a part has come may take longer while more of it comes, but no longer than this: an inbox's entry of 512 MiB, the most that Redis
+/// keeps in one string, at 75 Mbit/s.
+pub const OUTGOING_REPLY_MAX: Duration = Duration::from_secs(60);
 /// `REQUEST_TIMEOUT`, in milliseconds.
 pub const REQUEST_TIMEOUT_DEFAULT_MS: u64 = 30_000;
 /// Longest that it may be: a request is remembered for so long.

@@ -8,6 +8,7 @@ use ws_gateway::config::Config;
 use ws_gateway::gateway::Gateway;
 
 use crate::support::desk::user;
+use crate::support::detour::Detour;
 use crate::support::inboxes::{WEEK, gateway, queue};
 use crate::support::redis::Publisher;
 use crate::support::tokens::SECRET;
@@ -174,6 +175,43 @@ async fn one_that_cannot_be_delivered_costs_nobody_anything() {
     let refused =
         gateways.iter().map(|gateway| gateway.gateway.state().metrics.control.inbox_entries_refused.get());
     assert!(refused.sum::<u64>() >= 2 * 74);
+}
+
+/// One that takes Redis seconds to send: the gateway goes on with its connection, and so does everybody else with theirs. Who says something meanwhile may be told
+/// that it can't be known whether it has come.
+#[tokio::test(flavor = "multi_thread")]
+async fn one_that_takes_seconds_to_come_cuts_nothing() {
+    let redis = Redis::start().await;
+    // 20 MB/s.
+    let way = Detour::slow(([127, 0, 0, 1], redis.port).into(), 20_000).await;
+    let gateway = TestGateway::with_url(&format!("redis://{}", way.addr), |config| {
+        config.access.secret_key = Some(SECRET.to_owned());
+        config.desk.is_on = true;
+        queue(100, WEEK)(config);
+    })
+    .await;
+    let mut worker = redis.publisher().await;
+    let mut bob = here(gateway.addr, "bob", &mut worker).await;
+    let mut alice = here(gateway.addr, "alice", &mut worker).await;
+    let publishers = publishers(&mut worker).await;
+    let large = format!(r#"{{"type":"task","padding":"{}"}}"#, "x".repeat(60 << 20));
+    add(&mut worker, "bob", "1000", [large, task(0)]).await;
+    let mut refused = 0;
+    until("the entry to be passed over", async || {
+        let (reply, _) = alice.ask_for("chat", json!({"to": "alice", "message": 1})).await;
+        match reply["code"].as_str() {
+            Some("UNAVAILABLE") => refused += 1,
+            _ => assert_eq!(reply["type"], "success", "{reply}"),
+        }
+        (gateway.gateway.state().metrics.control.inbox_entries_refused.get() == 1).then_some(())
+    })
+    .await;
+    assert!(refused > 0, "it took longer than anything may take to be confirmed");
+    assert_eq!(bob.next_of("task").await["n"], 0);
+    assert_eq!(self::publishers(&mut worker).await, publishers, "no connection was lost");
+    let (reply, _) = alice.ask_for("chat", json!({"to": "bob", "message": 2})).await;
+    assert_eq!(reply["type"], "success", "{reply}");
+    assert_eq!(bob.next_of("chat").await["message"], 2);
 }
 
 /// The connections of gateways.

@@ -24,12 +24,14 @@ pub(super) struct Rounds {
     /// Whose turn comes after the next command.
     was_round: bool,
     under_way: usize,
+    /// Those of them that are of a round.
+    of_round: usize,
 }
 
 impl Rounds {
-    /// Begins a round, unless the last one is not over.
+    /// Begins a round, unless the last one is not over: nothing is asked for twice, also if it takes Redis seconds to send.
     pub(super) fn begin(&mut self, users: impl Iterator<Item = DeskId>) {
-        if self.round.is_empty() {
+        if self.round.is_empty() && self.of_round == 0 {
             self.round.extend(users);
         }
     }
@@ -50,13 +52,18 @@ impl Rounds {
             false => self.round.drain(..at_once.min(self.round.len())).collect::<Vec<_>>(),
         };
         self.was_round = !is_further;
-        self.under_way += usize::from(!users.is_empty());
-        (!users.is_empty()).then_some(Look { users, is_further })
+        if users.is_empty() {
+            return None;
+        }
+        self.under_way += 1;
+        self.of_round += usize::from(!is_further);
+        Some(Look { users, is_further })
     }
 
     /// Something is no longer under way.
-    pub(super) fn is_done(&mut self) {
+    pub(super) fn is_done(&mut self, look: &Look) {
         self.under_way = self.under_way.saturating_sub(1);
+        self.of_round = self.of_round.saturating_sub(usize::from(!look.is_further));
     }
 }
 
@@ -70,7 +77,7 @@ mod tests {
 
     fn next(rounds: &mut Rounds) -> Option<String> {
         let look = rounds.next(2)?;
-        rounds.is_done();
+        rounds.is_done(&look);
         let names: Vec<_> = look.users.iter().map(DeskId::as_str).collect();
         Some(names.join(" ") + if look.is_further { " further" } else { "" })
     }
@@ -98,9 +105,21 @@ mod tests {
     fn what_is_under_way_is_bounded() {
         let mut rounds = Rounds::default();
         rounds.begin(users(&["a"; 100]).into_iter());
-        let under_way = std::iter::from_fn(|| rounds.next(1)).count();
-        assert_eq!(under_way, limits::INBOX_SWEEPS_MAX);
-        rounds.is_done();
+        let under_way: Vec<_> = std::iter::from_fn(|| rounds.next(1)).collect();
+        assert_eq!(under_way.len(), limits::INBOX_SWEEPS_MAX);
+        rounds.is_done(&under_way[0]);
         assert!(rounds.next(1).is_some() && rounds.next(1).is_none());
+    }
+
+    #[test]
+    fn nobody_is_looked_at_in_two_rounds_at_a_time() {
+        let mut rounds = Rounds::default();
+        rounds.begin(users(&["a"]).into_iter());
+        let look = rounds.next(1).unwrap();
+        rounds.begin(users(&["a"]).into_iter());
+        assert_eq!(rounds.next(1), None);
+        rounds.is_done(&look);
+        rounds.begin(users(&["a"]).into_iter());
+        assert_eq!(rounds.next(1), Some(look));
     }
 }

@@ -42,7 +42,7 @@ impl Task {
     /// Redis has told of entries of users who are here, or nothing.
     pub(super) fn on_looked(&mut self, look: &Look, said: Option<Said>) {
         if let Some(inboxes) = &mut self.inboxes {
-            inboxes.rounds.is_done();
+            inboxes.rounds.is_done(look);
         }
         // The next round looks again where there was no answer.
         if let Some(said) = said {
@@ -140,7 +140,7 @@ impl Inboxes {
             });
             if look.users.is_empty() {
                 // They have left, or their inboxes have yet to be read.
-                self.rounds.is_done();
+                self.rounds.is_done(&look);
                 continue;
             }
             let count = if look.is_further { self.batch() } else { limits::INBOX_SWEEP_ENTRIES }.to_string();

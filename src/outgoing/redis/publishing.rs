@@ -47,12 +47,21 @@ pub(super) enum End {
     Lost(String),
 }
 
+/// Who gets the replies.
+enum For {
+    Job(Purpose, Option<OutgoingHeld>),
+    /// The gateway, which has asked who has slot 0.
+    Question,
+    /// Nobody any more: its time is over.
+    Nobody,
+}
+
 /// Something that is under way.
 struct Sent {
-    /// `None` for the gateway's question who has slot 0.
-    purpose: Option<Purpose>,
+    whose: For,
     asked: Instant,
-    held: Option<OutgoingHeld>,
+    /// From when its time counts.
+    since: Instant,
     /// Replies that have yet to come; `None` for a `PUBLISH`.
     commands: Option<usize>,
     said: Vec<Said>,
@@ -72,13 +81,28 @@ impl Sent {
                 Some(commands.count)
             }
         };
-        Self { purpose: Some(purpose), asked, held, commands, said: Vec::new() }
+        Self { whose: For::Job(purpose, held), asked, since: asked, commands, said: Vec::new() }
     }
 
     /// Asks who has slot 0.
     fn question(output: &mut Vec<u8>) -> Self {
         write_command(output, cluster::QUESTION);
-        Self { purpose: None, asked: now(), held: None, commands: Some(1), said: Vec::new() }
+        let now = now();
+        Self { whose: For::Question, asked: now, since: now, commands: Some(1), said: Vec::new() }
+    }
+}
+
+/// A reply of which a part has come. It may take longer than [`limits::OUTGOING_TIMEOUT`] while more of it comes.
+#[derive(Clone, Copy)]
+struct Coming {
+    begun: Instant,
+    last: Instant,
+}
+
+impl Coming {
+    /// When it is given up, and the connection with it.
+    fn until(self) -> Instant {
+        (self.last + limits::OUTGOING_TIMEOUT).min(self.begun + limits::OUTGOING_REPLY_MAX)
     }
 }
 
@@ -93,6 +117,8 @@ pub(super) struct Publishing<'d> {
     /// Not written yet.
     waiting: VecDeque<Job>,
     under_way: VecDeque<Sent>,
+    /// The reply to the first of them, if a part has come.
+    coming: Option<Coming>,
     done: &'d UnboundedSender<Done>,
     /// The node's address, if it is one of a cluster.
     node: Option<Address>,
@@ -112,6 +138,7 @@ impl<'d> Publishing<'d> {
             output: Output::default(),
             waiting: VecDeque::new(),
             under_way: VecDeque::new(),
+            coming: None,
             done,
             node,
             next_question: now() + limits::CLUSTER_ASK,
@@ -128,6 +155,7 @@ impl<'d> Publishing<'d> {
         let (mut reader, mut writer) = tokio::io::split(io);
         let mut has_jobs = true;
         let end = loop {
+            self.refuse_those_behind();
             self.start();
             self.read.reserve(READ_BYTES.saturating_sub(self.read.len()));
             if self.under_way.is_empty() {
@@ -152,7 +180,9 @@ impl<'d> Publishing<'d> {
                 },
                 // Before writing: the oldest job's time must end also while Redis takes no bytes.
                 () = sleep_until(until), if until.is_some() => {
-                    break End::Lost(format!("no reply within {} ms", limits::OUTGOING_TIMEOUT.as_millis()));
+                    if !self.may_wait() {
+                        break End::Lost(format!("no reply within {} ms", limits::OUTGOING_TIMEOUT.as_millis()));
+                    }
                 }
                 written = self.output.write(&mut writer), if !self.output.is_sent => {
                     if let Err(error) = written {
@@ -195,9 +225,36 @@ impl<'d> Publishing<'d> {
     /// When the oldest job's time ends. Not always the front one: a chat's `PUBLISH` keeps the time at which the chat was asked, and is queued behind
     /// younger jobs.
     fn until(&self) -> Option<Instant> {
-        let under_way = self.under_way.iter().map(|sent| sent.asked);
-        let asked = under_way.chain(self.waiting.iter().map(|job| job.asked)).min();
-        asked.map(|asked| asked + limits::OUTGOING_TIMEOUT)
+        let first = usize::from(self.coming.is_some());
+        let under_way = self.under_way.iter().skip(first).filter(|sent| !matches!(sent.whose, For::Nobody));
+        let since = under_way.map(|sent| sent.since).chain(self.waiting.iter().map(|job| job.asked)).min();
+        let until = since.map(|since| since + limits::OUTGOING_TIMEOUT);
+        until.into_iter().chain(self.coming.map(Coming::until)).min()
+    }
+
+    /// Whether the connection is kept although a job's time is over: the reply to the first is coming, and Redis has all that was asked, so that nothing is sent
+    /// later.
+    fn may_wait(&self) -> bool {
+        self.output.is_sent && self.coming.is_some_and(|coming| now() < coming.until())
+    }
+
+    /// Refuses what waits behind a reply that is coming, when its time is over.
+    fn refuse_those_behind(&mut self) {
+        if !self.may_wait() {
+            return;
+        }
+        let now = now();
+        let is_over = |since: Instant| since + limits::OUTGOING_TIMEOUT <= now;
+        for sent in self.under_way.iter_mut().skip(1).filter(|sent| is_over(sent.since)) {
+            if let For::Job(purpose, held) = std::mem::replace(&mut sent.whose, For::Nobody) {
+                let refused = Done::refused(purpose, sent.asked, held);
+                let _ = self.done.send(Done { may_have_come: true, ..refused });
+            }
+        }
+        while let Some(at) = self.waiting.iter().position(|job| is_over(job.asked)) {
+            let Some(Job { purpose, asked, held, .. }) = self.waiting.remove(at) else { break };
+            let _ = self.done.send(Done::refused(purpose, asked, held));
+        }
     }
 
     /// Pairs replies with the commands that are under way.
@@ -220,34 +277,47 @@ impl<'d> Publishing<'d> {
                             sent.said.push(Said::of(&value));
                             *left -= 1;
                             if *left > 0 {
+                                if self.coming.take().is_some() {
+                                    sent.since = now();
+                                }
                                 continue;
                             }
                             true
                         }
                     };
                     let Some(sent) = self.under_way.pop_front() else { break };
+                    self.coming = None;
                     self.finish(sent, is_confirmed);
                 }
             }
         }
         self.input.drain(..used);
+        let now = now();
+        let begun = self.coming.map_or(now, |coming| coming.begun);
+        self.coming = self.sieve.is_in_a_reply().then_some(Coming { begun, last: now });
         Ok(())
     }
 
     /// All replies of something have come.
     fn finish(&mut self, sent: Sent, is_confirmed: bool) {
-        let Sent { purpose, asked, held, said, .. } = sent;
-        if let Some(purpose) = purpose {
-            let _ = self.done.send(Done { is_confirmed, said, ..Done::refused(purpose, asked, held) });
-        } else if let (Some(Said::Text(nodes)), Some(node)) = (said.first(), &self.node) {
-            self.has_moved |= cluster::elsewhere(&String::from_utf8_lossy(nodes), node).is_some();
+        let Sent { whose, asked, said, .. } = sent;
+        match whose {
+            For::Job(purpose, held) => {
+                let _ = self.done.send(Done { is_confirmed, said, ..Done::refused(purpose, asked, held) });
+            }
+            For::Question => {
+                if let (Some(Said::Text(nodes)), Some(node)) = (said.first(), &self.node) {
+                    self.has_moved |= cluster::elsewhere(&String::from_utf8_lossy(nodes), node).is_some();
+                }
+            }
+            For::Nobody => {}
         }
     }
 
     /// Nothing more comes of what is left.
     fn refuse_all(self) {
-        for Sent { purpose, asked, held, .. } in self.under_way {
-            if let Some(purpose) = purpose {
+        for Sent { whose, asked, .. } in self.under_way {
+            if let For::Job(purpose, held) = whose {
                 let _ = self.done.send(Done { may_have_come: true, ..Done::refused(purpose, asked, held) });
             }
         }
@@ -279,115 +349,4 @@ fn is_taken(reply: &Reply<'_>) -> bool {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::time::Duration;
-
-    use tokio::io::AsyncWriteExt;
-    use tokio::sync::mpsc::unbounded_channel;
-
-    use super::*;
-
-    fn job(asked: Instant, payload: usize) -> Job {
-        let work = Work::Publish { channel: "c".to_owned(), payload: vec![b'x'; payload] };
-        Job { work, purpose: Purpose::Own, asked, held: None }
-    }
-
-    fn timed_out() -> End {
-        End::Lost("no reply within 900 ms".to_owned())
-    }
-
-    fn took_the_timeout(start: Instant) {
-        let took = now() - start;
-        // A timer's step is a millisecond.
-        assert!((900..=901).contains(&took.as_millis()), "{took:?}");
-    }
-
-    /// How publishing ends, beside something that doesn't.
-    async fn end_beside(
-        other: impl Future<Output = ()>,
-        publishing: Publishing<'_>,
-        io: tokio::io::DuplexStream,
-        jobs: &mut UnboundedReceiver<Job>,
-    ) -> End {
-        tokio::select! {
-            end = publishing.run(io, jobs) => end,
-            () = other => unreachable!(),
-        }
-    }
-
-    /// Redis takes the first bytes of what is written, and no more.
-    #[tokio::test(start_paused = true)]
-    async fn what_was_asked_first_ends_in_its_time_however_much_is_written() {
-        let (jobs_tx, mut jobs) = unbounded_channel();
-        let (done_tx, mut done) = unbounded_channel();
-        let (io, _redis) = tokio::io::duplex(64);
-        let start = now();
-        jobs_tx.send(job(start, 1)).unwrap();
-        let later = async {
-            tokio::time::sleep(Duration::from_millis(400)).await;
-            jobs_tx.send(job(now(), 1_000_000)).unwrap();
-            std::future::pending::<()>().await;
-        };
-        let end = end_beside(later, Publishing::new(Vec::new(), None, &done_tx), io, &mut jobs).await;
-        assert_eq!(end, timed_out());
-        took_the_timeout(start);
-        for asked in [0, 400] {
-            let refused = done.try_recv().unwrap();
-            assert!(!refused.is_confirmed);
-            assert_eq!((refused.asked - start).as_millis() / 2, asked / 2);
-        }
-    }
-
-    /// As a chat's `PUBLISH` does, behind what is written already.
-    #[tokio::test(start_paused = true)]
-    async fn what_was_asked_before_and_comes_later_ends_in_its_time_too() {
-        let (jobs_tx, mut jobs) = unbounded_channel();
-        let (done_tx, mut done) = unbounded_channel();
-        let (io, _redis) = tokio::io::duplex(64);
-        let start = now();
-        tokio::time::advance(Duration::from_millis(500)).await;
-        jobs_tx.send(job(now(), 1_000_000)).unwrap();
-        let later = async {
-            tokio::time::sleep(Duration::from_millis(100)).await;
-            jobs_tx.send(job(start, 1)).unwrap();
-            std::future::pending::<()>().await;
-        };
-        let end = end_beside(later, Publishing::new(Vec::new(), None, &done_tx), io, &mut jobs).await;
-        assert_eq!(end, timed_out());
-        took_the_timeout(start);
-        assert!(!done.try_recv().unwrap().is_confirmed && !done.try_recv().unwrap().is_confirmed);
-    }
-
-    /// It is done with what was under way, then it ends. Without a cluster nothing is asked.
-    #[tokio::test(start_paused = true)]
-    async fn a_node_that_has_lost_slot_0_is_left() {
-        let (jobs_tx, mut jobs) = unbounded_channel();
-        let (done_tx, mut done) = unbounded_channel::<Done>();
-        let node = Address::Tcp { host: "a".to_owned(), port: 1, tls: false };
-        let (io, mut redis) = tokio::io::duplex(4_096);
-        let start = now();
-        let answering = async {
-            let mut asked = Vec::new();
-            for nodes in
-                ["1 a:1@2 myself,master - 0 0 1 connected 0-16383", "2 b:1@2 master - 0 0 1 connected 0"]
-            {
-                asked.clear();
-                while !asked.ends_with(b"NODES\r\n") {
-                    redis.read_buf(&mut asked).await.unwrap();
-                }
-                assert_eq!(asked, b"*2\r\n$7\r\nCLUSTER\r\n$5\r\nNODES\r\n");
-                jobs_tx.send(job(now(), 1)).unwrap();
-                while !asked.ends_with(b"x\r\n") {
-                    redis.read_buf(&mut asked).await.unwrap();
-                }
-                redis.write_all(format!("${}\r\n{nodes}\r\n:1\r\n", nodes.len()).as_bytes()).await.unwrap();
-                assert!(done.recv().await.unwrap().is_confirmed);
-            }
-            std::future::pending::<()>().await;
-        };
-        let publishing = Publishing::new(Vec::new(), Some(node), &done_tx);
-        let end = end_beside(answering, publishing, io, &mut jobs).await;
-        assert_eq!(end, End::Moved);
-        assert_eq!((now() - start).as_secs(), 2 * limits::CLUSTER_ASK.as_secs());
-    }
-}
+mod tests;

@@ -39,14 +39,16 @@ pub(super) struct Sieve {
     left: usize,
     /// Elements that are left of an aggregate that is too large.
     skipped: usize,
+    /// A line of the reply has come, and not its last.
+    has_begun: bool,
     /// Strings of the reply that are kept, in bytes.
     kept_bytes: usize,
 }
 
 impl Sieve {
     pub(super) fn new(bounds: Bounds) -> Self {
-        let (line, rest_bytes, is_kept) = (Vec::new(), 0, false);
-        Self { bounds, line, rest_bytes, is_kept, left: 1, skipped: 0, kept_bytes: 0 }
+        let (line, rest_bytes, is_kept, has_begun) = (Vec::new(), 0, false, false);
+        Self { bounds, line, rest_bytes, is_kept, left: 1, skipped: 0, has_begun, kept_bytes: 0 }
     }
 
     /// Takes bytes as they have come in, and adds what is kept of them to `out`.
@@ -72,6 +74,11 @@ impl Sieve {
                 self.line.clear();
             }
         }
+    }
+
+    /// Whether a part of a reply has come, and not all of it.
+    pub(super) fn is_in_a_reply(&self) -> bool {
+        self.has_begun || self.rest_bytes > 0 || !self.line.is_empty()
     }
 
     fn on_line(&mut self, line: &[u8], out: &mut Vec<u8>) {
@@ -113,6 +120,7 @@ impl Sieve {
             out.extend_from_slice(TOO_LARGE);
             self.skipped = elements;
             self.left -= 1;
+            self.has_begun = true;
             return;
         }
         if self.skipped == 0 {
@@ -125,7 +133,8 @@ impl Sieve {
     fn is_through(&mut self, inside: usize) {
         let left = if self.skipped > 0 { &mut self.skipped } else { &mut self.left };
         *left = (*left - 1).saturating_add(inside);
-        if self.left == 0 && self.skipped == 0 {
+        self.has_begun = self.left > 0 || self.skipped > 0;
+        if !self.has_begun {
             // The next is another reply.
             self.left = 1;
             self.kept_bytes = 0;
@@ -212,7 +221,13 @@ mod tests {
             let all = replies.concat();
             let whole = passed(ALL, all.as_bytes(), part);
             prop_assert_eq!(whole.as_slice(), all.as_bytes());
-            let out = passed(Bounds { bulk_bytes_max, elements_max, reply_bytes_max }, all.as_bytes(), part);
+            let bounds = Bounds { bulk_bytes_max, elements_max, reply_bytes_max };
+            let out = passed(bounds, all.as_bytes(), part);
+            let (mut sieve, ends) = (Sieve::new(bounds), Vec::from_iter(ends(&replies)));
+            for (at, byte) in all.bytes().enumerate() {
+                sieve.pass(&[byte], &mut Vec::new());
+                prop_assert_eq!(sieve.is_in_a_reply(), !ends.contains(&(at + 1)));
+            }
             let mut rest = &out[..];
             for _ in &replies {
                 let Ok(Progress::Done { value, used_bytes }) = parse_reply(rest, &ReplyLimits::DEFAULT) else {
@@ -225,6 +240,14 @@ mod tests {
             }
             prop_assert!(rest.is_empty());
         }
+    }
+
+    /// Where each reply ends.
+    fn ends(replies: &[String]) -> impl Iterator<Item = usize> {
+        replies.iter().scan(0, |end, reply| {
+            *end += reply.len();
+            Some(*end)
+        })
     }
 
     fn sum(value: &Reply<'_>, bytes: &mut usize, bulk_bytes_max: usize, elements_max: usize) {
