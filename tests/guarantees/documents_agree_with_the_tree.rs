@@ -15,7 +15,7 @@ fn read(path: &Path) -> String {
 
 fn pages() -> Vec<PathBuf> {
     let in_folder = |folder: &str| std::fs::read_dir(root().join(folder)).expect("a folder");
-    let docs = in_folder("docs").chain(in_folder("docs/dialects"));
+    let docs = in_folder("docs").chain(in_folder("docs/dialects")).chain(in_folder("docs/desk"));
     let docs = docs.map(|entry| entry.expect("an entry").path());
     let top = ["README.md", "CONTRIBUTING.md", "SECURITY.md", "CHANGELOG.md"];
     let pages = docs.chain(top.map(|page| root().join(page)));
