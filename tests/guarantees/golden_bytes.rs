@@ -1,18 +1,15 @@
 //! The base protocol's bytes: sessions of clients that ask for no extension are what they were before there were any,
 //! frame headers, handshakes and closes included.
 //!
-//! `golden_bytes.txt` was recorded by this test from commit 47b1c63, the last one before the extensions. A line that
-//! begins with `>` went to the gateway, one with `<` came from it: first the frame's header in hexadecimal, then its
-//! payload. Numbers that the clock or the lot decides are replaced by zeros, one for each digit where their number of
-//! digits is always the same, and long runs of one letter by their length. A 101 may tell the date or not (RFC 9110, section
-//! 6.6.1).
+//! `golden_bytes.txt` was recorded by this test from commit 47b1c63, the last one before the extensions. How its lines are to be read is in
+//! `support/tape.rs`.
 
 use std::fmt::Write as _;
 use std::time::Duration;
 
-use crate::support::{PATIENCE, Redis, TestGateway, http, raw, trade};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
+use crate::support::tape::{Taped, compare, normalized, title};
+use crate::support::{Redis, TestGateway, http, raw, trade};
+use tokio::io::AsyncWriteExt;
 use ws_gateway::config::Config;
 use ws_gateway::limits::TIME_MAX_MS;
 use ws_gateway::rate::Rate;
@@ -29,13 +26,7 @@ async fn are_those_of_the_record() {
     limits(&redis, &mut tape).await;
     outage(&mut redis, &mut tape).await;
 
-    let tape: String = tape.lines().map(|line| format!("{}\n", line.trim_end())).collect();
-    let path = format!("{}/golden_bytes.txt", env!("CARGO_TARGET_TMPDIR"));
-    std::fs::write(&path, &tape).unwrap();
-    for (number, (recorded, got)) in RECORDED.lines().zip(tape.lines()).enumerate() {
-        assert_eq!(got, recorded, "line {} of golden_bytes.txt; all of it is in {path}", number + 1);
-    }
-    assert_eq!(tape.lines().count(), RECORDED.lines().count(), "lines; all of them are in {path}");
+    compare("golden_bytes.txt", RECORDED, &tape);
 }
 
 /// What a client does that shows prices.
@@ -43,7 +34,7 @@ async fn subscriptions(redis: &Redis, tape: &mut String) {
     let gateway = gateway(redis, |_| {}).await;
     let mut worker = redis.publisher().await;
     title(tape, "Subscriptions and trades");
-    let mut client = Client::connect(&gateway, "/ws", tape).await;
+    let mut client = Taped::connect(gateway.addr, "/ws", tape).await;
     client.ask(tape, r#"{"action":"subscribe","symbols":["AAPL","GOOGL"]}"#).await;
     worker.trade("AAPL", &trade("AAPL", "150.250", 1_234_567_890)).await;
     client.hear(tape).await;
@@ -72,7 +63,7 @@ async fn subscriptions(redis: &Redis, tape: &mut String) {
     client.hear_end(tape).await;
 
     title(tape, "Symbols in the address");
-    let mut client = Client::connect(&gateway, "/?symbols=AAPL,googl", tape).await;
+    let mut client = Taped::connect(gateway.addr, "/?symbols=AAPL,googl", tape).await;
     client.hear(tape).await;
     client.ask(tape, r#"{"action":"unsubscribe","symbols":["AAPL","GOOGL"]}"#).await;
 }
@@ -81,7 +72,7 @@ async fn subscriptions(redis: &Redis, tape: &mut String) {
 async fn mistakes(redis: &Redis, tape: &mut String) {
     let gateway = gateway(redis, |_| {}).await;
     title(tape, "Mistakes");
-    let mut client = Client::connect(&gateway, "/ws", tape).await;
+    let mut client = Taped::connect(gateway.addr, "/ws", tape).await;
     for message in [
         "",
         "{",
@@ -119,7 +110,7 @@ async fn ends(redis: &Redis, tape: &mut String) {
         ("A close with a code that is none", 0x88, &[3, 232 + 6]),
     ] {
         title(tape, what);
-        let mut client = Client::connect(&gateway, "/ws", tape).await;
+        let mut client = Taped::connect(gateway.addr, "/ws", tape).await;
         client.frame(tape, first, payload).await;
         client.hear_end(tape).await;
     }
@@ -142,11 +133,11 @@ async fn limits(redis: &Redis, tape: &mut String) {
     })
     .await;
     title(tape, "MAX_MESSAGE_SIZE=1000");
-    let mut client = Client::connect(&low, "/ws", tape).await;
+    let mut client = Taped::connect(low.addr, "/ws", tape).await;
     client.frame(tape, 0x81, &[b'x'; 1_001]).await;
     client.hear_end(tape).await;
     title(tape, "MAX_MESSAGES_PER_SECOND=3");
-    let mut client = Client::connect(&low, "/ws?symbols=AAPL,MSFT", tape).await;
+    let mut client = Taped::connect(low.addr, "/ws?symbols=AAPL,MSFT", tape).await;
     client.hear(tape).await;
     // In one write, so that they come in one moment.
     let burst = [r#"{"action":"ping"}"#, r#"{"action":"ping","id":2}"#, r#"{"action":"ping","id":3}"#];
@@ -166,7 +157,7 @@ async fn limits(redis: &Redis, tape: &mut String) {
 async fn outage(redis: &mut Redis, tape: &mut String) {
     let gateway = gateway(redis, |_| {}).await;
     title(tape, "Redis is lost and comes back, the gateway ends");
-    let mut client = Client::connect(&gateway, "/ws?symbols=AAPL", tape).await;
+    let mut client = Taped::connect(gateway.addr, "/ws?symbols=AAPL", tape).await;
     client.hear(tape).await;
     redis.kill();
     client.hear(tape).await;
@@ -191,122 +182,4 @@ async fn gateway(redis: &Redis, change: impl FnOnce(&mut Config)) -> TestGateway
         change(config);
     })
     .await
-}
-
-fn title(tape: &mut String, title: &str) {
-    writeln!(tape, "{}# {title}", if tape.is_empty() { "" } else { "\n" }).unwrap();
-}
-
-/// A client that writes down every byte.
-struct Client {
-    stream: TcpStream,
-}
-
-impl Client {
-    async fn connect(gateway: &TestGateway, target: &str, tape: &mut String) -> Self {
-        let mut stream = TcpStream::connect(gateway.addr).await.unwrap();
-        stream.write_all(raw::request(gateway.addr, target).as_bytes()).await.unwrap();
-        let mut answer = Vec::new();
-        while !answer.ends_with(b"\r\n\r\n") {
-            answer.push(soon(stream.read_u8()).await.unwrap());
-        }
-        writeln!(tape, "> GET {target} HTTP/1.1").unwrap();
-        let answer = String::from_utf8(answer).unwrap();
-        for line in answer.trim_end().lines().filter(|line| !line.starts_with("date: ")) {
-            writeln!(tape, "< {}", normalized(line)).unwrap();
-        }
-        Self { stream }
-    }
-
-    /// Sends a text message and writes it and the answer down.
-    async fn ask(&mut self, tape: &mut String, text: &str) {
-        writeln!(tape, "> {text}").unwrap();
-        self.stream.write_all(&raw::text_frame(text)).await.unwrap();
-        self.hear(tape).await;
-    }
-
-    /// Sends any frame.
-    async fn frame(&mut self, tape: &mut String, first: u8, payload: &[u8]) {
-        writeln!(tape, "> {first:02x} {}", normalized(&payload.escape_ascii().to_string())).unwrap();
-        self.stream.write_all(&raw::frame(first, payload)).await.unwrap();
-    }
-
-    /// Writes down the next frame.
-    async fn hear(&mut self, tape: &mut String) {
-        assert!(self.heard(tape).await, "the connection has ended; so far:\n{tape}");
-    }
-
-    /// Writes down what comes until the connection ends.
-    async fn hear_end(mut self, tape: &mut String) {
-        while self.heard(tape).await {}
-        writeln!(tape, "< end").unwrap();
-    }
-
-    async fn heard(&mut self, tape: &mut String) -> bool {
-        let mut header = vec![0; 2];
-        if soon(self.stream.read_exact(&mut header)).await.is_err() {
-            return false;
-        }
-        let further = match header[1] {
-            126 => 2,
-            127 => 8,
-            _ => 0,
-        };
-        header.resize(2 + further, 0);
-        self.stream.read_exact(&mut header[2..]).await.unwrap();
-        let length = match &header[2..] {
-            [] => usize::from(header[1]),
-            further => further.iter().fold(0, |length, &byte| length << 8 | usize::from(byte)),
-        };
-        let mut payload = vec![0; length];
-        soon(self.stream.read_exact(&mut payload)).await.unwrap();
-        let text = match header[0] {
-            0x81 => String::from_utf8(payload).unwrap(),
-            _ => payload.escape_ascii().to_string(),
-        };
-        let header = header.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
-        // Where a number has any number of digits, the length says nothing.
-        let header =
-            if ANY_DIGITS.iter().any(|field| text.contains(field)) { &header[..2] } else { &header[..] };
-        writeln!(tape, "< {header} {}", normalized(&text)).unwrap();
-        true
-    }
-}
-
-/// Times that may have any number of digits.
-const ANY_DIGITS: [&str; 2] = [r#""gapMs":"#, r#""reconnectAfterMs":"#];
-
-/// The text without what the clock and the lot decide, and without long runs of one letter.
-fn normalized(text: &str) -> String {
-    if text.starts_with("date: ") {
-        return "date: ".to_owned();
-    }
-    let mut text = text.to_owned();
-    for field in ANY_DIGITS.into_iter().chain([r#""timestamp":"#]) {
-        let mut end = 0;
-        while let Some(found) = text[end..].find(field) {
-            let begin = end + found + field.len();
-            let digits = text[begin..].bytes().take_while(u8::is_ascii_digit).count();
-            let zeros = match field {
-                r#""timestamp":"# => Some("0000000000000").filter(|zeros| zeros.len() == digits),
-                _ => Some("0"),
-            };
-            end = begin;
-            if let Some(zeros) = zeros {
-                text.replace_range(begin..begin + digits, zeros);
-            }
-        }
-    }
-    let mut shown = String::new();
-    for run in text.chars().collect::<Vec<_>>().chunk_by(|a, b| a == b) {
-        match run {
-            [letter, ..] if run.len() > 50 => write!(shown, "{letter}{{{}}}", run.len()).unwrap(),
-            _ => shown.extend(run),
-        }
-    }
-    shown
-}
-
-async fn soon<T>(future: impl Future<Output = T>) -> T {
-    tokio::time::timeout(PATIENCE, future).await.expect("an answer in time")
 }

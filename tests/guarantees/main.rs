@@ -59,6 +59,7 @@ mod finnhub_wire;
 mod flush_interval_saves_writes;
 mod forms_disturb_nobody;
 mod golden_bytes;
+mod golden_desk_bytes;
 mod handshake_however_it_arrives;
 mod healthcheck_asks_the_running_gateway;
 mod heartbeat;

@@ -29,6 +29,7 @@ pub(crate) mod socketio;
 pub(crate) mod stats;
 pub(crate) mod stream;
 pub(crate) mod talkers;
+pub(crate) mod tape;
 pub(crate) mod tls;
 pub(crate) mod tls_tap;
 pub(crate) mod tokens;
