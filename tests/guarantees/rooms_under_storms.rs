@@ -2,6 +2,7 @@
 //!
 //! DESK_FULL_SIZE=1 runs them as large as they are meant to be; without, a part of it that takes seconds.
 
+use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -11,8 +12,9 @@ use serde_json::json;
 use tokio::sync::watch;
 
 use crate::support::desk::{gateway, user};
+use crate::support::judge::judge;
 use crate::support::process::Process;
-use crate::support::talkers::{Addresses, Phase, Records, judge, talk};
+use crate::support::talkers::{Addresses, Phase, Records, talk};
 use crate::support::tokens::SECRET;
 use crate::support::{Client, Redis, until};
 
@@ -50,8 +52,12 @@ async fn gateways_and_redis_come_and_go_while_everyone_talks() {
     let talking: Vec<_> = talking.collect();
     let some = rooms * members * 40;
     after_more(&records, some).await;
+    let mut nest = None;
     for (at, signal) in [(0, "KILL"), (1, "TERM"), (2, "KILL")] {
         let gone = gateways[at].addr();
+        if at == 2 {
+            nest = Some(Nest::new(gateways[0].addr(), gone).await);
+        }
         addresses.lock().unwrap().retain(|address| *address != gone);
         gateways[at].signal(signal);
         after_more(&records, some).await;
@@ -66,7 +72,15 @@ async fn gateways_and_redis_come_and_go_while_everyone_talks() {
         }
     }
     phase_tx.send(Phase::Listen).expect("they listen");
+    let changed = Instant::now();
     everyone_is_known(&gateways, rooms, members).await;
+    eprintln!(
+        "presence was right {:?} after the last message, over 2 changes of those who ask",
+        changed.elapsed()
+    );
+    records.lock().unwrap().is_quiet = true;
+    nest.expect("the last was killed").until_all_is_told(gateways[1].addr()).await;
+    everyone_is_seen(&records, rooms, members);
     phase_tx.send(Phase::Leave).expect("they listen");
     for talking in talking {
         talking.await.expect("nothing was wrong");
@@ -83,6 +97,49 @@ async fn gateways_and_redis_come_and_go_while_everyone_talks() {
     })
     .await
     .expect("those of gateways that were killed leave within 45 s");
+}
+
+/// A room of its own, in which somebody is told of what takes longest to be told: that users of a gateway that was killed have left, and that one who was cut off has
+/// not come back within the grace. What is wrong in other rooms has been told by then as well.
+struct Nest {
+    watcher: Client,
+    killed: Instant,
+    _canary: Client,
+}
+
+impl Nest {
+    /// The second gateway is about to be killed.
+    async fn new(stays: SocketAddr, killed: SocketAddr) -> Self {
+        let (mut watcher, mut canary) = (user(stays, "nest").await, user(killed, "canary").await);
+        watcher.join("nest").await;
+        canary.join("nest").await;
+        Self { watcher, killed: Instant::now(), _canary: canary }
+    }
+
+    async fn until_all_is_told(mut self, lives: SocketAddr) {
+        assert_eq!(self.watcher.next_of("user_left").await["user_id"], "canary");
+        let took = self.killed.elapsed();
+        assert!(took < Duration::from_secs(45), "{took:?} after a kill -9");
+        eprintln!("a user of a killed gateway had left {took:?} after its kill");
+        let mut cut_off = user(lives, "cut off").await;
+        cut_off.join("nest").await;
+        drop(cut_off);
+        assert_eq!(self.watcher.next_of("user_left").await["user_id"], "cut off");
+    }
+}
+
+/// Each member was told by joins and leaves who is there, from its own join on: all who are, and nobody has been told of anybody since all were back.
+fn everyone_is_seen(records: &Records, rooms: usize, members: usize) {
+    let records = records.lock().unwrap();
+    assert_eq!(records.told_in_quiet, [""; 0]);
+    for user in 0..rooms * members {
+        let all = (0..rooms * members).filter(|other| other % rooms == user % rooms);
+        let all: BTreeSet<_> = all.map(|other| format!("user-{other}")).collect();
+        let present = records.present.get(&user);
+        let talkers =
+            present.map(|there| there.iter().filter(|name| name.starts_with("user-")).cloned().collect());
+        assert_eq!(talkers, Some(all), "as user {user} was told");
+    }
 }
 
 /// Within 3 s of the last change every gateway knows how many are in each room: all members, whichever gateways they were on before, and those who have

@@ -14,6 +14,7 @@ pub(crate) mod http;
 pub(crate) mod http_server;
 pub(crate) mod inboxes;
 pub(crate) mod introduced;
+pub(crate) mod judge;
 pub(crate) mod key_server;
 pub(crate) mod nginx;
 pub(crate) mod package;
