@@ -10,6 +10,8 @@ import sys
 P99_RATIO_MAX = 2.0
 # With so much of what was wanted a flood is one.
 FLOOD_PART = 0.9
+
+
 def load(stage, gateway, *flags):
     port = stage.options.port
     command = [
@@ -102,6 +104,13 @@ def tell_flood(options, rounds, out):
     print(
         f"- {'ok' if is_flood else 'NOT REACHED'}: {min(floods):,.0f} messages a second came through in the room, of {options.rate:,} wanted", file=out
     )
+    crowds = [round_["flood"] for round_ in rounds]
+    told = {}
+    for crowd in crowds:
+        for why, count in crowd["connections"]["complaints"].items():
+            told[why] = told.get(why, 0) + count
+    told = ", ".join(f"{count} × {why}" for why, count in sorted(told.items())) or "nothing"
+    print(f"- those who flood lost {sum(map(lost, crowds))} of what was said in their room, and were refused {told}", file=out)
     ratio = statistics.median(ratios)
     print(f"- {'ok' if losses == 0 else 'NOT KEPT'}: {losses} events lost, none promised", file=out)
     is_quick = ratio <= P99_RATIO_MAX
