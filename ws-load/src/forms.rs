@@ -7,6 +7,7 @@ mod binance;
 mod finnhub;
 mod inflating;
 mod massive;
+mod socketio;
 mod sse;
 
 use std::fmt::{Debug, Write as _};
@@ -18,6 +19,7 @@ pub use self::alpaca::{Alpaca, AlpacaMsgpack};
 pub use self::binance::Binance;
 pub use self::finnhub::Finnhub;
 pub use self::massive::Massive;
+pub use self::socketio::SocketIo;
 
 use self::arrays::{Arrays, Native};
 use self::inflating::Inflating;
@@ -58,6 +60,10 @@ pub enum FormName {
     Massive,
     /// The same, compressed where the server does so.
     MassiveDeflate,
+    /// What clients of Socket.IO get over WebSocket.
+    Socketio,
+    /// The same, compressed where the server does so.
+    SocketioDeflate,
 }
 
 impl FormName {

@@ -7,7 +7,7 @@ use tools::term::end;
 use ws_load::Options;
 use ws_load::dialect::Gateway;
 use ws_load::forms::{
-    Alpaca, AlpacaMsgpack, Batch, Binance, Deflated, Finnhub, FormName, Json, Massive, Sse,
+    Alpaca, AlpacaMsgpack, Batch, Binance, Deflated, Finnhub, FormName, Json, Massive, SocketIo, Sse,
 };
 
 fn main() -> ExitCode {
@@ -27,6 +27,8 @@ fn main() -> ExitCode {
         FormName::FinnhubDeflate => ws_load::main::<Gateway<Deflated<Finnhub>>>(&options),
         FormName::Massive => ws_load::main::<Gateway<Massive>>(&options),
         FormName::MassiveDeflate => ws_load::main::<Gateway<Deflated<Massive>>>(&options),
+        FormName::Socketio => ws_load::main::<Gateway<SocketIo>>(&options),
+        FormName::SocketioDeflate => ws_load::main::<Gateway<Deflated<SocketIo>>>(&options),
     };
     end("ws-load", done)
 }

@@ -49,7 +49,7 @@ pub struct Options {
     #[arg(long, value_name = "URL", default_value = "redis://127.0.0.1:6379")]
     pub redis: String,
     /// How events come: an object in each frame, arrays of what waits, server-sent events over HTTP, or as clients of Alpaca's, Binance's, Finnhub's or Massive's API
-    /// get them (the gateway's DIALECTS); "-deflate" offers compression (the gateway's COMPRESSION_ENABLED)
+    /// or of Socket.IO get them (the gateway's DIALECTS); "-deflate" offers compression (the gateway's COMPRESSION_ENABLED)
     #[arg(long, value_name = "FORM", value_enum, default_value = "json")]
     pub form: FormName,
     /// Scenario; each of its figures can be set by the flags below

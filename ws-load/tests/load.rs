@@ -135,7 +135,7 @@ async fn a_real_redis_and_several_worker_processes_make_no_difference() {
 #[tokio::test(flavor = "multi_thread")]
 async fn every_form_is_checked_event_by_event() {
     let mut config = Config::for_tests();
-    config.clients.dialects = [Api::Alpaca, Api::Binance, Api::Finnhub, Api::Massive].into_iter().collect();
+    config.clients.dialects = Api::ALL.into_iter().collect();
     config.delivery.compress = true;
     let server = Server::with(config).await;
     for (form, dialect) in [
@@ -150,6 +150,8 @@ async fn every_form_is_checked_event_by_event() {
         ("finnhub-deflate", "Finnhub, deflate"),
         ("massive", "Massive"),
         ("massive-deflate", "Massive, deflate"),
+        ("socketio", "Socket.IO"),
+        ("socketio-deflate", "Socket.IO, deflate"),
     ] {
         let arguments = ["--connections", "60", "--symbols", "3", "--subscribe", "2"];
         let bursts = ["--form", form, "--burst", "100", "--burst-every", "50ms"];
@@ -159,7 +161,7 @@ async fn every_form_is_checked_event_by_event() {
         assert_eq!(run.number("/events/delivered"), run.number("/events/expected"));
         assert!(run.number("/latencyUs/count") > 0, "{form}: {}", run.report);
     }
-    for form in ["alpaca", "alpaca-msgpack", "binance", "massive"] {
+    for form in ["alpaca", "alpaca-msgpack", "binance", "massive", "socketio"] {
         let churn = ["--form", form, "--preset", "churn", "--connections", "20", "--symbols", "9"];
         let run = server.load(&[&churn[..], &["--churn", "200"]].concat()).await;
         run.assert_clean();

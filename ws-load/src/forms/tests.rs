@@ -114,6 +114,48 @@ fn each_form_is_asked_for_in_its_way() {
 }
 
 #[test]
+fn packets_of_socketio_are_read_as_what_they_carry() {
+    let packets = [
+        r#"0{"sid":"x"}"#,
+        r#"40{"sid":"y"}"#,
+        r#"42["connected",{"userId":"u"}]"#,
+        r#"430[{"status":"subscribed","symbols":["S0042"]}]"#,
+        &format!(r#"42["trade",{}]"#, trade(1)),
+        &format!(r#"42["status",{STATUS}]"#),
+        "2",
+        r#"430[{"status":"unsubscribed","symbols":["S0042"]}]"#,
+        r#"430[{"status":"error","error":"no","code":"INVALID_INPUT"}]"#,
+        r#"44{"message":"Unauthorized"}"#,
+        "430no",
+        "5",
+    ];
+    let bytes: Vec<u8> = packets.into_iter().flat_map(frame).collect();
+    for size in [1, 100, bytes.len()] {
+        assert_eq!(
+            read::<<SocketIo as Form>::Reader>(&bytes, size),
+            [
+                Message::Other,
+                Message::Other,
+                Message::Other,
+                Message::Subscribed,
+                Message::Trade(Trade { symbol: 42, seq: 1, sent_ns: 5 }),
+                Message::FeedLost,
+                Message::Question("3"),
+                Message::Unsubscribed,
+                Message::Refused("INVALID_INPUT".to_owned()),
+                Message::Refused(r#"44{"message":"Unauthorized"}"#.to_owned()),
+                Message::Unreadable,
+                Message::Unreadable,
+            ],
+            "{size}"
+        );
+    }
+    let mut out = String::new();
+    SocketIo::write_ask(&mut out, "unsubscribe", &[1, 20]);
+    assert_eq!(out, r#"420["unsubscribe",{"symbols":["S0001","S0020"]}]"#);
+}
+
+#[test]
 fn a_subscribe_is_one_message_or_one_for_each_symbol_and_a_ping() {
     let opening = |write: fn(&mut Vec<u8>, &[u32])| {
         let mut out = Vec::new();
