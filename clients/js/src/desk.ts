@@ -1,7 +1,7 @@
 // The desk: rooms, chat, who is there, notifications, questions to workers, on the connection of a client. After each connect it joins its
 // rooms again; what may have been missed meanwhile is told as a loss.
 
-import type { Guest, Link } from "./client.js";
+import type { Client, Guest, Link } from "./client.js";
 import type { Message } from "./connection.js";
 import type { Chat, Notification, RoomEvent } from "./desk-types.js";
 import { errorOf, GatewayError } from "./errors.js";
@@ -74,7 +74,7 @@ export class Desk {
       lost: () => this.#lost(),
       closed: (error) => this.#end(error),
     };
-    this.#link = client.attach(guest);
+    this.#link = (client as AnyClient & Pick<Client, "attach">).attach(guest);
     if (client.state.status === "closed") this.#end(undefined);
     if (this.#link.isOpen()) this.#opened();
   }

@@ -11,7 +11,7 @@ import { Topics } from "./topics.js";
 import type { ConnectionState, EventOf, EventType, Latest, Loss } from "./types.js";
 
 /** What a client of one's own and a shared one have in common. */
-export type AnyClient = Pick<Client, "state" | "on" | "subscribe" | "latest" | "close" | "attach">;
+export type AnyClient = Pick<Client, "state" | "on" | "subscribe" | "latest" | "close">;
 
 export interface SharedOptions extends ClientOptions {
   /** Starts the SharedWorker that holds the connection: a script that calls `serve`. Without it, or where there is none, a tab holds it. */
