@@ -1,6 +1,7 @@
 // What scenes of clients/behaviour/gateway need beside the client: gateways, the way to them, workers and other users. It runs in Node,
 // also where the client is in a page.
 
+import assert from "node:assert/strict";
 import { type AddressInfo, connect as connectTcp, createServer, type Server, type Socket } from "node:net";
 import WebSocket from "ws";
 import { Gateway, SECRET, tokenOf } from "./gateway.js";
@@ -11,6 +12,8 @@ const [FLOOD, FLOOD_BYTES] = [200, 50_000];
 /** The way to the gateway: an address that stays while gateways come and go, and on which things happen. */
 class Way {
   gateway: Gateway | undefined;
+  /** The answer to the newest handshake. */
+  answer = "";
   #mode = "open";
   #server: Server | undefined;
   #connections = new Set<Socket>();
@@ -38,6 +41,7 @@ class Way {
     const to = connectTcp(this.gateway.port, "127.0.0.1");
     for (const [from, into] of [[client, to], [to, client]] as const) {
       this.#connections.add(from);
+      if (from === to) from.once("data", (some) => (this.answer = some.toString("latin1").toLowerCase()));
       from.on("data", (some) => {
         // Of a client that is not heard only the handshake comes through.
         const isHeard = from === to || this.#mode !== "unheard" || some.subarray(0, 4).equals(Buffer.from("GET "));
@@ -109,6 +113,7 @@ export class Outside {
       }
     },
     way: (mode) => this.#way.set(mode),
+    expect_protocol: (name) => assert(this.#way.answer.includes(`sec-websocket-protocol: ${name}\r\n`), this.#way.answer),
     other: async ({ user, says = [], leaves }) => {
       let other = this.#others.get(user);
       if (!other) {

@@ -12,8 +12,8 @@ export type Does = (verb: string, value?: any) => Promise<any>;
 
 const PATIENCE_MS = 20_000;
 /** What is looked at again until it holds. All else comes as it is, or not at all. */
-const MAY_COME = ["expect_state", "expect_states", "expect_latest", "expect_user", "expect_token_left", "expect_last_error", "expect_last_loss", "expect_last_loss_on"];
-const OUTSIDE = ["gateway", "upstream", "stop", "pause", "go_on", "publish", "flood", "way", "other"];
+const MAY_COME = ["expect_state", "expect_states", "expect_latest", "expect_user", "expect_token_left", "expect_last_error", "expect_last_loss", "expect_last_loss_on", "expect_announced_wait"];
+const OUTSIDE = ["gateway", "upstream", "stop", "pause", "go_on", "publish", "flood", "way", "other", "expect_protocol"];
 /** Statuses that the client asks for itself. */
 const USUAL = ["heartbeat", "snapshotEnd", "replayEnd"];
 
@@ -45,17 +45,24 @@ class RealRun extends Run {
 
   readonly #own: Record<string, (value: any) => void | Promise<void>> = {
     sleep_ms: sleep,
-    client: async ({ options = {}, tokens, token, user, in_url, renews = true }) => {
+    client: async ({ options = {}, tokens, token, user, in_url, renews = true, chance }) => {
       this.client.close();
       this.states.length = 0;
       const url = await this.#does("listen", { user, in_url });
       this.tokens = tokens;
       this.#renews = renews;
       const provider = tokens ? { token: (why: string) => this.#token(why) } : token ? { token: await this.#does("sign", token) } : {};
-      this.listen(connect(url, { WebSocket: this.#WebSocket, backoffBaseMs: 50, backoffMaxMs: 200, page: this.page, ...options, ...provider }));
+      this.listen(connect(url, { WebSocket: this.#WebSocket, backoffBaseMs: 50, backoffMaxMs: 200, page: this.page, ...(chance !== undefined && { random: () => chance }), ...options, ...provider }));
       this.client.on("status", ({ event }) => USUAL.includes(event) && this.statuses.pop());
     },
     expect_event: (event) => matches(this.events.shift(), { on: "a", ...event }, "event"),
+    expect_announced_wait: (status) => {
+      const [announced] = this.statuses;
+      matches(announced, status, "status");
+      const { reconnectAfterMs } = announced.data;
+      assert(this.states.some(({ status, retryInMs }) => status === "waiting" && retryInMs === reconnectAfterMs), `no wait of ${reconnectAfterMs} ms in ${JSON.stringify(this.states)}`);
+      this.statuses.shift();
+    },
     expect_last_error: (error) => {
       // Others may have come before.
       matches(this.errors.at(-1), error, "error");

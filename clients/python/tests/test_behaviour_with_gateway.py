@@ -33,6 +33,7 @@ MAY_COME = {
     "expect_last_error",
     "expect_last_loss",
     "expect_last_loss_on",
+    "expect_announced_wait",
 }
 """What is looked at again until it holds. All else comes as it is, or not at all."""
 FLOOD, FLOOD_BYTES = 200, 50_000
@@ -46,6 +47,8 @@ class Way:
     def __init__(self) -> None:
         self.gateway: Gateway | None = None
         self.mode = "open"
+        self.answer = ""
+        """To the newest handshake."""
         self.connections: list[tuple[asyncio.StreamWriter, asyncio.Event]] = []
         self.opened = asyncio.Event()
 
@@ -90,8 +93,12 @@ class Way:
 
     async def _pass_on(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, passes: asyncio.Event, is_up: bool) -> None:
         with contextlib.suppress(OSError):
+            is_first = True
             while some := await reader.read(65_536):
                 await passes.wait()
+                if is_first and not is_up:
+                    self.answer = some.decode("latin1").lower()
+                is_first = False
                 # Of a client that is not heard only the handshake comes through.
                 if not (is_up and self.mode == "unheard") or some.startswith(b"GET "):
                     writer.write(some)
@@ -192,6 +199,8 @@ class Scene(Run):
             options["token"] = self.token
         if "token" in value:
             options["token"] = signed(value["token"])
+        if "chance" in value:
+            options["chance"] = lambda: value["chance"]
         self.listen(Client(url, **{"backoff_base_ms": 50, "backoff_max_ms": 200, **options}))
         self.client.on("status", self.forget_usual)
 
@@ -217,6 +226,17 @@ class Scene(Run):
     def step_expect_at_desk(self, want: dict[str, Any]) -> None:
         got = self.at_desk.pop(0)
         assert_includes(got, {"on": "a", **want})
+
+    def step_expect_announced_wait(self, want: dict[str, Any]) -> None:
+        status = self.statuses[0]
+        assert_includes(dataclasses.asdict(status), want)
+        wait_ms = status.data["reconnectAfterMs"]
+        waits = [state.retry_in_ms for state in self.states if state.status == "waiting"]
+        assert wait_ms in waits, f"no wait of {wait_ms} ms in {waits}"
+        self.statuses.pop(0)
+
+    def step_expect_protocol(self, name: str) -> None:
+        assert f"sec-websocket-protocol: {name}\r\n" in self.way.answer
 
     def step_expect_last_error(self, want: dict[str, Any]) -> None:
         # Others may have come before.

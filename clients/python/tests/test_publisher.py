@@ -23,6 +23,12 @@ def trade(price: object, **further: object) -> dict[str, object]:
     return {"symbol": "AAPL", "price": price, "volume": 1, **further}
 
 
+async def reads_of(redis: Redis) -> int:
+    """How often Redis has read what clients sent."""
+    async with RedisClient.from_url(redis.url) as asking:
+        return int((await asking.info("stats"))["total_reads_processed"])
+
+
 def test_what_is_published_arrives_numbered_in_order_and_exact(tmp_path: Path) -> None:
     async def scene() -> None:
         redis = await Redis.start(tmp_path)
@@ -30,6 +36,7 @@ def test_what_is_published_arrives_numbered_in_order_and_exact(tmp_path: Path) -
         async with connect(gateway.url) as client, Publisher(redis.url, batch=7) as publisher:
             events = client.subscribe("aapl", ["trade", "candle", "news"], snapshot=False)
             await events.ready()
+            before = await reads_of(redis)
             with pytest.raises(ValueError, match="JSON"):
                 await publisher.publish("trade", trade(Decimal("NaN")))
             numbers = [await publisher.publish("trade", trade(Decimal(f"{n}.250"), note=f'"{n}"')) for n in range(100)]
@@ -39,6 +46,8 @@ def test_what_is_published_arrives_numbered_in_order_and_exact(tmp_path: Path) -
             await publisher.publish("news", {"headline": "Größe 東京"}, symbol="aapl")
             loop = aiter(events)
             got = [await anext(loop) for _ in range(104)]
+            # Seven events a write; Redis reads little else.
+            assert await reads_of(redis) - before < 104 / 2
         assert numbers == list(range(1, 101))
         trades = [event for event in got if isinstance(event, Trade)]
         assert [event.seq for event in trades] == numbers
