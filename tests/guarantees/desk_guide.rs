@@ -19,6 +19,8 @@ use crate::support::{Client, until};
 
 const QUEUE: OfflineQueue = OfflineQueue { entries: 100, keep: Duration::from_secs(7 * 24 * 3_600) };
 
+const REDIS_PY: &str = "redis==8.1.0";
+
 fn page(name: &str) -> String {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/desk").join(name);
     std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
@@ -39,6 +41,9 @@ struct Site {
 
 impl Site {
     async fn start(change: impl FnOnce(&mut Config)) -> Self {
+        // Their first installation takes longer than a client may leave pings unanswered.
+        npm_packages().await;
+        python(REDIS_PY, "redis_py.py").await;
         let mut config = Config::for_tests();
         config.access.secret_key = Some(SECRET.to_owned());
         config.desk.is_on = true;
@@ -70,7 +75,7 @@ impl Site {
 
     /// Python with redis-py, to run these lines.
     async fn python(&self, code: &str) -> Command {
-        let mut script = python("redis==8.1.0", "redis_py.py").await;
+        let mut script = python(REDIS_PY, "redis_py.py").await;
         let mut python = Command::new(script.as_std_mut().get_program());
         python.arg("-c").arg(self.at(code));
         python
