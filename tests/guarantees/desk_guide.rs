@@ -194,12 +194,12 @@ async fn presence() {
     let mut watcher = member(&site).await;
     let [js] = snippets("presence.md", "js");
     let mut program = site.client(&js, "user-456").await;
-    assert_eq!((program.json().await, watcher.json().await), (joined(), joined()));
-    let users = ["user-123", "user-456"];
-    assert_eq!(
-        program.json().await,
-        json!({"type": "presence", "room_id": "room-123", "users": users, "count": 2})
-    );
+    assert_eq!(watcher.json().await, joined());
+    let here =
+        json!({"type": "presence", "room_id": "room-123", "users": ["user-123", "user-456"], "count": 2});
+    // The answer is the gateway's own, and the join comes by the broker.
+    let told = [program.json().await, program.json().await];
+    assert!(told.contains(&joined()) && told.contains(&here), "{told:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
