@@ -140,7 +140,7 @@ class Bench:
             connections = SCALES[scenario]
             preset = ["wide", "--connections", str(connections), "--rate", f"{100_000 / connections:g}"]
         command = [str(self.target / "dist" / program), "--json", "--preset", *preset, "--server-pid", str(pid),
-                   "--url", f"ws://127.0.0.1:{ws_port}/ws", "--redis", f"{scheme}://127.0.0.1:{feed_port}"]
+                   "--url", f"ws://127.0.0.1:{ws_port}/ws{self.token(peer)}", "--redis", f"{scheme}://127.0.0.1:{feed_port}"]
         if self.workers is not None:
             command += ["--workers", str(self.workers)]
         if self.seconds is not None and scenario != "storm":
@@ -151,6 +151,15 @@ class Bench:
             lines = [line for line in done.stderr.splitlines() if line.startswith((f"{program}:", "error:"))]
             raise Failed(lines[0] if lines else f"{program} gave no result")
         return {"report": json.loads(done.stdout)}
+
+    def token(self, peer: Peer) -> str:
+        """What clients of a gateway that wants tokens put behind its address."""
+        if (secret := peer.env.get("JWT_SECRET_KEY")) is None:
+            return ""
+        file = self.work / "secret"
+        file.write_text(secret)
+        sign = [str(self.target / "dist/ws-token"), "sign", "--secret-file", str(file), "--sub", "load", "--expires", "1h"]
+        return "?token=" + subprocess.run(sign, check=True, capture_output=True, text=True).stdout.strip()
 
     def wait_until_alone(self) -> None:
         """The next peer's subscription is to be the only one."""
