@@ -131,6 +131,8 @@ fn accept(
         });
         let token = Token(key.data().as_ffi() as usize);
         clients[key].transport.register(poll.registry(), token)?;
+        // From the beginning also for writing, as each client here will be sent more than its socket takes.
+        clients[key].transport.reregister(poll.registry(), token)?;
         // The session may hold what no poll reports: bytes of the peer's, and ciphertext that has yet to be written.
         turn(key, clients, scratch);
     }
