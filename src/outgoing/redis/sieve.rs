@@ -35,6 +35,8 @@ pub(super) struct Sieve {
     rest_bytes: usize,
     /// The string is kept.
     is_kept: bool,
+    /// What stands in the place of the string or aggregate that is being left out. It is passed on when that is over: until then the reply isn't whole.
+    stand_in: &'static [u8],
     /// Elements that are left of the reply.
     left: usize,
     /// Elements that are left of an aggregate that is too large.
@@ -47,8 +49,17 @@ pub(super) struct Sieve {
 
 impl Sieve {
     pub(super) fn new(bounds: Bounds) -> Self {
-        let (line, rest_bytes, is_kept, has_begun) = (Vec::new(), 0, false, false);
-        Self { bounds, line, rest_bytes, is_kept, left: 1, skipped: 0, has_begun, kept_bytes: 0 }
+        Self {
+            bounds,
+            line: Vec::new(),
+            rest_bytes: 0,
+            is_kept: false,
+            stand_in: &[],
+            left: 1,
+            skipped: 0,
+            has_begun: false,
+            kept_bytes: 0,
+        }
     }
 
     /// Takes bytes as they have come in, and adds what is kept of them to `out`.
@@ -61,6 +72,7 @@ impl Sieve {
                 }
                 self.rest_bytes -= of_string.len();
                 bytes = behind;
+                self.stand_in(out);
                 continue;
             }
             let end = bytes.iter().position(|byte| *byte == b'\n').map_or(bytes.len(), |at| at + 1);
@@ -70,6 +82,7 @@ impl Sieve {
             if self.line.ends_with(b"\r\n") || self.line.len() > LINE_BYTES_MAX {
                 let line = std::mem::take(&mut self.line);
                 self.on_line(&line, out);
+                self.stand_in(out);
                 self.line = line;
                 self.line.clear();
             }
@@ -79,6 +92,13 @@ impl Sieve {
     /// Whether a part of a reply has come, and not all of it.
     pub(super) fn is_in_a_reply(&self) -> bool {
         self.has_begun || self.rest_bytes > 0 || !self.line.is_empty()
+    }
+
+    /// Passes on what stands for something that is over.
+    fn stand_in(&mut self, out: &mut Vec<u8>) {
+        if self.rest_bytes == 0 && self.skipped == 0 {
+            out.extend_from_slice(std::mem::take(&mut self.stand_in));
+        }
     }
 
     fn on_line(&mut self, line: &[u8], out: &mut Vec<u8>) {
@@ -104,9 +124,9 @@ impl Sieve {
         if self.skipped > 0 {
             // Nothing stands for it alone.
         } else if length > bulk_bytes_max {
-            out.extend_from_slice(TOO_LARGE);
+            self.stand_in = TOO_LARGE;
         } else if self.kept_bytes + length > reply_bytes_max {
-            out.extend_from_slice(CUT);
+            self.stand_in = CUT;
         } else {
             out.extend_from_slice(line);
             self.is_kept = true;
@@ -117,7 +137,7 @@ impl Sieve {
 
     fn on_aggregate(&mut self, line: &[u8], elements: usize, out: &mut Vec<u8>) {
         if self.skipped == 0 && elements > self.bounds.elements_max {
-            out.extend_from_slice(TOO_LARGE);
+            self.stand_in = TOO_LARGE;
             self.skipped = elements;
             self.left -= 1;
             self.has_begun = true;
@@ -224,9 +244,16 @@ mod tests {
             let bounds = Bounds { bulk_bytes_max, elements_max, reply_bytes_max };
             let out = passed(bounds, all.as_bytes(), part);
             let (mut sieve, ends) = (Sieve::new(bounds), Vec::from_iter(ends(&replies)));
+            let mut not_parsed = Vec::new();
             for (at, byte) in all.bytes().enumerate() {
-                sieve.pass(&[byte], &mut Vec::new());
-                prop_assert_eq!(sieve.is_in_a_reply(), !ends.contains(&(at + 1)));
+                sieve.pass(&[byte], &mut not_parsed);
+                let is_end = ends.contains(&(at + 1));
+                prop_assert_eq!(sieve.is_in_a_reply(), !is_end);
+                let parsed = parse_reply(&not_parsed, &ReplyLimits::DEFAULT);
+                prop_assert_eq!(matches!(parsed, Ok(Progress::Done { .. })), is_end, "whole when its last byte has come");
+                if is_end {
+                    not_parsed.clear();
+                }
             }
             let mut rest = &out[..];
             for _ in &replies {
