@@ -12,8 +12,8 @@
 //! | `terms` | conflation, rates, heartbeats and figures of clients that asked for them |
 //! | `delivery` | applies events to the outboxes of their subscribers |
 //! | `output` | queues replies and statuses to outboxes, and lists the connections with something to write |
+//! | `delays` | how long events took to be written, put together for a round |
 //! | `flush` | writes the outboxes of these connections to their sockets |
-//! | `sent` | counts what a round of writing has sent |
 //! | `slow` | the policies for clients that are too slow |
 //! | `timers` | pings, deadlines, the drain |
 //! | `auth` | who the clients are: their tokens, and when these end |
@@ -37,6 +37,7 @@ mod clock;
 mod conn;
 #[cfg(test)]
 mod delay_tests;
+mod delays;
 mod delivery;
 mod desk;
 #[cfg(test)]
@@ -47,7 +48,6 @@ mod input;
 mod output;
 mod renewal;
 mod requests;
-mod sent;
 mod slow;
 mod socketio;
 mod subscriptions;

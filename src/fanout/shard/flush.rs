@@ -6,8 +6,8 @@ use mio::Registry;
 
 use super::super::batch::Batch;
 use super::conn::{Conn, ConnKey, Phase, Space};
+use super::delays::Delays;
 use super::output::Output;
-use super::sent::Sent;
 use super::{Shard, token_of};
 use crate::limits;
 use crate::metrics::ShardMetrics;
@@ -54,15 +54,15 @@ impl Shard {
             self.output.dirty.rotate_left(start);
         }
         self.output.gather_scratch.end_turn(false);
-        let mut sent = Sent::default();
+        let mut delays = Delays::default();
         for written in 0..self.output.dirty.len().min(FLUSH_SOCKETS) {
             if written % FLUSHES_PER_CLOCK == FLUSHES_PER_CLOCK - 1 {
                 self.clocks.update();
             }
             let Some(key) = self.output.dirty.pop_front() else { break };
-            self.flush(key, &mut sent);
+            self.flush(key, &mut delays);
         }
-        sent.count(&self.metrics);
+        delays.record(&self.metrics.delivery);
         self.output.flushed_all = self.output.dirty.is_empty();
         if self.output.flushed_all {
             self.output.flushed_us = self.clocks.now.us;
@@ -73,8 +73,8 @@ impl Shard {
         }
     }
 
-    fn flush(&mut self, key: ConnKey, sent: &mut Sent) {
-        match self.write(key, sent) {
+    fn flush(&mut self, key: ConnKey, delays: &mut Delays) {
+        match self.write(key, delays) {
             Written::Done => return,
             Written::All => {
                 if self.conns.get(key).is_some_and(|conn| conn.phase == Phase::Closing) {
@@ -98,7 +98,7 @@ impl Shard {
     }
 
     /// Writes one socket until its outbox is empty, it takes no more, or it has had its share.
-    fn write(&mut self, key: ConnKey, sent: &mut Sent) -> Written {
+    fn write(&mut self, key: ConnKey, delays: &mut Delays) -> Written {
         let Self { conns, subscriptions, desk, output, clocks, config, metrics, registry, .. } = self;
         let Some(conn) = conns.get_mut(key) else { return Written::Done };
         conn.dirty = false;
@@ -154,6 +154,7 @@ impl Shard {
                 }),
             };
             let offered = chunk.len();
+            metrics.writes.add(1);
             let taken = match conn.transport.write(chunk) {
                 Ok(taken) => taken,
                 Err(error) if error.kind() == ErrorKind::WouldBlock => 0,
@@ -161,9 +162,10 @@ impl Shard {
             };
             let queued_bytes = if deflate { conn.outbox.queued_bytes() } else { 0 };
             let progress = conn.outbox.advance(gather_scratch, taken);
-            sent.wrote(progress.frames, taken as u64);
+            metrics.messages_sent.add(progress.frames);
+            metrics.bytes_sent.add(taken as u64);
             if arrived_us > 0 && progress.frames > 0 {
-                sent.delivered(progress.frames, now.us.saturating_sub(arrived_us), &metrics.delivery);
+                delays.took(progress.frames, now.us.saturating_sub(arrived_us), &metrics.delivery);
             }
             if taken > 0 {
                 conn.progressed = now.tick();
