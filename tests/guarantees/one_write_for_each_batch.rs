@@ -37,26 +37,28 @@ async fn a_burst_leaves_in_one_write() {
         }
     }
     let metrics = &gateway.gateway.state().metrics;
-    let before = (metrics.sum(|shard| &shard.writes), metrics.ingest.events_framed.get());
-    let mut burst = EventBatch::default();
-    for n in 0..EVENTS {
-        // Every third event is one that nobody wants, so that runs are interrupted where it doesn't matter.
-        let symbol = ["AAPL", "NOBODY", "MSFT"][(n % 3) as usize];
-        burst.push(format!("channel:trade:{symbol}").as_bytes(), trade(symbol, "1", n).as_bytes());
-    }
-    gateway.gateway.publisher().publish_all(burst).await;
-    for client in &mut clients {
-        for n in (0..EVENTS).filter(|n| n % 3 != 1) {
-            assert_eq!(client.json().await["data"]["timestamp"], n);
+    let mut least = u64::MAX;
+    // A comment that keeps a stream alive is a write too, and the first falls due at a random time: not in three bursts of three.
+    for first in [0, EVENTS, 2 * EVENTS] {
+        let before = (metrics.sum(|shard| &shard.writes), metrics.ingest.events_framed.get());
+        let mut burst = EventBatch::default();
+        for n in 0..EVENTS {
+            // Every third event is one that nobody wants, so that runs are interrupted where it doesn't matter.
+            let symbol = ["AAPL", "NOBODY", "MSFT"][(n % 3) as usize];
+            burst
+                .push(format!("channel:trade:{symbol}").as_bytes(), trade(symbol, "1", first + n).as_bytes());
         }
+        gateway.gateway.publisher().publish_all(burst).await;
+        for client in &mut clients {
+            for n in (0..EVENTS).filter(|n| n % 3 != 1) {
+                assert_eq!(client.json().await["data"]["timestamp"], first + n);
+            }
+        }
+        least = least.min(metrics.sum(|shard| &shard.writes) - before.0);
+        let framed = metrics.ingest.events_framed.get() - before.1;
+        assert_eq!(framed, EVENTS.div_ceil(3) + EVENTS / 3, "framed once each");
     }
-    let writes = metrics.sum(|shard| &shard.writes) - before.0;
-    assert_eq!(writes, CLIENTS, "one write for each client");
-    assert_eq!(
-        metrics.ingest.events_framed.get() - before.1,
-        EVENTS.div_ceil(3) + EVENTS / 3,
-        "framed once each"
-    );
+    assert_eq!(least, CLIENTS, "one write for each client");
 }
 
 /// Under TLS the frames of a batch share records of 16 KiB, the largest that there are.
