@@ -4,9 +4,8 @@
 //! has been silent for [`SILENCE_MS`]. Neither answers a gateway that begins meanwhile, perhaps in its place, so the others do: at once for those that
 //! have said that they end, and after [`ANSWERS_MS`] for those that have not answered by then.
 
-use super::peers::{Buried, Peer};
-use super::peers::{pairs_of, parts_of};
-use super::{ANSWERS_MS, BEAT_MS, BURIED_MS, Gossip, OWED_MS, Presence, SILENCE_MS, Say, Set};
+use super::peers::{Buried, Peer, pairs_of, parts_of};
+use super::{ANSWERS_MS, BEAT_MS, BURIED_MS, Gossip, Map, OWED_MS, Presence, SILENCE_MS, Say, Set};
 use crate::desk::envelope::Moved;
 use crate::desk::{DeskId, GatewayId, PublicId};
 
@@ -65,7 +64,7 @@ impl Presence {
         if left_ms < LEFT_MIN_MS || peer.pairs.is_empty() {
             return Vec::new();
         }
-        let mut rooms = super::Map::<DeskId, Vec<DeskId>>::default();
+        let mut rooms = Map::<DeskId, Vec<DeskId>>::default();
         for (room, user) in &peer.pairs {
             rooms.entry(room.clone()).or_default().push(user.clone());
         }
@@ -149,7 +148,7 @@ impl Presence {
         }
     }
 
-    /// Another gateway's join or leave of a user whose own is on its way, or was, without a word. Each knew of the other's connection and not yet of what has become
+    /// Another gateway's leave of a user who has joined here, or whose leave here was without a word. Each knew of the other's connection and not yet of what has become
     /// of it, so that members believe something else than is true: the first of the gateways that are concerned tells them.
     pub(super) fn repair_crossing(&mut self, room: &DeskId, moved: &Moved) {
         if moved.has_joined {

@@ -1,4 +1,4 @@
-//! What other gateways have told of their users, what they are told in return, and the end of those that are silent.
+//! What other gateways have told of their users, and what they are told in return.
 
 use super::{ASK_AGAIN_MS, ASLEEP_MS, Gossip, Presence, SILENCE_MS, Set, Sum};
 use crate::desk::envelope::Moved;

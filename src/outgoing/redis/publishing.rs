@@ -90,6 +90,12 @@ impl Sent {
         let now = now();
         Self { whose: For::Question, asked: now, since: now, commands: Some(1), said: Vec::new() }
     }
+
+    /// What its job is told when its time is over, if it is a job's. From then on its replies are nobody's.
+    fn refuse(&mut self) -> Option<Done> {
+        let For::Job(purpose, held) = std::mem::replace(&mut self.whose, For::Nobody) else { return None };
+        Some(Done { may_have_come: true, ..Done::refused(purpose, self.asked, held) })
+    }
 }
 
 /// A reply of which a part has come. It may take longer than [`limits::OUTGOING_TIMEOUT`] while more of it comes.
@@ -246,9 +252,8 @@ impl<'d> Publishing<'d> {
         let now = now();
         let is_over = |since: Instant| since + limits::OUTGOING_TIMEOUT <= now;
         for sent in self.under_way.iter_mut().skip(1).filter(|sent| is_over(sent.since)) {
-            if let For::Job(purpose, held) = std::mem::replace(&mut sent.whose, For::Nobody) {
-                let refused = Done::refused(purpose, sent.asked, held);
-                let _ = self.done.send(Done { may_have_come: true, ..refused });
+            if let Some(refused) = sent.refuse() {
+                let _ = self.done.send(refused);
             }
         }
         while let Some(at) = self.waiting.iter().position(|job| is_over(job.asked)) {
@@ -316,9 +321,9 @@ impl<'d> Publishing<'d> {
 
     /// Nothing more comes of what is left.
     fn refuse_all(self) {
-        for Sent { whose, asked, .. } in self.under_way {
-            if let For::Job(purpose, held) = whose {
-                let _ = self.done.send(Done { may_have_come: true, ..Done::refused(purpose, asked, held) });
+        for mut sent in self.under_way {
+            if let Some(refused) = sent.refuse() {
+                let _ = self.done.send(refused);
             }
         }
         for Job { purpose, asked, held, .. } in self.waiting {
