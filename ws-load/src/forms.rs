@@ -9,6 +9,7 @@ mod inflating;
 mod massive;
 mod socketio;
 mod sse;
+mod texts;
 
 use std::fmt::{Debug, Write as _};
 use std::marker::PhantomData;

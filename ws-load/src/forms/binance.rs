@@ -6,11 +6,10 @@ use std::fmt::Write as _;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
+use super::texts::{Text, Texts};
 use super::{Form, FormName};
 use crate::clock;
 use crate::crowd::{symbol_number, write_list};
-use crate::dialect::{Reader, Said};
-use crate::frames::{self, Front};
 use crate::handshake;
 use crate::message::{Message, Trade};
 
@@ -23,7 +22,7 @@ impl Form for Binance {
     const DIALECT: &'static str = "Binance";
     const ASKS_BY_URL: bool = false;
     const SUBSCRIBED_MAX: u32 = 4_000;
-    type Reader = Objects;
+    type Reader = Texts<Object>;
 
     fn request(host: &str, path: &str, _: &[u32]) -> Vec<u8> {
         handshake::request(host, &handshake::own_path(path, "/binance/stream"))
@@ -34,22 +33,6 @@ impl Form for Binance {
         let _ = write!(out, r#"{{"method":"{}","params":["#, action.to_ascii_uppercase());
         write_list(out, symbols, |out, symbol| write!(out, r#""s{symbol:04}@trade""#));
         out.push_str(r#"],"id":1}"#);
-    }
-}
-
-/// Reads an object from each message.
-#[derive(Debug, Default)]
-pub struct Objects;
-
-impl Reader for Objects {
-    fn next<'b>(&mut self, bytes: &'b [u8], len_max: usize) -> Result<(usize, Said<'b>), String> {
-        Ok(match frames::front(bytes, len_max) {
-            Front::Partial => (0, Said::Nothing),
-            Front::Bad(reason) => return Err(reason.to_owned()),
-            Front::Frame { opcode: frames::TEXT, payload, len } => (len, Said::Message(parse(payload))),
-            Front::Frame { opcode: frames::BINARY, .. } => return Err("a binary message".to_owned()),
-            Front::Frame { opcode, payload, len } => (len, Said::Control { opcode, payload }),
-        })
     }
 }
 
@@ -75,13 +58,19 @@ struct Fields<'m> {
     state: Option<&'m str>,
 }
 
-fn parse(message: &[u8]) -> Message {
-    match serde_json::from_slice::<Envelope<'_>>(message) {
-        Err(_) => Message::Unreadable,
-        Ok(Envelope { data: Some(fields), .. }) => fields.message(),
-        Ok(Envelope { msg: Some(reason), .. }) => Message::Refused(reason.to_owned()),
-        Ok(Envelope { id: Some(_), result: None, .. }) => Message::Done,
-        Ok(_) => Message::Other,
+/// An object.
+#[derive(Debug, Default)]
+pub struct Object;
+
+impl Text for Object {
+    fn parse(message: &[u8]) -> Message {
+        match serde_json::from_slice::<Envelope<'_>>(message) {
+            Err(_) => Message::Unreadable,
+            Ok(Envelope { data: Some(fields), .. }) => fields.message(),
+            Ok(Envelope { msg: Some(reason), .. }) => Message::Refused(reason.to_owned()),
+            Ok(Envelope { id: Some(_), result: None, .. }) => Message::Done,
+            Ok(_) => Message::Other,
+        }
     }
 }
 

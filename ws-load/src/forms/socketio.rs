@@ -4,10 +4,10 @@ use std::fmt::Write as _;
 
 use serde::Deserialize;
 
+use super::texts::{Text, Texts};
 use super::{Deflatable, Form, FormName};
 use crate::crowd::{symbol_name, write_list};
-use crate::dialect::{Reader, Said};
-use crate::frames::{self, Front};
+use crate::frames;
 use crate::handshake;
 use crate::message::{self, Message};
 
@@ -20,7 +20,7 @@ impl Form for SocketIo {
     const DIALECT: &'static str = "Socket.IO";
     const ASKS_BY_URL: bool = false;
     const SUBSCRIBED_MAX: u32 = 5_000;
-    type Reader = Packets;
+    type Reader = Texts<Packet>;
 
     fn request(host: &str, path: &str, _: &[u32]) -> Vec<u8> {
         let path = handshake::own_path(path, "/socket.io/");
@@ -49,30 +49,19 @@ impl Deflatable for SocketIo {
     const DEFLATED_DIALECT: &'static str = "Socket.IO, deflate";
 }
 
-/// Reads a packet from each message.
+/// A packet.
 #[derive(Debug, Default)]
-pub struct Packets;
+pub struct Packet;
 
-impl Reader for Packets {
+impl Text for Packet {
     #[inline]
-    fn next<'b>(&mut self, bytes: &'b [u8], len_max: usize) -> Result<(usize, Said<'b>), String> {
-        Ok(match frames::front(bytes, len_max) {
-            Front::Partial => (0, Said::Nothing),
-            Front::Bad(reason) => return Err(reason.to_owned()),
-            Front::Frame { opcode: frames::TEXT, payload, len } => (len, Said::Message(parse(payload))),
-            Front::Frame { opcode: frames::BINARY, .. } => return Err("a binary message".to_owned()),
-            Front::Frame { opcode, payload, len } => (len, Said::Control { opcode, payload }),
-        })
+    fn parse(packet: &[u8]) -> Message {
+        let event = packet.strip_suffix(b"]").and_then(|packet| {
+            let names: [&[u8]; 2] = [br#"42["trade","#, br#"42["status","#];
+            names.into_iter().find_map(|name| packet.strip_prefix(name))
+        });
+        event.map_or_else(|| parse_other(packet), message::parse)
     }
-}
-
-#[inline]
-fn parse(packet: &[u8]) -> Message {
-    let event = packet.strip_suffix(b"]").and_then(|packet| {
-        let names: [&[u8]; 2] = [br#"42["trade","#, br#"42["status","#];
-        names.into_iter().find_map(|name| packet.strip_prefix(name))
-    });
-    event.map_or_else(|| parse_other(packet), message::parse)
 }
 
 /// An acknowledgement.
