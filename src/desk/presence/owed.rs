@@ -140,6 +140,16 @@ impl Presence {
             || self.owed.get(&pair).is_some_and(|owed| owed.believed == Some(true))
     }
 
+    /// Another gateway has told members, who may believe something else now than when it was noted.
+    pub(super) fn heard_told(&mut self, pair: &(DeskId, DeskId), moved: &Moved) {
+        if moved.is_told
+            && let Some(owed) = self.owed.get_mut(pair)
+            && owed.believed == Some(!moved.has_joined)
+        {
+            owed.believed = None;
+        }
+    }
+
     /// Members have heard behind another gateway's leave that the user has joined here.
     pub(super) fn is_told_after_all(&mut self, pair: &(DeskId, DeskId)) {
         if self.owed.get(pair).is_some_and(|owed| owed.believed == Some(false)) {

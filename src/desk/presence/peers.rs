@@ -55,6 +55,7 @@ impl Presence {
             return;
         }
         self.untold.remove(&pair);
+        self.heard_told(&pair, moved);
         self.heard_of_peer(room, moved, now_ms);
         self.repair_crossing(room, moved);
     }

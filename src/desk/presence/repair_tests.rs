@@ -43,6 +43,22 @@ fn a_refused_join_leaves_nobody_behind() {
     }
 }
 
+/// A join that was refused, and not to be told, is owed to nobody who hears meanwhile that the user has left elsewhere: the next join is told.
+#[test]
+fn a_leave_elsewhere_is_heard_while_a_refused_join_is_owed() {
+    let mut world = World::new();
+    let user = || (id("room", 0), id("user", 0));
+    world.join(1, user().0, user().1);
+    world.fate = Fate::Refused;
+    world.join(0, user().0, user().1);
+    world.fate = Fate::Confirmed;
+    world.leave(0, Leaves::Asks);
+    world.told.clear();
+    world.join(0, user().0, user().1);
+    world.pass(5_000);
+    assert_eq!(world.told, [(true, user().0, user().1)]);
+}
+
 /// What is lost between gateways that live is known everywhere 3 s later, whenever in the course of their beats it was lost.
 #[test]
 fn what_is_lost_is_known_within_3_s() {
