@@ -201,6 +201,7 @@ impl Task {
                     self.answer(shard, ticket, DeskAnswer::Presence { users, count });
                 }
             }
+            DeskOrder::Settled { change, has_come } => self.on_settled(&change, has_come),
         }
     }
 
@@ -209,10 +210,15 @@ impl Task {
         let Done { purpose, is_confirmed, may_have_come, said, asked, held } = done;
         let purpose = match purpose {
             Purpose::Inbox(purpose) => return self.on_inbox_done(purpose, is_confirmed, said, asked, held),
+            Purpose::Join(shard, ticket, change) | Purpose::Leave(shard, Some(ticket), change)
+                if may_have_come =>
+            {
+                // If it has come back, its client has been told that it is done: only the shard knows.
+                return self.answer(shard, ticket, DeskAnswer::Unsure(change));
+            }
             purpose => purpose,
         };
-        let metrics = &self.state.metrics.control;
-        if is_confirmed { &metrics.desk_published } else { &metrics.desk_unconfirmed }.add(1);
+        self.count_published(is_confirmed);
         match (purpose, is_confirmed) {
             (Purpose::Message(shard, ticket), true) => self.answer(shard, ticket, DeskAnswer::Done),
             (Purpose::Message(shard, ticket), false) => self.answer(shard, ticket, DeskAnswer::Unavailable),
@@ -224,11 +230,11 @@ impl Task {
                 self.presence.confirmed(&change);
             }
             (Purpose::Join(shard, ticket, change), false) => {
-                self.presence.unjoin(&change, may_have_come);
+                self.presence.unjoin(&change, false);
                 self.answer(shard, ticket, DeskAnswer::Unavailable);
             }
             (Purpose::Leave(shard, Some(ticket), change), false) => {
-                self.presence.unleave(&change, may_have_come);
+                self.presence.unleave(&change, false);
                 self.answer(shard, ticket, DeskAnswer::Unavailable);
             }
             (Purpose::Leave(_, None, change) | Purpose::Told(change), false) => {
@@ -236,6 +242,21 @@ impl Task {
             }
             (Purpose::Own | Purpose::Inbox(_), _) => {}
         }
+    }
+
+    /// A join or leave that the upstream has not confirmed has come back to its shard, or is refused.
+    fn on_settled(&mut self, change: &Change, has_come: bool) {
+        self.count_published(has_come);
+        match has_come {
+            true => self.presence.confirmed(change),
+            false if change.has_joined => self.presence.unjoin(change, true),
+            false => self.presence.unleave(change, true),
+        }
+    }
+
+    fn count_published(&self, is_confirmed: bool) {
+        let metrics = &self.state.metrics.control;
+        if is_confirmed { &metrics.desk_published } else { &metrics.desk_unconfirmed }.add(1);
     }
 
     fn on_heard(&mut self, heard: DeskHeard) {

@@ -9,7 +9,7 @@ use super::Ticket;
 use crate::desk::envelope::Moved;
 use crate::desk::event::{Addressee, Lost};
 use crate::desk::inbox::{EntryId, Kept};
-use crate::desk::presence::Gossip;
+use crate::desk::presence::{Change, Gossip};
 use crate::desk::{DeskId, Origin, PublicId};
 use crate::limits::OUTGOING_OVERHEAD_BYTES;
 use crate::protocol::desk::RequestId;
@@ -144,6 +144,8 @@ pub enum DeskAnswer {
     },
     /// The upstream doesn't take it, or has not said so in time. Nothing of it is sent later.
     Unavailable,
+    /// The upstream has not said in time whether it has taken a join or leave. The shard knows whether it has come back, and says so: [`DeskOrder::Settled`].
+    Unsure(Change),
     /// The user is in so many rooms, and may be in no more.
     TooManyRooms(usize),
     /// A join or leave should have come back by now.
@@ -241,6 +243,13 @@ pub enum DeskOrder {
     Presence {
         /// The room.
         room: DeskId,
+    },
+    /// What has become of a join or leave that the upstream has not confirmed.
+    Settled {
+        /// That of [`DeskAnswer::Unsure`].
+        change: Change,
+        /// It has come back, and its client has been told that it is done; else it is refused.
+        has_come: bool,
     },
 }
 

@@ -21,6 +21,7 @@
 //! doesn't speak any more tell a gateway that is new (`over`).
 
 mod gossip;
+mod late;
 mod over;
 mod owed;
 mod peers;
@@ -30,6 +31,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use foldhash::fast::RandomState;
 
 pub use self::gossip::{Gossip, Sum};
+use self::late::Late;
 use self::over::{Crossing, Untold};
 pub use self::owed::Change;
 use self::owed::Owed;
@@ -149,6 +151,7 @@ pub struct Presence {
     /// Room and user of whom members may believe something else than is true.
     owed: Map<(DeskId, DeskId), Owed>,
     told_owed_ms: u64,
+    late: Late,
     peers: Map<GatewayId, Peer>,
     /// Those that were silent, and of whom this gateway has told that they left.
     buried: Map<GatewayId, Buried>,
@@ -184,6 +187,7 @@ impl Presence {
             ends: BTreeSet::new(),
             owed: Map::default(),
             told_owed_ms: 0,
+            late: Late::default(),
             peers: Map::default(),
             buried: Map::default(),
             over: Map::default(),

@@ -161,6 +161,7 @@ mod truth_in_band;
 mod upstream_kinds;
 mod users_are_named_by_their_tokens;
 mod users_stay_known;
+mod what_has_come_back_is_done;
 mod wildcard_topics_are_bounded;
 mod wildcards;
 mod worker_entries_come_at_once;

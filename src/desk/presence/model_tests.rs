@@ -4,6 +4,7 @@
 use proptest::prelude::*;
 
 use super::*;
+use crate::desk::envelope::Mark;
 
 pub(super) const GRACE_MS: u64 = 10_000;
 const GATEWAYS: usize = 3;
@@ -38,9 +39,13 @@ pub(super) enum Fate {
     Confirmed,
     /// The upstream has not taken it, and the gateway knows.
     Refused,
-    /// The upstream has not said so, and has taken it or not.
+    /// The upstream has not said so, and has taken it or not: it has come to all before its time was over.
     Unsure {
         comes: bool,
+    },
+    /// The same, and it comes this much later than it was refused.
+    Late {
+        ms: u64,
     },
 }
 
@@ -64,6 +69,7 @@ fn fate() -> impl Strategy<Value = Fate> {
         3 => Just(Fate::Confirmed),
         1 => Just(Fate::Refused),
         2 => any::<bool>().prop_map(|comes| Fate::Unsure { comes }),
+        1 => (0..5_000_u64).prop_map(|ms| Fate::Late { ms }),
     ]
 }
 
@@ -95,6 +101,9 @@ pub(super) struct World {
     now_ms: u64,
     pub(super) loses: bool,
     pub(super) fate: Fate,
+    /// What is refused and comes then.
+    late: Vec<(u64, DeskId, Moved)>,
+    next_ticket: u32,
     pub(super) grace_ms: u64,
     /// The gateway that is stopped, if one is: it hears nothing and says nothing.
     pub(super) stopped: Option<usize>,
@@ -131,6 +140,8 @@ impl World {
             now_ms: 1,
             loses: false,
             fate: Fate::Confirmed,
+            late: Vec::new(),
+            next_ticket: 0,
             grace_ms,
             stopped: None,
             holds: Vec::new(),
@@ -150,25 +161,50 @@ impl World {
         (me, Presence::new(me, PresenceConfig { grace_ms: self.grace_ms, ..config(200) }))
     }
 
-    /// Returns whether the upstream has confirmed it.
+    /// Returns whether it is done: the upstream has confirmed it, or it has come back to the client that has asked for it.
     fn moved(&mut self, at: usize, room: &DeskId, moved: &Moved, refused: Refusal) -> bool {
-        let comes = matches!(self.fate, Fate::Confirmed | Fate::Unsure { comes: true });
-        if comes && !self.loses {
-            if moved.is_told {
-                self.told.push((moved.has_joined, room.clone(), moved.user.clone()));
-            }
-            for presence in listeners(&mut self.gateways, self.stopped) {
-                presence.heard_moved(room, moved, self.now_ms);
-            }
+        let comes = matches!(self.fate, Fate::Confirmed | Fate::Unsure { comes: true }) && !self.loses;
+        if comes {
+            self.comes(room, moved);
         }
         let change = Change::of(room, moved);
         let presence = &mut self.gateways[at].1;
-        if self.fate == Fate::Confirmed {
+        if self.fate == Fate::Confirmed || (comes && moved.asked.is_some()) {
             presence.confirmed(&change);
             return true;
         }
         refused(presence, &change, self.fate != Fate::Refused);
+        if let Fate::Late { ms } = self.fate {
+            self.late.push((self.now_ms + ms, room.clone(), moved.clone()));
+        }
         false
+    }
+
+    /// Members and gateways hear it.
+    fn comes(&mut self, room: &DeskId, moved: &Moved) {
+        if moved.is_told {
+            self.told.push((moved.has_joined, room.clone(), moved.user.clone()));
+        }
+        for presence in listeners(&mut self.gateways, self.stopped) {
+            presence.heard_moved(room, moved, self.now_ms);
+        }
+    }
+
+    /// What was refused comes.
+    fn late_comes(&mut self) {
+        let now_ms = self.now_ms;
+        for (_, room, moved) in self.late.extract_if(.., |(due_ms, ..)| *due_ms <= now_ms).collect::<Vec<_>>()
+        {
+            if !self.loses {
+                self.comes(&room, &moved);
+            }
+        }
+    }
+
+    /// The mark of a request.
+    fn mark(&mut self) -> Mark {
+        self.next_ticket += 1;
+        Mark { shard: 0, ticket: self.next_ticket }
     }
 
     pub(super) fn gossip(&mut self, first: Gossip) {
@@ -185,6 +221,7 @@ impl World {
     }
 
     pub(super) fn tick(&mut self) {
+        self.late_comes();
         for at in (0..self.gateways.len()).filter(|at| self.stopped != Some(*at)).collect::<Vec<_>>() {
             for say in self.gateways[at].1.tick(self.now_ms) {
                 match say {
@@ -227,7 +264,7 @@ impl World {
             is_told,
             gateway,
             is_there: true,
-            asked: None,
+            asked: Some(self.mark()),
             origin: Origin::default(),
         };
         if !self.moved(at, &room, &moved, Presence::unjoin) {
@@ -256,8 +293,9 @@ impl World {
         }
         let (is_told, is_there) = presence.leave(&room, &user);
         let origin = Origin::default();
-        let moved = Moved { user, has_joined: false, is_told, gateway, is_there, asked: None, origin };
         let is_asked = how == Leaves::Asks;
+        let asked = is_asked.then(|| self.mark());
+        let moved = Moved { user, has_joined: false, is_told, gateway, is_there, asked, origin };
         let refused = if is_asked { Presence::unleave } else { Presence::unsaid };
         if !self.moved(at, &room, &moved, refused) && is_asked {
             self.holds.push(hold);
@@ -314,7 +352,7 @@ proptest! {
     #[test]
     fn gateways_know_and_tell_exactly(
         steps in prop::collection::vec(step().prop_filter("nothing is lost", |step| {
-            !matches!(step, Step::Lose(true) | Step::Kill { .. } | Step::Fate(Fate::Refused | Fate::Unsure { .. }))
+            !matches!(step, Step::Lose(true) | Step::Kill { .. } | Step::Fate(Fate::Refused | Fate::Unsure { .. } | Fate::Late { .. }))
         }), 0..40),
     ) {
         let mut world = World::new();
@@ -342,7 +380,8 @@ proptest! {
             world.step(&step);
         }
         world.fate = Fate::Confirmed;
-        world.pass(3_000);
+        // What is late comes within 5 s.
+        world.pass(8_000);
         let mut there: HashSet<(DeskId, DeskId)> = HashSet::new();
         for (has_joined, room, user) in std::mem::take(&mut world.told) {
             let _ = if has_joined { there.insert((room, user)) } else { there.remove(&(room, user)) };

@@ -4,11 +4,11 @@
 //! second until the upstream has confirmed it. Members that had heard it already may hear it twice.
 
 use super::{Here, OWED_MS, Presence, Say};
-use crate::desk::envelope::Moved;
+use crate::desk::envelope::{Mark, Moved};
 use crate::desk::{DeskId, Origin, PublicId};
 
 /// A join or leave on its way.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Change {
     /// The room.
     pub room: DeskId,
@@ -20,6 +20,8 @@ pub struct Change {
     pub has_joined: bool,
     /// The other members are told.
     pub is_told: bool,
+    /// Which request it is, if a client has asked for it.
+    pub asked: Option<Mark>,
 }
 
 impl Change {
@@ -31,6 +33,7 @@ impl Change {
             connection: moved.origin.connection,
             has_joined: moved.has_joined,
             is_told: moved.is_told,
+            asked: moved.asked,
         }
     }
 
@@ -77,6 +80,7 @@ impl Presence {
         here.connections -= 1;
         here.is_known |= may_have_come;
         let Here { connections, ends_ms, is_known, .. } = *here;
+        self.late.note(change, may_have_come, self.ticked_ms);
         if connections > 0 {
             // Others of the user's connections have joined without a word, as this one's was to be told.
             if *is_told {
@@ -102,12 +106,25 @@ impl Presence {
         if may_have_come {
             self.owe(change, None);
         }
+        self.late.note(change, may_have_come, self.ticked_ms);
     }
 
     /// A leave or what members were owed has not been confirmed, and stays as it is.
     pub fn unsaid(&mut self, change: &Change, may_have_come: bool) {
         // Also if nobody was told: another gateway may wait for this one's leave.
         self.owe(change, change.believed(may_have_come));
+        self.late.note(change, may_have_come, self.ticked_ms);
+    }
+
+    /// A join or leave of this gateway has come back.
+    pub(super) fn heard_own(&mut self, room: &DeskId, moved: &Moved) {
+        if self.late.has(room, moved) {
+            // Members and the other gateways have heard it behind what they were told since.
+            let believed = moved.has_joined || !moved.is_told;
+            self.owe_of(room, &moved.user, moved.origin.connection, Some(believed));
+        } else if moved.has_joined && moved.is_told {
+            self.is_told_after_all(&(room.clone(), moved.user.clone()));
+        }
     }
 
     fn owe(&mut self, change: &Change, believed: Option<bool>) {
@@ -151,7 +168,7 @@ impl Presence {
     }
 
     /// Members have heard behind another gateway's leave that the user has joined here.
-    pub(super) fn is_told_after_all(&mut self, pair: &(DeskId, DeskId)) {
+    fn is_told_after_all(&mut self, pair: &(DeskId, DeskId)) {
         if self.owed.get(pair).is_some_and(|owed| owed.believed == Some(false)) {
             self.owed.remove(pair);
         }

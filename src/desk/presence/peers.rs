@@ -47,13 +47,10 @@ impl Peer {
 impl Presence {
     /// A connection has joined or left by another gateway.
     pub fn heard_moved(&mut self, room: &DeskId, moved: &Moved, now_ms: u64) {
-        let pair = (room.clone(), moved.user.clone());
         if moved.gateway == self.me {
-            if moved.has_joined && moved.is_told {
-                self.is_told_after_all(&pair);
-            }
-            return;
+            return self.heard_own(room, moved);
         }
+        let pair = (room.clone(), moved.user.clone());
         self.untold.remove(&pair);
         self.heard_told(&pair, moved);
         self.heard_of_peer(room, moved, now_ms);

@@ -5,7 +5,8 @@ use super::model_tests::{Fate, GRACE_MS, Leaves, World, id};
 /// Somebody cut off who comes back while the upstream confirms nothing is refused, and has left when the grace is over.
 #[test]
 fn a_refused_return_goes_on_with_the_grace() {
-    for fate in [Fate::Refused, Fate::Unsure { comes: false }, Fate::Unsure { comes: true }] {
+    for fate in [Fate::Refused, Fate::Unsure { comes: false }, Fate::Late { ms: 0 }, Fate::Late { ms: 2_500 }]
+    {
         let mut world = World::new();
         world.join(0, id("room", 0), id("user", 0));
         world.told.clear();
@@ -31,7 +32,9 @@ fn a_refused_join_leaves_nobody_behind() {
     for (fate, told) in [
         (Fate::Refused, vec![]),
         (Fate::Unsure { comes: false }, vec![left.clone()]),
-        (Fate::Unsure { comes: true }, vec![joined, left]),
+        (Fate::Late { ms: 0 }, vec![joined.clone(), left.clone()]),
+        // They were told that it isn't there, and are told so again behind it.
+        (Fate::Late { ms: 2_500 }, vec![left.clone(), joined, left]),
     ] {
         let mut world = World::new();
         world.fate = fate;
@@ -57,6 +60,21 @@ fn a_leave_elsewhere_is_heard_while_a_refused_join_is_owed() {
     world.join(0, user().0, user().1);
     world.pass(5_000);
     assert_eq!(world.told, [(true, user().0, user().1)]);
+}
+
+/// What has come back before its confirmation was overdue is done: its client has been told so.
+#[test]
+fn what_has_come_back_is_done() {
+    let mut world = World::new();
+    world.fate = Fate::Unsure { comes: true };
+    world.join(0, id("room", 0), id("user", 0));
+    world.pass(10_000);
+    world.agrees().unwrap();
+    world.leave(0, Leaves::Asks);
+    world.pass(60_000);
+    world.agrees().unwrap();
+    let moved = |has_joined| (has_joined, id("room", 0), id("user", 0));
+    assert_eq!(world.told, [moved(true), moved(false)]);
 }
 
 /// What is lost between gateways that live is known everywhere 3 s later, whenever in the course of their beats it was lost.

@@ -12,6 +12,7 @@ use crate::bus::{
     Ticket, ToControl, ToShard,
 };
 use crate::desk::event::{Addressee, Lost};
+use crate::desk::presence::Change;
 use crate::desk::{DeskId, GatewayId, Origin};
 use crate::identity::{Identity, Rights, User};
 use crate::protocol::desk::RequestId;
@@ -209,6 +210,48 @@ fn a_leave_that_redis_does_not_take_changes_nothing() {
     let asked = asked(&world);
     assert!(matches!(&asked[..], [DeskAsk { order: DeskOrder::Gone { .. }, .. }]), "{asked:?}");
     assert_eq!(gives_back(&mut world), 1);
+}
+
+/// The upstream has not said whether it has taken a join or leave: whether that is done or refused, the control side and the client hear the same.
+#[test]
+fn what_is_unsure_is_done_if_it_has_come_back_and_else_refused() {
+    let change = |has_joined| Change {
+        room: id("r"),
+        user: id("alice"),
+        connection: None,
+        has_joined,
+        is_told: true,
+        asked: None,
+    };
+    for (has_joined, comes_first) in [(true, true), (true, false), (false, true), (false, false)] {
+        let mut world = world();
+        let client = connect(&mut world, "alice", ROOMY);
+        if !has_joined {
+            join(&mut world, &client);
+        }
+        let name = if has_joined { "join_room" } else { "leave_room" };
+        world.send(&client, &json!({"type": name, "payload": {"room_id": "r"}, "id": 1}));
+        let ticket = ticket(&world);
+        let unsure = |world: &mut World| answer(world, ticket, DeskAnswer::Unsure(change(has_joined)));
+        if comes_first {
+            moved(&mut world, ticket, has_joined);
+            unsure(&mut world);
+        } else {
+            unsure(&mut world);
+            moved(&mut world, ticket, has_joined);
+        }
+        let told = client.received();
+        let is_done = told.last().is_some_and(|frame| frame["type"] == "success");
+        assert_eq!(is_done, comes_first, "{told:?}");
+        let asked = asked(&world);
+        let [DeskAsk { order: DeskOrder::Settled { has_come, .. }, ticket: None, .. }] = &asked[..] else {
+            panic!("{asked:?}")
+        };
+        assert_eq!(*has_come, comes_first);
+        say(&mut world, [r#"{"type":"x"}"#.to_owned()]);
+        let is_member = types(&client.received()) == ["x"];
+        assert_eq!(is_member, has_joined == comes_first, "joins: {has_joined}, comes first: {comes_first}");
+    }
 }
 
 #[test]

@@ -16,6 +16,7 @@ pub(crate) mod inboxes;
 pub(crate) mod introduced;
 pub(crate) mod judge;
 pub(crate) mod key_server;
+pub(crate) mod late_replies;
 pub(crate) mod nginx;
 pub(crate) mod package;
 pub(crate) mod polling;

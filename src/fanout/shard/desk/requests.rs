@@ -244,8 +244,15 @@ impl Shard {
         let Some(Pending { key, user, id, what }) =
             self.desk.as_mut().and_then(|desk| desk.pending.remove(&ticket))
         else {
+            if let DeskAnswer::Unsure(change) = answer {
+                // It came back before.
+                self.order(None, DeskOrder::Settled { change, has_come: true }, None);
+            }
             return;
         };
+        if let DeskAnswer::Unsure(change) = &answer {
+            self.order(None, DeskOrder::Settled { change: change.clone(), has_come: false }, None);
+        }
         let unavailable = || {
             let message = "Redis has not confirmed it: it may have been delivered, and is not sent again";
             Refusal::new(ErrorCode::Unavailable, message)
