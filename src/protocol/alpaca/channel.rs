@@ -21,7 +21,7 @@ pub struct Channel {
     of: AlpacaChannel,
 }
 
-/// The channels, in the order in which a reply has them.
+/// The channels.
 pub const CHANNELS: [Channel; 7] = [
     channel("trades", Kind::TRADE, AlpacaChannel::Others),
     channel("quotes", Kind::QUOTE, AlpacaChannel::Others),
@@ -37,6 +37,22 @@ pub const WITH_TRADES: [&str; 2] = ["corrections", "cancelErrors"];
 
 /// Channels that the gateway has no events for: who asks for one is refused, and a reply has them empty.
 pub const UNKNOWN: [&str; 3] = ["lulds", "orderbooks", "imbalances"];
+
+/// The names in a `subscription`, in Alpaca's order; those that only its other feeds have come last.
+pub const LISTED: [&str; 12] = [
+    "trades",
+    "quotes",
+    "bars",
+    "updatedBars",
+    "dailyBars",
+    "statuses",
+    "lulds",
+    "corrections",
+    "cancelErrors",
+    "news",
+    "orderbooks",
+    "imbalances",
+];
 
 const fn channel(name: &'static str, kind: Kind, of: AlpacaChannel) -> Channel {
     Channel { name, kind, of }

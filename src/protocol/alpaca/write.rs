@@ -1,6 +1,6 @@
 //! Replies and statuses in Alpaca's words: each an array of one object, in a message of its own. Pure.
 
-use super::channel::{CHANNELS, Channel, UNKNOWN, WITH_TRADES, Wire};
+use super::channel::{CHANNELS, Channel, LISTED, WITH_TRADES, Wire};
 use crate::market::{Kind, Name, Subject};
 use crate::protocol::object::{Object, Value, alone_json, alone_msgpack};
 use crate::protocol::refusal::{Cause, ErrorCode, Refusal};
@@ -40,7 +40,7 @@ fn success(wire: Wire, message: &str) -> Vec<u8> {
 }
 
 /// Everything that the client holds, channel by channel. Those that the gateway doesn't carry are there as well: SDKs replace their lists by
-/// these.
+/// these, and one fails where it misses a list.
 fn subscription(held: &[&Subject], wire: Wire, grammar: &Grammar) -> Vec<u8> {
     let names = |channel: Channel| -> Vec<String> {
         let of_channel = held
@@ -52,15 +52,10 @@ fn subscription(held: &[&Subject], wire: Wire, grammar: &Grammar) -> Vec<u8> {
     let names: Vec<Vec<&str>> =
         names.iter().map(|names| names.iter().map(String::as_str).collect()).collect();
     let mut object = Object::from_slice(&[("T", Value::Plain("subscription"))]);
-    for (channel, names) in CHANNELS.iter().zip(&names) {
-        object.push((channel.name, Value::Names(names)));
-    }
-    for name in WITH_TRADES {
-        object.push((name, Value::Names(&names[0])));
-    }
-    // A client that keeps its lists as this message has them fails where it misses one.
-    for name in UNKNOWN {
-        object.push((name, Value::Names(&[])));
+    for name in LISTED {
+        let carried = if WITH_TRADES.contains(&name) { "trades" } else { name };
+        let channel = CHANNELS.iter().position(|channel| channel.name == carried);
+        object.push((name, Value::Names(channel.map_or(&[], |channel| names[channel].as_slice()))));
     }
     alone(wire, &object)
 }

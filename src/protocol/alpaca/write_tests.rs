@@ -41,7 +41,7 @@ fn replies_are_alpacas() {
     let held: Vec<_> = held.iter().collect();
     assert_eq!(
         text(&Reply::List { held: &held, id: None }),
-        r#"[{"T":"subscription","trades":["AAPL","*"],"quotes":[],"bars":[],"updatedBars":[],"dailyBars":["BTC/USD"],"statuses":[],"news":[],"corrections":["AAPL","*"],"cancelErrors":["AAPL","*"],"lulds":[],"orderbooks":[],"imbalances":[]}]"#
+        r#"[{"T":"subscription","trades":["AAPL","*"],"quotes":[],"bars":[],"updatedBars":[],"dailyBars":["BTC/USD"],"statuses":[],"lulds":[],"corrections":["AAPL","*"],"cancelErrors":["AAPL","*"],"news":[],"orderbooks":[],"imbalances":[]}]"#
     );
     assert_eq!(
         text(&Reply::Refused(&Refusal::symbol_limit(30, 29, None))),
