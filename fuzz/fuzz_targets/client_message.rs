@@ -136,7 +136,10 @@ fn write_selection(selection: &Selection, kinds: &Kinds) -> String {
 }
 
 fn write_options(options: &Options) -> String {
-    let mut text = format!(r#""snapshot":{},"#, options.snapshot);
+    let mut text = String::new();
+    if let Some(snapshot) = options.snapshot {
+        text.push_str(&format!(r#""snapshot":{snapshot},"#));
+    }
     if let Some(conflate) = options.conflate {
         let value = match conflate {
             Conflate::Off => "false",

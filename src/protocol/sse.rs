@@ -76,7 +76,7 @@ pub fn read(query: &Query, grammar: &Grammar) -> Result<Subscribe, Refusal> {
     if let Some(id) = &query.last_event_id {
         subscribe.is_return = true;
         // What isn't resumed begins with its last value.
-        subscribe.options.snapshot = true;
+        subscribe.options.snapshot = Some(true);
         if let Some((kind, seq, symbol)) = last_event(id, grammar)
             && subscribe.selection.types.contains(&kind)
         {
@@ -135,7 +135,7 @@ mod tests {
         assert_eq!(names, ["AAPL", "BTC-*"]);
         assert_eq!(subscribe.selection.types[..], [Kind::TRADE, Kind::QUOTE]);
         let expected = Options {
-            snapshot: true,
+            snapshot: Some(true),
             conflate: Some(Conflate::Aggregate),
             max_rate: MaxRate::new(4.0),
             on_slow: Some(SlowClientPolicy::Skip),
@@ -166,7 +166,7 @@ mod tests {
         let resumed = |id: &str| {
             let others = [("types", "trade,quote")];
             let subscribe = read(&query(&["AAPL", "A:B"], &others, Some(id)), &grammar()).unwrap();
-            assert!(subscribe.is_return && subscribe.options.snapshot);
+            assert!(subscribe.is_return && subscribe.options.wants_snapshot());
             subscribe
                 .resume
                 .first()

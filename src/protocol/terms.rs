@@ -4,7 +4,7 @@
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub struct Options {
     /// `"snapshot":true`: the last known event of each symbol first.
-    pub snapshot: bool,
+    pub snapshot: Option<bool>,
     /// `conflate`.
     pub conflate: Option<Conflate>,
     /// `maxRate`.
@@ -16,11 +16,16 @@ pub struct Options {
 }
 
 impl Options {
+    /// The last known event of each symbol is wanted.
+    pub fn wants_snapshot(&self) -> bool {
+        self.snapshot == Some(true)
+    }
+
     /// These, and where they name nothing, those.
     #[must_use]
     pub fn or(self, other: &Self) -> Self {
         Self {
-            snapshot: self.snapshot || other.snapshot,
+            snapshot: self.snapshot.or(other.snapshot),
             conflate: self.conflate.or(other.conflate),
             max_rate: self.max_rate.or(other.max_rate),
             on_slow: self.on_slow.or(other.on_slow),

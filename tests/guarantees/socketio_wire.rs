@@ -213,3 +213,22 @@ async fn heartbeats_are_no_messages() {
     let refused: Vec<_> = answers.iter().map(|answer| answer.contains("RATE_LIMIT_EXCEEDED")).collect();
     assert!(!refused[0] && !refused[1] && refused[4], "{answers:?}");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn terms_in_the_url_hold_where_a_request_names_none() {
+    let redis = Redis::start().await;
+    let gateway = TestGateway::on(&redis, with_socketio).await;
+    redis.publisher().await.trade("AAPL", &trade("AAPL", "150.250", 1)).await;
+    gateway.taken(1).await;
+    let mut client = Client::connect(&format!("{}&snapshot=1", url(gateway.addr))).await;
+    assert!(client.packet().await.starts_with('0'));
+    join(&mut client, "", &json!({})).await;
+    ask(&mut client, r#"420["subscribe",{"symbols":["AAPL"],"snapshot":false}]"#).await;
+    ask(&mut client, r#"421["unsubscribe",{"symbols":["AAPL"]}]"#).await;
+    ask(&mut client, r#"422["subscribe",{"symbols":["AAPL"]}]"#).await;
+    let snapshot = client.packet().await;
+    assert!(snapshot.starts_with(r#"42["trade",{"#) && snapshot.contains(r#""snapshot":true"#), "{snapshot}");
+    let refused = http::HANDSHAKE.replace("/ws ", "/socket.io/?EIO=4&transport=websocket&maxRate=0 ");
+    let refused = http::exchange(gateway.addr, &format!("{refused}\r\n")).await;
+    assert!(refused.starts_with("HTTP/1.1 400 "), "{refused}");
+}

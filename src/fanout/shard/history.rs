@@ -30,7 +30,7 @@ impl Shard {
         }
         let Self { conns, output, clocks, .. } = self;
         let Some(conn) = conns.get_mut(key).filter(|conn| conn.is_live()) else { return };
-        let asked = if request.options.snapshot { &types[..] } else { &[] };
+        let asked = if request.options.wants_snapshot() { &types[..] } else { &[] };
         let ends: Vec<_> = asked
             .iter()
             .map(|kind| {

@@ -296,7 +296,7 @@ fn recovered(request: &Subscribe, history: Option<&HistoryReply>) -> Vec<(Name, 
 
 /// What a request asks of the history of its topics, in that form; `None` = nothing.
 fn history_request(request: &Subscribe, form: Form) -> Option<Box<HistoryRequest>> {
-    let snapshot = request.options.snapshot;
+    let snapshot = request.options.wants_snapshot();
     if !snapshot && request.resume.is_empty() {
         return None;
     }

@@ -150,7 +150,7 @@ fn channel(name: &str, shape: BinanceShape, grammar: &Grammar) -> Result<(Kind, 
 }
 
 const fn subscribe(selection: Selection) -> Subscribe {
-    let options = Options { snapshot: false, conflate: None, max_rate: None, on_slow: None, heartbeat: None };
+    let options = Options { snapshot: None, conflate: None, max_rate: None, on_slow: None, heartbeat: None };
     Subscribe { selection, options, resume: Vec::new(), is_return: false }
 }
 

@@ -18,7 +18,7 @@ pub(super) fn options(fields: &Fields<'_>) -> Result<Options, Refusal> {
         return Err(invalid("conflate", raw.get(), "true or \"aggregate\" with maxRate, which implies it"));
     }
     Ok(Options {
-        snapshot: switch("snapshot", fields.snapshot)?.unwrap_or(false),
+        snapshot: switch("snapshot", fields.snapshot)?,
         conflate,
         max_rate,
         on_slow: fields.on_slow.map(on_slow).transpose()?,

@@ -62,7 +62,7 @@ fn options_are_read_each_on_its_own() {
             "maxRate":4,"onSlow":"conflate"}"#,
     );
     assert_eq!(read.selection, trades(&["A", "B-*"]));
-    assert!(read.options.snapshot);
+    assert_eq!(read.options.snapshot, Some(true));
     assert_eq!(read.options.conflate, Some(Conflate::Aggregate));
     assert_eq!(read.options.max_rate.map(MaxRate::period_us), Some(250_000));
     assert_eq!(read.options.on_slow, Some(SlowClientPolicy::Conflate));

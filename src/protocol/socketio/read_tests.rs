@@ -81,7 +81,7 @@ fn a_topic_of_a_custom_type() {
     ] {
         let Request { action, id } = asked(&format!(r#"42/events,0["subscribe:case",{object}]"#)).unwrap();
         let Action::Subscribe(Subscribe { selection, options, .. }) = action else { panic!() };
-        assert_eq!(options.snapshot, object.contains("snapshot"));
+        assert_eq!(options.wants_snapshot(), object.contains("snapshot"));
         assert_eq!(selection.names().len(), 1);
         assert_eq!(Mark::of_id(&id.unwrap()).unwrap().text, member);
     }
