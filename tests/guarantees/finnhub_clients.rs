@@ -63,9 +63,8 @@ async fn gets_prices_and_comes_back(language: Language) {
     client.say(r#"{"type":"subscribe"}"#).await;
     assert_eq!(client.json().await["message"]["type"], "error", "and no trade of AAPL");
 
-    // Killed gateways say nothing.
     let flags = ["--dialects", "finnhub"];
-    let mut killed = Process::on(&redis, &flags).await;
+    let killed = Process::on(&redis, &flags).await;
     way.lead_to(killed.addr());
     let draining = tokio::spawn(first.gateway.drain());
     let told = client.line_with("message").await["message"].clone();
@@ -75,9 +74,7 @@ async fn gets_prices_and_comes_back(language: Language) {
     publish(&redis, "AAPL", "3").await;
     assert_eq!(traded(&mut client).await, (json!("AAPL"), json!(3)));
     let last = Process::on(&redis, &flags).await;
-    way.lead_to(last.addr());
-    killed.signal("KILL");
-    killed.exit().await;
+    way.outlive(killed, &last).await;
     stats::subscribed(last.addr(), 2).await;
     publish(&redis, "AAPL", "4").await;
     assert_eq!(traded(&mut client).await, (json!("AAPL"), json!(4)));

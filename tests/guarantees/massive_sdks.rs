@@ -31,7 +31,7 @@ fn events() -> Vec<(&'static str, String)> {
     ]
 }
 
-async fn started(
+pub(crate) async fn started(
     requirement: &str,
     module: &str,
     way: &Detour,

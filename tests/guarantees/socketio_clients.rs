@@ -15,7 +15,7 @@ fn with_socketio(config: &mut Config) {
 }
 
 /// A client with these options, connected to a namespace.
-async fn client(addr: SocketAddr, namespace: &str, options: &Value) -> Program {
+pub(crate) async fn client(addr: SocketAddr, namespace: &str, options: &Value) -> Program {
     let mut script = node("socketio_node.js").await;
     script.args([&format!("http://{addr}{namespace}"), &options.to_string()]);
     Program::start(script)
@@ -28,7 +28,7 @@ async fn ask(client: &mut Program, name: &str, value: Value) -> Value {
 }
 
 /// Waits for an event, and returns what came with it.
-async fn event(client: &mut Program, name: &str) -> Value {
+pub(crate) async fn event(client: &mut Program, name: &str) -> Value {
     loop {
         let line = client.line_with("event").await;
         if line["event"] == name {

@@ -8,6 +8,8 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
 
+use super::process::Process;
+
 /// An address that leads to a gateway.
 pub(crate) struct Detour {
     pub(crate) addr: SocketAddr,
@@ -49,6 +51,13 @@ impl Detour {
     /// From now on it leads elsewhere.
     pub(crate) fn lead_to(&self, target: SocketAddr) {
         *self.target.lock().unwrap() = target;
+    }
+
+    /// Kills the gateway that it leads to, which so says nothing to its clients, and leads to the next one.
+    pub(crate) async fn outlive(&self, mut killed: Process, next: &Process) {
+        self.lead_to(next.addr());
+        killed.signal("KILL");
+        killed.exit().await;
     }
 
     /// Ends every connection without a word.
