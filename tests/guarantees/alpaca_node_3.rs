@@ -12,7 +12,7 @@ use crate::support::tls::{self, Identity};
 use crate::support::tokens::SECRET;
 use crate::support::{Redis, TestGateway, trade, until};
 
-async fn started(way: &Detour, identity: &Identity, stream: &str, first: &Value) -> Program {
+pub(crate) async fn started(way: &Detour, identity: &Identity, stream: &str, first: &Value) -> Program {
     let mut script = node("alpaca_node_3.js").await;
     script.env("NODE_EXTRA_CA_CERTS", identity.certificate());
     script.args([&format!("https://localhost:{}", way.addr.port()), "K", "S", stream]);
@@ -21,7 +21,11 @@ async fn started(way: &Detour, identity: &Identity, stream: &str, first: &Value)
     client
 }
 
-async fn gateway(redis: &Redis, identity: &Identity, more: impl FnOnce(&mut Config)) -> TestGateway {
+pub(crate) async fn gateway(
+    redis: &Redis,
+    identity: &Identity,
+    more: impl FnOnce(&mut Config),
+) -> TestGateway {
     TestGateway::on(redis, |config| {
         with_alpaca(config);
         identity.configure(config);

@@ -9,6 +9,7 @@ mod a_taken_port_stops_the_start;
 mod addresses_come_through_real_proxies;
 mod alpaca_ccxt;
 mod alpaca_node_3;
+mod alpaca_node_may_be_slow;
 mod alpaca_sdks;
 mod alpaca_streams_of_each_market;
 mod alpaca_wire;
