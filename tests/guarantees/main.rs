@@ -140,6 +140,7 @@ mod snapshot;
 mod socketio_clients;
 mod socketio_desk;
 mod socketio_desk_clients;
+mod socketio_is_sticky_behind_nginx;
 mod socketio_load;
 mod socketio_polling;
 mod socketio_react;
