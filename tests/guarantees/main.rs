@@ -19,6 +19,7 @@ mod bad_settings_stop_the_start;
 mod base_protocol;
 mod binance_ccxt;
 mod binance_sdks;
+mod binance_slow_clients;
 mod binance_wire;
 mod candles_of_several_intervals;
 mod clients_are_known_by_their_address;
