@@ -93,19 +93,21 @@ async fn a_message_has_at_most_so_many_events_and_bytes() {
     let mut client = batch_client(&gateway).await;
     client.send(r#"{"action":"subscribe","symbols":["AAPL"]}"#).await;
     alone(&mut client).await;
-    // Bytes come first with trades of usual size; one larger than a message goes alone.
+    // Bytes come first with trades of usual size; one that fills a message goes alone.
     let small = |n: u64| format!(r#"{{"symbol":"AAPL","price":1,"volume":1,"timestamp":{n}}}"#);
-    let large = |n: u64| trade("AAPL", "1", n).replace("NASDAQ", &"N".repeat(60_000));
+    let large = |n: u64| trade("AAPL", "1", n).replace("NASDAQ", &"N".repeat(BATCH_BYTES_MAX - 80));
     let mut burst = EventBatch::default();
     for n in 0..3_000 {
         let payload = if n % 1_500 == 700 { large(n) } else { small(n) };
         burst.push(b"channel:trade:AAPL", payload.as_bytes());
     }
     gateway.gateway.publisher().publish_all(burst).await;
-    let (mut next, mut messages) = (0, 0);
+    let (mut next, mut messages, mut alone_count) = (0, 0, 0);
     while next < 3_000 {
         let (text, objects) = array(&mut client).await;
-        assert!(text.len() <= BATCH_BYTES_MAX && objects.len() <= BATCH_EVENTS_MAX as usize);
+        let fits = text.len() <= BATCH_BYTES_MAX && objects.len() <= BATCH_EVENTS_MAX as usize;
+        assert!(fits || objects.len() == 1, "{} events in {} bytes", objects.len(), text.len());
+        alone_count += u64::from(!fits);
         for object in &objects {
             assert_eq!(object["data"]["timestamp"], next);
             next += 1;
@@ -113,6 +115,7 @@ async fn a_message_has_at_most_so_many_events_and_bytes() {
         messages += 1;
     }
     assert!((5..60).contains(&messages), "{messages}");
+    assert_eq!(alone_count, 2, "those larger than a message");
 }
 
 /// A message that is begun is finished, whatever the policy does behind it, and then the rest is told.
@@ -152,6 +155,8 @@ async fn a_slow_client_gets_whole_messages_and_is_told_what_it_missed() {
         while policy == "disconnect" || newest != [Some(published - 2), Some(published - 1)] {
             let Some(Message::Text(text)) = client.message().await else { break };
             let objects: Vec<Value> = serde_json::from_str(&text).expect("a whole message");
+            let is_status = |object: &Value| object["type"] != "trade";
+            assert!(objects.len() == 1 || !objects.iter().any(is_status), "replies and statuses are alone");
             for object in &objects {
                 if object["type"] == "trade" {
                     delivered += 1;

@@ -299,6 +299,8 @@ async fn a_stream_ends_with_the_time_to_come_back() {
     assert_eq!(stream.expect("status").await.json()["event"], "tokenExpiring");
     assert_eq!(stream.expect("refused").await.json()["code"], "UNAUTHORIZED");
     assert_eq!((stream.event().await, stream.retry_ms), (None, Some(1_000)));
+    let back = format!("GET /sse?symbols=A&token={short} HTTP/1.1\r\nHost: h\r\n");
+    assert_eq!(ask(gateway.addr, &back).await.status, 401, "a browser then stays away");
 
     let query = format!("symbols=A&onSlow=disconnect&token={long}");
     let (mut slow, _) = Stream::open_with(gateway.addr, &query, "", Some(4_096)).await;

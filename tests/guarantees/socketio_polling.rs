@@ -37,7 +37,8 @@ impl Session {
     /// A session that is in the namespace `/`.
     async fn joined(addr: SocketAddr) -> Self {
         let session = Self::open(addr).await;
-        assert_eq!(session.post("40").await.body, "ok");
+        let taken = session.post("40").await;
+        assert_eq!((taken.header("Content-Type"), &*taken.body), (Some("text/html"), "ok"));
         let mut packets = Vec::new();
         while packets.len() < 2 {
             packets.extend(session.packets().await);
@@ -46,6 +47,7 @@ impl Session {
             packets[0].starts_with("40{\"sid\":") && packets[1].starts_with("42[\"connected\","),
             "{packets:?}"
         );
+        assert!(!packets.concat().contains(&session.sid), "what others see opens nothing");
         session
     }
 
