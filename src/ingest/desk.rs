@@ -247,7 +247,7 @@ impl Ingest {
         let arrived_us = state.metrics.uptime_us();
         match desk.event(&channel, payload, handover, arrived_us) {
             Ok(()) => metrics.events_framed.add(1),
-            Err(reject) => self.reject(reject, rest, payload.len(), payload),
+            Err(reject) => self.reject(reject, rest, payload.len(), None),
         }
         true
     }

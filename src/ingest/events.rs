@@ -39,7 +39,7 @@ impl Ingest {
             }
             Routed::Duplicate => metrics.events_duplicate.add(1),
             Routed::Unwanted => metrics.events_unwanted.add(1),
-            Routed::Rejected(reject) => self.reject(reject, name, payload.len(), payload),
+            Routed::Rejected(reject) => self.reject(reject, name, payload.len(), Some(payload)),
         }
         true
     }
@@ -99,7 +99,7 @@ impl Ingest {
         metrics.ingest.delayed_events.add(1);
         metrics.ingest.delayed_last_event_ms[delay.index()].set(metrics.uptime_ms().max(1));
         if let Routed::Rejected(reject) = self.router.route_in(delay, kind, name, payload, now_ms) {
-            self.reject(reject, name, payload.len(), payload);
+            self.reject(reject, name, payload.len(), Some(payload));
         }
     }
 
@@ -108,15 +108,23 @@ impl Ingest {
     pub(super) fn oversized(&mut self, channel: &[u8], payload_bytes: usize, excerpt: &[u8]) -> bool {
         let of_desk =
             || self.desk.as_ref().and_then(|_| channel.strip_prefix(self.config.channel_prefix.as_bytes()));
-        let of_type = self.config.split(channel).map(|(_, name)| name);
-        let Some(name) = of_type.or_else(of_desk) else { return false };
+        let of_type = self.config.split(channel).map(|(_, name)| (name, Some(excerpt)));
+        let found = of_type.or_else(|| of_desk().map(|name| (name, None)));
+        let Some((name, excerpt)) = found else { return false };
         self.state.metrics.ingest.events.add(1);
         self.reject(Reject::TooLarge, name, payload_bytes, excerpt);
         true
     }
 
-    /// Counts a bad event, and logs its kind at most once in [`limits::REJECT_LOG_INTERVAL`]. `payload` may be cut off.
-    pub(super) fn reject(&mut self, reject: Reject, name: &[u8], payload_bytes: usize, payload: &[u8]) {
+    /// Counts a bad event, and logs its kind at most once in [`limits::REJECT_LOG_INTERVAL`]. `payload` may be cut off; it is `None` where
+    /// it must stay out of the log: what rooms and users are told is private.
+    pub(super) fn reject(
+        &mut self,
+        reject: Reject,
+        name: &[u8],
+        payload_bytes: usize,
+        payload: Option<&[u8]>,
+    ) {
         let count = &self.state.metrics.ingest.rejected[reject.reason() as usize];
         count.add(1);
         let logged = &mut self.logged[reject.reason() as usize];
@@ -126,7 +134,7 @@ impl Ingest {
                 reason = reject.reason().label(),
                 symbol = %Escaped::new(name, limits::LOGGED_NAME_BYTES),
                 fault = %reject,
-                payload = %Escaped::new(payload, limits::LOGGED_PAYLOAD_BYTES),
+                payload = payload.map(|payload| tracing::field::display(Escaped::new(payload, limits::LOGGED_PAYLOAD_BYTES))),
                 payload_bytes,
                 total = count.get(),
                 "bad upstream event dropped"

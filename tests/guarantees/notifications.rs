@@ -5,6 +5,7 @@ use ws_gateway::config::Config;
 use ws_gateway::gateway::Gateway;
 
 use crate::support::desk::{gateway, user};
+use crate::support::process::Process;
 use crate::support::redis::Publisher;
 use crate::support::tokens::{SECRET, authenticate, enter};
 use crate::support::{Client, Redis};
@@ -90,6 +91,33 @@ async fn with_the_embedded_broker() {
     let broker = gateway.broker_addr().expect("it has one");
     let worker = Publisher::connect(&format!("redis://{broker}")).await;
     are_for_whom_they_name(gateway.local_addr(), gateway.local_addr(), worker).await;
+}
+
+/// What users and rooms are told is private: a bad one is logged with its reason and its channel, and nothing of what it says.
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_of_a_bad_one_is_logged() {
+    const SECRET: &str = "DE89370400440532013000";
+    let redis = Redis::start().await;
+    let gateway = Process::on(&redis, &["--desk"]).await;
+    let large = format!(r#"{{"iban":"{SECRET}","filling":"{}"}}"#, "x".repeat(65_536));
+    let too_deep = format!(r#"{{"iban":"{SECRET}","y":{}{}}}"#, "[".repeat(200), "]".repeat(200));
+    let mut worker = redis.publisher().await;
+    for (reason, rest, payload) in [
+        ("bad_field", "user:u1", format!(r#"{{"type":"chat","iban":"{SECRET}"}}"#)),
+        ("not_json", "desk:user:u1", format!(r#"{{"iban":"{SECRET}"}}"#)),
+        ("not_object", "room:r", format!("\"{SECRET}\"")),
+        ("too_deep", "broadcast", too_deep),
+        ("bad_symbol", "user:", SECRET.to_owned()),
+        ("too_large", "room:r", large),
+    ] {
+        worker.raw(&format!("channel:{rest}"), payload.as_bytes()).await;
+        let line = gateway.logs(&format!("reason={reason:?}")).await;
+        assert!(line.contains(&format!(" symbol={rest} fault=")), "{line}");
+        assert!(line.contains(" payload_bytes="), "{line}");
+    }
+    gateway.taken(6).await;
+    let log = gateway.log.lock().unwrap();
+    assert_eq!(log.iter().find(|line| line.contains(SECRET) || line.contains("iban")), None);
 }
 
 /// A client that doesn't read is told exactly how much it has missed, of each room, of its user and of what is for all.
