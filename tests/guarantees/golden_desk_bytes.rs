@@ -82,6 +82,7 @@ async fn people(redis: &Redis, tape: &mut String) {
     alice.hear(tape).await;
     title(tape, "Chat");
     let mut bob = Taped::named(gateway.addr, "bob").await;
+    bob.is_there().await;
     alice.ask(tape, r#"{"type":"chat","payload":{"to":"bob","message":"Hi there!"}}"#).await;
     bob.hear(tape).await;
     bob.say(tape, r#"{"type":"chat","payload":{"to":"alice","message":[1.0]},"id":1}"#).await;

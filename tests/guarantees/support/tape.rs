@@ -58,6 +58,11 @@ impl Taped {
         Self { name: format!("{name} "), ..Self::connect(addr, &target, &mut String::new()).await }
     }
 
+    /// The client's shard has it, so that it gets what is said to its user: a 101 alone doesn't say so.
+    pub(crate) async fn is_there(&mut self) {
+        self.ask(&mut String::new(), r#"{"action":"ping"}"#).await;
+    }
+
     /// Sends a text message and writes it and the answer down.
     pub(crate) async fn ask(&mut self, tape: &mut String, text: &str) {
         self.say(tape, text).await;
