@@ -3,9 +3,10 @@
 //! A flag wins over the process' environment, and that over `.env`. An empty variable counts as not set.
 //!
 //! To add a setting, add a row to its group ([`upstream`], [`server`], [`addresses`], [`operator`], [`access`], [`clients`], [`delivery`], [`events`], [`history`],
-//! [`desk`], [`process`]) and the field that the row writes and shows. `gateway/wiring.rs` hands its value to the part that needs it. A time or count of
-//! which 0 means off is an `Option`, and its row says `Zero::Off`. The command line, `--print-config`, `docs/configuration.md` and
-//! `.env.example` come from the rows; the defaults and bounds are in [`crate::limits`].
+//! [`desk`], [`process`]) and the field that the row writes and shows. `gateway/wiring.rs` hands its value to the data path, `gateway.rs` to
+//! control. A count of which 0 means off is an `Option`, a time of that kind an `Option<Period>` as `STALE_AFTER`, and its row says `Zero::Off`.
+//! The command line and `--print-config` come from the rows, `docs/configuration.md` and `.env.example` too: `scripts/refresh-settings`
+//! writes them. The defaults and bounds are in [`crate::limits`].
 
 pub mod access;
 pub mod addresses;

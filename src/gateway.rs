@@ -27,7 +27,7 @@ use crate::engine::{Engine, Threads};
 use crate::fanout::Fanout;
 use crate::http::{self, Certificate, Http};
 use crate::ingest::publisher::Publisher;
-use crate::ingest::{self, Helpers, last_value};
+use crate::ingest::{self, Helpers, look_up};
 use crate::protocol::request::Grammar;
 use crate::reload::Watched;
 use crate::signals::{Asked, Signals};
@@ -156,7 +156,7 @@ impl Gateway {
         };
         if let Some(last_values) = last_values {
             let (ingest, ending) = (gateway.ingest.clone(), gateway.feeding.clone());
-            gateway.tasks.spawn(last_value::run(last_values, look_ups_rx, ingest, ending));
+            gateway.tasks.spawn(look_up::run(last_values, look_ups_rx, ingest, ending));
         }
         if let (Some(watched), Some(certificate)) = (watched, certificate.clone()) {
             let (asked, ending) = (gateway.reloading.subscribe(), gateway.accepting.clone());

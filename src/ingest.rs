@@ -6,7 +6,7 @@
 //! | [`router`] | interest, and event → frame → batches; pure |
 //! | [`desk`] | what comes of rooms and users |
 //! | [`history`] | last values and recent events, for clients that come later; pure |
-//! | [`last_value`] | last values that workers keep in Redis, on the control side |
+//! | [`look_up`] | last values that workers keep in Redis, on the control side |
 //! | [`recall`] | answers a request from the history; pure |
 //! | [`link`] | an established subscription as bytes: TCP, TLS or unix socket |
 //! | `upstream` | reads the link; tells clients when it is lost, and when there is another |
@@ -20,8 +20,8 @@
 
 pub mod desk;
 pub mod history;
-pub mod last_value;
 pub mod link;
+pub mod look_up;
 pub mod publisher;
 pub mod recall;
 pub mod redis;
@@ -47,8 +47,8 @@ use self::delayed::DelayedFeeds;
 use self::desk::{Desk, DeskIngest};
 use self::handover::Handover;
 use self::history::HistoryConfig;
-use self::last_value::Found;
 use self::link::{Link, Lost};
+use self::look_up::Found;
 use self::pace::ReadPace;
 use self::publisher::EventBatch;
 use self::router::Router;

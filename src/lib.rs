@@ -19,7 +19,7 @@
 //! | to change | look in |
 //! |---|---|
 //! | what is an acceptable event | [`market::event`] |
-//! | a type of events | `market::kind` (its name), [`market::event`] (its fields), [`demo`] (simulated ones) |
+//! | a type of events | without a contract: none, `CHANNEL_TYPES` names it; with one: `market::kind` (its name), [`market::event`] (its fields), [`demo`] (simulated ones) |
 //! | the bytes of an event or reply | [`protocol::native`] |
 //! | the bytes of an event in another form | [`protocol::form`]; [`market::Form`] numbers the forms |
 //! | several events in one message | `fanout::outbox::messages` |
@@ -36,7 +36,7 @@
 //! | what threads say to each other | [`bus`] |
 //! | who gets an event | `ingest::router::interest` (which shards), [`fanout::index`] (which clients), [`market::patterns`] (`BTC-*`) |
 //! | delayed feeds | `ingest::delayed` (what waits), [`ingest::router`] (a pass for each), [`market::Delay`] |
-//! | what is remembered for those who come later | [`ingest::history`], [`ingest::recall`], [`fanout::backfill`] |
+//! | what is remembered for those who come later | [`ingest::history`], [`ingest::look_up`] (`LAST_VALUE_KEY`), [`ingest::recall`], [`fanout::backfill`] |
 //! | what happens to a slow client | [`fanout::slowness`] (when), [`fanout::outbox`] (what) |
 //! | conflation, rates | [`fanout::conflation`] |
 //! | rooms, users, who is there | [`desk`]; `fanout::shard::desk` (members), [`ingest::desk`] (what comes back), [`outgoing`] (what clients publish) |
@@ -45,18 +45,18 @@
 //! | reading Redis | [`ingest`], `ingest::upstream` (when), [`ingest::link`] (bytes) |
 //! | reaching Redis, coming back after a loss | [`ingest::redis`] |
 //! | reaching any server by its name | [`dial`] |
-//! | the embedded broker | [`broker`] |
+//! | the embedded broker | [`broker`]; a command: `broker::commands::table` |
 //! | the Redis protocol as bytes | [`resp`] |
 //! | HTTP, handshakes | [`http`]; `http::admit` (who is let in) |
-//! | a counter | [`metrics`] (counted), `http::metrics_text` (`/metrics`), `http::reports` (`/stats`, `/health`), [`stats`] (the log) |
-//! | the live page; simulated trades for it | `web/src` (built: `web/dist`) and `http::pages`; [`demo`] |
+//! | a counter | [`metrics`] (counted), `http::metrics_text` (`/metrics`), `http::reports` (`/stats`, `/health`), [`stats`] (the log); a reason: `market::event::reject`, `metrics::refusals` |
+//! | the live page; simulated trades for it | `web/src` (`market.ts` keeps, the panels show; built: `web/dist`), `http::pages`; [`demo`] |
 //! | from where a client connects | [`address`], [`http::handshake`] (header fields), [`address::proxy_header`] (PROXY protocol only) |
 //! | how many connections may, and how often | [`admission`] |
-//! | how many messages a client may send | `fanout::shard::requests` |
-//! | a setting | [`config`] (its row), [`limits`] (its bounds), `gateway::wiring` (what of it each part gets) |
+//! | how many messages a client may send | `fanout::shard::requests`; bytes come in at `fanout::shard::input` |
+//! | a setting | [`config`] (its row), [`limits`] (its bounds); who gets it: `gateway::wiring` (the data path), [`gateway`] (control) |
 //! | which thread runs what | [`engine`] |
 //! | the log; text from outside in it | [`logging`], [`escape`] |
-//! | certificates and keys, TLS | [`tls`], [`transport`] |
+//! | certificates and keys, TLS | [`tls`] (files, versions), `http::secure` (handshakes, reload), [`transport`] (bytes) |
 //! | start and stop | [`gateway`] |
 //!
 //! # Threads

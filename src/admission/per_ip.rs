@@ -1,4 +1,4 @@
-//! What the clients of one network take, and how much of it they may.
+//! What the clients of one network take, and how much of it they may. It is asked once for each connection, at its handshake.
 //!
 //! Both tables are keyed by what strangers send, so both are bounded: the connections of a network are forgotten when the last one has
 //! gone, and the rates have a fixed number of places.

@@ -12,8 +12,8 @@ use crate::market::{Kind, KindSet, Symbol};
 /// The interval of a candle.
 const CANDLE_MS: u64 = 60_000;
 
-/// How often each type is drawn, in the order of their discriminants. Trades and quotes are equally frequent.
-const WEIGHTS: [u32; 5] = [40, 40, 12, 5, 3];
+/// How often each type is drawn, in the order of [`Kind::MARKET`]. Trades and quotes are equally frequent.
+const WEIGHTS: [u32; Kind::MARKET.len()] = [40, 40, 12, 5, 3];
 
 const HEADLINES: [&str; 6] = [
     "beats estimates for the quarter",

@@ -21,7 +21,7 @@ use crate::fanout::{DeskConfig, ShardConfig, Workers};
 use crate::ingest::IngestConfig;
 use crate::ingest::desk::DeskIngest;
 use crate::ingest::history::HistoryConfig;
-use crate::ingest::last_value::{self, LastValueConfig};
+use crate::ingest::look_up::{self, LastValueConfig};
 use crate::ingest::redis::dial::Address;
 use crate::ingest::redis::session::Login;
 use crate::ingest::redis::{RedisConfig, Server};
@@ -255,5 +255,5 @@ fn redis_server(config: &Config, url: &ConnectionInfo) -> anyhow::Result<Server>
 /// The types whose last values workers keep in Redis; `None` without Redis or without `LAST_VALUE_KEY`.
 fn last_value_types(config: &Config) -> Option<KindSet> {
     let prefix = config.history.last_value_key.as_ref().filter(|_| !config.upstream.is_embedded())?;
-    Some(last_value::types_kept(prefix, &config.events.channel_types))
+    Some(look_up::types_kept(prefix, &config.events.channel_types))
 }

@@ -1,6 +1,6 @@
 //! How ingest answers a shard's request for topics.
 
-use super::last_value::Found;
+use super::look_up::Found;
 use super::{Ingest, unix_ms};
 use crate::bus::{HistoryRequest, Ticket};
 use crate::market::Subject;

@@ -5,7 +5,7 @@ use std::collections::HashSet;
 use smallvec::SmallVec;
 
 use super::history::{LookUp, LookingUp, Replay, Resumed, Slot};
-use super::last_value::Found;
+use super::look_up::Found;
 use super::router::Router;
 use crate::bus::{Frames, HistoryReply, HistoryRequest, LookedUp, TopicId};
 use crate::market::{Delay, Form, Kind, Name, Pattern, Subject};

@@ -115,7 +115,8 @@ pub enum AlpacaChannel {
 /// How many forms there are.
 const COUNT: usize = SOCKETIO as usize + 2 * Namespace::ALL.len();
 
-/// Where those of Socket.IO begin: one for each namespace, then the same with long events compressed.
+/// Where those of Socket.IO begin: one for each namespace, then the same with long events compressed. They stay the last: a new form takes this
+/// number, and they move.
 const SOCKETIO: u8 = 34;
 
 impl Form {

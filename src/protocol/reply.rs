@@ -1,7 +1,8 @@
 //! What the gateway says to one client, whatever the dialect writes for it.
 //!
-//! A new status is a variant of [`Status`], and its bytes in `native::write::status`; unasked, the shard sends it with `Shard::tell`.
-//! The page (`web/src`) and the example client (`tools/src/client/view.rs`) show it.
+//! A new status is a variant of [`Status`]. Its bytes are in `native::write::status`, and the `write.rs` of each vendor's protocol says what
+//! becomes of it there. Unasked, the shard sends it with `Shard::tell`, or to the subscribers of a topic as `Shard::tell_seq_change` does.
+//! `docs/asyncapi.yaml` describes it; the page (`web/src`), the clients (`clients/`) and the example client (`tools/src/client/view.rs`) show it.
 
 use super::desk::Done;
 use super::refusal::Refusal;

@@ -1,6 +1,7 @@
 //! Close codes, and writing control frames: close, ping, pong.
 
-/// The close codes that the gateway sends (RFC 6455 section 7.4.1), and how a client should react to each.
+/// The close codes that the gateway sends (RFC 6455 section 7.4.1), and how a client should react to each. The shard sends them with
+/// `Shard::close`; both clients (`clients/`) and `tools/src/client/reconnect.rs` have this table too.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum CloseCode {
     /// The answer to the client's close: the client's own code, or 1000 if it sent none. Reconnecting is up to the client.

@@ -10,7 +10,7 @@ const FACTS = [
   ["Bid", "bid", "quote"],
   ["Ask", "ask", "quote"],
   ["Low – high", "range", "candle"],
-  ["Last size", "volume", "trade"],
+  ["Last size", "lastSize", "trade"],
   ["Trades", "trades", "trade"],
   ["Exchange", "exchange", "trade"],
   ["Time", "time", ""],
@@ -53,7 +53,7 @@ export class Detail {
 const sized = (size: unknown) => (size === undefined ? "" : `Size ${String(size)}`);
 const price = (value: number | undefined, decimals: number) => (value === undefined || !Number.isFinite(value) ? "–" : amount(value, decimals));
 
-function fact(key: Fact, { bid, ask, range, volume, trades, exchange, timestamp, decimals }: Quote): string {
+function fact(key: Fact, { bid, ask, range, lastSize, trades, exchange, timestamp, decimals }: Quote): string {
   switch (key) {
     case "bid":
       return price(bid, decimals);
@@ -61,8 +61,8 @@ function fact(key: Fact, { bid, ask, range, volume, trades, exchange, timestamp,
       return price(ask, decimals);
     case "range":
       return range ? `${price(range.low, decimals)} – ${price(range.high, decimals)}` : "–";
-    case "volume":
-      return volume === undefined ? "–" : brief(volume);
+    case "lastSize":
+      return lastSize === undefined ? "–" : brief(lastSize);
     case "trades":
       return count(trades);
     case "exchange":

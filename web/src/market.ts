@@ -20,7 +20,7 @@ export interface Quote {
   decimals: number;
   /** Trades of now: not those from before the page came. */
   trades: number;
-  volume?: number;
+  lastSize?: number;
   exchange?: string;
   timestamp?: number;
   bid?: number;
@@ -137,7 +137,7 @@ export class Market {
     }
     quote.last = price;
     if (quote.first === undefined) Object.assign(quote, { first: price, firstMs: atMs });
-    quote.volume = volume;
+    quote.lastSize = volume;
     quote.exchange = data.exchange;
     quote.timestamp = data.timestamp;
     quote.isKnown = isSnapshot;

@@ -30,7 +30,7 @@ test("an aggregate counts as the trades that it stands for", () => {
   const market = new Market();
   market.take("A", trade(10, {}, { conflated: { count: 7, volume: 70, high: 12, low: 8 } }));
   const quote = market.quotes.get("A")!;
-  assert.deepEqual([quote.trades, quote.volume], [7, 70]);
+  assert.deepEqual([quote.trades, quote.lastSize], [7, 70]);
   assert.deepEqual(quote.candles.bars("1s").map(({ high, low, volume }) => [high, low, volume]), [[12, 8, 70]]);
 });
 

@@ -18,7 +18,8 @@ const fn spec(name: &'static str, arity: Arity, access: Access, run: Run) -> Spe
 }
 
 /// Every command. The search is linear, so the frequent ones come first. A command whose first argument is a command's name of its own is also
-/// in [`CONTAINERS`]; one that is not queued by `MULTI`, in `transaction::AT_ONCE`.
+/// in [`CONTAINERS`]; one that is not queued by `MULTI`, in `transaction::AT_ONCE`; one that a broker without streams doesn't know, in
+/// `streams::NAMES`.
 pub(super) const COMMANDS: &[Spec] = &{
     use Access::{Always, BeforeAuth, Normal, WhileSubscribed};
     use Arity::{AtLeast, Exactly};
