@@ -6,13 +6,13 @@ use libfuzzer_sys::fuzz_target;
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 use serde_json::value::RawValue;
+use ws_gateway::market::{Form, Kind, Kinds, Name, SymbolCase};
 use ws_gateway::protocol::native::read as session;
 use ws_gateway::protocol::native::write::reply;
 use ws_gateway::protocol::refusal::Refusal;
 use ws_gateway::protocol::reply::{ClientStats, Reply};
-use ws_gateway::protocol::request::{Action, Id, Grammar, Request, Selection};
+use ws_gateway::protocol::request::{Action, Grammar, Id, Request, Selection};
 use ws_gateway::protocol::terms::{Conflate, Options};
-use ws_gateway::market::{Form, Kind, Kinds, Name, SymbolCase};
 
 const NOW_MS: u64 = 1_234_567_890;
 
@@ -60,8 +60,16 @@ fn accepted(message: &str, request: &Request, grammar: &Grammar) {
             check_names(selection, grammar);
             let subjects = selection.subjects(Form::JSON);
             let held: Vec<_> = subjects.iter().collect();
-            check_reply(&reply(&Reply::Unsubscribed { left: &subjects, held: &held, id }, kinds, NOW_MS), "success", id);
-            check_reply(&reply(&Reply::Unsubscribed { left: &[], held: &[], id }, kinds, NOW_MS), "success", id);
+            check_reply(
+                &reply(&Reply::Unsubscribed { left: &subjects, held: &held, id }, kinds, NOW_MS),
+                "success",
+                id,
+            );
+            check_reply(
+                &reply(&Reply::Unsubscribed { left: &[], held: &[], id }, kinds, NOW_MS),
+                "success",
+                id,
+            );
         }
         Action::Auth(token) => {
             let user = (!token.as_str().is_empty()).then_some("u");

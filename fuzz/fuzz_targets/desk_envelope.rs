@@ -4,10 +4,10 @@
 
 use libfuzzer_sys::fuzz_target;
 use ws_gateway::desk::DeskId;
+use ws_gateway::desk::GatewayId;
 use ws_gateway::desk::envelope::Envelope;
 use ws_gateway::desk::event::{check_of_worker, write_for_room, write_for_user};
 use ws_gateway::desk::presence::{Gossip, Presence, PresenceConfig};
-use ws_gateway::desk::GatewayId;
 use ws_gateway::market::{Kinds, RESERVED_TYPES};
 
 fuzz_target!(|bytes: &[u8]| {
@@ -18,7 +18,8 @@ fuzz_target!(|bytes: &[u8]| {
         let mut object = Vec::new();
         let in_room = write_for_room(&mut object, &room, &envelope).is_some();
         assert!(in_room != write_for_user(&mut object, &envelope).is_some(), "one of the two");
-        serde_json::from_slice::<serde_json::value::Map<String, serde_json::Value>>(&object).expect("an object");
+        serde_json::from_slice::<serde_json::value::Map<String, serde_json::Value>>(&object)
+            .expect("an object");
     }
     if let Some(gossip) = Gossip::parse(bytes) {
         assert_eq!(Gossip::parse(&gossip.write()).as_ref(), Some(&gossip));

@@ -5,9 +5,9 @@
 use libfuzzer_sys::fuzz_target;
 use serde::Deserialize;
 use serde_json::value::RawValue;
-use ws_gateway::desk::{DeskId, Origin};
 use ws_gateway::desk::envelope::{Envelope, room_channel, user_channel};
 use ws_gateway::desk::event::{self, Addressee, write_for_room, write_for_user};
+use ws_gateway::desk::{DeskId, Origin};
 use ws_gateway::market::Namespace;
 use ws_gateway::protocol::desk::DeskRequest;
 use ws_gateway::protocol::native::desk;
@@ -49,7 +49,8 @@ fuzz_target!(|message: &str| {
             is_plain(&room_channel("channel:", &room), "channel:desk:room:");
         }
         DeskRequest::Chat { to, message } => {
-            let envelope = Envelope::Chat { from: me.clone(), to: to.clone(), at_ms: 7, message: &message, kept: None };
+            let envelope =
+                Envelope::Chat { from: me.clone(), to: to.clone(), at_ms: 7, message: &message, kept: None };
             let written = envelope.write();
             let envelope = Envelope::parse(&written).expect("it reads as it is written");
             let addressee = write_for_user(&mut object, &envelope).expect("it is for a user");
@@ -61,12 +62,16 @@ fuzz_target!(|message: &str| {
             is_plain(&user_channel("channel:", &to), "channel:desk:user:");
         }
         DeskRequest::Typing(room) => {
-            write_for_room(&mut object, &room, &Envelope::Typing { user: me, connection: None }).expect("it is for a room");
+            write_for_room(&mut object, &room, &Envelope::Typing { user: me, connection: None })
+                .expect("it is for a room");
             let told: Told<'_> = serde_json::from_slice(&object).expect("an object");
             assert_eq!((told.r#type, told.user_id.as_deref()), ("typing", Some("me")));
             assert_eq!(told.room_id.as_deref(), Some(room.as_str()));
         }
-        DeskRequest::Workers { .. } | DeskRequest::Join { .. } | DeskRequest::Leave(_) | DeskRequest::Presence(_) => {}
+        DeskRequest::Workers { .. }
+        | DeskRequest::Join { .. }
+        | DeskRequest::Leave(_)
+        | DeskRequest::Presence(_) => {}
     }
 });
 
@@ -76,7 +81,8 @@ fn is_an_event(object: &[u8], room: &DeskId, message: &str) {
     let told = event::Told { object, room: Some(room), origin: &Origin::default() };
     socketio::write_event(&mut frame, Namespace::Root, &told);
     let packet = std::str::from_utf8(header::payload(&frame)).expect("text");
-    let elements: Vec<&RawValue> = serde_json::from_str(packet.strip_prefix("42").expect("an event")).expect("JSON");
+    let elements: Vec<&RawValue> =
+        serde_json::from_str(packet.strip_prefix("42").expect("an event")).expect("JSON");
     assert_eq!((elements.len(), elements[0].get()), (3, "\"message\""));
     assert_eq!(serde_json::from_str::<String>(elements[2].get()).ok().as_deref(), Some(room.as_str()));
     assert!(elements[1].get().contains(message));

@@ -8,7 +8,7 @@ use ws_gateway::protocol::form::{self, EventParts};
 use ws_gateway::protocol::native::event::{Marker, Openings};
 use ws_gateway::protocol::sums::{self, Totals};
 use ws_gateway::websocket::header;
-use ws_gateway_fuzz::{behind_msgpack, event_of_socketio, text_of_frame};
+use ws_gateway_fuzz::{behind_msgpack, event_of_socketio, object, text_of_frame};
 
 fuzz_target!(|input: (u8, bool, &[u8])| {
     let (kind, is_snapshot, payload) = input;
@@ -19,8 +19,7 @@ fuzz_target!(|input: (u8, bool, &[u8])| {
     let symbol = if kind.has_intervals() { symbol.with_interval("1M") } else { symbol };
     let openings = Openings::new(&Kinds::default());
     let marker = if is_snapshot { Marker::SNAPSHOT } else { Marker::NONE };
-    let parts =
-        EventParts { kind, symbol: &symbol, seq: event.seq, object: event.object, at_ms: 1, marker };
+    let parts = EventParts { kind, symbol: &symbol, seq: event.seq, object: event.object, at_ms: 1, marker };
     for form in Form::ALL {
         let mut out = b"before".to_vec();
         let is_written = form::write(&mut out, form, &openings, &parts);
@@ -32,7 +31,8 @@ fuzz_target!(|input: (u8, bool, &[u8])| {
             }
             Encoding::Binance(..) if is_written => {
                 object(header::payload(written));
-                if let Some(marked) = sums::read(form, written, |_| sums::with_totals(form, written, &TOTALS)) {
+                if let Some(marked) = sums::read(form, written, |_| sums::with_totals(form, written, &TOTALS))
+                {
                     object(header::payload(&marked));
                 }
             }
@@ -51,14 +51,16 @@ fuzz_target!(|input: (u8, bool, &[u8])| {
             Encoding::Json if form.is_deflated() => assert!(is_written),
             Encoding::Json => object(text_of_frame(written).as_bytes()),
             Encoding::SocketIo(_) if form.is_deflated() => assert!(is_written),
-            Encoding::SocketIo(_) => {
-                event_of_socketio(text_of_frame(written));
-            }
+            Encoding::SocketIo(_) => event_of_socketio(text_of_frame(written)),
             Encoding::Sse => {
-                let text = std::str::from_utf8(written).expect("UTF-8").strip_suffix("\n\n").expect("its end");
+                let text =
+                    std::str::from_utf8(written).expect("UTF-8").strip_suffix("\n\n").expect("its end");
                 let mut lines: Vec<_> = text.split(['\n', '\r']).collect();
-                object(lines.pop().and_then(|line| line.strip_prefix("data: ")).expect("the object").as_bytes());
-                let id = event.seq.map(|seq| format!("id: {}:{seq}:{}", openings.name(kind), symbol.as_str()));
+                object(
+                    lines.pop().and_then(|line| line.strip_prefix("data: ")).expect("the object").as_bytes(),
+                );
+                let id =
+                    event.seq.map(|seq| format!("id: {}:{seq}:{}", openings.name(kind), symbol.as_str()));
                 let name = format!("event: {}", openings.name(kind));
                 assert!(lines.iter().eq([Some(&name), id.as_ref()].into_iter().flatten()), "{lines:?}");
             }
@@ -77,8 +79,3 @@ const TOTALS: Totals<'_> = Totals {
     first_id: None,
     taker_sells: None,
 };
-
-fn object(json: &[u8]) {
-    let value: serde_json::Value = serde_json::from_slice(json).unwrap_or_else(|error| panic!("{error}"));
-    assert!(value.is_object());
-}

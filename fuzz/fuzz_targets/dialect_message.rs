@@ -61,7 +61,11 @@ fn accepted(dialect: Dialect, request: &Request, grammar: &Grammar) {
             check(dialect, &Reply::Unsubscribed { left: &left, held: &[], id }, grammar);
         }
         Action::Auth(_) => {
-            check(dialect, &Reply::Authenticated { user: None, expires_ms: None, held: None, id: None }, grammar);
+            check(
+                dialect,
+                &Reply::Authenticated { user: None, expires_ms: None, held: None, id: None },
+                grammar,
+            );
         }
         Action::List => {
             check(dialect, &Reply::List { held: &[], id }, grammar);
@@ -115,14 +119,17 @@ fn check(dialect: Dialect, reply: &Reply<'_>, grammar: &Grammar) -> Vec<u8> {
         Dialect::AlpacaMsgpack => assert_eq!((frame[0], payload(&frame)[0]), (0x82, 0x91)),
         Dialect::SocketIo(_) => {
             for text in texts_of_frames(&frame) {
-                let Ok(engine::Packet::Message(message)) = engine::Packet::read(text) else { panic!("{text}") };
+                let Ok(engine::Packet::Message(message)) = engine::Packet::read(text) else {
+                    panic!("{text}")
+                };
                 let data = Packet::read(message).expect("a packet").data.expect("something to say");
                 serde_json::from_str::<serde_json::Value>(data).unwrap_or_else(|error| panic!("{error}"));
             }
         }
         _ => {
             assert_eq!(frame[0], 0x81);
-            serde_json::from_slice::<serde_json::Value>(payload(&frame)).unwrap_or_else(|error| panic!("{error}"));
+            serde_json::from_slice::<serde_json::Value>(payload(&frame))
+                .unwrap_or_else(|error| panic!("{error}"));
         }
     }
     frame

@@ -4,9 +4,7 @@
 
 use arbitrary::Arbitrary;
 use libfuzzer_sys::fuzz_target;
-use ws_gateway::resp::{
-    FeedLimits, FeedParser, Progress, Reply, ReplyLimits, RespError, Step, parse_reply,
-};
+use ws_gateway::resp::{FeedLimits, FeedParser, Progress, Reply, ReplyLimits, RespError, Step, parse_reply};
 
 const LIMITS: FeedLimits = FeedLimits { name_bytes_max: 32, payload_bytes_max: 64, excerpt_bytes: 10 };
 

@@ -64,7 +64,8 @@ fn file(name: &str, content: &str) -> PathBuf {
 fn sign(header: &[u8], claims: &[u8], key: &[u8]) -> String {
     let message = format!("{}.{}", URL_SAFE_NO_PAD.encode(header), URL_SAFE_NO_PAD.encode(claims));
     let key = EncodingKey::from_secret(key);
-    let signature = jsonwebtoken::crypto::sign(message.as_bytes(), &key, Algorithm::HS256).expect("a signature");
+    let signature =
+        jsonwebtoken::crypto::sign(message.as_bytes(), &key, Algorithm::HS256).expect("a signature");
     format!("{message}.{signature}")
 }
 
@@ -78,11 +79,15 @@ fn check(identity: &Identity, claims: &Map<String, Value>) {
         Some(sub) => sub.as_str().expect("a name").to_owned(),
         None => match &claims["user_id"] {
             Value::String(id) => id.clone(),
-            id => id.as_i64().map_or_else(|| id.as_u64().expect("an integer").to_string(), |id| id.to_string()),
+            id => {
+                id.as_i64().map_or_else(|| id.as_u64().expect("an integer").to_string(), |id| id.to_string())
+            }
         },
     };
     assert_eq!(identity.user.as_ref().map(|user| user.as_str()), Some(&*user));
-    assert!((1..=128).contains(&user.len()) && !user.chars().any(|c| c.is_control() || c == '"' || c == '\\'));
+    assert!(
+        (1..=128).contains(&user.len()) && !user.chars().any(|c| c.is_control() || c == '"' || c == '\\')
+    );
     let now_s = UNIX_EPOCH.elapsed().expect("a clock that is past 1970").as_secs_f64();
     assert!(claims["exp"].as_f64().expect("an end") >= now_s - LEEWAY_S - 1.0, "it has ended");
     assert!(identity.expiry.is_some());
