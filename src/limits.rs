@@ -341,6 +341,9 @@ pub const FORGET_STEPS: usize = 16;
 /// The last sequence numbers of a topic of which it is known which have come: one bit each in a `u64`, so that an event that others have
 /// overtaken is told from a repeat.
 pub const SEQ_WINDOW: u64 = u64::BITS as u64;
+/// How long a client that resumed ahead of this gateway is taken for ahead, in microseconds. Gateways of one Redis hear an event within
+/// milliseconds of each other, and one that Redis doesn't cut off is less than its output buffer behind. 5 s.
+pub const AHEAD_MAX_US: u64 = 5_000_000;
 /// `REPLAY_EVENTS_PER_TOPIC`: 100 s of ten trades a second.
 pub const REPLAY_EVENTS_DEFAULT: u64 = 1_000;
 /// Most that `REPLAY_EVENTS_PER_TOPIC` may be; 0 is off. When a client resumes a topic, ingest walks over this many entries at

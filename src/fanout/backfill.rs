@@ -5,7 +5,9 @@
 //! clients that wait for it; the memory for the order of snapshots is each client's own, and counted in the shard's [`BacklogBytes`].
 //!
 //! A *floor* is the highest `seq` of a topic that the client has seen on another gateway, where this gateway has not seen it yet. Live
-//! events up to the floor are not delivered again. It stays until none of them can come any more, not even late.
+//! events up to the floor are withheld: the client has them. Once the topic has passed its floor, that stays until none of them can come
+//! any more, not even late. A topic that doesn't pass it within [`limits::AHEAD_MAX_US`] has begun its numbers anew where this gateway didn't
+//! see it: the floor ends, and what was withheld is announced as skipped.
 
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::rc::Rc;
@@ -28,8 +30,24 @@ pub struct Backfill {
     values: HashMap<TopicId, Bytes, RandomState>,
     /// Topics whose snapshots are being looked up. Their steps wait.
     awaited: HashSet<TopicId, RandomState>,
-    floors: HashMap<TopicId, u64, RandomState>,
+    floors: HashMap<TopicId, Floor, RandomState>,
     share: BacklogShare,
+}
+
+/// What a client has seen of a topic, if its `seq` is from the run of numbers that comes.
+#[derive(Debug, Clone, Copy)]
+struct Floor {
+    seq: u64,
+    /// When it was set, in microseconds since the gateway was built.
+    set_us: u64,
+    /// How many events were withheld; `None` once the topic has passed the floor.
+    withheld: Option<u64>,
+}
+
+impl Floor {
+    fn new(seq: u64, set_us: u64) -> Self {
+        Self { seq, set_us, withheld: Some(0) }
+    }
 }
 
 #[derive(Debug)]
@@ -82,17 +100,17 @@ impl Backfill {
             self.steps.capacity() * size_of::<Step>()
                 + self.values.capacity() * size_of::<(TopicId, Bytes)>()
                 + self.awaited.capacity() * size_of::<TopicId>()
-                + self.floors.capacity() * size_of::<(TopicId, u64)>(),
+                + self.floors.capacity() * size_of::<(TopicId, Floor)>(),
         );
     }
 
-    /// The client has seen the events of a topic up to `seq`, and this gateway has not.
-    pub fn set_floor(&mut self, topic: TopicId, seq: u64) {
-        self.floors.insert(topic, seq);
+    /// The client has seen the events of a topic up to `seq`, and this gateway has not. `now_us` is microseconds since the gateway was built.
+    pub fn set_floor(&mut self, topic: TopicId, seq: u64, now_us: u64) {
+        self.floors.insert(topic, Floor::new(seq, now_us));
     }
 
-    /// A snapshot has been looked up. The same event may still come live: its `seq` becomes the floor.
-    pub fn looked_up(&mut self, value: &LookedUp) {
+    /// A snapshot has been looked up. The same event may still come live: its `seq` becomes the floor, as of `now_us`.
+    pub fn looked_up(&mut self, value: &LookedUp, now_us: u64) {
         if !self.awaited.remove(&value.awaited) {
             return;
         }
@@ -103,15 +121,25 @@ impl Backfill {
             }
             self.values.insert(value.topic, frame.clone());
             if let Some(seq) = value.seq {
-                self.floors.entry(value.topic).or_insert(seq);
+                self.floors.entry(value.topic).or_insert_with(|| Floor::new(seq, now_us));
             }
             self.update_share();
         }
     }
 
-    /// The client has seen nothing of what comes: the topic's worker has restarted its sequence numbers.
-    pub fn clear_floor(&mut self, topic: TopicId) {
-        self.floors.remove(&topic);
+    /// The client has seen nothing of what comes: it resumes the topic anew, or the topic's worker has restarted its sequence numbers. Returns
+    /// how many events were withheld before the floor was passed. Every gateway hears the same order, so after a restart these were of other
+    /// numbers than the client's.
+    pub fn clear_floor(&mut self, topic: TopicId) -> u64 {
+        self.floors.remove(&topic).and_then(|floor| floor.withheld).unwrap_or_default()
+    }
+
+    /// Ends a topic's floor that was not passed in time, before an event that arrived at `arrived_us`. Returns how many events were withheld.
+    pub fn end_floor(&mut self, topic: TopicId, arrived_us: u64) -> u64 {
+        let is_over = |floor: &Floor| {
+            floor.withheld.is_some() && floor.set_us.saturating_add(limits::AHEAD_MAX_US) <= arrived_us
+        };
+        if self.floors.get(&topic).is_some_and(is_over) { self.clear_floor(topic) } else { 0 }
     }
 
     /// Drops a topic's snapshot: a live event has been queued.
@@ -146,17 +174,23 @@ impl Backfill {
     /// The highest `seq` of a topic that the client may have seen already: while there is one, [`Backfill::is_new`] has to be asked of
     /// each event.
     pub fn floor(&self, topic: TopicId) -> Option<u64> {
-        self.floors.get(&topic).copied()
+        self.floors.get(&topic).map(|floor| floor.seq)
     }
 
     /// Whether the client has not seen an event of a topic, by the event's `seq`. The floor is removed once it is so far behind that
     /// ingest takes no event up to it for a late one.
     pub fn is_new(&mut self, topic: TopicId, seq: Option<u64>) -> bool {
-        let (Some(floor), Some(seq)) = (self.floor(topic), seq) else { return true };
-        if seq >= floor + limits::SEQ_WINDOW {
+        let (Some(floor), Some(seq)) = (self.floors.get_mut(&topic), seq) else { return true };
+        let is_new = seq > floor.seq;
+        if is_new {
+            floor.withheld = None;
+        } else if let Some(withheld) = &mut floor.withheld {
+            *withheld += 1;
+        }
+        if seq >= floor.seq + limits::SEQ_WINDOW {
             self.floors.remove(&topic);
         }
-        seq > floor
+        is_new
     }
 
     /// Queues snapshots and statuses as long as less than `room_bytes` wait in the outbox.
@@ -266,7 +300,7 @@ mod tests {
         let mut ids: SlotMap<TopicId, ()> = SlotMap::with_key();
         let topic = ids.insert(());
         let mut backfill = Backfill::new(&BacklogBytes::default());
-        backfill.set_floor(topic, 7);
+        backfill.set_floor(topic, 7, 0);
         assert!(!backfill.is_new(topic, Some(6)));
         assert!(!backfill.is_new(topic, Some(7)));
         assert!(backfill.is_new(topic, None), "an event without a number can't be told");
@@ -276,8 +310,34 @@ mod tests {
         assert_eq!((backfill.floor(topic), backfill.is_waiting()), (Some(7), false));
         assert!(backfill.is_new(topic, Some(71)));
         assert!(backfill.floor(topic).is_none() && backfill.is_done());
-        backfill.set_floor(topic, 7);
-        backfill.clear_floor(topic);
+        backfill.set_floor(topic, 7, 0);
+        assert_eq!(backfill.clear_floor(topic), 0);
         assert!(backfill.is_new(topic, Some(1)));
+    }
+
+    /// A worker that has begun its numbers anew, where this gateway began after that.
+    #[test]
+    fn a_floor_that_is_not_passed_in_time_ends_and_gives_the_count_of_what_was_withheld() {
+        let mut ids: SlotMap<TopicId, ()> = SlotMap::with_key();
+        let (topic, passed) = (ids.insert(()), ids.insert(()));
+        let mut backfill = Backfill::new(&BacklogBytes::default());
+        for topic in [topic, passed] {
+            backfill.set_floor(topic, 50_000, 1_000);
+        }
+        assert!(!backfill.is_new(topic, Some(4)) && !backfill.is_new(topic, Some(5)));
+        assert!(!backfill.is_new(passed, Some(50_000)) && backfill.is_new(passed, Some(50_001)));
+        let end_us = 1_000 + limits::AHEAD_MAX_US;
+        assert_eq!((backfill.end_floor(topic, end_us - 1), backfill.floor(topic)), (0, Some(50_000)));
+        assert_eq!((backfill.end_floor(topic, end_us), backfill.floor(topic)), (2, None));
+        assert!(backfill.is_new(topic, Some(6)));
+        assert_eq!(
+            (backfill.end_floor(passed, end_us), backfill.floor(passed)),
+            (0, Some(50_000)),
+            "late ones"
+        );
+        // The worker restarts while this gateway listens.
+        backfill.set_floor(topic, 50_000, 1_000);
+        assert!(!backfill.is_new(topic, Some(7)));
+        assert_eq!(backfill.clear_floor(topic), 1);
     }
 }

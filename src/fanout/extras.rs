@@ -60,17 +60,22 @@ impl Extras {
     }
 
     /// Takes the events of a run. The client gets them by `subscription`: their topic itself, or a pattern that matches it. A late event
-    /// is older than a snapshot that waits, which stays.
-    pub fn queue(&mut self, outbox: &mut Outbox, run: &TopicRun<'_>, subscription: TopicId) {
+    /// is older than a snapshot that waits, which stays. Returns how many earlier events turn out to have been withheld from a client that
+    /// had not seen them; they will be announced as skipped.
+    pub fn queue(&mut self, outbox: &mut Outbox, run: &TopicRun<'_>, subscription: TopicId) -> u64 {
         let &TopicRun { batch, topic, from, to, is_late, .. } = run;
         let Some(backfill) = &mut self.backfill else {
-            return self.conflation.queue(outbox, run, subscription);
+            self.conflation.queue(outbox, run, subscription);
+            return 0;
         };
+        let withheld = backfill.end_floor(topic, batch.arrived_us());
         if backfill.floor(topic).is_none() {
             if !is_late {
                 backfill.forget(topic);
             }
-            return self.conflation.queue(outbox, run, subscription);
+            self.note_withheld(outbox, topic, withheld);
+            self.conflation.queue(outbox, run, subscription);
+            return withheld;
         }
         for index in from..to {
             if backfill.is_new(topic, batch.seq(index)) {
@@ -80,6 +85,22 @@ impl Extras {
                 let event = TopicRun::new(batch, topic, index, index + 1);
                 self.conflation.queue(outbox, &event, subscription);
             }
+        }
+        0
+    }
+
+    /// A topic's worker has restarted its sequence numbers: no floor holds. Returns what [`Extras::queue`] does.
+    pub fn seq_restarted(&mut self, outbox: &mut Outbox, topic: TopicId) -> u64 {
+        let withheld = self.backfill.as_mut().map_or(0, |backfill| backfill.clear_floor(topic));
+        self.note_withheld(outbox, topic, withheld);
+        withheld
+    }
+
+    /// Counts events that were withheld from a client that had not seen them as skipped: they will be announced.
+    fn note_withheld(&mut self, outbox: &mut Outbox, topic: TopicId, withheld: u64) {
+        if withheld > 0 {
+            outbox.note_skipped(topic, withheld);
+            self.skipped += withheld;
         }
     }
 

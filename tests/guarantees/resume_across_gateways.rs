@@ -162,9 +162,38 @@ async fn a_gateway_that_is_behind_the_client_sends_nothing_twice() {
     for seq in [6, 7, 2, 3] {
         assert_eq!(first.json().await["data"]["seq"], seq);
     }
+    // What was withheld from the other one it may not have seen: after 7 there is no 50 here.
+    let skipped = second.json().await;
+    assert_eq!((&skipped["event"], &skipped["data"]["count"]), (&json!("skipped"), &json!(4)), "{skipped}");
     for seq in [2, 3] {
         assert_eq!(second.json().await["data"]["seq"], seq);
     }
+}
+
+/// The worker has begun its numbers anew, and this gateway began after that: the client's number is of other events.
+#[tokio::test(flavor = "multi_thread")]
+async fn events_under_numbers_of_an_earlier_run_are_withheld_for_seconds_and_announced() {
+    let redis = Redis::start().await;
+    let (gateway, mut worker) = behind_three_trades(&redis).await;
+    let mut client = gateway.client().await;
+    let recovered = resume(&mut client, json!({"symbols": ["AAPL"], "resume": {"AAPL": 50_000}})).await;
+    assert_eq!(recovered, json!({"AAPL": true}));
+    assert_eq!(client.json().await["event"], "replayEnd");
+    let publishing = tokio::spawn(async move {
+        for seq in 4.. {
+            worker.trade("AAPL", &numbered("AAPL", seq)).await;
+            tokio::time::sleep(Duration::from_millis(250)).await;
+        }
+    });
+    let skipped = client.json().await;
+    assert_eq!(skipped["event"], "skipped", "{skipped}");
+    let count = skipped["data"]["count"].as_u64().unwrap();
+    for seq in 4 + count..8 + count {
+        assert_eq!(client.json().await["data"]["seq"], seq);
+    }
+    publishing.abort();
+    let stats = gateway.get("/stats").await.body;
+    assert!(stats.contains(&format!(r#""skippedEvents":{count}"#)), "{stats}");
 }
 
 /// Its other gateway has had events that are missing or late here.

@@ -35,17 +35,18 @@ impl Shard {
     /// Queues frames `from..to` of a batch, all of one topic, to its subscribers.
     fn queue_run(&mut self, batch: &Rc<Batch>, topic: TopicId, from: u32, to: u32) {
         let run = TopicRun::new(batch, topic, from, to);
-        let (mut phases_begun, mut replaced) = (Vec::new(), 0);
+        let (mut phases_begun, mut replaced, mut skipped) = (Vec::new(), 0, 0);
         self.for_each_subscriber(topic, |key, conn, subscription| match &mut conn.extras {
             None => conn.outbox.push_events(batch, from, to, run.bytes),
             Some(extras) => {
-                extras.queue(&mut conn.outbox, &run, subscription);
+                skipped += extras.queue(&mut conn.outbox, &run, subscription);
                 replaced += extras.conflation.take_replaced();
                 phases_begun.extend(extras.conflation.take_phases_begun().map(|period_us| (key, period_us)));
             }
         });
         self.clocks.phases_begun.append(&mut phases_begun);
         self.metrics.events_conflated.add(replaced);
+        self.metrics.events_skipped.add(skipped);
     }
 
     /// Counts events that ingest dropped as skipped: they are announced like those skipped from an outbox.

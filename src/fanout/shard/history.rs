@@ -48,7 +48,7 @@ impl Shard {
             extras.conflation.supersede(&mut conn.outbox, *topic);
         }
         let backfill = extras.backfill.get_or_insert_with(|| Box::new(Backfill::new(&output.backlog)));
-        floors.into_iter().for_each(|(topic, seq)| backfill.set_floor(topic, seq));
+        floors.into_iter().for_each(|(topic, seq)| backfill.set_floor(topic, seq, clocks.now.us));
         backfill.push(snapshots, awaited, ends);
         output.mark_dirty(key, conn);
     }
@@ -60,15 +60,18 @@ impl Shard {
         let Some(backfill) = conn.backfill() else { return };
         let topic_of =
             |name: &Name| subscriptions.index.topic(&Subject::new(kind, name.clone()).in_form(form));
-        names.iter().filter_map(topic_of).for_each(|topic| backfill.clear_floor(topic));
+        for topic in names.iter().filter_map(topic_of) {
+            backfill.clear_floor(topic);
+        }
     }
 
     /// Last values have been looked up: the clients that wait for them get them.
     pub(super) fn on_looked_up(&mut self, values: &[LookedUp]) {
+        let now_us = self.clocks.now.us;
         for value in values {
             self.for_each_subscriber(value.awaited, |_, conn, _| {
                 if let Some(backfill) = conn.backfill() {
-                    backfill.looked_up(value);
+                    backfill.looked_up(value, now_us);
                 }
             });
         }
@@ -88,11 +91,15 @@ impl Shard {
     /// Takes note of a change in a topic's sequence numbers: subscribers are told of a gap; after a restart no floor holds.
     pub(super) fn tell_seq_change(&mut self, topic: TopicId, change: SeqChange) {
         match change {
-            SeqChange::Restarted => self.for_each_subscriber(topic, |_, conn, _| {
-                if let Some(backfill) = conn.backfill() {
-                    backfill.clear_floor(topic);
-                }
-            }),
+            SeqChange::Restarted => {
+                let mut skipped = 0;
+                self.for_each_subscriber(topic, |_, conn, _| {
+                    if let Some(extras) = &mut conn.extras {
+                        skipped += extras.seq_restarted(&mut conn.outbox, topic);
+                    }
+                });
+                self.metrics.events_skipped.add(skipped);
+            }
             SeqChange::Gap { from, to } => {
                 let Some(subject) = self.subscriptions.index.subject(topic).cloned() else { return };
                 let (mut subscribers, mut ahead) = (Vec::new(), Vec::new());

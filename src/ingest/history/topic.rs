@@ -96,7 +96,7 @@ impl Topic {
         let judge = |seq| self.sequence.judge(seq, event.timestamp, reader.numbering);
         let verdict = event.seq.map_or(Verdict::Next, judge);
         self.claimed_seq = self.sequence.last_seq();
-        let beside = self.value.compare_found(event);
+        let beside = self.value.compare_found(event, arrived_ms);
         if verdict.is_newest() && beside != BesideFound::Older && self.kept {
             self.value.store(event, arrived_ms);
         }

@@ -45,7 +45,7 @@ impl Shard {
     fn apply_desk(&mut self, events: &DeskEvents) {
         let Self { desk: Some(desk), conns, output, metrics, .. } = self else { return };
         let mut batches = Written::new();
-        let mut replaced = 0;
+        let (mut replaced, mut skipped) = (0, 0);
         let mut got_kept = SmallVec::<[ConnKey; 8]>::new();
         for (index, (event, object)) in events.iter().enumerate() {
             let Some(topic) = desk.topic_of(&event.to) else { continue };
@@ -68,7 +68,7 @@ impl Shard {
                     match &mut conn.extras {
                         None => conn.outbox.push_events(&batch, index, index + 1, run.bytes),
                         Some(extras) => {
-                            extras.queue(&mut conn.outbox, &run, topic);
+                            skipped += extras.queue(&mut conn.outbox, &run, topic);
                             replaced += extras.conflation.take_replaced();
                         }
                     }
@@ -77,6 +77,7 @@ impl Shard {
             }
         }
         metrics.events_conflated.add(replaced);
+        metrics.events_skipped.add(skipped);
         got_kept.into_iter().for_each(|key| self.ping_behind(key));
     }
 

@@ -20,8 +20,17 @@ pub(super) struct LastValue {
     /// As a snapshot, in each form that somebody has asked for.
     snapshots: SmallVec<[(Form, Bytes); 1]>,
     looking_up: LookingUp,
-    /// The `seq` and `timestamp` of a value that was looked up, until the feed has passed it.
-    found: Option<(u64, Timestamp)>,
+    /// A value that was looked up, until the feed has passed it.
+    found: Option<FoundSeq>,
+}
+
+/// The place of a value that was looked up among the events of the feed.
+#[derive(Debug)]
+struct FoundSeq {
+    seq: u64,
+    timestamp: Timestamp,
+    /// When it was found, in Unix milliseconds.
+    found_ms: u64,
 }
 
 /// The newest valid event.
@@ -105,12 +114,17 @@ impl LastValue {
     }
 
     /// Compares an event of the feed to a value that was looked up, if there is one. Whoever has that value has seen none of what
-    /// follows a restart.
-    pub(super) fn compare_found(&mut self, event: &Event<'_>) -> BesideFound {
-        let Some((before, then)) = self.found else { return BesideFound::Newer };
+    /// follows a restart. A value that the feed hasn't passed within [`limits::AHEAD_MAX_US`] is from before one.
+    pub(super) fn compare_found(&mut self, event: &Event<'_>, arrived_ms: u64) -> BesideFound {
+        let Some(FoundSeq { seq: before, timestamp, found_ms }) = &self.found else {
+            return BesideFound::Newer;
+        };
+        let is_over = arrived_ms.abs_diff(*found_ms) >= limits::AHEAD_MAX_US / 1_000;
         let beside = match event.seq {
-            Some(seq) if seq <= before && Timestamp::parse(event.timestamp) > then => BesideFound::Restarted,
-            Some(seq) if seq < before => return BesideFound::Older,
+            Some(seq) if seq <= *before && Timestamp::parse(event.timestamp) > *timestamp => {
+                BesideFound::Restarted
+            }
+            Some(seq) if seq < *before && !is_over => return BesideFound::Older,
             _ => BesideFound::Newer,
         };
         self.found = None;
@@ -130,7 +144,8 @@ impl LastValue {
     /// An event that was looked up becomes the last value.
     pub(super) fn store_found(&mut self, event: &Event<'_>, now_ms: u64) {
         self.store(event, now_ms);
-        self.found = event.seq.map(|seq| (seq, Timestamp::parse(event.timestamp)));
+        let timestamp = Timestamp::parse(event.timestamp);
+        self.found = event.seq.map(|seq| FoundSeq { seq, timestamp, found_ms: now_ms });
     }
 
     /// The last event; `frame` is it as a snapshot.
@@ -163,5 +178,30 @@ impl LastValue {
         let snapshot = Bytes::from(out);
         self.snapshots.push((form, snapshot.clone()));
         Some(snapshot)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::str::FromStr;
+
+    use super::*;
+    use crate::market::Kinds;
+    use crate::market::event::Checker;
+
+    /// In a type whose events have no `timestamp`, no restart is seen by it.
+    #[test]
+    fn a_value_that_the_feed_does_not_pass_in_time_is_from_before_a_restart() {
+        let checker = Checker::with_max_bytes(1_000);
+        let custom = Kinds::from_str("funding").unwrap().carried().next().unwrap();
+        let [old, third, fourth] = [50_000, 3, 4].map(|seq| format!(r#"{{"seq":{seq}}}"#));
+        let [old, third, fourth] =
+            [&old, &third, &fourth].map(|payload| checker.check(custom, payload.as_bytes(), b"A").unwrap());
+        let mut value = LastValue::default();
+        value.store_found(&old, 1_000);
+        let end_ms = 1_000 + limits::AHEAD_MAX_US / 1_000;
+        assert_eq!(value.compare_found(&third, end_ms - 1), BesideFound::Older);
+        assert_eq!(value.compare_found(&fourth, end_ms), BesideFound::Newer);
+        assert_eq!(value.compare_found(&third, end_ms), BesideFound::Newer, "it is forgotten");
     }
 }
