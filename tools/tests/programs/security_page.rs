@@ -129,6 +129,18 @@ async fn its_lines_do_what_it_says() {
     assert!(!alices.expect("her lines").contains("delayed"), "{attempt}");
 }
 
+/// The secret that is made is one that the gateway takes, and the token that is signed with it is good.
+#[tokio::test]
+async fn a_secret_alone_does_what_it_says() {
+    let directory = TempDir::new().unwrap();
+    let lines = shell(section("## Tokens alone")).concat();
+    let lines = lines.replace("cargo run --release -p tools --bin ws-token --", "ws-token");
+    let (tokens, gateway) = lines.trim_end().rsplit_once('\n').expect("the gateway last");
+    assert_eq!(gateway, "cargo run --release -- --demo");
+    let said = run(&format!("{tokens}\nws-token check < token"), directory.path()).await;
+    come_in_order(&said, &["accepted", "user           user-123"]);
+}
+
 /// The examples of settings are taken, and mean what the page says.
 #[tokio::test]
 async fn its_settings_look_as_shown() {
