@@ -324,14 +324,16 @@ impl Auth {
     }
 }
 
-/// What a client without a token is, by `ANONYMOUS`.
+/// What a client without a token is, by `ANONYMOUS`. On a gateway with keys it has a desk only if its own rights name rooms: what tokens
+/// without the claim `rooms` are offered (`ROOMS_DEFAULT`) is not for it.
 fn anonymous(access: &Access, claims: &ClaimRules) -> anyhow::Result<Anonymous> {
     if access.is_open() {
         return Ok(Anonymous::Open(Arc::new(Identity::anonymous(claims.offered.clone()))));
     }
     let Some(rights) = &access.anonymous else { return Ok(Anonymous::Denied) };
     let rights: Claims = serde_json::from_str(rights).context("ANONYMOUS")?;
-    let rights = claims.rights(&rights).context("ANONYMOUS")?;
+    let offered = Rights { rooms: None, ..claims.offered.clone() };
+    let rights = ClaimRules { offered, ..claims.clone() }.rights(&rights).context("ANONYMOUS")?;
     Ok(Anonymous::Allowed(Arc::new(Identity::anonymous(rights))))
 }
 

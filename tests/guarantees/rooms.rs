@@ -11,7 +11,7 @@ use ws_gateway::config::desk::RoomsDefault;
 use ws_gateway::gateway::Gateway;
 
 use crate::support::desk::{gateway, user, with_claims};
-use crate::support::tokens::{SECRET, authenticate, token};
+use crate::support::tokens::{SECRET, authenticate, enter, token};
 use crate::support::{Client, Redis, TestGateway, until};
 
 /// Who is told what, by two users on gateways that may be one.
@@ -109,7 +109,7 @@ async fn in_json_batch() {
     let redis = Redis::start().await;
     let gateway = gateway(&redis, |_| {}).await;
     let bearer = format!("Authorization: Bearer {}", token(json!({"sub": "alice"})));
-    let mut alice = crate::support::tokens::enter(gateway.addr, "?batch=1", &[&bearer]).await;
+    let mut alice = enter(gateway.addr, "?batch=1", &[&bearer]).await;
     let mut bob = user(gateway.addr, "bob").await;
     alice.ask("join_room", json!({"room_id": "r"})).await;
     assert_eq!(alice.text().await, r#"[{"type":"user_joined","user_id":"alice","room_id":"r"}]"#);
@@ -190,17 +190,45 @@ async fn rights_say_which_rooms() {
     carol.json().await;
 }
 
+/// They may ask nothing of it, and get no broadcast.
+async fn anonymous_clients_have_no_desk(redis: &Redis, default: RoomsDefault) {
+    let closed = gateway(redis, |config| {
+        config.access.anonymous = Some("{}".to_owned());
+        config.desk.rooms_default = default;
+        config.desk.requests = true;
+        config.process.shards = 1;
+    })
+    .await;
+    let mut client = enter(closed.addr, "?desk=1", &[]).await;
+    let (room, user) = (json!({"room_id": "r"}), json!({"to": "alice"}));
+    for (name, payload, about) in [
+        ("join_room", room.clone(), Some(&room)),
+        ("leave_room", room.clone(), Some(&room)),
+        ("chat", json!({"to": "alice", "message": 1}), Some(&user)),
+        ("request", json!({}), None),
+    ] {
+        let ask = json!({"type": name, "payload": payload, "requestId": 1, "id": "asked"});
+        client.send(ask.to_string()).await;
+        let reply = client.told().await;
+        let message = "Not allowed: clients without a token have no desk here";
+        let mut expected = forbidden(about.unwrap_or(&Value::Null), message);
+        expected.as_object_mut().unwrap().retain(|_, value| !value.is_null());
+        assert_eq!(reply, expected, "{name}");
+    }
+    let bearer = format!("Authorization: Bearer {}", token(json!({"sub": "alice"})));
+    let mut alice = enter(closed.addr, "?desk=1", &[&bearer]).await;
+    alice.gets_nothing().await;
+    let broadcast = r#"{"type":"maintenance"}"#;
+    redis.publisher().await.raw("channel:broadcast", broadcast.as_bytes()).await;
+    assert_eq!(alice.text().await, broadcast);
+    client.gets_nothing().await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn who_has_no_token_has_a_desk_only_by_anonymous_rooms() {
     let redis = Redis::start().await;
-    let closed = gateway(&redis, |config| config.access.anonymous = Some("{}".to_owned())).await;
-    let mut client = closed.client().await;
-    for (name, payload, about) in [
-        ("join_room", json!({"room_id": "r"}), json!({"room_id": "r"})),
-        ("chat", json!({"to": "alice", "message": 1}), json!({"to": "alice"})),
-    ] {
-        let message = "Not allowed: clients without a token have no desk here";
-        assert_eq!(refused(&mut client, name, payload).await, forbidden(&about, message));
+    for default in [RoomsDefault::Allow, RoomsDefault::Deny] {
+        anonymous_clients_have_no_desk(&redis, default).await;
     }
     let open =
         gateway(&redis, |config| config.access.anonymous = Some(r#"{"rooms":["lobby"]}"#.to_owned())).await;
