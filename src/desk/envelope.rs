@@ -8,6 +8,7 @@ use serde_json::value::RawValue;
 
 use super::inbox::{EntryId, Kept};
 use super::{DESK_CHANNELS, DeskId, GatewayId, Origin, PublicId, ROOM, USER};
+use crate::market::event::any_value;
 
 /// The version of the envelope. A gateway passes over those that it doesn't know.
 pub const VERSION: u32 = 1;
@@ -117,7 +118,7 @@ struct Wire<'e> {
     p: Option<u32>,
     #[serde(borrow, default, skip_serializing_if = "Option::is_none")]
     l: Option<&'e str>,
-    #[serde(borrow, default, skip_serializing_if = "Option::is_none")]
+    #[serde(borrow, default, skip_serializing_if = "Option::is_none", deserialize_with = "any_value")]
     m: Option<&'e RawValue>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     id: Option<(u64, u64)>,
@@ -275,6 +276,7 @@ mod tests {
                 message: r#"{"a" : [1.50, "\u00e9"]}"#,
             },
             Envelope::Message { from: id("u"), connection: None, at_ms: 5, message: "1" },
+            Envelope::Message { from: id("u"), connection: None, at_ms: 5, message: "null" },
             Envelope::Typing { user: id("u"), connection: None },
             Envelope::Typing { user: id("u"), connection: Some(PublicId::of(2)) },
             Envelope::Chat { from: id("a"), to: id("b"), at_ms: 5, message: r#""type""#, kept: None },

@@ -4,7 +4,7 @@
 use std::borrow::Cow;
 use std::fmt;
 
-use serde::de::{Deserializer, IgnoredAny, MapAccess, Visitor};
+use serde::de::{Deserialize, Deserializer, IgnoredAny, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
 pub use self::reject::{Reason, Reject};
@@ -136,6 +136,14 @@ pub fn check_object(payload: &[u8], max_bytes: usize) -> Result<&str, Reject> {
 /// The first [`Reject`] that applies.
 pub fn check_value(json: &str) -> Result<(), Reject> {
     portable::check(json)
+}
+
+/// Reads a field that may have any value, `null` as well, for `deserialize_with`: serde takes `null` for a field that isn't there.
+///
+/// # Errors
+/// Those of the reader.
+pub fn any_value<'de: 'r, 'r, D: Deserializer<'de>>(json: D) -> Result<Option<&'r RawValue>, D::Error> {
+    <&RawValue>::deserialize(json).map(Some)
 }
 
 /// Why a text could not be read as an object of fields; only bad events come here.
@@ -327,7 +335,7 @@ impl<'p> Visitor<'p> for FieldsVisitor {
 /// A JSON string, borrowed unless it has escapes.
 struct Key<'p>(Cow<'p, str>);
 
-impl<'p> serde::Deserialize<'p> for Key<'p> {
+impl<'p> Deserialize<'p> for Key<'p> {
     fn deserialize<D: Deserializer<'p>>(deserializer: D) -> Result<Self, D::Error> {
         struct KeyVisitor;
         impl<'p> Visitor<'p> for KeyVisitor {

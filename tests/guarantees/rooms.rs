@@ -292,6 +292,25 @@ async fn rooms_in_grace_make_way() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn any_json_is_a_message() {
+    let redis = Redis::start().await;
+    let gateway = gateway(&redis, |_| {}).await;
+    let (mut alice, mut bob) = (user(gateway.addr, "alice").await, user(gateway.addr, "bob").await);
+    alice.join("r").await;
+    for (name, to) in [("room_message", r#""room_id":"r""#), ("chat", r#""to":"bob""#)] {
+        for message in ["null", "false", "0", r#""""#, "[]", "{}"] {
+            alice.send(format!(r#"{{"type":"{name}","payload":{{{to},"message":{message}}}}}"#)).await;
+            let hearer = if name == "chat" { &mut bob } else { &mut alice };
+            let text = hearer.text().await;
+            assert!(text.contains(&format!(r#""message":{message},"timestamp""#)), "{text}");
+            if name == "chat" {
+                assert_eq!(alice.text().await, text);
+            }
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn messages_are_nested_no_deeper_than_128_levels() {
     let redis = Redis::start().await;
     let gateway = gateway(&redis, |_| {}).await;

@@ -6,7 +6,7 @@ use serde_json::value::RawValue;
 use super::read;
 use crate::desk::DeskId;
 use crate::desk::id::ID_RULE;
-use crate::market::event::{Reject, check_value};
+use crate::market::event::{Reject, any_value, check_value};
 use crate::protocol::desk::{DeskRequest, RequestId};
 use crate::protocol::refusal::{ErrorCode, Refusal, invalid, missing, quoted};
 use crate::protocol::request::{Action, Request};
@@ -35,7 +35,7 @@ struct Payload<'m> {
     room_id: Option<&'m RawValue>,
     #[serde(borrow)]
     to: Option<&'m RawValue>,
-    #[serde(borrow)]
+    #[serde(borrow, default, deserialize_with = "any_value")]
     message: Option<&'m RawValue>,
 }
 
@@ -155,6 +155,8 @@ mod tests {
         assert_eq!(read("typing"), DeskRequest::Typing(r()));
         assert_eq!(read("presence"), DeskRequest::Presence(r()));
         assert_eq!(read("chat"), DeskRequest::Chat { to: r(), message });
+        let null = desk(r#"{"type":"chat","payload":{"to":"room-123","message":null}}"#);
+        assert_eq!(null, DeskRequest::Chat { to: r(), message: "null".into() });
         let ping = parse(r#"{"type":"ping","id":7}"#).unwrap().unwrap();
         assert_eq!((ping.action, ping.id.unwrap().as_str()), (Action::Ping { stats: false }, "7"));
     }

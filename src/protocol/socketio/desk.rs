@@ -10,6 +10,7 @@ use super::packet::RESERVED;
 use crate::desk::Origin;
 use crate::desk::event::Told;
 use crate::market::Namespace;
+use crate::market::event::any_value;
 use crate::protocol::desk::DeskRequest;
 use crate::protocol::found::Found;
 use crate::protocol::native::desk::{any_json, name_in, question};
@@ -27,7 +28,7 @@ struct Fields<'m> {
     room: Option<&'m RawValue>,
     #[serde(borrow)]
     to: Option<&'m RawValue>,
-    #[serde(borrow)]
+    #[serde(borrow, default, deserialize_with = "any_value")]
     message: Option<&'m RawValue>,
     #[serde(borrow, rename = "requestId")]
     request_id: Option<&'m RawValue>,
@@ -206,6 +207,9 @@ mod tests {
             assert!(is_one(name));
             assert_eq!(read(name, object), Ok(expected));
         }
+        let null = read("send_message", r#"{"room":"r","message":null}"#);
+        let room = DeskId::parse("r").unwrap();
+        assert_eq!(null, Ok(DeskRequest::Message { room, message: "null".into() }));
         // What is no name is no label, and costs nobody the room.
         let unlabelled = read("join_room", r#"{"room":"r","userId":7}"#);
         assert_eq!(unlabelled, Ok(DeskRequest::Join { room: DeskId::parse("r").unwrap(), label: None }));
