@@ -243,14 +243,10 @@ impl Task {
     ) {
         let Some(bounds) = self.inboxes.as_ref().map(|inboxes| inboxes.config.bounds) else { return };
         let (Some(len), Some(added)) = (said.pop(), said.pop()) else { return };
-        let total = said.pop().map(|total| self.total(total));
-        let counted = said.pop();
+        let (total, counted) = (said.pop(), said.pop());
         let is_counted = matches!(counted, Some(Said::Number(_)));
-        // Another gateway's broker counts by itself, and knows no such command.
-        let can_be_counted = match &counted {
-            Some(Said::Error(words)) => words.starts_with("ERR unknown command"),
-            _ => true,
-        };
+        let not_counted = [&counted, &total].into_iter().find_map(|said| why_not_counted(said.as_ref()?));
+        let total = total.and_then(|total| self.total(total));
         let kept = |id| match is_counted {
             true => Kept::of_client(id, payload.len(), at_ms),
             false => Kept::of_worker(id),
@@ -259,9 +255,13 @@ impl Task {
             Said::Text(id) => {
                 let id = std::str::from_utf8(&id).ok().and_then(|id| id.parse().ok()).unwrap_or_default();
                 let kept = kept(id);
-                if !can_be_counted || total.flatten().is_some_and(|total| total > bounds.max_bytes) {
+                let refused = match not_counted {
+                    Some(words) => Some(refused_with(&words)),
+                    None => total.filter(|total| *total > bounds.max_bytes).map(|_| DeskAnswer::Full),
+                };
+                if let Some(refused) = refused {
                     self.delete(to, vec![kept]);
-                    return self.answer(shard, ticket, DeskAnswer::Full);
+                    return self.answer(shard, ticket, refused);
                 }
                 if let Said::Number(len) = len {
                     self.delete_oldest(to, len as usize, bounds.entries_max);
@@ -270,10 +270,7 @@ impl Task {
                 return self.tell_put(to, payload, kept, Purpose::Message(shard, ticket), asked, held);
             }
             Said::Null => DeskAnswer::NoUser,
-            Said::Error(words) => {
-                tracing::warn!(said = %words, "Redis refuses to keep what a client says to a user");
-                if words.starts_with("OOM") { DeskAnswer::Full } else { DeskAnswer::Unavailable }
-            }
+            Said::Error(words) => refused_with(&words),
             _ => DeskAnswer::Unavailable,
         };
         self.give_back(std::iter::once(kept(EntryId::default())));
@@ -411,6 +408,20 @@ impl Task {
         let (work, purpose) = (Work::Commands(commands), Purpose::Inbox(purpose));
         let _ = self.jobs.send(Job { work, purpose, asked, held });
     }
+}
+
+/// Why Redis doesn't count what is kept. Another gateway's broker counts by itself, and knows no such command.
+fn why_not_counted(said: &Said) -> Option<String> {
+    match said {
+        Said::Error(words) if !words.starts_with("ERR unknown command") => Some(words.clone()),
+        _ => None,
+    }
+}
+
+/// What a client is answered of which Redis refuses to keep what it says, and says so to the log.
+fn refused_with(words: &str) -> DeskAnswer {
+    tracing::warn!(said = %words, "Redis refuses to keep what a client says to a user");
+    if words.starts_with("OOM") { DeskAnswer::Full } else { DeskAnswer::Unavailable }
 }
 
 impl Inboxes {

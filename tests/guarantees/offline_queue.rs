@@ -213,6 +213,21 @@ async fn all_inboxes_together_are_bounded() {
     fill(one.addr, other.addr, redis.publisher().await).await;
 }
 
+/// Redis doesn't count it for another reason than a lack of room: nothing is kept, and the client isn't told that there is too much.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_cannot_be_counted_is_not_kept() {
+    let redis = Redis::start().await;
+    let (_gateway, mut alice, mut worker) = said_to_bob_while_away(&redis).await;
+    let () = worker.command(&["SET", "channel:inboxes", "not a hash"]).await;
+    let refused = say(&mut alice, "bob", 2).await;
+    assert_eq!(refused["code"], "UNAVAILABLE", "{refused}");
+    let message = refused["message"].as_str().expect("a text");
+    assert!(message.starts_with("Redis has not confirmed it"), "{message}");
+    until("it to be gone", async || (left(&mut worker, "bob").await == 1).then_some(())).await;
+    let () = worker.command(&["DEL", "channel:inboxes"]).await;
+    says(&mut alice, "bob", 3).await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn the_embedded_brokers_are_bounded() {
     let mut config = Config::for_tests();
