@@ -134,3 +134,51 @@ async fn sixteen_at_once() {
     bob.send(json!({"type": "request", "requestId": 3}).to_string()).await;
     assert_eq!(heard.message().await["user"], "bob");
 }
+
+/// A worker gets a number as it is written, and may write it in its own way.
+#[tokio::test(flavor = "multi_thread")]
+async fn by_the_id_that_the_client_has_written() {
+    let redis = Redis::start().await;
+    let gateway = gateway(&redis, requests).await;
+    let mut alice = user(gateway.addr, "alice").await;
+    let (mut heard, mut publisher) = (worker(redis.port).await, redis.publisher().await);
+    for (asked, answered) in [
+        ("12345678901234567890123", "12345678901234567890123"),
+        ("12345678901234567890123", "1.2345678901234568e+22"),
+        ("1.0", "1"),
+        ("7", "7.0"),
+    ] {
+        alice.send(format!(r#"{{"type":"request","requestId":{asked}}}"#)).await;
+        let question = heard.reply().await.expect("a question");
+        assert!(question.contains(&format!(r#"{{"requestId":{asked},"#)), "{question}");
+        let (_, rest) = question.split_once(r#""replyTo":""#).expect("a channel");
+        let (reply_to, _) = rest.split_once('"').expect("a channel");
+        let response = format!(r#"{{"type":"response","requestId":{answered}}}"#);
+        publisher.raw(reply_to, response.as_bytes()).await;
+        assert_eq!(alice.text().await, response);
+    }
+    for long in [format!("\"{}\"", "x".repeat(65)), "1".repeat(65)] {
+        alice.send(format!(r#"{{"type":"request","requestId":{long}}}"#)).await;
+        assert_eq!(alice.json().await["code"], "INVALID_INPUT", "{long}");
+    }
+}
+
+/// Nobody can guess where responses come to: 128 random bits are in each run's channels.
+#[tokio::test(flavor = "multi_thread")]
+async fn where_nobody_else_finds_them() {
+    let redis = Redis::start().await;
+    let (one, other) = (gateway(&redis, requests).await, gateway(&redis, requests).await);
+    let mut heard = worker(redis.port).await;
+    let mut runs = Vec::new();
+    for gateway in [&one, &other] {
+        let mut alice = user(gateway.addr, "alice").await;
+        alice.send(r#"{"type":"request","requestId":1}"#).await;
+        let question = heard.message().await;
+        let reply_to = question["replyTo"].as_str().expect("a channel");
+        let rest = reply_to.strip_prefix("channel:reply:").expect("a channel for responses");
+        let (run, _) = rest.split_once(':').expect("a run and a connection");
+        assert!(run.len() == 32 && run.bytes().all(|digit| digit.is_ascii_hexdigit()), "{reply_to}");
+        runs.push(run.to_owned());
+    }
+    assert_ne!(runs[0], runs[1]);
+}

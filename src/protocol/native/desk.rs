@@ -91,7 +91,7 @@ pub(in crate::protocol) fn question(
     payload: Option<&RawValue>,
     timestamp: Option<&RawValue>,
 ) -> Result<DeskRequest, Refusal> {
-    let allowed = "a string of at most 64 bytes, or a number";
+    let allowed = "a string or a number of at most 64 bytes";
     let raw = request_id.ok_or_else(|| missing("requestId", allowed))?;
     let request_id = RequestId::parse(raw.get()).ok_or_else(|| invalid("requestId", raw.get(), allowed))?;
     let checked = |field: &str, raw: Option<&RawValue>| {
