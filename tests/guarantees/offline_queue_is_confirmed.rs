@@ -69,6 +69,36 @@ async fn a_pong_with_another_payload_confirms_nothing() {
     until("the confirmation", async || (left(&mut worker, "bob").await == 0).then_some(())).await;
 }
 
+/// More is said than is held for it while it has yet to confirm what was said while it was away.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_client_that_confirms_late_gets_the_oldest_first() {
+    let redis = Redis::start().await;
+    let gateway = desk::gateway(&redis, queue(100, WEEK)).await;
+    let mut worker = redis.publisher().await;
+    has_been(gateway.addr, "bob", &mut worker).await;
+    let mut alice = user(gateway.addr, "alice").await;
+    for n in 1..=100 {
+        says(&mut alice, "bob", n).await;
+    }
+    let mut bob = by_hand(&gateway, None).await;
+    let text = read_until(&mut bob, "inbox 1").await;
+    assert_eq!(text.matches(r#""queued":true"#).count(), 64);
+    for n in 101..=400 {
+        says(&mut alice, "bob", n).await;
+    }
+    bob.write_all(&raw::frame(0x8a, b"inbox 1")).await.unwrap();
+    let mut bob = Client::from_raw(bob).await;
+    let mut got = Vec::new();
+    while got.last() != Some(&400) {
+        got.push(bob.next_of("chat").await["message"].as_u64().expect("a number"));
+    }
+    // Those that were held, and the hundred that the inbox keeps.
+    let expected: Vec<_> = (101..=228).chain(301..=400).collect();
+    assert_eq!(got, expected);
+    bob.gets_nothing().await;
+    is_empty(&mut worker, &mut bob, "bob").await;
+}
+
 /// It is closed with 1013, and gets everything when it comes again.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_client_that_is_too_slow_gets_it_when_it_comes_again() {

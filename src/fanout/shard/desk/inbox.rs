@@ -30,8 +30,8 @@ enum Stage {
     New,
     /// It has been asked for.
     Asked,
-    /// The client has got a part, and the next one behind this entry is asked for once it has confirmed that.
-    Partly(EntryId),
+    /// The client has got a part, and the next one is asked for once it has confirmed that.
+    Partly,
     /// The client has got everything, and gets what is said as it comes.
     Live,
 }
@@ -40,7 +40,9 @@ enum Stage {
 #[derive(Debug, Default)]
 pub(super) struct Inbox {
     stage: Stage,
-    /// What was said while the client gets what was said before.
+    /// The last entry that was read from the inbox: what it had up to there the client has got, or is getting.
+    upto: EntryId,
+    /// What was said while the client gets what was said before, and is behind that.
     held: Vec<(Bytes, Kept)>,
     held_bytes: usize,
     /// Something was said that could not be held: it is in the inbox.
@@ -79,9 +81,34 @@ impl Inbox {
         }
     }
 
-    fn take_held(&mut self) -> Vec<(Bytes, Kept)> {
-        self.held_bytes = 0;
-        std::mem::take(&mut self.held)
+    /// Something has been said that is in the inbox. Returns it if the client gets it now. What was in the inbox when it was read comes from there, and what
+    /// had gone from it by then doesn't come.
+    fn said(&mut self, object: Bytes, kept: Kept) -> Option<Bytes> {
+        if kept.id <= self.upto {
+            return None;
+        }
+        if self.stage != Stage::Live {
+            self.hold(object, kept);
+            return None;
+        }
+        self.note_sent(kept).then_some(object)
+    }
+
+    /// A part of the inbox has been read, up to that entry. Returns what the client gets now: it, and what was held of before that entry or, where nothing is
+    /// left to be read, all that was held. The oldest come first, and each once.
+    fn take(&mut self, entries: Vec<(Bytes, Kept)>, upto: EntryId, is_last: bool) -> Vec<(Bytes, Kept)> {
+        let is_all = is_last && !std::mem::take(&mut self.has_overflowed);
+        self.stage = if is_all { Stage::Live } else { Stage::Partly };
+        self.upto = self.upto.max(upto);
+        let (mut said, mut now) = (std::mem::take(&mut self.held), entries);
+        let is_due = |(_, kept): &mut (Bytes, Kept)| is_all || kept.id <= upto;
+        now.extend(said.extract_if(.., is_due));
+        self.held_bytes = said.iter().map(|(object, _)| object.len()).sum();
+        self.held = said;
+        // Of two alike the one that was read is first.
+        now.sort_by_key(|(_, kept)| kept.id);
+        now.retain(|(_, kept)| self.note_sent(*kept));
+        now
     }
 
     /// What a pong of that number confirms.
@@ -105,11 +132,7 @@ impl Desk {
     /// Something has been said to a client's user that is in the inbox. Returns it if the client gets it now.
     pub(super) fn said_live(&mut self, key: ConnKey, object: Bytes, kept: Kept) -> Option<Bytes> {
         let inbox = self.clients.get_mut(&key)?.inbox.as_mut()?;
-        if inbox.stage != Stage::Live {
-            inbox.hold(object, kept);
-            return None;
-        }
-        inbox.note_sent(kept).then_some(object)
+        inbox.said(object, kept)
     }
 }
 
@@ -135,20 +158,14 @@ impl Shard {
     ) {
         let key = ConnKey::from(KeyData::from_ffi(connection));
         let Some(inbox) = self.inbox(key).filter(|inbox| inbox.stage == Stage::Asked) else { return };
-        let is_all = is_last && !std::mem::take(&mut inbox.has_overflowed);
-        inbox.stage = if is_all { Stage::Live } else { Stage::Partly(upto) };
-        let held = if is_all { inbox.take_held() } else { Vec::new() };
-        let mut has_sent = false;
-        for (object, kept) in entries.into_iter().chain(held) {
-            if self.inbox(key).is_some_and(|inbox| inbox.note_sent(kept)) {
-                self.tell_alone(key, &Told::plain(&object), Joined::ALL);
-                has_sent = true;
-            }
+        let objects = inbox.take(entries, upto, is_last);
+        for (object, _) in &objects {
+            self.tell_alone(key, &Told::plain(object), Joined::ALL);
         }
-        if has_sent {
-            self.ping_behind(key);
-        } else {
+        if objects.is_empty() {
             self.read_on(key);
+        } else {
+            self.ping_behind(key);
         }
     }
 
@@ -192,8 +209,11 @@ impl Shard {
     fn read_on(&mut self, key: ConnKey) {
         let Some(client) = self.desk.as_mut().and_then(|desk| desk.clients.get_mut(&key)) else { return };
         let Some(inbox) = &mut client.inbox else { return };
-        let Stage::Partly(behind) = inbox.stage else { return };
+        if inbox.stage != Stage::Partly {
+            return;
+        }
         inbox.stage = Stage::Asked;
+        let behind = inbox.upto;
         let (user, connection) = (client.user.clone(), key.data().as_ffi());
         self.order(None, DeskOrder::Inbox { user, connection, behind: Some(behind) }, None);
     }
@@ -202,6 +222,9 @@ impl Shard {
         self.desk.as_mut()?.clients.get_mut(&key)?.inbox.as_deref_mut()
     }
 }
+
+#[cfg(test)]
+mod order_tests;
 
 #[cfg(test)]
 mod tests {
@@ -236,8 +259,10 @@ mod tests {
         assert_eq!(inbox.held.len(), INBOX_HELD_MAX);
         assert!(inbox.has_overflowed);
         // What comes behind the first that could not be held is not held either: the order would be wrong.
-        inbox.take_held();
-        inbox.hold(Bytes::from_static(b"{}"), kept(1_000));
+        inbox.take(Vec::new(), kept(10).id, false);
+        assert_eq!(inbox.held.len(), INBOX_HELD_MAX - 11, "those behind what was read wait");
+        inbox.take(Vec::new(), kept(1_000).id, false);
+        inbox.hold(Bytes::from_static(b"{}"), kept(1_001));
         assert_eq!(inbox.held.len(), 0);
         let mut inbox = Inbox::default();
         inbox.hold(vec![b' '; INBOX_HELD_BYTES + 1].into(), kept(1));
