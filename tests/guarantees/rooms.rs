@@ -12,7 +12,7 @@ use ws_gateway::gateway::Gateway;
 
 use crate::support::desk::{gateway, user, with_claims};
 use crate::support::tokens::{SECRET, authenticate, enter, token};
-use crate::support::{Client, Redis, TestGateway, until};
+use crate::support::{Client, Redis, TestGateway, resp, until};
 
 /// Who is told what, by two users on gateways that may be one.
 async fn what_two_users_see(one: SocketAddr, other: SocketAddr) {
@@ -243,6 +243,44 @@ async fn who_has_no_token_has_a_desk_only_by_anonymous_rooms() {
     let query = format!("?token={}", token(json!({"sub": "anon-0123456789abcdef"})));
     let (reply, _) = crate::support::tokens::handshake(open.addr, &query, &[]).await;
     assert_eq!(reply.status, 401);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_shows_a_token_leaves_the_rooms_of_who_it_was() {
+    let redis = Redis::start().await;
+    let gateway = gateway(&redis, |config| {
+        config.access.anonymous = Some(r#"{"rooms":["lobby","hall"]}"#.to_owned());
+        config.desk.presence_grace = Duration::from_secs(3_600);
+        config.desk.requests = true;
+    })
+    .await;
+    let mut carol = user(gateway.addr, "carol").await;
+    let mut client = gateway.client().await;
+    let mut left = Vec::new();
+    for room in ["lobby", "hall"] {
+        carol.join(room).await;
+        client.join(room).await;
+        left.push(json!({"type": "user_left", "user_id": carol.json().await["user_id"], "room_id": room}));
+    }
+    let mut heard = resp::Client::connect(([127, 0, 0, 1], redis.port).into()).await;
+    heard.ask("SUBSCRIBE channel:request").await;
+    client.send(r#"{"type":"request","requestId":1}"#).await;
+    let question = heard.message().await;
+
+    authenticate(&mut client, &token(json!({"sub": "alice"}))).await;
+    for room in left {
+        assert_eq!(client.json().await, room);
+        assert_eq!(carol.json().await, room);
+    }
+    let reply = refused(&mut client, "typing", json!({"room_id": "lobby"})).await;
+    assert_eq!(reply, forbidden(&json!({"room_id": "lobby"}), "Not a member of the room: join it first"));
+    // What was asked before is answered.
+    let response = r#"{"type":"response","requestId":1}"#;
+    let reply_to = question["replyTo"].as_str().expect("a channel");
+    redis.publisher().await.raw(reply_to, response.as_bytes()).await;
+    assert_eq!(client.text().await, response);
+    client.join("lobby").await;
+    assert_eq!(carol.json().await, json!({"type": "user_joined", "user_id": "alice", "room_id": "lobby"}));
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -216,9 +216,12 @@ impl Shard {
         let old = desk.clients.get(&key).map(|client| &client.user);
         match user {
             Some(user) if old != Some(&user) => {
-                // It was somebody without a token until now.
-                let was_at_desk = desk.clients.get(&key).is_some_and(|client| client.is_at_desk);
-                self.leave_desk(key);
+                // It was somebody without a token until now, who never comes back. What it has asked of workers is answered all the same.
+                let old = desk.clients.get(&key);
+                let was_at_desk = old.is_some_and(|client| client.is_at_desk);
+                let rooms = old.map(|client| client.rooms.clone());
+                self.leave_rooms(key, rooms.unwrap_or_default());
+                self.end_user(key);
                 self.enter_desk(key, user, was_at_desk || at_desk);
             }
             None if at_desk && old.is_none() && is_nameless => {
@@ -243,6 +246,14 @@ impl Shard {
 
     /// A client has gone, or is about to. Its user is still in its rooms for a while, as the control side knows.
     pub(super) fn leave_desk(&mut self, key: ConnKey) {
+        self.end_user(key);
+        if let Some(desk) = &mut self.desk {
+            desk.questions.forget(key);
+        }
+    }
+
+    /// A client is no longer who it was.
+    fn end_user(&mut self, key: ConnKey) {
         let Some(desk) = &mut self.desk else { return };
         let Some(client) = desk.clients.get(&key) else { return };
         let (user, leaving) = (client.user.clone(), client.leaving.clone());
@@ -255,7 +266,6 @@ impl Shard {
         }
         let Some(desk) = &mut self.desk else { return };
         let client = desk.clients.remove(&key);
-        desk.questions.forget(key);
         if let Some(keys) = desk.users.get_mut(&user) {
             keys.retain(|each| *each != key);
             if keys.is_empty() {

@@ -59,8 +59,17 @@ impl Shard {
         let rights = conn.identity.as_ref().map(|identity| &identity.rights);
         let Some(scope) = rights.and_then(|rights| rights.rooms.as_ref()) else { return };
         let Some(client) = desk.clients.get(&key) else { return };
-        let (user, connection) = (client.user.clone(), Some(client.public_id));
-        let rooms: Vec<_> = client.rooms.iter().filter(|room| !scope.has(room)).cloned().collect();
+        let rooms = client.rooms.iter().filter(|room| !scope.has(room)).cloned().collect();
+        self.leave_rooms(key, rooms);
+    }
+
+    /// A client leaves rooms without having asked to: it is told, and so are the other members.
+    pub(super) fn leave_rooms(&mut self, key: ConnKey, rooms: Vec<DeskId>) {
+        let client = self.desk.as_ref().and_then(|desk| desk.clients.get(&key));
+        let Some((user, connection)) = client.map(|client| (client.user.clone(), Some(client.public_id)))
+        else {
+            return;
+        };
         for room in rooms {
             let namespaces = self.desk.as_ref().map(|desk| desk.namespaces_in(key, &room));
             self.end_membership(key, &room);
