@@ -327,5 +327,8 @@ mod tests {
         let (from, to) = (name.clone(), name);
         let chat = Envelope::Chat { from, to, at_ms: u64::MAX, message: "1", kept: Some(kept) }.write();
         assert!(chat.len() <= 2 * super::super::id::ID_BYTES_MAX + 1 + OVERHEAD_BYTES, "{}", chat.len());
+        let user = DeskId::parse(&"n".repeat(super::super::id::ID_BYTES_MAX)).unwrap();
+        let kept = Envelope::Kept { user, object: "{}", kept }.write();
+        assert!(kept.len() <= super::super::id::ID_BYTES_MAX + 2 + OVERHEAD_BYTES, "{}", kept.len());
     }
 }

@@ -13,6 +13,7 @@ use crate::bus::{DeskHeard, OutgoingSpace};
 use crate::config::Config;
 use crate::config::units::Period;
 use crate::desk::GatewayId;
+use crate::desk::envelope::OVERHEAD_BYTES;
 use crate::desk::id::ID_BYTES_MAX;
 use crate::desk::inbox::InboxConfig;
 use crate::desk::presence::PresenceConfig;
@@ -104,6 +105,9 @@ impl Wiring {
                 if let Some(desk) = &mut desk {
                     desk.outgoing.server = Some(server.clone());
                 }
+                // What workers put into inboxes comes in envelopes: the largest object has to fit. All events are measured again.
+                let envelope_bytes = config.desk.offline_queue.map_or(0, |_| ID_BYTES_MAX + OVERHEAD_BYTES);
+                let max_event_bytes = max_event_bytes + envelope_bytes;
                 let redis = RedisConfig { server, patterns: patterns.clone(), max_event_bytes };
                 (Source::Redis(Box::new(redis)), last_values)
             }

@@ -71,7 +71,7 @@ pub struct RedisConfig {
     pub server: Server,
     /// The patterns to subscribe to; at least one.
     pub patterns: Vec<String>,
-    /// `MAX_EVENT_BYTES`.
+    /// The longest event that is read: `MAX_EVENT_BYTES`, and where there are inboxes what an envelope takes besides.
     pub max_event_bytes: usize,
 }
 

@@ -133,6 +133,27 @@ async fn add_bad(worker: &mut Publisher, name: &str) {
     }
 }
 
+/// As large as an event may be, for the user with the longest name.
+async fn the_largest_comes(addr: SocketAddr, worker: &mut Publisher) {
+    let name = "n".repeat(128);
+    let mut client = here(addr, &name, worker).await;
+    for bytes in [65_400, 65_530, 64 * 1024] {
+        let (open, close) = (r#"{"type":"large","x":""#, r#""}"#);
+        let object = format!("{open}{}{close}", "x".repeat(bytes - open.len() - close.len()));
+        add(worker, &name, "1000", [object]).await;
+        let frame = client.next_of("large").await;
+        assert_eq!(frame["queued"], Value::Null, "it comes at once");
+        assert_eq!(frame["x"].as_str().map(str::len), Some(bytes - open.len() - close.len()));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_largest_come_too() {
+    let redis = Redis::start().await;
+    let gateway = gateway(&redis).await;
+    the_largest_comes(gateway.addr, &mut redis.publisher().await).await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn one_that_cannot_be_delivered_costs_nobody_anything() {
     let redis = Redis::start().await;
