@@ -555,6 +555,8 @@ pub const INBOX_ENTRIES_MAX: u32 = 10_000;
 pub const INBOX_BATCH_BYTES: usize = 256 * KIB;
 /// Most entries that it gets at once.
 pub const INBOX_BATCH_ENTRIES: usize = 64;
+/// Clients that are being read a part of their inboxes at a time, so that what was asked last isn't refused for the time that the others take.
+pub const INBOX_READS_MAX: usize = 32;
 /// Live messages that are held for a client while it gets its inbox, in number; those beyond are read from the inbox.
 pub const INBOX_HELD_MAX: usize = 128;
 /// The same in bytes.

@@ -183,9 +183,9 @@ impl Task {
             DeskOrder::Inbox { user, connection, behind } => {
                 self.read_inbox(shard, connection, user, behind);
             }
-            DeskOrder::InboxLeft { user } => {
+            DeskOrder::InboxLeft { user, connection } => {
                 if let Some(inboxes) = &mut self.inboxes {
-                    inboxes.left(&user);
+                    inboxes.left(&user, (shard, connection));
                 }
             }
             DeskOrder::Confirmed { user, entries } => {

@@ -202,6 +202,8 @@ pub enum DeskOrder {
     InboxLeft {
         /// The user.
         user: DeskId,
+        /// The connection.
+        connection: u64,
     },
     /// A client has got entries of its user's inbox.
     Confirmed {

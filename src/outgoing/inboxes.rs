@@ -17,14 +17,14 @@ mod prolonging;
 mod rounds;
 mod sweep;
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeMap, HashMap};
 use std::time::Instant;
 
 use bytes::Bytes;
 use foldhash::quality::RandomState;
 
 use self::entries::{Entry, Told, entries_of};
-use self::here::Here;
+use self::here::{Here, Reader};
 use self::prolonging::{Prolonged, Prolonging, touch};
 use self::rounds::{Look, Rounds};
 use super::redis::{Commands, Job, Said, Work};
@@ -89,8 +89,10 @@ pub struct Reading {
 pub(super) struct Inboxes {
     config: InboxesConfig,
     here: HashMap<DeskId, Here, RandomState>,
-    /// Those that wait for a connection to Redis.
-    waiting: VecDeque<Reading>,
+    /// What connections are to get next: while there is no connection to Redis, or while other parts are being read. One for each that is here.
+    waiting: BTreeMap<Reader, Reading>,
+    /// Parts that are being read.
+    under_way: usize,
     rounds: Rounds,
     /// When the last round was due.
     swept: Instant,
@@ -100,9 +102,9 @@ pub(super) struct Inboxes {
 impl Inboxes {
     pub(super) fn new(config: InboxesConfig) -> Self {
         let now = Instant::now();
-        let (here, waiting) = (HashMap::default(), VecDeque::new());
+        let (here, waiting) = (HashMap::default(), BTreeMap::new());
         let (rounds, prolonging) = (Rounds::default(), Prolonging::new(now));
-        Self { config, here, waiting, rounds, swept: now, prolonging }
+        Self { config, here, waiting, under_way: 0, rounds, swept: now, prolonging }
     }
 
     /// An entry has been told to all gateways.
@@ -112,11 +114,31 @@ impl Inboxes {
         }
     }
 
-    pub(super) fn left(&mut self, user: &DeskId) {
+    pub(super) fn left(&mut self, user: &DeskId, connection: Reader) {
+        self.waiting.remove(&connection);
         let Some(here) = self.here.get_mut(user) else { return };
-        here.connections -= 1;
-        if here.connections == 0 {
+        here.connections.retain(|each| *each != connection);
+        if here.connections.is_empty() {
             self.here.remove(user);
+        }
+    }
+
+    /// The next part that is to be read; it is under way from then on.
+    fn next_reading(&mut self) -> Option<Reading> {
+        if self.under_way >= limits::INBOX_READS_MAX {
+            return None;
+        }
+        let (_, reading) = self.waiting.pop_first()?;
+        self.under_way += 1;
+        Some(reading)
+    }
+
+    /// A part could not be read: it is once there is a connection to Redis, if the client is still here.
+    fn read_later(&mut self, reading: Reading) {
+        self.under_way -= 1;
+        let reader = (reading.shard, reading.connection);
+        if self.here.get(&reading.user).is_some_and(|here| here.connections.contains(&reader)) {
+            self.waiting.insert(reader, reading);
         }
     }
 
@@ -159,10 +181,21 @@ impl Task {
         behind: Option<EntryId>,
     ) {
         let Some(inboxes) = &mut self.inboxes else { return };
+        let reader = (shard, connection);
         if behind.is_none() {
-            inboxes.here.entry(user.clone()).or_default().connections += 1;
+            inboxes.here.entry(user.clone()).or_default().connections.push(reader);
         }
-        self.read(Reading { shard, connection, user, behind });
+        inboxes.waiting.insert(reader, Reading { shard, connection, user, behind });
+        if self.connected.number().is_some() {
+            self.read_waiting();
+        }
+    }
+
+    /// Reads as many parts as may be under way.
+    fn read_waiting(&mut self) {
+        while let Some(reading) = self.inboxes.as_mut().and_then(Inboxes::next_reading) {
+            self.read(reading);
+        }
     }
 
     fn read(&mut self, reading: Reading) {
@@ -206,10 +239,13 @@ impl Task {
             }
             InboxPurpose::Read(reading) if !is_confirmed => {
                 if let Some(inboxes) = &mut self.inboxes {
-                    inboxes.waiting.push_back(reading);
+                    inboxes.read_later(reading);
                 }
             }
-            InboxPurpose::Read(reading) => self.on_read(&reading, said),
+            InboxPurpose::Read(reading) => {
+                self.on_read(&reading, said);
+                self.read_waiting();
+            }
             InboxPurpose::Oldest(user) => {
                 let oldest =
                     said.into_iter().next().map(|said| entries_of(said, true).entries).unwrap_or_default();
@@ -309,6 +345,7 @@ impl Task {
     /// A part of an inbox has been read.
     fn on_read(&mut self, reading: &Reading, mut said: Vec<Said>) {
         let Some(inboxes) = &mut self.inboxes else { return };
+        inboxes.under_way -= 1;
         let Reading { shard, connection, user, behind } = reading;
         let last = said.pop();
         if let Some(Said::Error(words)) = &last {

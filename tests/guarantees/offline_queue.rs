@@ -14,7 +14,7 @@ use crate::support::inboxes::{
 };
 use crate::support::redis::Publisher;
 use crate::support::tokens::{SECRET, enter, token};
-use crate::support::{Redis, TestGateway, until};
+use crate::support::{Client, Redis, TestGateway, until};
 
 async fn a_hundred_come_in_order(one: SocketAddr, other: SocketAddr, mut redis: Publisher) {
     has_been(one, "bob", &mut redis).await;
@@ -297,4 +297,46 @@ async fn while_redis_is_away_it_is_refused_and_what_is_there_comes_later() {
     }
     assert_eq!(next["message"], 2, "{next}");
     is_empty(&mut worker, &mut bob, "bob").await;
+}
+
+/// A connection of a user that the gateway knows of.
+async fn here_is(addr: SocketAddr, name: &str) -> Client {
+    let mut client = user(addr, name).await;
+    client.send(r#"{"action":"ping"}"#).await;
+    client.next_of("pong").await;
+    client
+}
+
+/// Only who is still here when Redis comes back has its inbox read.
+#[tokio::test(flavor = "multi_thread")]
+async fn who_has_gone_while_redis_was_away_is_not_read_for() {
+    let mut redis = Redis::start().await;
+    let gateway = gateway(&redis).await;
+    let mut alice = user(gateway.addr, "alice").await;
+    until("her inbox", async || (say(&mut alice, "alice", 0).await["type"] == "success").then_some(())).await;
+    redis.kill();
+    assert_eq!(say(&mut alice, "alice", 1).await["code"], "UNAVAILABLE");
+    let passers_by = 40_u64;
+    for n in 0..passers_by {
+        here_is(gateway.addr, &format!("passer-by-{n}")).await;
+    }
+    let users: Vec<_> = (0..40).map(|n| format!("user-{n}")).collect();
+    let mut here = Vec::new();
+    for name in &users {
+        here.push(here_is(gateway.addr, name).await);
+    }
+    let metrics = &gateway.gateway.state().metrics;
+    until("the others to have gone", async || {
+        (metrics.sum(|shard| &shard.connections_closed) >= passers_by).then_some(())
+    })
+    .await;
+    redis.launch();
+    redis.until_up().await;
+    for (name, client) in users.iter().zip(&mut here) {
+        until("its inbox", async || (say(client, name, 2).await["type"] == "success").then_some(())).await;
+    }
+    let stats: String = redis.publisher().await.command(&["INFO", "commandstats"]).await;
+    let reads = stats.split("cmdstat_xrange:calls=").nth(1).and_then(|rest| rest.split(',').next());
+    let reads: usize = reads.expect("inboxes are read").parse().unwrap();
+    assert!(reads < 2 * users.len(), "each once, and behind what was read: {reads}");
 }

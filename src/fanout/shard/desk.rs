@@ -26,6 +26,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use foldhash::quality::RandomState;
+use slotmap::Key;
 use smallvec::SmallVec;
 
 use self::inbox::Inbox;
@@ -277,7 +278,8 @@ impl Shard {
             self.handles.wishes.send(Wish::Desk(wish));
         }
         if client.and_then(|client| client.inbox).is_some_and(|inbox| inbox.is_known()) {
-            self.order(None, DeskOrder::InboxLeft { user }, None);
+            let connection = key.data().as_ffi();
+            self.order(None, DeskOrder::InboxLeft { user, connection }, None);
         }
         self.forget_old_names();
     }

@@ -2,16 +2,21 @@
 
 use std::collections::BTreeSet;
 
+use smallvec::SmallVec;
+
 use super::entries::Entry;
 use crate::desk::inbox::{Content, EntryId};
 
 /// Entries of a user who is here that all gateways were told of, as far as they are behind what was looked through.
 const HEARD_MAX: usize = 512;
 
+/// A connection that gets its user's inbox: its shard, and its number there.
+pub(super) type Reader = (usize, u64);
+
 /// A user with connections to this gateway.
 #[derive(Debug, Default)]
 pub(super) struct Here {
-    pub(super) connections: usize,
+    pub(super) connections: SmallVec<[Reader; 1]>,
     /// Up to where the inbox was looked through; `None` until it was read once.
     pub(super) swept: Option<EntryId>,
     /// The last entry that was looked at, if what is behind it waits to be looked at.

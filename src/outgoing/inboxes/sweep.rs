@@ -16,10 +16,7 @@ use crate::outgoing::{Purpose, Task};
 impl Task {
     /// What is due for inboxes, over this connection.
     pub(in crate::outgoing) fn tick_inboxes(&mut self, connection: u64) {
-        let Some(inboxes) = &mut self.inboxes else { return };
-        for reading in std::mem::take(&mut inboxes.waiting) {
-            self.read(reading);
-        }
+        self.read_waiting();
         self.prolong_those_due(connection);
         let Some(inboxes) = &mut self.inboxes else { return };
         if inboxes.swept.elapsed() >= limits::INBOX_SWEEP {
