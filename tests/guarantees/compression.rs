@@ -12,6 +12,8 @@ use crate::support::http_server::Server;
 use crate::support::program::{Program, node, python};
 use crate::support::{Client, Redis, TestGateway, raw, trade, until};
 
+const SOCKETIO: &str = "/socket.io/?EIO=4&transport=websocket";
+
 fn on(config: &mut Config) {
     config.delivery.compress = true;
 }
@@ -229,6 +231,52 @@ async fn batches_are_compressed_once_for_all_who_get_the_same() {
     assert_eq!(messages.len(), 2);
     assert_eq!(gateway.gateway.state().metrics.compression().compressed, 2, "once for each list");
     drop(clients);
+}
+
+/// What is said at the desk is compressed once for all who get it, and by itself for who alone gets it.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_said_at_the_desk_comes_compressed_once_it_is_long() {
+    let redis = Redis::start().await;
+    let gateway = TestGateway::on(&redis, |config| {
+        on(config);
+        config.desk.is_on = true;
+        config.clients.dialects = [Api::SocketIo].into_iter().collect();
+        config.process.shards = 1;
+    })
+    .await;
+    let mut plain = Client::connect(&format!("ws://{}/ws?desk=1", gateway.addr)).await;
+    plain.gets_nothing().await;
+    let mut clients = Vec::new();
+    for target in ["/ws?desk=1", "/ws?desk=1", "/ws?desk=1&batch=1", SOCKETIO, SOCKETIO] {
+        let mut client = Deflating::connect(gateway.addr, target).await;
+        if target == SOCKETIO {
+            assert!(client.text().await.text.starts_with('0'));
+            client.send("40").await;
+            assert!(client.text().await.text.starts_with("40"));
+            client.send(r#"420["leave_room",{"room":"r"}]"#).await;
+            // It is greeted first.
+            while !client.text().await.text.starts_with("430") {}
+        } else {
+            client.send(r#"{"action":"ping"}"#).await;
+            client.text().await;
+        }
+        clients.push(client);
+    }
+    let mut worker = redis.publisher().await;
+    for (bytes, is_long) in [(10, false), (2_000, true)] {
+        let before = gateway.gateway.state().metrics.compression().compressed;
+        let object = format!(r#"{{"type":"news_flash","x":"{}"}}"#, "x".repeat(bytes));
+        worker.raw("channel:broadcast", object.as_bytes()).await;
+        assert_eq!(plain.text().await, object);
+        for client in &mut clients {
+            let Text { text, is_compressed, wire_bytes } = client.text().await;
+            assert!(text.contains(&object) && is_compressed == is_long, "{text}");
+            assert!(!is_long || wire_bytes < 300, "{wire_bytes} bytes for {text}");
+        }
+        // One in each form.
+        let compressed = gateway.gateway.state().metrics.compression().compressed - before;
+        assert_eq!(compressed, if is_long { 3 } else { 0 });
+    }
 }
 
 /// With compression as without: whole messages in order, and for a slow client what it is announced.

@@ -191,6 +191,11 @@ impl Conn {
         if self.deflate { form.deflated() } else { form }
     }
 
+    /// Whether each of the client's events is compressed by itself: those of a client that gets several in a message are compressed together.
+    pub(super) fn compresses_each(&self) -> bool {
+        self.deflate && self.dialect.wrapping().is_none()
+    }
+
     /// Takes one message off the rate of the client's user, whose connections share it, or of a client without a user.
     pub(super) fn take_message(&mut self, rate: Rate, now_us: u64) -> Result<(), u64> {
         match self.session.as_ref().and_then(|session| session.user_share()) {

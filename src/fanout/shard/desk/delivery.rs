@@ -17,6 +17,7 @@ use crate::desk::inbox::Kept;
 use crate::protocol::Dialect;
 use crate::protocol::reply::Reply;
 use crate::protocol::socketio::namespace::Joined;
+use crate::websocket::deflate::Compressor;
 
 /// The connections that an event is for, and of clients of Socket.IO the namespaces.
 type Targets = SmallVec<[Member; 8]>;
@@ -61,9 +62,12 @@ impl Shard {
                     }
                     continue;
                 }
+                let compresses = conn.compresses_each();
                 for voice in conn.dialect.voices(namespaces) {
-                    let batch = batches
-                        .once_for(voice, || Batch::shared(desk.frames(events, voice), &output.backlog));
+                    let batch = batches.once_for((voice, compresses), || {
+                        let compressor = compresses.then(|| output.backlog.compressor());
+                        Batch::shared(desk.frames(events, voice, compressor), &output.backlog)
+                    });
                     let run = TopicRun::new(&batch, topic, index, index + 1);
                     match &mut conn.extras {
                         None => conn.outbox.push_events(&batch, index, index + 1, run.bytes),
@@ -134,7 +138,11 @@ impl Output {
     /// Queues an event of the desk for one client alone.
     fn tell(&mut self, key: ConnKey, conn: &mut Conn, told: &Told<'_>, namespaces: Joined) {
         for voice in conn.dialect.voices(namespaces) {
-            let frame = self.own_frame(voice.frame(told));
+            let mut frame = voice.frame(told);
+            if conn.deflate {
+                self.backlog.compressor().compress_each(&mut frame);
+            }
+            let frame = self.own_frame(frame);
             self.queue(key, conn, frame);
         }
     }
@@ -182,19 +190,23 @@ impl Desk {
         client.inbox.is_some().then_some(*kept)
     }
 
-    /// Events as the clients with a voice get them. One that nobody here gets has no bytes.
-    fn frames(&self, events: &DeskEvents, voice: Dialect) -> Frames {
+    /// Events as the clients with a voice get them, compressed where that is agreed on and worth it. One that nobody here gets has no bytes.
+    fn frames(&self, events: &DeskEvents, voice: Dialect, compressor: Option<&Compressor>) -> Frames {
         let (mut bytes, mut table) = (Vec::new(), Vec::with_capacity(events.events.len()));
         for (event, object) in events.iter() {
             let topic = self.topic_of(&event.to);
             if topic.is_some() {
                 let told = Told { object, room: event.to.room(), origin: &event.origin };
+                let start = bytes.len();
                 voice.write_event(&mut bytes, &told);
+                if let Some(compressor) = compressor {
+                    compressor.compress_last(&mut bytes, start);
+                }
             }
             table.push(Entry { end: bytes.len() as u32, topic: topic.unwrap_or_default() });
         }
         Frames {
-            form: voice.form(),
+            form: if compressor.is_some() { voice.form().deflated() } else { voice.form() },
             bytes: bytes.into(),
             table,
             arrived_us: events.arrived_us,
