@@ -2,10 +2,13 @@
 
 use serde_json::json;
 use tokio::time::{Duration, timeout};
+use ws_gateway::market::RESERVED_TYPES;
 
 use crate::support::desk::{gateway, user, with_claims};
 use crate::support::resp;
 use crate::support::{Redis, TestGateway, trade};
+
+const GUIDE: &str = include_str!("../../docs/desk.md");
 
 /// What is published on this Redis from now on: channels and payloads.
 struct Overheard(resp::Client);
@@ -194,6 +197,37 @@ async fn workers_in_the_name_of_clients() {
     worker.raw("channel:room:r", br#"{"type":"news_flash"}"#).await;
     assert_eq!(member.json().await, json!({"type": "news_flash"}));
     assert_eq!(rejected(&gateway).await, 3 * bad.len() as u64 + 6);
+}
+
+/// The guide names every type that workers may not use, also those of the market that this gateway doesn't carry.
+#[tokio::test(flavor = "multi_thread")]
+async fn workers_by_a_type_that_only_the_gateway_says() {
+    let section = GUIDE.split("## ").find(|section| section.starts_with("What workers may say"));
+    let (list, _) = section.and_then(|section| section.split_once("What has another shape")).expect("a list");
+    let words = list.split('`').skip(1).step_by(2);
+    let mut names: Vec<_> = words.filter(|word| !["type", "CHANNEL_TYPES"].contains(word)).collect();
+    for known in
+        RESERVED_TYPES.iter().chain(&["trade", "quote", "candle", "news", "halt", "message", "connected"])
+    {
+        assert!(names.contains(known), "{known} is not in the guide");
+    }
+    names.push("order_book");
+    let redis = Redis::start().await;
+    let types = "trade,order_book".parse().unwrap();
+    let gateway = gateway(&redis, |config| config.events.channel_types = types).await;
+    let mut member = user(gateway.addr, "alice").await;
+    member.join("r").await;
+    let mut worker = redis.publisher().await;
+    for name in &names {
+        worker.raw("channel:room:r", json!({"type": name}).to_string().as_bytes()).await;
+    }
+    // What the market's types mean has no meaning here.
+    let own = r#"{"symbol":"aapl ","type":"order","seq":7}"#;
+    for _ in 0..2 {
+        worker.raw("channel:room:r", own.as_bytes()).await;
+        assert_eq!(member.text().await, own);
+    }
+    assert_eq!(rejected(&gateway).await, names.len() as u64);
 }
 
 async fn rejected(gateway: &TestGateway) -> u64 {
