@@ -32,13 +32,15 @@ use foldhash::fast::RandomState;
 
 pub use self::gossip::{Gossip, Sum};
 use self::late::Late;
-use self::over::{Crossing, Untold};
+use self::over::Untold;
 pub use self::owed::Change;
 use self::owed::Owed;
 use self::peers::{Buried, Peer};
 use super::envelope::Moved;
-use super::{DeskId, GatewayId, Origin, PublicId};
+use super::{DeskId, GatewayId, PublicId};
 
+#[cfg(test)]
+mod crossing_tests;
 #[cfg(test)]
 mod model_tests;
 #[cfg(test)]
@@ -159,8 +161,8 @@ pub struct Presence {
     over: Map<GatewayId, u64>,
     /// Their users, as far as nobody has told yet that they left.
     untold: Map<(DeskId, DeskId), Untold>,
-    /// Users who have lately left here without a word, as another gateway had them.
-    crossing: Map<(DeskId, DeskId), Crossing>,
+    /// Users who have lately left here without a word, as another gateway had them; until when that is remembered.
+    crossing: Map<(DeskId, DeskId), u64>,
     /// When those that were asked for all should have answered.
     answers_until_ms: Option<u64>,
     /// How many gateways have each user, by room. In order, so that the first can be named without looking at all.
@@ -237,8 +239,8 @@ impl Presence {
             return (false, true);
         }
         let was_small = self.is_small(room);
-        let gone = self.remove_here(room, user);
-        self.note_crossing(room, user, gone);
+        self.remove_here(room, user);
+        self.note_crossing(room, user);
         (!self.is_there(room, user) && was_small, false)
     }
 
@@ -271,7 +273,7 @@ impl Presence {
             let was_small = self.is_small(&room);
             let gone = self.remove_here(&room, &user);
             let is_told = was_small && !self.is_there(&room, &user);
-            self.note_crossing(&room, &user, gone);
+            self.note_crossing(&room, &user);
             say.push(self.left(room, user, gone, self.me, is_told));
         }
         self.bury(now_ms, &mut say);
@@ -324,19 +326,6 @@ impl Presence {
     /// Whether joins and leaves of a room are told one by one.
     fn is_small(&self, room: &DeskId) -> bool {
         self.count(room) <= self.config.max_members
-    }
-
-    fn left(
-        &self,
-        room: DeskId,
-        user: DeskId,
-        connection: Option<PublicId>,
-        gateway: GatewayId,
-        is_told: bool,
-    ) -> Say {
-        let origin = Origin::of_move(connection, self.count(&room));
-        let moved = Moved { user, has_joined: false, is_told, gateway, is_there: false, asked: None, origin };
-        Say::Moved { room, moved }
     }
 
     /// One more connection.

@@ -4,6 +4,7 @@
 use proptest::prelude::*;
 
 use super::*;
+use crate::desk::Origin;
 use crate::desk::envelope::Mark;
 
 pub(super) const GRACE_MS: u64 = 10_000;

@@ -7,7 +7,7 @@
 use super::peers::{Buried, Peer, pairs_of, parts_of};
 use super::{ANSWERS_MS, BEAT_MS, BURIED_MS, Gossip, Map, OWED_MS, Presence, SILENCE_MS, Say, Set};
 use crate::desk::envelope::Moved;
-use crate::desk::{DeskId, GatewayId, PublicId};
+use crate::desk::{DeskId, GatewayId, Origin, PublicId};
 
 /// The first of the living gateways tells the leaves of one that is over. Each that follows waits this much longer, and tells those that it has not heard told by then:
 /// the first may be new and not know of them, or dead itself.
@@ -16,7 +16,7 @@ const TURN_MS: u64 = 1_000;
 const TURNS_MAX: u64 = 5;
 /// Whose time ends sooner than this isn't told of: others may know already that it is over.
 const LEFT_MIN_MS: u64 = 1_000;
-/// So long it may take to hear that the user's last connection, at another gateway, has left as well.
+/// So long it may take until a leave that was without a word has come back.
 const CROSSING_MS: u64 = 3_000;
 
 const _: () = assert!(SILENCE_MS + 2 * BEAT_MS + TURNS_MAX * TURN_MS < 45_000);
@@ -30,13 +30,6 @@ pub(super) struct Untold {
     is_told: bool,
     /// The gateway may be stopped only.
     may_return: bool,
-}
-
-/// A user that has left here without a word, as it was at another gateway.
-#[derive(Debug)]
-pub(super) struct Crossing {
-    pub(super) until_ms: u64,
-    pub(super) gone: Option<PublicId>,
 }
 
 impl Presence {
@@ -126,7 +119,7 @@ impl Presence {
 
     /// Tells leaves of users of gateways that are over, where it is this gateway's turn.
     fn tell_untold(&mut self, now_ms: u64, say: &mut Vec<Say>) {
-        self.crossing.retain(|_, crossing| now_ms < crossing.until_ms);
+        self.crossing.retain(|_, until_ms| now_ms < *until_ms);
         let due = self.untold.extract_if(|_, untold| untold.due_ms <= now_ms).collect::<Vec<_>>();
         for ((room, user), Untold { gateway, is_told, may_return, .. }) in due {
             if self.is_there(&room, &user) {
@@ -141,6 +134,20 @@ impl Presence {
         }
     }
 
+    /// A leave that a gateway tells, for itself or for one that is over.
+    pub(super) fn left(
+        &self,
+        room: DeskId,
+        user: DeskId,
+        connection: Option<PublicId>,
+        gateway: GatewayId,
+        is_told: bool,
+    ) -> Say {
+        let origin = Origin::of_move(connection, self.count(&room));
+        let moved = Moved { user, has_joined: false, is_told, gateway, is_there: false, asked: None, origin };
+        Say::Moved { room, moved }
+    }
+
     /// The upstream is not there: what others have told of those that are over is heard once it is.
     pub(super) fn wait_with_untold(&mut self, now_ms: u64) {
         for untold in self.untold.values_mut() {
@@ -148,35 +155,38 @@ impl Presence {
         }
     }
 
-    /// Another gateway's leave of a user who has joined here, or whose leave here was without a word. Each knew of the other's connection and not yet of what has become
-    /// of it, so that members believe something else than is true: the first of the gateways that are concerned tells them.
-    pub(super) fn repair_crossing(&mut self, room: &DeskId, moved: &Moved) {
-        if moved.has_joined {
+    /// Another gateway's leave of a user who has joined here, told before that gateway knew of the join: members believe that the user is gone. The
+    /// first of the gateways that have the user tells them.
+    pub(super) fn repair_join(&mut self, room: &DeskId, moved: &Moved) {
+        if moved.has_joined || !moved.is_told {
+            return;
+        }
+        self.crossing.remove(&(room.clone(), moved.user.clone()));
+        if !self.here.get(room).is_some_and(|users| users.contains_key(&moved.user)) {
             return;
         }
         let pair = (room.clone(), moved.user.clone());
-        if self.here.get(room).is_some_and(|users| users.contains_key(&moved.user)) {
-            let has_it = |(other, peer): (&GatewayId, &Peer)| {
-                *other < self.me && peer.ends_ms.is_none() && peer.pairs.contains(&pair)
-            };
-            if moved.is_told && !self.peers.iter().any(has_it) {
-                self.owe_of(room, &moved.user, moved.origin.connection, Some(false));
-            }
-        } else if let Some(Crossing { gone, .. }) = self.crossing.remove(&pair) {
-            if !moved.is_told && self.me < moved.gateway && !self.is_there(room, &moved.user) {
-                self.owe_of(room, &moved.user, gone, Some(true));
-            } else if self.is_there(room, &moved.user) {
-                // Yet another gateway has it.
-                self.crossing.insert(pair, Crossing { gone, until_ms: self.ticked_ms + CROSSING_MS });
-            }
+        let has_it = |(other, peer): (&GatewayId, &Peer)| {
+            *other < self.me && peer.ends_ms.is_none() && peer.pairs.contains(&pair)
+        };
+        if !self.peers.iter().any(has_it) {
+            self.owe_of(room, &moved.user, moved.origin.connection, Some(false));
         }
     }
 
     /// A user has left here. Members have been told, unless it is at another gateway.
-    pub(super) fn note_crossing(&mut self, room: &DeskId, user: &DeskId, gone: Option<PublicId>) {
+    pub(super) fn note_crossing(&mut self, room: &DeskId, user: &DeskId) {
         if self.is_there(room, user) {
-            let crossing = Crossing { gone, until_ms: self.ticked_ms + CROSSING_MS };
-            self.crossing.insert((room.clone(), user.clone()), crossing);
+            self.crossing.insert((room.clone(), user.clone()), self.ticked_ms + CROSSING_MS);
+        }
+    }
+
+    /// A leave of this gateway has come back. If it was without a word, as the user was at other gateways, and these have left too in the order in
+    /// which all gateways hear, then this was the last leave of all, and each of them was without a word: this gateway alone tells it.
+    pub(super) fn repair_leave(&mut self, room: &DeskId, moved: &Moved) {
+        let pair = (room.clone(), moved.user.clone());
+        if !moved.is_told && !self.is_there(room, &moved.user) && self.crossing.remove(&pair).is_some() {
+            self.owe_of(room, &moved.user, moved.origin.connection, Some(true));
         }
     }
 }

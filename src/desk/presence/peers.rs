@@ -54,7 +54,7 @@ impl Presence {
         self.untold.remove(&pair);
         self.heard_told(&pair, moved);
         self.heard_of_peer(room, moved, now_ms);
-        self.repair_crossing(room, moved);
+        self.repair_join(room, moved);
     }
 
     fn heard_of_peer(&mut self, room: &DeskId, moved: &Moved, now_ms: u64) {

@@ -2,6 +2,7 @@
 
 use super::model_tests::{config, id};
 use super::*;
+use crate::desk::Origin;
 
 /// The leaves of a dead gateway's users are told by another one, and don't say that it lives.
 #[test]
