@@ -21,8 +21,8 @@ fuzz_target!(|bytes: &[u8]| {
         serde_json::from_slice::<serde_json::value::Map<String, serde_json::Value>>(&object)
             .expect("an object");
     }
-    if let Some(gossip) = Gossip::parse(bytes) {
-        assert_eq!(Gossip::parse(&gossip.write()).as_ref(), Some(&gossip));
+    if let Ok(Some(gossip)) = Gossip::parse(bytes) {
+        assert_eq!(Gossip::parse(&gossip.write()), Ok(Some(gossip.clone())));
         let config = PresenceConfig { grace_ms: 1, max_members: 1, max_rooms: 1, part_pairs: 1 };
         let mut presence = Presence::new(GatewayId::of(1), config);
         presence.heard(gossip, 1);

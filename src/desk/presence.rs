@@ -30,7 +30,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use foldhash::fast::RandomState;
 
-pub use self::gossip::{Gossip, Sum};
+pub use self::gossip::{Gossip, NoGossip, Sum};
 use self::late::Late;
 use self::over::Untold;
 pub use self::owed::Change;

@@ -16,7 +16,7 @@ use super::handover::Handover;
 use crate::bus::{DeskEvent, DeskEvents, DeskHeard, DeskNews, DeskWish, Ticket};
 use crate::desk::envelope::{Envelope, Moved};
 use crate::desk::event::{Addressee, Lost, check_of_worker, write_for_room, write_for_user, write_moved};
-use crate::desk::presence::Gossip;
+use crate::desk::presence::{Gossip, NoGossip};
 use crate::desk::{DESK_CHANNELS, DeskId, GatewayId, Origin, PRESENCE, REPLY, ROOM, USER};
 use crate::limits::DESK_LOSSES_MAX;
 use crate::market::Kinds;
@@ -293,9 +293,12 @@ impl Desk {
                 }
             }
             Channel::Presence => {
-                let gossip = Gossip::parse(payload).ok_or(Reject::NotJson)?;
-                // What doesn't fit is told again.
-                let _ = self.heard.try_send(DeskHeard::Gossip(gossip));
+                match Gossip::parse(payload) {
+                    // What of this doesn't fit: see the queue's bound.
+                    Ok(Some(gossip)) => drop(self.heard.try_send(DeskHeard::Gossip(gossip))),
+                    Ok(None) => tracing::debug!("a newer gateway tells what this one doesn't know"),
+                    Err(NoGossip) => return Err(Reject::NotJson),
+                }
             }
             Channel::WorkersRoom(room) => {
                 let room = id(room)?;

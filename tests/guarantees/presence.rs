@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use serde_json::json;
+use ws_gateway::metrics::Counter;
 
 use crate::support::desk::{gateway, user};
 use crate::support::process::Process;
@@ -55,6 +56,23 @@ async fn a_gateway_that_comes_later_hears_of_all() {
     bob.join("r").await;
     until("both to be known", async || (count(&mut bob, "r").await == 2).then_some(())).await;
     until("the figure", async || (one.stat("total_rooms").await == 1).then_some(())).await;
+}
+
+/// While gateways are replaced, newer ones tell what older ones don't know: no bad event, and everything behind it is heard.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_newer_gateways_tell_is_passed_over() {
+    let redis = Redis::start().await;
+    let gateway = gateway(&redis, |_| {}).await;
+    let mut alice = user(gateway.addr, "alice").await;
+    alice.join("r").await;
+    let mut newer = redis.publisher().await;
+    for told in [r#"{"v":1,"t":"moon","g":7}"#, r#"{"v":2,"t":"beat"}"#, r#"{"v":1,"t":"beat","g":7}"#] {
+        newer.raw("channel:desk:presence", told.as_bytes()).await;
+    }
+    newer.raw("channel:room:r", br#"{"type":"behind"}"#).await;
+    assert_eq!(alice.next_of("behind").await["type"], "behind");
+    let rejected = &gateway.gateway.state().metrics.ingest.rejected;
+    assert_eq!(rejected.iter().map(Counter::get).sum::<u64>(), 1, "the beat without a gateway");
 }
 
 #[tokio::test(flavor = "multi_thread")]

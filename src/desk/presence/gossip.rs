@@ -1,5 +1,7 @@
 //! What gateways tell each other of who is where, beside joins and leaves.
 
+use std::borrow::Cow;
+
 use serde::{Deserialize, Serialize};
 
 use crate::desk::envelope::VERSION;
@@ -100,16 +102,40 @@ struct Wire {
     rooms: Option<Vec<(String, Vec<String>)>>,
 }
 
+/// What every gossip has, also of a kind that only newer gateways know.
+#[derive(Deserialize)]
+struct Head<'g> {
+    v: u32,
+    #[serde(borrow)]
+    t: Cow<'g, str>,
+}
+
+/// The kinds that this gateway knows.
+const KINDS: [&str; 6] = ["beat", "ask", "part", "bye", "left", "silent"];
+
 /// Most parts that are put together.
 const PARTS_MAX: u32 = 10_000;
 
+/// What no gateway would tell.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct NoGossip;
+
 impl Gossip {
-    /// Reads what another gateway has told; `None` if it makes no sense here.
-    pub fn parse(payload: &[u8]) -> Option<Self> {
-        let wire: Wire = serde_json::from_slice(payload).ok()?;
-        if wire.v != VERSION {
-            return None;
+    /// Reads what another gateway has told; `None` if it is of a kind or version that only newer gateways know: they and this one run side by
+    /// side while gateways are replaced.
+    ///
+    /// # Errors
+    /// When it makes no sense.
+    pub fn parse(payload: &[u8]) -> Result<Option<Self>, NoGossip> {
+        let Head { v, t } = serde_json::from_slice(payload).map_err(|_| NoGossip)?;
+        if v != VERSION || !KINDS.contains(&&*t) {
+            return Ok(None);
         }
+        Self::read(payload).map(Some).ok_or(NoGossip)
+    }
+
+    fn read(payload: &[u8]) -> Option<Self> {
+        let wire: Wire = serde_json::from_slice(payload).ok()?;
         let gateway: GatewayId = wire.g.parse().ok()?;
         Some(match wire.t.as_str() {
             "beat" => {
@@ -196,15 +222,28 @@ mod tests {
             Gossip::Left { by: GatewayId::of(8), gateway, left_ms: 1, has_ended: true, rooms: rooms() },
             Gossip::Left { by: GatewayId::of(8), gateway, left_ms: 1, has_ended: false, rooms: rooms() },
         ] {
-            assert_eq!(Gossip::parse(&gossip.write()), Some(gossip));
+            assert_eq!(Gossip::parse(&gossip.write()), Ok(Some(gossip)));
         }
         for bad in [
             "",
             "{}",
+            r#"{"v":1,"g":"00000000000000000000000000000007"}"#,
             r#"{"v":1,"t":"beat","g":"x"}"#,
             r#"{"v":1,"t":"part","g":"00000000000000000000000000000007","part":[2,2],"rooms":[]}"#,
         ] {
-            assert_eq!(Gossip::parse(bad.as_bytes()), None, "{bad}");
+            assert_eq!(Gossip::parse(bad.as_bytes()), Err(NoGossip), "{bad}");
+        }
+    }
+
+    /// Whatever fields it has.
+    #[test]
+    fn what_newer_gateways_tell_is_passed_over() {
+        for newer in [
+            r#"{"v":1,"t":"moon","g":"00000000000000000000000000000007","n":1}"#,
+            r#"{"v":1,"t":"mo\u006fn","g":7,"of":[],"n":"1","rooms":{}}"#,
+            r#"{"v":2,"t":"beat"}"#,
+        ] {
+            assert_eq!(Gossip::parse(newer.as_bytes()), Ok(None), "{newer}");
         }
     }
 }

@@ -214,7 +214,7 @@ impl World {
             if self.loses {
                 continue;
             }
-            let gossip = Gossip::parse(&gossip.write()).expect("what is written can be read");
+            let gossip = Gossip::parse(&gossip.write()).unwrap().expect("what is written can be read");
             for presence in listeners(&mut self.gateways, self.stopped) {
                 said.extend(presence.heard(gossip.clone(), self.now_ms));
             }
