@@ -83,8 +83,7 @@ impl Presence {
         let peer = self.peers.entry(gateway).or_insert_with(|| Peer::hearsay(heard_ms));
         if has_ended {
             peer.ends_ms.get_or_insert(until_ms);
-        } else if !peer.is_hearsay {
-            // It has spoken here itself.
+        } else if peer.has_told_all {
             return;
         }
         let mut pairs = pairs_of(rooms);

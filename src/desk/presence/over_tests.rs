@@ -84,6 +84,26 @@ fn users_of_a_killed_gateway_are_known_to_its_replacement() {
     }
 }
 
+/// A gateway that is new hears of a join and a beat of one that is killed then, and from the others who else was there. It knows what they know, until that one has told
+/// all itself.
+#[test]
+fn what_others_know_counts_until_a_gateway_has_told_all() {
+    let mut new = Presence::new(GatewayId::of(9), config(200));
+    let (room, killed) = (id("room", 0), GatewayId::of(2));
+    let others_know = |user| {
+        let rooms = vec![(id("room", 0), vec![id("user", user)])];
+        Gossip::Left { by: GatewayId::of(3), gateway: killed, left_ms: 20_000, has_ended: false, rooms }
+    };
+    new.heard_moved(&room, &moved(2, true, true, true), 1);
+    new.heard(Gossip::Beat { gateway: killed, sum: Sum { pairs: 2, hash: 0 } }, 1);
+    new.heard(others_know(1), 2);
+    assert_eq!(new.users(&room).0, [id("user", 0), id("user", 1)]);
+    let rooms = vec![(room.clone(), vec![id("user", 0)])];
+    new.heard(Gossip::Part { gateway: killed, part: 0, of: 1, rooms }, 3);
+    new.heard(others_know(1), 4);
+    assert_eq!(new.users(&room).0, [id("user", 0)]);
+}
+
 /// A gateway of two, both of which have the user.
 fn one_of_two() -> (Presence, DeskId) {
     let (mut one, room) = (Presence::new(GatewayId::of(1), config(200)), id("room", 0));

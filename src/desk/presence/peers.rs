@@ -15,8 +15,8 @@ pub(super) struct Peer {
     parts: Vec<Vec<(DeskId, Vec<DeskId>)>>,
     /// When it counts as dead, once it has said that it ends.
     pub(super) ends_ms: Option<u64>,
-    /// Others have told of it, and it has said nothing itself.
-    pub(super) is_hearsay: bool,
+    /// It has told all that it has, so what it has not told is not there. Till then what others tell of it counts as well.
+    pub(super) has_told_all: bool,
 }
 
 /// A gateway that was silent.
@@ -30,7 +30,7 @@ pub(super) struct Buried {
 impl Peer {
     /// One of which others have told, and that was heard last then.
     pub(super) fn hearsay(heard_ms: u64) -> Self {
-        Self { heard_ms, is_hearsay: true, ..Self::default() }
+        Self { heard_ms, ..Self::default() }
     }
 
     pub(super) fn is_dead(&self, now_ms: u64) -> bool {
@@ -99,7 +99,7 @@ impl Presence {
                 let peer = self.peers.entry(gateway).or_default();
                 peer.heard_ms = now_ms;
                 peer.ends_ms = None;
-                peer.is_hearsay = false;
+                peer.has_told_all |= peer.sum == sum;
                 let waits = peer.asked_ms.is_some_and(|asked_ms| now_ms < asked_ms + ASK_AGAIN_MS);
                 if peer.sum != sum && !waits {
                     peer.asked_ms = Some(now_ms);
@@ -165,7 +165,6 @@ impl Presence {
     ) {
         let peer = self.peers.entry(gateway).or_default();
         peer.heard_ms = now_ms;
-        peer.is_hearsay = false;
         if part == 0 {
             peer.parts.clear();
         }
@@ -180,6 +179,7 @@ impl Presence {
         let all: Set<(DeskId, DeskId)> =
             std::mem::take(&mut peer.parts).into_iter().flat_map(pairs_of).collect();
         peer.asked_ms = None;
+        peer.has_told_all = true;
         peer.sum = Sum::default();
         all.iter().for_each(|(room, user)| peer.sum.add(room, user));
         let old = std::mem::replace(&mut peer.pairs, all.clone());
