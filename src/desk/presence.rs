@@ -32,7 +32,7 @@ use foldhash::fast::RandomState;
 
 pub use self::gossip::{Gossip, NoGossip, Sum};
 use self::late::Late;
-use self::over::Untold;
+use self::over::{Asked, Untold};
 pub use self::owed::Change;
 use self::owed::Owed;
 use self::peers::{Buried, Peer};
@@ -163,8 +163,8 @@ pub struct Presence {
     untold: Map<(DeskId, DeskId), Untold>,
     /// Users who have lately left here without a word, as another gateway had them; until when that is remembered.
     crossing: Map<(DeskId, DeskId), u64>,
-    /// When those that were asked for all should have answered.
-    answers_until_ms: Option<u64>,
+    /// Another gateway waits for what is known of those that are over.
+    asked: Option<Asked>,
     /// How many gateways have each user, by room. In order, so that the first can be named without looking at all.
     everywhere: Map<DeskId, BTreeMap<DeskId, u32>>,
     /// Large rooms whose count has changed.
@@ -195,7 +195,7 @@ impl Presence {
             over: Map::default(),
             untold: Map::default(),
             crossing: Map::default(),
-            answers_until_ms: None,
+            asked: None,
             everywhere: Map::default(),
             changed: Set::default(),
             beat_ms: 0,
@@ -277,7 +277,7 @@ impl Presence {
             say.push(self.left(room, user, gone, self.me, is_told));
         }
         self.bury(now_ms, &mut say);
-        self.tell_of_silent(now_ms, &mut say);
+        self.tell_of_over(now_ms, &mut say);
         self.tell_owed(now_ms, &mut say);
         let pause_ms = if self.sum == self.beat_sum { BEAT_MS } else { BEAT_SOON_MS };
         if now_ms >= self.beat_ms + pause_ms {

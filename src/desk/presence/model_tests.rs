@@ -109,6 +109,8 @@ pub(super) struct World {
     /// The gateway that is stopped, if one is: it hears nothing and says nothing.
     pub(super) stopped: Option<usize>,
     holds: Vec<Holds>,
+    /// What gateways have told of others that are over: of whom.
+    pub(super) told_of: Vec<GatewayId>,
     /// Joins and leaves that members have been told, since this was last looked at.
     pub(super) told: Vec<(bool, DeskId, DeskId)>,
 }
@@ -146,6 +148,7 @@ impl World {
             grace_ms,
             stopped: None,
             holds: Vec::new(),
+            told_of: Vec::new(),
             told: Vec::new(),
         };
         for _ in 0..GATEWAYS {
@@ -215,6 +218,9 @@ impl World {
                 continue;
             }
             let gossip = Gossip::parse(&gossip.write()).unwrap().expect("what is written can be read");
+            if let Gossip::Left { gateway, .. } = &gossip {
+                self.told_of.push(*gateway);
+            }
             for presence in listeners(&mut self.gateways, self.stopped) {
                 said.extend(presence.heard(gossip.clone(), self.now_ms));
             }

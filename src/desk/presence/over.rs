@@ -1,11 +1,11 @@
 //! Gateways that are over: whom they leave behind, what a gateway that is new hears of them, and who tells members that their users left.
 //!
 //! A gateway that ends says so, and its users have their grace to come back elsewhere. One that was killed says nothing, and its users are there until it
-//! has been silent for [`SILENCE_MS`]. Neither answers a gateway that begins meanwhile, perhaps in its place, so the others do: at once for those that
-//! have said that they end, and after [`ANSWERS_MS`] for those that have not answered by then.
+//! has been silent for [`SILENCE_MS`]. Neither answers a gateway that begins meanwhile, perhaps in its place, so another one does: with its next tick for
+//! those that have said that they end, and after [`ANSWERS_MS`] for those that have not answered by then.
 
 use super::peers::{Buried, Peer, pairs_of, parts_of};
-use super::{ANSWERS_MS, BEAT_MS, BURIED_MS, Gossip, Map, OWED_MS, Presence, SILENCE_MS, Say, Set};
+use super::{ANSWERS_MS, BEAT_MS, BURIED_MS, Gossip, Map, OWED_MS, Presence, SILENCE_MS, Say, Set, Sum};
 use crate::desk::envelope::Moved;
 use crate::desk::{DeskId, GatewayId, Origin, PublicId};
 
@@ -32,23 +32,54 @@ pub(super) struct Untold {
     may_return: bool,
 }
 
+/// Another gateway has asked who is where, and is told of those that don't answer for themselves. Each of the others knows the same of them: the first whose tick comes
+/// tells it.
+#[derive(Debug)]
+pub(super) struct Asked {
+    since_ms: u64,
+    /// Those that have ended have yet to be told of.
+    is_ended_due: bool,
+    /// What other gateways have told since, by who tells and of whom.
+    told: Map<(GatewayId, GatewayId), Sum>,
+}
+
 impl Presence {
     /// Another gateway wants to hear all: it may be new.
-    pub(super) fn is_asked_by_all(&mut self, now_ms: u64) -> Vec<Gossip> {
-        self.answers_until_ms = Some(now_ms + ANSWERS_MS);
-        let ended = self.peers.iter().filter(|(_, peer)| peer.ends_ms.is_some());
-        ended.flat_map(|(gateway, peer)| self.left_by(*gateway, peer, now_ms)).collect()
+    pub(super) fn is_asked_by_all(&mut self, now_ms: u64) {
+        self.asked = Some(Asked { since_ms: now_ms, is_ended_due: true, told: Map::default() });
     }
 
-    /// Tells of gateways that should have answered, and have not.
-    pub(super) fn tell_of_silent(&mut self, now_ms: u64, say: &mut Vec<Say>) {
-        let Some(until_ms) = self.answers_until_ms.filter(|until_ms| *until_ms <= now_ms) else { return };
-        self.answers_until_ms = None;
-        let asked_ms = until_ms - ANSWERS_MS;
-        let is_silent = |peer: &Peer| peer.ends_ms.is_none() && peer.heard_ms < asked_ms;
-        let silent = self.peers.iter().filter(|(_, peer)| is_silent(peer));
-        let told = silent.flat_map(|(gateway, peer)| self.left_by(*gateway, peer, now_ms));
-        say.extend(told.map(Say::Gossip));
+    /// Tells the one that has asked of gateways that have ended, and of those that should have answered and have not; unless another gateway has told the same.
+    pub(super) fn tell_of_over(&mut self, now_ms: u64, say: &mut Vec<Say>) {
+        let Some(Asked { since_ms, is_ended_due, told }) = self.asked.take() else { return };
+        let is_silent_due = now_ms >= since_ms + ANSWERS_MS;
+        let is_due = |peer: &Peer| match peer.ends_ms {
+            Some(_) => is_ended_due,
+            None => is_silent_due && peer.heard_ms < since_ms,
+        };
+        let is_told = |gateway: &GatewayId, peer: &Peer| {
+            told.iter().any(|((_, of), sum)| of == gateway && *sum == peer.sum)
+        };
+        let due = self.peers.iter().filter(|(gateway, peer)| is_due(peer) && !is_told(gateway, peer));
+        let left = due.flat_map(|(gateway, peer)| self.left_by(*gateway, peer, now_ms));
+        say.extend(left.map(Say::Gossip));
+        if !is_silent_due {
+            self.asked = Some(Asked { since_ms, is_ended_due: false, told });
+        }
+    }
+
+    /// Another gateway tells what this one may be about to tell.
+    pub(super) fn heard_answer(
+        &mut self,
+        by: GatewayId,
+        gateway: GatewayId,
+        rooms: &[(DeskId, Vec<DeskId>)],
+    ) {
+        let Some(asked) = &mut self.asked else { return };
+        let sum = asked.told.entry((by, gateway)).or_default();
+        for (room, users) in rooms {
+            users.iter().for_each(|user| sum.add(room, user));
+        }
     }
 
     /// What is known of a gateway that doesn't speak for itself.

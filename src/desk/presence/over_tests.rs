@@ -84,6 +84,51 @@ fn users_of_a_killed_gateway_are_known_to_its_replacement() {
     }
 }
 
+/// Each of the others knows whom a gateway that is over has left behind: one of them tells it who asks.
+#[test]
+fn one_gateway_answers_for_one_that_is_over() {
+    for ends in [true, false] {
+        let mut world = World::new();
+        (0..4).for_each(|user| world.join(1, id("room", 0), id("user", user)));
+        // All have been answered.
+        world.pass(1_000);
+        let over = world.gateways[1].0;
+        if ends {
+            let bye = world.gateways[1].1.bye();
+            world.gossip(bye);
+        }
+        // Another one begins in its place.
+        world.kill(1);
+        world.pass(2_000);
+        assert_eq!(world.told_of, [over; 2], "in two parts, ends {ends}");
+        for (_, presence) in &world.gateways {
+            assert_eq!(presence.users(&id("room", 0)).1, 4);
+        }
+    }
+}
+
+/// One that knows more than another has told tells what it knows.
+#[test]
+fn who_knows_more_tells_more() {
+    for (another, tells) in [(vec![], true), (vec![0], true), (vec![0, 1], false), (vec![0, 1, 2], false)] {
+        let mut presence = Presence::new(GatewayId::of(1), config(200));
+        let (over, room) = (GatewayId::of(2), id("room", 0));
+        let rooms =
+            |users: &[u8]| vec![(id("room", 0), users.iter().map(|user| id("user", *user)).collect())];
+        presence.tick(1);
+        presence.heard(Gossip::Part { gateway: over, part: 0, of: 1, rooms: rooms(&[0, 1]) }, 1);
+        presence.heard(Gossip::Bye { gateway: over, grace_ms: GRACE_MS }, 1);
+        presence.heard(Gossip::Ask { by: GatewayId::of(4), of: None }, 2);
+        let (by, left_ms) = (GatewayId::of(3), GRACE_MS);
+        presence
+            .heard(Gossip::Left { by, gateway: over, left_ms, has_ended: true, rooms: rooms(&another) }, 3);
+        let said = presence.tick(200);
+        let told = said.iter().any(|say| matches!(say, Say::Gossip(Gossip::Left { .. })));
+        assert_eq!(told, tells, "{another:?}");
+        assert_eq!(presence.users(&room).1, another.len().max(2));
+    }
+}
+
 /// A gateway that is new hears of a join and a beat of one that is killed then, and from the others who else was there. It knows what they know, until that one has told
 /// all itself.
 #[test]

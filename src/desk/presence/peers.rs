@@ -84,15 +84,15 @@ impl Presence {
     pub fn heard(&mut self, gossip: Gossip, now_ms: u64) -> Vec<Gossip> {
         match gossip {
             Gossip::Ask { by, of } if by != self.me && of.is_none_or(|of| of == self.me) => {
-                let mut answers = self.parts();
                 if of.is_none() {
-                    answers.extend(self.is_asked_by_all(now_ms));
+                    self.is_asked_by_all(now_ms);
                 }
-                return answers;
+                return self.parts();
             }
             Gossip::Left { by, gateway, left_ms, has_ended, rooms }
                 if by != self.me && gateway != self.me =>
             {
+                self.heard_answer(by, gateway, &rooms);
                 self.heard_left(gateway, left_ms, has_ended, rooms, now_ms);
             }
             Gossip::Beat { gateway, sum } if gateway != self.me => {
@@ -123,7 +123,7 @@ impl Presence {
     pub fn heard_nobody(&mut self, now_ms: u64) {
         self.peers.values_mut().for_each(|peer| peer.heard_ms = now_ms);
         self.has_asked = false;
-        self.answers_until_ms = None;
+        self.asked = None;
         self.wait_with_untold(now_ms);
     }
 
