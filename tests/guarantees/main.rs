@@ -113,6 +113,7 @@ mod page_stays_smooth;
 mod page_tells_what_it_missed;
 mod pages_of_other_origins;
 mod presence;
+mod presence_when_gateways_end;
 mod printing_ends_quietly;
 mod protocol_examples;
 mod quick_start;

@@ -1,48 +1,49 @@
-//! Who is in a room: users over all gateways, those that are back within the grace not told of, those of dead gateways gone within 45 s.
+//! Who is in a room: users over all gateways, those that are back within the grace not told of. Of gateways that end: `presence_when_gateways_end`.
 
-use std::time::Duration;
+use std::time::Instant;
 
 use serde_json::json;
+use ws_gateway::config::Config;
 use ws_gateway::metrics::Counter;
 
-use crate::support::desk::{gateway, user};
-use crate::support::process::Process;
-use crate::support::tokens::SECRET;
-use crate::support::{Client, Redis, until};
-
-async fn count(client: &mut Client, room: &str) -> u64 {
-    let (reply, _) = client.ask_for("presence", json!({"room_id": room})).await;
-    reply["count"].as_u64().unwrap_or_else(|| panic!("{reply}"))
-}
+use crate::support::desk::{count, gateway, user, with_enough_grace};
+use crate::support::{Redis, until};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn who_is_back_within_the_grace_was_never_away() {
-    let redis = Redis::start().await;
-    let grace = |config: &mut ws_gateway::config::Config| config.desk.presence_grace = Duration::from_secs(3);
-    let (one, other) = (gateway(&redis, grace).await, gateway(&redis, grace).await);
-    let mut alice = user(one.addr, "alice").await;
-    alice.join("r").await;
-    let mut others = Vec::new();
-    for n in 0..10 {
-        let mut client = user(one.addr, &format!("user-{n}")).await;
-        client.join("r").await;
-        alice.next_of("user_joined").await;
-        others.push(client);
-    }
-    // Cut off, and back at the other gateway.
-    drop(others);
-    let mut back = Vec::new();
-    for n in 0..9 {
-        let mut client = user(other.addr, &format!("user-{n}")).await;
-        client.join("r").await;
-        back.push(client);
-    }
-    assert_eq!(count(&mut alice, "r").await, 11, "the last one counts for the grace");
-    // The only thing that anybody is told is the leave of the one that isn't back.
-    let told = alice.json().await;
-    assert_eq!(told, json!({"type": "user_left", "user_id": "user-9", "room_id": "r"}));
-    alice.gets_nothing().await;
-    assert_eq!(count(&mut back[0], "r").await, 10);
+    with_enough_grace(3, async |grace| {
+        let redis = Redis::start().await;
+        let set = |config: &mut Config| config.desk.presence_grace = grace.length;
+        let (one, other) = (gateway(&redis, set).await, gateway(&redis, set).await);
+        let mut alice = user(one.addr, "alice").await;
+        alice.join("r").await;
+        let mut others = Vec::new();
+        for n in 0..10 {
+            let mut client = user(one.addr, &format!("user-{n}")).await;
+            client.join("r").await;
+            alice.next_of("user_joined").await;
+            others.push(client);
+        }
+        // Cut off, and back at the other gateway.
+        let cut_off = Instant::now();
+        drop(others);
+        let mut back = Vec::new();
+        for n in 0..9 {
+            let mut client = user(other.addr, &format!("user-{n}")).await;
+            client.join("r").await;
+            back.push(client);
+        }
+        let counted = count(&mut alice, "r").await;
+        grace.goes_on_since(cut_off)?;
+        assert_eq!(counted, 11, "the last one counts for the grace");
+        // The only thing that anybody is told is the leave of the one that isn't back.
+        let told = alice.json().await;
+        assert_eq!(told, json!({"type": "user_left", "user_id": "user-9", "room_id": "r"}));
+        alice.gets_nothing().await;
+        assert_eq!(count(&mut back[0], "r").await, 10);
+        Some(())
+    })
+    .await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -135,133 +136,4 @@ async fn a_hundred_users_are_named_and_all_counted() {
         let named: Vec<_> = (0..=n.min(99)).map(|n| format!("user-{n:03}")).collect();
         assert_eq!((&reply["users"], &reply["count"]), (&json!(named), &json!(n + 1)));
     }
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_gateway_that_drains_takes_nobody_along() {
-    let redis = Redis::start().await;
-    let grace = |config: &mut ws_gateway::config::Config| config.desk.presence_grace = Duration::from_secs(3);
-    let (one, other) = (gateway(&redis, grace).await, gateway(&redis, grace).await);
-    let mut alice = user(one.addr, "alice").await;
-    alice.join("r").await;
-    let (mut bob, mut carol) = (user(other.addr, "bob").await, user(other.addr, "carol").await);
-    bob.join("r").await;
-    carol.join("r").await;
-    alice.next_of("user_joined").await;
-    alice.next_of("user_joined").await;
-    let drained = tokio::spawn(other.gateway.drain());
-    while bob.message().await.is_some() {}
-    while carol.message().await.is_some() {}
-    let mut bob = user(one.addr, "bob").await;
-    bob.join("r").await;
-    assert_eq!(alice.json().await, json!({"type": "user_left", "user_id": "carol", "room_id": "r"}));
-    alice.gets_nothing().await;
-    drained.await.unwrap();
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn users_of_a_killed_gateway_leave() {
-    let redis = Redis::start().await;
-    let one = gateway(&redis, |_| {}).await;
-    let other = Process::on(&redis, &["--desk", "--jwt-secret-key", SECRET]).await;
-    let mut alice = user(one.addr, "alice").await;
-    alice.join("r").await;
-    let (mut bob, mut carol) = (user(other.addr(), "bob").await, user(other.addr(), "carol").await);
-    bob.join("r").await;
-    carol.join("r").await;
-    alice.next_of("user_joined").await;
-    alice.next_of("user_joined").await;
-    other.signal("KILL");
-    let killed = std::time::Instant::now();
-    let mut bob = user(one.addr, "bob").await;
-    bob.join("r").await;
-    assert_eq!(alice.next_of("user_left").await["user_id"], "carol");
-    assert!(killed.elapsed() < Duration::from_secs(45), "the contract says so");
-    alice.gets_nothing().await;
-    assert_eq!(count(&mut alice, "r").await, 2);
-}
-
-/// One gateway drains and another one begins after it: who was at the first is known to the new one for what is left of the grace.
-#[tokio::test(flavor = "multi_thread")]
-async fn a_replacement_knows_whom_the_drained_gateway_left_behind() {
-    let redis = Redis::start().await;
-    let grace = |config: &mut ws_gateway::config::Config| config.desk.presence_grace = Duration::from_secs(6);
-    let (one, drained) = (gateway(&redis, grace).await, gateway(&redis, grace).await);
-    let mut alice = user(one.addr, "alice").await;
-    alice.join("r").await;
-    let mut away = Vec::new();
-    for name in ["bob", "carol"] {
-        let mut client = user(drained.addr, name).await;
-        client.join("r").await;
-        alice.next_of("user_joined").await;
-        away.push(client);
-    }
-    drained.gateway.drain().await;
-    let new = gateway(&redis, grace).await;
-    let mut bob = user(new.addr, "bob").await;
-    bob.join("r").await;
-    assert_eq!(count(&mut bob, "r").await, 3, "carol has her grace");
-    let left = json!({"type": "user_left", "user_id": "carol", "room_id": "r"});
-    assert_eq!((alice.json().await, bob.json().await), (left.clone(), left));
-    alice.gets_nothing().await;
-    assert_eq!((count(&mut alice, "r").await, count(&mut bob, "r").await), (2, 2));
-}
-
-/// The only gateway is rolled: the new one starts, the old one drains, and nobody was away.
-#[tokio::test(flavor = "multi_thread")]
-async fn users_of_the_only_gateway_are_not_told_of_when_it_is_rolled() {
-    let redis = Redis::start().await;
-    let grace = |config: &mut ws_gateway::config::Config| config.desk.presence_grace = Duration::from_secs(3);
-    let old = gateway(&redis, grace).await;
-    let mut alice = user(old.addr, "alice").await;
-    alice.join("r").await;
-    let mut bob = user(old.addr, "bob").await;
-    bob.join("r").await;
-    let new = gateway(&redis, grace).await;
-    until("it to hear of them", async || (new.stat("total_rooms").await == 1).then_some(())).await;
-    let drained = tokio::spawn(old.gateway.drain());
-    while alice.message().await.is_some() {}
-    while bob.message().await.is_some() {}
-    let mut back = Vec::new();
-    for name in ["alice", "bob"] {
-        let mut client = user(new.addr, name).await;
-        client.join("r").await;
-        back.push(client);
-    }
-    drained.await.unwrap();
-    // One who is told last is told after all graces.
-    let mut carol = user(new.addr, "carol").await;
-    carol.join("r").await;
-    drop(carol);
-    for client in &mut back {
-        assert_eq!(client.json().await["user_id"], "carol");
-        let left = json!({"type": "user_left", "user_id": "carol", "room_id": "r"});
-        assert_eq!(client.json().await, left);
-    }
-    assert_eq!(count(&mut back[0], "r").await, 2);
-}
-
-/// A gateway is killed and another one begins in its place, before anybody knows that the first is dead: who comes back there was never away.
-#[tokio::test(flavor = "multi_thread")]
-async fn a_replacement_knows_the_users_of_a_killed_gateway() {
-    let redis = Redis::start().await;
-    let one = gateway(&redis, |_| {}).await;
-    let killed = Process::on(&redis, &["--desk", "--jwt-secret-key", SECRET]).await;
-    let mut alice = user(one.addr, "alice").await;
-    alice.join("r").await;
-    let mut away = Vec::new();
-    for name in ["bob", "carol"] {
-        let mut client = user(killed.addr(), name).await;
-        client.join("r").await;
-        alice.next_of("user_joined").await;
-        away.push(client);
-    }
-    killed.signal("KILL");
-    let new = gateway(&redis, |_| {}).await;
-    let mut bob = user(new.addr, "bob").await;
-    bob.join("r").await;
-    assert_eq!(count(&mut bob, "r").await, 3, "carol counts until the gateway is known to be dead");
-    let left = json!({"type": "user_left", "user_id": "carol", "room_id": "r"});
-    assert_eq!((alice.json().await, bob.json().await), (left.clone(), left));
-    alice.gets_nothing().await;
 }

@@ -1,6 +1,7 @@
 //! Clients of the desk.
 
 use std::net::SocketAddr;
+use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 use ws_gateway::config::Config;
@@ -17,6 +18,36 @@ pub(crate) async fn gateway(redis: &Redis, change: impl FnOnce(&mut Config)) -> 
         change(config);
     })
     .await
+}
+
+/// A grace within which people come back.
+#[derive(Clone, Copy)]
+pub(crate) struct Grace {
+    pub(crate) length: Duration,
+}
+
+impl Grace {
+    /// `None` if those who were cut off then may be gone, or soon: whatever is seen then shows nothing.
+    pub(crate) fn goes_on_since(self, cut_off: Instant) -> Option<()> {
+        (cut_off.elapsed() + Duration::from_secs(1) < self.length).then_some(())
+    }
+}
+
+/// A scene in which people come back within the grace; on a machine that is too busy for one of `first_s` seconds, with a longer one.
+pub(crate) async fn with_enough_grace(first_s: u64, scene: impl AsyncFn(Grace) -> Option<()>) {
+    for seconds in [first_s, 15, 45] {
+        if scene(Grace { length: Duration::from_secs(seconds) }).await.is_some() {
+            return;
+        }
+        eprintln!("nobody was back within {seconds} s");
+    }
+    panic!("the machine is too busy to come back within a grace");
+}
+
+/// How many users are in a room, as a client is told.
+pub(crate) async fn count(client: &mut Client, room: &str) -> u64 {
+    let (reply, _) = client.ask_for("presence", json!({"room_id": room})).await;
+    reply["count"].as_u64().unwrap_or_else(|| panic!("{reply}"))
 }
 
 /// A connection of a user.
