@@ -37,12 +37,12 @@ use crate::{limits, outgoing, stats};
 /// Builds a gateway and runs it until a signal ends it, as the binary does.
 ///
 /// # Errors
-/// As [`Gateway::build`] and [`Gateway::run`], and when signals can't be caught.
-pub async fn serve(config: Config) -> anyhow::Result<()> {
-    let mut signals = Signals::install().context("signals can't be caught")?;
-    // Building waits for the first attempt to reach the upstream.
+/// As [`Gateway::build`] and [`Gateway::run`].
+pub async fn serve(config: Config, mut signals: Signals) -> anyhow::Result<()> {
+    // Building waits for the first attempt to reach the upstream. It is a task of its own, because a file that it reads may block its thread,
+    // as where a file server is away.
     let gateway = tokio::select! {
-        built = Gateway::build(config) => built?,
+        built = tokio::spawn(Gateway::build(config)) => built.context("the start has failed")??,
         signal = signals.end() => {
             tracing::info!(signal, "ending before the gateway was ready");
             return Ok(());

@@ -4,8 +4,8 @@ use std::fmt::Display;
 use std::io::{self, ErrorKind, Write};
 use std::process::ExitCode;
 
-use anyhow::Context;
 use ws_gateway::config::{Action, Config, ConfigError, env_example, settings_markdown};
+use ws_gateway::signals::Signals;
 use ws_gateway::{gateway, healthcheck, limits, logging};
 
 #[global_allocator]
@@ -15,12 +15,56 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 const MISUSED: u8 = 2;
 
 fn main() -> ExitCode {
+    let control = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(limits::CONTROL_THREADS)
+        .thread_name("control")
+        .enable_all()
+        .build();
+    let control = match control {
+        Ok(control) => control,
+        Err(error) => {
+            return fail(format_args!("ws-gateway: the control threads could not be started: {error}"));
+        }
+    };
+    let ended = control.block_on(run());
+    // Tasks are left only if a signal ended the start or the drain; the process doesn't wait for them.
+    control.shutdown_background();
+    ended
+}
+
+/// Signals are caught before anything is read: `.env` may be a FIFO, or lie on a server that is away.
+async fn run() -> ExitCode {
+    let mut signals = match Signals::install() {
+        Ok(signals) => signals,
+        Err(error) => return fail(format_args!("ws-gateway: signals can't be caught: {error}")),
+    };
+    let begun = tokio::select! {
+        begun = tokio::task::spawn_blocking(begin) => begun,
+        signal = signals.end() => return fail(format_args!("ws-gateway: ended by {signal}")),
+    };
+    match begun {
+        Ok(Begun::Gateway(config)) => serve(*config, signals).await,
+        Ok(Begun::Ended(code)) => code,
+        Err(error) => fail(format_args!("ws-gateway: {error}")),
+    }
+}
+
+/// What the command line asks for.
+enum Begun {
+    /// A gateway.
+    Gateway(Box<Config>),
+    /// Something else, which has been done.
+    Ended(ExitCode),
+}
+
+/// Reads the configuration, and does what the command line asks for unless it is a gateway.
+fn begin() -> Begun {
     let config = match Config::from_args_and_env(std::env::args_os()) {
         Ok(config) => config,
-        Err(error) => return explain(&error),
+        Err(error) => return Begun::Ended(explain(&error)),
     };
-    match config.action {
-        Action::Run => serve(config),
+    Begun::Ended(match config.action {
+        Action::Run => return Begun::Gateway(Box::new(config)),
         Action::Healthcheck => match healthcheck(&config) {
             Ok(body) => print(&format!("{body}\n")),
             Err(problem) => fail(format_args!("unhealthy: {problem}")),
@@ -32,7 +76,7 @@ fn main() -> ExitCode {
         Action::PrintConfig => print(&config.show()),
         Action::PrintSettingsTable => print(&settings_markdown()),
         Action::PrintEnvExample => print(&env_example()),
-    }
+    })
 }
 
 /// Asks the operator's port, if there is one, or else the clients', under TLS where that is on.
@@ -43,32 +87,19 @@ fn healthcheck(config: &Config) -> Result<String, String> {
     }
 }
 
-fn serve(config: Config) -> ExitCode {
+async fn serve(config: Config, signals: Signals) -> ExitCode {
     let log = match logging::start(&config) {
         Ok(log) => log,
         Err(error) => {
             return fail(format_args!("ws-gateway: the log's thread could not be started: {error}"));
         }
     };
-    let served = run(config);
+    let served = gateway::serve(config, signals).await;
     if let Err(error) = &served {
         log.tell(&format!("{error:#}"));
     }
     log.finish();
     if served.is_ok() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
-}
-
-fn run(config: Config) -> anyhow::Result<()> {
-    let control = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(limits::CONTROL_THREADS)
-        .thread_name("control")
-        .enable_all()
-        .build()
-        .context("the control threads could not be started")?;
-    let served = control.block_on(gateway::serve(config));
-    // Tasks are left only if a signal ended the start or the drain; the process doesn't wait for them.
-    control.shutdown_background();
-    served
 }
 
 /// Prints help and version on standard output, and everything else as an error.

@@ -1,7 +1,9 @@
 //! SIGTERM, SIGINT and SIGQUIT drain the gateway at any time, also in the first process of a container that still waits for
 //! its Redis. SIGHUP never ends it.
 
+use std::fs::File;
 use std::net::TcpListener;
+use std::path::PathBuf;
 use std::process::Command;
 
 use crate::support::process::Process;
@@ -61,6 +63,44 @@ async fn the_gateway_ends_as_the_first_process_of_a_container() {
         let status = Command::new("kill").args(["-s", signal, children.trim()]).status().unwrap();
         assert!(status.success());
         assert!(unshare.exit().await.success(), "{signal}: {:?}", unshare.log);
+    }
+}
+
+/// A FIFO: who reads it waits for its writer.
+struct Fifo {
+    directory: tempfile::TempDir,
+    path: PathBuf,
+}
+
+impl Fifo {
+    fn new(name: &str) -> Self {
+        let directory = tempfile::tempdir().expect("a directory");
+        let path = directory.path().join(name);
+        assert!(Command::new("mkfifo").arg(&path).status().unwrap().success());
+        Self { directory, path }
+    }
+
+    /// Waits until somebody reads it, and returns the writer, which writes nothing.
+    async fn is_read(&self) -> File {
+        let path = self.path.clone();
+        let open = tokio::task::spawn_blocking(move || File::options().write(true).open(path));
+        open.await.unwrap().expect("a writer")
+    }
+}
+
+/// Signals are caught before any file is opened: a process without a handler would be killed, or in a container not end at all.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_gateway_ends_while_it_reads_its_settings() {
+    for signal in SIGNALS {
+        let fifo = Fifo::new(".env");
+        let mut shell = Command::new("/bin/sh");
+        let script = format!("cd {} && exec \"$0\" \"$@\"", fifo.directory.path().display());
+        shell.args(["-c", &script, env!("CARGO_BIN_EXE_ws-gateway")]);
+        let mut gateway = Process::launch(shell, &[]);
+        let _writer = fifo.is_read().await;
+        gateway.signal(signal);
+        assert_eq!(gateway.exit().await.code(), Some(1), "{signal}: {:?}", gateway.log);
+        gateway.logs(&format!("ended by SIG{signal}")).await;
     }
 }
 
