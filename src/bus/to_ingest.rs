@@ -93,8 +93,6 @@ pub struct LastEvent {
     pub frame: Bytes,
     /// Its number, if it has one.
     pub seq: Option<u64>,
-    /// When it came, in Unix milliseconds.
-    pub arrived_ms: u64,
 }
 
 /// How the control side asks ingest for last events.

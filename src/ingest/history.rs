@@ -38,7 +38,7 @@ use self::log::{Entry, Log, Position};
 use self::reader::{Hint, Reader};
 pub use self::resume::{Replay, Resumed};
 pub use self::sequence::Verdict;
-use self::topic::Topic;
+use self::topic::{Arrival, Topic};
 pub use self::topic::{LookUp, LookingUp};
 use crate::bus::LastEvent;
 use crate::limits;
@@ -209,7 +209,8 @@ impl History {
         if topic.has_claims && event.seq.is_some() && event.seq <= topic.sequence.last_seq() {
             read_claims(topic, &mut self.log, &self.reader);
         }
-        let verdict = topic.take(event, now_ms, &self.reader);
+        let arrival = Arrival { ms: now_ms, order: self.aside.order_now() };
+        let verdict = topic.take(event, arrival, &self.reader);
         if let Some(seq) = event.seq.filter(|_| verdict != Verdict::Repeat && topic.kept) {
             let previous = if verdict == Verdict::Restart { Position::NONE } else { topic.newest };
             let payload = event.object.as_bytes();
@@ -250,7 +251,7 @@ impl History {
         topic_at(&mut self.topics, slot)?.snapshot(form, &self.openings, self.config.delayed_ms)
     }
 
-    /// The last event of a subject; of a symbol of candles, that of the interval that was heard of last. Patterns have none.
+    /// The last event of a subject; of a symbol of candles, that which came last, of whatever interval. Patterns have none.
     pub fn last(&mut self, subject: &Subject) -> Option<LastEvent> {
         let slots: SmallVec<[Slot; 1]> = match &subject.name {
             Name::Symbol(symbol) => {
@@ -264,7 +265,7 @@ impl History {
         let Self { topics, aside, reader, openings, config, .. } = self;
         let last = |slot| topic_at(topics, slot)?.last(aside, reader, openings, config.delayed_ms);
         let events = slots.into_iter().filter_map(last);
-        events.max_by_key(|event| event.arrived_ms)
+        events.max_by_key(|(order, _)| *order).map(|(_, event)| event)
     }
 
     /// Events of a topic have been lost unseen: its numbers begin again with the next one, so that no gap is told of what is announced as
@@ -297,7 +298,8 @@ impl History {
         now_ms: u64,
     ) -> Option<u64> {
         let slot = *self.by_symbol[kind.index()].get(symbol)?;
-        topic_at(&mut self.topics, slot)?.end_look_up(payload, failed, now_ms, &self.reader)
+        let arrival = Arrival { ms: now_ms, order: self.aside.order_now() };
+        topic_at(&mut self.topics, slot)?.end_look_up(payload, failed, arrival, &self.reader)
     }
 
     /// The symbols that begin with `prefix` and have a last value, in order.

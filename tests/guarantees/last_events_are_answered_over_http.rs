@@ -79,13 +79,29 @@ async fn of_a_symbol_of_candles_the_one_that_came_last() {
     let redis = Redis::start().await;
     let gateway = gateway(&redis, |_| {}).await;
     let mut worker = redis.publisher().await;
-    for interval in ["1m", "1d"] {
-        let candle = json!({"symbol": "AAPL", "open": 1, "high": 1, "low": 1, "close": 1, "volume": 1, "timestamp": 1, "interval": interval});
-        worker.publish_all([("channel:candle:AAPL".to_owned(), candle.to_string())]).await;
+    // `1d` has a subscriber at the end, so that its candles go another way.
+    let mut client = gateway.client().await;
+    let mut taken = 0;
+    let mut last_of = async |intervals: &[&str]| {
+        let candle = |interval| json!({"symbol": "AAPL", "open": 1, "high": 1, "low": 1, "close": 1, "volume": 1, "timestamp": 1, "interval": interval});
+        // They come in one read, so at one time of any clock.
+        let candles =
+            intervals.iter().map(|interval| ("channel:candle:AAPL".to_owned(), candle(interval).to_string()));
+        worker.publish_all(candles.collect::<Vec<_>>()).await;
+        taken += intervals.len() as u64;
+        gateway.taken(taken).await;
+        let reply = gateway.get("/v1/last/AAPL?type=candle").await.json();
+        assert_eq!((&reply["type"], &reply["snapshot"]), (&json!("candle"), &json!(true)));
+        reply["data"]["interval"].clone()
+    };
+    for intervals in [["1m", "1d"], ["1d", "1m"], ["1m", "1h"], ["1h", "1d"]] {
+        assert_eq!(last_of(&intervals).await, intervals[1]);
     }
-    gateway.taken(2).await;
-    let reply = gateway.get("/v1/last/AAPL?type=candle").await.json();
-    assert_eq!((&reply["type"], &reply["snapshot"]), (&json!("candle"), &json!(true)));
+    assert_eq!(last_of(&["1d", "1m", "1h", "1d", "1h", "1m", "1d"]).await, "1d");
+    client.subscribe_with(json!({"symbols": ["AAPL"], "types": ["candle"]})).await;
+    for intervals in [["1m", "1d"], ["1d", "1m"], ["1m", "new"], ["1h", "1d"]] {
+        assert_eq!(last_of(&intervals).await, intervals[1]);
+    }
     assert_eq!(
         gateway.get("/v1/last?symbols=AAPL,MSFT&type=candle").await.json()["missing"],
         json!(["MSFT"])

@@ -29,6 +29,23 @@ impl Place {
     pub(super) const NONE: Self = Self(u64::MAX);
 }
 
+impl Place {
+    /// When the event came that lies here.
+    pub(super) fn order(self) -> Order {
+        Order { ring: self.0.saturating_add(1), counted: 0 }
+    }
+}
+
+/// When an event came, compared to others of all topics: no clock's time, which may stand still or go back. An event that is set aside
+/// comes behind all that came before the ring had reached its place.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Order {
+    /// How far the ring was written.
+    ring: u64,
+    /// Among the events that came meanwhile and were not set aside.
+    counted: u64,
+}
+
 /// An event as it came.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct EventAside<'r> {
@@ -51,6 +68,8 @@ pub(super) struct Aside {
     begin: u64,
     /// Bytes ever written, gaps at the end of a round included.
     end: u64,
+    /// Events that came and were not set aside.
+    counted: u64,
     /// The bytes at the ends of rounds that no event fitted into: from where to where, the oldest first.
     gaps: VecDeque<(u64, u64)>,
     /// Events let go since the ring last judged its size, and those of them that their topics had not looked into.
@@ -59,6 +78,12 @@ pub(super) struct Aside {
 }
 
 impl Aside {
+    /// When an event comes that is taken now without being set aside.
+    pub(super) fn order_now(&mut self) -> Order {
+        self.counted += 1;
+        Order { ring: self.end, counted: self.counted }
+    }
+
     /// Whether an event of so many bytes, below [`PENDING_BYTES`], fits without that an older one is let go.
     pub(super) fn has_room(&self, payload_bytes: usize) -> bool {
         let len = (HEADER_BYTES + payload_bytes) as u64;

@@ -12,7 +12,7 @@ use self::pending::Pending;
 use self::value::{BesideFound, LastValue};
 pub use self::value::{LookUp, LookingUp};
 use super::Slot;
-use super::aside::{Aside, EventAside, Place};
+use super::aside::{Aside, EventAside, Order, Place};
 use super::log::Position;
 use super::reader::Reader;
 use super::sequence::{Sequence, Verdict};
@@ -20,6 +20,15 @@ use crate::bus::LastEvent;
 use crate::market::event::Event;
 use crate::market::{Form, Kind, Symbol};
 use crate::protocol::native::event::Openings;
+
+/// When an event arrived.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Arrival {
+    /// In Unix milliseconds.
+    pub(super) ms: u64,
+    /// Among those of all topics.
+    pub(super) order: Order,
+}
 
 /// What is remembered of one topic.
 #[derive(Debug)]
@@ -91,14 +100,14 @@ impl Topic {
 
     /// Judges a good event, counts it in the sequence unless it is a repeat, and makes it the last value if it is the newest and
     /// the topic is kept.
-    pub(super) fn take(&mut self, event: &Event<'_>, arrived_ms: u64, reader: &Reader) -> Verdict {
+    pub(super) fn take(&mut self, event: &Event<'_>, arrival: Arrival, reader: &Reader) -> Verdict {
         let is_first = self.sequence.last_seq().is_none();
         let judge = |seq| self.sequence.judge(seq, event.timestamp, reader.numbering);
         let verdict = event.seq.map_or(Verdict::Next, judge);
         self.claimed_seq = self.sequence.last_seq();
-        let beside = self.value.compare_found(event, arrived_ms);
+        let beside = self.value.compare_found(event, arrival.ms);
         if verdict.is_newest() && beside != BesideFound::Older && self.kept {
-            self.value.store(event, arrived_ms);
+            self.value.store(event, arrival);
         }
         if is_first && beside == BesideFound::Restarted { Verdict::Restart } else { verdict }
     }
@@ -139,6 +148,7 @@ impl Topic {
         let mut at = self.pending.newest();
         while older > 0 {
             let EventAside { payload, arrived_ms, previous, .. } = aside.get(at);
+            let arrival = Arrival { ms: arrived_ms, order: at.order() };
             (at, older) = (previous, older - 1);
             let Some(event) = self.read(payload, reader) else { continue };
             let is_as_it_seems = match event.seq {
@@ -148,7 +158,7 @@ impl Topic {
                 None => !is_numbered,
             };
             if is_as_it_seems {
-                self.take(&event, arrived_ms, reader);
+                self.take(&event, arrival, reader);
                 for claimed_seq in self.pending.claimed()[..older].iter().flatten() {
                     self.sequence.claim(*claimed_seq);
                     self.has_claims = true;
@@ -162,9 +172,9 @@ impl Topic {
 
     /// Looks into all events that are set aside, in order.
     pub(super) fn read_pending(&mut self, aside: &Aside, reader: &Reader) {
-        for EventAside { payload, arrived_ms, .. } in self.pending.newest_first(aside).rev() {
+        for (at, EventAside { payload, arrived_ms, .. }) in self.pending.newest_first(aside).rev() {
             if let Some(event) = self.read(payload, reader) {
-                self.take(&event, arrived_ms, reader);
+                self.take(&event, Arrival { ms: arrived_ms, order: at.order() }, reader);
             }
         }
         self.claimed_seq = self.sequence.last_seq();
@@ -186,7 +196,7 @@ impl Topic {
         &mut self,
         payload: Option<&[u8]>,
         failed: bool,
-        now_ms: u64,
+        arrival: Arrival,
         reader: &Reader,
     ) -> Option<u64> {
         self.value.end_look_up(failed);
@@ -197,7 +207,7 @@ impl Topic {
             // Workers keep one value of a symbol, whatever its interval.
             !self.kind.has_intervals() || event.is_of_topic(self.symbol.as_bytes())
         })?;
-        self.value.store_found(&event, now_ms);
+        self.value.store_found(&event, arrival);
         event.seq
     }
 
@@ -205,14 +215,14 @@ impl Topic {
         self.value.is_some()
     }
 
-    /// The last event, also if it was only set aside so far.
+    /// The last event, also if it was only set aside so far, and when it came.
     pub(super) fn last(
         &mut self,
         aside: &Aside,
         reader: &Reader,
         openings: &Openings,
         delayed_ms: Option<NonZeroU32>,
-    ) -> Option<LastEvent> {
+    ) -> Option<(Order, LastEvent)> {
         self.condense(aside, reader);
         let frame = self.snapshot(Form::JSON, openings, delayed_ms)?;
         self.value.last(frame)

@@ -57,12 +57,11 @@ impl Pending {
     pub(super) fn newest_first<'r>(
         &self,
         aside: &'r Aside,
-    ) -> impl DoubleEndedIterator<Item = EventAside<'r>> + use<'r> {
+    ) -> impl DoubleEndedIterator<Item = (Place, EventAside<'r>)> + use<'r> {
         let mut at = self.newest;
         let events = self.claimed.iter().map(|_| {
             let event = aside.get(at);
-            at = event.previous;
-            event
+            (std::mem::replace(&mut at, event.previous), event)
         });
         events.collect::<SmallVec<[_; limits::PENDING_EVENTS]>>().into_iter()
     }

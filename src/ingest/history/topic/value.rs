@@ -5,7 +5,9 @@ use std::num::NonZeroU32;
 use bytes::Bytes;
 use smallvec::SmallVec;
 
+use super::super::aside::Order;
 use super::super::sequence::Timestamp;
+use super::Arrival;
 use crate::bus::LastEvent;
 use crate::limits;
 use crate::market::event::Event;
@@ -38,8 +40,7 @@ struct FoundSeq {
 struct Stored {
     object: Vec<u8>,
     seq: Option<u64>,
-    /// When it arrived, in Unix milliseconds.
-    arrived_ms: u64,
+    arrival: Arrival,
 }
 
 /// Whether a last value was looked up where workers keep it.
@@ -101,11 +102,11 @@ impl LastValue {
     }
 
     /// A good event becomes the last value.
-    pub(super) fn store(&mut self, event: &Event<'_>, arrived_ms: u64) {
+    pub(super) fn store(&mut self, event: &Event<'_>, arrival: Arrival) {
         self.snapshots.clear();
         let object = event.object.as_bytes();
         let stored = self.stored.get_or_insert_with(Stored::default);
-        stored.arrived_ms = arrived_ms;
+        stored.arrival = arrival;
         stored.seq = event.seq;
         stored.object.clear();
         // One large event must not keep its memory for ever.
@@ -142,16 +143,16 @@ impl LastValue {
     }
 
     /// An event that was looked up becomes the last value.
-    pub(super) fn store_found(&mut self, event: &Event<'_>, now_ms: u64) {
-        self.store(event, now_ms);
+    pub(super) fn store_found(&mut self, event: &Event<'_>, arrival: Arrival) {
+        self.store(event, arrival);
         let timestamp = Timestamp::parse(event.timestamp);
-        self.found = event.seq.map(|seq| FoundSeq { seq, timestamp, found_ms: now_ms });
+        self.found = event.seq.map(|seq| FoundSeq { seq, timestamp, found_ms: arrival.ms });
     }
 
-    /// The last event; `frame` is it as a snapshot.
-    pub(super) fn last(&self, frame: Bytes) -> Option<LastEvent> {
-        let Stored { seq, arrived_ms, .. } = *self.stored.as_ref()?;
-        Some(LastEvent { frame, seq, arrived_ms })
+    /// The last event, and when it came; `frame` is it as a snapshot.
+    pub(super) fn last(&self, frame: Bytes) -> Option<(Order, LastEvent)> {
+        let Stored { seq, arrival, .. } = *self.stored.as_ref()?;
+        Some((arrival.order, LastEvent { frame, seq }))
     }
 
     /// The last event of that topic in a form, marked as a snapshot. Built once and shared until the value changes.
@@ -166,11 +167,11 @@ impl LastValue {
         if let Some((_, snapshot)) = self.snapshots.iter().find(|(known, _)| *known == form) {
             return Some(snapshot.clone());
         }
-        let Stored { object, seq, arrived_ms } = self.stored.as_ref()?;
+        let Stored { object, seq, arrival } = self.stored.as_ref()?;
         let object = std::str::from_utf8(object).ok()?;
         let mut out = Vec::with_capacity(object.len() + limits::FRAME_OVERHEAD_MAX_BYTES);
         let marker = Marker::SNAPSHOT.delayed(delayed_ms);
-        let event = EventParts { kind, symbol, seq: *seq, object, at_ms: *arrived_ms, marker };
+        let event = EventParts { kind, symbol, seq: *seq, object, at_ms: arrival.ms, marker };
         if !form::write(&mut out, form, openings, &event) {
             return None;
         }
@@ -198,7 +199,7 @@ mod tests {
         let [old, third, fourth] =
             [&old, &third, &fourth].map(|payload| checker.check(custom, payload.as_bytes(), b"A").unwrap());
         let mut value = LastValue::default();
-        value.store_found(&old, 1_000);
+        value.store_found(&old, Arrival { ms: 1_000, order: Order::default() });
         let end_ms = 1_000 + limits::AHEAD_MAX_US / 1_000;
         assert_eq!(value.compare_found(&third, end_ms - 1), BesideFound::Older);
         assert_eq!(value.compare_found(&fourth, end_ms), BesideFound::Newer);
