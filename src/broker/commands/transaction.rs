@@ -10,9 +10,10 @@ use crate::resp::write_array_header;
 /// Commands that are never queued.
 pub(super) const AT_ONCE: [&str; 6] = ["exec", "discard", "multi", "watch", "quit", "reset"];
 
-/// Commands that affect other clients. They also run once the reply has grown too long and the client's connection is
-/// to end: a transaction takes effect whole or not at all.
-const ACT_ON_OTHERS: [&str; 3] = ["publish", "spublish", "client|kill"];
+/// Commands that affect other clients, or what the broker keeps for them. They also run once the reply has grown too long and the
+/// client's connection is to end: a transaction takes effect whole or not at all.
+const ACT_ON_OTHERS: [&str; 8] =
+    ["publish", "spublish", "client|kill", "xadd", "xdel", "xgroup|create", "pexpire", "del"];
 
 /// The bound for one client's queued commands: about 40,000 trades.
 const QUEUED_BYTES_MAX: usize = 8 * 1024 * 1024;
@@ -84,7 +85,7 @@ impl Session {
         context.ok()
     }
 
-    /// Has no effect, because there are no keys that could change.
+    /// Has no effect: the broker keeps nothing but inboxes, and `EXEC` runs also if a watched one has changed.
     pub(super) fn watch(&mut self, context: &mut Context<'_>, _args: &[&[u8]]) -> Flow {
         if self.transaction.is_some() {
             return context.error("ERR WATCH inside MULTI is not allowed");

@@ -105,3 +105,35 @@ fn a_reply_that_is_too_long_ends_the_connection_but_not_the_transaction() {
     assert!((100_000..140_000).contains(&replies.len()), "{}", replies.len());
     assert_eq!(broker.events, [(b"channel:trade:A".to_vec(), b"1".to_vec())]);
 }
+
+/// Also as far as it concerns inboxes.
+#[test]
+fn what_a_transaction_does_to_streams_happens_whole() {
+    let mut broker = Broker::new(None);
+    broker.settings.output.hard_bytes = 100_000;
+    let (mut peer, mut other) = (broker.connect(), broker.connect());
+    for command in
+        ["XADD deleted 1-1 f v", "XADD shortened 1-1 f v", "XADD ended 1-1 f v", "XADD grouped 1-1 f v"]
+    {
+        assert_eq!(broker.ask(&mut other, command), "$3\r\n1-1\r\n");
+    }
+    let echo = format!("ECHO {}", "x".repeat(30_000));
+    let commands = [
+        "MULTI",
+        &echo,
+        &echo,
+        &echo,
+        &echo,
+        "XADD added 1-1 f v",
+        "XDEL shortened 1-1",
+        "XGROUP CREATE grouped g 0",
+        "PEXPIRE ended 0",
+        "DEL deleted",
+        "EXEC",
+    ];
+    assert_eq!(broker.turn(&mut peer, &commands).1, Flow::Close);
+    for (key, len) in [("added", 1), ("shortened", 0), ("ended", 0), ("deleted", 0), ("grouped", 1)] {
+        assert_eq!(broker.ask(&mut other, &format!("XLEN {key}")), format!(":{len}\r\n"), "{key}");
+    }
+    assert!(broker.ask(&mut other, "XGROUP CREATE grouped g 0").starts_with("-BUSYGROUP "));
+}
