@@ -25,8 +25,10 @@ use crate::protocol::terms::{Conflate, Options};
 #[path = "read_tests.rs"]
 mod tests;
 
-/// The longest `id` of a request, in bytes as the client wrote it between its quotes.
+/// The longest `id` of a request, in bytes of the text that it stands for.
 const ID_BYTES_MAX: usize = 64;
+/// The longest way to write one byte of a text: `\u0041`.
+const ESCAPE_BYTES: usize = 6;
 
 /// The fields that mean something to us, as they stand in the message.
 #[derive(Deserialize)]
@@ -318,12 +320,22 @@ where
 
 pub(super) fn id(raw: &RawValue) -> Result<Id, Refusal> {
     let text = raw.get();
-    let content_bytes = text.len() - if text.starts_with('"') { 2 } else { 0 };
-    let is_id = matches!(text.as_bytes().first(), Some(b'"' | b'-' | b'0'..=b'9'));
-    if !is_id || content_bytes > ID_BYTES_MAX {
+    let fits = match text.as_bytes() {
+        [b'"', written @ .., b'"'] => written.len() <= ID_BYTES_MAX || is_short_text(text),
+        [b'-' | b'0'..=b'9', ..] => text.len() <= ID_BYTES_MAX,
+        _ => false,
+    };
+    if !fits {
         return Err(invalid("id", text, "a number, or a string of at most 64 bytes"));
     }
     Ok(Id(text.into()))
+}
+
+/// Whether a JSON string stands for at most [`ID_BYTES_MAX`] bytes, although it is written with more: many programs write all but ASCII as
+/// escapes.
+fn is_short_text(json: &str) -> bool {
+    json.len() <= ESCAPE_BYTES * ID_BYTES_MAX + 2
+        && serde_json::from_str::<Text<'_>>(json).is_ok_and(|text| text.0.len() <= ID_BYTES_MAX)
 }
 
 fn bad_symbol(name: &str) -> Refusal {

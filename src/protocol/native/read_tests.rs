@@ -153,6 +153,28 @@ fn refusals_echo_the_id() {
 
 #[test]
 fn symbols_are_normalised_and_judged_by_one_rule() {
+/// However it is written: Python's json.dumps makes an escape of 6 bytes of each character that isn't ASCII.
+#[test]
+fn an_id_is_as_long_as_its_text() {
+    let escaped = |text: &str| text.encode_utf16().map(|unit| format!(r"\u{unit:04x}")).collect::<String>();
+    for text in ["x".repeat(64), "株".repeat(21), "é".repeat(32), "😀".repeat(16)] {
+        for (written, is_taken) in [
+            (text.clone(), true),
+            (escaped(&text), true),
+            (format!("{text}xx"), false),
+            (escaped(&format!("{text}xx")), false),
+        ] {
+            let id = parse(&format!(r#"{{"action":"ping","id":"{written}"}}"#)).map(|request| request.id);
+            match id {
+                Ok(id) => assert_eq!((id.unwrap().to_string(), is_taken), (format!("\"{written}\""), true)),
+                Err(refusal) => assert_eq!((refusal.code, is_taken), (ErrorCode::InvalidInput, false)),
+            }
+        }
+    }
+    let quotes = r#"\""#.repeat(64);
+    assert!(parse(&format!(r#"{{"action":"ping","id":"{quotes}"}}"#)).is_ok());
+}
+
     let message =
         r#"{"action":"subscribe","symbols":["m&m.ns","$SPX","AAPL  240119C00190000","AMpB","AMPB"]}"#;
     let upper = ["M&M.NS", "$SPX", "AAPL  240119C00190000", "AMPB"];
