@@ -1,7 +1,10 @@
 //! The terms of a subscription, as a request names them: each is optional.
 
 use std::collections::{BTreeMap, HashMap};
+use std::fmt;
 
+use serde::de::{MapAccess, Visitor};
+use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
 
 use super::read::Fields;
@@ -58,6 +61,33 @@ fn on_slow(raw: &RawValue) -> Result<SlowClientPolicy, Refusal> {
     }
 }
 
+/// The names and values of an object, in its order, also those that stand twice.
+struct Seen(Vec<(String, serde_json::Value)>);
+
+impl<'de> Deserialize<'de> for Seen {
+    fn deserialize<D: Deserializer<'de>>(json: D) -> Result<Self, D::Error> {
+        json.deserialize_map(SeenVisitor)
+    }
+}
+
+struct SeenVisitor;
+
+impl<'de> Visitor<'de> for SeenVisitor {
+    type Value = Seen;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an object")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut object: A) -> Result<Seen, A::Error> {
+        let mut seen = Vec::new();
+        while let Some(entry) = object.next_entry()? {
+            seen.push(entry);
+        }
+        Ok(Seen(seen))
+    }
+}
+
 const ONES_OF_THE_REQUEST: &str = "of symbols that the request subscribes to, each once";
 
 /// The symbols to resume, in the order of the request: each is one that it names, once.
@@ -68,7 +98,7 @@ pub(super) fn resume(
 ) -> Result<Resume, Refusal> {
     let Some(raw) = raw else { return Ok(Resume::default()) };
     let bad = |allowed: &str| invalid("resume", raw.get(), allowed);
-    let seen: serde_json::Map<String, serde_json::Value> = serde_json::from_str(raw.get())
+    let Seen(seen) = serde_json::from_str(raw.get())
         .map_err(|_| bad("an object of symbols and the last seq seen of each"))?;
     let [kind] = selection.types[..] else {
         return Err(bad("absent unless the request names exactly one type"));
