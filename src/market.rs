@@ -19,7 +19,7 @@ pub use self::form::{
     AlpacaChannel, BinanceShape, BinanceStream, Encoding, Form, MassiveChannel, MassiveMarket, Namespace,
 };
 pub use self::kind::{
-    BadTypes, Kind, KindSet, Kinds, RESERVED_TYPES, TYPE_BYTES_MAX, TYPES_MAX, check_type_name,
+    BadTypes, Kind, KindSet, Kinds, REFUSED_EVENT, RESERVED_TYPES, TYPE_BYTES_MAX, TYPES_MAX, check_type_name,
 };
 pub use self::symbol::{
     INTERVAL_BYTES_MAX, Name, Pattern, SYMBOL_BYTES_MAX, SYMBOL_RULE, Symbol, SymbolCase,

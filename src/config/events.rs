@@ -65,7 +65,7 @@ pub(super) const GROUP: Group = Group {
             aliases: &[],
             unit: Unit::Text(
                 "a comma-separated list of at most 32 types: trade, quote, candle, news, halt, or names of your own of a-z, 0-9 and _, \
-                 at most 32 characters, a letter first, and none of success, error, pong, status, snapshot, last, room, user, \
+                 at most 32 characters, a letter first, and none of success, refused, error, pong, status, snapshot, last, room, user, \
                  broadcast, desk, request, response, reply, presence, room_message, chat, typing, user_joined, user_left",
             ),
             zero: Zero::Refused,

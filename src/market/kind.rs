@@ -38,6 +38,9 @@ pub const RESERVED_TYPES: [&str; 19] = [
     "user_left",
 ];
 
+/// What the gateway calls an event of its own on streams of server-sent events, beside words of [`RESERVED_TYPES`]: no type may have it either.
+pub const REFUSED_EVENT: &str = "refused";
+
 /// A type of events, by its number in the gateway's table of types ([`Kinds`]). The five market types have the same number in every
 /// gateway.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -156,7 +159,8 @@ pub enum BadTypes {
     Reserved(String),
 }
 
-/// Whether a name could be that of a type: `[a-z][a-z0-9_]{0,31}`, and none of [`RESERVED_TYPES`].
+/// Whether a name could be that of a type: `[a-z][a-z0-9_]{0,31}`, and none of [`RESERVED_TYPES`] and
+/// [`REFUSED_EVENT`].
 ///
 /// # Errors
 /// What is wrong with it.
@@ -166,7 +170,9 @@ pub fn check_type_name(name: &str) -> Result<(), BadTypes> {
         && name.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_');
     match is_name {
         false => Err(BadTypes::Name(name.to_owned())),
-        true if RESERVED_TYPES.contains(&name) => Err(BadTypes::Reserved(name.to_owned())),
+        true if RESERVED_TYPES.contains(&name) || name == REFUSED_EVENT => {
+            Err(BadTypes::Reserved(name.to_owned()))
+        }
         true => Ok(()),
     }
 }
@@ -293,7 +299,7 @@ mod tests {
         for bad in ["Trade", "1x", "_x", "order-book", "a b", "ä", "x:y", &long] {
             assert_eq!(parse(&format!("trade,{bad}")), BadTypes::Name(bad.to_owned()));
         }
-        for reserved in RESERVED_TYPES {
+        for reserved in RESERVED_TYPES.into_iter().chain([REFUSED_EVENT]) {
             let refused = parse(&format!("trade,{reserved}"));
             assert_eq!(refused, BadTypes::Reserved(reserved.to_owned()));
             assert!(refused.to_string().contains(reserved), "{refused}");

@@ -10,7 +10,7 @@ use super::refusal::{ErrorCode, Refusal};
 use super::reply::{Reply, Status};
 use super::request::{Action, Grammar, Subscribe};
 use crate::market::event::SEQ_END;
-use crate::market::{Kind, Symbol};
+use crate::market::{Kind, REFUSED_EVENT, Symbol};
 
 /// A line that means nothing, sent so that nobody on the way takes the connection for dead.
 pub const COMMENT: &[u8] = b":\n\n";
@@ -25,7 +25,7 @@ const RETRY_EXPIRED_MS: u64 = 1_000;
 /// A reply or status as an event of the stream. `object` is what the native protocol writes for it.
 pub fn reply(reply: &Reply<'_>, object: &[u8]) -> Vec<u8> {
     let name = match reply {
-        Reply::Refused(_) => "refused",
+        Reply::Refused(_) => REFUSED_EVENT,
         Reply::Status(_) => "status",
         _ => "success",
     };

@@ -166,7 +166,7 @@ fn are_named_by_a_rule_and_shown_as_they_are_configured() {
     let set = |value: &str| resolve(&[], &[("CHANNEL_TYPES", value)]);
     let config = set(" x9, trade,order_book,x9 ").unwrap();
     assert!(config.show().contains("\nCHANNEL_TYPES=trade,x9,order_book\n"), "{}", config.show());
-    for bad in ["Trade", "9x", "a-b", "trade,status", "presence", "user_left", ","] {
+    for bad in ["Trade", "9x", "a-b", "trade,status", "refused", "presence", "user_left", ","] {
         let message = refusal(&[], &[("CHANNEL_TYPES", bad)]);
         assert!(message.contains("CHANNEL_TYPES"), "{message}");
         for reserved in ws_gateway::market::RESERVED_TYPES {
