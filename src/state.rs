@@ -34,7 +34,7 @@ impl State {
         }
     }
 
-    /// Whether the gateway is connected to the upstream, and authenticated.
+    /// Whether the gateway is connected to the upstream and logged in, or was at its last attempt, after which it was refused the subscription.
     pub fn redis_connected(&self) -> bool {
         self.redis_connected.load(Ordering::Relaxed)
     }

@@ -35,6 +35,9 @@ use crate::dial::Resolver;
 use crate::limits;
 use crate::state::State;
 
+/// The command that subscribes to all patterns.
+const SUBSCRIBE: &str = "PSUBSCRIBE";
+
 /// A Redis server, and how to log in to it.
 #[derive(Debug, Clone)]
 pub struct Server {
@@ -119,6 +122,7 @@ pub async fn supervise(config: RedisConfig, handles: Handles, shutdown: Cancella
             }
             Err(error) => {
                 state.metrics.control.upstream_connect_failures.add_shared(1);
+                state.set_redis_connected(is_logged_in(&error));
                 tracing::warn!(address, %error, "upstream could not be reached: trying again");
             }
         }
@@ -139,14 +143,19 @@ async fn subscribe(config: &RedisConfig, dialer: &mut Dialer) -> Result<Link, Re
     // One command for all patterns: otherwise events of the first pattern could come before the second one's reply. The session
     // reads only the first pattern's reply; the link skips the others.
     let patterns = config.patterns.iter().map(String::as_bytes);
-    let command: Vec<&[u8]> = std::iter::once(&b"PSUBSCRIBE"[..]).chain(patterns).collect();
-    session.call("PSUBSCRIBE", &command).await.map_err(|error| {
+    let command: Vec<&[u8]> = std::iter::once(SUBSCRIBE.as_bytes()).chain(patterns).collect();
+    session.call(SUBSCRIBE, &command).await.map_err(|error| {
         let needed = || permissions(login.user_name(), &config.patterns);
         error.advise("NOPERM", needed).advise("NOAUTH", || "REDIS_URL has no password".to_owned())
     })?;
     let (stream, early) = session.into_parts();
     let stream = stream.into_link().map_err(|source| RedisError::Io { step: "hand over", source })?;
     Ok(Link::new(stream, early, config.max_event_bytes, dialer.address().to_string()))
+}
+
+/// Whether an attempt failed only once it had logged in: Redis is there and believes us, but doesn't let us subscribe.
+fn is_logged_in(error: &RedisError) -> bool {
+    matches!(error, RedisError::Refused { command: SUBSCRIBE, words, .. } if words.code() != "NOAUTH")
 }
 
 /// The command that gives a user the permissions for the subscription. Redis compares a pattern with those of the ACL letter by

@@ -10,7 +10,7 @@ use tokio::net::TcpListener;
 
 use crate::support::process::Process;
 use crate::support::redis::Publisher;
-use crate::support::{Client, Redis, trade, until};
+use crate::support::{Client, Redis, TestGateway, trade, until};
 
 /// What Redis 7 says in protected mode.
 const DENIED: &str = "DENIED Redis is running in protected mode because protected mode is enabled and no password is set \
@@ -56,6 +56,29 @@ async fn without_a_permission_the_log_names_the_command_that_gives_it() {
     let args: Vec<_> = std::iter::once("ACL").chain(command.split(' ')).collect();
     let () = admin.command(&args).await;
     gateway.logs("Subscribed to 2").await;
+}
+
+/// So `/ws/health` tells a Redis that is away or doesn't believe us from one that lets us in and refuses the subscription.
+#[tokio::test(flavor = "multi_thread")]
+async fn health_tells_who_was_let_in_without_a_subscription() {
+    let mut redis = Redis::start().await;
+    let mut admin = redis.publisher().await;
+    let () = admin.command(&["ACL", "SETUSER", "gw", "on", ">pw", "-@all", "resetchannels"]).await;
+    let health = async |gateway: &TestGateway, connected: bool, subscribed: bool| {
+        let expected = json!({"connected": connected, "pubsub_connected": subscribed});
+        until(&expected.to_string(), async || {
+            (gateway.get("/ws/health").await.json()["redis"] == expected).then_some(())
+        })
+        .await;
+    };
+    let wrong = TestGateway::with_url(&format!("redis://gw:no@127.0.0.1:{}", redis.port), |_| {}).await;
+    health(&wrong, false, false).await;
+    let gateway = TestGateway::with_url(&format!("redis://gw:pw@127.0.0.1:{}", redis.port), |_| {}).await;
+    health(&gateway, true, false).await;
+    let () = admin.command(&["ACL", "SETUSER", "gw", "+psubscribe", "+ping", "&channel:trade:*"]).await;
+    health(&gateway, true, true).await;
+    redis.kill();
+    health(&gateway, false, false).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
