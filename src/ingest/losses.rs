@@ -8,6 +8,7 @@
 use std::collections::{HashMap, HashSet};
 
 use foldhash::fast::RandomState;
+use smallvec::SmallVec;
 
 use crate::bus::{SeqChange, TopicId};
 
@@ -22,11 +23,25 @@ pub(super) struct Losses {
     uncounted: HashSet<TopicId, RandomState>,
 }
 
-/// Changes of one topic's sequence numbers between lost events. Several gaps are told as one: nothing in between was delivered.
+/// Most gaps of a topic that are told one by one. Further ones are told as one with the last, so what is kept for a shard stays bounded.
+const GAPS_MAX: usize = 16;
+
+/// Changes of one topic's sequence numbers between lost events.
 #[derive(Debug, Default)]
 struct LostChanges {
-    gap: Option<(u64, u64)>,
+    /// Each gap's first and last number, in order. What came between two of them is counted as lost, so it is in neither.
+    gaps: SmallVec<[(u64, u64); 1]>,
     restarted: bool,
+}
+
+impl LostChanges {
+    fn note_gap(&mut self, from: u64, to: u64) {
+        let is_full = self.gaps.len() == GAPS_MAX;
+        match self.gaps.last_mut().filter(|_| is_full) {
+            Some((_, last)) => *last = to,
+            None => self.gaps.push((from, to)),
+        }
+    }
 }
 
 impl Losses {
@@ -44,10 +59,8 @@ impl Losses {
     pub(super) fn note_change(&mut self, topic: TopicId, change: SeqChange) {
         let lost = self.changes.entry(topic).or_default();
         match change {
-            SeqChange::Gap { from, to } => {
-                lost.gap = Some((lost.gap.map_or(from, |(first, _)| first), to));
-            }
-            SeqChange::Restarted => *lost = LostChanges { gap: None, restarted: true },
+            SeqChange::Gap { from, to } => lost.note_gap(from, to),
+            SeqChange::Restarted => *lost = LostChanges { restarted: true, ..LostChanges::default() },
         }
     }
 
@@ -65,8 +78,8 @@ impl Losses {
     pub(super) fn take_changes(&mut self) -> Vec<(TopicId, SeqChange)> {
         let changes = std::mem::take(&mut self.changes).into_iter().flat_map(|(topic, lost)| {
             let restarted = lost.restarted.then_some(SeqChange::Restarted);
-            let gap = lost.gap.map(|(from, to)| SeqChange::Gap { from, to });
-            restarted.into_iter().chain(gap).map(move |change| (topic, change))
+            let gaps = lost.gaps.into_iter().map(|(from, to)| SeqChange::Gap { from, to });
+            restarted.into_iter().chain(gaps).map(move |change| (topic, change))
         });
         changes.collect()
     }
@@ -84,7 +97,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn several_changes_are_told_as_one_gap_behind_the_last_restart() {
+    fn each_gap_behind_the_last_restart_is_told() {
         let mut ids: SlotMap<TopicId, ()> = SlotMap::with_key();
         let (a, b, c) = (ids.insert(()), ids.insert(()), ids.insert(()));
         let mut losses = Losses::default();
@@ -103,9 +116,23 @@ mod tests {
             let of_topic = changes.iter().filter(|(topic, _)| *topic == wanted);
             of_topic.map(|(_, change)| *change).collect::<Vec<_>>()
         };
-        assert_eq!(of(a), [SeqChange::Gap { from: 3, to: 9 }]);
+        assert_eq!(of(a), [SeqChange::Gap { from: 3, to: 4 }, SeqChange::Gap { from: 9, to: 9 }]);
         assert_eq!(of(b), [SeqChange::Restarted]);
         assert_eq!(of(c), [SeqChange::Restarted, SeqChange::Gap { from: 2, to: 5 }]);
         assert_eq!(losses.take_changes(), []);
+    }
+
+    #[test]
+    fn gaps_are_bounded() {
+        let mut ids: SlotMap<TopicId, ()> = SlotMap::with_key();
+        let (topic, mut losses) = (ids.insert(()), Losses::default());
+        let last = 2 * GAPS_MAX as u64 + 9;
+        for seq in (1..=last).step_by(2) {
+            losses.note_change(topic, SeqChange::Gap { from: seq, to: seq });
+        }
+        let changes = losses.take_changes();
+        assert_eq!(changes.len(), GAPS_MAX);
+        let from = 2 * GAPS_MAX as u64 - 1;
+        assert_eq!(changes.last(), Some(&(topic, SeqChange::Gap { from, to: last })));
     }
 }
