@@ -149,6 +149,37 @@ async fn in_the_url_and_where_they_are_not_allowed() {
     assert_eq!(client.json().await["data"]["unsubscribed"], json!(["AAPL"]), "leaving is no offence");
 }
 
+/// A star leaves everything of the types that the request names; as everywhere, these are trades unless it says so.
+#[tokio::test(flavor = "multi_thread")]
+async fn to_leave_a_star_is_to_leave_everything_of_its_types() {
+    let redis = Redis::start().await;
+    let gateway = TestGateway::on(&redis, |config| {
+        config.events.channel_types = "trade,quote,candle".parse().unwrap();
+        config.clients.max_symbols_per_client = 20;
+    })
+    .await;
+    let mut client = gateway.client().await;
+    let all = json!(["trade", "quote", "candle"]);
+    client.subscribe_with(json!({"symbols": ["AAPL", "B*"], "types": all})).await;
+    let mut leave = async |request: Value| {
+        client.send(request.to_string()).await;
+        client.json().await["data"].clone()
+    };
+    let of_quotes = json!({"quote": ["AAPL", "B*"], "candle": ["AAPL", "B*"]});
+    assert_eq!(
+        leave(json!({"action": "unsubscribe", "symbols": ["*"]})).await,
+        json!({"unsubscribed": ["AAPL", "B*"], "currentSubscriptions": [], "currentByType": of_quotes})
+    );
+    assert_eq!(
+        leave(json!({"action": "unsubscribe", "symbols": ["*"]})).await,
+        json!({"unsubscribed": [], "currentSubscriptions": [], "currentByType": of_quotes})
+    );
+    assert_eq!(
+        leave(json!({"action": "unsubscribe", "symbols": ["*"], "types": all})).await,
+        json!({"unsubscribed": ["AAPL", "B*"], "currentSubscriptions": []})
+    );
+}
+
 /// What is skipped of a pattern's symbols is announced for each symbol, and before the reply that ends the pattern.
 #[tokio::test(flavor = "multi_thread")]
 async fn losses_are_announced_by_symbol() {
