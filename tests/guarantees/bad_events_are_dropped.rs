@@ -70,6 +70,26 @@ async fn events_that_no_client_wants_are_not_checked() {
     assert_eq!(metrics.rejected.iter().map(ws_gateway::metrics::Counter::get).sum::<u64>(), 0);
 }
 
+/// However many there are, and of whatever other reason.
+#[tokio::test(flavor = "multi_thread")]
+async fn each_reason_has_a_line_of_the_log_a_second_at_most() {
+    let redis = Redis::start().await;
+    let gateway = Process::on(&redis, &[]).await;
+    let mut client = Client::connect(&gateway.url()).await;
+    client.subscribe(&["AAPL"]).await;
+    let begun = std::time::Instant::now();
+    let bad = (0..1_000).map(|n| if n == 500 { "nonsense" } else { "{}" });
+    redis.publisher().await.trades(bad.map(|payload| ("AAPL".to_owned(), payload.to_owned()))).await;
+    gateway.taken(1_000).await;
+    gateway.logs("reason=\"not_json\"").await;
+    let lines = |reason: &str| {
+        let log = gateway.log.lock().unwrap();
+        log.iter().filter(|line| line.contains(&format!("reason={reason:?}"))).count() as u64
+    };
+    assert_eq!(lines("not_json"), 1);
+    assert!((1..=1 + begun.elapsed().as_secs()).contains(&lines("bad_field")), "{}", lines("bad_field"));
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn the_log_names_the_field() {
     let redis = Redis::start().await;

@@ -59,6 +59,9 @@ async fn hung_with_its_sockets_open() {
     let redis = Redis::start().await;
     let gateway = TestGateway::on(&redis, |_| {}).await;
     let mut client = gateway.subscriber(&["AAPL"]).await;
+    let last_byte_behind = Instant::now();
+    redis.publisher().await.trade("AAPL", &trade("AAPL", "1", 1)).await;
+    client.gets("AAPL", 1).await;
     redis.hang();
     let last_byte_before = Instant::now();
     expect_down(&mut client, &gateway).await;
@@ -69,6 +72,8 @@ async fn hung_with_its_sockets_open() {
         gap_ms >= noticed_after_ms,
         "{gap_ms} ms, but nothing was heard for {noticed_after_ms} ms before"
     );
+    let at_most_ms = last_byte_behind.elapsed().as_millis() as u64;
+    assert!(gap_ms <= at_most_ms, "{gap_ms} ms, but {at_most_ms} ms ago a trade came");
 }
 
 #[tokio::test(flavor = "multi_thread")]
