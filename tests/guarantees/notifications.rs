@@ -55,6 +55,25 @@ async fn on_two_gateways() {
     are_for_whom_they_name(one.addr, other.addr, redis.publisher().await).await;
 }
 
+/// What the market's events mean by `symbol` and `seq` has no meaning here: nothing is folded, and nothing is a repeat or a gap.
+#[tokio::test(flavor = "multi_thread")]
+async fn symbols_and_numbers_mean_nothing() {
+    let redis = Redis::start().await;
+    let gateway = gateway(&redis, |_| {}).await;
+    let mut client = user(gateway.addr, "user-123").await;
+    client.gets_nothing().await;
+    let mut worker = redis.publisher().await;
+    for object in [
+        r#"{"symbol":"aapl","type":"order","seq":7}"#,
+        r#"{"symbol":"aapl","type":"order","seq":7}"#,
+        r#"{"seq":100,"symbol":7,"type":"order", "price":1.50}"#,
+        r#"{"seq":-1.0,"type":"order","symbol":null}"#,
+    ] {
+        worker.raw("channel:user:user-123", object.as_bytes()).await;
+        assert_eq!(client.text().await, object);
+    }
+}
+
 /// A client that has connected with `?desk=1` need not ask anything.
 #[tokio::test(flavor = "multi_thread")]
 async fn broadcasts_are_for_those_who_ask_for_them_in_their_url() {

@@ -299,6 +299,76 @@ async fn a_user_is_in_so_many_rooms_over_all_its_connections() {
     two.join("c").await;
 }
 
+/// The bound is each gateway's own.
+#[tokio::test(flavor = "multi_thread")]
+async fn on_another_gateway_a_user_is_in_so_many_more() {
+    let redis = Redis::start().await;
+    let bounded = async || gateway(&redis, |config| config.desk.max_rooms_per_user = 1).await;
+    let (one, other) = (bounded().await, bounded().await);
+    let (mut here, mut there) = (user(one.addr, "alice").await, user(other.addr, "alice").await);
+    here.join("a").await;
+    there.join("b").await;
+    for client in [&mut here, &mut there] {
+        let reply = refused(client, "join_room", json!({"room_id": "c"})).await;
+        assert_eq!((&reply["code"], &reply["data"]), (&json!("ROOM_LIMIT_EXCEEDED"), &json!({"current": 1})));
+    }
+}
+
+/// Each connection of a user is told what is for the user, and none that the user itself types.
+#[tokio::test(flavor = "multi_thread")]
+async fn all_connections_of_a_user_are_told_the_same() {
+    let redis = Redis::start().await;
+    let (one, other) = (gateway(&redis, |_| {}).await, gateway(&redis, |_| {}).await);
+    let (mut clients, mut all) = (Vec::new(), Vec::new());
+    for (addr, name) in [(one.addr, "alice"), (other.addr, "alice"), (one.addr, "bob"), (other.addr, "bob")] {
+        let mut client = user(addr, name).await;
+        client.join("r").await;
+        clients.push(client);
+    }
+    for client in &mut clients {
+        // What is behind the joins of all.
+        client.write("r", json!("joined")).await;
+    }
+    for client in &mut clients {
+        for _ in 0..4 {
+            client.next_of("room_message").await;
+        }
+    }
+    clients[0].ask("typing", json!({"room_id": "r"})).await;
+    clients[0].write("r", json!("typed")).await;
+    let typing = json!({"type": "typing", "user_id": "alice", "room_id": "r"});
+    for (n, client) in clients.iter_mut().enumerate() {
+        if n >= 2 {
+            assert_eq!(client.json().await, typing);
+        }
+        assert_eq!(client.json().await["message"], "typed", "not what alice types");
+    }
+    clients[0].ask("chat", json!({"to": "bob", "message": "Hi there!"})).await;
+    for client in &mut clients {
+        all.push(client.json().await);
+    }
+    assert!(all.iter().all(|chat| chat["type"] == "chat" && *chat == all[0]), "{all:?}");
+}
+
+/// On `/` as on `/ws`; and what has an `action` is no request to the desk.
+#[tokio::test(flavor = "multi_thread")]
+async fn on_every_path_of_the_gateways_own_protocol() {
+    let redis = Redis::start().await;
+    let gateway = TestGateway::on(&redis, |config| config.desk.is_on = true).await;
+    for path in ["/", "/ws"] {
+        let mut client = Client::connect(&format!("ws://{}{path}", gateway.addr)).await;
+        client.join("r").await;
+        client.write("r", json!(path)).await;
+        assert_eq!(client.next_of("room_message").await["message"], path);
+        client.send(r#"{"action":"ping","type":"leave_room","payload":{"room_id":"r"}}"#).await;
+        assert_eq!(client.json().await["type"], "pong");
+        client.send(r#"{"action":"none","type":"leave_room","payload":{"room_id":"r"}}"#).await;
+        assert_eq!(client.json().await["code"], "UNKNOWN_ACTION");
+        client.write("r", json!("still here")).await;
+        assert_eq!(client.json().await["message"], "still here");
+    }
+}
+
 /// Who opens another page joins its rooms at once: those of the page before are still held for it, and give way, the one that it was cut
 /// off from first before the others.
 #[tokio::test(flavor = "multi_thread")]
