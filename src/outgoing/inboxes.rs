@@ -11,6 +11,7 @@
 //!
 //! What was confirmed is deleted with one `XDEL` for each entry, so that each is given back once, whoever deletes it.
 
+mod counting;
 mod entries;
 mod here;
 mod prolonging;
@@ -23,6 +24,7 @@ use std::time::Instant;
 use bytes::Bytes;
 use foldhash::quality::RandomState;
 
+use self::counting::why_not_counted;
 use self::entries::{Entry, Told, entries_of};
 use self::here::{Here, Reader};
 use self::prolonging::{Prolonged, Prolonging, touch};
@@ -32,10 +34,9 @@ use super::{Purpose, Task};
 use crate::bus::{DeskAnswer, DeskNews, OutgoingHeld, Ticket};
 use crate::desk::DeskId;
 use crate::desk::envelope::{Envelope, user_channel};
-use crate::desk::inbox::{CHAT, EntryId, INBOX_BYTES, InboxConfig, Kept, counted_bytes, inbox_key};
+use crate::desk::inbox::{CHAT, EntryId, InboxConfig, Kept, counted_bytes, inbox_key};
 use crate::limits;
 use crate::market::Kinds;
-use crate::unix_time::unix_ms;
 
 /// How much is kept, and what it may be.
 #[derive(Debug)]
@@ -390,68 +391,13 @@ impl Task {
         self.delete(user, bad.into_iter().map(|(kept, _)| kept).collect());
     }
 
-    /// The sum of what is counted; `None` if that can't be known. Forgets parts of the time that are over.
-    fn total(&self, said: Said) -> Option<u64> {
-        let Said::Array(fields) = said else { return None };
-        let bounds = self.inboxes.as_ref()?.config.bounds;
-        let number = |said: &Said| match said {
-            Said::Text(text) => std::str::from_utf8(text).ok()?.parse::<i64>().ok(),
-            _ => None,
-        };
-        let now_ms = unix_ms();
-        let (mut total, mut old) = (0_i64, Commands::default());
-        for pair in fields.chunks_exact(2) {
-            let (Some(part), Some(bytes)) = (number(&pair[0]), number(&pair[1])) else { continue };
-            if bounds.is_over(part.unsigned_abs(), now_ms) {
-                old.add(&[b"HDEL", self.bytes_key().as_bytes(), part.to_string().as_bytes()]);
-                self.send(std::mem::take(&mut old), InboxPurpose::Quiet, Instant::now(), None);
-            } else {
-                total += bytes.max(0);
-            }
-        }
-        Some(total.unsigned_abs())
-    }
-
-    /// Gives back what entries were counted for.
-    fn give_back(&self, entries: impl Iterator<Item = Kept>) {
-        let Some(inboxes) = &self.inboxes else { return };
-        let mut commands = Commands::default();
-        let mut is_any = false;
-        for entry in entries.filter(|entry| entry.bytes > 0 && inboxes.config.bounds.is_counted) {
-            self.count(&mut commands, entry.counted_ms, -i64::from(entry.bytes));
-            is_any = true;
-        }
-        if is_any {
-            self.send(commands, InboxPurpose::Quiet, Instant::now(), None);
-        }
-    }
-
-    fn count(&self, commands: &mut Commands, counted_ms: u64, bytes: i64) {
-        let Some(inboxes) = &self.inboxes else { return };
-        let part = inboxes.config.bounds.part(counted_ms).to_string();
-        let bytes = bytes.to_string();
-        commands.add(&[b"HINCRBY", self.bytes_key().as_bytes(), part.as_bytes(), bytes.as_bytes()]);
-    }
-
     fn inbox_of(&self, user: &DeskId) -> String {
         inbox_key(&self.config.channel_prefix, user)
-    }
-
-    fn bytes_key(&self) -> String {
-        format!("{}{INBOX_BYTES}", self.config.channel_prefix)
     }
 
     fn send(&self, commands: Commands, purpose: InboxPurpose, asked: Instant, held: Option<OutgoingHeld>) {
         let (work, purpose) = (Work::Commands(commands), Purpose::Inbox(purpose));
         let _ = self.jobs.send(Job { work, purpose, asked, held });
-    }
-}
-
-/// Why Redis doesn't count what is kept. Another gateway's broker counts by itself, and knows no such command.
-fn why_not_counted(said: &Said) -> Option<String> {
-    match said {
-        Said::Error(words) if !words.starts_with("ERR unknown command") => Some(words.clone()),
-        _ => None,
     }
 }
 
