@@ -94,6 +94,13 @@ pub enum Purpose {
     Inbox(InboxPurpose),
 }
 
+impl Purpose {
+    /// Whether it is better late than refused: no client waits for it, and it would be asked again.
+    const fn may_be_late(&self) -> bool {
+        matches!(self, Self::Inbox(purpose) if !matches!(purpose, InboxPurpose::Chat { .. }))
+    }
+}
+
 struct Task {
     config: OutgoingConfig,
     presence: Presence,

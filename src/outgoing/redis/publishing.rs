@@ -81,7 +81,13 @@ impl Sent {
                 Some(commands.count)
             }
         };
-        Self { whose: For::Job(purpose, held), asked, since: asked, commands, said: Vec::new() }
+        let since = if purpose.may_be_late() { now() } else { asked };
+        Self { whose: For::Job(purpose, held), asked, since, commands, said: Vec::new() }
+    }
+
+    /// Whether it may take longer while the reply to another is coming: no client waits for it.
+    fn may_be_late(&self) -> bool {
+        matches!(&self.whose, For::Job(purpose, _) if purpose.may_be_late())
     }
 
     /// Asks who has slot 0.
@@ -232,8 +238,11 @@ impl<'d> Publishing<'d> {
     /// younger jobs.
     fn until(&self) -> Option<Instant> {
         let first = usize::from(self.coming.is_some());
-        let under_way = self.under_way.iter().skip(first).filter(|sent| !matches!(sent.whose, For::Nobody));
-        let since = under_way.map(|sent| sent.since).chain(self.waiting.iter().map(|job| job.asked)).min();
+        let may_wait =
+            |sent: &&Sent| matches!(sent.whose, For::Nobody) || self.coming.is_some() && sent.may_be_late();
+        let under_way = self.under_way.iter().skip(first).filter(|sent| !may_wait(sent));
+        let waiting = self.waiting.iter().filter(|job| !job.purpose.may_be_late());
+        let since = under_way.map(|sent| sent.since).chain(waiting.map(|job| job.asked)).min();
         let until = since.map(|since| since + limits::OUTGOING_TIMEOUT);
         until.into_iter().chain(self.coming.map(Coming::until)).min()
     }
@@ -244,19 +253,22 @@ impl<'d> Publishing<'d> {
         self.output.is_sent && self.coming.is_some_and(|coming| now() < coming.until())
     }
 
-    /// Refuses what waits behind a reply that is coming, when its time is over.
+    /// Refuses what waits behind a reply that is coming, when its time is over and a client waits for it.
     fn refuse_those_behind(&mut self) {
         if !self.may_wait() {
             return;
         }
         let now = now();
         let is_over = |since: Instant| since + limits::OUTGOING_TIMEOUT <= now;
-        for sent in self.under_way.iter_mut().skip(1).filter(|sent| is_over(sent.since)) {
+        for sent in
+            self.under_way.iter_mut().skip(1).filter(|sent| is_over(sent.since) && !sent.may_be_late())
+        {
             if let Some(refused) = sent.refuse() {
                 let _ = self.done.send(refused);
             }
         }
-        while let Some(at) = self.waiting.iter().position(|job| is_over(job.asked)) {
+        let is_refused = |job: &Job| is_over(job.asked) && !job.purpose.may_be_late();
+        while let Some(at) = self.waiting.iter().position(is_refused) {
             let Some(Job { purpose, asked, held, .. }) = self.waiting.remove(at) else { break };
             let _ = self.done.send(Done::refused(purpose, asked, held));
         }
@@ -267,6 +279,7 @@ impl<'d> Publishing<'d> {
         self.sieve.pass(&self.read, &mut self.input);
         self.read.clear();
         let mut used = 0;
+        let mut has_come = false;
         loop {
             match parse_reply(&self.input[used..], &LIMITS) {
                 Ok(Progress::Incomplete { .. }) => break,
@@ -284,6 +297,7 @@ impl<'d> Publishing<'d> {
                             if *left > 0 {
                                 if self.coming.take().is_some() {
                                     sent.since = now();
+                                    has_come = true;
                                 }
                                 continue;
                             }
@@ -291,13 +305,16 @@ impl<'d> Publishing<'d> {
                         }
                     };
                     let Some(sent) = self.under_way.pop_front() else { break };
-                    self.coming = None;
+                    has_come |= self.coming.take().is_some();
                     self.finish(sent, is_confirmed);
                 }
             }
         }
         self.input.drain(..used);
         let now = now();
+        if has_come {
+            self.under_way.iter_mut().filter(|sent| sent.may_be_late()).for_each(|sent| sent.since = now);
+        }
         let begun = self.coming.map_or(now, |coming| coming.begun);
         self.coming = self.sieve.is_in_a_reply().then_some(Coming { begun, last: now });
         Ok(())

@@ -6,6 +6,7 @@ use tokio::io::AsyncWriteExt;
 use tokio::sync::mpsc::unbounded_channel;
 
 use super::*;
+use crate::outgoing::inboxes::InboxPurpose;
 
 fn job(asked: Instant, payload: usize) -> Job {
     let work = Work::Publish { channel: "c".to_owned(), payload: vec![b'x'; payload] };
@@ -172,6 +173,38 @@ async fn waits_for_a_large_string(first: &str, last: &str) {
         end_beside(answering, Publishing::new(Vec::new(), None, &done_tx), io, &mut jobs),
     );
     assert!(until.await.is_err(), "the connection is kept");
+}
+
+/// What no client waits for is not refused behind it: it would be asked again, and again. Its time begins when the reply has come.
+#[tokio::test(start_paused = true)]
+async fn what_no_client_waits_for_may_be_late() {
+    let (jobs_tx, mut jobs) = unbounded_channel();
+    let (done_tx, mut done) = unbounded_channel::<Done>();
+    let (io, mut redis) = tokio::io::duplex(1 << 20);
+    let start = now();
+    let quiet = |asked| Job { purpose: Purpose::Inbox(InboxPurpose::Quiet), ..job(asked, 1) };
+    jobs_tx.send(read(start)).unwrap();
+    jobs_tx.send(quiet(start)).unwrap();
+    let answering = async {
+        let mut asked = Vec::new();
+        while !asked.ends_with(b"x\r\n") {
+            redis.read_buf(&mut asked).await.unwrap();
+        }
+        redis.write_all(b"$2000000\r\n").await.unwrap();
+        for end in ["", "\r\n"] {
+            tokio::time::sleep(Duration::from_millis(800)).await;
+            redis.write_all(&[b'x'; 1_000_000]).await.unwrap();
+            redis.write_all(end.as_bytes()).await.unwrap();
+        }
+        tokio::time::sleep(Duration::from_millis(800)).await;
+        redis.write_all(b":1\r\n").await.unwrap();
+        assert!(done.recv().await.unwrap().is_confirmed && done.recv().await.unwrap().is_confirmed);
+        jobs_tx.send(quiet(start)).unwrap();
+        std::future::pending::<()>().await;
+    };
+    let end = end_beside(answering, Publishing::new(Vec::new(), None, &done_tx), io, &mut jobs).await;
+    assert_eq!(end, timed_out(), "nothing is coming: its time counts");
+    assert!((3_300..=3_301).contains(&(now() - start).as_millis()), "{:?}", now() - start);
 }
 
 /// It is given up when nothing more of it comes, and at last in any case.
