@@ -81,9 +81,7 @@ fn any_message_is_taken(request: &str) {
     for message in [request.trim(), "null"] {
         let chat = format!(r#"{{"type":"chat","payload":{{"to":"b","message":{message}}}}}"#);
         let taken = desk::parse(&chat).expect("a type").map(|request| request.action);
-        let is_the_message = |action: &Action| {
-            matches!(action, Action::Desk(request) if matches!(&**request, DeskRequest::Chat { message: read, .. } if **read == *message))
-        };
+        let is_the_message = |action: &Action| matches!(action, Action::Desk(request) if matches!(&**request, DeskRequest::Chat { message: read, .. } if **read == *message));
         // What was read as a request is JSON; it may be nested too deep or have half of a surrogate pair.
         assert!(taken.as_ref().map_or(message != "null", is_the_message), "{chat}");
     }
