@@ -14,8 +14,9 @@ COPY Cargo.toml Cargo.lock ./
 COPY tools/Cargo.toml tools/
 COPY ws-load/Cargo.toml ws-load/
 COPY benches/compare/nats/Cargo.toml benches/compare/nats/
-RUN mkdir -p src tools/src/bin ws-load/src benches/compare/nats/src \
-    && touch src/lib.rs tools/src/lib.rs ws-load/src/lib.rs \
+COPY fuzz/Cargo.toml fuzz/
+RUN mkdir -p src tools/src/bin ws-load/src benches/compare/nats/src fuzz/src \
+    && touch src/lib.rs tools/src/lib.rs ws-load/src/lib.rs fuzz/src/lib.rs \
     && echo 'fn main() {}' \
      | tee src/main.rs tools/src/bin/test-publisher.rs tools/src/bin/ws-client.rs benches/compare/nats/src/main.rs
 
