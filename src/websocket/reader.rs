@@ -17,7 +17,7 @@ use self::frame::{Frame, HEADER_BYTES_MAX, Kind, UnderWay, parse_header, unmask}
 use super::close::CloseCode;
 use super::deflate::{InflateError, inflate};
 
-#[cfg(any(test, fuzzing, debug_assertions))]
+#[cfg(any(test, feature = "differential"))]
 pub mod differential;
 mod frame;
 #[cfg(test)]
@@ -172,7 +172,7 @@ impl Reader {
     }
 
     /// How many bytes of payload are kept.
-    #[cfg(any(test, fuzzing, debug_assertions))]
+    #[cfg(any(test, feature = "differential"))]
     fn held_bytes(&self) -> usize {
         self.partial.as_ref().map_or(0, |partial| partial.data.len() + partial.control.len())
     }
