@@ -3,7 +3,7 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
 use ws_gateway::desk::envelope::{Envelope, room_channel, user_channel};
 use ws_gateway::desk::event::{self, Addressee, write_for_room, write_for_user};
@@ -23,9 +23,14 @@ struct Told<'t> {
     user_id: Option<String>,
     room_id: Option<String>,
     to: Option<String>,
-    #[serde(borrow)]
+    #[serde(borrow, default, deserialize_with = "present")]
     message: Option<&'t RawValue>,
     timestamp: Option<u64>,
+}
+
+/// Also `null` is a message.
+fn present<'t, D: Deserializer<'t>>(json: D) -> Result<Option<&'t RawValue>, D::Error> {
+    <&RawValue>::deserialize(json).map(Some)
 }
 
 fuzz_target!(|message: &str| {
