@@ -3,12 +3,13 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use serde::{Deserialize, Deserializer};
+use serde::Deserialize;
 use serde_json::value::RawValue;
 use ws_gateway::desk::envelope::{Envelope, room_channel, user_channel};
 use ws_gateway::desk::event::{self, Addressee, write_for_room, write_for_user};
 use ws_gateway::desk::{DeskId, Origin};
 use ws_gateway::market::Namespace;
+use ws_gateway::market::event::any_value;
 use ws_gateway::protocol::desk::DeskRequest;
 use ws_gateway::protocol::native::desk;
 use ws_gateway::protocol::request::Action;
@@ -23,14 +24,9 @@ struct Told<'t> {
     user_id: Option<String>,
     room_id: Option<String>,
     to: Option<String>,
-    #[serde(borrow, default, deserialize_with = "present")]
+    #[serde(borrow, default, deserialize_with = "any_value")]
     message: Option<&'t RawValue>,
     timestamp: Option<u64>,
-}
-
-/// Also `null` is a message.
-fn present<'t, D: Deserializer<'t>>(json: D) -> Result<Option<&'t RawValue>, D::Error> {
-    <&RawValue>::deserialize(json).map(Some)
 }
 
 fuzz_target!(|message: &str| {

@@ -3,7 +3,6 @@
 use std::time::Instant;
 
 use serde_json::json;
-use ws_gateway::config::Config;
 use ws_gateway::metrics::Counter;
 
 use crate::support::desk::{count, gateway, user, with_enough_grace};
@@ -13,8 +12,7 @@ use crate::support::{Redis, until};
 async fn who_is_back_within_the_grace_was_never_away() {
     with_enough_grace(3, async |grace| {
         let redis = Redis::start().await;
-        let set = |config: &mut Config| config.desk.presence_grace = grace.length;
-        let (one, other) = (gateway(&redis, set).await, gateway(&redis, set).await);
+        let (one, other) = (grace.gateway(&redis).await, grace.gateway(&redis).await);
         let mut alice = user(one.addr, "alice").await;
         alice.join("r").await;
         let mut others = Vec::new();

@@ -3,7 +3,6 @@
 use std::time::{Duration, Instant};
 
 use serde_json::json;
-use ws_gateway::config::Config;
 
 use crate::support::desk::{count, gateway, user, with_enough_grace};
 use crate::support::process::Process;
@@ -14,8 +13,7 @@ use crate::support::{Redis, until};
 async fn one_that_drains_takes_nobody_along() {
     with_enough_grace(3, async |grace| {
         let redis = Redis::start().await;
-        let set = |config: &mut Config| config.desk.presence_grace = grace.length;
-        let (one, other) = (gateway(&redis, set).await, gateway(&redis, set).await);
+        let (one, other) = (grace.gateway(&redis).await, grace.gateway(&redis).await);
         let mut alice = user(one.addr, "alice").await;
         alice.join("r").await;
         let (mut bob, mut carol) = (user(other.addr, "bob").await, user(other.addr, "carol").await);
@@ -43,8 +41,7 @@ async fn one_that_drains_takes_nobody_along() {
 async fn a_replacement_knows_whom_the_drained_one_left_behind() {
     with_enough_grace(6, async |grace| {
         let redis = Redis::start().await;
-        let set = |config: &mut Config| config.desk.presence_grace = grace.length;
-        let (one, drained) = (gateway(&redis, set).await, gateway(&redis, set).await);
+        let (one, drained) = (grace.gateway(&redis).await, grace.gateway(&redis).await);
         let mut alice = user(one.addr, "alice").await;
         alice.join("r").await;
         let mut away = Vec::new();
@@ -56,7 +53,7 @@ async fn a_replacement_knows_whom_the_drained_one_left_behind() {
         }
         let cut_off = Instant::now();
         drained.gateway.drain().await;
-        let new = gateway(&redis, set).await;
+        let new = grace.gateway(&redis).await;
         let mut bob = user(new.addr, "bob").await;
         bob.join("r").await;
         let counted = count(&mut bob, "r").await;
@@ -76,13 +73,12 @@ async fn a_replacement_knows_whom_the_drained_one_left_behind() {
 async fn users_of_the_only_one_are_not_told_of_when_it_is_rolled() {
     with_enough_grace(3, async |grace| {
         let redis = Redis::start().await;
-        let set = |config: &mut Config| config.desk.presence_grace = grace.length;
-        let old = gateway(&redis, set).await;
+        let old = grace.gateway(&redis).await;
         let mut alice = user(old.addr, "alice").await;
         alice.join("r").await;
         let mut bob = user(old.addr, "bob").await;
         bob.join("r").await;
-        let new = gateway(&redis, set).await;
+        let new = grace.gateway(&redis).await;
         until("it to hear of them", async || (new.stat("total_rooms").await == 1).then_some(())).await;
         let cut_off = Instant::now();
         let drained = tokio::spawn(old.gateway.drain());

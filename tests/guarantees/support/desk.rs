@@ -23,10 +23,15 @@ pub(crate) async fn gateway(redis: &Redis, change: impl FnOnce(&mut Config)) -> 
 /// A grace within which people come back.
 #[derive(Clone, Copy)]
 pub(crate) struct Grace {
-    pub(crate) length: Duration,
+    length: Duration,
 }
 
 impl Grace {
+    /// A gateway that gives users this long.
+    pub(crate) async fn gateway(self, redis: &Redis) -> TestGateway {
+        gateway(redis, |config| config.desk.presence_grace = self.length).await
+    }
+
     /// `None` if those who were cut off then may be gone, or soon: whatever is seen then shows nothing.
     pub(crate) fn goes_on_since(self, cut_off: Instant) -> Option<()> {
         (cut_off.elapsed() + Duration::from_secs(1) < self.length).then_some(())

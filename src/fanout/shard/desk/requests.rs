@@ -241,18 +241,13 @@ impl Shard {
 
     /// The control side has answered.
     pub(super) fn on_desk_answer(&mut self, ticket: Ticket, answer: DeskAnswer) {
-        let Some(Pending { key, user, id, what }) =
-            self.desk.as_mut().and_then(|desk| desk.pending.remove(&ticket))
-        else {
-            if let DeskAnswer::Unsure(change) = answer {
-                // It came back before.
-                self.order(None, DeskOrder::Settled { change, has_come: true }, None);
-            }
-            return;
-        };
+        let pending = self.desk.as_mut().and_then(|desk| desk.pending.remove(&ticket));
         if let DeskAnswer::Unsure(change) = &answer {
-            self.order(None, DeskOrder::Settled { change: change.clone(), has_come: false }, None);
+            // What has come back is not pending any more.
+            let (change, has_come) = (change.clone(), pending.is_none());
+            self.order(None, DeskOrder::Settled { change, has_come }, None);
         }
+        let Some(Pending { key, user, id, what }) = pending else { return };
         let unavailable = || {
             let message = "Redis has not confirmed it: it may have been delivered, and is not sent again";
             Refusal::new(ErrorCode::Unavailable, message)
