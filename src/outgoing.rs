@@ -276,8 +276,8 @@ impl Task {
                 }
             }
             DeskHeard::Gossip(gossip) => {
-                for answer in self.presence.heard(gossip, now_ms) {
-                    self.gossip(&answer);
+                if let Some(asks) = self.presence.heard(gossip, now_ms) {
+                    self.gossip(&asks);
                 }
             }
         }

@@ -175,6 +175,8 @@ pub struct Presence {
     ticked_ms: u64,
     counted_ms: u64,
     has_asked: bool,
+    /// Another gateway waits for what this one has.
+    is_asked: bool,
 }
 
 impl Presence {
@@ -203,6 +205,7 @@ impl Presence {
             ticked_ms: 0,
             counted_ms: 0,
             has_asked: false,
+            is_asked: false,
         }
     }
 
@@ -263,8 +266,12 @@ impl Presence {
     pub fn tick(&mut self, now_ms: u64) -> Vec<Say> {
         let mut say = Vec::new();
         self.wake(now_ms);
-        if !std::mem::replace(&mut self.has_asked, true) {
+        let asks = !std::mem::replace(&mut self.has_asked, true);
+        if asks {
             say.push(Say::Gossip(Gossip::Ask { by: self.me, of: None }));
+        }
+        // All gateways hear it: one answer is for all that have asked since the last tick.
+        if std::mem::take(&mut self.is_asked) || asks {
             say.extend(self.parts().into_iter().map(Say::Gossip));
         }
         while self.ends.first().is_some_and(|(ends_ms, ..)| *ends_ms <= now_ms) {

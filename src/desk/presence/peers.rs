@@ -80,14 +80,14 @@ impl Presence {
         }
     }
 
-    /// Another gateway has told something. Returns what is to be said to it.
-    pub fn heard(&mut self, gossip: Gossip, now_ms: u64) -> Vec<Gossip> {
+    /// Another gateway has told something. Returns what it is to be asked.
+    pub fn heard(&mut self, gossip: Gossip, now_ms: u64) -> Option<Gossip> {
         match gossip {
             Gossip::Ask { by, of } if by != self.me && of.is_none_or(|of| of == self.me) => {
+                self.is_asked = true;
                 if of.is_none() {
                     self.is_asked_by_all(now_ms);
                 }
-                return self.parts();
             }
             Gossip::Left { by, gateway, left_ms, has_ended, rooms }
                 if by != self.me && gateway != self.me =>
@@ -103,7 +103,7 @@ impl Presence {
                 let waits = peer.asked_ms.is_some_and(|asked_ms| now_ms < asked_ms + ASK_AGAIN_MS);
                 if peer.sum != sum && !waits {
                     peer.asked_ms = Some(now_ms);
-                    return vec![Gossip::Ask { by: self.me, of: Some(gateway) }];
+                    return Some(Gossip::Ask { by: self.me, of: Some(gateway) });
                 }
             }
             Gossip::Part { gateway, part, of, rooms } if gateway != self.me => {
@@ -116,7 +116,7 @@ impl Presence {
             }
             _ => {}
         }
-        Vec::new()
+        None
     }
 
     /// The upstream was away, or is: nobody is dead for not having been heard meanwhile.

@@ -29,6 +29,27 @@ fn leaves_told_for_a_dead_gateway_do_not_revive_it() {
     assert_eq!(presence.users(&room), (Vec::new(), 0));
 }
 
+/// As when Redis is back, and all gateways ask at once: each tells all that it has once, not once for each of them.
+#[test]
+fn one_answer_is_for_all_that_have_asked() {
+    let me = GatewayId::of(1);
+    let mut presence = Presence::new(me, config(200));
+    let parts = |say: Vec<Say>| {
+        let is_part = |say: &&Say| matches!(say, Say::Gossip(Gossip::Part { .. }));
+        say.iter().filter(is_part).count()
+    };
+    assert_eq!(presence.join(&id("room", 0), &id("user", 0)), Ok(true));
+    assert_eq!(parts(presence.tick(1)), 1);
+    for other in (2..=20).map(GatewayId::of) {
+        for of in [None, Some(me), Some(GatewayId::of(21))] {
+            assert_eq!(presence.heard(Gossip::Ask { by: other, of }, 2), None);
+        }
+    }
+    assert_eq!(parts(presence.tick(200)), 1);
+    assert_eq!(presence.heard(Gossip::Ask { by: GatewayId::of(2), of: Some(GatewayId::of(21)) }, 201), None);
+    assert_eq!(parts(presence.tick(400)), 0, "another gateway was asked");
+}
+
 /// In a large room nobody is told of single users: each gateway tells its members the count, once in a while and for the last time when the room
 /// is small again.
 #[test]
