@@ -568,6 +568,8 @@ pub const INBOX_HELD_BYTES: usize = 256 * KIB;
 pub const INBOX_UNCONFIRMED_MAX: usize = 1_024;
 /// Entries that a connection has got lately, so that none comes twice.
 pub const INBOX_SEEN_MAX: usize = 256;
+/// Entries of all users that are to be deleted and wait until Redis is there. Beyond that the oldest are forgotten: their users get them again.
+pub const INBOX_UNDELETED_MAX: usize = 16_384;
 /// How often inboxes of users who are here are looked through for what workers have put there. The task's tick comes to it: within a second.
 pub const INBOX_SWEEP: Duration = Duration::from_millis(800);
 /// What one command may bring of them, in bytes, if all entries are as large as they may be: so many inboxes are looked through with it. Of larger entries

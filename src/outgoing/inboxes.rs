@@ -9,32 +9,34 @@
 //! | what workers put there comes to users who are here | `XREAD` once a second over all users who are here, and at once again where there is more; what no gateway has told yet is told |
 //! | a user who is here stays known | `PEXPIRE` says where Redis has lost an inbox; it is made again |
 //!
-//! What was confirmed is deleted with one `XDEL` for each entry, so that each is given back once, whoever deletes it.
+//! What was confirmed is deleted with one `XDEL` for each entry, so that each is given back once, whoever deletes it. While Redis is away, it waits (`undeleted`).
 
+mod chats;
 mod counting;
 mod entries;
 mod here;
 mod prolonging;
+mod reading;
 mod rounds;
 mod sweep;
+mod undeleted;
 
 use std::collections::{BTreeMap, HashMap};
 use std::time::Instant;
 
-use bytes::Bytes;
 use foldhash::quality::RandomState;
 
-use self::counting::why_not_counted;
-use self::entries::{Entry, Told, entries_of};
+use self::entries::{Entry, entries_of};
 use self::here::{Here, Reader};
-use self::prolonging::{Prolonged, Prolonging, touch};
+use self::prolonging::{Prolonged, Prolonging};
+use self::reading::Reading;
 use self::rounds::{Look, Rounds};
+use self::undeleted::Undeleted;
 use super::redis::{Commands, Job, Said, Work};
 use super::{Purpose, Task};
-use crate::bus::{DeskAnswer, DeskNews, OutgoingHeld, Ticket};
+use crate::bus::{DeskAnswer, OutgoingHeld, Ticket};
 use crate::desk::DeskId;
-use crate::desk::envelope::{Envelope, user_channel};
-use crate::desk::inbox::{CHAT, EntryId, InboxConfig, Kept, counted_bytes, inbox_key};
+use crate::desk::inbox::{EntryId, InboxConfig, Kept, inbox_key};
 use crate::limits;
 use crate::market::Kinds;
 
@@ -67,23 +69,14 @@ pub enum InboxPurpose {
     Read(Reading),
     /// The oldest entries of an inbox are to be deleted.
     Oldest(DeskId),
-    /// Entries are deleted.
-    Delete(Vec<Kept>),
+    /// Entries of a user's inbox are deleted.
+    Delete(DeskId, Vec<Kept>),
     /// Inboxes of users who are here are looked through.
     Look(Look),
     /// They are prolonged.
     Prolong(Prolonged),
     /// Nobody waits for it.
     Quiet,
-}
-
-/// A connection gets its user's inbox.
-#[derive(Debug, Clone)]
-pub struct Reading {
-    shard: usize,
-    connection: u64,
-    user: DeskId,
-    behind: Option<EntryId>,
 }
 
 /// The inboxes, as far as this gateway has to do with them.
@@ -98,6 +91,7 @@ pub(super) struct Inboxes {
     /// When the last round was due.
     swept: Instant,
     prolonging: Prolonging,
+    undeleted: Undeleted,
 }
 
 impl Inboxes {
@@ -105,7 +99,8 @@ impl Inboxes {
         let now = Instant::now();
         let (here, waiting) = (HashMap::default(), BTreeMap::new());
         let (rounds, prolonging) = (Rounds::default(), Prolonging::new(now));
-        Self { config, here, waiting, under_way: 0, rounds, swept: now, prolonging }
+        let undeleted = Undeleted::default();
+        Self { config, here, waiting, under_way: 0, rounds, swept: now, prolonging, undeleted }
     }
 
     /// An entry has been told to all gateways.
@@ -124,25 +119,6 @@ impl Inboxes {
         }
     }
 
-    /// The next part that is to be read; it is under way from then on.
-    fn next_reading(&mut self) -> Option<Reading> {
-        if self.under_way >= limits::INBOX_READS_MAX {
-            return None;
-        }
-        let (_, reading) = self.waiting.pop_first()?;
-        self.under_way += 1;
-        Some(reading)
-    }
-
-    /// A part could not be read: it is once there is a connection to Redis, if the client is still here.
-    fn read_later(&mut self, reading: Reading) {
-        self.under_way -= 1;
-        let reader = (reading.shard, reading.connection);
-        if self.here.get(&reading.user).is_some_and(|here| here.connections.contains(&reader)) {
-            self.waiting.insert(reader, reading);
-        }
-    }
-
     /// Entries that are read at once.
     fn batch(&self) -> usize {
         (limits::INBOX_SWEEP_BYTES / self.config.max_event_bytes).clamp(1, limits::INBOX_BATCH_ENTRIES)
@@ -150,75 +126,14 @@ impl Inboxes {
 }
 
 impl Task {
-    /// A client has said something to a user.
-    pub(super) fn put(
-        &mut self,
-        asked_by: (usize, Ticket),
-        to: DeskId,
-        payload: Vec<u8>,
-        at_ms: u64,
-        held: Option<OutgoingHeld>,
-    ) {
-        let Some(inboxes) = &self.inboxes else {
-            return self.answer(asked_by.0, asked_by.1, DeskAnswer::Unavailable);
-        };
-        let key = self.inbox_of(&to);
-        let mut commands = Commands::default();
-        if inboxes.config.bounds.is_counted {
-            self.count(&mut commands, at_ms, i64::from(counted_bytes(payload.len())));
-            commands.add(&[b"HGETALL", self.bytes_key().as_bytes()]);
-        }
-        commands.add(&[b"XADD", key.as_bytes(), b"NOMKSTREAM", b"*", CHAT.as_bytes(), &payload]);
-        commands.add(&[b"XLEN", key.as_bytes()]);
-        self.send(commands, InboxPurpose::Chat { asked_by, to, payload, at_ms }, Instant::now(), held);
-    }
-
-    /// A connection asks for its user's inbox.
-    pub(super) fn read_inbox(
-        &mut self,
-        shard: usize,
-        connection: u64,
-        user: DeskId,
-        behind: Option<EntryId>,
-    ) {
-        let Some(inboxes) = &mut self.inboxes else { return };
-        let reader = (shard, connection);
-        if behind.is_none() {
-            inboxes.here.entry(user.clone()).or_default().connections.push(reader);
-        }
-        inboxes.waiting.insert(reader, Reading { shard, connection, user, behind });
-        if self.connected.number().is_some() {
-            self.read_waiting();
-        }
-    }
-
-    /// Reads as many parts as may be under way.
-    fn read_waiting(&mut self) {
-        while let Some(reading) = self.inboxes.as_mut().and_then(Inboxes::next_reading) {
-            self.read(reading);
-        }
-    }
-
-    fn read(&mut self, reading: Reading) {
-        let Some(inboxes) = &self.inboxes else { return };
-        let (key, mut commands) = (self.inbox_of(&reading.user), Commands::default());
-        if reading.behind.is_none() {
-            touch(&mut commands, &key, inboxes.config.bounds.keep_ms);
-        }
-        let from = reading.behind.map_or_else(|| "-".to_owned(), |behind| format!("({behind}"));
-        let batch = inboxes.batch().to_string();
-        commands.add(&[b"XRANGE", key.as_bytes(), from.as_bytes(), b"+", b"COUNT", batch.as_bytes()]);
-        self.send(commands, InboxPurpose::Read(reading), Instant::now(), None);
-    }
-
-    /// Deletes entries of a user's inbox.
+    /// Deletes entries of a user's inbox, once there is a connection.
     pub(super) fn delete(&self, user: &DeskId, entries: Vec<Kept>) {
         let (key, mut commands) = (self.inbox_of(user), Commands::default());
         for entry in &entries {
             commands.add(&[b"XDEL", key.as_bytes(), entry.id.to_string().as_bytes()]);
         }
         if !entries.is_empty() {
-            self.send(commands, InboxPurpose::Delete(entries), Instant::now(), None);
+            self.send(commands, InboxPurpose::Delete(user.clone(), entries), Instant::now(), None);
         }
     }
 
@@ -256,129 +171,28 @@ impl Task {
                 };
                 self.delete(&user, oldest.iter().map(kept).collect());
             }
-            InboxPurpose::Delete(entries) => {
-                let deleted = entries.into_iter().zip(said).filter(|(_, said)| *said == Said::Number(1));
-                self.give_back(deleted.map(|(entry, _)| entry));
+            InboxPurpose::Delete(user, entries) if !is_confirmed => {
+                let beyond =
+                    self.inboxes.as_mut().map_or(0, |inboxes| inboxes.undeleted.keep(&user, entries));
+                if beyond > 0 {
+                    tracing::warn!(entries = %beyond, "entries that users have got can't be deleted while Redis is away, and no more are remembered: their users get them again");
+                }
             }
+            InboxPurpose::Delete(user, entries) => self.on_deleted(&user, entries, said),
             InboxPurpose::Look(look) => self.on_looked(&look, said.into_iter().next()),
             InboxPurpose::Prolong(prolonged) => self.on_prolonged(prolonged, said),
             InboxPurpose::Quiet => {}
         }
     }
 
-    /// Redis has taken a chat, or not.
-    #[expect(clippy::too_many_arguments, reason = "what a job was asked with")]
-    fn on_put(
-        &mut self,
-        (shard, ticket): (usize, Ticket),
-        to: &DeskId,
-        payload: &[u8],
-        at_ms: u64,
-        mut said: Vec<Said>,
-        asked: Instant,
-        held: Option<OutgoingHeld>,
-    ) {
-        let Some(bounds) = self.inboxes.as_ref().map(|inboxes| inboxes.config.bounds) else { return };
-        let (Some(len), Some(added)) = (said.pop(), said.pop()) else { return };
-        let (total, counted) = (said.pop(), said.pop());
-        let is_counted = matches!(counted, Some(Said::Number(_)));
-        let not_counted = [&counted, &total].into_iter().find_map(|said| why_not_counted(said.as_ref()?));
-        let total = total.and_then(|total| self.total(total));
-        let kept = |id| match is_counted {
-            true => Kept::of_client(id, payload.len(), at_ms),
-            false => Kept::of_worker(id),
-        };
-        let answer = match added {
-            Said::Text(id) => {
-                let id = std::str::from_utf8(&id).ok().and_then(|id| id.parse().ok()).unwrap_or_default();
-                let kept = kept(id);
-                let refused = match not_counted {
-                    Some(words) => Some(refused_with(&words)),
-                    None => total.filter(|total| *total > bounds.max_bytes).map(|_| DeskAnswer::Full),
-                };
-                if let Some(refused) = refused {
-                    self.delete(to, vec![kept]);
-                    return self.answer(shard, ticket, refused);
-                }
-                if let Said::Number(len) = len {
-                    self.delete_oldest(to, len as usize, bounds.entries_max);
-                }
-                self.state.metrics.control.inbox_entries.add(1);
-                return self.tell_put(to, payload, kept, Purpose::Message(shard, ticket), asked, held);
-            }
-            Said::Null => DeskAnswer::NoUser,
-            Said::Error(words) => refused_with(&words),
-            _ => DeskAnswer::Unavailable,
-        };
-        self.give_back(std::iter::once(kept(EntryId::default())));
-        self.answer(shard, ticket, answer);
-    }
-
-    /// Tells a chat that is in the inbox to both users, on all gateways.
-    fn tell_put(
-        &self,
-        to: &DeskId,
-        payload: &[u8],
-        kept: Kept,
-        purpose: Purpose,
-        asked: Instant,
-        held: Option<OutgoingHeld>,
-    ) {
-        let Some(Envelope::Chat { from, to: _, at_ms, message, .. }) = Envelope::parse(payload) else {
-            return;
-        };
-        let envelope = Envelope::Chat { from, to: to.clone(), at_ms, message, kept: Some(kept) };
-        let channel = user_channel(&self.config.channel_prefix, to);
-        let work = Work::Publish { channel, payload: envelope.write() };
-        let _ = self.jobs.send(Job { work, purpose, asked, held });
-    }
-
-    fn delete_oldest(&self, user: &DeskId, len: usize, max: usize) {
-        let beyond = len.saturating_sub(max).min(limits::INBOX_BATCH_ENTRIES);
-        if beyond > 0 {
-            let (key, mut commands) = (self.inbox_of(user), Commands::default());
-            let count = beyond.to_string();
-            commands.add(&[b"XRANGE", key.as_bytes(), b"-", b"+", b"COUNT", count.as_bytes()]);
-            self.send(commands, InboxPurpose::Oldest(user.clone()), Instant::now(), None);
+    /// Redis has answered to each entry that was to be deleted.
+    fn on_deleted(&self, user: &DeskId, entries: Vec<Kept>, said: Vec<Said>) {
+        if let Some(Said::Error(words)) = said.first() {
+            let inbox = self.inbox_of(user);
+            tracing::warn!(%inbox, said = %words, "Redis refuses to delete entries: their user gets them again");
         }
-    }
-
-    /// A part of an inbox has been read.
-    fn on_read(&mut self, reading: &Reading, mut said: Vec<Said>) {
-        let Some(inboxes) = &mut self.inboxes else { return };
-        inboxes.under_way -= 1;
-        let Reading { shard, connection, user, behind } = reading;
-        let last = said.pop();
-        if let Some(Said::Error(words)) = &last {
-            tracing::warn!(said = %words, "Redis refuses to read an inbox: its user gets nothing of it");
-        }
-        let Told { entries, is_cut } = last.map(|said| entries_of(said, true)).unwrap_or_default();
-        let is_short = !is_cut && entries.len() < inboxes.batch();
-        let (mut objects, mut bad, mut bytes) = (Vec::new(), Vec::new(), 0);
-        // What can't be delivered takes none of the room that the client's part has.
-        let fits = entries.iter().take_while(|entry| {
-            match inboxes.written(user, entry) {
-                Ok((object, _)) if bytes > 0 && bytes + object.len() > limits::INBOX_BATCH_BYTES => {
-                    return false;
-                }
-                Ok(written) => {
-                    bytes += written.0.len();
-                    objects.push(written);
-                }
-                Err(why) => bad.push(why),
-            }
-            true
-        });
-        // The rest is read once the client has these.
-        let fits = fits.count();
-        let is_last = is_short && fits >= entries.len();
-        let upto = fits.checked_sub(1).map_or_else(|| behind.unwrap_or_default(), |last| entries[last].id);
-        if let Some(here) = inboxes.here.get_mut(user).filter(|_| is_last) {
-            here.swept = here.swept.or(Some(upto));
-        }
-        self.refuse_entries(user, bad);
-        let news = DeskNews::Inbox { connection: *connection, entries: objects, upto, is_last };
-        self.fanout.tell_desk(*shard, news);
+        let deleted = entries.into_iter().zip(said).filter(|(_, said)| *said == Said::Number(1));
+        self.give_back(deleted.map(|(entry, _)| entry));
     }
 
     /// Deletes what can't be delivered, and says why.
@@ -398,26 +212,5 @@ impl Task {
     fn send(&self, commands: Commands, purpose: InboxPurpose, asked: Instant, held: Option<OutgoingHeld>) {
         let (work, purpose) = (Work::Commands(commands), Purpose::Inbox(purpose));
         let _ = self.jobs.send(Job { work, purpose, asked, held });
-    }
-}
-
-/// What a client is answered of which Redis refuses to keep what it says, and says so to the log.
-fn refused_with(words: &str) -> DeskAnswer {
-    tracing::warn!(said = %words, "Redis refuses to keep what a client says to a user");
-    if words.starts_with("OOM") { DeskAnswer::Full } else { DeskAnswer::Unavailable }
-}
-
-impl Inboxes {
-    /// An entry as its user gets it that was away, or what names it and why it can't be delivered.
-    fn written(&self, user: &DeskId, entry: &Entry) -> Result<(Bytes, Kept), (Kept, String)> {
-        let InboxesConfig { max_event_bytes, kinds, .. } = &self.config;
-        let Some(content) = entry.content() else {
-            return Err((Kept::of_worker(entry.id), entry.why_not().to_owned()));
-        };
-        let mut object = Vec::new();
-        let written = content.write_queued(&mut object, user, entry.id, *max_event_bytes, kinds);
-        written
-            .map(|kept| (object.into(), kept))
-            .map_err(|reject| (content.kept(entry.id), reject.to_string()))
     }
 }

@@ -69,6 +69,25 @@ async fn a_pong_with_another_payload_confirms_nothing() {
     until("the confirmation", async || (left(&mut worker, "bob").await == 0).then_some(())).await;
 }
 
+/// The gateway loses its connection over it, and what it was to delete with it.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_confirmed_while_redis_takes_nothing_is_deleted_later() {
+    let redis = Redis::start().await;
+    let (gateway, _alice, mut worker) = said_to_bob_while_away(&redis).await;
+    let mut bob = by_hand(&gateway, None).await;
+    read_until(&mut bob, "inbox 1").await;
+    let metrics = &gateway.gateway.state().metrics.control;
+    let confirmed = metrics.inbox_entries_confirmed.get();
+    // Longer than a reply may take.
+    worker.command::<()>(&["CLIENT", "PAUSE", "2500", "WRITE"]).await;
+    bob.write_all(&raw::frame(0x8a, b"inbox 1")).await.unwrap();
+    until("the confirmation", async || (metrics.inbox_entries_confirmed.get() > confirmed).then_some(()))
+        .await;
+    until("the deletion", async || (left(&mut worker, "bob").await == 0).then_some(())).await;
+    let mut bob = user(gateway.addr, "bob").await;
+    is_empty(&mut worker, &mut bob, "bob").await;
+}
+
 /// More is said than is held for it while it has yet to confirm what was said while it was away.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_client_that_confirms_late_gets_the_oldest_first() {
