@@ -186,13 +186,14 @@ impl Http {
             told: Told::default(),
             certificate: None,
             embedded_broker: config.upstream.is_embedded(),
-            page: pages::compose(
-                &config.events.channel_types,
-                config.events.symbol_case,
-                config.clients.dialects,
-                config.desk.is_on,
-                config.operator.port.is_some(),
-            ),
+            page: pages::compose(&pages::Facts {
+                types: &config.events.channel_types,
+                symbol_case: config.events.symbol_case,
+                max_symbols: config.clients.max_symbols_per_client,
+                apis: config.clients.dialects,
+                has_desk: config.desk.is_on,
+                has_operators_port: config.operator.port.is_some(),
+            }),
             bounds: Bounds { in_flight_max: config.http_in_flight().0, ..Bounds::default() },
         }
     }

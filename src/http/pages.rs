@@ -35,14 +35,19 @@ static CHART: LazyLock<Kept> =
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; \
                       connect-src 'self' ws: wss:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 
-/// The page of a gateway with these settings.
-pub(super) fn compose(
-    types: &Kinds,
-    symbol_case: SymbolCase,
-    apis: Apis,
-    has_desk: bool,
-    has_operators_port: bool,
-) -> Bytes {
+/// What the page has to know of the gateway.
+pub(super) struct Facts<'g> {
+    pub(super) types: &'g Kinds,
+    pub(super) symbol_case: SymbolCase,
+    pub(super) max_symbols: usize,
+    pub(super) apis: Apis,
+    pub(super) has_desk: bool,
+    pub(super) has_operators_port: bool,
+}
+
+/// The page of a gateway.
+pub(super) fn compose(facts: &Facts<'_>) -> Bytes {
+    let Facts { types, symbol_case, max_symbols, apis, has_desk, has_operators_port } = *facts;
     // Links to pages that are on another port would lead nowhere.
     let page = if has_operators_port { PAGE.replace(FOR_OPERATORS, "") } else { PAGE.to_owned() };
     let page = page
@@ -53,6 +58,10 @@ pub(super) fn compose(
         .replace(
             r#"name="symbol-case" content="upper""#,
             &format!(r#"name="symbol-case" content="{}""#, symbol_case.word()),
+        )
+        .replace(
+            r#"name="max-symbols" content="5""#,
+            &format!(r#"name="max-symbols" content="{max_symbols}""#),
         )
         .replace(NO_DIALECTS, &format!(r#"name="dialects" content="{apis}""#));
     let page = if has_desk { page.replace(NO_ROOMS, HAS_ROOMS) } else { page };
@@ -128,13 +137,16 @@ mod tests {
     fn the_page_has_what_it_has_to_know() {
         let types = "trade,news,order_book".parse().unwrap();
         let compose = |apis, has_desk, has_operators_port| {
-            let page = compose(&types, SymbolCase::Exact, apis, has_desk, has_operators_port);
+            let (types, symbol_case, max_symbols) = (&types, SymbolCase::Exact, 17);
+            let page =
+                compose(&Facts { types, symbol_case, max_symbols, apis, has_desk, has_operators_port });
             String::from_utf8(page.to_vec()).unwrap()
         };
         let page = compose([Api::Alpaca, Api::SocketIo].into_iter().collect(), true, false);
         for part in [
             r#"<meta name="channel-types" content="trade,news,order_book">"#,
             r#"<meta name="symbol-case" content="exact">"#,
+            r#"<meta name="max-symbols" content="17">"#,
             r#"<meta name="rooms" content="yes">"#,
             r#"<meta name="dialects" content="alpaca,socketio">"#,
         ] {

@@ -85,7 +85,7 @@ async fn two_pages_talk() {
 async fn what_is_refused_is_told() {
     let limited = [&GATEWAY[..], &["--message-rate-limit", "12/1h", "--max-rooms-per-user", "1"]].concat();
     let gateway = Process::start(&limited).await;
-    let mut page = Browser::open_at(&format!("http://{}/?symbols=AAPL", gateway.addr())).await;
+    let mut page = Browser::open_at(&format!("http://{}/?symbols=AAPL&types=trade", gateway.addr())).await;
     page.act(json!({"do": "fill", "at": "#room-id", "with": "\u{202e}"})).await;
     page.press("Enter").await;
     page.until("#room-note", "(INVALID_INPUT)").await;

@@ -190,9 +190,14 @@ async fn all_types_are_shown_and_prices_are_there_at_once() {
         ("halt", r#""status":"halted""#),
         ("news", r#""headline":"AAPL <b>beats</b> estimates""#),
     ] {
-        page.act(json!({"do": "click", "at": format!("#types input[value={kind}]")})).await;
+        // Chosen from the beginning, and again.
+        let chosen = format!("#types label:has(input[value={kind}]:checked)");
+        page.until(&chosen, kind).await;
+        for _ in 0..2 {
+            page.act(json!({"do": "click", "at": format!("#types input[value={kind}]")})).await;
+        }
         page.until("#note", "Successfully subscribed to 3 symbol(s)").await;
-        page.until(&format!("#types label:has(input[value={kind}]:checked)"), kind).await;
+        page.until(&chosen, kind).await;
         let event = format!(r#"{{"symbol":"AAPL",{event},"timestamp":1795000000001}}"#);
         worker.raw(&format!("channel:{kind}:AAPL"), event.as_bytes()).await;
     }
@@ -212,6 +217,25 @@ async fn all_types_are_shown_and_prices_are_there_at_once() {
     page.until("#news", "AAPL <b>beats</b> estimates").await;
     page.until("#age", "last event").await;
     page.picture("all-types").await;
+}
+
+/// A first visit asks for all types, and a client may have fewer than the gateway carries.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_first_visit_that_may_not_have_all_types_gets_trades() {
+    for rights in [r#"{"types":["trade"]}"#, r#"{"maxSymbols":3}"#] {
+        let redis = Redis::start().await;
+        let all = ["--channel-types", "trade,quote", "--max-symbols-per-client", "20"];
+        let access = ["--jwt-secret-key", SECRET, "--anonymous", rights];
+        let gateway = Process::on(&redis, &[&all[..], &access].concat()).await;
+        let mut page = Browser::open(&gateway).await;
+        page.until("#types label:has(input[value=quote]:not(:checked))", "quote").await;
+        page.until("#note", "Successfully subscribed").await;
+        let mut worker = redis.publisher().await;
+        for symbol in ["AAPL", "GOOGL", "MSFT"] {
+            worker.trade(symbol, &trade(symbol, "150.25", 1_795_000_000_000)).await;
+            page.until_row(symbol, "150.25").await;
+        }
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

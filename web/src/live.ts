@@ -13,7 +13,7 @@ import { Market } from "./market.js";
 import { isMatched, isPattern, moved, split, typed } from "./names.js";
 import { News } from "./news.js";
 import { Rooms } from "./rooms.js";
-import { asked, FIRST_VISIT, fold, HAS_ROOMS, load, MARKET, store, TYPES } from "./settings.js";
+import { asked, FIRST_VISIT, firstTypes, fold, HAS_ROOMS, load, MARKET, store, TYPES } from "./settings.js";
 import { lossOf, pill, Status } from "./status.js";
 import { tabs } from "./tabs.js";
 import { TapeView } from "./tape-view.js";
@@ -24,7 +24,9 @@ import { Watchlist } from "./watchlist.js";
 /** What the person asked for; it outlives a connection. */
 let names = [...new Set(split(load("symbols") ?? FIRST_VISIT.join()).map(asked))];
 const types = new Set((load("types") ?? "").split(",").filter((type) => TYPES.includes(type)));
-if (!types.size) types.add(TYPES[0]!);
+/** The types were nobody's choice: if the gateway doesn't give all of them, the first will do. */
+let isFirstChoice = !types.size;
+if (isFirstChoice) for (const type of firstTypes(names.length)) types.add(type);
 let selected = fold(names.find((name) => !isPattern(name)) ?? "");
 /** Whether requests can be made. */
 let isOpen = false;
@@ -99,6 +101,7 @@ const feed = new Feed(address("ws"), {
   },
   refused(gone, { code }) {
     if (code === "UNAUTHORIZED") return;
+    if (isFirstChoice && types.size > 1) return fewerTypes();
     forget(gone);
   },
   roundTrip: (ms) => status.roundTrip(ms),
@@ -118,6 +121,16 @@ const frames = new Console({ send: (text) => feed.send(text), symbol: () => sele
 
 function connect(): void {
   feed.start(names, inOrder(types), token.isKnown);
+}
+
+/** This client may have fewer types, or fewer symbols, than the gateway lets others have. */
+function fewerTypes(): void {
+  isFirstChoice = false;
+  types.clear();
+  types.add(TYPES[0]!);
+  note("");
+  connect();
+  layout();
 }
 
 /** Without a token that holds there is nothing to come back for. */
@@ -237,6 +250,7 @@ async function add(wanted: readonly string[]): Promise<void> {
 }
 
 async function chooseType(type: string, isOn: boolean): Promise<void> {
+  isFirstChoice = false;
   if (!isOn && types.size === 1) note("At least one type is needed.", true);
   else if (!isOn) {
     types.delete(type);

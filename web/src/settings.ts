@@ -22,6 +22,15 @@ export const asked = (name: string): string => (TYPES.every((type) => MARKET.has
 /** Something to see at once; the demo trades these. */
 export const FIRST_VISIT = ["AAPL", "GOOGL", "MSFT"];
 
+/** MAX_SYMBOLS_PER_CLIENT, which counts each type of each symbol. */
+const MAX_SYMBOLS = Number(meta("max-symbols"));
+
+/** The types that so many symbols begin with: those of a market, as many as the gateway lets a client have. */
+export const firstTypes = (names: number): string[] => {
+  const fitting = TYPES.filter((type) => MARKET.has(type)).slice(0, Math.floor(MAX_SYMBOLS / Math.max(1, names)));
+  return fitting.length ? fitting : TYPES.slice(0, 1);
+};
+
 type Remembered = "symbols" | "types" | "rate" | "theme" | "interval" | "style" | "tape" | "console" | "room";
 
 /** The address' value, or else what this browser remembers. */
