@@ -6,7 +6,7 @@ use ws_gateway::config::Config;
 
 use crate::support::http::get;
 use crate::support::tokens::{SECRET, authenticate, enter, from_now, handshake, token};
-use crate::support::{Client, Redis, TestGateway, trade};
+use crate::support::{Client, Redis, TestGateway, raw, trade, until};
 
 fn with_tokens(config: &mut Config) {
     config.access.secret_key = Some(SECRET.to_owned());
@@ -219,6 +219,31 @@ async fn newcomers_take_a_quarter_of_the_places() {
     for client in newcomers.iter_mut().chain([&mut known]) {
         client.send(r#"{"action":"ping"}"#).await;
         assert_eq!(client.json().await["type"], "pong");
+    }
+}
+
+/// Also while they are being closed: who neither reads nor closes takes no place of those that are known.
+#[tokio::test(flavor = "multi_thread")]
+async fn strangers_that_stay_when_they_are_closed_keep_no_places() {
+    let redis = Redis::start().await;
+    let gateway = gateway(&redis, |config| {
+        config.process.shards = 1;
+        config.server.max_connections = 8;
+    })
+    .await;
+    let (mut strangers, mut known) = (Vec::new(), Vec::new());
+    for n in 0..40 {
+        strangers.push(raw::connect(gateway.addr, "/ws", None).await);
+        // The quarter, and the one that has made room for the last.
+        let most = 3 + known.len() as u64;
+        until("the places", async || (gateway.stat("activeConnections").await <= most).then_some(())).await;
+        if n >= 35 {
+            known.push(enter(gateway.addr, &format!("?token={}", of("A")), &[]).await);
+        }
+    }
+    assert_eq!(known.len(), 5);
+    for client in &mut known {
+        client.subscribe(&["A"]).await;
     }
 }
 

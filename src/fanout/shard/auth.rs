@@ -70,7 +70,9 @@ impl Session {
 pub(super) struct Newcomers {
     /// The oldest first. Some may have shown it since, or gone.
     keys: VecDeque<ConnKey>,
-    /// How many of them have not.
+    /// Those that are being closed, which may take them a while; some may have gone.
+    closing: VecDeque<ConnKey>,
+    /// How many have a place: of both those that have yet to show it, and those that are being closed.
     count: usize,
     /// Tokens that the control side verifies.
     verifying: HashMap<Ticket, (ConnKey, Option<Id>)>,
@@ -81,12 +83,7 @@ pub(super) struct Newcomers {
 impl Shard {
     /// A new client has to send a token before anything else.
     pub(super) fn await_token(&mut self, key: ConnKey, request: Option<FirstRequest>) {
-        while self.newcomers.count >= self.config.max_unauthenticated {
-            let Some(oldest) = self.newcomers.keys.pop_front() else { break };
-            if self.conns.get(oldest).is_some_and(is_newcomer) {
-                self.deny_late(oldest, "Not authenticated: newer clients need the place".to_owned());
-            }
-        }
+        self.make_room_for_newcomer();
         let Some(conn) = self.conns.get_mut(key) else { return };
         let session = conn.session.get_or_insert_default();
         session.auth_by = Some(self.clocks.now.tick().plus(ticks(self.config.auth_timeout)));
@@ -96,8 +93,26 @@ impl Shard {
         if self.newcomers.keys.len() >= 2 * self.config.max_unauthenticated {
             let conns = &self.conns;
             self.newcomers.keys.retain(|key| conns.get(*key).is_some_and(is_newcomer));
+            self.newcomers.closing.retain(|key| conns.get(*key).is_some_and(has_newcomers_place));
         }
         self.newcomers.keys.push_back(key);
+    }
+
+    /// Lets go of those that are being closed and don't go by themselves; then the oldest that has not shown who it is makes room. It is
+    /// told so, and has until the next one comes to go.
+    fn make_room_for_newcomer(&mut self) {
+        while self.newcomers.count >= self.config.max_unauthenticated {
+            if let Some(oldest) = self.newcomers.closing.pop_front() {
+                if self.conns.get(oldest).is_some_and(has_newcomers_place) {
+                    self.remove(oldest);
+                }
+                continue;
+            }
+            let Some(oldest) = self.newcomers.keys.pop_front() else { return };
+            if self.conns.get(oldest).is_some_and(is_newcomer) {
+                return self.deny_late(oldest, "Not authenticated: newer clients need the place".to_owned());
+            }
+        }
     }
 
     /// Tells a new client why it isn't let in, and closes it.
@@ -289,8 +304,16 @@ impl Shard {
 }
 
 impl Newcomers {
-    /// The client has shown who it is, or is being closed.
-    pub(super) fn settle(&mut self, conn: &mut Conn) {
+    /// The client is being closed. If it has not shown who it is, it has a newcomer's place until it has gone.
+    pub(super) fn close(&mut self, key: ConnKey, conn: &mut Conn) {
+        if let Some(auth_by) = conn.session.as_mut().and_then(|session| session.auth_by.as_mut()) {
+            *auth_by = Tick::NEVER;
+            self.closing.push_back(key);
+        }
+    }
+
+    /// The client has shown who it is, or has gone.
+    fn settle(&mut self, conn: &mut Conn) {
         if conn.session.as_mut().is_some_and(|session| session.auth_by.take().is_some()) {
             self.count -= 1;
         }
@@ -299,6 +322,11 @@ impl Newcomers {
 
 /// Whether a client has yet to show who it is.
 fn is_newcomer(conn: &Conn) -> bool {
+    conn.is_live() && has_newcomers_place(conn)
+}
+
+/// Whether a client has yet to show who it is, or is being closed and has not.
+fn has_newcomers_place(conn: &Conn) -> bool {
     conn.session.as_ref().is_some_and(|session| session.auth_by.is_some())
 }
 

@@ -140,7 +140,7 @@ impl Shard {
         output.mark_dirty(key, conn);
         conn.phase = Phase::Closing;
         conn.unread = None;
-        newcomers.settle(conn);
+        newcomers.close(key, conn);
         conn.cut_off = self.clocks.now.tick().plus(ticks(limits::CLOSE_FLUSH_TIMEOUT));
         self.leave_all(key);
         self.arm(key);
