@@ -133,6 +133,11 @@ impl Rights {
         grants.filter(|grant| !grant.parts.is_empty()).take(max_symbols).collect()
     }
 
+    /// Whether all that a subject stands for is within the rights.
+    pub fn leaves_whole(&self, subject: &Subject) -> bool {
+        self.grant_one(subject.clone()).parts == [subject.clone()]
+    }
+
     fn grant_one(&self, written: Subject) -> Grant {
         let Some(scopes) = &self.scopes else { return Grant::literal(written) };
         let part = |name| Subject { name, ..written };

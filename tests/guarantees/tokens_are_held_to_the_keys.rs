@@ -8,7 +8,9 @@ use rcgen::KeyPair;
 use serde_json::{Value, json};
 use ws_gateway::config::Config;
 
+use crate::support::http::get;
 use crate::support::process::Process;
+use crate::support::stream::Stream;
 use crate::support::tokens::{SECRET, authenticate, endless, enter, from_now, handshake, sign, token};
 use crate::support::{Redis, TestGateway, until};
 
@@ -167,6 +169,11 @@ async fn several_kinds_of_keys_stand_side_by_side() {
     enter(gateway.addr, "", &["Sec-WebSocket-Protocol: bearer, k-1"]).await;
     let mut client = gateway.client().await;
     assert_eq!(authenticate(&mut client, "k-1").await["data"], json!({"user": "robot"}), "and by a message");
+    for (key, expected) in [("k-1", 404), ("k-3", 401)] {
+        let answer = get(gateway.addr, &format!("/v1/last/NEWCO?token={key}")).await;
+        assert_eq!(answer.status, expected, "and over HTTP: {}", answer.body);
+    }
+    Stream::open(gateway.addr, "symbols=A&token=k-1").await.expect("success").await;
     for (token, user) in [(by_secret, "by-secret"), (by_public_key, "by-public-key")] {
         let reply = authenticate(&mut gateway.client().await, &token).await;
         assert_eq!(reply["data"]["user"], user, "a key that has signed it comes before an API key");
@@ -256,7 +263,10 @@ async fn claims_that_cant_be_read_are_no_claims() {
     assert_eq!(status(&gateway, &token(json!({"user_id": 42, "delayMs": 0, "rooms": []}))).await, 101);
     let inner = with_secret(&redis, |config| config.access.claims_pointer = "/app/market".to_owned()).await;
     let claims = json!({"sub": "u", "app": {"market": {"symbols": ["A"]}}});
-    assert_eq!(status(&inner, &token(claims)).await, 101);
+    let mut client = enter(inner.addr, &format!("?token={}", token(claims)), &[]).await;
+    client.subscribe(&["A"]).await;
+    client.send(r#"{"action":"subscribe","symbols":["B"]}"#).await;
+    assert_eq!(client.json().await["code"], "FORBIDDEN", "the rights are those of the claims there");
     for claims in [json!({"sub": "u"}), json!({"sub": "u", "app": {"market": []}})] {
         assert_eq!(status(&inner, &token(claims.clone())).await, 401, "{claims}: never no restriction");
     }

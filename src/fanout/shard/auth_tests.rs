@@ -251,13 +251,13 @@ fn a_renewal_takes_away_what_is_no_longer_allowed() {
     assert_eq!(prices(&client.received()), [2, 3, 4], "IBM comes by the pattern");
     // What the pattern stands for grows with the rights, and shrinks with them.
     authenticate(&mut world, &client, Ok(user("u", rights(&["X*", "AAPL"]))));
-    assert_eq!(client.received()[0]["data"], json!({"user": "u"}));
+    assert_eq!(client.received()[0]["data"], json!({"user": "u", "currentSubscriptions": ["*", "AAPL"]}));
     for symbol in ["AAPL", "BTC-USD", "XY"] {
         world.publish(symbol, 1);
     }
     assert_eq!(prices(&client.received()), [6, 8]);
     authenticate(&mut world, &client, Ok(user("u", Rights::of_gateway(true, 100))));
-    client.received();
+    assert_eq!(client.received()[0]["data"], json!({"user": "u"}), "nothing is lost");
     world.send(&client, &json!({"action": "list"}));
     assert_eq!(client.received()[0]["data"], json!({"currentSubscriptions": ["*", "AAPL"]}));
     world.publish("ANY", 1);

@@ -85,7 +85,7 @@ pub(super) struct Renewal {
     pub(super) seat: Option<Arc<UserSeat>>,
     /// What is left of its subscriptions.
     pub(super) grants: Vec<Grant>,
-    /// Whether the client lost some subscriptions.
+    /// Whether the client may no longer have all that it was subscribed to.
     pub(super) has_lost_some: bool,
     /// The client's own mark.
     pub(super) id: Option<Id>,
