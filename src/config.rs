@@ -54,7 +54,7 @@ use self::setting::Given;
 pub use self::setting::{Alias, Group, Preset, Setting, Unit, Zero};
 use self::sources::Sources;
 pub use self::upstream::{Embedded, Upstream};
-use crate::limits::{FD_OPS, FRAME_OVERHEAD_MAX_BYTES, MAX_SYMBOLS_DEMO, OPS_IN_FLIGHT_MAX, connections_for};
+use crate::limits::{FD_OPS, FRAME_OVERHEAD_MAX_BYTES, OPS_IN_FLIGHT_MAX, connections_for};
 pub use crate::protocol::terms::SlowClientPolicy;
 use crate::tls::{self, PairFiles, Role};
 
@@ -109,6 +109,10 @@ pub fn settings() -> impl Iterator<Item = &'static Setting> {
     GROUPS.into_iter().flat_map(|group| group.settings)
 }
 
+/// Who tries the demo sees all types of a market, and fills a watchlist with them: the environment variable, and its default there.
+const DEMO_DEFAULTS: [(&str, &str); 2] =
+    [("CHANNEL_TYPES", "trade,quote,candle,news,halt"), ("MAX_SYMBOLS_PER_CLIENT", "100")];
+
 const PORT: Unit = Unit::Number { min: 1, max: u16::MAX as u64 };
 const ADDRESS: Unit = Unit::Text("an IPv4 or IPv6 address, or localhost");
 const PEM_CHAIN: &str =
@@ -159,10 +163,12 @@ impl Config {
         config.server.max_connections = connections_for(open_files);
         config.server.open_files = open_files;
         let mut sources = Sources::new(line, &env, file);
-        let mut is_limit_given = false;
+        let mut untold = Vec::new();
         for setting in settings() {
-            let Some(found) = sources.setting(setting)? else { continue };
-            is_limit_given |= setting.env == "MAX_SYMBOLS_PER_CLIENT";
+            let Some(found) = sources.setting(setting)? else {
+                untold.push(setting);
+                continue;
+            };
             let text = found.alias.map_or_else(|| found.text.clone(), |alias| alias.value(&found.text));
             let given = Given { setting, text: &text };
             if (setting.set)(&mut config, &given).is_none() {
@@ -171,13 +177,22 @@ impl Config {
         }
         upstream::take_parts(&mut config.upstream, &mut sources)?;
         config.warnings = sources.warnings;
-        // Who tries the demo fills a watchlist, with several types.
-        if config.process.demo && !is_limit_given {
-            config.clients.max_symbols_per_client = MAX_SYMBOLS_DEMO as usize;
+        if config.process.demo {
+            config.set_for_demo(&untold);
         }
         config.relate()?;
         config.relate_certificates()?;
         Ok(config)
+    }
+
+    /// Gives settings of which nobody has told anything the defaults that they have in the demo.
+    fn set_for_demo(&mut self, untold: &[&Setting]) {
+        for setting in untold {
+            if let Some((_, text)) = DEMO_DEFAULTS.iter().find(|(env, _)| *env == setting.env) {
+                let is_set = (setting.set)(self, &Given { setting, text }).is_some();
+                debug_assert!(is_set, "{}={text} is allowed", setting.env);
+            }
+        }
     }
 
     /// One line `NAME=value` for each setting, with the value in effect. Secrets are hidden.

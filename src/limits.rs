@@ -159,8 +159,6 @@ pub const HEALTHCHECK_TIMEOUT_MS: u64 = 3_000;
 
 /// `MAX_SYMBOLS_PER_CLIENT`: (type, symbol) pairs.
 pub const MAX_SYMBOLS_DEFAULT: u64 = 5;
-/// The same with `DEMO`: all types of twenty symbols.
-pub const MAX_SYMBOLS_DEMO: u64 = 100;
 /// `DIALECT_MAX_SYMBOLS`: what Alpaca's free plan has.
 pub const DIALECT_MAX_SYMBOLS_DEFAULT: u64 = 30;
 /// Most that `MAX_SYMBOLS_PER_CLIENT` and `DIALECT_MAX_SYMBOLS` may be: 10,000 × (64 B symbol + ~64 B of index) = 1.3 MB a client.
@@ -469,7 +467,6 @@ const _: () = {
         "a request that waits keeps its connection"
     );
     assert!(HEARTBEAT_MIN_MS <= PONG_TIMEOUT_DEFAULT_MS && STALL_TIMEOUT_DEFAULT_MS <= TIME_MAX_MS);
-    assert!(MAX_SYMBOLS_DEMO <= MAX_SYMBOLS_MAX);
     assert!(MAX_SYMBOLS_DEFAULT <= MAX_SYMBOLS_MAX && DIALECT_MAX_SYMBOLS_DEFAULT <= MAX_SYMBOLS_MAX);
     assert!(
         MAX_MESSAGE_MIN_BYTES > SYMBOL_BYTES_MAX + 2 * 64 + 64,

@@ -71,7 +71,8 @@ pub(super) const GROUP: Group = Group {
             zero: Zero::Refused,
             preset: Preset::Fixed,
             help: "Types of events: the gateway subscribes to one pattern for each, and clients may ask for them. A name other than \
-                   trade, quote, candle, news and halt is a type of your own, whose events may be any JSON objects.",
+                   trade, quote, candle, news and halt is a type of your own, whose events may be any JSON objects. \
+                   With DEMO the default is trade,quote,candle,news,halt.",
             set: |config, given| given.store(&mut config.events.channel_types),
             show: |config, unit| config.events.channel_types.show(unit),
         },
