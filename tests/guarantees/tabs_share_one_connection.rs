@@ -14,7 +14,7 @@ async fn ten_tabs(mode: &str) -> Value {
     let mut script = node("tabs.js").await;
     script.arg(dir.path().join("profile")).env("TMPDIR", dir.path());
     script.arg(gateway.addr().to_string()).arg(mode);
-    Program::start(script).json().await
+    Program::start(script).line_with("all").await
 }
 
 #[tokio::test(flavor = "multi_thread")]

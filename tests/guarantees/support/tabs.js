@@ -1,5 +1,5 @@
-// Ten tabs of one browser on one connection, and React's hooks in each of them. Prints one line of JSON for each step; the test compares
-// with what the gateway says.
+// Ten tabs of one browser on one connection, and React's hooks in each of them. Prints a line of JSON for each step, and in the end one with all
+// that was seen.
 //
 // usage: tabs.js USER_DATA_DIR GATEWAY(host:port) worker|tabs|alone
 "use strict";
@@ -11,6 +11,7 @@ const client = path.resolve(__dirname, "../../../clients/js");
 const esbuild = require(path.join(client, "node_modules/esbuild"));
 const [userData, gateway, mode] = process.argv.slice(2);
 const TABS = 10;
+const say = (what) => console.log(JSON.stringify(what));
 
 const PAGE = `
 import { createElement as h } from "react";
@@ -58,24 +59,26 @@ async function main() {
     await page.goto(at);
     await live(page);
     tabs.push(page);
+    say({ tabs: tabs.length });
   }
-  const newer = async (page) => {
+  const newer = async (page, at) => {
     // A hidden tab draws nothing: each is looked at.
     await page.bringToFront();
     const before = await page.getAttribute("p", "data-at");
     await page.waitForFunction((before) => document.querySelector("p[data-fresh=true]")?.dataset.at > before, before);
+    say({ newer: at });
   };
   const connections = async () => (await (await fetch(`http://${gateway}/health`)).json()).connections;
-  for (const page of tabs) await newer(page);
+  for (const [at, page] of tabs.entries()) await newer(page, at);
   const all = await connections();
   // The first tab is the one that holds the connection, where a tab does.
   await tabs.shift().close();
-  for (const page of tabs) await newer(page);
+  for (const [at, page] of tabs.entries()) await newer(page, at);
   const losses = await tabs[0].evaluate(() => window.losses.length);
   const afterOne = await connections();
   for (const page of tabs) await page.evaluate(() => (location.href = "about:blank"));
   while (await connections()) await new Promise((later) => setTimeout(later, 50));
-  console.log(JSON.stringify({ all, afterOne, losses, errors }));
+  say({ all, afterOne, losses, errors });
   await context.close();
   server.close();
 }
