@@ -10,7 +10,7 @@ use ws_gateway::config::Config;
 use ws_gateway::protocol::api::Api;
 
 #[derive(Debug, Clone, Copy)]
-enum Language {
+pub(crate) enum Language {
     JavaScript,
     Python,
 }
@@ -30,7 +30,7 @@ fn with_alpaca(config: &mut Config) {
     config.events.channel_types = "trade,quote,candle".parse().unwrap();
 }
 
-async fn started(way: &Detour, language: Language, methods: &[&str]) -> Program {
+pub(crate) async fn started(way: &Detour, language: Language, methods: &[&str]) -> Program {
     let mut script = match language {
         Language::JavaScript => node("alpaca_ccxt.js").await,
         Language::Python => python("ccxt==4.5.90", "alpaca_ccxt.py").await,

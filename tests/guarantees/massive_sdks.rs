@@ -125,7 +125,7 @@ async fn a_bad_key_is_final_for_python() {
 }
 
 /// A client for Node.js that is let in.
-async fn in_node(url: &str, market: &str) -> Program {
+pub(crate) async fn in_node(url: &str, market: &str) -> Program {
     let mut script = node("massive_node.js").await;
     script.args([url, market, "K"]);
     let mut client = Program::start(script);
