@@ -5,6 +5,7 @@ use serde_json::{Value, json};
 
 use crate::support::Redis;
 use crate::support::desk::gateway;
+use crate::support::guides::{code_of, guide_with};
 use crate::support::program::{Program, python};
 use crate::support::tokens::{enter, token};
 
@@ -41,13 +42,9 @@ async def tell_one(user_id, text):
 
     /// The hub among the guides, if they are here.
     fn theirs() -> Option<Self> {
-        let directory = concat!(env!("CARGO_MANIFEST_DIR"), "/target/test-guides");
-        let texts = std::fs::read_dir(directory)
-            .ok()?
-            .filter_map(|entry| std::fs::read_to_string(entry.ok()?.path()).ok());
-        let hub = texts.into_iter().find(|text| text.contains("redis_pubsub.publish_broadcast("))?;
+        let hub = guide_with(&["redis_pubsub.publish_broadcast("])?;
         let code = |call: &str| {
-            let blocks = hub.split("\n```").filter_map(|block| block.strip_prefix("python\n"));
+            let blocks = code_of(&hub, "python");
             let of_call: Vec<_> = blocks.filter(|block| block.contains(call)).collect();
             let [code] = of_call[..] else { panic!("one example with {call}: {}", of_call.len()) };
             code.to_owned()

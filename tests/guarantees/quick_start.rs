@@ -8,6 +8,7 @@ use tokio::time::timeout;
 
 use crate::support::browser::Browser;
 use crate::support::desk::{gateway, user};
+use crate::support::guides::{code_of, guide_with};
 use crate::support::program::npm_packages;
 use crate::support::tokens::token;
 use crate::support::{Client, PATIENCE, Redis};
@@ -41,15 +42,8 @@ impl Guide {
 
     /// The quick start among the guides, if they are here.
     fn theirs() -> Option<Self> {
-        let directory = concat!(env!("CARGO_MANIFEST_DIR"), "/target/test-guides");
-        let texts = std::fs::read_dir(directory)
-            .ok()?
-            .filter_map(|entry| std::fs::read_to_string(entry.ok()?.path()).ok());
-        let guide = texts
-            .into_iter()
-            .find(|text| text.contains("## Smoke Tests") && text.contains("class WebSocketClient"))?;
-        let blocks = guide.split("\n```").filter_map(|block| block.strip_prefix("javascript\n"));
-        let blocks: Vec<&str> = blocks.collect();
+        let guide = guide_with(&["## Smoke Tests", "class WebSocketClient"])?;
+        let blocks: Vec<&str> = code_of(&guide, "javascript").collect();
         let [connect, room, chat, typing, class] = blocks[..] else {
             panic!("five blocks: {}", blocks.len())
         };

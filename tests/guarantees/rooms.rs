@@ -100,7 +100,17 @@ async fn with_the_embedded_broker() {
     config.desk.is_on = true;
     config.upstream.embedded.password = Some("secret".to_owned());
     let gateway = Gateway::build(config).await.expect("the gateway starts");
-    what_two_users_see(gateway.local_addr(), gateway.local_addr()).await;
+    let addr = gateway.local_addr();
+    what_two_users_see(addr, addr).await;
+    // Another gateway has it as its Redis.
+    let url = format!("redis://:secret@{}", gateway.broker_addr().expect("it has one"));
+    let other = TestGateway::with_url(&url, |config| {
+        config.access.secret_key = Some(SECRET.to_owned());
+        config.desk.is_on = true;
+    })
+    .await;
+    what_two_users_see(addr, other.addr).await;
+    what_two_users_see(other.addr, addr).await;
 }
 
 /// The same requests in arrays of events.

@@ -4,6 +4,7 @@
 use serde_json::json;
 use tempfile::TempDir;
 
+use crate::support::guides::{code_of, guide_with};
 use crate::support::process::Process;
 use crate::support::program::{Program, node, support};
 use crate::support::tokens::{SECRET, token};
@@ -59,13 +60,9 @@ async fn a_component_follows_what_it_shows() {
 
 /// The service and the component of the guide that has them, if it is here.
 fn theirs() -> Option<(String, String)> {
-    let directory = concat!(env!("CARGO_MANIFEST_DIR"), "/target/test-guides");
-    let texts = std::fs::read_dir(directory)
-        .ok()?
-        .filter_map(|entry| std::fs::read_to_string(entry.ok()?.path()).ok());
-    let guide = texts.into_iter().find(|text| text.contains("new WebSocketService()"))?;
+    let guide = guide_with(&["new WebSocketService()"])?;
     let code = |of: &str| {
-        let mut blocks = guide.split("\n```").filter_map(|block| block.strip_prefix("typescript\n"));
+        let mut blocks = code_of(&guide, "typescript");
         blocks.find(|block| block.contains(of)).expect("a block of code").to_owned()
     };
     Some((code("new WebSocketService()"), code("function CaseDetail(")))

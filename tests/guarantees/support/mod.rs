@@ -9,6 +9,7 @@ pub(crate) mod deflating;
 pub(crate) mod deployment;
 pub(crate) mod desk;
 pub(crate) mod detour;
+pub(crate) mod guides;
 pub(crate) mod haproxy;
 pub(crate) mod http;
 pub(crate) mod http_server;
