@@ -38,6 +38,8 @@ def validator(name: str) -> jsonschema.Draft202012Validator:
 
 
 FROM_GATEWAY = validator("FromGateway")
+AT_DESK = validator("AtDesk")
+OF_DESK = ("user_joined", "user_left", "room_message", "typing", "chat", "presence", "response")
 
 
 def documented() -> Iterator[dict[str, Any]]:
@@ -51,9 +53,9 @@ def documented() -> Iterator[dict[str, Any]]:
                 yield {"type": "status", "event": name, "data": json.loads(data), "timestamp": 1}
 
 
-def recorded() -> Iterator[dict[str, Any]]:
-    """Text frames of the gateway in golden_bytes.txt. Long runs of one letter are shortened there, in strings only; times are zeros."""
-    for text in re.findall(r"^< 81[0-9a-f]* (\s*\{.*)$", (ROOT / "tests/guarantees/golden_bytes.txt").read_text(), re.MULTILINE):
+def recorded(file: str = "golden_bytes.txt") -> Iterator[dict[str, Any]]:
+    """Text frames of the gateway in a record. Long runs of one letter are shortened there, in strings only; times are zeros."""
+    for text in re.findall(r"^(?:\w+ )?< 81[0-9a-f]* (\s*\{.*)$", (ROOT / "tests/guarantees" / file).read_text(), re.MULTILINE):
         yield json.loads(re.sub(r":0+(?=[,}])", ":0", text))
 
 
@@ -70,6 +72,20 @@ def test_every_message_that_is_documented_or_recorded_is_described() -> None:
     seen = {kind(message) for message in messages}
     statuses = {f"status {event}" for event in SCHEMAS["Status"]["properties"]["event"]["enum"]}
     assert seen >= statuses | {"success", "error", "pong", "trade", "quote", "candle", "order_book"}
+
+
+def test_every_message_of_the_desk_that_is_recorded_is_described() -> None:
+    seen = set()
+    for message in recorded("golden_desk_bytes.txt"):
+        (FROM_GATEWAY if message["type"] in ("success", "error", "pong", "status") else AT_DESK).validate(message)
+        seen |= {kind(message), *(name for name in ("message_id", "queued") if name in message)}
+    workers_own = {"case_updated", "maintenance", "task_status_update"}
+    assert seen >= {*OF_DESK, *workers_own, "success", "error", "pong", "message_id", "queued"} - {"response"}
+
+
+def test_a_worker_may_not_take_a_word_of_the_gateways() -> None:
+    for word in (*OF_DESK, "trade", "success", "message", "connected"):
+        assert not validator("Notification").is_valid({"type": word}), word
 
 
 def test_a_field_that_is_not_described_is_noticed() -> None:
@@ -140,7 +156,7 @@ def test_what_the_gateway_sends_is_as_described() -> None:
 def test_what_the_gateway_sends_in_arrays_at_the_desk_and_over_http_is_as_described() -> None:
     async def scene() -> None:
         gateway = await Gateway.start(DESK="true", REQUESTS="true", REQUEST_TIMEOUT="1s", MAX_ROOMS_PER_USER="1")
-        room, at_desk, batch, request = {"room_id": "r"}, validator("AtDesk"), validator("Batch"), validator("DeskRequest")
+        room, batch, request = {"room_id": "r"}, validator("Batch"), validator("DeskRequest")
         asked: list[dict[str, Any]] = [
             {"type": "join_room", "payload": room, "id": 1},
             {"type": "room_message", "payload": {**room, "message": [1.5, None]}},
@@ -162,17 +178,17 @@ def test_what_the_gateway_sends_in_arrays_at_the_desk_and_over_http_is_as_descri
                 array = json.loads(await client.recv())
                 batch.validate(array)
                 for message in array:
-                    (at_desk if message["type"] in AT_DESK else FROM_GATEWAY).validate(message)
+                    (AT_DESK if message["type"] in OF_DESK else FROM_GATEWAY).validate(message)
                     seen.add(" ".join(str(message[name]) for name in ("type", "code") if name in message))
             await gateway.publish("channel:broadcast", {"type": "maintenance"})
             array = json.loads(await client.recv())
             batch.validate(array)
-            at_desk.validate(array[0])
+            AT_DESK.validate(array[0])
             await client.send(json.dumps({"action": "subscribe", "symbols": ["AAPL"]}))
             batch.validate(json.loads(await client.recv()))
             await gateway.trade("AAPL", 150.25, 7)
             batch.validate(json.loads(await client.recv()))
-        wanted = {*AT_DESK, "success", "pong", "error FORBIDDEN", "error ROOM_LIMIT_EXCEEDED", "error TIMEOUT"}
+        wanted = {*OF_DESK, "success", "pong", "error FORBIDDEN", "error ROOM_LIMIT_EXCEEDED", "error TIMEOUT"}
         assert wanted - seen == {"response", "typing"}
         last = await _get(gateway, "/v1/last/AAPL")
         validator("Event").validate(json.loads(last))
@@ -185,9 +201,6 @@ def test_what_the_gateway_sends_in_arrays_at_the_desk_and_over_http_is_as_descri
         await gateway.stop()
 
     run(scene)
-
-
-AT_DESK = ("user_joined", "user_left", "room_message", "typing", "chat", "presence", "response")
 
 
 async def _get(gateway: Gateway, path: str) -> str:
