@@ -134,7 +134,7 @@ impl Rights {
     }
 
     /// Whether all that a subject stands for is within the rights.
-    pub fn leaves_whole(&self, subject: &Subject) -> bool {
+    pub fn covers(&self, subject: &Subject) -> bool {
         self.grant_one(subject.clone()).parts == [subject.clone()]
     }
 

@@ -98,12 +98,13 @@ impl Shard {
         self.newcomers.keys.push_back(key);
     }
 
-    /// Lets go of those that are being closed and don't go by themselves; then the oldest that has not shown who it is makes room. It is
-    /// told so, and has until the next one comes to go.
+    /// Lets go of those that are being closed and have not gone by themselves; then the oldest that has not shown who it is makes room.
+    /// That one is told so, and may take until the next one comes to go.
     fn make_room_for_newcomer(&mut self) {
         while self.newcomers.count >= self.config.max_unauthenticated {
             if let Some(oldest) = self.newcomers.closing.pop_front() {
                 if self.conns.get(oldest).is_some_and(has_newcomers_place) {
+                    self.write_last(oldest);
                     self.remove(oldest);
                 }
                 continue;

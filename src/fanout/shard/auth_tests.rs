@@ -106,6 +106,21 @@ fn a_newcomer_has_its_time() {
     assert_eq!(close[..2], 1008_u16.to_be_bytes());
 }
 
+/// Of two places. Nobody answers the close, and no time passes.
+#[test]
+fn newcomers_that_are_being_closed_are_told_why_and_keep_no_places() {
+    let mut world = quiet();
+    let clients: Vec<_> = (0..12).map(|_| world.connect_as(0, ROOMY, Standing::Unknown)).collect();
+    let (gone, here) = clients.split_at(9);
+    for client in gone {
+        let frames = said(client);
+        assert!(matches!(frames[..], [.., (1, _), (8, _)]) && client.pipe.is_gone(), "{frames:?}");
+    }
+    assert!(here.iter().all(|client| !client.pipe.is_gone()), "two, and the one that has just made room");
+    let is_closed = |client: &&Client| said(client).last().is_some_and(|(opcode, _)| *opcode == 8);
+    assert_eq!(here.iter().filter(is_closed).count(), 1);
+}
+
 #[test]
 fn a_token_that_comes_in_time_may_wait_for_its_key() {
     let mut world = quiet();

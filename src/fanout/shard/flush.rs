@@ -97,6 +97,11 @@ impl Shard {
         self.read_if_room(key);
     }
 
+    /// Writes what a connection that is let go now still has to be told, as far as its socket takes it.
+    pub(super) fn write_last(&mut self, key: ConnKey) {
+        self.write(key, &mut Delays::default());
+    }
+
     /// Writes one socket until its outbox is empty, it takes no more, or it has had its share.
     fn write(&mut self, key: ConnKey, delays: &mut Delays) -> Written {
         let Self { conns, subscriptions, desk, output, clocks, config, metrics, registry, .. } = self;

@@ -25,8 +25,8 @@ impl Shard {
         let max_symbols = identity.rights.max_symbols_in(conn.dialect);
         let grants = identity.rights.grant_again(held.iter().copied().cloned(), max_symbols);
         let old: HashSet<_> = index.subjects_of(key).cloned().collect();
-        let is_whole = |subject: &Subject| identity.rights.leaves_whole(subject);
-        let has_lost_some = grants.len() < held.len() || !old.iter().all(is_whole);
+        let is_covered = |subject: &Subject| identity.rights.covers(subject);
+        let has_lost_some = grants.len() < held.len() || !old.iter().all(is_covered);
         let mut seen = HashSet::new();
         let parts = grants.iter().flat_map(|grant| &grant.parts);
         let added: Vec<_> = parts.filter(|part| !old.contains(part) && seen.insert(*part)).cloned().collect();
