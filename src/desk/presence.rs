@@ -175,8 +175,8 @@ pub struct Presence {
     ticked_ms: u64,
     counted_ms: u64,
     has_asked: bool,
-    /// Another gateway waits for what this one has.
-    is_asked: bool,
+    /// Another gateway has asked for all that this one has, and waits for it.
+    owes_parts: bool,
 }
 
 impl Presence {
@@ -205,7 +205,7 @@ impl Presence {
             ticked_ms: 0,
             counted_ms: 0,
             has_asked: false,
-            is_asked: false,
+            owes_parts: false,
         }
     }
 
@@ -271,7 +271,7 @@ impl Presence {
             say.push(Say::Gossip(Gossip::Ask { by: self.me, of: None }));
         }
         // All gateways hear it: one answer is for all that have asked since the last tick.
-        if std::mem::take(&mut self.is_asked) || asks {
+        if std::mem::take(&mut self.owes_parts) || asks {
             say.extend(self.parts().into_iter().map(Say::Gossip));
         }
         while self.ends.first().is_some_and(|(ends_ms, ..)| *ends_ms <= now_ms) {

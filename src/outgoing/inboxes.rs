@@ -9,7 +9,8 @@
 //! | what workers put there comes to users who are here | `XREAD` once a second over all users who are here, and at once again where there is more; what no gateway has told yet is told |
 //! | a user who is here stays known | `PEXPIRE` says where Redis has lost an inbox; it is made again |
 //!
-//! What was confirmed is deleted with one `XDEL` for each entry, so that each is given back once, whoever deletes it. While Redis is away, it waits (`undeleted`).
+//! What was confirmed is deleted with one `XDEL` for each entry, so that each is given back once at most, whoever deletes it. While Redis is away the gateway
+//! keeps what is to be deleted (`undeleted`).
 
 mod chats;
 mod counting;
@@ -172,10 +173,11 @@ impl Task {
                 self.delete(&user, oldest.iter().map(kept).collect());
             }
             InboxPurpose::Delete(user, entries) if !is_confirmed => {
-                let beyond =
-                    self.inboxes.as_mut().map_or(0, |inboxes| inboxes.undeleted.keep(&user, entries));
-                if beyond > 0 {
-                    tracing::warn!(entries = %beyond, "entries that users have got can't be deleted while Redis is away, and no more are remembered: their users get them again");
+                let is_over =
+                    self.inboxes.as_mut().is_some_and(|inboxes| inboxes.undeleted.keep(&user, entries));
+                if is_over {
+                    let max = limits::INBOX_UNDELETED_MAX;
+                    tracing::warn!(%max, "more entries of inboxes are to be deleted than the gateway remembers while Redis is away: of the first ones users get again what they have had");
                 }
             }
             InboxPurpose::Delete(user, entries) => self.on_deleted(&user, entries, said),
@@ -187,9 +189,10 @@ impl Task {
 
     /// Redis has answered to each entry that was to be deleted.
     fn on_deleted(&self, user: &DeskId, entries: Vec<Kept>, said: Vec<Said>) {
-        if let Some(Said::Error(words)) = said.first() {
+        let is_refused = |said: &&Said| matches!(said, Said::Error(_));
+        if let Some(Said::Error(words)) = said.iter().find(is_refused) {
             let inbox = self.inbox_of(user);
-            tracing::warn!(%inbox, said = %words, "Redis refuses to delete entries: their user gets them again");
+            tracing::warn!(%inbox, said = %words, "Redis refuses to delete entries of an inbox: its user gets them again");
         }
         let deleted = entries.into_iter().zip(said).filter(|(_, said)| *said == Said::Number(1));
         self.give_back(deleted.map(|(entry, _)| entry));

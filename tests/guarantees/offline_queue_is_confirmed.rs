@@ -78,11 +78,19 @@ async fn what_is_confirmed_while_redis_takes_nothing_is_deleted_later() {
     read_until(&mut bob, "inbox 1").await;
     let metrics = &gateway.gateway.state().metrics.control;
     let confirmed = metrics.inbox_entries_confirmed.get();
-    // Longer than a reply may take.
-    worker.command::<()>(&["CLIENT", "PAUSE", "2500", "WRITE"]).await;
+    worker.command::<()>(&["CLIENT", "PAUSE", "60000", "WRITE"]).await;
     bob.write_all(&raw::frame(0x8a, b"inbox 1")).await.unwrap();
     until("the confirmation", async || (metrics.inbox_entries_confirmed.get() > confirmed).then_some(()))
         .await;
+    for is_asked in [true, false] {
+        // The gateway waits for the reply, then gives the connection up.
+        until("the question, then its end", async || {
+            let clients: String = worker.command(&["CLIENT", "LIST"]).await;
+            (clients.contains("cmd=xdel") == is_asked).then_some(())
+        })
+        .await;
+    }
+    worker.command::<()>(&["CLIENT", "UNPAUSE"]).await;
     until("the deletion", async || (left(&mut worker, "bob").await == 0).then_some(())).await;
     let mut bob = user(gateway.addr, "bob").await;
     is_empty(&mut worker, &mut bob, "bob").await;

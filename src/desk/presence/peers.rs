@@ -84,7 +84,7 @@ impl Presence {
     pub fn heard(&mut self, gossip: Gossip, now_ms: u64) -> Option<Gossip> {
         match gossip {
             Gossip::Ask { by, of } if by != self.me && of.is_none_or(|of| of == self.me) => {
-                self.is_asked = true;
+                self.owes_parts = true;
                 if of.is_none() {
                     self.is_asked_by_all(now_ms);
                 }

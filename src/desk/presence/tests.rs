@@ -29,7 +29,7 @@ fn leaves_told_for_a_dead_gateway_do_not_revive_it() {
     assert_eq!(presence.users(&room), (Vec::new(), 0));
 }
 
-/// As when Redis is back, and all gateways ask at once: each tells all that it has once, not once for each of them.
+/// As when Redis is back, and all gateways ask at once: each tells all that it has once a tick, however many have asked.
 #[test]
 fn one_answer_is_for_all_that_have_asked() {
     let me = GatewayId::of(1);

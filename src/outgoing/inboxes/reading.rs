@@ -43,12 +43,17 @@ impl Task {
         }
     }
 
-    /// Reads as many parts as may be under way, behind what is to be deleted of them.
-    pub(super) fn read_waiting(&mut self) {
+    /// Deletes what has waited for a connection.
+    pub(super) fn delete_waiting(&mut self) {
         let undeleted = self.inboxes.as_mut().map(|inboxes| inboxes.undeleted.take()).unwrap_or_default();
         for (user, entries) in undeleted {
             self.delete(&user, entries);
         }
+    }
+
+    /// Reads as many parts as may be under way, behind what is to be deleted.
+    pub(super) fn read_waiting(&mut self) {
+        self.delete_waiting();
         while let Some(reading) = self.inboxes.as_mut().and_then(Inboxes::next_reading) {
             self.read(reading);
         }
