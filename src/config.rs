@@ -109,7 +109,7 @@ pub fn settings() -> impl Iterator<Item = &'static Setting> {
     GROUPS.into_iter().flat_map(|group| group.settings)
 }
 
-/// Who tries the demo sees all types of a market, and fills a watchlist with them: the environment variable, and its default there.
+/// Defaults that differ with `DEMO`, by environment variable: the demo shows all types of a market, of twenty symbols.
 const DEMO_DEFAULTS: [(&str, &str); 2] =
     [("CHANNEL_TYPES", "trade,quote,candle,news,halt"), ("MAX_SYMBOLS_PER_CLIENT", "100")];
 
@@ -163,10 +163,10 @@ impl Config {
         config.server.max_connections = connections_for(open_files);
         config.server.open_files = open_files;
         let mut sources = Sources::new(line, &env, file);
-        let mut untold = Vec::new();
+        let mut not_given = Vec::new();
         for setting in settings() {
             let Some(found) = sources.setting(setting)? else {
-                untold.push(setting);
+                not_given.push(setting);
                 continue;
             };
             let text = found.alias.map_or_else(|| found.text.clone(), |alias| alias.value(&found.text));
@@ -178,16 +178,16 @@ impl Config {
         upstream::take_parts(&mut config.upstream, &mut sources)?;
         config.warnings = sources.warnings;
         if config.process.demo {
-            config.set_for_demo(&untold);
+            config.set_for_demo(&not_given);
         }
         config.relate()?;
         config.relate_certificates()?;
         Ok(config)
     }
 
-    /// Gives settings of which nobody has told anything the defaults that they have in the demo.
-    fn set_for_demo(&mut self, untold: &[&Setting]) {
-        for setting in untold {
+    /// Gives settings without a value the defaults that they have in the demo.
+    fn set_for_demo(&mut self, not_given: &[&Setting]) {
+        for setting in not_given {
             if let Some((_, text)) = DEMO_DEFAULTS.iter().find(|(env, _)| *env == setting.env) {
                 let is_set = (setting.set)(self, &Given { setting, text }).is_some();
                 debug_assert!(is_set, "{}={text} is allowed", setting.env);
@@ -339,5 +339,19 @@ impl Config {
             _ => {}
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn defaults_of_the_demo_are_allowed_and_told() {
+        for (env, text) in DEMO_DEFAULTS {
+            let setting = settings().find(|setting| setting.env == env).expect("a setting");
+            assert!((setting.set)(&mut Config::default(), &Given { setting, text }).is_some(), "{env}");
+            assert!(setting.help.contains(&format!("With DEMO the default is {text}.")), "{env}");
+        }
     }
 }
