@@ -193,10 +193,10 @@ async fn all_types_are_shown_and_prices_are_there_at_once() {
         // Chosen from the beginning, and again.
         let chosen = format!("#types label:has(input[value={kind}]:checked)");
         page.until(&chosen, kind).await;
-        for _ in 0..2 {
+        for told in ["Successfully unsubscribed", "Successfully subscribed to 3 symbol(s)"] {
             page.act(json!({"do": "click", "at": format!("#types input[value={kind}]")})).await;
+            page.until("#note", told).await;
         }
-        page.until("#note", "Successfully subscribed to 3 symbol(s)").await;
         page.until(&chosen, kind).await;
         let event = format!(r#"{{"symbol":"AAPL",{event},"timestamp":1795000000001}}"#);
         worker.raw(&format!("channel:{kind}:AAPL"), event.as_bytes()).await;
@@ -217,6 +217,11 @@ async fn all_types_are_shown_and_prices_are_there_at_once() {
     page.until("#news", "AAPL <b>beats</b> estimates").await;
     page.until("#age", "last event").await;
     page.picture("all-types").await;
+    // What is refused later takes no type away.
+    page.add("TSLA AMZN").await;
+    page.until("#note", "(SYMBOL_LIMIT_EXCEEDED)").await;
+    page.until("#types label:has(input[value=quote]:checked)", "quote").await;
+    assert_eq!(page.symbols().await, ["AAPL", "GOOGL", "MSFT"]);
 }
 
 /// A first visit asks for all types, and a client may have fewer than the gateway carries.

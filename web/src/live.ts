@@ -24,12 +24,15 @@ import { Watchlist } from "./watchlist.js";
 /** What the person asked for; it outlives a connection. */
 let names = [...new Set(split(load("symbols") ?? FIRST_VISIT.join()).map(asked))];
 const types = new Set((load("types") ?? "").split(",").filter((type) => TYPES.includes(type)));
-/** The types were nobody's choice: if the gateway doesn't give all of them, the first will do. */
+/** The types were nobody's choice, and the gateway has not given them yet: if it doesn't give all of them, the first will do. */
 let isFirstChoice = !types.size;
 if (isFirstChoice) for (const type of firstTypes(names.length)) types.add(type);
 let selected = fold(names.find((name) => !isPattern(name)) ?? "");
 /** Whether requests can be made. */
 let isOpen = false;
+/** When the gateway last refused something. What the page takes back because of that is not worth a note: the reason stays. */
+let refusedAt = -Infinity;
+const TAKEN_BACK_MS = 2_000;
 /** A symbol that nobody named has come: it gets a row with the next paint. */
 let hasNew = false;
 
@@ -87,21 +90,24 @@ const feed = new Feed(address("ws"), {
     if (code === "FORBIDDEN" && !token.isKnown) token.ask("A token may allow more.");
     const isOfRoom = code === "ROOM_LIMIT_EXCEEDED" || (data as { room_id?: string } | undefined)?.room_id !== undefined;
     const way = code === "SYMBOL_LIMIT_EXCEEDED" ? "; MAX_SYMBOLS_PER_CLIENT or the token sets it" : "";
-    if (code !== "CLOSED" && !isOfRoom) note(`${message} (${code})${way}`, true);
+    if (code === "CLOSED" || isOfRoom) return;
+    refusedAt = performance.now();
+    note(`${message} (${code})${way}`, true);
   },
   reply({ id, message, data }, isForeign) {
     if (id === "auth") {
       token.accepted();
       note(data?.user ? `The gateway knows you as ${data.user}.` : "The gateway needs no token.");
-    } else {
+    } else if (!message.startsWith("Successfully unsubscribed") || performance.now() - refusedAt > TAKEN_BACK_MS) {
       note(message);
     }
     // The gateway is right about what is subscribed: the console, or a token with fewer rights, may have changed it.
     if (isForeign || id === "auth") adopt(data);
   },
-  refused(gone, { code }) {
+  refused(gone, { code, data }) {
     if (code === "UNAUTHORIZED") return;
-    if (isFirstChoice && types.size > 1) return fewerTypes();
+    const hasTooMany = code === "SYMBOL_LIMIT_EXCEEDED" || (code === "FORBIDDEN" && (data as { types?: unknown } | undefined)?.types !== undefined);
+    if (isFirstChoice && hasTooMany && types.size > 1) return fewerTypes();
     forget(gone);
   },
   roundTrip: (ms) => status.roundTrip(ms),
@@ -126,8 +132,9 @@ function connect(): void {
 /** This client may have fewer types, or fewer symbols, than the gateway lets others have. */
 function fewerTypes(): void {
   isFirstChoice = false;
+  const [first] = inOrder(types);
   types.clear();
-  types.add(TYPES[0]!);
+  types.add(first!);
   note("");
   connect();
   layout();
@@ -242,6 +249,7 @@ async function add(wanted: readonly string[]): Promise<void> {
   const known = new Set(names.map(fold));
   const fresh = [...new Set(wanted)].filter((name) => !known.has(fold(name)));
   if (!fresh.length) return note("Watched already.");
+  isFirstChoice = false;
   if (!(await feed.add(fresh, inOrder(types)))) return;
   const before = new Set(names.map(fold));
   names = [...names, ...fresh.filter((name) => !before.has(fold(name)))];

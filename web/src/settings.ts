@@ -26,8 +26,8 @@ export const FIRST_VISIT = ["AAPL", "GOOGL", "MSFT"];
 const MAX_SYMBOLS = Number(meta("max-symbols"));
 
 /** The types that so many symbols begin with: those of a market, as many as the gateway lets a client have. */
-export const firstTypes = (names: number): string[] => {
-  const fitting = TYPES.filter((type) => MARKET.has(type)).slice(0, Math.floor(MAX_SYMBOLS / Math.max(1, names)));
+export const firstTypes = (count: number): string[] => {
+  const fitting = TYPES.filter((type) => MARKET.has(type)).slice(0, Math.floor(MAX_SYMBOLS / Math.max(1, count)));
   return fitting.length ? fitting : TYPES.slice(0, 1);
 };
 
