@@ -126,16 +126,19 @@ impl Rights {
     /// What becomes of subscriptions that other rights allowed, in their order: those that aren't allowed any more are left out, and so
     /// are the last ones beyond `max_symbols`.
     pub fn grant_again(&self, held: impl IntoIterator<Item = Subject>, max_symbols: usize) -> Vec<Grant> {
-        let is_allowed = |subject: &Subject| {
-            self.has_type(subject.kind) && (self.allow_wildcard || !subject.name.is_wildcard())
-        };
-        let grants = held.into_iter().filter(is_allowed).map(|subject| self.grant_one(subject));
+        let allowed = held.into_iter().filter(|subject| self.may_ask_for(subject));
+        let grants = allowed.map(|subject| self.grant_one(subject));
         grants.filter(|grant| !grant.parts.is_empty()).take(max_symbols).collect()
     }
 
     /// Whether all that a subject stands for is within the rights.
     pub fn covers(&self, subject: &Subject) -> bool {
-        self.grant_one(subject.clone()).parts == [subject.clone()]
+        self.may_ask_for(subject) && self.grant_one(subject.clone()).parts.iter().eq([subject])
+    }
+
+    /// Whether a subject's type is allowed, and its pattern if it is one.
+    fn may_ask_for(&self, subject: &Subject) -> bool {
+        self.has_type(subject.kind) && (self.allow_wildcard || !subject.name.is_wildcard())
     }
 
     fn grant_one(&self, written: Subject) -> Grant {

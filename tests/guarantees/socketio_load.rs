@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use serde_json::Value;
 use tempfile::TempDir;
 
-use crate::support::guides::{code_of, guide_with};
+use crate::support::guides::{code_with, guide_with};
 use crate::support::process::Process;
 use crate::support::program::{Program, node, support};
 use crate::support::until;
@@ -57,8 +57,7 @@ fn ours() -> PathBuf {
 /// The load file among the guides, if it is here.
 fn theirs(dir: &Path) -> Option<PathBuf> {
     let guide = guide_with(&["arrivalRate: 500"])?;
-    let load =
-        code_of(&guide, "yaml").find(|block| block.contains("arrivalRate: 500")).expect("a block of code");
+    let load = code_with(&guide, "yaml", "arrivalRate: 500");
     let load =
         load.replace("arrivalRate: 100", "arrivalRate: 5").replace("arrivalRate: 500", "arrivalRate: 20");
     let file = dir.join("load.yml");

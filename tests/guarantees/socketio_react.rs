@@ -4,7 +4,7 @@
 use serde_json::json;
 use tempfile::TempDir;
 
-use crate::support::guides::{code_of, guide_with};
+use crate::support::guides::{code_with, guide_with};
 use crate::support::process::Process;
 use crate::support::program::{Program, node, support};
 use crate::support::tokens::{SECRET, token};
@@ -61,10 +61,7 @@ async fn a_component_follows_what_it_shows() {
 /// The service and the component of the guide that has them, if it is here.
 fn theirs() -> Option<(String, String)> {
     let guide = guide_with(&["new WebSocketService()"])?;
-    let code = |of: &str| {
-        let mut blocks = code_of(&guide, "typescript");
-        blocks.find(|block| block.contains(of)).expect("a block of code").to_owned()
-    };
+    let code = |part: &str| code_with(&guide, "typescript", part).to_owned();
     Some((code("new WebSocketService()"), code("function CaseDetail(")))
 }
 

@@ -199,14 +199,19 @@ async fn a_bad_first_message_ends_the_connection() {
     }
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn newcomers_take_a_quarter_of_the_places() {
-    let redis = Redis::start().await;
-    let gateway = gateway(&redis, |config| {
+/// A gateway of one shard: two of its places are for newcomers.
+async fn with_eight_places(redis: &Redis) -> TestGateway {
+    gateway(redis, |config| {
         config.process.shards = 1;
         config.server.max_connections = 8;
     })
-    .await;
+    .await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn newcomers_take_a_quarter_of_the_places() {
+    let redis = Redis::start().await;
+    let gateway = with_eight_places(&redis).await;
     let mut oldest = gateway.client().await;
     let mut known = gateway.client().await;
     authenticate(&mut known, &of("A")).await;
@@ -226,11 +231,7 @@ async fn newcomers_take_a_quarter_of_the_places() {
 #[tokio::test(flavor = "multi_thread")]
 async fn strangers_that_stay_when_they_are_closed_keep_no_places() {
     let redis = Redis::start().await;
-    let gateway = gateway(&redis, |config| {
-        config.process.shards = 1;
-        config.server.max_connections = 8;
-    })
-    .await;
+    let gateway = with_eight_places(&redis).await;
     let (mut strangers, mut known) = (Vec::new(), Vec::new());
     for n in 0..40 {
         strangers.push(raw::connect(gateway.addr, "/ws", None).await);

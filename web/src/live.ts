@@ -24,7 +24,7 @@ import { Watchlist } from "./watchlist.js";
 /** What the person asked for; it outlives a connection. */
 let names = [...new Set(split(load("symbols") ?? FIRST_VISIT.join()).map(asked))];
 const types = new Set((load("types") ?? "").split(",").filter((type) => TYPES.includes(type)));
-/** The types were nobody's choice, and the gateway has not given them yet: if it doesn't give all of them, the first will do. */
+/** The types were nobody's choice, and nobody has chosen anything since: if the gateway doesn't give all of them, the first will do. */
 let isFirstChoice = !types.size;
 if (isFirstChoice) for (const type of firstTypes(names.length)) types.add(type);
 let selected = fold(names.find((name) => !isPattern(name)) ?? "");

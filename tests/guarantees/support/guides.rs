@@ -13,6 +13,11 @@ pub(crate) fn guide_with(words: &[&str]) -> Option<String> {
     guide
 }
 
+/// Its first block of code in that language that has this part.
+pub(crate) fn code_with<'g>(guide: &'g str, language: &'g str, part: &str) -> &'g str {
+    code_of(guide, language).find(|block| block.contains(part)).expect("a block of code")
+}
+
 /// Its blocks of code in that language.
 pub(crate) fn code_of<'g>(guide: &'g str, language: &'g str) -> impl Iterator<Item = &'g str> {
     let block = move |block: &'g str| block.strip_prefix(language)?.strip_prefix('\n');
