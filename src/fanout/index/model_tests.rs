@@ -2,6 +2,7 @@
 //! bound on topics that only patterns want is so low that some retire all the time.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::LazyLock;
 
 use proptest::prelude::*;
 use slotmap::{DefaultKey, SlotMap};
@@ -43,12 +44,23 @@ fn op() -> impl Strategy<Value = Op> {
     ]
 }
 
-fn subject(number: u8) -> Subject {
+/// Parsed once: the model asks for them all the time.
+static SUBJECTS: LazyLock<Vec<Subject>> = LazyLock::new(|| (0..NUMBERS).map(parsed).collect());
+
+fn subject(number: u8) -> &'static Subject {
+    &SUBJECTS[usize::from(number)]
+}
+
+fn subjects(numbers: &[u8]) -> Vec<Subject> {
+    numbers.iter().map(|number| subject(*number).clone()).collect()
+}
+
+fn parsed(number: u8) -> Subject {
     if number >= 98 {
-        return subject(number - 98 + 50).in_form(Form::JSON.delayed(Delay::ALL[1]));
+        return parsed(number - 98 + 50).in_form(Form::JSON.delayed(Delay::ALL[1]));
     }
     if number >= 82 {
-        return subject(number - 82 + 50).in_form(Form::SSE);
+        return parsed(number - 82 + 50).in_form(Form::SSE);
     }
     let (kind, name) = match number {
         60 => (Kind::TRADE, "*".to_owned()),
@@ -95,17 +107,17 @@ impl World {
         }
     }
 
-    fn wanted(&self) -> BTreeSet<Subject> {
+    fn wanted(&self) -> BTreeSet<&'static Subject> {
         self.model.values().flatten().map(|number| subject(*number)).collect()
     }
 
     /// Ingest opens a symbol to the shard if a pattern there matches it and the shard doesn't have it already.
     fn open(&mut self, number: u8) {
         let symbol = subject(number);
-        let is_matched = self.wanted().iter().any(|pattern| is_match(pattern, &symbol));
-        if is_matched && !self.ingest.values().any(|known| *known == symbol) {
+        let is_matched = self.wanted().iter().any(|pattern| is_match(pattern, symbol));
+        if is_matched && !self.ingest.values().any(|known| known == symbol) {
             let id = self.ingest.insert(symbol.clone());
-            self.index.topic_opened(symbol, id);
+            self.index.topic_opened(symbol.clone(), id);
         }
     }
 
@@ -123,7 +135,7 @@ impl World {
     }
 
     fn hold(&mut self, symbols: &[u8]) -> Vec<Subject> {
-        let symbols: Vec<Subject> = symbols.iter().map(|number| subject(*number)).collect();
+        let symbols = subjects(symbols);
         let asked: Vec<_> = symbols.iter().filter(|symbol| self.index.hold(symbol)).cloned().collect();
         // Ingest answers in order: first it confirms what was given back before.
         self.retire();
@@ -156,13 +168,12 @@ impl World {
             }
             Op::Unsubscribe(pick, numbers) => {
                 let Some(client) = self.client(*pick) else { return };
-                let symbols: Vec<Subject> = numbers.iter().map(|number| subject(*number)).collect();
-                let left = self.index.unsubscribe(client, &symbols);
+                let left = self.index.unsubscribe(client, &subjects(numbers));
                 let held = self.model.get_mut(&client).unwrap();
-                let expected: Vec<Subject> =
+                let expected: Vec<_> =
                     numbers.iter().filter(|n| held.contains(n)).map(|n| subject(*n)).collect();
                 held.retain(|number| !numbers.contains(number));
-                assert_eq!(left.iter().map(|left| left.subject.clone()).collect::<Vec<_>>(), expected);
+                assert_eq!(left.iter().map(|left| &left.subject).collect::<Vec<_>>(), expected);
             }
             Op::Open(numbers) => numbers.iter().for_each(|number| self.open(*number)),
             Op::Retire => self.retire(),
@@ -188,7 +199,7 @@ impl World {
         self.index.check_lists();
         let wanted = self.wanted();
         assert_eq!(self.index.topics(), self.ingest.len(), "ingest knows the live topics and no other");
-        let known: BTreeSet<_> = self.ingest.values().cloned().collect();
+        let known: BTreeSet<_> = self.ingest.values().collect();
         assert!(known.is_superset(&wanted), "and these are the wanted ones");
         let opened = known.len() - wanted.len() - self.retiring.len();
         assert!(opened <= limits::OPENED_TOPICS_FACTOR * OPENED_MAX, "and {opened} that patterns match");
@@ -207,12 +218,12 @@ impl World {
         assert_eq!(self.index.subscriptions(), self.model.values().map(Vec::len).sum::<usize>());
         for (id, name) in &self.ingest {
             let subscribers: BTreeSet<_> = self.index.subscribers(id).iter().copied().collect();
-            let of_model = self.model.iter().filter(|(_, held)| held.iter().any(|n| subject(*n) == *name));
+            let of_model = self.model.iter().filter(|(_, held)| held.iter().any(|n| subject(*n) == name));
             assert_eq!(subscribers, of_model.map(|(client, _)| *client).collect());
             assert_eq!(subscribers.len(), self.index.subscribers(id).len(), "nobody twice");
         }
         for (client, held) in &self.model {
-            let symbols: Vec<_> = self.index.subjects_of(*client).cloned().collect();
+            let symbols: Vec<_> = self.index.subjects_of(*client).collect();
             assert_eq!(symbols, held.iter().map(|number| subject(*number)).collect::<Vec<_>>());
         }
     }

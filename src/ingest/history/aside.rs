@@ -186,13 +186,18 @@ impl Aside {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::LazyLock;
+
     use proptest::prelude::*;
 
     use super::*;
 
+    static BYTES: LazyLock<Vec<u8>> = LazyLock::new(|| (0..PENDING_BYTES + 256).map(|at| at as u8).collect());
+
     /// An event of `len` bytes: the `n`th of all.
-    fn payload(n: usize, len: usize) -> Vec<u8> {
-        (0..len).map(|at| (n * 31 + at) as u8).collect()
+    fn payload(n: usize, len: usize) -> &'static [u8] {
+        let start = n * 31 % 256;
+        &BYTES[start..start + len]
     }
 
     fn event(n: usize, previous: Place, payload: &[u8]) -> EventAside<'_> {
@@ -214,11 +219,11 @@ mod tests {
                     let (oldest, at, before) = held.pop_front().expect("an event in the way");
                     let bytes = payload(oldest, sizes[oldest]);
                     prop_assert_eq!(ring.oldest(), Some((at, Slot(oldest as u32 % 7))));
-                    prop_assert_eq!(ring.get(at), event(oldest, before, &bytes));
+                    prop_assert_eq!(ring.get(at), event(oldest, before, bytes));
                     ring.let_oldest_go(oldest.is_multiple_of(early_part));
                 }
                 let bytes = payload(n, *len);
-                let at = ring.push(&event(n, previous, &bytes));
+                let at = ring.push(&event(n, previous, bytes));
                 held.push_back((n, at, previous));
                 previous = at;
             }
@@ -226,7 +231,7 @@ mod tests {
             prop_assert!(held_bytes <= ring.bytes.len() && ring.bytes.len() <= ASIDE_MAX_BYTES);
             for (n, at, before) in held {
                 let bytes = payload(n, sizes[n]);
-                prop_assert_eq!(ring.get(at), event(n, before, &bytes));
+                prop_assert_eq!(ring.get(at), event(n, before, bytes));
             }
         }
     }
@@ -239,7 +244,7 @@ mod tests {
             while !ring.has_room(bytes.len()) {
                 ring.let_oldest_go(n.is_multiple_of(early_part));
             }
-            ring.push(&event(n, Place::NONE, &bytes));
+            ring.push(&event(n, Place::NONE, bytes));
         }
         ring.bytes.len()
     }
