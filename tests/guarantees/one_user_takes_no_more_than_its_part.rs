@@ -126,6 +126,21 @@ async fn only_users_count_and_0_is_no_limit() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn each_gateway_counts_for_itself() {
+    let redis = Redis::start().await;
+    let (one, other) = (gateway(&redis, |_| {}).await, gateway(&redis, |_| {}).await);
+    let _held = [
+        enter_as(&one, "alice").await,
+        enter_as(&one, "alice").await,
+        enter_as(&other, "alice").await,
+        enter_as(&other, "alice").await,
+    ];
+    for gateway in [&one, &other] {
+        assert_eq!(status_of(gateway, "alice").await, 429);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn messages_count_over_all_connections_and_connecting_again_takes_nothing_back() {
     let redis = Redis::start().await;
     let gateway = gateway(&redis, |config| {
