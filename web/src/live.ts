@@ -30,9 +30,8 @@ if (isFirstChoice) for (const type of firstTypes(names.length)) types.add(type);
 let selected = fold(names.find((name) => !isPattern(name)) ?? "");
 /** Whether requests can be made. */
 let isOpen = false;
-/** When the gateway last refused something. What the page takes back because of that is not worth a note: the reason stays. */
-let refusedAt = -Infinity;
-const TAKEN_BACK_MS = 2_000;
+/** The gateway has refused something, and the person has left nothing since: what the client takes back is not worth a note, and the reason stays. */
+let isRefused = false;
 /** A symbol that nobody named has come: it gets a row with the next paint. */
 let hasNew = false;
 
@@ -91,14 +90,14 @@ const feed = new Feed(address("ws"), {
     const isOfRoom = code === "ROOM_LIMIT_EXCEEDED" || (data as { room_id?: string } | undefined)?.room_id !== undefined;
     const way = code === "SYMBOL_LIMIT_EXCEEDED" ? "; MAX_SYMBOLS_PER_CLIENT or the token sets it" : "";
     if (code === "CLOSED" || isOfRoom) return;
-    refusedAt = performance.now();
+    isRefused = true;
     note(`${message} (${code})${way}`, true);
   },
   reply({ id, message, data }, isForeign) {
     if (id === "auth") {
       token.accepted();
       note(data?.user ? `The gateway knows you as ${data.user}.` : "The gateway needs no token.");
-    } else if (!message.startsWith("Successfully unsubscribed") || performance.now() - refusedAt > TAKEN_BACK_MS) {
+    } else if (isForeign || !isRefused || !message.startsWith("Successfully unsubscribed")) {
       note(message);
     }
     // The gateway is right about what is subscribed: the console, or a token with fewer rights, may have changed it.
@@ -236,6 +235,7 @@ function move(symbol: string, index: number): void {
 
 function drop(name: string): void {
   const gone = names.filter((other) => other === name || fold(other) === name);
+  isRefused = false;
   feed.remove(gone);
   forget(gone);
 }
@@ -261,6 +261,7 @@ async function chooseType(type: string, isOn: boolean): Promise<void> {
   isFirstChoice = false;
   if (!isOn && types.size === 1) note("At least one type is needed.", true);
   else if (!isOn) {
+    isRefused = false;
     types.delete(type);
     feed.remove([], [type]);
   } else if (!names.length || (await feed.add(names, [type]))) types.add(type);

@@ -6,7 +6,7 @@ import { Connection, type ConnectionOptions, type Message } from "./connection.j
 import type { Clock } from "./environment.js";
 import { errorOf, GatewayError } from "./errors.js";
 import { Subscription, type SubscribeOptions } from "./subscription.js";
-import { type Terms, type Topic, Topics } from "./topics.js";
+import { grouped, type Terms, type Topic, Topics } from "./topics.js";
 import type { ConnectionState, EventOf, EventType, Latest, Loss, MarketEvent } from "./types.js";
 
 /** What a client can be told. */
@@ -84,7 +84,7 @@ export class Client {
     // A client that uses the desk says so as it connects: then what is told to everyone comes from the first moment.
     this.#connection = new Connection(() => (this.#guests.size ? url + (url.includes("?") ? "&" : "?") + "desk=1" : url), options, {
       opened: () => {
-        this.#subscribe(this.#topics.all());
+        this.#ask("subscribe", this.#topics.all());
         for (const guest of this.#guests) guest.opened();
       },
       message: (message) => {
@@ -137,7 +137,7 @@ export class Client {
         }
       }
     }
-    if (this.#connection.isOpen) this.#subscribe(asked);
+    if (this.#connection.isOpen) this.#ask("subscribe", asked);
     this.#settle([subscription]);
     return subscription;
   }
@@ -171,37 +171,38 @@ export class Client {
     this.#connection.close();
   }
 
-  /** Sends the requests for these topics: one for each type and terms. */
-  #subscribe(topics: Topic[]): void {
-    const groups = new Map<string, Topic[]>();
-    for (const topic of topics) {
-      const key = `${topic.type} ${JSON.stringify(topic.terms)}`;
-      groups.set(key, [...(groups.get(key) ?? []), topic]);
-    }
-    for (const group of groups.values()) {
+  /** Sends the requests for these topics. Symbols of the same types and terms share one, so all types of a symbol are accepted or refused together. */
+  #ask(action: Request["action"], topics: Topic[]): void {
+    // A resume goes with one type.
+    const resumed = new Set(topics.filter((topic) => this.#seq(topic) !== undefined).map(({ type }) => type));
+    const symbols = grouped(topics, ({ type, symbol, terms }) => [symbol, terms, resumed.has(type) && type]);
+    for (const group of grouped(symbols, (own) => [own[0]!.terms, own.map(({ type }) => type).sort()])) {
       for (let from = 0; from < group.length; from += SYMBOLS_PER_REQUEST) {
-        this.#request("subscribe", group.slice(from, from + SYMBOLS_PER_REQUEST));
+        this.#request(action, group.slice(from, from + SYMBOLS_PER_REQUEST).flat());
       }
     }
   }
 
+  /** The number behind which the gateway is to go on. A candle's numbers are those of its interval, which a resume cannot name. */
+  #seq({ type, symbol, terms }: Topic): number | undefined {
+    return terms.resume && type !== "candle" ? this.#topics.last(type, symbol)?.seq : undefined;
+  }
+
+  /** Asks for each of the topics' symbols in each of their types. */
   #request(action: Request["action"], topics: Topic[]): void {
-    const { type, terms } = topics[0]!;
     const id = this.#nextId++;
     this.#requests.set(id, { action, topics });
-    const request: Record<string, unknown> = { action, symbols: topics.map(({ symbol }) => symbol), types: [type] };
+    const distinct = (of: "symbol" | "type") => [...new Set(topics.map((topic) => topic[of]))];
+    const request = { action, symbols: distinct("symbol"), types: distinct("type"), id };
     if (action === "subscribe") {
-      if (terms.snapshot) request.snapshot = true;
-      if (this.#options.heartbeat ?? true) request.heartbeat = true;
-      // A candle's numbers are those of its interval, which a resume cannot name.
-      const numbered = terms.resume && type !== "candle" ? topics : [];
-      const seqs = numbered.map(({ symbol }) => [symbol, this.#topics.last(type, symbol)?.seq]).filter(([, seq]) => seq !== undefined);
-      if (seqs.length) request.resume = Object.fromEntries(seqs);
-      if (terms.conflate !== undefined) request.conflate = terms.conflate;
-      if (terms.maxRate !== undefined) request.maxRate = terms.maxRate;
-      if (this.#options.onSlow) request.onSlow = this.#options.onSlow;
+      const { snapshot, conflate, maxRate } = topics[0]!.terms;
+      const { heartbeat = true, onSlow } = this.#options;
+      const seqs = topics.map((topic) => [topic.symbol, this.#seq(topic)]).filter(([, seq]) => seq !== undefined);
+      const resume = seqs.length ? Object.fromEntries(seqs) : undefined;
+      // What is undefined is not sent.
+      Object.assign(request, { snapshot: snapshot || undefined, heartbeat: heartbeat || undefined, resume, conflate, maxRate, onSlow });
     }
-    this.#connection.send({ ...request, id });
+    this.#connection.send(request);
   }
 
   #take(message: Message): void {
@@ -240,16 +241,17 @@ export class Client {
   #accepted({ action, topics }: Request, data: any): void {
     if (action !== "subscribe") {
       // To leave "*" is to leave every symbol of the type. What is still wanted is asked for again, behind the last that has come.
-      if (!topics.some(({ symbol }) => symbol === "*")) return;
-      const rest = this.#topics.all().filter((topic) => topic.type === topics[0]!.type && topic.accepted);
+      const left = new Set(topics.filter(({ symbol }) => symbol === "*").map(({ type }) => type));
+      const rest = this.#topics.all().filter(({ type, accepted }) => left.has(type) && accepted);
       for (const topic of rest) Object.assign(topic, { accepted: false, lost: true });
-      return this.#subscribe(rest);
+      return this.#ask("subscribe", rest);
     }
-    const names = new Set<string>(data.subscribed);
     for (const asked of topics) {
       const { symbol, type } = asked;
       const upper = symbol.toUpperCase();
-      const topic = !names.has(symbol) && names.has(upper) ? this.#topics.rename(asked, upper) : asked;
+      // Names of market types are folded, others are not: what the client has of the type tells what became of a name.
+      const names: string[] = (type === "trade" ? data.currentSubscriptions : data.currentByType?.[type]) ?? data.subscribed;
+      const topic = symbol !== upper && !names.includes(symbol) && names.includes(upper) ? this.#topics.rename(asked, upper) : asked;
       topic.accepted = true;
       topic.recovered = !!data.recovered?.[topic.symbol];
       if (topic.lost && !topic.recovered) {
@@ -279,7 +281,7 @@ export class Client {
     for (const user of users) {
       const own = wanted.filter((topic) => topic.users.has(user));
       if (users.size > 1 && own.length < topics.length) {
-        this.#request("subscribe", own);
+        this.#ask("subscribe", own);
       } else {
         this.#drop(user);
         user.end(error);
@@ -294,7 +296,7 @@ export class Client {
     const timer = clock.setTimeout(() => {
       this.#timers.delete(timer);
       const still = topics.filter(({ users }) => users.size > 0 === (action === "subscribe"));
-      if (still.length) this.#request(action, still);
+      this.#ask(action, still);
     }, ms);
     this.#timers.add(timer);
   }
@@ -303,10 +305,7 @@ export class Client {
     if (!this.#subscriptions.delete(subscription)) return;
     const asked = new Set([...this.#requests.values()].flatMap(({ topics }) => topics));
     const gone = this.#topics.drop(subscription).filter((topic) => topic.accepted || asked.has(topic));
-    if (!this.#connection.isOpen) return;
-    for (const type of new Set(gone.map((topic) => topic.type))) {
-      this.#request("unsubscribe", gone.filter((topic) => topic.type === type));
-    }
+    if (this.#connection.isOpen) this.#ask("unsubscribe", gone);
   }
 
   #lost(): void {

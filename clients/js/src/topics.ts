@@ -41,6 +41,13 @@ const LAST_MAX = 16_384;
 /** Numbers that the gateway looks back; what is older begins anew. */
 const WINDOW = 64;
 
+/** What has the same key, together. */
+export function grouped<T>(items: T[], keyOf: (item: T) => unknown): T[][] {
+  const groups: Record<string, T[]> = {};
+  for (const item of items) (groups[JSON.stringify(keyOf(item))] ??= []).push(item);
+  return Object.values(groups);
+}
+
 const keyOf = (type: string, symbol: string, interval?: unknown) => `${type} ${symbol} ${interval ?? ""}`;
 
 export class Topics {

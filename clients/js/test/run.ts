@@ -159,7 +159,7 @@ export class Run {
     send_text: (text) => this.server.send(text),
     reply: (data) => {
       const subscribed = data.subscribed && { currentSubscriptions: data.subscribed };
-      this.server.send({ type: "success", message: "", data: { ...data, ...subscribed }, timestamp: TIMESTAMP, id: this.#lastId });
+      this.server.send({ type: "success", message: "", data: { ...subscribed, ...data }, timestamp: TIMESTAMP, id: this.#lastId });
     },
     reply_error: (error) => this.server.send({ type: "error", message: error.code, ...error, timestamp: TIMESTAMP, id: this.#lastId }),
     reply_presence: (presence) => this.server.send({ type: "presence", ...presence, id: this.#lastId }),

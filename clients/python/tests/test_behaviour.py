@@ -231,7 +231,7 @@ class Run:
 
     def step_reply(self, data: dict[str, Any]) -> None:
         current = {"currentSubscriptions": data["subscribed"]} if "subscribed" in data else {}
-        self.server.send(complete({"type": "success", "message": "", "data": {**data, **current}, "id": self.last_id}))
+        self.server.send(complete({"type": "success", "message": "", "data": {**current, **data}, "id": self.last_id}))
 
     def step_reply_error(self, error: dict[str, Any]) -> None:
         self.server.send(complete({"type": "error", "message": error["code"], **error, "id": self.last_id}))

@@ -12,10 +12,12 @@ from .errors import GatewayError
 from .events import Loss, NotRecovered
 from .messages import Message
 from .subscription import Subscription
-from .topics import Terms, Topic, Topics
+from .topics import Topic, Topics
 
 SYMBOLS_PER_REQUEST = 500
 """Symbols in one request, at most: far below the gateway's MAX_MESSAGE_SIZE."""
+
+Action = Literal["subscribe", "unsubscribe"]
 
 
 @dataclass(frozen=True)
@@ -31,7 +33,7 @@ class Asker:
 
 @dataclass(frozen=True)
 class _Request:
-    action: Literal["subscribe", "unsubscribe"]
+    action: Action
     topics: list[Topic]
 
 
@@ -48,22 +50,15 @@ class Requests:
         self._timers: set[Timer] = set()
 
     def subscribe(self, topics: Iterable[Topic]) -> None:
-        """Sends the requests for these topics: one for each type and terms."""
-        groups: dict[tuple[str, Terms], list[Topic]] = {}
-        for topic in topics:
-            groups.setdefault((topic.type, topic.terms), []).append(topic)
-        for group in groups.values():
-            for begin in range(0, len(group), SYMBOLS_PER_REQUEST):
-                self._send("subscribe", group[begin : begin + SYMBOLS_PER_REQUEST])
+        """Sends the requests for these topics."""
+        self._ask("subscribe", list(topics))
 
     def leave(self, subscription: Subscription[Any]) -> None:
         """A subscription has ended: the gateway is asked to send no more of what nobody else wants."""
         asked = {topic for request in self._waiting.values() for topic in request.topics}
         gone = [topic for topic in self._topics.drop(subscription) if topic.accepted or topic in asked]
-        if not self._connection.is_open:
-            return
-        for kind in dict.fromkeys(topic.type for topic in gone):
-            self._send("unsubscribe", [topic for topic in gone if topic.type == kind])
+        if self._connection.is_open:
+            self._ask("unsubscribe", gone)
 
     def take(self, message: Message) -> bool:
         """Whether a message was the answer to a request; then it is dealt with."""
@@ -90,16 +85,36 @@ class Requests:
             timer.cancel()
         self._timers.clear()
 
-    def _send(self, action: Literal["subscribe", "unsubscribe"], topics: list[Topic]) -> None:
-        kind, terms = topics[0].type, topics[0].terms
+    def _ask(self, action: Action, topics: list[Topic]) -> None:
+        """Symbols of the same types and terms share a request, so all types of a symbol are accepted or refused together."""
+        # A resume goes with one type.
+        resumed = {topic.type for topic in topics if self._seq(topic) is not None}
+        symbols: dict[object, list[Topic]] = {}
+        for topic in topics:
+            alone = topic.type if topic.type in resumed else None
+            symbols.setdefault((topic.symbol, topic.terms, alone), []).append(topic)
+        groups: dict[object, list[list[Topic]]] = {}
+        for own in symbols.values():
+            groups.setdefault((own[0].terms, *sorted(topic.type for topic in own)), []).append(own)
+        for group in groups.values():
+            for begin in range(0, len(group), SYMBOLS_PER_REQUEST):
+                self._send(action, [topic for own in group[begin : begin + SYMBOLS_PER_REQUEST] for topic in own])
+
+    def _send(self, action: Action, topics: list[Topic]) -> None:
+        """Asks for each of the topics' symbols in each of their types."""
+        terms = topics[0].terms
         id = self._asker.next_id()
         self._waiting[id] = _Request(action, topics)
-        request: dict[str, Any] = {"action": action, "symbols": [topic.symbol for topic in topics], "types": [kind]}
+        request: dict[str, Any] = {
+            "action": action,
+            "symbols": list(dict.fromkeys(topic.symbol for topic in topics)),
+            "types": list(dict.fromkeys(topic.type for topic in topics)),
+        }
         if action == "subscribe":
             request |= self._constant
             if terms.snapshot:
                 request["snapshot"] = True
-            resume = self._seqs(topics) if terms.resume else {}
+            resume = {topic.symbol: seq for topic in topics if (seq := self._seq(topic)) is not None}
             if resume:
                 request["resume"] = resume
             if terms.conflate is not None:
@@ -108,27 +123,29 @@ class Requests:
                 request["maxRate"] = terms.max_rate
         self._connection.send({**request, "id": id})
 
-    def _seqs(self, topics: Iterable[Topic]) -> dict[str, int]:
-        """The last number of each topic that has one. A candle's numbers are those of its interval, which a resume cannot name."""
-        lasts = {topic.symbol: self._topics.last(topic.type, topic.symbol) for topic in topics if topic.type != "candle"}
-        return {symbol: last.seq for symbol, last in lasts.items() if last and last.seq is not None}
+    def _seq(self, topic: Topic) -> int | None:
+        """The number behind which the gateway is to go on. A candle's numbers are those of its interval, which a resume cannot name."""
+        if not topic.terms.resume or topic.type == "candle":
+            return None
+        last = self._topics.last(topic.type, topic.symbol)
+        return last.seq if last else None
 
     def _accepted(self, request: _Request, data: dict[str, Any]) -> None:
         if request.action != "subscribe":
             # To leave "*" is to leave every symbol of the type. What is still wanted is asked for again, behind the last that has come.
-            if any(topic.symbol == "*" for topic in request.topics):
-                kind = request.topics[0].type
-                rest = [topic for topic in self._topics.all() if topic.type == kind and topic.accepted]
-                for topic in rest:
-                    topic.accepted, topic.lost = False, True
-                self.subscribe(rest)
-            return
-        names = set(data.get("subscribed", []))
+            left = {topic.type for topic in request.topics if topic.symbol == "*"}
+            rest = [topic for topic in self._topics.all() if topic.type in left and topic.accepted]
+            for topic in rest:
+                topic.accepted, topic.lost = False, True
+            return self.subscribe(rest)
         recovered = data.get("recovered", {})
         settled: dict[Subscription[Any], None] = {}
         for asked in request.topics:
             upper = asked.symbol.upper()
-            is_folded = asked.symbol not in names and upper in names
+            # Names of market types are folded, others are not: what the client has of the type tells what became of a name.
+            held = data.get("currentSubscriptions") if asked.type == "trade" else data.get("currentByType", {}).get(asked.type)
+            names = data.get("subscribed", []) if held is None else held
+            is_folded = asked.symbol != upper and asked.symbol not in names and upper in names
             topic = self._topics.rename(asked, upper) if is_folded else asked
             topic.accepted = True
             topic.recovered = bool(recovered.get(topic.symbol))
@@ -152,7 +169,7 @@ class Requests:
         for user in users:
             own = [topic for topic in wanted if user in topic.users]
             if len(users) > 1 and len(own) < len(request.topics):
-                self._send("subscribe", own)
+                self._ask("subscribe", own)
             else:
                 self._asker.drop(user)
                 user.end(error)
@@ -164,8 +181,7 @@ class Requests:
         def again() -> None:
             self._timers.discard(timer)
             still = [topic for topic in request.topics if bool(topic.users) == (request.action == "subscribe")]
-            if still:
-                self._send(request.action, still)
+            self._ask(request.action, still)
 
         timer = self._connection.clock.call_later(ms, again)
         self._timers.add(timer)
