@@ -104,6 +104,7 @@ mod one_write_for_each_batch;
 mod operators_have_a_port_of_their_own;
 mod order_and_completeness;
 mod page_behaves_as_clients_do;
+mod page_dates_what_is_not_of_today;
 mod page_has_a_room;
 mod page_in_a_browser;
 mod page_is_for_everybody;

@@ -3,7 +3,7 @@
 import { INTERVALS } from "./candles.js";
 import type { Chart, Colours, Pointed } from "./chart.js";
 import { byId, make, say } from "./dom.js";
-import { amount, brief, clock } from "./format.js";
+import { amount, brief, moment } from "./format.js";
 import type { Quote } from "./market.js";
 import { lengthMs } from "./range.js";
 import { load, store } from "./settings.js";
@@ -87,7 +87,7 @@ export class ChartPanel {
     const [first, last] = [bars[0], bars.at(-1)];
     const isCarried = quote?.candles.carried.includes(this.#interval);
     const source = isCarried ? "candles and trades" : "trades";
-    say(byId("chart-note"), first ? `From the ${source} since ${clock(first.time * 1000)}.` : "No trade yet.");
+    say(byId("chart-note"), first ? `From the ${source} since ${moment(first.time * 1000)}.` : "No trade yet.");
     const span = last ? `, ${bars.length} of ${this.#interval}, last ${amount(last.close, quote?.decimals)}` : "";
     byId("chart").ariaLabel = `Chart of ${symbol || "nothing"}: ${STYLES[this.#style].toLowerCase()}${span}`;
   }
@@ -95,7 +95,7 @@ export class ChartPanel {
   /** Says what the candle under the pointer is, in place of where the chart comes from. */
   #point(bar: Pointed | undefined): void {
     const price = (name: string, value: number | undefined) => (value === undefined ? "" : ` ${name} ${amount(value, this.#decimals)}`);
-    const text = bar && `${clock(bar.time * 1000)}${price("open", bar.open)}${price("high", bar.high)}${price("low", bar.low)}${price("close", bar.close)} volume ${brief(bar.volume)}`;
+    const text = bar && `${moment(bar.time * 1000)}${price("open", bar.open)}${price("high", bar.high)}${price("low", bar.low)}${price("close", bar.close)} volume ${brief(bar.volume)}`;
     say(byId("chart-bar"), text ?? "");
   }
 

@@ -3,6 +3,7 @@
 
 import { AreaSeries, type BusinessDay, CandlestickSeries, ColorType, createChart, CrosshairMode, HistogramSeries, type IChartApi, type ISeriesApi, type Time, TickMarkType, type UTCTimestamp } from "lightweight-charts";
 import type { Bar } from "./candles.js";
+import { moment } from "./format.js";
 
 /** Colours as the style sheet has them. */
 export interface Colours {
@@ -56,7 +57,7 @@ export class Chart {
       crosshair: { mode: CrosshairMode.Normal },
       rightPriceScale: { borderVisible: false, entireTextOnly: true, scaleMargins: { top: 0.08, bottom: 0.22 } },
       timeScale: { borderVisible: false, timeVisible: true, rightOffset: 4, barSpacing: 11, tickMarkFormatter: tick },
-      localization: { timeFormatter: (time: Time) => here(time, { hour: "2-digit", minute: "2-digit", second: "2-digit", hourCycle: "h23" }) },
+      localization: { timeFormatter: (time: Time) => moment(Number(time) * 1000) },
       handleScroll: { vertTouchDrag: false },
     });
     this.#chart.subscribeCrosshairMove(({ time, seriesData }) => {

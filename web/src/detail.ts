@@ -1,7 +1,7 @@
 // The chosen symbol: its price in large, and what else is known of it.
 
 import { byId, make, say } from "./dom.js";
-import { amount, brief, clock, count, percent, signed } from "./format.js";
+import { amount, brief, count, moment, percent, signed, when } from "./format.js";
 import type { Quote } from "./market.js";
 import { TYPES } from "./settings.js";
 
@@ -41,9 +41,10 @@ export class Detail {
     const moved = byId("chosen-change");
     say(moved, last === undefined ? "" : `${last - quote!.first! < 0 ? "−" : "+"}${amount(Math.abs(last - quote!.first!), decimals)}  ${signed(change)}`);
     moved.className = change > 0 ? "up" : change < 0 ? "down" : "flat";
-    moved.title = quote?.firstMs ? `Since ${clock(quote.firstMs)}, the first price that this page knows` : "";
+    moved.title = quote?.firstMs ? `Since ${moment(quote.firstMs)}, the first price that this page knows` : "";
     for (const [key, cell] of this.#cells) say(cell, quote ? fact(key, quote) : "–");
-    const { bid, ask, range } = Object.fromEntries(this.#cells) as Record<Fact, HTMLElement | undefined>;
+    const { bid, ask, range, time } = Object.fromEntries(this.#cells) as Record<Fact, HTMLElement | undefined>;
+    if (time) time.title = quote?.timestamp === undefined ? "" : moment(quote.timestamp);
     if (bid) bid.title = sized(quote?.bidSize);
     if (ask) ask.title = sized(quote?.askSize);
     if (range) range.title = quote?.range ? `of ${quote.range.interval}` : "";
@@ -68,6 +69,6 @@ function fact(key: Fact, { bid, ask, range, lastSize, trades, exchange, timestam
     case "exchange":
       return exchange ?? "–";
     case "time":
-      return timestamp === undefined ? "–" : clock(timestamp);
+      return timestamp === undefined ? "–" : when(timestamp);
   }
 }

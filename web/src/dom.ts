@@ -1,5 +1,7 @@
 // What the views share for making and finding elements. Text from outside becomes text, never markup.
 
+import { millis, when } from "./format.js";
+
 /** The element of that id, which index.html has. */
 export function byId<T extends Element = HTMLElement>(id: string): T {
   const found = document.getElementById(id);
@@ -13,6 +15,19 @@ export function make<K extends keyof HTMLElementTagNameMap>(tag: K, className = 
   if (className) element.className = className;
   element.append(...children);
   return element;
+}
+
+/** A time as people read it. */
+export function time(timestamp: unknown): HTMLTimeElement {
+  const element = make("time", "", when(timestamp));
+  const date = new Date(millis(Number(timestamp)));
+  if (!Number.isNaN(date.getTime())) element.dateTime = date.toISOString();
+  return element;
+}
+
+/** Another day has begun: times of the one before get their date. */
+export function redate(): void {
+  for (const element of document.querySelectorAll("time")) if (element.dateTime) say(element, when(Date.parse(element.dateTime)));
 }
 
 /** A button that says what it does. */

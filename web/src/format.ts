@@ -6,6 +6,10 @@ const counts = new Intl.NumberFormat(undefined, { maximumFractionDigits: 8 });
 const short = new Intl.NumberFormat(undefined, { notation: "compact", maximumFractionDigits: 2 });
 const clocks = new Intl.DateTimeFormat(undefined, { hour: "2-digit", minute: "2-digit", second: "2-digit", hourCycle: "h23" });
 
+const minutes = new Intl.DateTimeFormat(undefined, { hour: "2-digit", minute: "2-digit", hourCycle: "h23" });
+const days = new Intl.DateTimeFormat(undefined, { day: "numeric", month: "short" });
+const daysOfYears = new Intl.DateTimeFormat(undefined, { day: "numeric", month: "short", year: "numeric" });
+
 /** The decimals that a price needs: at least two, and more for small prices only. */
 export function decimalsOf(price: number): number {
   const size = Math.abs(price);
@@ -41,6 +45,29 @@ export const millis = (timestamp: number): number => (timestamp < 1e11 ? timesta
 export function clock(timestamp: unknown): string {
   const ms = millis(Number(timestamp));
   return Number.isFinite(ms) && Math.abs(ms) <= 8.64e15 ? clocks.format(ms) : "–";
+}
+
+/** The day that a time belongs to, here: for comparing. */
+export const dayOf = (ms = Date.now()): string => new Date(ms).toDateString();
+const isThisYear = (ms: number, now: number): boolean => new Date(ms).getFullYear() === new Date(now).getFullYear();
+
+/** The date, here; empty if it is today's. */
+export function day(timestamp: unknown, now = Date.now()): string {
+  const ms = millis(Number(timestamp));
+  const date = dayOf(ms);
+  if (date === "Invalid Date" || date === dayOf(now)) return "";
+  return (isThisYear(ms, now) ? days : daysOfYears).format(ms);
+}
+
+/** The time of day to the second; of another day behind its date. */
+export const moment = (timestamp: unknown, now = Date.now()): string => `${day(timestamp, now)} ${clock(timestamp)}`.trim();
+
+/** The same in few characters: of another day to the minute, of another year the date alone. */
+export function when(timestamp: unknown, now = Date.now()): string {
+  const date = day(timestamp, now);
+  const ms = millis(Number(timestamp));
+  if (!date) return clock(timestamp);
+  return isThisYear(ms, now) ? `${date} ${minutes.format(ms)}` : date;
 }
 
 /** A time span in words: 0.4 ms, 12 ms, 1.2 s. */

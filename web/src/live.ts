@@ -5,9 +5,9 @@ import type { MarketEvent } from "../../clients/js/src/index.js";
 import { ChartPanel } from "./chart-panel.js";
 import { Console } from "./console.js";
 import { Detail } from "./detail.js";
-import { byId, make, say } from "./dom.js";
+import { byId, make, redate, say } from "./dom.js";
 import { address, Feed, inOrder } from "./feed.js";
-import { amount, count, millis } from "./format.js";
+import { amount, count, dayOf, millis } from "./format.js";
 import { Frame } from "./frame.js";
 import { Market } from "./market.js";
 import { isMatched, isPattern, moved, split, typed } from "./names.js";
@@ -30,10 +30,12 @@ if (isFirstChoice) for (const type of firstTypes(names.length)) types.add(type);
 let selected = fold(names.find((name) => !isPattern(name)) ?? "");
 /** Whether requests can be made. */
 let isOpen = false;
-/** The gateway has refused something, and the person has left nothing since: what the client takes back is not worth a note, and the reason stays. */
-let isRefused = false;
 /** A symbol that nobody named has come: it gets a row with the next paint. */
 let hasNew = false;
+/** The gateway has refused something, and the person has left nothing since: what the client takes back is not worth a note, and the reason stays. */
+let isRefused = false;
+/** The day of the last paint. */
+let today = "";
 
 const market = new Market();
 const status = new Status(() => {
@@ -180,6 +182,7 @@ function take(event: MarketEvent<string, any>): void {
 
 function paint(): void {
   if (hasNew) layout();
+  turnDay();
   watchlist.paint();
   const quote = market.quotes.get(selected);
   const hasChanged = market.dirty.has(selected);
@@ -193,6 +196,15 @@ function paint(): void {
   news.paint();
   rooms?.paint();
   frames.paint();
+}
+
+/** At midnight what was today's gets its date. */
+function turnDay(): void {
+  const day = dayOf();
+  if (day === today) return;
+  today = day;
+  market.soil();
+  redate();
 }
 
 function layout(): void {

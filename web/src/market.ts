@@ -11,6 +11,7 @@ import { type Print, type Side, sideOf, Tape } from "./tape.js";
 export interface Quote {
   readonly symbol: string;
   last?: number;
+  lastMs?: number;
   /** The first price that the page knows of: what the change is measured by. */
   first?: number;
   firstMs?: number;
@@ -136,6 +137,7 @@ export class Market {
       quote.moves++;
     }
     quote.last = price;
+    quote.lastMs = atMs;
     if (quote.first === undefined) Object.assign(quote, { first: price, firstMs: atMs });
     quote.lastSize = volume;
     quote.exchange = data.exchange;

@@ -1,7 +1,6 @@
 // News, halts, and events of types that the workers have of their own: the newest on top.
 
-import { byId, make } from "./dom.js";
-import { clock } from "./format.js";
+import { byId, make, time } from "./dom.js";
 
 const NEWS_MAX = 30;
 const ITEM_MAX = 200;
@@ -43,7 +42,7 @@ export class News {
     this.#custom.clear();
     const list = byId("news");
     for (const { timestamp, kind, text } of items) {
-      const line = make("li", "", make("time", "", clock(timestamp)), make("span", "", text));
+      const line = make("li", "", time(timestamp), make("span", "", text));
       line.dataset.kind = kind;
       list.prepend(line);
     }

@@ -3,8 +3,8 @@
 
 import { type Chat, type Desk, deskOf, type Members, type Notification, type Room, type RoomMessage } from "../../clients/js/src/desk.js";
 import type { Client, GatewayError, Loss } from "../../clients/js/src/index.js";
-import { button, byId, make, say } from "./dom.js";
-import { clock, count } from "./format.js";
+import { button, byId, make, say, time } from "./dom.js";
+import { count } from "./format.js";
 import { load, store } from "./settings.js";
 
 const LINES_MAX = 200;
@@ -76,7 +76,7 @@ export class Rooms {
     const lines = this.#waiting;
     this.#waiting = [];
     for (const { kind, who, text, atMs } of lines) {
-      const line = make("li", "", make("time", "", clock(atMs)), make("span", "", ...(who ? [make("b", "", who), " "] : []), text));
+      const line = make("li", "", time(atMs), make("span", "", ...(who ? [make("b", "", who), " "] : []), text));
       line.dataset.kind = kind;
       log.append(line);
     }

@@ -1,7 +1,7 @@
 // The tape's lines. The newest stands on top; lines are reused, so that many trades a second make no garbage.
 
 import { byId, make, say } from "./dom.js";
-import { amount, brief, clock } from "./format.js";
+import { amount, brief, day, dayOf, moment, when } from "./format.js";
 import type { Market } from "./market.js";
 import { load, store } from "./settings.js";
 import type { Print } from "./tape.js";
@@ -9,6 +9,7 @@ import type { Print } from "./tape.js";
 const LINES_MAX = 40;
 
 export class TapeView {
+  readonly #panel = byId("panel-tape");
   readonly #list = byId<HTMLOListElement>("tape");
   readonly #only = byId<HTMLInputElement>("tape-only");
   readonly #market: Market;
@@ -27,7 +28,8 @@ export class TapeView {
   paint(selected: string): void {
     const { tape } = this.#market;
     const only = this.#only.checked ? selected : "";
-    const of = `${only} ${tape.restored}`;
+    // At midnight all of it is drawn again: what was today's gets its date.
+    const of = `${only} ${tape.restored} ${dayOf()}`;
     if (of !== this.#of) {
       this.#of = of;
       this.#drawn = 0;
@@ -36,12 +38,15 @@ export class TapeView {
     const fresh = tape.since(this.#drawn).filter(({ symbol }) => !only || symbol === only);
     this.#drawn = tape.total;
     for (const print of fresh.slice(-LINES_MAX)) this.#draw(print);
+    this.#panel.classList.toggle("dated", this.#list.querySelector("[data-dated]") !== null);
   }
 
   #draw({ symbol, price, volume, atMs, side, isInferred, count }: Print): void {
     const line = this.#list.children.length < LINES_MAX ? make("li", "", ...["time", "of", "side", "price", "size"].map((name) => make("span", name))) : (this.#list.lastElementChild as HTMLLIElement);
     const [time, of, taken, paid, size] = line.children as unknown as [Element, Element, Element, Element, Element];
-    say(time, clock(atMs));
+    const isDated = day(atMs) !== "";
+    line.toggleAttribute("data-dated", isDated);
+    say(time, when(atMs));
     say(of, symbol);
     // A word: an arrow would be read as the way of the price, and colour alone tells not everybody.
     say(taken, side || "–");
@@ -50,7 +55,7 @@ export class TapeView {
     line.dataset.side = side;
     line.toggleAttribute("data-inferred", isInferred);
     const word = side ? `${side}${isInferred ? " (inferred from the price)" : ""}` : "side unknown";
-    line.title = count > 1 ? `${word}; ${count} trades` : word;
+    line.title = [...(isDated ? [moment(atMs)] : []), word, ...(count > 1 ? [`${count} trades`] : [])].join("; ");
     this.#list.prepend(line);
   }
 }

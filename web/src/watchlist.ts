@@ -1,7 +1,7 @@
 // The watchlist: a row for each symbol with sparkline, last price, change and what is wrong with it. On a phone the rows are cards.
 
 import { byId, button, make, say } from "./dom.js";
-import { amount, percent, signed } from "./format.js";
+import { amount, day, moment, percent, signed } from "./format.js";
 import { isFound, isMatched, isPattern } from "./names.js";
 import type { Market, Quote } from "./market.js";
 import { reorder } from "./reorder.js";
@@ -21,6 +21,7 @@ interface Row {
   element: HTMLLIElement;
   pick: HTMLButtonElement;
   grip: HTMLButtonElement;
+  date: HTMLElement;
   halt: HTMLElement;
   loss: HTMLElement;
   line: SVGPathElement;
@@ -107,6 +108,10 @@ export class Watchlist {
     row.line.setAttribute("d", line);
     row.area.setAttribute("d", area(line, SPARK.height));
     row.element.classList.toggle("known", quote.isKnown);
+    const date = day(quote.lastMs);
+    row.date.hidden = !date;
+    say(row.date, date);
+    if (date) row.date.title = `Traded ${moment(quote.lastMs)}`;
     row.element.title = quote.isKnown ? "The last price before you came" : "";
     say(row.price, amount(quote.last, quote.decimals));
     row.price.dataset.pad = String(this.#decimals - quote.decimals);
@@ -134,11 +139,11 @@ export class Watchlist {
   #make(symbol: string): Row {
     const svg = (byId<HTMLTemplateElement>("spark").content.cloneNode(true) as DocumentFragment).firstElementChild as SVGSVGElement;
     const [area, line] = [...svg.children] as [SVGPathElement, SVGPathElement];
-    const [halt, loss] = [make("span", "badge"), make("span", "badge loss")];
-    halt.hidden = loss.hidden = true;
+    const [date, halt, loss] = [make("span", "date"), make("span", "badge"), make("span", "badge loss")];
+    date.hidden = halt.hidden = loss.hidden = true;
     const price = make("span", "price", "–");
     const change = make("span", "change", "");
-    const pick = make("button", "pick", make("span", "name", make("span", "symbol", symbol), halt, loss), svg, price, change);
+    const pick = make("button", "pick", make("span", "name", make("span", "symbol", symbol), date, halt, loss), svg, price, change);
     pick.type = "button";
     pick.setAttribute("aria-describedby", "move-hint");
     pick.addEventListener("click", () => this.#actions.select(symbol));
@@ -147,7 +152,7 @@ export class Watchlist {
     const drop = button("drop", "×", `Unsubscribe from ${symbol}`, () => this.#actions.drop(symbol));
     const element = make("li", "row", grip, pick, drop);
     element.dataset.symbol = symbol;
-    const row: Row = { element, pick, grip, halt, loss, line, area, price, change, drop, moves: 0, flashedAt: -Infinity };
+    const row: Row = { element, pick, grip, date, halt, loss, line, area, price, change, drop, moves: 0, flashedAt: -Infinity };
     this.#rows.set(symbol, row);
     const quote = this.#market.quotes.get(symbol);
     if (quote) this.#draw(row, quote, performance.now());

@@ -23,7 +23,8 @@ test("a snapshot is a price from before, no trade of now, and takes the place of
   assert.deepEqual([market.quotes.get("A")!.isKnown, market.quotes.get("A")!.trades], [true, 0]);
   market.take("A", trade(12, { timestamp: AT + 5 }));
   market.take("A", trade(10, {}, { snapshot: true }));
-  assert.deepEqual([market.quotes.get("A")!.last, market.quotes.get("A")!.isKnown], [12, false]);
+  const { last, lastMs, isKnown } = market.quotes.get("A")!;
+  assert.deepEqual([last, lastMs, isKnown], [12, AT + 5, false]);
 });
 
 test("an aggregate counts as the trades that it stands for", () => {

@@ -3,7 +3,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { Candles, merged, Series } from "../src/candles.js";
-import { amount, brief, clock, decimalsOf, millis, percent, signed, span } from "../src/format.js";
+import { amount, brief, clock, day, decimalsOf, millis, moment, percent, signed, span, when } from "../src/format.js";
 import { type DialectName, dialects, forms } from "../src/forms.js";
 import { Frame } from "../src/frame.js";
 import { isFound, isMatched, moved, split, typed } from "../src/names.js";
@@ -57,6 +57,25 @@ test("numbers and times are short, and a bad time is none", () => {
   assert.equal(millis(1_700_000_000), 1_700_000_000_000);
   assert.match(clock(1_700_000_000_000), /^\d\d:\d\d:\d\d$/);
   assert.deepEqual([clock(NaN), clock(1e300), clock("x")], ["–", "–", "–"]);
+});
+
+test("what is not of today has its date, and of another year the date alone", () => {
+  const at = (year: number, month: number, date: number, hour = 0, minute = 0, second = 0) => new Date(year, month - 1, date, hour, minute, second).getTime();
+  const now = at(2026, 3, 5, 0, 10);
+  const today = at(2026, 3, 5);
+  assert.deepEqual([day(today, now), moment(today, now), when(today, now)], ["", "00:00:00", "00:00:00"]);
+  const yesterday = at(2026, 3, 4, 23, 58, 59);
+  assert.match(day(yesterday, now), /4/);
+  assert(!day(yesterday, now).includes("2026") && !day(yesterday, now).includes(":"));
+  assert.equal(moment(yesterday, now), `${day(yesterday, now)} 23:58:59`);
+  assert.equal(when(yesterday, now), `${day(yesterday, now)} 23:58`);
+  const earlier = at(2025, 12, 31, 23, 59);
+  assert.match(day(earlier, now), /31.*2025|2025.*31/);
+  assert.equal(when(earlier, now), day(earlier, now));
+  assert.equal(moment(earlier, now), `${day(earlier, now)} 23:59:00`);
+  assert.equal(day(yesterday / 1000, now), day(yesterday, now), "workers may write seconds");
+  assert.notEqual(day(at(2026, 3, 6), now), "", "nor is tomorrow today");
+  assert.deepEqual([NaN, 1e300, "x", undefined].map((bad) => `${day(bad, now)}${when(bad, now)}${moment(bad, now)}`), Array(4).fill("––"));
 });
 
 test("trades widen the range of the candle under way, and begin the next", () => {
