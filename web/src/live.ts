@@ -10,9 +10,10 @@ import { address, Feed, inOrder } from "./feed.js";
 import { amount, count, dayOf, millis } from "./format.js";
 import { Frame } from "./frame.js";
 import { Market } from "./market.js";
-import { isMatched, isPattern, moved, split, typed } from "./names.js";
+import { isMatched, isPattern, moved, split } from "./names.js";
 import { News } from "./news.js";
 import { Rooms } from "./rooms.js";
+import { Search } from "./search.js";
 import { asked, FIRST_VISIT, firstTypes, fold, HAS_ROOMS, load, MARKET, store, TYPES } from "./settings.js";
 import { lossOf, pill, Status } from "./status.js";
 import { tabs } from "./tabs.js";
@@ -55,7 +56,7 @@ const detail = new Detail();
 const tape = new TapeView(market, ask);
 const watchlist = new Watchlist(market, { select, drop, move, isCurrent });
 const rate = byId<HTMLSelectElement>("rate");
-const search = byId<HTMLInputElement>("symbols");
+const search = new Search(watchlist, { show: find, add: (wanted) => void add(wanted) });
 const token = new Token(connect);
 const feed = new Feed(address("ws"), {
   begun: (client) => rooms?.use(client),
@@ -235,6 +236,13 @@ function select(symbol: string): void {
   ask();
 }
 
+/** Shows a symbol that was searched for. */
+function find(symbol: string): void {
+  select(symbol);
+  watchlist.reveal(symbol);
+  say(byId("said"), `${symbol} is shown`);
+}
+
 function move(symbol: string, index: number): void {
   const shown = names.filter((name) => !isPattern(name));
   const name = shown.find((name) => fold(name) === symbol);
@@ -334,15 +342,6 @@ if (TYPES.length > 1) {
     byId("types").append(make("label", "", box, type));
   }
 }
-search.addEventListener("input", () => watchlist.search(search.value));
-byId("form").addEventListener("submit", (event) => {
-  event.preventDefault();
-  const wanted = typed(search.value).map(asked);
-  if (!wanted.length) return;
-  search.value = "";
-  watchlist.search("");
-  void add(wanted);
-});
 addEventListener("keydown", (event) => {
   const isTyping = event.target instanceof HTMLInputElement || event.target instanceof HTMLSelectElement;
   if (event.key !== "/" || isTyping || event.ctrlKey || event.metaKey || event.altKey) return;

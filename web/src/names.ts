@@ -26,8 +26,19 @@ export function moved(names: readonly string[], name: string, index: number): st
   return others;
 }
 
+/** Whether a text is part of one name: no list of several, no pattern. */
+export const isOne = (search: string): boolean => /^[^\s,*]+$/.test(search.trim());
+
 /** Whether a row is shown while that is being typed; a list of several names hides nothing. */
 export function isFound(symbol: string, search: string): boolean {
-  const wanted = search.trim().toUpperCase();
-  return !wanted || /[\s,*]/.test(wanted) || symbol.toUpperCase().includes(wanted);
+  return !isOne(search) || symbol.toUpperCase().includes(search.trim().toUpperCase());
+}
+
+/** The symbol that a search means: the one of that name, else the first that begins so, else the first that has it in its name. */
+export function meant(symbols: readonly string[], search: string): string | undefined {
+  if (!isOne(search)) return undefined;
+  const text = search.trim();
+  const wanted = text.toUpperCase();
+  const upper = (is: (symbol: string) => boolean) => symbols.find((symbol) => is(symbol.toUpperCase()));
+  return symbols.find((symbol) => symbol === text) ?? upper((symbol) => symbol === wanted) ?? upper((symbol) => symbol.startsWith(wanted)) ?? upper((symbol) => symbol.includes(wanted));
 }

@@ -83,6 +83,22 @@ export class Watchlist {
     for (const [symbol, { element }] of this.#rows) element.hidden = !isFound(symbol, text);
   }
 
+  /** The symbols whose rows the search leaves, in their order. */
+  shown(): string[] {
+    return ([...this.#list.children] as HTMLLIElement[]).filter(({ hidden }) => !hidden).map(({ dataset }) => dataset.symbol!);
+  }
+
+  /** Marks the row that Enter in the search field leads to. */
+  mark(symbol: string | undefined): void {
+    for (const [of, { element }] of this.#rows) element.classList.toggle("next", of === symbol);
+    if (symbol !== undefined) this.reveal(symbol);
+  }
+
+  /** Scrolls to a row, if need be. */
+  reveal(symbol: string): void {
+    this.#rows.get(symbol)?.element.scrollIntoView({ block: "nearest" });
+  }
+
   /** Draws the rows whose symbols have changed. */
   paint(now = performance.now()): void {
     for (const symbol of this.#market.dirty) {

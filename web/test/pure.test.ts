@@ -6,7 +6,7 @@ import { Candles, merged, Series } from "../src/candles.js";
 import { amount, brief, clock, day, decimalsOf, millis, moment, percent, signed, span, when } from "../src/format.js";
 import { type DialectName, dialects, forms } from "../src/forms.js";
 import { Frame } from "../src/frame.js";
-import { isFound, isMatched, moved, split, typed } from "../src/names.js";
+import { isFound, isMatched, meant, moved, split, typed } from "../src/names.js";
 import { lengthMs, rangeOf, widened } from "../src/range.js";
 import { withoutSecrets } from "../src/secret.js";
 import { area, path, Spark } from "../src/spark.js";
@@ -35,6 +35,13 @@ test("a row moves, at most to an end of the list", () => {
 test("searching hides other rows; typing several names or a pattern hides none", () => {
   assert(isFound("AAPL", "ap") && !isFound("MSFT", "ap"));
   assert(isFound("MSFT", "") && isFound("MSFT", "A B") && isFound("MSFT", "BTC-*"));
+});
+
+test("a search means the symbol of that name, else one that begins so, else one that has it in its name", () => {
+  const symbols = ["NFLX", "AAPL", "BTC-USD", "A"];
+  assert.deepEqual(["a", "aap", "nf", "usd", " L "].map((text) => meant(symbols, text)), ["A", "AAPL", "NFLX", "BTC-USD", "NFLX"]);
+  assert.deepEqual(["", "q", "A, B", "aapl msft", "BTC-*"].map((text) => meant(symbols, text)), Array(5).fill(undefined));
+  assert.equal(meant(["brk", "BRK"], "BRK"), "BRK", "where case counts, the one in that case");
 });
 
 test("prices have the decimals that they need", () => {
