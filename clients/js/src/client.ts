@@ -295,7 +295,8 @@ export class Client {
     const { clock } = this.#connection;
     const timer = clock.setTimeout(() => {
       this.#timers.delete(timer);
-      const still = topics.filter(({ users }) => users.size > 0 === (action === "subscribe"));
+      // What was left may be wanted again, by then.
+      const still = topics.filter((topic) => (action === "subscribe" ? topic.users.size : !this.#topics.has(topic)));
       this.#ask(action, still);
     }, ms);
     this.#timers.add(timer);

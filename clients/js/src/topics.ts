@@ -78,6 +78,11 @@ export class Topics {
     return gone;
   }
 
+  /** Whether somebody wants a topic of that name. */
+  has({ type, symbol }: Topic): boolean {
+    return this.#topics.has(keyOf(type, symbol));
+  }
+
   all(): Topic[] {
     return [...this.#topics.values()];
   }

@@ -180,8 +180,11 @@ class Requests:
 
         def again() -> None:
             self._timers.discard(timer)
-            still = [topic for topic in request.topics if bool(topic.users) == (request.action == "subscribe")]
-            self._ask(request.action, still)
+            if request.action == "subscribe":
+                self.subscribe(topic for topic in request.topics if topic.users)
+            else:
+                # What was left may be wanted again, by then.
+                self._ask("unsubscribe", [topic for topic in request.topics if not self._topics.has(topic)])
 
         timer = self._connection.clock.call_later(ms, again)
         self._timers.add(timer)

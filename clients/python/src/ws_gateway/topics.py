@@ -93,6 +93,10 @@ class Topics:
             self._remove(topic)
         return gone
 
+    def has(self, topic: Topic) -> bool:
+        """Whether somebody wants a topic of that name."""
+        return (topic.type, topic.symbol) in self._topics
+
     def all(self) -> list[Topic]:
         """Every topic, in the order in which they were first wanted."""
         return list(self._topics.values())
