@@ -1,6 +1,8 @@
-"""Turns the Autobahn suite's index.json into a summary, and into an exit status: 1 if any case failed.
+"""Turns index.json of the Autobahn suite, or several of runs of different cases, into a summary, and into an exit status: 1 if any case failed.
 
-usage: summarize.py <index.json> <summary.md>
+usage: summarize.py [--whole] <summary.md> <index.json>…
+
+With --whole there have to be cases of every group.
 """
 
 import datetime
@@ -81,6 +83,8 @@ def table(cases):
     totals = dict.fromkeys(columns, 0)
     for group, name in GROUPS.items():
         verdicts = [verdict(case) for number, case in cases.items() if group_of(number) == group]
+        if not verdicts:
+            continue
         counts = {column: verdicts.count(column) for column in columns}
         totals = {column: totals[column] + counts[column] for column in columns}
         lines.append(row(group, name, len(verdicts), *counts.values()))
@@ -88,8 +92,20 @@ def table(cases):
     for column in columns[1:]:
         numbers = sorted((number for number in cases if verdict(cases[number]) == column), key=natural)
         if numbers:
-            lines += ["", f"{column}: {', '.join(numbers)}."]
+            lines += ["", f"{column}: {', '.join(ranges(numbers))}."]
     return lines
+
+
+def ranges(numbers):
+    """Case numbers in order, those that follow one another as one: 13.3.1–13.3.18."""
+    runs = []
+    for number in numbers:
+        *group, last = natural(number)
+        if runs and [*group, last - 1] == natural(runs[-1][1]):
+            runs[-1][1] = number
+        else:
+            runs.append([number, number])
+    return [first if first == last else f"{first}–{last}" for first, last in runs]
 
 
 def row(*cells):
@@ -104,13 +120,23 @@ def natural(number):
     return [int(part) for part in number.split(".")]
 
 
-def main(index, target):
-    agents = json.loads(pathlib.Path(index).read_text())
-    if set(agents) != set(AGENTS):
-        sys.exit(f"summarize.py: {index} is about {sorted(agents)}, expected {sorted(AGENTS)}")
+def merged(indexes):
+    """The cases of all runs, by agent."""
+    agents = {agent: {} for agent in AGENTS}
+    for index in indexes:
+        found = json.loads(pathlib.Path(index).read_text())
+        if set(found) != set(AGENTS):
+            sys.exit(f"summarize.py: {index} is about {sorted(found)}, expected {sorted(AGENTS)}")
+        for agent, cases in found.items():
+            agents[agent] |= cases
+    return agents
+
+
+def main(target, *indexes, is_whole=False):
+    agents = merged(indexes)
     for agent, cases in agents.items():
         groups = {group_of(number) for number in cases}
-        if groups != set(GROUPS):
+        if is_whole and groups != set(GROUPS):
             sys.exit(f"summarize.py: {agent} has cases of the groups {sorted(groups)}, expected {list(GROUPS)}")
     repo = pathlib.Path(__file__).resolve().parents[2]
     target = pathlib.Path(target)
@@ -126,4 +152,5 @@ def main(index, target):
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:])
+    arguments = [argument for argument in sys.argv[1:] if argument != "--whole"]
+    main(*arguments, is_whole="--whole" in sys.argv)
