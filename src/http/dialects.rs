@@ -157,9 +157,10 @@ impl Endpoint {
     }
 }
 
-/// A parameter of a URL, decoded.
+/// A parameter of a URL of Binance's, decoded. Its clients put their path behind whatever address they were given: one with a key, as
+/// `/stream?token=KEY&`, becomes `/stream?token=KEY&/stream?streams=…`.
 fn parameter<'q>(query: Option<&'q str>, name: &str) -> Option<Cow<'q, str>> {
-    let pairs = query?.split('&').filter_map(|pair| pair.split_once('='));
+    let pairs = query?.split(['&', '?']).filter_map(|pair| pair.split_once('='));
     let (_, value) = pairs.into_iter().find(|(each, _)| *each == name)?;
     Some(percent_decode_str(value).decode_utf8_lossy())
 }

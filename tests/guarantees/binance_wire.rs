@@ -241,6 +241,11 @@ async fn a_key_is_in_the_url_or_a_header() {
     assert_eq!(read_head(&mut stream).await.status, 101);
     let mut by_header = Client::from_raw(stream).await;
     let mut by_query = connect(&gateway, &format!("/stream?token={key}")).await;
+    // As clients make it of an address that has the key, behind which they put their own path and query.
+    let combined = format!("/stream?token={key}&/stream?streams=btcusdt@trade/btcusdt@kline_1m");
+    let mut by_address = connect(&gateway, &combined).await;
+    let list = r#"{"method":"LIST_SUBSCRIPTIONS","id":1}"#;
+    assert_eq!(ask(&mut by_address, list).await, r#"{"result":["btcusdt@trade","btcusdt@kline_1m"],"id":1}"#);
     for client in [&mut by_header, &mut by_query] {
         let subscribe = r#"{"method":"SUBSCRIBE","params":["btcusdt@kline_1m","btcusdt@trade"],"id":1}"#;
         assert_eq!(ask(client, subscribe).await, r#"{"result":null,"id":1}"#);
