@@ -6,10 +6,12 @@ use crate::support::tokens::SECRET;
 use crate::support::{Redis, TestGateway, trade};
 use serde_json::Value;
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use tokio::process::Command;
 use ws_gateway::config::Config;
 use ws_gateway::protocol::api::Api;
 
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Language {
     JavaScript,
     Python,
@@ -17,7 +19,7 @@ pub(crate) enum Language {
 
 impl Language {
     /// The methods for trades, quotes and bars.
-    const fn methods(self) -> [&'static str; 3] {
+    pub(crate) const fn methods(self) -> [&'static str; 3] {
         match self {
             Self::JavaScript => ["watchTrades", "watchTicker", "watchOHLCV"],
             Self::Python => ["watch_trades", "watch_ticker", "watch_ohlcv"],
@@ -31,12 +33,21 @@ fn with_alpaca(config: &mut Config) {
 }
 
 pub(crate) async fn started(way: &Detour, language: Language, methods: &[&str]) -> Program {
+    Program::start(script(way.addr, language, ["K", "S"], methods).await)
+}
+
+pub(crate) async fn script(
+    addr: SocketAddr,
+    language: Language,
+    keys: [&str; 2],
+    methods: &[&str],
+) -> Command {
     let mut script = match language {
         Language::JavaScript => node("alpaca_ccxt.js").await,
         Language::Python => python("ccxt==4.5.90", "alpaca_ccxt.py").await,
     };
-    script.args([&format!("ws://{}/v1beta2/crypto", way.addr), "K", "S"]).args(methods);
-    Program::start(script)
+    script.arg(format!("ws://{addr}/v1beta2/crypto")).args(keys).args(methods);
+    script
 }
 
 /// Publishes one event of each type, and returns what the client makes of them.

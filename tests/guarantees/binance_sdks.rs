@@ -39,17 +39,27 @@ pub(crate) async fn publish(redis: &Redis, n: u64) {
 }
 
 pub(crate) async fn in_python(package: &str, version: &str, url: &str) -> Program {
+    in_python_with(package, version, url, &[]).await
+}
+
+/// The same with a key, if there is one.
+pub(crate) async fn in_python_with(package: &str, version: &str, url: &str, key: &[&str]) -> Program {
     let mut script = python(&format!("{package}=={version}"), "binance_py.py").await;
-    script.args([package, url]);
+    script.args([package, url]).args(key);
     Program::start(script)
 }
 
 pub(crate) async fn in_node(package: &str, url: &str) -> Program {
-    let mut script = node("binance_node.js").await;
-    script.args([package, url]);
-    let mut client = Program::start(script);
+    let mut client = starting_in_node(package, url, &json!({})).await;
     client.line_with("ready").await;
     client
+}
+
+/// A client that has yet to connect, and may fail to.
+pub(crate) async fn starting_in_node(package: &str, url: &str, options: &Value) -> Program {
+    let mut script = node("binance_node.js").await;
+    script.args([package, url, &options.to_string()]);
+    Program::start(script)
 }
 
 pub(crate) async fn call(client: &mut Program, call: Value) {

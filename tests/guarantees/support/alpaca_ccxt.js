@@ -1,10 +1,16 @@
 // ccxt's client of Alpaca's API, used as its documentation shows it; says in lines of JSON what it gets.
-// usage: alpaca_ccxt.js URL KEY SECRET METHOD...: methods that watch BTC/USD
+// usage: [KEEP_ALIVE_MS=…] alpaca_ccxt.js URL KEY SECRET METHOD...: methods that watch BTC/USD. With an interval of its pings it says each pong as well.
 const [url, apiKey, secret, ...methods] = process.argv.slice(2);
 const say = (what) => process.stdout.write(`${JSON.stringify(what)}\n`);
 const ccxt = require("ccxt");
 const exchange = new ccxt.pro.alpaca({ apiKey, secret });
 exchange.urls.api.ws.crypto = url;
+if (process.env.KEEP_ALIVE_MS) {
+  // A machine with much to do may let it wait for seconds.
+  exchange.streaming = { keepAlive: Number(process.env.KEEP_ALIVE_MS), maxPingPongMisses: 200 };
+  exchange.log = (...what) => what.includes("onPong") && say({ pong: true });
+  exchange.verbose = true;
+}
 // Its markets come from here rather than from Alpaca.
 const market = { id: "BTC/USD", symbol: "BTC/USD", base: "BTC", quote: "USD", baseId: "BTC", quoteId: "USD", type: "spot",
   spot: true, active: true, precision: {}, limits: {} };

@@ -1,6 +1,10 @@
 // One of Binance's clients for Node.js, used as its documentation shows it; says in lines of JSON what it gets.
-// usage: binance_node.js PACKAGE URL, then on standard input lines such as ["trade", {"symbol": "btcusdt"}]: a method and its arguments
-const [name, url] = process.argv.slice(2);
+// usage: binance_node.js PACKAGE URL [OPTIONS], then on standard input lines such as ["trade", {"symbol": "btcusdt"}]: a method and its arguments.
+// Options: {"key": …}, which goes into a header (@binance/spot has no way to say one but the URL); {"pingInterval": ms}, for that package alone which
+// has such a setting, and which then logs each pong.
+const [name, url, options] = process.argv.slice(2);
+const { key, pingInterval } = JSON.parse(options ?? "{}");
+const headers = key ? { "X-MBX-APIKEY": key } : undefined;
 // One of them logs to standard output.
 for (const level of ["log", "info", "warn", "debug"]) console[level] = (...what) => console.error(...what);
 const say = (what) => process.stdout.write(`${JSON.stringify(what)}\n`);
@@ -8,6 +12,8 @@ const say = (what) => process.stdout.write(`${JSON.stringify(what)}\n`);
 const clients = {
   "@binance/spot": async () => {
     const { Spot } = require("@binance/spot");
+    // Its first connection's errors come before its user has it, and so has nobody who listens.
+    process.on("uncaughtException", (error) => say({ failed: error.message }));
     const spot = new Spot({ configurationWebsocketStreams: { wsURL: url, reconnectDelay: 100 } });
     const connection = await spot.websocketStreams.connect();
     for (const event of ["close", "error", "message"]) {
@@ -22,8 +28,10 @@ const clients = {
   },
   binance: async () => {
     const { WebsocketClient } = require("binance");
-    const quiet = { trace() {}, info() {}, error: (...what) => say({ log: what.map(String).join(" ") }) };
-    const client = new WebsocketClient({ wsUrl: url, reconnectTimeout: 100 }, quiet);
+    const log = (...what) => say({ log: what.map(String).join(" ") });
+    const logger = { trace: (what) => pingInterval && String(what).includes("pong frame, clearing") && log(what), info() {}, error: log };
+    const wsOptions = headers && { headers };
+    const client = new WebsocketClient({ wsUrl: url, reconnectTimeout: 100, ...(pingInterval && { pingInterval }), wsOptions }, logger);
     client.on("message", (event) => say({ event }));
     client.on("response", (response) => say({ response }));
     client.on("reconnected", () => say({ reconnected: true }));
@@ -32,7 +40,7 @@ const clients = {
   },
   ccxt: async () => {
     const ccxt = require("ccxt");
-    const exchange = new ccxt.pro.binance();
+    const exchange = new ccxt.pro.binance(headers ? { options: { ws: { options: { headers } } } } : {});
     exchange.urls.api.ws.spot = url;
     await exchange.loadHttpProxyAgent();
     // Its markets come from here rather than from Binance.
@@ -56,10 +64,13 @@ const clients = {
   },
 };
 
-clients[name]().then((call) => {
-  say({ ready: true });
-  require("node:readline")
-    .createInterface({ input: process.stdin })
-    .on("line", (line) => call(...JSON.parse(line)))
-    .on("close", () => process.exit(0));
-});
+clients[name]().then(
+  (call) => {
+    say({ ready: true });
+    require("node:readline")
+      .createInterface({ input: process.stdin })
+      .on("line", (line) => call(...JSON.parse(line)))
+      .on("close", () => process.exit(0));
+  },
+  (error) => say({ failed: error.message }),
+);

@@ -1,7 +1,8 @@
 """One of Binance's clients for Python, used as its documentation shows it; says in lines of JSON what it gets and what it logs.
 
-usage: binance_py.py PACKAGE URL, then on standard input lines such as ["trade", {"symbol": "btcusdt"}]: a method of the client and its arguments.
-["connect"] makes a new client in place of the last; ["stop", {"of": method}] leaves what a call of python-binance has begun.
+usage: binance_py.py PACKAGE URL [KEY], then on standard input lines such as ["trade", {"symbol": "btcusdt"}]: a method of the client and its arguments.
+["connect"] makes a new client in place of the last; ["stop", {"of": method}] leaves what a call of python-binance has begun. ["hold"] keeps its user from
+asking for the next event, until ["go_on"]. The key goes into a header; a client that has no way to say one may have it in the URL.
 """
 
 import asyncio
@@ -9,7 +10,8 @@ import json
 import logging
 import sys
 
-package, url = sys.argv[1:]
+package, url, *key = sys.argv[1:]
+headers = {"X-MBX-APIKEY": key[0]} if key else {}
 
 
 def say(**what):
@@ -32,22 +34,31 @@ class PythonBinance:
 
         self.manager = BinanceSocketManager(AsyncClient())
         self.manager.STREAM_URL = url + "/"
+        if headers:
+            self.manager.ws_kwargs = {"additional_headers": headers}
         self.tasks = {}
+        self.may_read = asyncio.Event()
+        self.may_read.set()
 
     async def call(self, method, arguments):
         if method == "stop":
             return self.tasks.pop(arguments["of"]).cancel()
+        if method == "hold":
+            return self.may_read.clear()
+        if method == "go_on":
+            return self.may_read.set()
         socket = getattr(self.manager, method)(**arguments)
         self.tasks[method] = asyncio.create_task(self.read(socket))
 
     async def read(self, socket):
-        async with socket as stream:
-            say(open=True)
-            try:
+        try:
+            async with socket as stream:
+                say(open=True)
                 while True:
+                    await self.may_read.wait()
                     say(event=await stream.recv())
-            except Exception as error:
-                say(end=type(error).__name__)
+        except Exception as error:
+            say(end=type(error).__name__, why=str(error))
 
 
 class BinanceConnector:
@@ -95,7 +106,7 @@ class Ccxt:
     async def connect(self):
         from ccxt.pro import binance
 
-        self.exchange = binance()
+        self.exchange = binance({"options": {"ws": {"options": {"headers": headers}}}} if headers else {})
         self.exchange.urls["api"]["ws"]["spot"] = url
         market = {"id": "BTCUSDT", "lowercaseId": "btcusdt", "symbol": "BTC/USDT", "base": "BTC", "quote": "USDT",
                   "baseId": "BTC", "quoteId": "USDT", "type": "spot", "spot": True, "active": True,
@@ -125,10 +136,8 @@ async def main():
         "binance-sdk-spot": BinanceSdkSpot,
         "ccxt": Ccxt,
     }[package]()
-    await client.connect()
-    lines = asyncio.get_running_loop()
-    while line := await lines.run_in_executor(None, sys.stdin.readline):
-        method, *arguments = json.loads(line)
+
+    async def act(method, *arguments):
         try:
             if method == "connect":
                 await client.connect()
@@ -136,6 +145,11 @@ async def main():
                 await client.call(method, *(arguments or [{}]))
         except Exception as error:
             say(failed=method, why=f"{type(error).__name__}: {error}")
+
+    await act("connect")
+    lines = asyncio.get_running_loop()
+    while line := await lines.run_in_executor(None, sys.stdin.readline):
+        await act(*json.loads(line))
 
 
 asyncio.run(main())

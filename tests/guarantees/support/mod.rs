@@ -11,6 +11,7 @@ pub(crate) mod desk;
 pub(crate) mod detour;
 pub(crate) mod guides;
 pub(crate) mod haproxy;
+pub(crate) mod heard;
 pub(crate) mod http;
 pub(crate) mod http_server;
 pub(crate) mod inboxes;
