@@ -9,13 +9,17 @@ use crate::alpaca_sdks::{events, with_alpaca};
 use crate::support::detour::Detour;
 use crate::support::program::{Program, node};
 use crate::support::tls::{self, Identity};
-use crate::support::tokens::SECRET;
+use crate::support::tokens::{SECRET, token};
 use crate::support::{Redis, TestGateway, trade, until};
 
 pub(crate) async fn started(way: &Detour, identity: &Identity, stream: &str, first: &Value) -> Program {
+    started_with("K", way, identity, stream, first).await
+}
+
+async fn started_with(key: &str, way: &Detour, identity: &Identity, stream: &str, first: &Value) -> Program {
     let mut script = node("alpaca_node_3.js").await;
     script.env("NODE_EXTRA_CA_CERTS", identity.certificate());
-    script.args([&format!("https://localhost:{}", way.addr.port()), "K", "S", stream]);
+    script.args([&format!("https://localhost:{}", way.addr.port()), key, "S", stream]);
     let mut client = Program::start(script);
     client.say(&first.to_string()).await;
     client
@@ -111,13 +115,18 @@ async fn its_streams_of_crypto_options_and_news_have_their_paths() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_bad_key_is_told() {
+async fn a_bad_key_is_told_and_a_good_one_opens() {
     let (redis, identity) = (Redis::start().await, Identity::new());
     let gateway =
         gateway(&redis, &identity, |config| config.access.secret_key = Some(SECRET.to_owned())).await;
     let way = Detour::to(gateway.addr).await;
     let mut client = started(&way, &identity, "data_stream_v2", &json!({})).await;
     assert_eq!(client.line_with("CLIENT_ERROR").await["CLIENT_ERROR"], "auth failed");
+    let (key, wanted) = (token(json!({"sub": "u"})), json!({"subscribeForTrades": ["AAPL"]}));
+    let mut client = started_with(&key, &way, &identity, "data_stream_v2", &wanted).await;
+    subscribed(&gateway, 1).await;
+    redis.publisher().await.trade("AAPL", &trade("AAPL", "1", 2)).await;
+    assert_eq!(client.line_with("TRADES").await["TRADES"]["Price"], 1);
 }
 
 /// It offers compression, and its WebSocket library refuses the one answer that the gateway gives.

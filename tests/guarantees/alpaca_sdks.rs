@@ -202,6 +202,16 @@ async fn a_bad_key_is_told_and_a_good_one_opens() {
         client.logs("subscribed to trades: ['AAPL']").await;
         redis.publisher().await.trade("AAPL", &trade("AAPL", "1", 2)).await;
         assert_eq!(next(&mut client, "channel").await["event"]["symbol"], "AAPL");
+        drop(client);
+        gateway.subscribed(0).await;
+
+        let mut script = node("alpaca_node.js").await;
+        script.arg(&url).args(keys);
+        let mut client = Program::start(script);
+        client.say(r#"{"subscribeForTrades":["AAPL"]}"#).await;
+        gateway.subscribed(1).await;
+        redis.publisher().await.trade("AAPL", &trade("AAPL", "2", 2)).await;
+        assert_eq!(next(&mut client, "TRADE").await["price"], 2);
     }
     // What a key's rights don't cover.
     let mut client = alpaca_py_with("StockDataStream", &url, ["pair", "s3cret"], &first).await;

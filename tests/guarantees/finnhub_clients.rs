@@ -6,13 +6,14 @@ use crate::support::process::Process;
 use crate::support::program::{Program, node, python};
 use crate::support::{Redis, TestGateway, stats, trade};
 use serde_json::{Value, json};
+use std::net::SocketAddr;
 use ws_gateway::config::Config;
 use ws_gateway::protocol::api::Api;
 
 const WEBSOCKET_CLIENT: &str = "websocket-client==1.9.2";
 
 #[derive(Debug, Clone, Copy)]
-enum Language {
+pub(crate) enum Language {
     Python,
     Node,
 }
@@ -21,12 +22,21 @@ fn with_finnhub(config: &mut Config) {
     config.clients.dialects = [Api::Finnhub].into_iter().collect();
 }
 
-async fn started(language: Language, addr: &std::net::SocketAddr, symbols: &[&str]) -> Program {
+async fn started(language: Language, addr: SocketAddr, symbols: &[&str]) -> Program {
+    started_with(language, addr, "KEY", symbols).await
+}
+
+pub(crate) async fn started_with(
+    language: Language,
+    addr: SocketAddr,
+    key: &str,
+    symbols: &[&str],
+) -> Program {
     let mut script = match language {
         Language::Python => python(WEBSOCKET_CLIENT, "finnhub_py.py").await,
         Language::Node => node("finnhub_node.js").await,
     };
-    script.arg(format!("ws://{addr}/finnhub?token=KEY")).args(symbols);
+    script.arg(format!("ws://{addr}/finnhub?token={key}")).args(symbols);
     Program::start(script)
 }
 
@@ -52,7 +62,7 @@ async fn gets_prices_and_comes_back(language: Language) {
     })
     .await;
     let way = Detour::to(first.addr).await;
-    let mut client = started(language, &way.addr, &["AAPL", "BINANCE:BTCUSDT"]).await;
+    let mut client = started(language, way.addr, &["AAPL", "BINANCE:BTCUSDT"]).await;
     first.subscribed(2).await;
     first.pongs(5).await;
     publish(&redis, "BINANCE:BTCUSDT", "1.5").await;
@@ -108,7 +118,7 @@ async fn a_slow_client_is_told_what_it_misses() {
             config.delivery.max_outbox_bytes = 64 * 1_024;
         })
         .await;
-        let mut client = started(language, &gateway.addr, &["A"]).await;
+        let mut client = started(language, gateway.addr, &["A"]).await;
         gateway.subscribed(1).await;
         client.pause();
         let mut worker = redis.publisher().await;

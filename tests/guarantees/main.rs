@@ -130,6 +130,7 @@ mod rights_are_what_clients_get;
 mod rooms;
 mod rooms_under_storms;
 mod scale_out_through_nginx;
+mod sdks_bring_their_keys;
 mod sdks_may_be_slow;
 mod sdks_outlive_their_gateway;
 mod secrets_are_never_printed;

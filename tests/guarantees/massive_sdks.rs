@@ -124,11 +124,16 @@ async fn a_bad_key_is_final_for_python() {
     assert_eq!((&line["type"], &line["event"]["pair"]), (&json!("CryptoTrade"), &json!("BTC-USD")));
 }
 
+/// A client for Node.js with a key.
+pub(crate) async fn in_node_with(url: &str, market: &str, key: &str) -> Program {
+    let mut script = node("massive_node.js").await;
+    script.args([url, market, key]);
+    Program::start(script)
+}
+
 /// A client for Node.js that is let in.
 pub(crate) async fn in_node(url: &str, market: &str) -> Program {
-    let mut script = node("massive_node.js").await;
-    script.args([url, market, "K"]);
-    let mut client = Program::start(script);
+    let mut client = in_node_with(url, market, "K").await;
     for said in ["connected", "auth_success"] {
         assert_eq!(client.json().await[0]["status"], said);
     }

@@ -58,6 +58,13 @@ impl Program {
         }
     }
 
+    /// Waits for a line that has that part, whatever else it is.
+    pub(crate) async fn says(&mut self, part: &str) {
+        let name = self.name.clone();
+        let heard = async { while !self.line().await.contains(part) {} };
+        timeout(PATIENCE, heard).await.unwrap_or_else(|_| panic!("{name} does not say {part}"));
+    }
+
     /// The next line of its standard output, `None` at the end, however long it takes.
     pub(crate) async fn read(&mut self) -> Option<String> {
         self.stdout.next_line().await.expect("UTF-8")
