@@ -133,6 +133,7 @@ mod scale_out_through_nginx;
 mod sdks_bring_their_keys;
 mod sdks_may_be_slow;
 mod sdks_outlive_their_gateway;
+mod sdks_survive_silence;
 mod secrets_are_never_printed;
 mod sequence_gaps;
 mod server_sent_events;

@@ -1,4 +1,5 @@
-// Version 3 of @alpacahq/alpaca-trade-api as its documentation shows it; says in lines of JSON what its listeners get and what it logs.
+// Version 3 of @alpacahq/alpaca-trade-api as its documentation shows it; says in lines of JSON what its listeners get and what it logs,
+// and the pongs of its first connection.
 // usage: alpaca_node_3.js URL KEY SECRET STREAM, then lines such as {"subscribeForTrades":["AAPL"]} on standard input
 console.log = (...what) => say({ log: what.join(" ") });
 const say = (what) => process.stdout.write(`${JSON.stringify(what)}\n`);
@@ -19,5 +20,6 @@ require("node:readline")
     begun = true;
     stream.onConnect(() => act(JSON.parse(line)));
     stream.connect();
+    stream.conn.on("pong", () => say({ pong: true }));
   })
   .on("close", () => process.exit(0));

@@ -1,6 +1,7 @@
 """The older client of Alpaca for Python, alpaca-trade-api, as its documentation shows it; says in lines of JSON what its handlers get and what it logs.
 
-usage: alpaca_trade_api_py.py URL KEY SECRET, then lines such as {"subscribe":"trades","symbols":["AAPL"]} on standard input
+usage: alpaca_trade_api_py.py URL KEY SECRET [PARAMETERS], then lines such as {"subscribe":"trades","symbols":["AAPL"]} on standard input. With
+parameters of its WebSocket library, as {"ping_interval":0.1}, it also logs that its pings are answered.
 """
 
 import json
@@ -24,8 +25,17 @@ class Log(logging.Handler):
 logging.getLogger("alpaca_trade_api").addHandler(Log())
 logging.getLogger("alpaca_trade_api").setLevel(logging.INFO)
 
-url, key, secret = sys.argv[1:]
-stream = Stream(key, secret, base_url=URL(url), data_stream_url=URL(url), raw_data=True)
+url, key, secret, *parameters = sys.argv[1:]
+parameters = json.loads(parameters[0]) if parameters else None
+if parameters:
+    library = logging.getLogger("websockets.client")
+    library.addHandler(Log())
+    library.addFilter(lambda record: "keepalive" in record.getMessage())
+    library.setLevel(logging.DEBUG)
+    library.propagate = False
+stream = Stream(
+    key, secret, base_url=URL(url), data_stream_url=URL(url), raw_data=True, websocket_params=parameters
+)
 
 
 def handler(channel):
