@@ -219,7 +219,8 @@ fn trade(symbol: &str, n: u64) -> (String, String) {
     (symbol.to_owned(), payload)
 }
 
-/// Stops the clients, publishes until their outboxes are full, and waits until each gateway has counted something. The quick clients get every event meanwhile. Returns how many there were.
+/// Stops the clients, publishes until their outboxes are full, and waits until each gateway has counted something. The quick clients get every event
+/// meanwhile. Returns how many there were.
 async fn fall_behind(
     all: &mut [Slow],
     worker: &mut Publisher,
