@@ -6,7 +6,7 @@ import { Connection, type ConnectionOptions, type Message } from "./connection.j
 import type { Clock } from "./environment.js";
 import { errorOf, GatewayError } from "./errors.js";
 import { Subscription, type SubscribeOptions } from "./subscription.js";
-import { grouped, type Terms, type Topic, Topics } from "./topics.js";
+import { grouped, type Terms, type Topic, Topics, usersOf } from "./topics.js";
 import type { ConnectionState, EventOf, EventType, Latest, Loss, MarketEvent } from "./types.js";
 
 /** What a client can be told. */
@@ -138,7 +138,7 @@ export class Client {
       }
     }
     if (this.#connection.isOpen) this.#ask("subscribe", asked);
-    this.#settle([subscription]);
+    this.#settle();
     return subscription;
   }
 
@@ -171,7 +171,10 @@ export class Client {
     this.#connection.close();
   }
 
-  /** Sends the requests for these topics. Symbols of the same types and terms share one, so all types of a symbol are accepted or refused together. */
+  /**
+   * Sends the requests for these topics. Symbols of the same types and terms share one. A type of which a symbol is resumed has requests of its own.
+   * The other types of a symbol are accepted or refused together.
+   */
   #ask(action: Request["action"], topics: Topic[]): void {
     // A resume goes with one type.
     const resumed = new Set(topics.filter((topic) => this.#seq(topic) !== undefined).map(({ type }) => type));
@@ -191,14 +194,16 @@ export class Client {
   /** Asks for each of the topics' symbols in each of their types. */
   #request(action: Request["action"], topics: Topic[]): void {
     const id = this.#nextId++;
-    this.#requests.set(id, { action, topics });
+    const record = { action, topics };
+    this.#requests.set(id, record);
     const distinct = (of: "symbol" | "type") => [...new Set(topics.map((topic) => topic[of]))];
     const request = { action, symbols: distinct("symbol"), types: distinct("type"), id };
     if (action === "subscribe") {
+      for (const topic of topics) topic.asked = record;
       const { snapshot, conflate, maxRate } = topics[0]!.terms;
       const { heartbeat = true, onSlow } = this.#options;
-      const seqs = topics.map((topic) => [topic.symbol, this.#seq(topic)]).filter(([, seq]) => seq !== undefined);
-      const resume = seqs.length ? Object.fromEntries(seqs) : undefined;
+      const resumed = topics.filter((topic) => this.#seq(topic) !== undefined);
+      const resume = resumed.length ? Object.fromEntries(resumed.map((topic) => [topic.symbol, this.#seq(topic)])) : undefined;
       // What is undefined is not sent.
       Object.assign(request, { snapshot: snapshot || undefined, heartbeat: heartbeat || undefined, resume, conflate, maxRate, onSlow });
     }
@@ -248,6 +253,8 @@ export class Client {
     }
     for (const asked of topics) {
       const { symbol, type } = asked;
+      // Left before this reply: its name may be another topic's by now.
+      if (!asked.users.size) continue;
       const upper = symbol.toUpperCase();
       // Names of market types are folded, others are not: what the client has of the type tells what became of a name.
       const names: string[] = (type === "trade" ? data.currentSubscriptions : data.currentByType?.[type]) ?? data.subscribed;
@@ -260,27 +267,24 @@ export class Client {
       topic.lost = false;
     }
     this.#connection.setFeedIfUnknown();
-    this.#settle(topics.flatMap(({ users }) => [...users]));
+    this.#settle();
   }
 
   /** Tells subscriptions of which all topics are accepted that they are. */
-  #settle(subscriptions: Iterable<Subscription<any>>): void {
-    const pending = new Set(this.#topics.all().flatMap(({ accepted, users }) => (accepted ? [] : [...users])));
-    for (const subscription of new Set(subscriptions)) if (!pending.has(subscription)) subscription.accept();
+  #settle(): void {
+    const pending = usersOf(this.#topics.all().filter(({ accepted }) => !accepted));
+    for (const subscription of this.#subscriptions) if (!pending.has(subscription)) subscription.accept();
   }
 
-  #refused({ action, topics }: Request, message: Message): void {
-    const wanted = topics.filter(({ users }) => users.size);
+  #refused(request: Request, message: Message): void {
+    const { action, topics } = request;
     const error = errorOf(message);
-    const { isBusy } = error;
-    if (action === "unsubscribe" || isBusy) this.#tell("error", error);
-    if (isBusy) return this.#later((error.retryAfter ?? 1) * 1_000, { action, topics });
-    if (action === "unsubscribe") return;
-    const users = new Set(wanted.flatMap((topic) => [...topic.users]));
-    // One bad symbol refuses the whole request: each subscription is judged by its own.
-    for (const user of users) {
-      const own = wanted.filter((topic) => topic.users.has(user));
-      if (users.size > 1 && own.length < topics.length) {
+    if (action === "unsubscribe" || error.isBusy) this.#tell("error", error);
+    if (error.isBusy) return this.#later((error.retryAfter ?? 1) * 1_000, request);
+    // One bad symbol refuses the whole request: each subscription is judged by its own. Topics that were left have none.
+    for (const user of usersOf(topics)) {
+      const own = topics.filter(({ users }) => users.has(user));
+      if (own.length < topics.length) {
         this.#ask("subscribe", own);
       } else {
         this.#drop(user);
@@ -291,13 +295,12 @@ export class Client {
   }
 
   /** Sends a request again, unless the connection or the wish has gone by then. */
-  #later(ms: number, { action, topics }: Request): void {
-    const { clock } = this.#connection;
-    const timer = clock.setTimeout(() => {
+  #later(ms: number, request: Request): void {
+    const { action, topics } = request;
+    const timer = this.#connection.clock.setTimeout(() => {
       this.#timers.delete(timer);
-      // What was left may be wanted again, by then.
-      const still = topics.filter((topic) => (action === "subscribe" ? topic.users.size : !this.#topics.has(topic)));
-      this.#ask(action, still);
+      // By then a newer request may have asked for a topic, and one that was left may be wanted again.
+      this.#ask(action, action === "subscribe" ? topics.filter(({ users, asked }) => users.size && asked === request) : this.#topics.unwanted(topics));
     }, ms);
     this.#timers.add(timer);
   }
@@ -306,11 +309,10 @@ export class Client {
     if (!this.#subscriptions.delete(subscription)) return;
     const asked = new Set([...this.#requests.values()].flatMap(({ topics }) => topics));
     const gone = this.#topics.drop(subscription).filter((topic) => topic.accepted || asked.has(topic));
-    if (this.#connection.isOpen) this.#ask("unsubscribe", gone);
+    if (this.#connection.isOpen) this.#ask("unsubscribe", this.#topics.unwanted(gone));
   }
 
   #lost(): void {
-    this.#topics.epoch++;
     this.#forget();
     for (const topic of this.#topics.all()) {
       topic.lost ||= topic.accepted;
@@ -321,7 +323,6 @@ export class Client {
 
   #closed(error: GatewayError | undefined): void {
     this.#ended = error ?? new GatewayError("CLOSED", "This client is closed: make a new one.");
-    this.#topics.epoch++;
     this.#forget();
     for (const subscription of this.#subscriptions) subscription.end(error);
     this.#subscriptions.clear();
@@ -329,8 +330,9 @@ export class Client {
     if (error) this.#tell("error", error);
   }
 
-  /** Forgets the requests that were made on a connection. */
+  /** The connection has gone: its requests are forgotten, and what is known may be out of date. */
   #forget(): void {
+    this.#topics.epoch++;
     this.#requests.clear();
     for (const timer of this.#timers) this.#connection.clock.clearTimeout(timer);
     this.#timers.clear();

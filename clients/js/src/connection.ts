@@ -2,7 +2,7 @@
 // It knows nothing of subscriptions.
 
 import { backoffMs, whyFinal } from "./closing.js";
-import { type Clock, type Page, type Socket, type SocketClass, systemClock, systemPage, systemSocket } from "./environment.js";
+import { type Clock, onAbort, type Page, type Socket, type SocketClass, systemClock, systemPage, systemSocket } from "./environment.js";
 import { errorOf, GatewayError, textOf } from "./errors.js";
 import type { ConnectionState } from "./types.js";
 
@@ -95,11 +95,7 @@ export class Connection {
     this.#socketClass = options.WebSocket ?? systemSocket();
     this.#page = options.page ?? systemPage();
     const { signal } = options;
-    if (signal) {
-      const abort = () => this.close();
-      signal.addEventListener("abort", abort);
-      this.#unlisten.push(() => signal.removeEventListener("abort", abort));
-    }
+    this.#unlisten.push(onAbort(signal, () => this.close()));
     if (this.#page) this.#unlisten.push(this.#page.onChange(() => this.#pageChanged()));
     // Behind the caller's own first steps, so that its listeners hear of the first attempt.
     queueMicrotask(() => (signal?.aborted ? this.close() : this.#connect()));

@@ -61,3 +61,9 @@ export function systemPage(): Page | undefined {
     },
   };
 }
+
+/** Runs that when the signal is given, until the returned function is called. */
+export function onAbort(signal: AbortSignal | undefined, run: () => void): () => void {
+  signal?.addEventListener("abort", run);
+  return () => signal?.removeEventListener("abort", run);
+}

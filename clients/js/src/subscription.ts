@@ -1,5 +1,6 @@
 // What comes of one subscription, or of one room: for callbacks and for a loop. What it asks of the gateway is the client's part.
 
+import { onAbort } from "./environment.js";
 import { GatewayError, textOf } from "./errors.js";
 import type { EventOf, EventType, Loss } from "./types.js";
 
@@ -49,7 +50,7 @@ export class Stream<E> implements AsyncIterable<E> {
   #overflow = 0;
   #ended = false;
   #error: GatewayError | undefined;
-  #unlisten: (() => void) | undefined;
+  #unlisten: () => void;
 
   /** @internal */
   constructor(owner: Owner<any>, options: StreamOptions<E>) {
@@ -59,11 +60,7 @@ export class Stream<E> implements AsyncIterable<E> {
     this.ready = new Promise((resolve, reject) => (this.#settle = { resolve, reject }));
     // Whoever does not await it hears of a refusal by `onError` or the loop.
     this.ready.catch(() => {});
-    const { signal } = options;
-    if (!signal) return;
-    const abort = () => this.unsubscribe();
-    signal.addEventListener("abort", abort);
-    this.#unlisten = () => signal.removeEventListener("abort", abort);
+    this.#unlisten = onAbort(options.signal, () => this.unsubscribe());
   }
 
   /** Ends it, and the loop over it. Nothing of it is delivered afterwards. */
@@ -129,12 +126,12 @@ export class Stream<E> implements AsyncIterable<E> {
     if (this.#ended) return;
     this.#ended = true;
     this.#error = error;
-    this.#unlisten?.();
+    this.#unlisten();
     if (error) {
       this.#settle.reject(error);
       this.call(this.#options.onError, error);
     } else {
-      this.#settle.resolve();
+      this.accept();
     }
     this.#wake?.();
   }

@@ -23,6 +23,8 @@ export interface Topic {
   lost: boolean;
   /** The gateway has promised all that was missed; it has come with `replayEnd`. */
   recovered: boolean;
+  /** The last request for it. */
+  asked?: object;
 }
 
 /** The last event of a topic that has one: for candles, of each interval. */
@@ -41,12 +43,15 @@ const LAST_MAX = 16_384;
 /** Numbers that the gateway looks back; what is older begins anew. */
 const WINDOW = 64;
 
-/** What has the same key, together. */
+/** Groups items by key. */
 export function grouped<T>(items: T[], keyOf: (item: T) => unknown): T[][] {
   const groups: Record<string, T[]> = {};
   for (const item of items) (groups[JSON.stringify(keyOf(item))] ??= []).push(item);
   return Object.values(groups);
 }
+
+/** Who wants any of the topics. */
+export const usersOf = (topics: Topic[]): Set<Subscription<any>> => new Set(topics.flatMap(({ users }) => [...users]));
 
 const keyOf = (type: string, symbol: string, interval?: unknown) => `${type} ${symbol} ${interval ?? ""}`;
 
@@ -60,13 +65,11 @@ export class Topics {
 
   /** The topic of that name, made if need be. */
   want(type: string, symbol: string, terms: Terms): Topic {
-    const key = keyOf(type, symbol);
     this.types.add(type);
-    let topic = this.#topics.get(key) ?? this.#topics.get(keyOf(type, symbol.toUpperCase()));
+    let topic = this.#topics.get(keyOf(type, symbol)) ?? this.#topics.get(keyOf(type, symbol.toUpperCase()));
     if (!topic) {
       topic = { type, symbol, terms, users: new Set(), accepted: false, lost: false, recovered: false };
-      this.#topics.set(key, topic);
-      if (symbol.endsWith("*")) this.#patterns.add(topic);
+      this.#add(topic);
     }
     return topic;
   }
@@ -78,9 +81,11 @@ export class Topics {
     return gone;
   }
 
-  /** Whether somebody wants a topic of that name. */
-  has({ type, symbol }: Topic): boolean {
-    return this.#topics.has(keyOf(type, symbol));
+  /** Those whose name nobody wants. Until the gateway has accepted a name, `aapl` may be `AAPL`. */
+  unwanted(topics: Topic[]): Topic[] {
+    const names = ({ type, symbol, accepted }: Topic) => [keyOf(type, symbol), keyOf(type, accepted ? symbol : symbol.toUpperCase())];
+    const wanted = new Set(this.all().flatMap(names));
+    return topics.filter((topic) => !names(topic).some((name) => wanted.has(name)));
   }
 
   all(): Topic[] {
@@ -94,20 +99,22 @@ export class Topics {
     this.#patterns.delete(topic);
     if (other) {
       for (const user of topic.users) other.users.add(user);
+      // The replies to other requests for the one are about the other.
+      topic.users = other.users;
       return other;
     }
     topic.symbol = symbol;
-    this.#topics.set(keyOf(topic.type, symbol), topic);
-    if (symbol.endsWith("*")) this.#patterns.add(topic);
+    this.#add(topic);
     return topic;
   }
 
   /** Who wants an event or a status about that topic; without a symbol, everyone who wants the type. */
   users(type: string, symbol: string | undefined): Iterable<Subscription<any>> {
-    const name = symbol === undefined ? "" : this.#name(type, symbol);
-    const exact = this.#topics.get(keyOf(type, name))?.users;
-    const others = symbol === undefined ? this.all().filter((topic) => topic.type === type) : this.#matches(type, name);
-    return others.length ? new Set([...(exact ?? []), ...others.flatMap((topic) => [...topic.users])]) : (exact ?? []);
+    if (symbol === undefined) return usersOf(this.all().filter((topic) => topic.type === type));
+    const name = this.#name(type, symbol);
+    const exact = this.#topics.get(keyOf(type, name));
+    const others = this.#matches(type, name);
+    return others.length ? usersOf(exact ? [exact, ...others] : others) : (exact?.users ?? []);
   }
 
   /** Remembers an event, unless a newer one of its topic has come before it. */
@@ -148,6 +155,11 @@ export class Topics {
   /** The patterns that the symbol matches. */
   #matches(type: string, symbol: string): Topic[] {
     return [...this.#patterns].filter((topic) => topic.type === type && symbol.startsWith(topic.symbol.slice(0, -1)));
+  }
+
+  #add(topic: Topic): void {
+    this.#topics.set(keyOf(topic.type, topic.symbol), topic);
+    if (topic.symbol.endsWith("*")) this.#patterns.add(topic);
   }
 
   #remove(topic: Topic): void {

@@ -234,6 +234,12 @@ export class Run {
       const outcome = await (this.subscriptions.get(on) ?? this.streams.get(on)!)[Symbol.asyncIterator]().next().then(() => undefined, (error) => error.code);
       assert.equal(outcome, code);
     },
+    expect_ready: async (as) => {
+      let isReady = false;
+      this.subscriptions.get(as)!.ready.then(() => (isReady = true));
+      await settle();
+      assert(isReady, `${as} is not ready`);
+    },
     expect_token_left: (count) => assert.equal(this.tokens!.length, count),
   };
 

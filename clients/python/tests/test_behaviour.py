@@ -359,6 +359,13 @@ class Run:
             pass
         assert code == want.get("code")
 
+    async def step_expect_ready(self, name: str) -> None:
+        waiting = asyncio.ensure_future(self.subscriptions[name].ready())
+        await settle()
+        is_ready = waiting.done()
+        waiting.cancel()
+        assert is_ready, f"{name} is not ready"
+
     def step_expect_token_left(self, count: int) -> None:
         assert self.tokens is not None
         assert len(self.tokens) == count

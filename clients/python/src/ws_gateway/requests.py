@@ -12,7 +12,7 @@ from .errors import GatewayError
 from .events import Loss, NotRecovered
 from .messages import Message
 from .subscription import Subscription
-from .topics import Topic, Topics
+from .topics import Topic, Topics, users_of
 
 SYMBOLS_PER_REQUEST = 500
 """Symbols in one request, at most: far below the gateway's MAX_MESSAGE_SIZE."""
@@ -31,7 +31,7 @@ class Asker:
     report: Callable[[GatewayError], None]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class _Request:
     action: Action
     topics: list[Topic]
@@ -58,7 +58,7 @@ class Requests:
         asked = {topic for request in self._waiting.values() for topic in request.topics}
         gone = [topic for topic in self._topics.drop(subscription) if topic.accepted or topic in asked]
         if self._connection.is_open:
-            self._ask("unsubscribe", gone)
+            self._ask("unsubscribe", self._topics.unwanted(gone))
 
     def take(self, message: Message) -> bool:
         """Whether a message was the answer to a request; then it is dealt with."""
@@ -86,7 +86,10 @@ class Requests:
         self._timers.clear()
 
     def _ask(self, action: Action, topics: list[Topic]) -> None:
-        """Symbols of the same types and terms share a request, so all types of a symbol are accepted or refused together."""
+        """Symbols of the same types and terms share a request. A type of which a symbol is resumed has requests of its own.
+
+        The other types of a symbol are accepted or refused together.
+        """
         # A resume goes with one type.
         resumed = {topic.type for topic in topics if self._seq(topic) is not None}
         symbols: dict[object, list[Topic]] = {}
@@ -104,13 +107,15 @@ class Requests:
         """Asks for each of the topics' symbols in each of their types."""
         terms = topics[0].terms
         id = self._asker.next_id()
-        self._waiting[id] = _Request(action, topics)
+        record = self._waiting[id] = _Request(action, topics)
         request: dict[str, Any] = {
             "action": action,
             "symbols": list(dict.fromkeys(topic.symbol for topic in topics)),
             "types": list(dict.fromkeys(topic.type for topic in topics)),
         }
         if action == "subscribe":
+            for topic in topics:
+                topic.asked = record
             request |= self._constant
             if terms.snapshot:
                 request["snapshot"] = True
@@ -141,6 +146,9 @@ class Requests:
         recovered = data.get("recovered", {})
         settled: dict[Subscription[Any], None] = {}
         for asked in request.topics:
+            # Left before this reply: its name may be another topic's by now.
+            if not asked.users:
+                continue
             upper = asked.symbol.upper()
             # Names of market types are folded, others are not: what the client has of the type tells what became of a name.
             held = data.get("currentSubscriptions") if asked.type == "trade" else data.get("currentByType", {}).get(asked.type)
@@ -161,14 +169,10 @@ class Requests:
             self._asker.report(error)
         if error.is_busy:
             return self._later((error.retry_after or 1) * 1_000, request)
-        if request.action == "unsubscribe":
-            return
-        wanted = [topic for topic in request.topics if topic.users]
-        users = {user: None for topic in wanted for user in topic.users}
-        # One bad symbol refuses the whole request: each subscription is judged by its own.
-        for user in users:
-            own = [topic for topic in wanted if user in topic.users]
-            if len(users) > 1 and len(own) < len(request.topics):
+        # One bad symbol refuses the whole request: each subscription is judged by its own. Topics that were left have none.
+        for user in users_of(request.topics):
+            own = [topic for topic in request.topics if user in topic.users]
+            if len(own) < len(request.topics):
                 self._ask("subscribe", own)
             else:
                 self._asker.drop(user)
@@ -180,11 +184,11 @@ class Requests:
 
         def again() -> None:
             self._timers.discard(timer)
+            # By then a newer request may have asked for a topic, and one that was left may be wanted again.
             if request.action == "subscribe":
-                self.subscribe(topic for topic in request.topics if topic.users)
+                self.subscribe(topic for topic in request.topics if topic.users and topic.asked is request)
             else:
-                # What was left may be wanted again, by then.
-                self._ask("unsubscribe", [topic for topic in request.topics if not self._topics.has(topic)])
+                self._ask("unsubscribe", self._topics.unwanted(request.topics))
 
         timer = self._connection.clock.call_later(ms, again)
         self._timers.add(timer)

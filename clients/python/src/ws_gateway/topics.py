@@ -46,6 +46,8 @@ class Topic:
     """The gateway had accepted it on an earlier connection, so something may have been missed."""
     recovered: bool = False
     """The gateway has promised all that was missed; it has come with ``replayEnd``."""
+    asked: object = None
+    """The last request for it."""
 
 
 @dataclass
@@ -93,9 +95,10 @@ class Topics:
             self._remove(topic)
         return gone
 
-    def has(self, topic: Topic) -> bool:
-        """Whether somebody wants a topic of that name."""
-        return (topic.type, topic.symbol) in self._topics
+    def unwanted(self, topics: Iterable[Topic]) -> list[Topic]:
+        """Those whose name nobody wants. Until the gateway has accepted a name, ``aapl`` may be ``AAPL``."""
+        wanted = {name for topic in self.all() for name in _names(topic)}
+        return [topic for topic in topics if wanted.isdisjoint(_names(topic))]
 
     def all(self) -> list[Topic]:
         """Every topic, in the order in which they were first wanted."""
@@ -104,10 +107,12 @@ class Topics:
     def rename(self, topic: Topic, symbol: str) -> Topic:
         """The gateway knows a topic by another name (``AAPL`` for ``aapl``): the topic that is to be used from now on."""
         other = self._topics.get((topic.type, symbol))
-        del self._topics[topic.type, topic.symbol]
+        self._topics.pop((topic.type, topic.symbol), None)
         self._patterns.pop(topic, None)
         if other:
             other.users.update(topic.users)
+            # The replies to other requests for the one are about the other.
+            topic.users = other.users
             return other
         topic.symbol = symbol
         self._add(topic)
@@ -116,13 +121,13 @@ class Topics:
     def users(self, type: str, symbol: str | None) -> Iterable[Subscription[Any]]:
         """Who wants an event or a status about that topic; without a symbol, everyone who wants the type."""
         if symbol is None:
-            return _users(topic for topic in self._topics.values() if topic.type == type)
+            return users_of(topic for topic in self._topics.values() if topic.type == type)
         symbol = self._name(type, symbol)
         exact = self._topics.get((type, symbol))
         others = self._matches(type, symbol)
         if not others:
             return list(exact.users) if exact else []
-        return _users([exact, *others] if exact else others)
+        return users_of([exact, *others] if exact else others)
 
     def note(self, event: AnyEvent, received_at_ms: float) -> None:
         """Remembers an event, unless a newer one of its topic has come before it."""
@@ -178,5 +183,10 @@ class Topics:
             del self._last[key]
 
 
-def _users(topics: Iterable[Topic]) -> list[Subscription[Any]]:
+def users_of(topics: Iterable[Topic]) -> list[Subscription[Any]]:
+    """Who wants any of the topics."""
     return list({user: None for topic in topics for user in topic.users})
+
+
+def _names(topic: Topic) -> set[tuple[str, str]]:
+    return {(topic.type, topic.symbol), (topic.type, topic.symbol if topic.accepted else topic.symbol.upper())}
