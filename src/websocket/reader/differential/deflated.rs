@@ -30,10 +30,11 @@ struct UnderWay {
 pub(super) fn plain(stream: &[u8], max_bytes: usize, inflate: Inflate<'_>) -> Plain {
     let mut plain = Plain::default();
     let mut under_way: Option<UnderWay> = None;
+    let mut is_plain_under_way = false;
     let mut rest = stream;
     while let Some((header, start, end)) = next_frame(rest) {
         let is_control = matches!(header.opcode, OpCode::Control(_));
-        let is_compressed = is_of_compressed(&header, under_way.is_some());
+        let is_compressed = !is_plain_under_way && is_of_compressed(&header, under_way.is_some());
         if !is_compressed && under_way.is_some() && !is_control {
             break;
         }
@@ -50,6 +51,7 @@ pub(super) fn plain(stream: &[u8], max_bytes: usize, inflate: Inflate<'_>) -> Pl
             }
         } else {
             plain.stream.extend_from_slice(&rest[..end]);
+            is_plain_under_way = if is_control { is_plain_under_way } else { !header.is_final };
         }
         rest = &rest[end..];
     }
@@ -68,7 +70,7 @@ fn next_frame(rest: &[u8]) -> Option<(FrameHeader, usize, usize)> {
     Some((header, start, start.checked_add(usize::try_from(length).ok()?)?))
 }
 
-/// Whether a frame is a compressed message's, as the rules have it: its first one, or behind that one a continuation.
+/// Whether a frame is a compressed message's, as the rules have it where no other message is under way: its first one, or behind that one a continuation.
 fn is_of_compressed(header: &FrameHeader, is_under_way: bool) -> bool {
     let is_expected = match header.opcode {
         OpCode::Data(Data::Text | Data::Binary) => !is_under_way && header.rsv1,
