@@ -13,6 +13,8 @@ const A_DAY_MS: u64 = 86_400_000;
 /// What of the tape is cut off.
 const CUT: &str = "[...document.querySelectorAll('#tape span, .heads span')]
     .filter(({ scrollWidth, clientWidth }) => scrollWidth > clientWidth).map(({ textContent }) => textContent)";
+/// The clock of the page is set to noon of its day, which no test outlasts.
+const NOON: &str = "void (Date.now = ((now, by) => () => now() + by)(Date.now, new Date().setHours(12, 0, 0, 0) - Date.now()))";
 /// The clock of the page goes on by a day.
 const A_DAY_LATER: &str = "void (Date.now = ((now) => () => now() + 86_400_000)(Date.now))";
 
@@ -27,6 +29,7 @@ async fn a_trade_has_its_date_once_it_is_not_of_today() {
     page.until_fact("time", "2020").await;
 
     // Of another year, and of one day before.
+    page.evaluate(NOON).await;
     let now = page.evaluate("Date.now()").await.as_u64().expect("milliseconds");
     for (at, price) in [(LONG_AGO_MS + 1, "150.50"), (now - A_DAY_MS, "150.60")] {
         worker.trade("GOOGL", &trade("GOOGL", price, at)).await;
