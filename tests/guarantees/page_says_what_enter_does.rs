@@ -6,6 +6,7 @@ use serde_json::json;
 use crate::page_is_for_everybody::{AXE, PHONE, faults, overhang};
 use crate::support::browser::Browser;
 use crate::support::process::Process;
+use crate::support::{Redis, trade};
 
 const DEMO: [&str; 5] = ["--embedded-redis-port", "0", "--demo", "--channel-types", "trade"];
 
@@ -83,7 +84,9 @@ async fn what_no_known_name_has_is_added_and_so_is_what_the_button_is_pressed_fo
     page.press("Enter").await;
     page.until_row("A", "A").await;
     for (text, says) in [
-        ("amzn, nvda", "Enter adds AMZN, NVDA."),
+        ("amzn, nvda", "Enter adds AMZN."),
+        ("amzn Amzn meta", "Enter adds AMZN, META."),
+        ("tsla, nvda", "Watched already."),
         ("btc-*", "Enter adds BTC-*."),
         ("amzn meta nflx msft", "Enter adds 4 symbols."),
     ] {
@@ -93,6 +96,62 @@ async fn what_no_known_name_has_is_added_and_so_is_what_the_button_is_pressed_fo
     page.press("Enter").await;
     page.until_traded("NFLX").await;
     assert_eq!(page.symbols().await, ["AAPL", "NVDA", "TSLA", "NV", "A", "AMZN", "META", "NFLX", "MSFT"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_it_says_goes_with_the_rows() {
+    let redis = Redis::start().await;
+    let mut gateway = Process::on(&redis, &[]).await;
+    let mut worker = redis.publisher().await;
+    let mut page = Browser::open_at(&format!("http://{}/?symbols=AAPL,NV*", gateway.addr())).await;
+    page.until("#note", "Successfully subscribed").await;
+    typed(&mut page, "nv").await;
+    assert_eq!(hint(&mut page).await, "Enter adds NV.");
+    worker.trade("NVDA", &trade("NVDA", "150.25", 1)).await;
+    page.until("#hint", "Enter shows NVDA, the button adds NV.").await;
+    page.until("#rows li.next:visible", "NVDA").await;
+    // What arrows have chosen stays chosen.
+    page.press("ArrowUp").await;
+    assert_eq!(hint(&mut page).await, "Enter adds NV.");
+    worker.trade("NVAX", &trade("NVAX", "7.5", 1)).await;
+    page.until_row("NVAX", "7.50").await;
+    assert_eq!(hint(&mut page).await, "Enter adds NV.");
+
+    typed(&mut page, "nv*").await;
+    assert_eq!(hint(&mut page).await, "Watched already.");
+    typed(&mut page, "aap").await;
+    assert_eq!(hint(&mut page).await, "Enter shows AAPL, the button adds AAP.");
+    page.unsubscribe("AAPL").await;
+    page.until("#hint", "Enter adds AAP.").await;
+
+    gateway.signal("TERM");
+    assert!(gateway.exit().await.success());
+    page.until("#hint", "Without a connection AAP can't be added.").await;
+    let port = gateway.port.to_string();
+    let _restarted = Process::on(&redis, &["--ws-port", &port]).await;
+    page.until("#hint", "Enter adds AAP.").await;
+    typed(&mut page, "nvda").await;
+    assert_eq!(hint(&mut page).await, "Enter shows NVDA, the button adds NVDA.", "the pattern brought it");
+    page.press("Enter").await;
+    page.until("#chosen", "NVDA").await;
+}
+
+/// An input method's Enter, and keys with Shift or Alt, are not the search's.
+#[tokio::test(flavor = "multi_thread")]
+async fn keys_that_mean_something_else_are_left_alone() {
+    let (_gateway, mut page) = watching("AAPL,NVDA,NFLX").await;
+    typed(&mut page, "n").await;
+    for keys in ["Shift+ArrowDown", "Alt+ArrowDown"] {
+        page.press(keys).await;
+        assert_eq!(hint(&mut page).await, "Enter shows NVDA, the button adds N.", "{keys}");
+    }
+    // As Safari tells of the Enter that ends a composition.
+    let composed = "document.querySelector('#symbols').dispatchEvent(
+        new KeyboardEvent('keydown', { key: 'Enter', keyCode: 229, bubbles: true, cancelable: true }))";
+    assert_eq!(page.evaluate(composed).await, json!(true), "its default is not prevented");
+    assert_eq!(hint(&mut page).await, "Enter shows NVDA, the button adds N.");
+    page.press("ArrowDown").await;
+    assert_eq!(hint(&mut page).await, "Enter shows NFLX, the button adds N.");
 }
 
 #[tokio::test(flavor = "multi_thread")]

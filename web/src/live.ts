@@ -56,7 +56,7 @@ const detail = new Detail();
 const tape = new TapeView(market, ask);
 const watchlist = new Watchlist(market, { select, drop, move, isCurrent });
 const rate = byId<HTMLSelectElement>("rate");
-const search = new Search(watchlist, { show: find, add: (wanted) => void add(wanted) });
+const search = new Search(watchlist, { show: find, add: (wanted) => void add(wanted), isWatched });
 const token = new Token(connect);
 const feed = new Feed(address("ws"), {
   begun: (client) => rooms?.use(client),
@@ -216,6 +216,7 @@ function layout(): void {
   for (const name of names) if (!isPattern(name)) market.want(fold(name));
   if (!market.quotes.has(selected)) choose([...market.quotes.keys()][0] ?? "");
   watchlist.layout(names, selected);
+  search.refresh();
   for (const box of byId("types").querySelectorAll("input")) box.checked = types.has(box.value);
   const patterns = names.filter(isPattern);
   byId("empty").hidden = market.quotes.size > 0;
@@ -265,9 +266,12 @@ function forget(gone: readonly string[]): void {
   layout();
 }
 
+function isWatched(name: string): boolean {
+  return names.some((other) => fold(other) === fold(name));
+}
+
 async function add(wanted: readonly string[]): Promise<void> {
-  const known = new Set(names.map(fold));
-  const fresh = [...new Set(wanted)].filter((name) => !known.has(fold(name)));
+  const fresh = [...new Set(wanted)].filter((name) => !isWatched(name));
   if (!fresh.length) return note("Watched already.");
   isFirstChoice = false;
   if (!(await feed.add(fresh, inOrder(types)))) return;
@@ -326,6 +330,7 @@ function note(text: string, isBad = false): void {
 
 function controls(): void {
   for (const control of [byId<HTMLButtonElement>("form").querySelector("button")!, rate, ...byId("types").querySelectorAll("input")]) control.disabled = !isOpen;
+  search.refresh();
 }
 
 rate.value = load("rate") ?? "";

@@ -1,18 +1,22 @@
-// The search field. It leaves the rows of the watchlist that have what is typed in their names, and marks the one that Enter shows; where there is
-// none, Enter adds what is typed. A line below the field says which it will be.
+// The search field. Only rows of the watchlist whose names contain what is typed stay, and the one that Enter shows is marked. Where there is none,
+// Enter adds what is typed. A line below the field says which it will be.
 
 import { byId, say } from "./dom.js";
 import { isOne, meant, typed } from "./names.js";
-import { asked, fold } from "./settings.js";
+import { asked } from "./settings.js";
 import type { Watchlist } from "./watchlist.js";
 
 export interface SearchActions {
   show(symbol: string): void;
   add(names: string[]): void;
+  /** Whether the watchlist has a name already. */
+  isWatched(name: string): boolean;
 }
 
 /** More names than this are only counted. */
 const NAMED_MAX = 3;
+/** What a key has that an input method takes: Safari tells of the Enter that ends a composition only so. */
+const COMPOSING = 229;
 
 export class Search {
   readonly #field = byId<HTMLInputElement>("symbols");
@@ -21,6 +25,8 @@ export class Search {
   readonly #actions: SearchActions;
   /** The symbol that Enter shows; without one it adds what is typed. */
   #marked: string | undefined;
+  /** Arrows have led there. */
+  #isChosen = false;
 
   constructor(watchlist: Watchlist, actions: SearchActions) {
     this.#watchlist = watchlist;
@@ -40,15 +46,27 @@ export class Search {
     this.#field.focus();
   }
 
+  /** The rows have changed, or whether something can be added. A mark stays where it can. */
+  refresh(): void {
+    if (!this.#field.value) return;
+    const stays = (this.#marked !== undefined || this.#isChosen) && this.#choices().includes(this.#marked);
+    if (stays) this.#mark(this.#marked);
+    else this.#markMeant();
+  }
+
   /** What is typed, as it would be asked for. */
   #wanted(): string[] {
-    return typed(this.#field.value).map(asked);
+    return [...new Set(typed(this.#field.value).map(asked))];
+  }
+
+  /** What of that is not watched yet. */
+  #fresh(): string[] {
+    return this.#wanted().filter((name) => !this.#actions.isWatched(name));
   }
 
   #search(): void {
-    const { value } = this.#field;
-    this.#watchlist.search(value);
-    this.#mark(meant(this.#watchlist.shown(), value));
+    this.#watchlist.search(this.#field.value);
+    this.#markMeant();
   }
 
   #clear(): void {
@@ -56,37 +74,62 @@ export class Search {
     this.#search();
   }
 
+  #markMeant(): void {
+    this.#isChosen = false;
+    this.#lead(meant(this.#watchlist.shown(), this.#field.value));
+  }
+
+  /** Marks another row, and scrolls to it. */
+  #lead(symbol: string | undefined): void {
+    this.#mark(symbol);
+    if (symbol !== undefined) this.#watchlist.reveal(symbol);
+  }
+
   #mark(symbol: string | undefined): void {
     this.#marked = symbol;
     this.#watchlist.mark(symbol);
-    const wanted = this.#wanted();
-    this.#button.classList.toggle("next", wanted.length > 0 && symbol === undefined);
-    const names = wanted.length > NAMED_MAX ? `${wanted.length} symbols` : wanted.join(", ");
-    const add = this.#isNew(wanted) ? `, the button adds ${names}` : "";
-    say(byId("hint"), !wanted.length ? "" : symbol === undefined ? `Enter adds ${names}.` : `Enter shows ${symbol}${add}.`);
+    this.#button.classList.toggle("next", this.#canAdd() && symbol === undefined);
+    say(byId("hint"), this.#hint());
   }
 
-  #isNew(wanted: readonly string[]): boolean {
-    const shown = this.#watchlist.shown();
-    return wanted.some((name) => !shown.includes(fold(name)));
+  #hint(): string {
+    if (!this.#wanted().length) return "";
+    const fresh = this.#fresh();
+    const names = fresh.length > NAMED_MAX ? `${fresh.length} symbols` : fresh.join(", ");
+    if (this.#marked !== undefined) return `Enter shows ${this.#marked}${this.#canAdd() ? `, the button adds ${names}` : ""}.`;
+    if (!fresh.length) return "Watched already.";
+    return this.#canAdd() ? `Enter adds ${names}.` : `Without a connection ${names} can't be added.`;
+  }
+
+  /** Without a connection nothing is added: the button is disabled, and so Enter does not submit. */
+  #canAdd(): boolean {
+    return !this.#button.disabled && this.#fresh().length > 0;
   }
 
   #press(event: KeyboardEvent): void {
-    const { key, isComposing } = event;
+    const { key, isComposing, keyCode, shiftKey, altKey, ctrlKey, metaKey } = event;
     const step = key === "ArrowUp" ? -1 : key === "ArrowDown" ? 1 : 0;
-    if (isComposing) return;
-    if (step && isOne(this.#field.value)) this.#step(step);
+    if (isComposing || keyCode === COMPOSING) return;
+    // With another key they select text, or move the cursor.
+    const isAlone = !(shiftKey || altKey || ctrlKey || metaKey);
+    if (step && isAlone && isOne(this.#field.value)) this.#step(step);
     else if (key === "Enter" && this.#marked !== undefined) this.#show(this.#marked);
     else if (key === "Escape") this.#clear();
     else return;
     event.preventDefault();
   }
 
-  /** From row to row, and behind the last to what the button does. */
+  /** The rows, and behind the last of them what the button does. */
+  #choices(): (string | undefined)[] {
+    return [...this.#watchlist.shown(), ...(this.#canAdd() ? [undefined] : [])];
+  }
+
+  /** From one choice to the next. */
   #step(by: number): void {
-    const choices = [...this.#watchlist.shown(), ...(this.#isNew(this.#wanted()) ? [undefined] : [])];
+    const choices = this.#choices();
     const at = choices.indexOf(this.#marked);
-    this.#mark(choices[(at + by + choices.length) % choices.length]);
+    this.#isChosen = true;
+    this.#lead(choices[(at + by + choices.length) % choices.length]);
   }
 
   #show(symbol: string): void {

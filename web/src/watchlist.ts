@@ -83,7 +83,7 @@ export class Watchlist {
     for (const [symbol, { element }] of this.#rows) element.hidden = !isFound(symbol, text);
   }
 
-  /** The symbols whose rows the search leaves, in their order. */
+  /** The symbols of the rows that are not hidden, in their order. */
   shown(): string[] {
     return ([...this.#list.children] as HTMLLIElement[]).filter(({ hidden }) => !hidden).map(({ dataset }) => dataset.symbol!);
   }
@@ -91,7 +91,6 @@ export class Watchlist {
   /** Marks the row that Enter in the search field leads to. */
   mark(symbol: string | undefined): void {
     for (const [of, { element }] of this.#rows) element.classList.toggle("next", of === symbol);
-    if (symbol !== undefined) this.reveal(symbol);
   }
 
   /** Scrolls to a row, if need be. */
