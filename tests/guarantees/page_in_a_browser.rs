@@ -224,6 +224,28 @@ async fn all_types_are_shown_and_prices_are_there_at_once() {
     assert_eq!(page.symbols().await, ["AAPL", "GOOGL", "MSFT"]);
 }
 
+/// The page's client asks again by itself, and then the note says what has come of it.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_unsubscribe_above_the_rate_is_noted_until_it_has_succeeded() {
+    let redis = Redis::start().await;
+    let gateway = Process::on(&redis, &["--message-rate-limit", "4/2s"]).await;
+    let mut page = Browser::open_at(&format!("http://{}/?symbols=A,B,C,D,E", gateway.addr())).await;
+    page.until("#note", "Successfully subscribed").await;
+    page.evaluate(
+        "window.notes = [];
+        new MutationObserver(() => notes.push(document.querySelector('#note').textContent)).observe(document.querySelector('#note'), { childList: true });
+        document.querySelectorAll('#rows .drop').forEach((drop) => drop.click())",
+    )
+    .await;
+    until("all are unsubscribed, one after a refusal", async || {
+        let notes: Vec<String> = serde_json::from_value(page.evaluate("notes").await).expect("texts");
+        let refused = notes.iter().position(|note| note.contains("(RATE_LIMIT_EXCEEDED)"))?;
+        notes[refused..].iter().any(|note| note.starts_with("Successfully unsubscribed")).then_some(())
+    })
+    .await;
+    page.act(json!({"do": "untilGone", "at": "#note .bad"})).await;
+}
+
 /// A first visit asks for all types, and a client may have fewer than the gateway carries.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_first_visit_that_may_not_have_all_types_gets_trades() {

@@ -33,7 +33,10 @@ let selected = fold(names.find((name) => !isPattern(name)) ?? "");
 let isOpen = false;
 /** A symbol that nobody named has come: it gets a row with the next paint. */
 let hasNew = false;
-/** The gateway has refused something, and the person has left nothing since: what the client takes back is not worth a note, and the reason stays. */
+/**
+ * The gateway has refused something, and the person has unsubscribed from nothing since. The client then unsubscribes from what it had asked for
+ * together with that: the reply is no news, and the reason for the refusal stays on the page.
+ */
 let isRefused = false;
 /** The day of the last paint. */
 let today = "";
@@ -87,13 +90,14 @@ const feed = new Feed(address("ws"), {
     if (event === "tokenExpiring") token.ask(`Your token ends in ${Math.max(0, Math.round((data.expiresInMs ?? 0) / 1000))} s. With a new one the connection goes on.`);
     else if (event === "shutdown") note("The gateway restarts; the page comes back by itself.");
   },
-  error({ code, message, data }) {
+  error({ code, message, data, isBusy }) {
     if (code === "UNAUTHORIZED") return unauthorized(message);
     if (code === "FORBIDDEN" && !token.isKnown) token.ask("A token may allow more.");
     const isOfRoom = code === "ROOM_LIMIT_EXCEEDED" || (data as { room_id?: string } | undefined)?.room_id !== undefined;
     const way = code === "SYMBOL_LIMIT_EXCEEDED" ? "; MAX_SYMBOLS_PER_CLIENT or the token sets it" : "";
     if (code === "CLOSED" || isOfRoom) return;
-    isRefused = true;
+    // The client asks again by itself, and what comes of that takes the note's place.
+    if (!isBusy) isRefused = true;
     note(`${message} (${code})${way}`, true);
   },
   reply({ id, message, data }, isForeign) {
