@@ -1,12 +1,14 @@
 //! Version 3 of Alpaca's library for Node.js, which speaks TLS whatever its URL says: every type, a restart and a cut, and what it can't do.
 
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
 
 use serde_json::{Value, json};
 use ws_gateway::config::Config;
 
 use crate::alpaca_sdks::{events, with_alpaca};
 use crate::support::detour::Detour;
+use crate::support::process::Process;
 use crate::support::program::{Program, node};
 use crate::support::tls::{self, Identity};
 use crate::support::tokens::{SECRET, token};
@@ -38,10 +40,10 @@ pub(crate) async fn gateway(
     .await
 }
 
-/// Waits until the gateway's clients hold so many subscriptions.
-async fn subscribed(gateway: &TestGateway, count: u64) {
+/// Waits until a gateway's clients hold so many subscriptions.
+async fn subscribed(gateway: SocketAddr, count: u64) {
     until("the subscriptions", async || {
-        let stats = tls::get(gateway.addr, "/stats", "").await.json();
+        let stats = tls::get(gateway, "/stats", "").await.json();
         (stats["totalSymbolSubscriptions"] == count).then_some(())
     })
     .await;
@@ -57,7 +59,7 @@ async fn it_gets_every_type_and_comes_back() {
         "subscribeForUpdatedBars": ["AAPL"], "subscribeForDailyBars": ["AAPL"], "subscribeForStatuses": ["AAPL"],
     });
     let mut client = started(&way, &identity, "data_stream_v2", &wanted).await;
-    subscribed(&first, 6).await;
+    subscribed(first.addr, 6).await;
     redis.publisher().await.events(events()).await;
     let mut seen = BTreeMap::new();
     while seen.len() < 6 {
@@ -76,7 +78,7 @@ async fn it_gets_every_type_and_comes_back() {
         (&json!(150.25), &json!(100), &json!("2021-02-22T15:51:44.208Z"))
     );
     client.say(&json!({"unsubscribeFromBars": ["*"]}).to_string()).await;
-    subscribed(&first, 5).await;
+    subscribed(first.addr, 5).await;
     client.say(&json!({"subscribeForLulds": ["AAPL"]}).to_string()).await;
     client.line_with("CLIENT_ERROR").await;
     client.say(&json!({"unsubscribeFromLulds": ["AAPL"]}).to_string()).await;
@@ -84,13 +86,35 @@ async fn it_gets_every_type_and_comes_back() {
     let second = gateway(&redis, &identity, |_| {}).await;
     way.lead_to(second.addr);
     let draining = tokio::spawn(first.gateway.drain());
-    subscribed(&second, 5).await;
+    subscribed(second.addr, 5).await;
     draining.await.expect("it ends");
     way.cut();
-    subscribed(&second, 0).await;
-    subscribed(&second, 5).await;
+    subscribed(second.addr, 0).await;
+    subscribed(second.addr, 5).await;
     redis.publisher().await.events([("trade:AAPL", trade("AAPL", "2.5", 2))]).await;
     assert_eq!(client.line_with("TRADES").await["TRADES"]["Price"], 2.5);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn it_comes_back_when_its_gateway_is_killed() {
+    let (redis, identity) = (Redis::start().await, Identity::new());
+    let flags = identity.flags();
+    let flags: Vec<_> =
+        ["--dialects", "alpaca"].into_iter().chain(flags.iter().map(String::as_str)).collect();
+    let mut gateway = Process::on(&redis, &flags).await;
+    let way = Detour::to(gateway.addr()).await;
+    let wanted = json!({"subscribeForTrades": ["AAPL"]});
+    let mut client = started(&way, &identity, "data_stream_v2", &wanted).await;
+    for price in 1..=3 {
+        if price > 1 {
+            let next = Process::on(&redis, &flags).await;
+            let killed = std::mem::replace(&mut gateway, next);
+            way.outlive(killed, &gateway).await;
+        }
+        subscribed(gateway.addr(), 1).await;
+        redis.publisher().await.trade("AAPL", &trade("AAPL", &price.to_string(), price)).await;
+        assert_eq!(client.line_with("TRADES").await["TRADES"]["Price"], price);
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -101,14 +125,14 @@ async fn its_streams_of_crypto_options_and_news_have_their_paths() {
     for (stream, symbol) in [("crypto_stream_v1beta3", "BTC/USD"), ("option_stream", "AAPL240119C00190000")] {
         let wanted = json!({"subscribeForTrades": [symbol]});
         let mut client = started(&way, &identity, stream, &wanted).await;
-        subscribed(&gateway, 1).await;
+        subscribed(gateway.addr, 1).await;
         redis.publisher().await.trade(symbol, &trade(symbol, "2.5", 2)).await;
         assert_eq!(client.line_with("TRADES").await["TRADES"]["Price"], 2.5, "{stream}");
         drop(client);
-        subscribed(&gateway, 0).await;
+        subscribed(gateway.addr, 0).await;
     }
     let mut client = started(&way, &identity, "news_stream", &json!({"subscribeForNews": ["AAPL"]})).await;
-    subscribed(&gateway, 1).await;
+    subscribed(gateway.addr, 1).await;
     let news = r#"{"headline":"h","timestamp":1000,"source":"x"}"#.to_owned();
     redis.publisher().await.events([("news:AAPL", news)]).await;
     assert_eq!(client.line_with("NEWS").await["NEWS"]["Headline"], "h");
@@ -124,7 +148,7 @@ async fn a_bad_key_is_told_and_a_good_one_opens() {
     assert_eq!(client.line_with("CLIENT_ERROR").await["CLIENT_ERROR"], "auth failed");
     let (key, wanted) = (token(json!({"sub": "u"})), json!({"subscribeForTrades": ["AAPL"]}));
     let mut client = started_with(&key, &way, &identity, "data_stream_v2", &wanted).await;
-    subscribed(&gateway, 1).await;
+    subscribed(gateway.addr, 1).await;
     redis.publisher().await.trade("AAPL", &trade("AAPL", "1", 2)).await;
     assert_eq!(client.line_with("TRADES").await["TRADES"]["Price"], 1);
 }

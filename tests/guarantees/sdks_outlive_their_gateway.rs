@@ -1,5 +1,5 @@
 //! Vendors' clients whose gateway is killed, which so says nothing: they have prices again from the next one. Those of Finnhub's API are in
-//! `finnhub_clients`.
+//! `finnhub_clients`, Alpaca's third for Node.js, which speaks TLS alone, in `alpaca_node_3`.
 
 use serde_json::{Value, json};
 
