@@ -51,7 +51,9 @@ pub(super) fn plain(stream: &[u8], max_bytes: usize, inflate: Inflate<'_>) -> Pl
             }
         } else {
             plain.stream.extend_from_slice(&rest[..end]);
-            is_plain_under_way = if is_control { is_plain_under_way } else { !header.is_final };
+            if !is_control {
+                is_plain_under_way = !header.is_final;
+            }
         }
         rest = &rest[end..];
     }
