@@ -41,7 +41,7 @@ pub(crate) async fn gateway(
 }
 
 /// Waits until a gateway's clients hold so many subscriptions.
-async fn subscribed(gateway: SocketAddr, count: u64) {
+pub(crate) async fn subscribed(gateway: SocketAddr, count: u64) {
     until("the subscriptions", async || {
         let stats = tls::get(gateway, "/stats", "").await.json();
         (stats["totalSymbolSubscriptions"] == count).then_some(())

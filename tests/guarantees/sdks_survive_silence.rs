@@ -11,7 +11,7 @@ use crate::support::detour::Detour;
 use crate::support::heard::Heard;
 use crate::support::program::{Program, node, python};
 use crate::support::tls::Identity;
-use crate::support::{Redis, TestGateway, trade, until};
+use crate::support::{Redis, TestGateway, trade};
 use crate::{alpaca_ccxt, alpaca_node_3, binance_sdks, socketio_clients};
 
 /// A symbol that all of them know.
@@ -42,15 +42,6 @@ async fn are_still_there(redis: &Redis, gateways: &[&TestGateway], clients: &mut
     assert_eq!(gateways.iter().map(opened).sum::<usize>(), clients.len());
 }
 
-/// Waits until the clients of all gateways hold a subscription each.
-async fn are_subscribed(gateways: &[&TestGateway], count: usize) {
-    let held = |gateway: &&TestGateway| gateway.gateway.state().metrics.sum(|shard| &shard.subscriptions);
-    until("the subscriptions", async || {
-        (gateways.iter().map(held).sum::<u64>() == count as u64).then_some(())
-    })
-    .await;
-}
-
 /// Version 3 for Node.js has no setting for its interval of 10 s: its pings are asked for. It always speaks TLS.
 #[tokio::test(flavor = "multi_thread")]
 async fn clients_of_alpaca() {
@@ -77,7 +68,8 @@ async fn clients_of_alpaca() {
     let way = Detour::to(with_tls.addr).await;
     let wanted = json!({"subscribeForTrades": [SYMBOL]});
     clients.push(alpaca_node_3::started(&way, &identity, "data_stream_v2", &wanted).await);
-    are_subscribed(&[&plain, &with_tls], clients.len()).await;
+    plain.subscribed(4).await;
+    alpaca_node_3::subscribed(with_tls.addr, 1).await;
 
     let (three, others) = clients.split_last_mut().expect("it is the last");
     for _ in 0..PONGS {
@@ -122,7 +114,7 @@ async fn socketio() {
         client.say(&json!({"emit": ["subscribe", {"symbols": [SYMBOL]}]}).to_string()).await;
         clients.push(client);
     }
-    are_subscribed(&[&gateway], clients.len()).await;
+    gateway.subscribed(2).await;
     gateway.pongs(2).await;
     are_still_there(&redis, &[&gateway], &mut clients).await;
 }
