@@ -1,10 +1,6 @@
-"""Turns index.json of the Autobahn suite, or several of runs of different cases, into a summary, and into an exit status: 1 if any case failed.
+"""Turns index.json of the Autobahn suite, or several of runs of different cases, into a summary, and into an exit status: 1 if any case failed."""
 
-usage: summarize.py [--whole] <summary.md> <index.json>…
-
-With --whole all cases of every group have to be there.
-"""
-
+import argparse
 import collections
 import datetime
 import json
@@ -137,15 +133,22 @@ def merged(indexes):
     return agents
 
 
-def main(target, index, *more, is_whole=False):
-    agents = merged([index, *more])
+def arguments():
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--whole", action="store_true", help="all cases of every group have to be there")
+    parser.add_argument("summary", type=pathlib.Path)
+    parser.add_argument("index", nargs="+", help="index.json of a run")
+    return parser.parse_args()
+
+
+def main(target, indexes, is_whole):
+    agents = merged(indexes)
     for agent, cases in agents.items():
         found = collections.Counter(map(group_of, cases))
         missing = [f"{count - found[group]} of group {group}" for group, (_, count) in GROUPS.items() if found[group] < count]
         if is_whole and missing:
             sys.exit(f"summarize.py: {agent} lacks cases: {', '.join(missing)}")
     repo = pathlib.Path(__file__).resolve().parents[2]
-    target = pathlib.Path(target)
     target.parent.mkdir(exist_ok=True)
     text = summary(agents, versions(repo))
     target.write_text(text)
@@ -158,7 +161,5 @@ def main(target, index, *more, is_whole=False):
 
 
 if __name__ == "__main__":
-    arguments = [argument for argument in sys.argv[1:] if argument != "--whole"]
-    if len(arguments) < 2:
-        sys.exit(__doc__)
-    main(*arguments, is_whole="--whole" in sys.argv)
+    options = arguments()
+    main(options.summary, options.index, options.whole)
