@@ -1,5 +1,5 @@
 //! `/metrics` is OpenMetrics, or Prometheus' text format 0.0.4 for a client that asks for it. Both follow their format's
-//! rules, are read by existing parsers, and have the same numbers.
+//! rules, are read by existing parsers, and have the same numbers. Each name in docs/operations.md is among them.
 
 use std::collections::HashSet;
 
@@ -12,6 +12,7 @@ use crate::support::program::{Program, python};
 
 const OPENMETRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 const TEXT: &str = "text/plain; version=0.0.4; charset=utf-8";
+const OPERATIONS: &str = include_str!("../../docs/operations.md");
 
 /// A gateway that has counted something of each kind.
 fn counting(state: &State) {
@@ -101,6 +102,24 @@ async fn each_keeps_the_rules_of_its_format() {
         }
     }
     assert!(!openmetrics.body.contains("\nws_last_event_age_seconds "), "no event yet");
+}
+
+#[tokio::test]
+async fn documented_names_are_there() {
+    let server = Server::start();
+    let told = server.get("/metrics").await.body;
+    let words = OPERATIONS.split(|c: char| !c.is_ascii_alphanumeric() && c != '_');
+    // The crate's name stands on the page as the target of a log.
+    let names: HashSet<&str> =
+        words.filter(|word| word.starts_with("ws_") && *word != "ws_gateway").collect();
+    assert!(names.len() > 40, "{}", names.len());
+    for name in names {
+        let typed = match name.strip_suffix("_total") {
+            Some(family) => format!("# TYPE {family} counter\n"),
+            None => format!("# TYPE {name} gauge\n"),
+        };
+        assert!(told.contains(&typed), "no {name} in /metrics");
+    }
 }
 
 #[tokio::test]
