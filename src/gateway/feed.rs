@@ -28,7 +28,7 @@ impl Bound {
 }
 
 impl Gateway {
-    /// Starts the source of events, and waits until it is connected or has failed once.
+    /// Starts the source of events, and waits until it is connected or has failed once. The demo's past is published then.
     pub(super) async fn start_feed(
         &self,
         config: &Config,
@@ -58,12 +58,13 @@ impl Gateway {
         // Ends when the sender is dropped: the first attempt is over.
         let _ = attempted.await;
         if config.process.demo {
-            self.tasks.spawn(demo::feed::run(
+            let mut demo = demo::feed::Feed::new(
                 self.publisher.clone(),
                 config.events.channel_prefix.clone(),
                 config.events.channel_types.carried().collect(),
-                self.feeding.clone(),
-            ));
+            );
+            demo.publish_past().await;
+            self.tasks.spawn(demo.run(self.feeding.clone()));
         }
     }
 }

@@ -1,6 +1,9 @@
-//! Without a Redis the gateway is its own broker, and with `--demo` its own market.
+//! Without a Redis the gateway is its own broker, and with `--demo` its own market, which has traded before.
 
 use std::collections::HashSet;
+
+use serde_json::json;
+use ws_gateway::demo::walk::STEP_MAX;
 
 use crate::support::process::Process;
 use crate::support::redis::Publisher;
@@ -27,5 +30,41 @@ async fn the_demo_shows_trades_of_five_symbols() {
         let message = client.json().await;
         assert_eq!(message["type"], "trade");
         seen.insert(message["data"]["symbol"].as_str().unwrap().to_owned());
+    }
+}
+
+/// The live page asks for the last 250 trades.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_demo_has_traded_before_and_goes_on_from_there() {
+    let gateway = Process::start(&["--embedded-redis-port", "0", "--demo"]).await;
+    for symbol in ws_gateway::demo::DEMO_SYMBOLS {
+        let mut client = Client::connect(&gateway.url()).await;
+        client.subscribe_with(json!({"symbols": [symbol], "snapshot": true})).await;
+        let snapshot = client.json().await;
+        assert_eq!(snapshot["snapshot"], true, "{snapshot}");
+        let last = snapshot["data"]["seq"].as_u64().expect("numbered");
+
+        let mut back = Client::connect(&gateway.url()).await;
+        let reply = back.subscribe_with(json!({"symbols": [symbol], "resume": {symbol: last - 250}})).await;
+        assert_eq!(reply["data"]["recovered"][symbol], true, "{reply}");
+        let mut before: Option<[f64; 3]> = None;
+        let (mut replayed, mut live) = (0, 0);
+        while live == 0 {
+            let message = back.json().await;
+            if message["type"] != "trade" {
+                continue;
+            }
+            let field = |name: &str| message["data"][name].as_f64().expect("a number");
+            let now = ["seq", "timestamp", "price"].map(field);
+            if let Some([seq, at_ms, price]) = before {
+                assert_eq!(now[0], seq + 1.0, "{message}");
+                assert!(now[1] >= at_ms, "{message}");
+                // Two prices are rounded to a cent each.
+                assert!((now[2] - price).abs() <= price * STEP_MAX + 0.01, "{price} before {message}");
+            }
+            before = Some(now);
+            *(if message["replay"] == true { &mut replayed } else { &mut live }) += 1;
+        }
+        assert!(replayed >= 250, "{symbol}: {replayed}");
     }
 }

@@ -14,6 +14,29 @@ use crate::support::{Redis, trade, until};
 use serde_json::json;
 use tempfile::TempDir;
 
+/// The candles of the chart, once there are that many.
+const CANDLES: &str = "new Promise((done) => {
+    const look = () => {
+        const [, candles] = /candles, ([0-9]+) of 5s, last [0-9]/.exec(document.querySelector('#chart').ariaLabel) ?? [];
+        Number(candles) >= 60 ? done(Number(candles)) : setTimeout(look, 20);
+    };
+    look();
+})";
+
+/// Five minutes of candles are there long before five minutes are over, and prices before anybody has waited for a trade.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_visitor_of_the_demo_finds_a_chart() {
+    let gateway = Process::start(&["--embedded-redis-port", "0", "--demo"]).await;
+    let mut page = Browser::open(&gateway).await;
+    for symbol in ["AAPL", "GOOGL", "MSFT"] {
+        page.until_traded(symbol).await;
+    }
+    page.evaluate(CANDLES).await;
+    page.until("#chosen-change", "%").await;
+    page.picture("chart-of-the-demo").await;
+    assert!(page.trades().await < 60, "trades from before the page came don't count as trades of now");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn the_demo_is_shown() {
     let demo = ["--embedded-redis-port", "0", "--demo"];
