@@ -96,6 +96,8 @@ export class Market {
         const atMs = millis(data.timestamp);
         if (quote.candles.put(data.interval, typeof data.start === "number" ? millis(data.start) : atMs, atMs, { open, high, low, close, volume })) delete quote.range;
         quote.range = rangeOf(data, quote.range);
+        // A snapshot of the candle comes behind that of a newer trade.
+        if (quote.last !== undefined && quote.lastMs! >= atMs) quote.range = widened(quote.range, quote.last, quote.last, quote.lastMs!);
         break;
       }
       case "halt":

@@ -27,6 +27,17 @@ test("a snapshot is a price from before, no trade of now, and takes the place of
   assert.deepEqual([last, lastMs, isKnown], [12, AT + 5, false]);
 });
 
+test("the last price is in the range, also where the candle comes behind a newer trade", () => {
+  for (const [afterMs, range] of [[30_000, [10, 13]], [90_000, [13, 13]]] as const) {
+    const start = Math.floor(AT / 60_000) * 60_000;
+    const market = new Market();
+    market.take("A", trade(13, { timestamp: start + afterMs }, { snapshot: true }));
+    market.take("A", { type: "candle", data: { symbol: "A", interval: "1m", start, open: 11, high: 12, low: 10, close: 11, volume: 1, timestamp: start + 20_000 }, timestamp: AT, snapshot: true } as never);
+    const { low, high } = market.quotes.get("A")!.range!;
+    assert.deepEqual([low, high], range);
+  }
+});
+
 test("an aggregate counts as the trades that it stands for", () => {
   const market = new Market();
   market.take("A", trade(10, {}, { conflated: { count: 7, volume: 70, high: 12, low: 8 } }));
