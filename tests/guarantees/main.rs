@@ -111,6 +111,7 @@ mod page_has_a_room;
 mod page_in_a_browser;
 mod page_is_for_everybody;
 mod page_is_what_its_sources_make;
+mod page_orders_its_news;
 mod page_says_what_enter_does;
 mod page_speaks_every_form;
 mod page_stays_smooth;

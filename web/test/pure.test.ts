@@ -7,6 +7,7 @@ import { amount, brief, clock, day, decimalsOf, millis, moment, percent, signed,
 import { type DialectName, dialects, forms } from "../src/forms.js";
 import { Frame } from "../src/frame.js";
 import { isFound, isMatched, meant, moved, split, typed } from "../src/names.js";
+import { Latest } from "../src/news.js";
 import { lengthMs, rangeOf, widened } from "../src/range.js";
 import { withoutSecrets } from "../src/secret.js";
 import { area, path, Spark } from "../src/spark.js";
@@ -217,4 +218,26 @@ test("what lets somebody in is not shown, in whichever form it is sent", () => {
   ] as const) {
     assert.equal(withoutSecrets(sent), shown);
   }
+});
+
+test("news are in the order of their times, whenever they come, and each is there once", () => {
+  const latest = new Latest();
+  const add = (timestamp: number, text: string) => latest.add({ timestamp, kind: "news", text });
+  const texts = () => latest.items.map(({ text }) => text);
+  add(2_000_000_000_002, "b");
+  add(2_000_000_000_003, "c");
+  // A symbol that is added later brings its last one, and a type that is chosen again brings all of them again.
+  add(2_000_000_000_001, "a");
+  add(2_000_000_000_003, "c");
+  assert.deepEqual(texts(), ["c", "b", "a"]);
+  latest.hasChanged = false;
+  add(2_000_000_000_002, "b");
+  assert.equal(latest.hasChanged, false);
+  // Of the same time, the later one on top; in seconds as in milliseconds.
+  add(2_000_000_000_003, "d");
+  add(2_000_000_001, "e");
+  assert.deepEqual(texts(), ["e", "d", "c", "b", "a"]);
+  for (let n = 0; n < 40; n++) add(2_000_000_002_000 + n, `n${n}`);
+  add(2_000_000_000_001, "a");
+  assert.deepEqual([texts().length, texts()[0], texts().at(-1)], [30, "n39", "n10"]);
 });
