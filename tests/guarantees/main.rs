@@ -115,6 +115,7 @@ mod page_orders_its_news;
 mod page_says_what_enter_does;
 mod page_speaks_every_form;
 mod page_stays_smooth;
+mod page_tells_old_prices_from_current;
 mod page_tells_what_it_missed;
 mod pages_of_other_origins;
 mod presence;

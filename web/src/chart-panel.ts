@@ -86,6 +86,8 @@ export class ChartPanel {
     const bars = quote?.candles.bars(this.#interval) ?? [];
     const [first, last] = [bars[0], bars.at(-1)];
     const isCarried = quote?.candles.carried.includes(this.#interval);
+    // Without trades it still goes on.
+    byId("chart").toggleAttribute("data-carried", isCarried);
     const source = isCarried ? "candles and trades" : "trades";
     say(byId("chart-note"), first ? `From the ${source} since ${moment(first.time * 1000)}.` : "No trade yet.");
     const span = last ? `, ${bars.length} of ${this.#interval}, last ${amount(last.close, quote?.decimals)}` : "";

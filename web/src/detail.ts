@@ -1,7 +1,7 @@
 // The chosen symbol: its price in large, and what else is known of it.
 
 import { byId, make, say } from "./dom.js";
-import { amount, brief, count, moment, percent, signed, when } from "./format.js";
+import { amount, brief, count, moment, percent, signed, tradesOff, when } from "./format.js";
 import type { Quote } from "./market.js";
 import { TYPES } from "./settings.js";
 
@@ -25,12 +25,14 @@ export class Detail {
       if (type && !TYPES.includes(type)) continue;
       const cell = make("dd", "", "–");
       cell.dataset.fact = key;
+      if (type) cell.dataset.type = type;
       this.#cells.set(key, cell);
       byId("facts").append(make("div", "", make("dt", "", title), cell));
     }
   }
 
-  paint(symbol: string, quote: Quote | undefined): void {
+  /** Without trades the price and what belongs to it are those of before; a quote goes on. */
+  paint(symbol: string, quote: Quote | undefined, hasTrades: boolean): void {
     say(byId("chosen"), symbol || "–");
     const { last, decimals = 2, halt = "" } = quote ?? {};
     const halted = byId("chosen-halt");
@@ -42,6 +44,9 @@ export class Detail {
     say(moved, last === undefined ? "" : `${last - quote!.first! < 0 ? "−" : "+"}${amount(Math.abs(last - quote!.first!), decimals)}  ${signed(change)}`);
     moved.className = change > 0 ? "up" : change < 0 ? "down" : "flat";
     moved.title = quote?.firstMs ? `Since ${moment(quote.firstMs)}, the first price that this page knows` : "";
+    const isOff = !hasTrades && last !== undefined;
+    byId("chosen-off").hidden = !isOff;
+    byId("now").title = isOff ? tradesOff(quote?.lastMs) : "";
     for (const [key, cell] of this.#cells) say(cell, quote ? fact(key, quote) : "–");
     const { bid, ask, range, time } = Object.fromEntries(this.#cells) as Record<Fact, HTMLElement | undefined>;
     if (time) time.title = quote?.timestamp === undefined ? "" : moment(quote.timestamp);

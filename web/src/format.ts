@@ -62,6 +62,9 @@ export function day(timestamp: unknown, now = Date.now()): string {
 /** The time of day to the second; of another day behind its date. */
 export const moment = (timestamp: unknown, now = Date.now()): string => `${day(timestamp, now)} ${clock(timestamp)}`.trim();
 
+/** Why a price is pale while no trades are subscribed. */
+export const tradesOff = (lastMs: unknown): string => `Trades are off: the last price, of ${moment(lastMs)}`;
+
 /** The same in few characters: of another day to the minute, of another year the date alone. */
 export function when(timestamp: unknown, now = Date.now()): string {
   const date = day(timestamp, now);

@@ -38,13 +38,15 @@ let hasNew = false;
  * together with that: the reply is no news, and the reason for the refusal stays on the page.
  */
 let isRefused = false;
+/** As the page was last drawn. */
+let hadTrades = true;
 /** The day of the last paint. */
 let today = "";
 
 const market = new Market();
 const status = new Status(() => {
   const { last, decimals, isKnown } = market.quotes.get(selected) ?? {};
-  return last === undefined || isKnown || !isCurrent(selected) ? "" : `${amount(last, decimals)} ${selected}`;
+  return last === undefined || isKnown || !hasTrades() || !isCurrent(selected) ? "" : `${amount(last, decimals)} ${selected}`;
 });
 const hasNews = TYPES.some((type) => type === "news" || type === "halt" || !MARKET.has(type));
 const news = new News(hasNews);
@@ -57,7 +59,7 @@ const go = tabs(parts, (tab) => tab === "console" && frames.open());
 const chart = new ChartPanel(ask);
 const detail = new Detail();
 const tape = new TapeView(market, ask);
-const watchlist = new Watchlist(market, { select, drop, move, isCurrent });
+const watchlist = new Watchlist(market, { select, drop, move, isCurrent, hasTrades });
 const rate = byId<HTMLSelectElement>("rate");
 const search = new Search(watchlist, { show: find, add: (wanted) => void add(wanted), isWatched });
 const token = new Token(connect);
@@ -162,6 +164,11 @@ function isCurrent(symbol: string): boolean {
   return feed.isCurrent(symbol, market.quotes.get(symbol)?.candles.carried ?? []);
 }
 
+/** Whether trades are subscribed, or nobody can have any. */
+function hasTrades(): boolean {
+  return types.has("trade") || !TYPES.includes("trade");
+}
+
 /** What is current has changed. */
 function soil(): void {
   market.soil();
@@ -192,7 +199,7 @@ function paint(): void {
   const quote = market.quotes.get(selected);
   const hasChanged = market.dirty.has(selected);
   if (hasChanged) {
-    detail.paint(selected, quote);
+    detail.paint(selected, quote, hasTrades());
     byId("panel-chart").classList.toggle("stale", !isCurrent(selected));
   }
   chart.paint(selected, quote, hasChanged);
@@ -222,6 +229,10 @@ function layout(): void {
   watchlist.layout(names, selected);
   search.refresh();
   for (const box of byId("types").querySelectorAll("input")) box.checked = types.has(box.value);
+  if (byId("desk").classList.toggle("no-trades", !hasTrades()) === hadTrades) {
+    hadTrades = !hadTrades;
+    market.soil();
+  }
   const patterns = names.filter(isPattern);
   byId("empty").hidden = market.quotes.size > 0;
   say(byId("empty"), patterns.length ? `Nothing has come for ${patterns.join(", ")} yet.` : "No subscription. Name symbols above to see their trades.");

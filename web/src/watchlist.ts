@@ -1,7 +1,7 @@
 // The watchlist: a row for each symbol with sparkline, last price, change and what is wrong with it. On a phone the rows are cards.
 
 import { byId, button, make, say } from "./dom.js";
-import { amount, day, moment, percent, signed } from "./format.js";
+import { amount, day, moment, percent, signed, tradesOff } from "./format.js";
 import { isFound, isMatched, isPattern } from "./names.js";
 import type { Market, Quote } from "./market.js";
 import { reorder } from "./reorder.js";
@@ -13,8 +13,10 @@ export interface WatchActions {
   select(symbol: string): void;
   drop(name: string): void;
   move(symbol: string, index: number): void;
-  /** Whether a symbol's price may be shown as one of now. */
+  /** Whether a symbol's events may be shown as ones of now. */
   isCurrent(symbol: string): boolean;
+  /** Whether trades are subscribed: without them a price stays as it was. */
+  hasTrades(): boolean;
 }
 
 interface Row {
@@ -22,6 +24,7 @@ interface Row {
   pick: HTMLButtonElement;
   grip: HTMLButtonElement;
   date: HTMLElement;
+  off: HTMLElement;
   halt: HTMLElement;
   loss: HTMLElement;
   line: SVGPathElement;
@@ -108,7 +111,9 @@ export class Watchlist {
   }
 
   #draw(row: Row, quote: Quote, now: number): void {
-    row.element.classList.toggle("stale", !this.#actions.isCurrent(quote.symbol));
+    const isOff = quote.last !== undefined && !this.#actions.hasTrades();
+    row.element.classList.toggle("stale", isOff || !this.#actions.isCurrent(quote.symbol));
+    row.off.hidden = !isOff;
     Object.assign(row.halt, { hidden: !quote.halt });
     say(row.halt, quote.halt);
     row.loss.hidden = !quote.loss;
@@ -127,7 +132,7 @@ export class Watchlist {
     row.date.hidden = !date;
     say(row.date, date);
     if (date) row.date.title = `Traded ${moment(quote.lastMs)}`;
-    row.element.title = quote.isKnown ? "The last price before you came" : "";
+    row.element.title = isOff ? tradesOff(quote.lastMs) : quote.isKnown ? "The last price before you came" : "";
     say(row.price, amount(quote.last, quote.decimals));
     row.price.dataset.pad = String(this.#decimals - quote.decimals);
     if (quote.decimals > this.#decimals) this.#align(quote.decimals);
@@ -158,7 +163,9 @@ export class Watchlist {
     date.hidden = halt.hidden = loss.hidden = true;
     const price = make("span", "price", "–");
     const change = make("span", "change", "");
-    const pick = make("button", "pick", make("span", "name", make("span", "symbol", symbol), date, halt, loss), svg, price, change);
+    const off = make("span", "unseen", ", trades are off");
+    off.hidden = true;
+    const pick = make("button", "pick", make("span", "name", make("span", "symbol", symbol), date, halt, loss), svg, price, change, off);
     pick.type = "button";
     pick.setAttribute("aria-describedby", "move-hint");
     pick.addEventListener("click", () => this.#actions.select(symbol));
@@ -167,7 +174,7 @@ export class Watchlist {
     const drop = button("drop", "×", `Unsubscribe from ${symbol}`, () => this.#actions.drop(symbol));
     const element = make("li", "row", grip, pick, drop);
     element.dataset.symbol = symbol;
-    const row: Row = { element, pick, grip, date, halt, loss, line, area, price, change, drop, moves: 0, flashedAt: -Infinity };
+    const row: Row = { element, pick, grip, date, off, halt, loss, line, area, price, change, drop, moves: 0, flashedAt: -Infinity };
     this.#rows.set(symbol, row);
     const quote = this.#market.quotes.get(symbol);
     if (quote) this.#draw(row, quote, performance.now());
