@@ -86,6 +86,11 @@ async fn more_symbols_than_allowed_are_refused_as_a_whole() {
     page.add("TSLA AMZN").await;
     page.until("#note", "(SYMBOL_LIMIT_EXCEEDED); MAX_SYMBOLS_PER_CLIENT").await;
     assert_eq!(page.symbols().await, ["AAPL", "GOOGL", "MSFT"], "a refused request changes nothing");
+    // What was typed can be corrected.
+    assert_eq!(page.evaluate("document.querySelector('#symbols').value").await, json!("TSLA AMZN"));
+    page.add("TSLA").await;
+    page.until_row("TSLA", "TSLA").await;
+    assert_eq!(page.evaluate("document.querySelector('#symbols').value").await, json!(""));
     page.picture("refused").await;
 }
 

@@ -61,7 +61,7 @@ const detail = new Detail();
 const tape = new TapeView(market, ask);
 const watchlist = new Watchlist(market, { select, drop, move, isCurrent, hasTrades });
 const rate = byId<HTMLSelectElement>("rate");
-const search = new Search(watchlist, { show: find, add: (wanted) => void add(wanted), isWatched });
+const search = new Search(watchlist, { show: find, add, isWatched });
 const token = new Token(connect);
 const feed = new Feed(address("ws"), {
   begun: (client) => rooms?.use(client),
@@ -285,15 +285,18 @@ function isWatched(name: string): boolean {
   return names.some((other) => fold(other) === fold(name));
 }
 
-async function add(wanted: readonly string[]): Promise<void> {
+/** Resolves with whether they are watched. */
+async function add(wanted: readonly string[]): Promise<boolean> {
   const fresh = [...new Set(wanted)].filter((name) => !isWatched(name));
-  if (!fresh.length) return note("Watched already.");
+  if (!fresh.length) note("Watched already.");
+  if (!fresh.length) return true;
   isFirstChoice = false;
-  if (!(await feed.add(fresh, inOrder(types)))) return;
+  if (!(await feed.add(fresh, inOrder(types)))) return false;
   const before = new Set(names.map(fold));
   names = [...names, ...fresh.filter((name) => !before.has(fold(name)))];
   remember();
   layout();
+  return true;
 }
 
 async function chooseType(type: string, isOn: boolean): Promise<void> {

@@ -8,7 +8,8 @@ import type { Watchlist } from "./watchlist.js";
 
 export interface SearchActions {
   show(symbol: string): void;
-  add(names: string[]): void;
+  /** Resolves with whether they are watched. */
+  add(names: string[]): Promise<boolean>;
   /** Whether the watchlist has a name already. */
   isWatched(name: string): boolean;
 }
@@ -25,6 +26,8 @@ export class Search {
   readonly #actions: SearchActions;
   /** The symbol that Enter shows; without one it adds what is typed. */
   #marked: string | undefined;
+  /** What was typed and awaits the gateway's answer. */
+  readonly #adding = new Set<string>();
   /** Arrows have led there. */
   #isChosen = false;
 
@@ -36,10 +39,19 @@ export class Search {
     byId("form").addEventListener("submit", (event) => {
       event.preventDefault();
       const wanted = this.#wanted();
-      if (!wanted.length) return;
-      this.#clear();
-      actions.add(wanted);
+      if (wanted.length) void this.#add(wanted);
     });
+  }
+
+  /** What is refused stays, so that it can be corrected. */
+  async #add(wanted: string[]): Promise<void> {
+    const text = this.#field.value;
+    // It is asked for already.
+    if (this.#adding.has(text)) return;
+    this.#adding.add(text);
+    const isAdded = await this.#actions.add(wanted);
+    this.#adding.delete(text);
+    if (isAdded && this.#field.value === text) this.#clear();
   }
 
   focus(): void {
