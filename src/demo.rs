@@ -25,7 +25,7 @@ use walk::{Trade, Walk};
 /// The symbols that the test publisher trades by default.
 pub const SYMBOLS: [&str; 5] = ["AAPL", "GOOGL", "MSFT", "TSLA", "AMZN"];
 
-/// The symbols that trade with `--demo`: more than a page shows at first, so that there are some to add.
+/// The symbols that trade with `--demo`. A first visit of the live page shows all of them, where a client may have twice as many.
 pub const DEMO_SYMBOLS: [&str; 8] = ["AAPL", "GOOGL", "MSFT", "TSLA", "AMZN", "NVDA", "META", "NFLX"];
 
 /// Symbols with their prices, and the times at which they trade.

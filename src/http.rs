@@ -192,6 +192,7 @@ impl Http {
                 max_symbols: config.clients.max_symbols_per_client,
                 apis: config.clients.dialects,
                 has_desk: config.desk.is_on,
+                is_demo: config.process.demo,
                 has_operators_port: config.operator.port.is_some(),
             }),
             bounds: Bounds { in_flight_max: config.http_in_flight().0, ..Bounds::default() },

@@ -22,6 +22,9 @@ const FOR_OPERATORS: &str = r#" · <a href="stats">stats</a> · <a href="metrics
 /// What the page has to know of the desk.
 const NO_ROOMS: &str = r#"name="rooms" content="no""#;
 const HAS_ROOMS: &str = r#"name="rooms" content="yes""#;
+/// Of the events: whether the demo's symbols are there to begin with.
+const NO_DEMO: &str = r#"name="demo" content="no""#;
+const IS_DEMO: &str = r#"name="demo" content="yes""#;
 /// And of the APIs whose clients are served.
 const NO_DIALECTS: &str = r#"name="dialects" content="none""#;
 static SCRIPT: LazyLock<Kept> =
@@ -42,12 +45,13 @@ pub(super) struct Facts<'g> {
     pub(super) max_symbols: usize,
     pub(super) apis: Apis,
     pub(super) has_desk: bool,
+    pub(super) is_demo: bool,
     pub(super) has_operators_port: bool,
 }
 
 /// The page of a gateway.
 pub(super) fn compose(facts: &Facts<'_>) -> Bytes {
-    let Facts { types, symbol_case, max_symbols, apis, has_desk, has_operators_port } = *facts;
+    let Facts { types, symbol_case, max_symbols, apis, has_desk, is_demo, has_operators_port } = *facts;
     // Links to pages that are on another port would lead nowhere.
     let page = if has_operators_port { PAGE.replace(FOR_OPERATORS, "") } else { PAGE.to_owned() };
     let page = page
@@ -65,6 +69,7 @@ pub(super) fn compose(facts: &Facts<'_>) -> Bytes {
         )
         .replace(NO_DIALECTS, &format!(r#"name="dialects" content="{apis}""#));
     let page = if has_desk { page.replace(NO_ROOMS, HAS_ROOMS) } else { page };
+    let page = if is_demo { page.replace(NO_DEMO, IS_DEMO) } else { page };
     Bytes::from(page)
 }
 
@@ -137,9 +142,15 @@ mod tests {
     fn the_page_has_what_it_has_to_know() {
         let types = "trade,news,order_book".parse().unwrap();
         let compose = |apis, has_desk, has_operators_port| {
-            let (types, symbol_case, max_symbols) = (&types, SymbolCase::Exact, 17);
-            let page =
-                compose(&Facts { types, symbol_case, max_symbols, apis, has_desk, has_operators_port });
+            let page = compose(&Facts {
+                types: &types,
+                symbol_case: SymbolCase::Exact,
+                max_symbols: 17,
+                apis,
+                has_desk,
+                is_demo: has_desk,
+                has_operators_port,
+            });
             String::from_utf8(page.to_vec()).unwrap()
         };
         let page = compose([Api::Alpaca, Api::SocketIo].into_iter().collect(), true, false);
@@ -148,6 +159,7 @@ mod tests {
             r#"<meta name="symbol-case" content="exact">"#,
             r#"<meta name="max-symbols" content="17">"#,
             r#"<meta name="rooms" content="yes">"#,
+            r#"<meta name="demo" content="yes">"#,
             r#"<meta name="dialects" content="alpaca,socketio">"#,
         ] {
             assert!(page.contains(part));
@@ -155,6 +167,7 @@ mod tests {
         assert!(page.contains(FOR_OPERATORS));
         let page = compose(Apis::default(), false, true);
         assert!(page.contains(r#"<meta name="rooms" content="no">"#));
+        assert!(page.contains(r#"<meta name="demo" content="no">"#));
         assert!(page.contains(r#"<meta name="dialects" content="none">"#));
         assert!(
             page.contains(r#"<a href="health">"#) && !page.contains("stats") && !page.contains("metrics")

@@ -13,6 +13,7 @@ use crate::support::tokens::{SECRET, from_now, token};
 use crate::support::{Redis, trade, until};
 use serde_json::json;
 use tempfile::TempDir;
+use ws_gateway::demo::DEMO_SYMBOLS;
 
 /// The candles of the chart, once there are that many.
 const CANDLES: &str = "new Promise((done) => {
@@ -28,12 +29,13 @@ const CANDLES: &str = "new Promise((done) => {
 async fn a_visitor_of_the_demo_finds_a_chart() {
     let gateway = Process::start(&["--embedded-redis-port", "0", "--demo"]).await;
     let mut page = Browser::open(&gateway).await;
-    for symbol in ["AAPL", "GOOGL", "MSFT"] {
+    for symbol in DEMO_SYMBOLS {
         page.until_traded(symbol).await;
     }
+    assert_eq!(page.symbols().await, DEMO_SYMBOLS, "all that is traded");
     page.evaluate(CANDLES).await;
     page.until("#chosen-change", "%").await;
-    page.picture("chart-of-the-demo").await;
+    page.picture("first-visit").await;
     assert!(page.trades().await < 60, "trades from before the page came don't count as trades of now");
 }
 
@@ -41,13 +43,12 @@ async fn a_visitor_of_the_demo_finds_a_chart() {
 async fn the_demo_is_shown() {
     let demo = ["--embedded-redis-port", "0", "--demo"];
     let mut gateway = Process::start(&demo).await;
-    let mut page = Browser::open(&gateway).await;
+    let mut page = Browser::open_at(&format!("http://{}/?symbols=AAPL,GOOGL,MSFT", gateway.addr())).await;
     page.until("#connection", "connected").await;
     assert_eq!(page.until("#feed", "feed").await, "feed up");
     for symbol in ["AAPL", "GOOGL", "MSFT"] {
         page.until_traded(symbol).await;
     }
-    page.picture("first-visit").await;
 
     page.add("tsla").await;
     page.until("#note", "Successfully subscribed to 1 symbol(s)").await;

@@ -19,11 +19,16 @@ export const fold = (symbol: string): string => (IS_EXACT ? symbol : symbol.toUp
 /** A name as it is asked for. Types of the workers' own are never folded: where there are some, it stays as it was typed. */
 export const asked = (name: string): string => (TYPES.every((type) => MARKET.has(type)) ? fold(name) : name);
 
-/** Something to see at once; the demo trades these. */
-export const FIRST_VISIT = ["AAPL", "GOOGL", "MSFT"];
-
 /** MAX_SYMBOLS_PER_CLIENT, which counts each type of each symbol. */
 const MAX_SYMBOLS = Number(meta("max-symbols"));
+
+/** The symbols of the demo. */
+const DEMO = ["AAPL", "GOOGL", "MSFT", "TSLA", "AMZN", "NVDA", "META", "NFLX"];
+/** Whether a client may have all of them with all types of a market, and as many again: there has to be room for more. */
+const IS_ALL = meta("demo") === "yes" && 2 * DEMO.length * TYPES.filter((type) => MARKET.has(type)).length <= MAX_SYMBOLS;
+
+/** Something to see at once. Elsewhere nobody knows which symbols are traded. */
+export const FIRST_VISIT = IS_ALL ? DEMO : DEMO.slice(0, 3);
 
 /** The types that so many symbols begin with: those of a market, as many as the gateway lets a client have. */
 export const firstTypes = (count: number): string[] => {
