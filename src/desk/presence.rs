@@ -20,6 +20,7 @@
 //! their numbers, tells the leaves of their users, and their joins if the gateway was only stopped and goes on. Those who know of users whose gateway
 //! doesn't speak any more tell a gateway that is new (`over`).
 
+mod crossing;
 mod gossip;
 mod late;
 mod over;
@@ -30,6 +31,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use foldhash::fast::RandomState;
 
+use self::crossing::Moving;
 pub use self::gossip::{Gossip, NoGossip, Sum};
 use self::late::Late;
 use self::over::{Asked, Untold};
@@ -161,8 +163,8 @@ pub struct Presence {
     over: Map<GatewayId, u64>,
     /// Their users, as far as nobody has told yet that they left.
     untold: Map<(DeskId, DeskId), Untold>,
-    /// Users who have lately left here without a word, as another gateway had them; until when that is remembered.
-    crossing: Map<(DeskId, DeskId), u64>,
+    /// Users who have lately joined or left, at any gateway.
+    moving: Map<(DeskId, DeskId), Moving>,
     /// Another gateway waits for what is known of those that are over.
     asked: Option<Asked>,
     /// How many gateways have each user, by room. In order, so that the first can be named without looking at all.
@@ -196,7 +198,7 @@ impl Presence {
             buried: Map::default(),
             over: Map::default(),
             untold: Map::default(),
-            crossing: Map::default(),
+            moving: Map::default(),
             asked: None,
             everywhere: Map::default(),
             changed: Set::default(),
@@ -229,6 +231,7 @@ impl Presence {
         let was_there = self.is_there(room, user) || self.is_believed(room, user);
         self.untold.remove(&(room.clone(), user.clone()));
         self.add_here(room, user);
+        self.moves(room, user);
         Ok(!was_there && self.is_small(room))
     }
 
@@ -243,7 +246,7 @@ impl Presence {
         }
         let was_small = self.is_small(room);
         self.remove_here(room, user);
-        self.note_crossing(room, user);
+        self.moves(room, user);
         (!self.is_there(room, user) && was_small, false)
     }
 
@@ -280,11 +283,12 @@ impl Presence {
             let was_small = self.is_small(&room);
             let gone = self.remove_here(&room, &user);
             let is_told = was_small && !self.is_there(&room, &user);
-            self.note_crossing(&room, &user);
+            self.moves(&room, &user);
             say.push(self.left(room, user, gone, self.me, is_told));
         }
         self.bury(now_ms, &mut say);
         self.tell_of_over(now_ms, &mut say);
+        self.settle(now_ms);
         self.tell_owed(now_ms, &mut say);
         let pause_ms = if self.sum == self.beat_sum { BEAT_MS } else { BEAT_SOON_MS };
         if now_ms >= self.beat_ms + pause_ms {

@@ -145,7 +145,6 @@ impl Channel {
 }
 
 fn hear_or_pass() -> impl Strategy<Value = Step> {
-    // All that happens is over before a leave that has not come back is forgotten.
     prop_oneof![
         3 => (0..GATEWAYS, 1..6_usize).prop_map(|(at, many)| Step::Hear(at, many)),
         1 => (0..60_u64).prop_map(Step::Pass),
@@ -169,11 +168,11 @@ proptest! {
         }
     }
 
-    /// It leaves some gateways and joins by others: in the end members know that it is there.
+    /// It joins and leaves as it likes, by any gateway: in the end members know whether it is there.
     #[test]
     fn joins_that_cross_leaves_are_known_in_the_end(
         gateways in 2..=GATEWAYS,
-        left in 1..GATEWAYS,
+        first in 1..=GATEWAYS,
         steps in prop::collection::vec(
             prop_oneof![
                 (0..GATEWAYS).prop_map(Step::Join),
@@ -183,13 +182,8 @@ proptest! {
             0..40,
         ),
     ) {
-        let mut channel = Channel::new(gateways, left);
-        let moves = steps.iter().filter(|step| match step {
-            Step::Join(at) => at % gateways >= left,
-            Step::Leave(at) => at % gateways < left,
-            _ => true,
-        });
-        moves.for_each(|step| channel.step(step));
+        let mut channel = Channel::new(gateways, first);
+        steps.iter().for_each(|step| channel.step(step));
         channel.settle();
         let is_there = (0..gateways).any(|at| channel.is_here(at));
         prop_assert_eq!(channel.told().pop(), Some(is_there), "{:?}", channel.told());
@@ -197,4 +191,73 @@ proptest! {
             prop_assert_eq!(presence.is_there(&room(), &user()), is_there);
         }
     }
+}
+
+/// A join or leave of another gateway.
+fn of(gateway: u128, has_joined: bool, is_told: bool) -> Moved {
+    let (gateway, origin) = (GatewayId::of(gateway), Origin::default());
+    Moved { user: user(), has_joined, is_told, gateway, is_there: has_joined, asked: None, origin }
+}
+
+/// What a gateway that has heard these tells members then.
+fn tells(presence: &mut Presence, heard: &[Moved]) -> Vec<bool> {
+    presence.tick(1);
+    heard.iter().for_each(|moved| presence.heard_moved(&room(), moved, 1));
+    let moves = presence.tick(OWED_MS).into_iter().filter_map(|say| match say {
+        Say::Moved { moved, .. } => moved.is_told.then_some(moved.has_joined),
+        _ => None,
+    });
+    moves.collect()
+}
+
+/// A user's grace ends at one gateway while it joins by another: members hear the leave and no join, and the first of those that have the user tells them.
+#[test]
+fn a_leave_that_crosses_a_join_is_put_right() {
+    let tells_of_three = |me, heard: &[Moved]| {
+        let mut presence = Presence::new(GatewayId::of(me), config(200));
+        presence.join(&room(), &user()).unwrap();
+        tells(&mut presence, heard)
+    };
+    let (joined, left) = (of(2, true, false), of(3, false, true));
+    let crossed = [of(3, true, true), joined.clone(), left.clone()];
+    assert_eq!(tells_of_three(1, &crossed), [true]);
+    assert_eq!(tells_of_three(4, &crossed), [false; 0]);
+    // Where its join was told behind that leave there is nothing to put right.
+    assert_eq!(tells_of_three(1, &[joined, left, of(1, true, true)]), [false; 0]);
+}
+
+/// The last of the gateways that a user left tells of it, or the first of all if that one has ended since.
+#[test]
+fn leaves_that_cross_are_told_by_one() {
+    let crossed = |me, ends: bool| {
+        let mut presence = Presence::new(GatewayId::of(me), config(200));
+        [2, 3].iter().for_each(|at| presence.heard_moved(&room(), &of(*at, true, true), 1));
+        if ends {
+            presence.heard(Gossip::Bye { gateway: GatewayId::of(3), grace_ms: 10_000 }, 1);
+        }
+        tells(&mut presence, &[of(2, false, false), of(3, false, false)])
+    };
+    assert_eq!(crossed(1, false), [false; 0]);
+    assert_eq!(crossed(1, true), [false]);
+    assert_eq!(crossed(4, true), [false; 0]);
+}
+
+/// A user's join is told as the room is small. It leaves while the room is large, so nobody is told, also not once the room is small again.
+#[test]
+fn who_leaves_a_large_room_is_not_told_of_later() {
+    let mut presence = Presence::new(GatewayId::of(1), config(2));
+    let heard = |presence: &mut Presence, user: u8, has_joined: bool, is_told: bool| {
+        let moved = Moved { user: id("user", user), ..of(1, has_joined, is_told) };
+        presence.heard_moved(&room(), &moved, 1);
+    };
+    for user in 0..4 {
+        let is_told = presence.join(&room(), &id("user", user)).unwrap();
+        heard(&mut presence, user, true, is_told);
+    }
+    for user in 0..3 {
+        let (is_told, _) = presence.leave(&room(), &id("user", user));
+        assert_eq!(is_told, user == 2);
+        heard(&mut presence, user, false, is_told);
+    }
+    assert_eq!(tells(&mut presence, &[]), [false; 0]);
 }

@@ -16,8 +16,6 @@ const TURN_MS: u64 = 1_000;
 const TURNS_MAX: u64 = 5;
 /// Whose time ends sooner than this isn't told of: others may know already that it is over.
 const LEFT_MIN_MS: u64 = 1_000;
-/// So long it may take until a leave that was without a word has come back.
-const CROSSING_MS: u64 = 3_000;
 
 const _: () = assert!(SILENCE_MS + 2 * BEAT_MS + TURNS_MAX * TURN_MS < 45_000);
 
@@ -149,7 +147,6 @@ impl Presence {
 
     /// Tells leaves of users of gateways that are over, where it is this gateway's turn.
     fn tell_untold(&mut self, now_ms: u64, say: &mut Vec<Say>) {
-        self.crossing.retain(|_, until_ms| now_ms < *until_ms);
         let due = self.untold.extract_if(|_, untold| untold.due_ms <= now_ms).collect::<Vec<_>>();
         for ((room, user), Untold { gateway, is_told, may_return, .. }) in due {
             if self.is_there(&room, &user) {
@@ -182,41 +179,6 @@ impl Presence {
     pub(super) fn wait_with_untold(&mut self, now_ms: u64) {
         for untold in self.untold.values_mut() {
             untold.due_ms = untold.due_ms.max(now_ms + 2 * OWED_MS);
-        }
-    }
-
-    /// Another gateway's leave of a user who has joined here, told before that gateway knew of the join: members believe that the user is gone. The
-    /// first of the gateways that have the user tells them.
-    pub(super) fn repair_join(&mut self, room: &DeskId, moved: &Moved) {
-        if moved.has_joined || !moved.is_told {
-            return;
-        }
-        self.crossing.remove(&(room.clone(), moved.user.clone()));
-        if !self.here.get(room).is_some_and(|users| users.contains_key(&moved.user)) {
-            return;
-        }
-        let pair = (room.clone(), moved.user.clone());
-        let has_it = |(other, peer): (&GatewayId, &Peer)| {
-            *other < self.me && peer.ends_ms.is_none() && peer.pairs.contains(&pair)
-        };
-        if !self.peers.iter().any(has_it) {
-            self.owe_of(room, &moved.user, moved.origin.connection, Some(false));
-        }
-    }
-
-    /// A user has left here. Members have been told, unless it is at another gateway.
-    pub(super) fn note_crossing(&mut self, room: &DeskId, user: &DeskId) {
-        if self.is_there(room, user) {
-            self.crossing.insert((room.clone(), user.clone()), self.ticked_ms + CROSSING_MS);
-        }
-    }
-
-    /// A leave of this gateway has come back. If it was without a word, as the user was at other gateways, and these have left too in the order in
-    /// which all gateways hear, then this was the last leave of all, and each of them was without a word: this gateway alone tells it.
-    pub(super) fn repair_leave(&mut self, room: &DeskId, moved: &Moved) {
-        let pair = (room.clone(), moved.user.clone());
-        if !moved.is_told && !self.is_there(room, &moved.user) && self.crossing.remove(&pair).is_some() {
-            self.owe_of(room, &moved.user, moved.origin.connection, Some(true));
         }
     }
 }

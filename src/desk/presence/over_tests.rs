@@ -149,38 +149,7 @@ fn what_others_know_counts_until_a_gateway_has_told_all() {
     assert_eq!(new.users(&room).0, [id("user", 0)]);
 }
 
-/// A gateway of two, both of which have the user.
-fn one_of_two() -> (Presence, DeskId) {
-    let (mut one, room) = (Presence::new(GatewayId::of(1), config(200)), id("room", 0));
-    one.join(&room, &id("user", 0)).unwrap();
-    one.heard_moved(&room, &moved(2, true, true, true), 1);
-    one.tick(1);
-    (one, room)
-}
-
 fn moved(gateway: u128, has_joined: bool, is_told: bool, is_there: bool) -> Moved {
     let (gateway, origin) = (GatewayId::of(gateway), Origin::default());
     Moved { user: id("user", 0), has_joined, is_told, gateway, is_there, asked: None, origin }
-}
-
-/// What members are told by a gateway from now on.
-fn told(presence: &mut Presence, now_ms: u64) -> Vec<bool> {
-    let moves = presence.tick(now_ms).into_iter().filter_map(|say| match say {
-        Say::Moved { moved, .. } => moved.is_told.then_some(moved.has_joined),
-        _ => None,
-    });
-    moves.collect()
-}
-
-/// A user's grace ends at one gateway while it joins by another: members hear the leave, and no join.
-#[test]
-fn a_leave_that_crosses_a_join_is_put_right() {
-    let (mut one, room) = one_of_two();
-    one.heard_moved(&room, &moved(2, false, true, false), 1);
-    assert_eq!(told(&mut one, 1_000), [true]);
-    // Where its join was told behind that leave there is nothing to put right.
-    let (mut one, room) = one_of_two();
-    one.heard_moved(&room, &moved(2, false, true, false), 1);
-    one.heard_moved(&room, &moved(1, true, true, true), 1);
-    assert_eq!(told(&mut one, 1_000), [false; 0]);
 }

@@ -122,9 +122,7 @@ impl Presence {
             // Members and the other gateways have heard it behind what they were told since.
             let believed = moved.has_joined || !moved.is_told;
             self.owe_of(room, &moved.user, moved.origin.connection, Some(believed));
-        } else if !moved.has_joined {
-            self.repair_leave(room, moved);
-        } else if moved.is_told {
+        } else if moved.has_joined && moved.is_told {
             self.is_told_after_all(&(room.clone(), moved.user.clone()));
         }
     }

@@ -48,13 +48,14 @@ impl Presence {
     /// A connection has joined or left by another gateway.
     pub fn heard_moved(&mut self, room: &DeskId, moved: &Moved, now_ms: u64) {
         if moved.gateway == self.me {
-            return self.heard_own(room, moved);
+            self.heard_own(room, moved);
+        } else {
+            let pair = (room.clone(), moved.user.clone());
+            self.untold.remove(&pair);
+            self.heard_told(&pair, moved);
+            self.heard_of_peer(room, moved, now_ms);
         }
-        let pair = (room.clone(), moved.user.clone());
-        self.untold.remove(&pair);
-        self.heard_told(&pair, moved);
-        self.heard_of_peer(room, moved, now_ms);
-        self.repair_join(room, moved);
+        self.note_moved(room, moved, now_ms);
     }
 
     fn heard_of_peer(&mut self, room: &DeskId, moved: &Moved, now_ms: u64) {
