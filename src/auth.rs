@@ -38,7 +38,7 @@ use crate::config::access::{Access, KeySource};
 use crate::config::clients::Clients;
 use crate::config::desk::RoomsDefault;
 use crate::desk::rights::RoomScope;
-use crate::identity::claims::{ClaimRules, Claims, ClaimsError};
+use crate::identity::claims::{ClaimRules, Claims, ClaimsError, only_rights};
 use crate::identity::{Identity, Rights};
 use crate::limits::{TOKEN_BYTES_MAX, TURNED_AWAY_MAX};
 use crate::protocol::request::{Grammar, Token};
@@ -332,6 +332,7 @@ fn anonymous(access: &Access, claims: &ClaimRules) -> anyhow::Result<Anonymous> 
     }
     let Some(rights) = &access.anonymous else { return Ok(Anonymous::Denied) };
     let rights: Claims = serde_json::from_str(rights).context("ANONYMOUS")?;
+    only_rights(&rights).context("ANONYMOUS")?;
     let offered = Rights { rooms: None, ..claims.offered.clone() };
     let rights = ClaimRules { offered, ..claims.clone() }.rights(&rights).context("ANONYMOUS")?;
     Ok(Anonymous::Allowed(Arc::new(Identity::anonymous(rights))))

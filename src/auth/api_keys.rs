@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use aws_lc_rs::digest::{SHA256, digest};
 
-use crate::identity::claims::{ClaimRules, Claims, ClaimsError};
+use crate::identity::claims::{ClaimRules, Claims, ClaimsError, well_spelt};
 use crate::identity::{Identity, User};
 
 /// SHA-256 of a key.
@@ -100,6 +100,7 @@ fn read_line(line: &[u8], rules: &ClaimRules, leeway_ms: u64) -> Result<(Hash, A
         return Err(Fault::BadKey);
     }
     let claims: Claims = serde_json::from_str(claims).map_err(|_| Fault::NoClaims)?;
+    well_spelt(&claims).map_err(Fault::Claims)?;
     let identity = rules.identity(&claims).map_err(Fault::Claims)?;
     let expiry = super::keys::expiry(&claims, leeway_ms).map_err(|()| Fault::NoExpiry)?;
     let begins_ms = super::keys::begins_ms(&claims, leeway_ms).map_err(|()| Fault::NoBeginning)?;
@@ -162,6 +163,7 @@ mod tests {
             ("k1\t[]", "JSON object"),
             ("k1\t{}", "no user"),
             ("k1\t{\"sub\":\"a\",\"symbols\":\"A\"}", "the claim symbols"),
+            ("k1\t{\"sub\":\"a\",\"symbol\":[\"A\"]}", "is symbols meant"),
             ("k1\t{\"sub\":\"a\",\"exp\":\"soon\"}", "the claim exp"),
             ("k1\t{\"sub\":\"a\",\"nbf\":\"soon\"}", "the claim nbf"),
             ("k0\t{\"sub\":\"a\"}", "twice"),

@@ -46,6 +46,12 @@ pub enum ClaimsError {
         /// What is allowed.
         allowed: &'static str,
     },
+    /// A name where only rights may stand, and it is none.
+    #[error("{0:?} is no right; there are {rights}", rights = RIGHTS.join(", "))]
+    NoRight(String),
+    /// The name is nearly that of a right. Were it passed over, what was meant as a restriction would be none.
+    #[error("the claim {0:?} means nothing here: is {1} meant?")]
+    NearlyRight(String, &'static str),
     /// `delayMs` asks for a delay, and none is configured that is as long.
     #[error(
         "the claim delayMs asks for a delay of {asked_ms} ms, and the longest that this gateway has is {longest_ms} ms (FEED_DELAYS)"
@@ -133,6 +139,28 @@ impl ClaimRules {
                 .or_else(|| self.offered.rooms.clone()),
         })
     }
+}
+
+/// Rights that the operator writes by themselves (`ANONYMOUS`) are nothing but rights.
+///
+/// # Errors
+/// The first name that is none.
+pub fn only_rights(claims: &Claims) -> Result<(), ClaimsError> {
+    let other = claims.keys().find(|name| !RIGHTS.contains(&name.as_str()));
+    other.map_or(Ok(()), |name| Err(ClaimsError::NoRight(name.clone())))
+}
+
+/// Claims that the operator writes for somebody (`API_KEYS_FILE`) may have others beside rights, but no right that is misspelt.
+///
+/// # Errors
+/// The first name that is nearly a right's: in other letters, or with one too many, missing, changed or swapped.
+pub fn well_spelt(claims: &Claims) -> Result<(), ClaimsError> {
+    let letters = |name: &str| name.replace(['_', '-'], "").to_ascii_lowercase();
+    let near = |name: &str, right: &str| strsim::osa_distance(&letters(name), &letters(right)) <= 1;
+    let strange = claims.keys().filter(|name| !RIGHTS.contains(&name.as_str()));
+    let mut misspelt =
+        strange.filter_map(|name| Some((name, RIGHTS.iter().find(|right| near(name, right))?)));
+    misspelt.next().map_or(Ok(()), |(name, right)| Err(ClaimsError::NearlyRight(name.clone(), right)))
 }
 
 /// The user whom a token names: `sub`, or else `user_id`, a string or an integer.
@@ -261,6 +289,37 @@ mod tests {
         let misread = |name: &str| rights(&json!({name: {}})).is_err();
         assert!(RIGHTS.iter().all(|name| misread(name)));
         assert!(!["sub", "user_id", "exp", "aud", "max_symbols"].into_iter().any(misread));
+    }
+
+    #[test]
+    fn a_right_that_is_misspelt_is_never_no_restriction_where_the_operator_writes_it() {
+        let claims = |name: &str| json!({"sub": "u", name: []}).as_object().unwrap().clone();
+        for (name, right) in [
+            ("symbol", "symbols"),
+            ("Symbols", "symbols"),
+            ("sybmols", "symbols"),
+            ("type", "types"),
+            ("max_rate", "maxRate"),
+            ("max-symbol", "maxSymbols"),
+            ("delayms", "delayMs"),
+            ("room", "rooms"),
+        ] {
+            let error = well_spelt(&claims(name)).unwrap_err();
+            assert_eq!(
+                error.to_string(),
+                format!("the claim {name:?} means nothing here: is {right} meant?")
+            );
+        }
+        for other in ["symbols", "rooms", "role", "roles", "name", "exp", "user_id", "tier"] {
+            assert_eq!(well_spelt(&claims(other)), Ok(()), "{other}");
+        }
+        let only = |rights: Value| only_rights(rights.as_object().unwrap());
+        assert_eq!(only(json!({"symbols": [], "rooms": []})), Ok(()));
+        let error = only(json!({"symbol": ["A"]})).unwrap_err().to_string();
+        assert_eq!(
+            error,
+            "\"symbol\" is no right; there are symbols, types, maxSymbols, maxRate, delayMs, rooms"
+        );
     }
 
     #[test]
