@@ -25,6 +25,7 @@ pub mod upstream;
 mod cli;
 mod documents;
 mod env_file;
+mod misspelt;
 mod open_files;
 mod redact;
 mod setting;
@@ -142,7 +143,9 @@ impl Config {
         A: Into<OsString> + Clone,
     {
         let file = Some(Path::new(".env"));
-        Self::resolve(args, |name| std::env::var_os(name), file, raise_open_file_limit())
+        let mut config = Self::resolve(args, |name| std::env::var_os(name), file, raise_open_file_limit())?;
+        config.warnings.extend(sources::misspelt_in(std::env::vars_os().map(|(name, _)| name)));
+        Ok(config)
     }
 
     /// As [`Config::from_args_and_env`], with a given environment, file and open-file limit.
@@ -265,7 +268,17 @@ impl Config {
     fn relate(&mut self) -> Result<(), ConfigError> {
         let fitting = self.descriptors().clients;
         let Self {
-            upstream, server, addresses, operator, access, delivery, events, history, warnings, ..
+            upstream,
+            server,
+            addresses,
+            operator,
+            access,
+            delivery,
+            events,
+            history,
+            desk,
+            warnings,
+            ..
         } = self;
         let outbox_min_bytes = 2 * (events.max_event_bytes + FRAME_OVERHEAD_MAX_BYTES);
         if delivery.max_outbox_bytes < outbox_min_bytes {
@@ -316,6 +329,9 @@ impl Config {
         }
         if key_server.is_none() && access.jwks_ca_file.is_some() {
             warnings.push("JWKS_CA_FILE is not used: no keys are fetched".to_owned());
+        }
+        if desk.offline_queue.is_some() && !desk.is_on {
+            warnings.push("OFFLINE_QUEUE changes nothing without DESK=true".to_owned());
         }
         if upstream.is_embedded() && history.last_value_key.is_some() {
             warnings.push("LAST_VALUE_KEY needs REDIS_URL: the embedded broker keeps no keys".to_owned());

@@ -23,6 +23,8 @@ const WARNINGS_MAX: usize = 10;
 #[derive(Debug, Default)]
 pub(super) struct EnvFile {
     variables: Vec<Variable>,
+    /// Names of other programs' variables, and their lines.
+    pub(super) others: Vec<(String, usize)>,
     /// A warning for each line that was ignored.
     pub(super) warnings: Vec<String>,
 }
@@ -70,7 +72,7 @@ impl EnvFile {
     }
 
     fn ignored(warning: String) -> Self {
-        Self { variables: Vec::new(), warnings: vec![warning] }
+        Self { warnings: vec![warning], ..Self::default() }
     }
 
     /// Parses the file's bytes; `file` is its name in warnings.
@@ -108,8 +110,9 @@ impl EnvFile {
                     let name = name.map(|name| format!(" ({name})")).unwrap_or_default();
                     parsed.warnings.push(format!("{file} line {number}{name} is ignored: {reason}"));
                 }
+            } else if let Some(name) = name.filter(|_| owner == Owner::Other) {
+                parsed.others.push((name.to_owned(), number));
             } else if let Some(name) = name
-                && owner != Owner::Other
                 && value.as_ref().map_or(true, |value| !value.is_empty())
             {
                 parsed.variables.push(Variable { name: name.to_owned(), line: number, value });

@@ -8,7 +8,7 @@ use super::cli::CommandLine;
 use super::env_file::{EnvFile, Owner};
 use super::setting::{Alias, Setting, Unit};
 use super::upstream::{REDIS_ENABLED, REDIS_HOST, REDIS_PASSWORD, REDIS_PORT};
-use super::{ConfigError, settings};
+use super::{ConfigError, misspelt, settings};
 
 /// Stands for a secret's value in messages.
 pub(super) const NOT_SHOWN: &str = "the value (not shown)";
@@ -41,7 +41,13 @@ impl<'e> Sources<'e> {
         let owners = owners();
         let owner = |name: &str| owners.get(name).copied().unwrap_or(Owner::Other);
         let mut file = file.map(|path| EnvFile::read(path, owner)).unwrap_or_default();
-        let warnings = std::mem::take(&mut file.warnings);
+        let mut warnings = std::mem::take(&mut file.warnings);
+        let known = owners.keys().copied();
+        let misspelt = file.others.iter().filter_map(|(name, line)| {
+            let meant = misspelt::meant(name, known.clone())?;
+            Some(format!("{name} (line {line} of .env) is no setting, and is ignored: is {meant} meant?"))
+        });
+        warnings.extend(misspelt);
         Self { line, env, file, warnings }
     }
 
@@ -113,6 +119,18 @@ fn is_address_with_protocol(text: &str) -> bool {
     let is_host =
         !host.is_empty() && host.bytes().all(|b| b.is_ascii_alphanumeric() || b".-:[]".contains(&b));
     ["tcp", "udp", "sctp"].contains(&protocol) && is_host && port.parse::<u16>().is_ok()
+}
+
+/// A warning for each name that is nearly that of a variable that the gateway reads.
+pub(super) fn misspelt_in(names: impl Iterator<Item = OsString>) -> Vec<String> {
+    let owners = owners();
+    let others =
+        names.filter_map(|name| name.into_string().ok()).filter(|name| !owners.contains_key(name.as_str()));
+    let warnings = others.filter_map(|name| {
+        let meant = misspelt::meant(&name, owners.keys().copied())?;
+        Some(format!("{name} (in the environment) is no setting, and is ignored: is {meant} meant?"))
+    });
+    warnings.collect()
 }
 
 /// The variables that the gateway reads.

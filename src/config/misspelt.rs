@@ -1,0 +1,37 @@
+//! Finds the variable that is meant by a name that is none. The environment and `.env` are shared with other programs, so such a name is
+//! passed over; but a limit that is misspelt is no limit.
+
+use strsim::osa_distance;
+
+/// Shorter names are too much like those of other programs.
+const LETTERS_MIN: usize = 7;
+
+/// The one of `known` that differs from `name` in one letter: one too many, missing, changed, or two swapped; or only in its case.
+pub(super) fn meant(name: &str, known: impl IntoIterator<Item = &'static str>) -> Option<&'static str> {
+    let upper = name.to_ascii_uppercase();
+    let is_near = |known: &str| known.len() >= LETTERS_MIN && osa_distance(&upper, known) <= 1;
+    known.into_iter().find(|known| is_near(known))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_letter_is_forgiven() {
+        let meant = |name| meant(name, ["MAX_SYMBOLS_PER_CLIENT", "REDIS_URL", "SEQ", "WS_PORT"]);
+        for name in [
+            "MAX_SYMBOL_PER_CLIENT",
+            "MAX_SYMBOLS_PER_CLIENTS",
+            "MAX_SYMBOLS-PER_CLIENT",
+            "MAX_SMYBOLS_PER_CLIENT",
+            "max_symbols_per_client",
+        ] {
+            assert_eq!(meant(name), Some("MAX_SYMBOLS_PER_CLIENT"), "{name}");
+        }
+        assert_eq!(meant("REDIS_URI"), Some("REDIS_URL"));
+        for other in ["MAX_SYMBOLS", "REDIS_HOSTS", "SEQS", "PORT", "PATH", ""] {
+            assert_eq!(meant(other), None, "{other}");
+        }
+    }
+}
