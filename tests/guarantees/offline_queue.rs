@@ -10,7 +10,8 @@ use ws_gateway::gateway::Gateway;
 
 use crate::support::desk::{self, user};
 use crate::support::inboxes::{
-    WEEK, entry_id, gateway, has_been, is_empty, left, queue, queued, said_to_bob_while_away, say, says,
+    WEEK, entry_id, gateway, has_been, heard, is_empty, left, queue, queued, said_to_bob_while_away, say,
+    says,
 };
 use crate::support::redis::Publisher;
 use crate::support::tokens::{SECRET, enter, token};
@@ -22,6 +23,7 @@ async fn a_hundred_come_in_order(one: SocketAddr, other: SocketAddr, mut redis: 
     for n in 0..100 {
         says(&mut alice, "bob", json!({"n": n, "padding": "x".repeat(2_000)})).await;
     }
+    heard(&mut alice).await;
     // The reply to `?symbols=` stays the first frame.
     let header = format!("Authorization: Bearer {}", token(json!({"sub": "bob"})));
     let mut bob = enter(other, "?symbols=AAPL", &[&header]).await;
@@ -168,6 +170,7 @@ async fn who_was_never_here_or_not_for_long_is_not_found() {
     let mut redis = redis.publisher().await;
     has_been(gateway.addr, "bob", &mut redis).await;
     says(&mut alice, "bob", 1).await;
+    heard(&mut alice).await;
     let mut bob = user(gateway.addr, "bob").await;
     assert_eq!(queued(&mut bob).await.0, 1);
     // While it is here its inbox is kept, however long that is.
@@ -198,6 +201,7 @@ async fn the_oldest_give_way() {
     for n in 0..12 {
         says(&mut alice, "bob", n).await;
     }
+    heard(&mut alice).await;
     until("the oldest to go", async || (left(&mut worker, "bob").await == 5).then_some(())).await;
     let mut bob = user(gateway.addr, "bob").await;
     for n in 7..12 {

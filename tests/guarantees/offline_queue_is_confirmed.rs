@@ -7,7 +7,9 @@ use tokio::net::TcpStream;
 use tokio_tungstenite::tungstenite;
 
 use crate::support::desk::{self, user};
-use crate::support::inboxes::{WEEK, has_been, is_empty, left, queue, queued, said_to_bob_while_away, says};
+use crate::support::inboxes::{
+    WEEK, has_been, heard, is_empty, left, queue, queued, said_to_bob_while_away, says,
+};
 use crate::support::tokens::token;
 use crate::support::{Client, Redis, TestGateway, raw, until};
 
@@ -107,6 +109,7 @@ async fn a_client_that_confirms_late_gets_the_oldest_first() {
     for n in 1..=100 {
         says(&mut alice, "bob", n).await;
     }
+    heard(&mut alice).await;
     let mut bob = by_hand(&gateway, None).await;
     let text = read_until(&mut bob, "inbox 1").await;
     assert_eq!(text.matches(r#""queued":true"#).count(), 64);

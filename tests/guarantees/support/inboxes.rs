@@ -30,6 +30,11 @@ pub(crate) async fn says(client: &mut Client, to: &str, message: impl Into<Value
     assert_eq!(reply["type"], "success", "{reply}");
 }
 
+/// Waits until the gateway has heard what this client has said. Nothing of it is live for a user who comes then.
+pub(crate) async fn heard(client: &mut Client) {
+    client.join("heard").await;
+}
+
 /// A user who has been here, and is away.
 pub(crate) async fn has_been(addr: SocketAddr, name: &str, redis: &mut Publisher) {
     let mut client = user(addr, name).await;
