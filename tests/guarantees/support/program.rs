@@ -1,6 +1,6 @@
 //! Programs of others that the gateway is tried with: clients from npm and PyPI, a browser. They are spoken to in lines.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{ExitStatus, Stdio};
 
 use serde_json::Value;
@@ -132,6 +132,9 @@ pub(crate) async fn node(script: &str) -> Command {
 pub(crate) async fn python(requirement: &str, script: &str) -> Command {
     let mut command = Command::new(env("py-env", &[requirement]).await);
     command.arg("-u").arg(support(script));
+    // What is imported is compiled once, not by every test.
+    let compiled = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/test-venvs/pycache");
+    command.env_remove("PYTHONDONTWRITEBYTECODE").env("PYTHONPYCACHEPREFIX", compiled);
     command
 }
 
