@@ -28,6 +28,11 @@ fn fields(kind: &str) -> &'static [(&'static str, &'static str)] {
     }
 }
 
+/// Whether events of this type stand in columns, under the trades' heading.
+pub fn has_columns(kind: &str) -> bool {
+    kind == "trade" || !fields(kind).is_empty()
+}
+
 /// The event as a line under the trades' heading, or as it is if it isn't of a type that we know; `note` (how it differs
 /// from an ordinary one) stands at the end.
 pub fn row(kind: &str, json: &str, note: &str) -> String {

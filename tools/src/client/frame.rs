@@ -165,6 +165,8 @@ impl<'t> Frame<'t> {
             id,
         } = serde_json::from_str(text)?;
         let id = id.as_ref().and_then(Value::as_u64);
+        // What a worker tells a user need not have data: then it is the message itself.
+        let told = data.map_or(text, RawValue::get);
         let data = data.map_or("null", RawValue::get);
         if is_of_desk(&kind) {
             return Ok(Self::Desk { kind, message: serde_json::from_str(text)? });
@@ -191,7 +193,7 @@ impl<'t> Frame<'t> {
             _ => Self::Event {
                 trade: if kind == "trade" { Some(serde_json::from_str(data)?) } else { None },
                 kind,
-                data,
+                data: told,
                 marks: Marks { snapshot, replay, conflated: conflated.map(RawValue::get), delayed_ms },
             },
         })

@@ -35,9 +35,11 @@ impl View {
                     Some(trade) => self.rows.row(trade, &marks),
                     None => event::row(kind, data, &marks),
                 };
-                if std::mem::replace(&mut self.headed, true) {
+                // What a worker tells a user has no columns.
+                if self.headed || !event::has_columns(kind) {
                     row
                 } else {
+                    self.headed = true;
                     format!("{dim}{HEADING}{reset}\n{row}")
                 }
             }
@@ -176,6 +178,13 @@ mod tests {
         assert!(first.starts_with(HEADING) && first.lines().count() == 2, "{first}");
         let second = view.show(&Frame::parse(frame).unwrap());
         assert!(second.starts_with("06:56:07.890  AAPL ") && second.contains("150.25 ="), "{second}");
+    }
+
+    #[test]
+    fn what_a_worker_tells_is_shown_as_it_is_and_has_no_heading() {
+        let whole = r#"{"type":"case_updated","case":7,"room_id":"r"}"#;
+        assert_eq!(show(whole), format!("case_updated  {whole}"));
+        assert_eq!(show(r#"{"type":"case_updated","data":{"case":7}}"#), r#"case_updated  {"case":7}"#);
     }
 
     #[test]

@@ -4,6 +4,7 @@ use std::collections::{HashMap, VecDeque};
 use std::time::Duration;
 
 use serde_json::Value;
+use time::OffsetDateTime;
 
 use super::link::Link;
 use super::row::Row;
@@ -43,7 +44,7 @@ impl Now {
 /// A line of the tape.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Print {
-    /// Of the event: `HH:MM:SS.mmm`, UTC.
+    /// Of the event: `HH:MM:SS.mmm`, UTC; of another day `26 Nov 14:03`.
     pub time: String,
     /// Whose it is; `None` for news of the market.
     pub symbol: Option<String>,
@@ -255,7 +256,11 @@ impl Model {
             Some(("-- ", text)) => (false, text),
             _ => (false, line.as_str()),
         };
-        self.notice(serious, text.to_owned(), now);
+        let way_out = match frame {
+            Frame::Error { code, .. } if code == "SYMBOL_LIMIT_EXCEEDED" => " (d removes the selected one)",
+            _ => "",
+        };
+        self.notice(serious, format!("{text}{way_out}"), now);
     }
 
     fn trade(&mut self, trade: &Trade<'_>, marks: &Marks<'_>, now: Now) {
@@ -265,7 +270,7 @@ impl Model {
             direction = row.direction;
         }
         self.print(Print {
-            time: time_of_day(trade.timestamp.get()),
+            time: moment(trade.timestamp.get(), now),
             symbol: Some(clean(&trade.symbol, 64)),
             what: What::Trade {
                 price: clean(trade.price.get(), VALUE_CHARS_MAX),
@@ -291,7 +296,7 @@ impl Model {
         // Time and symbol have columns of their own.
         let words = line.split_once(kind).map_or(line.as_str(), |(_, words)| words.trim_start());
         self.print(Print {
-            time: fields.get("timestamp").map_or_else(String::new, |at| time_of_day(&at.to_string())),
+            time: fields.get("timestamp").map_or_else(String::new, |at| moment(&at.to_string(), now)),
             symbol: text("symbol").map(|symbol| clean(symbol, 64)),
             // A headline is one without being called so.
             what: What::Other(if kind == "news" { words.to_owned() } else { format!("{kind}  {words}") }),
@@ -395,6 +400,20 @@ impl Model {
 /// Whether a name or pattern that we hold stands for a symbol.
 pub fn covers(name: &str, symbol: &str) -> bool {
     name.strip_suffix('*').map_or(name == symbol, |start| symbol.starts_with(start))
+}
+
+/// When an event was: the time of day, or the date and the minute if that was another day than it is now, both in UTC.
+fn moment(unix_ms: &str, now: Now) -> String {
+    let day = |unix_ms: u64| unix_ms / 86_400_000;
+    let of_another_day = unix_ms.parse().ok().filter(|at| day(*at) != day(now.unix_ms));
+    let date = of_another_day.and_then(|at| OffsetDateTime::from_unix_timestamp((at / 1000) as i64).ok());
+    date.map_or_else(
+        || time_of_day(unix_ms),
+        |at| {
+            let month = &at.month().to_string()[..3];
+            format!("{:2} {month} {:02}:{:02}", at.day(), at.hour(), at.minute())
+        },
+    )
 }
 
 fn note(marks: &Marks<'_>) -> &'static str {

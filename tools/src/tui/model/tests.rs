@@ -74,11 +74,22 @@ fn the_tape_has_the_numbers_as_they_were_written_and_says_what_is_history() {
     let What::Trade { price, volume, direction: 0, .. } = &tape[0].what else { panic!("{tape:?}") };
     assert_eq!((price.as_str(), volume.as_str(), tape[0].note), ("1.50", "7", "last known"));
     assert_eq!(tape[1].what, What::Other(r"Up \u{1b}[2J".to_owned()));
-    assert_eq!((tape[1].time.as_str(), &tape[1].symbol), ("00:00:01.000", &None));
+    assert_eq!((tape[1].time.as_str(), &tape[1].symbol), (" 1 Jan 00:00", &None));
+    let of_today = moment(&at(0).unix_ms.to_string(), at(0));
+    assert_eq!((of_today.as_str(), moment("soon", at(0)).as_str()), ("22:13:20.000", "soon"));
     assert_eq!(tape[2].what, What::Other("halt  halted  LULD".to_owned()));
     assert_eq!(model.rows()[0].halted.as_deref(), Some("halted"));
     take(&mut model, &[&halt.replace("halted", "resumed")]);
     assert_eq!(model.rows()[0].halted, None);
+}
+
+#[test]
+fn one_symbol_too_many_is_refused_with_a_way_out() {
+    let mut model = model(&["A"]);
+    let refusal = r#"{"type":"error","code":"SYMBOL_LIMIT_EXCEEDED","message":"at most 5","timestamp":1}"#;
+    take(&mut model, &[refusal]);
+    let notice = &model.notices.front().unwrap().text;
+    assert_eq!(notice, "SYMBOL_LIMIT_EXCEEDED: at most 5 (d removes the selected one)");
 }
 
 #[test]

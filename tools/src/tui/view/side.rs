@@ -84,8 +84,12 @@ pub(super) fn tape(model: &Model, desk: &Desk, area: Rect) -> Vec<Line<'static>>
 fn line(print: &Print, desk: &Desk, width: u16) -> Line<'static> {
     let theme = desk.theme;
     let width = usize::from(width);
-    // A narrow tape has no milliseconds.
-    let time: String = print.time.chars().take(if width < 50 { 8 } else { 12 }).collect();
+    // A narrow tape has no milliseconds, and the day alone of what isn't of today.
+    let time = match print.time.as_str() {
+        time if width >= 50 => time.to_owned(),
+        time if time.contains('.') => time.chars().take(8).collect(),
+        time => format!("{:8}", time.chars().take(6).collect::<String>()),
+    };
     let symbol = fit(print.symbol.as_deref().unwrap_or_default(), 8);
     let mut spans = vec![Span::styled(format!(" {time} "), theme.dim), Span::raw(format!("{symbol} "))];
     let used = time.chars().count() + 11;
