@@ -23,9 +23,8 @@
 // usage: browser.js USER_DATA_DIR [WIDTH HEIGHT [SCALE]]
 "use strict";
 const readline = require("node:readline");
-const { chromium } = require("playwright-core");
+const { launchIn } = require("./chromium.js");
 
-const EXECUTABLE = "/usr/bin/chromium";
 const [userData, width = 1200, height = 640, scale = 1] = process.argv.slice(2);
 
 async function act(page, { do: what, at, with: text }) {
@@ -75,12 +74,10 @@ async function act(page, { do: what, at, with: text }) {
 }
 
 async function main() {
-  const context = await chromium.launchPersistentContext(userData, {
-    executablePath: EXECUTABLE,
+  const context = await launchIn(userData, {
     // A gateway of a test signs its own certificate.
     ignoreHTTPSErrors: true,
-    headless: true,
-    args: ["--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking", "--disable-component-update", "--disable-sync"],
+    args: ["--no-first-run", "--disable-background-networking", "--disable-component-update", "--disable-sync"],
     viewport: { width: Number(width), height: Number(height) },
     deviceScaleFactor: Number(scale),
   });

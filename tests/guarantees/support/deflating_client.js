@@ -29,8 +29,7 @@ function take(socket, n, subscribed) {
 async function main() {
   const subscribed = (extensions) => say({ extensions });
   if (which === "chromium") {
-    const { chromium } = require("playwright-core");
-    const browser = await chromium.launch({ executablePath: "/usr/bin/chromium", headless: true, args: ["--no-sandbox", "--disable-gpu"] });
+    const browser = await require("./chromium.js").launch();
     const page = await browser.newPage();
     await page.goto(`${url.replace("ws:", "http:").replace(/\/ws.*/, "")}/health`);
     await page.exposeFunction("subscribed", subscribed);

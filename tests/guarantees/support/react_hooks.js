@@ -6,7 +6,7 @@
 const http = require("node:http");
 const net = require("node:net");
 const path = require("node:path");
-const { chromium } = require("playwright-core");
+const { launch } = require("./chromium.js");
 
 const client = path.resolve(__dirname, "../../../clients/js");
 const esbuild = require(path.join(client, "node_modules/esbuild"));
@@ -71,7 +71,7 @@ async function main() {
     answer.end(url === "/" ? "<!doctype html><title>hooks</title><body><div></div><script src=/page.js></script>" : built.outputFiles[0].text);
   });
   await new Promise((up) => server.listen(0, "127.0.0.1", up));
-  const browser = await chromium.launch({ executablePath: "/usr/bin/chromium", headless: true, args: ["--no-sandbox", "--disable-gpu"] });
+  const browser = await launch();
   const page = await browser.newPage();
   page.setDefaultTimeout(50_000);
   const errors = [];

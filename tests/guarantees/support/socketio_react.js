@@ -8,7 +8,7 @@ const http = require("node:http");
 const path = require("node:path");
 const readline = require("node:readline");
 const esbuild = require("esbuild");
-const { chromium } = require("playwright-core");
+const { launchIn } = require("./chromium.js");
 
 const [userData, gateway, token, component] = process.argv.slice(2);
 const say = (line) => process.stdout.write(`${JSON.stringify(line)}\n`);
@@ -31,8 +31,7 @@ async function main() {
     answer.end(files[url] ?? "");
   });
   await new Promise((up) => server.listen(0, "127.0.0.1", up));
-  const args = ["--no-sandbox", "--disable-gpu", `--host-resolver-rules=MAP localhost:3000 ${gateway}`];
-  const context = await chromium.launchPersistentContext(userData, { executablePath: "/usr/bin/chromium", headless: true, args });
+  const context = await launchIn(userData, { args: [`--host-resolver-rules=MAP localhost:3000 ${gateway}`] });
   const page = await context.newPage();
   let logged = Promise.resolve();
   page.on("console", (message) => {

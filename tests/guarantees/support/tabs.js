@@ -5,7 +5,7 @@
 "use strict";
 const http = require("node:http");
 const path = require("node:path");
-const { chromium } = require("playwright-core");
+const { launchIn } = require("./chromium.js");
 
 const client = path.resolve(__dirname, "../../../clients/js");
 const esbuild = require(path.join(client, "node_modules/esbuild"));
@@ -48,7 +48,7 @@ async function main() {
   });
   await new Promise((up) => server.listen(0, "127.0.0.1", up));
   const at = `http://127.0.0.1:${server.address().port}/`;
-  const context = await chromium.launchPersistentContext(userData, { executablePath: "/usr/bin/chromium", headless: true, args: ["--no-sandbox", "--disable-gpu"] });
+  const context = await launchIn(userData);
   context.setDefaultTimeout(50_000);
   const errors = [];
   const tabs = [];
