@@ -33,7 +33,7 @@ pub struct Feed {
 }
 
 impl Feed {
-    /// A market that has traded the market types among `types` for [`PAST_MS`], and of which nothing is published yet.
+    /// A market that has traded the market types among `types` for `PAST_MS`, and of which nothing is published yet.
     /// `prefix` is `CHANNEL_PREFIX`.
     pub fn new(publisher: Publisher, prefix: String, types: KindSet) -> Self {
         let symbols = DEMO_SYMBOLS
