@@ -31,7 +31,7 @@ pub use self::inboxes::{InboxPurpose, InboxesConfig};
 use self::redis::{Connected, Done, Job, Work};
 use crate::bus::{DeskAnswer, DeskAsk, DeskHeard, DeskNews, DeskOrder, OutgoingHeld, Ticket};
 use crate::desk::envelope::{Envelope, Mark, Moved, room_channel};
-use crate::desk::presence::{Change, Gossip, Presence, PresenceConfig, Say, TooManyRooms};
+use crate::desk::presence::{Change, Gossip, Presence, PresenceConfig, QUIET_MS, Say, TooManyRooms};
 use crate::desk::{DESK_CHANNELS, DeskId, GatewayId, Origin, PRESENCE, PublicId};
 use crate::fanout::Fanout;
 use crate::ingest::publisher::Publisher;
@@ -44,6 +44,11 @@ const TICK: Duration = Duration::from_millis(200);
 
 /// What a join or leave may take to come back, from when it was asked.
 const COMES_BACK: Duration = Duration::from_millis(990);
+
+const _: () = assert!(
+    QUIET_MS as u128 > COMES_BACK.as_millis(),
+    "what members believe is judged once all has come back"
+);
 
 /// What it takes to publish.
 #[derive(Debug)]

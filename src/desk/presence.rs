@@ -39,7 +39,7 @@ pub use self::owed::Change;
 use self::owed::Owed;
 use self::peers::{Buried, Peer};
 use super::envelope::Moved;
-use super::{DeskId, GatewayId, PublicId};
+use super::{DeskId, GatewayId, Origin, PublicId};
 
 #[cfg(test)]
 mod crossing_tests;
@@ -70,6 +70,8 @@ const ANSWERS_MS: u64 = 400;
 pub const SETTLE_MS: u64 = ANSWERS_MS + 300;
 /// What members are owed is told so often until it is confirmed: longer than a confirmation takes.
 pub const OWED_MS: u64 = 1_000;
+/// A user that has not moved for so long has no join or leave on its way any more: Redis has taken what was published, or it is refused.
+pub const QUIET_MS: u64 = 1_000;
 /// Counts of a large room are told no sooner after one another.
 pub const COUNTS_MS: u64 = 1_000;
 /// Most users that are named in an answer.
@@ -231,7 +233,7 @@ impl Presence {
         let was_there = self.is_there(room, user) || self.is_believed(room, user);
         self.untold.remove(&(room.clone(), user.clone()));
         self.add_here(room, user);
-        self.moves(room, user);
+        self.touch_moving(room, user);
         Ok(!was_there && self.is_small(room))
     }
 
@@ -246,7 +248,7 @@ impl Presence {
         }
         let was_small = self.is_small(room);
         self.remove_here(room, user);
-        self.moves(room, user);
+        self.touch_moving(room, user);
         (!self.is_there(room, user) && was_small, false)
     }
 
@@ -283,8 +285,9 @@ impl Presence {
             let was_small = self.is_small(&room);
             let gone = self.remove_here(&room, &user);
             let is_told = was_small && !self.is_there(&room, &user);
-            self.moves(&room, &user);
-            say.push(self.left(room, user, gone, self.me, is_told));
+            self.touch_moving(&room, &user);
+            let origin = Origin::of_move(gone, self.count(&room));
+            say.push(Self::left(room, user, origin, self.me, is_told));
         }
         self.bury(now_ms, &mut say);
         self.tell_of_over(now_ms, &mut say);

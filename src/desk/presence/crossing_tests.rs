@@ -77,7 +77,8 @@ impl Channel {
     }
 
     fn moved(&mut self, at: usize, has_joined: bool, is_told: bool) {
-        let (gateway, origin) = (self.gateways[at].me, Origin::default());
+        let gateway = &self.gateways[at];
+        let (gateway, origin) = (gateway.me, Origin::of_move(None, gateway.count(&room())));
         let is_there = has_joined;
         let moved = Moved { user: user(), has_joined, is_told, gateway, is_there, asked: None, origin };
         self.publish(at, moved);
@@ -117,7 +118,7 @@ impl Channel {
 
     /// All have heard everything, and said what there is to say.
     fn settle(&mut self) {
-        for _ in 0..20 {
+        for _ in 0..50 {
             self.pass(100);
             while self.heard.iter().any(|heard| *heard < self.said.len()) {
                 (0..self.gateways.len()).for_each(|at| self.hear(at, usize::MAX));
@@ -195,7 +196,7 @@ proptest! {
 
 /// A join or leave of another gateway.
 fn of(gateway: u128, has_joined: bool, is_told: bool) -> Moved {
-    let (gateway, origin) = (GatewayId::of(gateway), Origin::default());
+    let (gateway, origin) = (GatewayId::of(gateway), Origin::of_move(None, 1));
     Moved { user: user(), has_joined, is_told, gateway, is_there: has_joined, asked: None, origin }
 }
 
@@ -203,7 +204,11 @@ fn of(gateway: u128, has_joined: bool, is_told: bool) -> Moved {
 fn tells(presence: &mut Presence, heard: &[Moved]) -> Vec<bool> {
     presence.tick(1);
     heard.iter().for_each(|moved| presence.heard_moved(&room(), moved, 1));
-    let moves = presence.tick(OWED_MS).into_iter().filter_map(|say| match say {
+    tells_at(presence, 1 + QUIET_MS)
+}
+
+fn tells_at(presence: &mut Presence, now_ms: u64) -> Vec<bool> {
+    let moves = presence.tick(now_ms).into_iter().filter_map(|say| match say {
         Say::Moved { moved, .. } => moved.is_told.then_some(moved.has_joined),
         _ => None,
     });
@@ -242,22 +247,39 @@ fn leaves_that_cross_are_told_by_one() {
     assert_eq!(crossed(4, true), [false; 0]);
 }
 
-/// A user's join is told as the room is small. It leaves while the room is large, so nobody is told, also not once the room is small again.
+/// Users' joins are told as the room is small. They leave while it is large, so nobody is told; also not once it is small again, as it is when the gateway
+/// hears of the first of these leaves.
 #[test]
 fn who_leaves_a_large_room_is_not_told_of_later() {
     let mut presence = Presence::new(GatewayId::of(1), config(2));
-    let heard = |presence: &mut Presence, user: u8, has_joined: bool, is_told: bool| {
-        let moved = Moved { user: id("user", user), ..of(1, has_joined, is_told) };
-        presence.heard_moved(&room(), &moved, 1);
+    let moved = |presence: &Presence, user: u8, has_joined: bool, is_told: bool| {
+        let origin = Origin::of_move(None, presence.count(&room()));
+        Moved { user: id("user", user), origin, ..of(1, has_joined, is_told) }
     };
     for user in 0..4 {
         let is_told = presence.join(&room(), &id("user", user)).unwrap();
-        heard(&mut presence, user, true, is_told);
+        let moved = moved(&presence, user, true, is_told);
+        presence.heard_moved(&room(), &moved, 1);
     }
+    let mut leaves = Vec::new();
     for user in 0..3 {
         let (is_told, _) = presence.leave(&room(), &id("user", user));
         assert_eq!(is_told, user == 2);
-        heard(&mut presence, user, false, is_told);
+        leaves.push(moved(&presence, user, false, is_told));
     }
-    assert_eq!(tells(&mut presence, &[]), [false; 0]);
+    assert_eq!(tells(&mut presence, &leaves), [false; 0]);
+}
+
+/// The gateway whose turn it is was killed: another one tells once that is known.
+#[test]
+fn what_a_dead_gateway_had_to_tell_is_told() {
+    let mut presence = Presence::new(GatewayId::of(1), config(200));
+    [2, 3].iter().for_each(|at| presence.heard_moved(&room(), &of(*at, true, true), 1));
+    assert_eq!(tells(&mut presence, &[of(2, false, false), of(3, false, false)]), [false; 0]);
+    let told = (2_000..SILENCE_MS + 5_000).step_by(200).map(|now_ms| {
+        presence.heard(Gossip::Beat { gateway: GatewayId::of(2), sum: Sum::default() }, now_ms);
+        (now_ms, tells_at(&mut presence, now_ms))
+    });
+    let (now_ms, told) = told.into_iter().find(|(_, told)| !told.is_empty()).expect("somebody tells");
+    assert!(now_ms > SILENCE_MS && told == [false], "{now_ms} {told:?}");
 }

@@ -265,6 +265,7 @@ impl World {
         let (gateway, presence) = &mut self.gateways[at];
         let gateway = *gateway;
         let is_told = presence.join(&room, &user).expect("room for it");
+        let origin = Origin::of_move(None, presence.count(&room));
         let moved = Moved {
             user: user.clone(),
             has_joined: true,
@@ -272,7 +273,7 @@ impl World {
             gateway,
             is_there: true,
             asked: Some(self.mark()),
-            origin: Origin::default(),
+            origin,
         };
         if !self.moved(at, &room, &moved, Presence::unjoin) {
             return;
@@ -299,7 +300,7 @@ impl World {
             return;
         }
         let (is_told, is_there) = presence.leave(&room, &user);
-        let origin = Origin::default();
+        let origin = Origin::of_move(None, presence.count(&room));
         let is_asked = how == Leaves::Asks;
         let asked = is_asked.then(|| self.mark());
         let moved = Moved { user, has_joined: false, is_told, gateway, is_there, asked, origin };

@@ -7,7 +7,7 @@
 use super::peers::{Buried, Peer, pairs_of, parts_of};
 use super::{ANSWERS_MS, BEAT_MS, BURIED_MS, Gossip, Map, OWED_MS, Presence, SILENCE_MS, Say, Set, Sum};
 use crate::desk::envelope::Moved;
-use crate::desk::{DeskId, GatewayId, Origin, PublicId};
+use crate::desk::{DeskId, GatewayId, Origin};
 
 /// The first of the living gateways tells the leaves of one that is over. Each that follows waits this much longer, and tells those that it has not heard told by then:
 /// the first may be new and not know of them, or dead itself.
@@ -157,20 +157,14 @@ impl Presence {
                 let buried = self.buried.entry(gateway).or_insert_with(new);
                 buried.told.insert((room.clone(), user.clone()));
             }
-            say.push(self.left(room, user, None, gateway, is_told));
+            // If nobody is told, it was a large room when the gateway was over, however small it is now.
+            let origin = if is_told { Origin::of_move(None, self.count(&room)) } else { Origin::default() };
+            say.push(Self::left(room, user, origin, gateway, is_told));
         }
     }
 
     /// A leave that a gateway tells, for itself or for one that is over.
-    pub(super) fn left(
-        &self,
-        room: DeskId,
-        user: DeskId,
-        connection: Option<PublicId>,
-        gateway: GatewayId,
-        is_told: bool,
-    ) -> Say {
-        let origin = Origin::of_move(connection, self.count(&room));
+    pub(super) fn left(room: DeskId, user: DeskId, origin: Origin, gateway: GatewayId, is_told: bool) -> Say {
         let moved = Moved { user, has_joined: false, is_told, gateway, is_there: false, asked: None, origin };
         Say::Moved { room, moved }
     }

@@ -185,7 +185,9 @@ impl Presence {
             let has_joined = self.is_there(room, user);
             let is_told = self.is_small(room) && *believed != Some(has_joined);
             let is_there = self.here.get(room).is_some_and(|users| users.contains_key(user));
-            let origin = Origin::of_move(*connection, self.count(room));
+            // What members know already is for gateways alone.
+            let origin =
+                if is_told { Origin::of_move(*connection, self.count(room)) } else { Origin::default() };
             let (user, gateway) = (user.clone(), self.me);
             let moved = Moved { user, has_joined, is_told, gateway, is_there, asked: None, origin };
             say.push(Say::Moved { room: room.clone(), moved });

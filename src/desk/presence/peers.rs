@@ -126,6 +126,7 @@ impl Presence {
         self.has_asked = false;
         self.asked = None;
         self.wait_with_untold(now_ms);
+        self.wait_with_moving(now_ms);
     }
 
     /// Whether members have been told by this gateway that a user left, as the gateway that has the user was silent, and the user is nowhere
@@ -144,6 +145,7 @@ impl Presence {
                 peer.heard_ms = now_ms.min(peer.heard_ms + asleep_ms);
             }
             self.has_asked = false;
+            self.wait_with_moving(now_ms);
         }
     }
 
