@@ -143,9 +143,8 @@ impl Config {
         A: Into<OsString> + Clone,
     {
         let file = Some(Path::new(".env"));
-        let mut config = Self::resolve(args, |name| std::env::var_os(name), file, raise_open_file_limit())?;
-        config.warnings.extend(sources::misspelt_in(std::env::vars_os().map(|(name, _)| name)));
-        Ok(config)
+        let names: Vec<_> = std::env::vars_os().map(|(name, _)| name).collect();
+        Self::read(args, &|name| std::env::var_os(name), &names, file, raise_open_file_limit())
     }
 
     /// As [`Config::from_args_and_env`], with a given environment, file and open-file limit.
@@ -161,11 +160,25 @@ impl Config {
     where
         A: Into<OsString> + Clone,
     {
+        Self::read(args, &env, &[], file, open_files)
+    }
+
+    /// The same; `names` are those of all variables of the environment.
+    fn read<A>(
+        args: impl IntoIterator<Item = A>,
+        env: &dyn Fn(&str) -> Option<OsString>,
+        names: &[OsString],
+        file: Option<&Path>,
+        open_files: u64,
+    ) -> Result<Self, ConfigError>
+    where
+        A: Into<OsString> + Clone,
+    {
         let line = cli::CommandLine::parse(args)?;
         let mut config = Self { action: line.action(), ..Self::default() };
         config.server.max_connections = connections_for(open_files);
         config.server.open_files = open_files;
-        let mut sources = Sources::new(line, &env, file);
+        let mut sources = Sources::new(line, env, names, file);
         let mut not_given = Vec::new();
         for setting in settings() {
             let Some(found) = sources.setting(setting)? else {

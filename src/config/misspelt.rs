@@ -1,16 +1,18 @@
 //! Finds the variable that is meant by a name that is none. The environment and `.env` are shared with other programs, so such a name is
-//! passed over; but a limit that is misspelt is no limit.
+//! passed over; but a limit that is misspelt is no limit. Pure.
 
 use strsim::osa_distance;
 
-/// Shorter names are too much like those of other programs.
-const LETTERS_MIN: usize = 7;
+/// Shorter names are too much like those of other programs (`ES_HOST`, `SERVER_IP`).
+const LETTERS_MIN: usize = 10;
 
-/// The one of `known` that differs from `name` in one letter: one too many, missing, changed, or two swapped; or only in its case.
+/// The one of `known` that differs from `name` in its case, or in one letter: one too many, missing, changed, or two swapped. The nearest of
+/// several, and of those the first in the alphabet.
 pub(super) fn meant(name: &str, known: impl IntoIterator<Item = &'static str>) -> Option<&'static str> {
     let upper = name.to_ascii_uppercase();
-    let is_near = |known: &str| known.len() >= LETTERS_MIN && osa_distance(&upper, known) <= 1;
-    known.into_iter().find(|known| is_near(known))
+    let distance = |known: &str| osa_distance(&upper, known);
+    let is_near = |known: &str| distance(known) <= usize::from(known.len() >= LETTERS_MIN);
+    known.into_iter().filter(|known| is_near(known)).min_by_key(|known| (distance(known), *known))
 }
 
 #[cfg(test)]
@@ -29,8 +31,8 @@ mod tests {
         ] {
             assert_eq!(meant(name), Some("MAX_SYMBOLS_PER_CLIENT"), "{name}");
         }
-        assert_eq!(meant("REDIS_URI"), Some("REDIS_URL"));
-        for other in ["MAX_SYMBOLS", "REDIS_HOSTS", "SEQS", "PORT", "PATH", ""] {
+        assert_eq!(meant("ws_port"), Some("WS_PORT"));
+        for other in ["MAX_SYMBOLS", "REDIS_URI", "SEQS", "PORT", "PATH", ""] {
             assert_eq!(meant(other), None, "{other}");
         }
     }

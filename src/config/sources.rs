@@ -36,18 +36,14 @@ impl<'e> Sources<'e> {
     pub(super) fn new(
         line: CommandLine,
         env: &'e dyn Fn(&str) -> Option<OsString>,
+        names: &[OsString],
         file: Option<&Path>,
     ) -> Self {
         let owners = owners();
         let owner = |name: &str| owners.get(name).copied().unwrap_or(Owner::Other);
         let mut file = file.map(|path| EnvFile::read(path, owner)).unwrap_or_default();
         let mut warnings = std::mem::take(&mut file.warnings);
-        let known = owners.keys().copied();
-        let misspelt = file.others.iter().filter_map(|(name, line)| {
-            let meant = misspelt::meant(name, known.clone())?;
-            Some(format!("{name} (line {line} of .env) is no setting, and is ignored: is {meant} meant?"))
-        });
-        warnings.extend(misspelt);
+        warnings.extend(misspelt(&file, env, names, &owners));
         Self { line, env, file, warnings }
     }
 
@@ -121,14 +117,27 @@ fn is_address_with_protocol(text: &str) -> bool {
     ["tcp", "udp", "sctp"].contains(&protocol) && is_host && port.parse::<u16>().is_ok()
 }
 
-/// A warning for each name that is nearly that of a variable that the gateway reads.
-pub(super) fn misspelt_in(names: impl Iterator<Item = OsString>) -> Vec<String> {
-    let owners = owners();
-    let others =
-        names.filter_map(|name| name.into_string().ok()).filter(|name| !owners.contains_key(name.as_str()));
-    let warnings = others.filter_map(|name| {
-        let meant = misspelt::meant(&name, owners.keys().copied())?;
-        Some(format!("{name} (in the environment) is no setting, and is ignored: is {meant} meant?"))
+/// A warning for each variable that is nearly one of the gateway's which is not set.
+fn misspelt(
+    file: &EnvFile,
+    env: &dyn Fn(&str) -> Option<OsString>,
+    names: &[OsString],
+    owners: &HashMap<&'static str, Owner>,
+) -> Vec<String> {
+    let names = names.iter().filter_map(|name| name.to_str()).filter(|name| !owners.contains_key(name));
+    // Of Kubernetes, for a service that is named nearly so.
+    let is_link = |name: &str| {
+        env(name)
+            .and_then(|value| value.into_string().ok())
+            .is_some_and(|text| is_address_with_protocol(&text))
+    };
+    let of_environment =
+        names.filter(|name| !is_link(name)).map(|name| (name, "in the environment".to_owned()));
+    let of_file = file.others.iter().map(|(name, line)| (name.as_str(), format!("line {line} of .env")));
+    let is_set = |name: &str| env(name).is_some_and(|value| !value.is_empty()) || file.get(name).is_some();
+    let warnings = of_environment.chain(of_file).filter_map(|(name, place)| {
+        let meant = misspelt::meant(name, owners.keys().copied()).filter(|meant| !is_set(meant))?;
+        Some(format!("{name} ({place}) is no setting, and is ignored: is {meant} meant?"))
     });
     warnings.collect()
 }

@@ -50,7 +50,7 @@ pub enum ClaimsError {
     #[error("{0:?} is no right; there are {rights}", rights = RIGHTS.join(", "))]
     NoRight(String),
     /// The name is nearly that of a right. Were it passed over, what was meant as a restriction would be none.
-    #[error("the claim {0:?} means nothing here: is {1} meant?")]
+    #[error("the claim {0:?} means nothing here: is {1} meant? If not, it needs another name")]
     NearlyRight(String, &'static str),
     /// `delayMs` asks for a delay, and none is configured that is as long.
     #[error(
@@ -141,7 +141,7 @@ impl ClaimRules {
     }
 }
 
-/// Rights that the operator writes by themselves (`ANONYMOUS`) are nothing but rights.
+/// `ANONYMOUS` has rights and nothing else.
 ///
 /// # Errors
 /// The first name that is none.
@@ -150,13 +150,16 @@ pub fn only_rights(claims: &Claims) -> Result<(), ClaimsError> {
     other.map_or(Ok(()), |name| Err(ClaimsError::NoRight(name.clone())))
 }
 
-/// Claims that the operator writes for somebody (`API_KEYS_FILE`) may have others beside rights, but no right that is misspelt.
+/// A line of `API_KEYS_FILE` may have other claims beside rights, but no right that is misspelt.
 ///
 /// # Errors
-/// The first name that is nearly a right's: in other letters, or with one too many, missing, changed or swapped.
+/// The first name that is nearly that of a right which is missing: in another case, with `_` or `-` in it, or with one letter too many, missing, changed or
+/// swapped with the next.
 pub fn well_spelt(claims: &Claims) -> Result<(), ClaimsError> {
     let letters = |name: &str| name.replace(['_', '-'], "").to_ascii_lowercase();
-    let near = |name: &str, right: &str| strsim::osa_distance(&letters(name), &letters(right)) <= 1;
+    let near = |name: &str, right: &str| {
+        !claims.contains_key(right) && strsim::osa_distance(&letters(name), &letters(right)) <= 1
+    };
     let strange = claims.keys().filter(|name| !RIGHTS.contains(&name.as_str()));
     let mut misspelt =
         strange.filter_map(|name| Some((name, RIGHTS.iter().find(|right| near(name, right))?)));
@@ -307,12 +310,16 @@ mod tests {
             let error = well_spelt(&claims(name)).unwrap_err();
             assert_eq!(
                 error.to_string(),
-                format!("the claim {name:?} means nothing here: is {right} meant?")
+                format!(
+                    "the claim {name:?} means nothing here: is {right} meant? If not, it needs another name"
+                )
             );
         }
         for other in ["symbols", "rooms", "role", "roles", "name", "exp", "user_id", "tier"] {
             assert_eq!(well_spelt(&claims(other)), Ok(()), "{other}");
         }
+        let beside = json!({"sub": "u", "types": ["trade"], "type": "service"});
+        assert_eq!(well_spelt(beside.as_object().unwrap()), Ok(()), "the right is there");
         let only = |rights: Value| only_rights(rights.as_object().unwrap());
         assert_eq!(only(json!({"symbols": [], "rooms": []})), Ok(()));
         let error = only(json!({"symbol": ["A"]})).unwrap_err().to_string();

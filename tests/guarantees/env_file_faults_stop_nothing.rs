@@ -31,6 +31,31 @@ fn lines_of_other_programs_are_ignored() {
 }
 
 #[test]
+fn a_name_that_is_nearly_a_setting_is_told() {
+    let warnings = |file: &[u8]| with(file).expect("a configuration").warnings;
+    let told = "MAX_SYMBOL_PER_CLIENT (line 2 of .env) is no setting, and is ignored: is MAX_SYMBOLS_PER_CLIENT meant?";
+    assert_eq!(warnings(b"\nMAX_SYMBOL_PER_CLIENT=10\nMAX_SYMBOLS=7\n"), [told]);
+    // As far as it is not set.
+    assert_eq!(warnings(b"MAX_SYMBOL_PER_CLIENT=10\nMAX_SYMBOLS_PER_CLIENT=10\n"), [""; 0]);
+    assert_eq!(warnings(b"OFFLINE_QUEUE=100/7d\n"), ["OFFLINE_QUEUE changes nothing without DESK=true"]);
+    assert_eq!(warnings(b"OFFLINE_QUEUE=100/7d\nDESK=true\n"), [""; 0]);
+}
+
+/// So it is in the environment, but for what Kubernetes sets for a service.
+#[test]
+fn a_variable_that_is_nearly_a_setting_is_told() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let mut gateway = std::process::Command::new(env!("CARGO_BIN_EXE_ws-gateway"));
+    gateway.arg("--check-config").current_dir(directory.path());
+    gateway.env("MAX_SYMBOL_PER_CLIENT", "10").env("REDIS1_PORT", "tcp://10.0.0.1:6379");
+    let output = gateway.output().expect("it runs");
+    let told = [output.stdout, output.stderr].concat();
+    let told = String::from_utf8_lossy(&told);
+    assert!(told.contains("MAX_SYMBOL_PER_CLIENT (in the environment) is no setting"), "{told}");
+    assert!(!told.contains("REDIS1_PORT"), "{told}");
+}
+
+#[test]
 fn a_byte_order_mark_hides_no_setting() {
     let config = with(b"\xef\xbb\xbfWS_PORT=9000\r\nSHARDS=2\r\n").expect("a configuration");
     assert_eq!((config.server.listen.port(), config.process.shards), (9000, 2));
