@@ -86,7 +86,7 @@ pub(super) const GROUP: Group = Group {
             unit: Unit::Switch,
             zero: Zero::False,
             preset: Preset::Fixed,
-            help: "Publish simulated events of the market types among CHANNEL_TYPES, to see the gateway work. The market has traded for 15 minutes when it starts.",
+            help: "Publish simulated events of the market types among CHANNEL_TYPES, to see the gateway work. The market has traded for 15 minutes when it starts, unless FEED_DELAYS is set.",
             set: |config, given| given.store(&mut config.process.demo),
             show: |config, unit| config.process.demo.show(unit),
         },

@@ -63,7 +63,10 @@ impl Gateway {
                 config.events.channel_prefix.clone(),
                 config.events.channel_types.carried().collect(),
             );
-            demo.publish_past().await;
+            // Delayed feeds would have all of the past at once, as something new, once their delay is over.
+            if config.access.feed_delays.is_empty() {
+                demo.publish_past().await;
+            }
             self.tasks.spawn(demo.run(self.feeding.clone()));
         }
     }

@@ -4,9 +4,11 @@ use std::collections::HashSet;
 
 use serde_json::json;
 use ws_gateway::demo::walk::STEP_MAX;
+use ws_gateway::unix_time::unix_ms;
 
 use crate::support::process::Process;
 use crate::support::redis::Publisher;
+use crate::support::tokens::SECRET;
 use crate::support::{Client, trade};
 
 #[tokio::test(flavor = "multi_thread")]
@@ -31,6 +33,21 @@ async fn the_demo_shows_trades_of_five_symbols() {
         assert_eq!(message["type"], "trade");
         seen.insert(message["data"]["symbol"].as_str().unwrap().to_owned());
     }
+}
+
+/// Delayed feeds would have its past all at once, as something new.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_demo_with_delayed_feeds_has_no_past() {
+    let begun_ms = unix_ms();
+    let args = ["--embedded-redis-port", "0", "--demo", "--jwt-secret-key", SECRET];
+    let delayed = ["--feed-delays", "1s", "--anonymous", r#"{"delayMs":1000}"#];
+    let gateway = Process::start(&[&args[..], &delayed].concat()).await;
+    let mut client = Client::connect(&gateway.url()).await;
+    // At first its feed is as it was a second ago: not there.
+    client.send(r#"{"action":"subscribe","symbols":["AAPL"]}"#).await;
+    let trade = client.next_of("trade").await;
+    assert_eq!(trade["delayedMs"], 1_000, "{trade}");
+    assert!(trade["data"]["timestamp"].as_u64() >= Some(begun_ms), "{trade}");
 }
 
 /// The live page asks for the last 250 trades.
