@@ -32,9 +32,9 @@ createRoot(root).render(<Price symbol="AAPL" />);
 new MutationObserver(() => console.log(root.textContent)).observe(root, { childList: true, characterData: true, subtree: true });
 """
 IN_BROWSER = """
-const { chromium } = require("playwright-core");
+const { launch } = require("CHROMIUM");
 (async () => {
-  const browser = await chromium.launch({ executablePath: "/usr/bin/chromium", args: ["--no-sandbox"] });
+  const browser = await launch();
   const page = await browser.newPage();
   page.on("console", async (said) => console.log(said.text()));
   await page.addScriptTag({ content: CODE });
@@ -181,7 +181,8 @@ async def start(title: str, language: str, code: str, gateway: Gateway, director
     if language == "js":
         environment["NODE_PATH"] = packages()
         if "browser" in title or "React" in title:
-            code = IN_BROWSER.replace("CODE", json.dumps(code))
+            chromium = str(ROOT / "tests/guarantees/support/chromium.js")
+            code = IN_BROWSER.replace("CHROMIUM", chromium).replace("CODE", json.dumps(code))
         path.write_text(code)
     match language:
         case "rust":
