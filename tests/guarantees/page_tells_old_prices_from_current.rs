@@ -41,4 +41,9 @@ async fn a_price_is_pale_while_trades_are_off() {
     page.until("#rows li:not(.stale):not([title^=Trades])", "150.50").await;
     page.until_title("150.50 AAPL · ws-gateway").await;
     assert_eq!(page.evaluate(SEEN).await, serde_json::json!(["1", "1", "1"]));
+
+    // A chart of nothing is none that goes on without trades.
+    page.unsubscribe("AAPL").await;
+    page.until("#chart-note", "No trade yet.").await;
+    assert_eq!(page.texts("#chart[data-carried]").await, [""; 0]);
 }

@@ -85,7 +85,7 @@ export class ChartPanel {
   #describe(symbol: string, quote: Quote | undefined): void {
     const bars = quote?.candles.bars(this.#interval) ?? [];
     const [first, last] = [bars[0], bars.at(-1)];
-    const isCarried = quote?.candles.carried.includes(this.#interval);
+    const isCarried = quote?.candles.carried.includes(this.#interval) ?? false;
     // Without trades it still goes on.
     byId("chart").toggleAttribute("data-carried", isCarried);
     const source = isCarried ? "candles and trades" : "trades";
