@@ -17,6 +17,7 @@ import { Search } from "./search.js";
 import { asked, FIRST_VISIT, firstTypes, fold, HAS_ROOMS, load, MARKET, store, TYPES } from "./settings.js";
 import { lossOf, pill, Status } from "./status.js";
 import { tabs } from "./tabs.js";
+import { isReplay } from "./tap.js";
 import { TapeView } from "./tape-view.js";
 import { theme } from "./theme.js";
 import { Token } from "./token.js";
@@ -121,7 +122,7 @@ const feed = new Feed(address("ws"), {
   roundTrip: (ms) => status.roundTrip(ms),
   frame(way, text) {
     // Earlier trades that come at once are no rate of now.
-    if (way === "in" && !text.endsWith(',"replay":true}')) status.message();
+    if (way === "in" && !isReplay(text)) status.message();
     frames.frame(way, text);
     ask();
   },

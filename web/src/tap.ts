@@ -14,6 +14,12 @@ export interface Tap {
   send(text: string): boolean;
 }
 
+/** Longer than the mark at the end of a replayed event. */
+const MARK_MAX = 64;
+
+/** Whether a frame is an event that came again. Events of a delayed feed say so as well behind that mark. */
+export const isReplay = (text: string): boolean => /,"replay":true(,"delayedMs":\d+)?}$/.test(text.slice(-MARK_MAX));
+
 export function tap(listener: Listener): Tap {
   let current: WebSocket | undefined;
   class Tapped extends WebSocket {

@@ -11,6 +11,7 @@ import { Latest } from "../src/news.js";
 import { lengthMs, rangeOf, widened } from "../src/range.js";
 import { withoutSecrets } from "../src/secret.js";
 import { area, path, Spark } from "../src/spark.js";
+import { isReplay } from "../src/tap.js";
 import { sideOf, Tape } from "../src/tape.js";
 
 const dealt = (price: number, atMs: number, volume = 1) => ({ price, high: price, low: price, volume, atMs });
@@ -184,6 +185,12 @@ test("there is one paint a frame, however often it is asked for", () => {
   assert.equal(paints, 1);
   frame.ask();
   assert.equal(requested.length, 2);
+});
+
+test("an event that came again is told by its mark, also on a delayed feed", () => {
+  const event = (marks: string) => `{"type":"trade","data":{"symbol":"A"},"timestamp":1700000000000${marks}}`;
+  assert.deepEqual([',"replay":true', ',"replay":true,"delayedMs":900000', "", ',"snapshot":true', ',"delayedMs":900000'].map((marks) => isReplay(event(marks))), [true, true, false, false, false]);
+  assert(!isReplay('{"type":"book","data":{"symbol":"A","replay":true},"timestamp":1700000000000}'), "a field of the worker's is no mark");
 });
 
 test("each form says where its clients connect, and what they send", () => {
