@@ -13,10 +13,10 @@ async fn news_that_come_again_or_late_stand_where_they_belong() {
     let mut page = Browser::open_at(&format!("http://{}/?symbols=AAPL,MSFT", gateway.addr())).await;
     page.until("#note", "Successfully subscribed").await;
     for (kind, symbol, event) in [
-        ("news", "TSLA", r#""headline":"TSLA opens","timestamp":1795000000000"#),
-        ("halt", "AAPL", r#""status":"halted","timestamp":1795000000001"#),
-        ("news", "MSFT", r#""headline":"MSFT falls","timestamp":1795000000002"#),
-        ("news", "AAPL", r#""headline":"AAPL rises","timestamp":1795000000003"#),
+        ("news", "TSLA", r#""headline":"TSLA opens","timestamp":1700000000000"#),
+        ("halt", "AAPL", r#""status":"halted","timestamp":1700000000001"#),
+        ("news", "MSFT", r#""headline":"MSFT falls","timestamp":1700000000002"#),
+        ("news", "AAPL", r#""headline":"AAPL rises","timestamp":1700000000003"#),
     ] {
         let event = format!(r#"{{"symbol":"{symbol}",{event}}}"#);
         worker.raw(&format!("channel:{kind}:{symbol}"), event.as_bytes()).await;

@@ -179,15 +179,11 @@ function soil(): void {
 
 function take(event: MarketEvent<string, any>): void {
   const { type, data, snapshot, replay } = event;
-  if (type === "news") {
-    news.headline(data);
-  } else if (!MARKET.has(type)) {
-    news.custom(type, data, event.timestamp);
-  } else if (typeof data?.symbol === "string") {
+  if (type === "news" || type === "halt" || !MARKET.has(type)) news.take(event);
+  if (type !== "news" && MARKET.has(type) && typeof data?.symbol === "string") {
     const symbol = fold(data.symbol);
     const isNew = !market.quotes.has(symbol);
     market.take(symbol, event);
-    if (type === "halt") news.halt(data);
     if (!snapshot && !replay) status.event(millis(data.timestamp), event.timestamp);
     hasNew ||= isNew;
   }

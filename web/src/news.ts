@@ -1,5 +1,7 @@
-// News, halts, and events of types that the workers have of their own: by their time, the newest on top.
+// News, halts, and events of types that the workers have of their own: by their time, the newest on top. A time
+// that is still ahead when the event comes counts as the time at which it comes: else such events would hold all places.
 
+import type { MarketEvent } from "../../clients/js/src/index.js";
 import { byId, make, time } from "./dom.js";
 import { millis } from "./format.js";
 
@@ -8,10 +10,29 @@ const ITEM_MAX = 200;
 
 /** One line. */
 export interface Item {
-  timestamp: unknown;
+  timestamp: number;
+  /** Its place among the others. */
+  atMs: number;
   kind: string;
   text: string;
+  /** The worker's object: what is the same in all of it is the same event. */
+  object: string;
   element?: HTMLLIElement;
+}
+
+/** The line of an event that reached the gateway at `cameMs`. Pure. */
+export function itemOf(kind: string, data: any, cameMs: number): Item {
+  // Types of the workers' own may have anything in place of a time, or none.
+  const timestamp = Number.isFinite(data?.timestamp) ? data.timestamp : cameMs;
+  const object = JSON.stringify(data);
+  return { timestamp, atMs: Math.min(millis(timestamp), cameMs), kind, text: textOf(kind, data, object), object };
+}
+
+function textOf(kind: string, data: any, object: string): string {
+  const { headline, symbol, status, reason } = data ?? {};
+  if (kind === "news") return symbol && !headline.startsWith(symbol) ? `${symbol}: ${headline}` : headline;
+  if (kind === "halt") return `${symbol} ${status}${typeof reason === "string" ? ` (${reason})` : ""}`;
+  return `${kind} ${object}`.slice(0, ITEM_MAX);
 }
 
 /** The latest lines by their time, the newest first, each once: whoever subscribes again gets the last ones again. Pure. */
@@ -21,10 +42,9 @@ export class Latest {
   hasChanged = false;
 
   add(item: Item): void {
-    const { timestamp, kind, text } = item;
-    if (this.items.some((other) => other.text === text && other.kind === kind && other.timestamp === timestamp)) return;
-    const atMs = millis(Number(timestamp));
-    const found = this.items.findIndex((other) => !(millis(Number(other.timestamp)) > atMs));
+    const { timestamp, atMs, kind, object } = item;
+    if (this.items.some((other) => other.object === object && other.kind === kind && other.timestamp === timestamp)) return;
+    const found = this.items.findIndex((other) => other.atMs <= atMs);
     this.items.splice(found < 0 ? this.items.length : found, 0, item);
     if (this.items.length > NEWS_MAX) this.items.pop();
     this.hasChanged = true;
@@ -40,19 +60,10 @@ export class News {
     byId("panel-news").hidden = !isWanted;
   }
 
-  headline({ headline, symbol, timestamp }: { headline: string; symbol?: string; timestamp: number }): void {
-    this.#latest.add({ timestamp, kind: "news", text: symbol && !headline.startsWith(symbol) ? `${symbol}: ${headline}` : headline });
-  }
-
-  halt({ symbol, status, reason, timestamp }: { symbol: string; status: string; reason?: unknown; timestamp: number }): void {
-    const why = typeof reason === "string" ? ` (${reason})` : "";
-    this.#latest.add({ timestamp, kind: "halt", text: `${symbol} ${status}${why}` });
-  }
-
-  /** Whatever it has in place of a time, it has come at `timestamp`. */
-  custom(type: string, data: any, timestamp: number): void {
-    const own = data?.timestamp;
-    this.#custom.set(`${type} ${data?.symbol ?? ""}`, { timestamp: Number.isFinite(own) ? own : timestamp, kind: type, text: `${type} ${JSON.stringify(data)}`.slice(0, ITEM_MAX) });
+  take({ type, data, timestamp }: MarketEvent<string, any>): void {
+    const item = itemOf(type, data, timestamp);
+    if (type === "news" || type === "halt") this.#latest.add(item);
+    else this.#custom.set(`${type} ${data?.symbol ?? ""}`, item);
   }
 
   paint(): void {

@@ -7,7 +7,7 @@ import { amount, brief, clock, day, decimalsOf, millis, moment, percent, signed,
 import { type DialectName, dialects, forms } from "../src/forms.js";
 import { Frame } from "../src/frame.js";
 import { isFound, isMatched, meant, moved, split, typed } from "../src/names.js";
-import { Latest } from "../src/news.js";
+import { itemOf, Latest } from "../src/news.js";
 import { lengthMs, rangeOf, widened } from "../src/range.js";
 import { withoutSecrets } from "../src/secret.js";
 import { area, path, Spark } from "../src/spark.js";
@@ -229,7 +229,7 @@ test("what lets somebody in is not shown, in whichever form it is sent", () => {
 
 test("news are in the order of their times, whenever they come, and each is there once", () => {
   const latest = new Latest();
-  const add = (timestamp: number, text: string) => latest.add({ timestamp, kind: "news", text });
+  const add = (timestamp: number, headline: string) => latest.add(itemOf("news", { headline, timestamp }, 2_100_000_000_000));
   const texts = () => latest.items.map(({ text }) => text);
   add(2_000_000_000_002, "b");
   add(2_000_000_000_003, "c");
@@ -247,4 +247,22 @@ test("news are in the order of their times, whenever they come, and each is ther
   for (let n = 0; n < 40; n++) add(2_000_000_002_000 + n, `n${n}`);
   add(2_000_000_000_001, "a");
   assert.deepEqual([texts().length, texts()[0], texts().at(-1)], [30, "n39", "n10"]);
+});
+
+test("news that claim a time ahead have no better place than what comes after them", () => {
+  const latest = new Latest();
+  const add = (kind: string, data: object, cameMs: number) => latest.add(itemOf(kind, data, cameMs));
+  const NOW = 2_000_000_000_000;
+  for (let n = 0; n < 30; n++) add("note", { n, timestamp: NOW + 1e9 }, NOW);
+  add("note", { n: 30 }, NOW + 1);
+  add("news", { headline: "h", timestamp: NOW - 1 }, NOW + 2);
+  add("halt", { symbol: "A", status: "halted", timestamp: NOW + 3 }, NOW + 3);
+  assert.deepEqual(latest.items.slice(0, 2).map(({ text }) => text), ["A halted", 'note {"n":30}']);
+  assert.deepEqual([latest.items.length, latest.items[2]?.text], [30, `note {"n":29,"timestamp":${NOW + 1e9}}`]);
+});
+
+test("what differs only behind the part that is shown is no repeat", () => {
+  const latest = new Latest();
+  for (const end of ["a", "b", "b"]) latest.add(itemOf("book", { text: "x".repeat(300), end }, 2_000_000_000_000));
+  assert.deepEqual(latest.items.map(({ text, object }) => [text.length, object.slice(-3)]), [[200, 'b"}'], [200, 'a"}']]);
 });
