@@ -15,6 +15,9 @@ use serde_json::json;
 use tempfile::TempDir;
 use ws_gateway::demo::DEMO_SYMBOLS;
 
+/// Trades from before the page came that it asks for.
+const RECALLED: u64 = 250;
+
 /// The candles of the chart, once there are that many.
 const CANDLES: &str = "new Promise((done) => {
     const look = () => {
@@ -36,7 +39,7 @@ async fn a_visitor_of_the_demo_finds_a_chart() {
     page.evaluate(CANDLES).await;
     page.until("#chosen-change", "%").await;
     page.picture("first-visit").await;
-    assert!(page.trades().await < 60, "trades from before the page came don't count as trades of now");
+    assert!(page.trades().await < RECALLED, "trades from before the page came don't count as trades of now");
 }
 
 #[tokio::test(flavor = "multi_thread")]
