@@ -236,6 +236,7 @@ async fn all_types_are_shown_and_prices_are_there_at_once() {
     page.until_fact("bid", "150.20").await;
     page.until_fact("ask", "150.27").await;
     page.until_fact("range", "149.75 – 151.50").await;
+    page.until("#facts", "Low – high, 1m").await;
     // The last price is never outside: a trade widens the candle until the next one comes, or begins the next itself.
     for (price, after_ms, range) in
         [("149.50", 2, "149.50 – 151.50"), ("152", 3, "149.50 – 152.00"), ("151", 60_000, "151.00 – 151.00")]

@@ -19,6 +19,7 @@ type Fact = (typeof FACTS)[number][1];
 
 export class Detail {
   readonly #cells = new Map<Fact, HTMLElement>();
+  readonly #titles = new Map<Fact, HTMLElement>();
 
   constructor() {
     for (const [title, key, type] of FACTS) {
@@ -26,8 +27,10 @@ export class Detail {
       const cell = make("dd", "", "–");
       cell.dataset.fact = key;
       if (type) cell.dataset.type = type;
+      const label = make("dt", "", title);
       this.#cells.set(key, cell);
-      byId("facts").append(make("div", "", make("dt", "", title), cell));
+      this.#titles.set(key, label);
+      byId("facts").append(make("div", "", label, cell));
     }
   }
 
@@ -48,11 +51,13 @@ export class Detail {
     byId("chosen-off").hidden = !isOff;
     byId("now").title = isOff ? tradesOff(quote?.lastMs) : "";
     for (const [key, cell] of this.#cells) say(cell, quote ? fact(key, quote) : "–");
-    const { bid, ask, range, time } = Object.fromEntries(this.#cells) as Record<Fact, HTMLElement | undefined>;
+    const { bid, ask, time } = Object.fromEntries(this.#cells) as Record<Fact, HTMLElement | undefined>;
     if (time) time.title = quote?.timestamp === undefined ? "" : moment(quote.timestamp);
     if (bid) bid.title = sized(quote?.bidSize);
     if (ask) ask.title = sized(quote?.askSize);
-    if (range) range.title = quote?.range ? `of ${quote.range.interval}` : "";
+    // Without its interval it would look like the day's.
+    const range = this.#titles.get("range");
+    if (range) say(range, quote?.range ? `Low – high, ${quote.range.interval}` : "Low – high");
   }
 }
 
