@@ -105,6 +105,7 @@ mod one_user_takes_no_more_than_its_part;
 mod one_write_for_each_batch;
 mod operators_have_a_port_of_their_own;
 mod order_and_completeness;
+mod page_begins_with_what_fits;
 mod page_behaves_as_clients_do;
 mod page_dates_what_is_not_of_today;
 mod page_has_a_room;

@@ -279,25 +279,6 @@ async fn an_unsubscribe_above_the_rate_is_noted_until_it_has_succeeded() {
     page.act(json!({"do": "untilGone", "at": "#note .bad"})).await;
 }
 
-/// A first visit asks for all types, and a client may have fewer than the gateway carries.
-#[tokio::test(flavor = "multi_thread")]
-async fn a_first_visit_that_may_not_have_all_types_gets_trades() {
-    for rights in [r#"{"types":["trade"]}"#, r#"{"maxSymbols":3}"#] {
-        let redis = Redis::start().await;
-        let all = ["--channel-types", "trade,quote", "--max-symbols-per-client", "20"];
-        let access = ["--jwt-secret-key", SECRET, "--anonymous", rights];
-        let gateway = Process::on(&redis, &[&all[..], &access].concat()).await;
-        let mut page = Browser::open(&gateway).await;
-        page.until("#types label:has(input[value=quote]:not(:checked))", "quote").await;
-        page.until("#note", "Successfully subscribed").await;
-        let mut worker = redis.publisher().await;
-        for symbol in ["AAPL", "GOOGL", "MSFT"] {
-            worker.trade(symbol, &trade(symbol, "150.25", 1_795_000_000_000)).await;
-            page.until_row(symbol, "150.25").await;
-        }
-    }
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn a_pattern_brings_symbols_and_what_is_missing_is_told() {
     let redis = Redis::start().await;

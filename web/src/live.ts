@@ -14,7 +14,7 @@ import { isMatched, isPattern, moved, split } from "./names.js";
 import { News } from "./news.js";
 import { Rooms } from "./rooms.js";
 import { Search } from "./search.js";
-import { asked, FIRST_VISIT, firstTypes, fold, HAS_ROOMS, load, MARKET, store, TYPES } from "./settings.js";
+import { asked, FEW, FIRST_VISIT, firstTypes, fold, HAS_ROOMS, load, MARKET, store, TYPES } from "./settings.js";
 import { lossOf, pill, Status } from "./status.js";
 import { tabs } from "./tabs.js";
 import { isReplay } from "./tap.js";
@@ -28,6 +28,8 @@ let names = [...new Set(split(load("symbols") ?? FIRST_VISIT.join()).map(asked))
 const types = new Set((load("types") ?? "").split(",").filter((type) => TYPES.includes(type)));
 /** The types were nobody's choice, and nobody has chosen anything since: if the gateway doesn't give all of them, the first will do. */
 let isFirstChoice = !types.size;
+/** Nor have the symbols been anybody's choice: if the gateway doesn't give all of them, few will do. */
+let isFirstVisit = load("symbols") === null;
 if (isFirstChoice) for (const type of firstTypes(names.length)) types.add(type);
 let selected = fold(names.find((name) => !isPattern(name)) ?? "");
 /** Whether requests can be made. */
@@ -115,9 +117,11 @@ const feed = new Feed(address("ws"), {
   },
   refused(gone, { code, data }) {
     if (code === "UNAUTHORIZED") return;
-    const hasTooMany = code === "SYMBOL_LIMIT_EXCEEDED" || (code === "FORBIDDEN" && (data as { types?: unknown } | undefined)?.types !== undefined);
-    if (isFirstChoice && hasTooMany && types.size > 1) return fewerTypes();
-    forget(gone);
+    const isAboveLimit = code === "SYMBOL_LIMIT_EXCEEDED";
+    const isOfTypes = code === "FORBIDDEN" && (data as { types?: unknown } | undefined)?.types !== undefined;
+    if (isFirstVisit && isAboveLimit && names.length > FEW.length) fewerNames();
+    else if (isFirstChoice && (isAboveLimit || isOfTypes) && types.size > 1) fewerTypes();
+    else forget(gone);
   },
   roundTrip: (ms) => status.roundTrip(ms),
   frame(way, text) {
@@ -139,12 +143,23 @@ function connect(): void {
   feed.start(names, inOrder(types), token.isKnown);
 }
 
-/** This client may have fewer types, or fewer symbols, than the gateway lets others have. */
+/** This client may have fewer subscriptions than the gateway lets others have. */
+function fewerNames(): void {
+  isFirstVisit = false;
+  names = [...FEW];
+  beginAgain();
+}
+
+/** This client may have fewer types than the gateway carries, or not all of them of so many symbols. */
 function fewerTypes(): void {
   isFirstChoice = false;
   const [first] = inOrder(types);
   types.clear();
   types.add(first!);
+  beginAgain();
+}
+
+function beginAgain(): void {
   note("");
   connect();
   layout();
@@ -288,7 +303,7 @@ async function add(wanted: readonly string[]): Promise<boolean> {
   const fresh = [...new Set(wanted)].filter((name) => !isWatched(name));
   if (!fresh.length) note("Watched already.");
   if (!fresh.length) return true;
-  isFirstChoice = false;
+  isFirstChoice = isFirstVisit = false;
   if (!(await feed.add(fresh, inOrder(types)))) return false;
   const before = new Set(names.map(fold));
   names = [...names, ...fresh.filter((name) => !before.has(fold(name)))];
@@ -332,6 +347,7 @@ function adopt(data: any): void {
 }
 
 function remember(): void {
+  isFirstVisit = false;
   store("symbols", names.join(","));
   store("types", inOrder(types).join(","));
   store("rate", rate.value);

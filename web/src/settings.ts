@@ -27,8 +27,10 @@ const DEMO = ["AAPL", "GOOGL", "MSFT", "TSLA", "AMZN", "NVDA", "META", "NFLX"];
 /** Whether a client may have all of them with all types of a market, and as many again: there has to be room for more. */
 const IS_ALL = meta("demo") === "yes" && 2 * DEMO.length * TYPES.filter((type) => MARKET.has(type)).length <= MAX_SYMBOLS;
 
-/** Something to see at once. Elsewhere nobody knows which symbols are traded. */
-export const FIRST_VISIT = IS_ALL ? DEMO : DEMO.slice(0, 3);
+/** What a first visit begins with where a client may have few. Elsewhere than in the demo nobody knows which symbols are traded. */
+export const FEW = DEMO.slice(0, 3);
+/** Something to see at once. */
+export const FIRST_VISIT = IS_ALL ? DEMO : FEW;
 
 /** The types that so many symbols begin with: those of a market, as many as the gateway lets a client have. */
 export const firstTypes = (count: number): string[] => {
