@@ -18,7 +18,8 @@
 //! leaving. The gateway that a connection joins by says whether the others are told, as it knows the room at that moment; two that don't
 //! know of each other's join yet both say so. Gateways that are silent for [`SILENCE_MS`] are dead; the first of the living, in the order of
 //! their numbers, tells the leaves of their users, and their joins if the gateway was only stopped and goes on. Those who know of users whose gateway
-//! doesn't speak any more tell a gateway that is new (`over`).
+//! doesn't speak any more tell a gateway that is new (`over`). Joins and leaves of a user that cross between gateways are put right once it has come
+//! to rest (`crossing`).
 
 mod crossing;
 mod gossip;
