@@ -109,6 +109,20 @@ def test_what_the_gateway_would_drop_is_refused_and_takes_no_number(tmp_path: Pa
     run(scene)
 
 
+def test_a_time_in_seconds_is_taken_and_warned_of_once(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    async def scene() -> None:
+        redis = await Redis.start(tmp_path)
+        async with Publisher(redis.url) as publisher:
+            for timestamp in (1, 1_795_799_443_000, 1_795_799_443, 1_795_799_443.5):
+                await publisher.publish("trade", trade(1, timestamp=timestamp))
+        await redis.stop()
+
+    run(scene)
+    assert [record.getMessage() for record in caplog.records] == [
+        "the timestamp 1795799443 of an event of type trade looks like seconds: milliseconds are meant"
+    ]
+
+
 def test_the_first_event_waits_for_a_redis_that_is_away(tmp_path: Path) -> None:
     async def scene() -> None:
         redis = await Redis.start(tmp_path)

@@ -24,6 +24,8 @@ from .messages import seq_of
 
 log = logging.getLogger("ws_gateway")
 
+# Unix times in seconds from 2001 to 5138. In milliseconds they would all be of the year 1970, or soon after.
+SECONDS = (1_000_000_000, 100_000_000_000)
 REQUIRED = {
     "trade": ("symbol", "price", "volume", "timestamp"),
     "quote": ("symbol", "bidPrice", "askPrice", "timestamp"),
@@ -77,6 +79,7 @@ class Publisher:
         # Marks exact numbers on their way through the encoder, which knows only floats.
         self._mark = secrets.token_hex(8)
         self._marked = re.compile(f'"{self._mark}([^"]*)"')
+        self._has_warned = False
         self.published = 0
         """Events that Redis has taken."""
         self.failed = 0
@@ -90,6 +93,9 @@ class Publisher:
         """
         event = {"timestamp": int(time.time() * 1_000), **data}
         check(type, event)
+        if not self._has_warned and SECONDS[0] <= event["timestamp"] < SECONDS[1]:
+            self._has_warned = True
+            log.warning("the timestamp %s of an event of type %s looks like seconds: milliseconds are meant", event["timestamp"], type)
         name = symbol or event.get("symbol")
         if not isinstance(name, str):
             raise ValueError(f"the channel of an event needs a symbol: {data}")
