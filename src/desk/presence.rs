@@ -220,8 +220,7 @@ impl Presence {
     /// # Errors
     /// When the user is in too many rooms; nothing has changed then.
     pub fn join(&mut self, room: &DeskId, user: &DeskId) -> Result<bool, TooManyRooms> {
-        let is_here = self.here.get(room).is_some_and(|users| users.contains_key(user));
-        if !is_here
+        if !self.is_here(room, user)
             && let Some(rooms) = self.rooms_of.get(user).filter(|rooms| rooms.count >= self.config.max_rooms)
         {
             let Some((ends_ms, oldest)) = rooms.graces.first().cloned() else {
@@ -338,6 +337,11 @@ impl Presence {
         self.everywhere.get(room).is_some_and(|users| users.contains_key(user))
     }
 
+    /// Whether a user is in a room at this gateway, by a connection or by its grace.
+    fn is_here(&self, room: &DeskId, user: &DeskId) -> bool {
+        self.here.get(room).is_some_and(|users| users.contains_key(user))
+    }
+
     /// Whether joins and leaves of a room are told one by one.
     fn is_small(&self, room: &DeskId) -> bool {
         self.count(room) <= self.config.max_members
@@ -345,7 +349,7 @@ impl Presence {
 
     /// One more connection.
     fn add_here(&mut self, room: &DeskId, user: &DeskId) {
-        if !self.here.get(room).is_some_and(|users| users.contains_key(user)) {
+        if !self.is_here(room, user) {
             self.rooms_of.entry(user.clone()).or_default().count += 1;
             self.sum.add(room, user);
             self.count_up(room, user);

@@ -85,11 +85,10 @@ impl Presence {
         if !is_there && (last == self.me || self.lives(last)) {
             return last == self.me;
         }
-        let is_here = self.here.get(&pair.0).is_some_and(|users| users.contains_key(&pair.1));
         let tells_before = |(other, peer): (&GatewayId, &Peer)| {
             *other < self.me && peer.ends_ms.is_none() && (!is_there || peer.pairs.contains(pair))
         };
-        (is_here || !is_there) && !self.peers.iter().any(tells_before)
+        (!is_there || self.is_here(&pair.0, &pair.1)) && !self.peers.iter().any(tells_before)
     }
 
     fn lives(&self, gateway: GatewayId) -> bool {

@@ -184,7 +184,7 @@ impl Presence {
         owed.retain(|(room, user), Owed { believed, connection }| {
             let has_joined = self.is_there(room, user);
             let is_told = self.is_small(room) && *believed != Some(has_joined);
-            let is_there = self.here.get(room).is_some_and(|users| users.contains_key(user));
+            let is_there = self.is_here(room, user);
             // What members know already is for gateways alone.
             let origin =
                 if is_told { Origin::of_move(*connection, self.count(room)) } else { Origin::default() };
