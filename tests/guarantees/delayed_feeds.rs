@@ -22,7 +22,6 @@ const LONGER_MS: u64 = 2_000;
 async fn gateway(redis: &Redis, change: impl FnOnce(&mut Config)) -> TestGateway {
     TestGateway::on(redis, |config| {
         config.access.secret_key = Some(SECRET.to_owned());
-        config.clients.max_connections_per_user = None;
         config.access.feed_delays =
             Delays::new([DELAY_MS, LONGER_MS].map(|ms| NonZeroU32::new(ms as u32).unwrap())).unwrap();
         change(config);

@@ -17,7 +17,6 @@ const DELAY_MS: u64 = 1_000;
 
 fn with_delay(config: &mut Config) {
     config.clients.dialects = [Api::Alpaca, Api::Binance].into_iter().collect();
-    config.clients.max_connections_per_user = None;
     config.access.secret_key = Some(SECRET.to_owned());
     config.access.feed_delays = Delays::new([NonZeroU32::new(DELAY_MS as u32).unwrap()]).unwrap();
 }

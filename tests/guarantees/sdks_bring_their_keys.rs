@@ -31,7 +31,6 @@ impl Scene {
         std::fs::write(keys.path(), "pair:s3cret\t{\"sub\":\"b\"}\n").expect("written");
         let gateway = TestGateway::on(&redis, |config| {
             config.clients.dialects = [api].into_iter().collect();
-            config.clients.max_connections_per_user = None;
             config.access.secret_key = Some(SECRET.to_owned());
             config.access.api_keys_file = Some(keys.path().to_owned());
         })

@@ -13,7 +13,6 @@ use super::{Client, Redis, TestGateway};
 pub(crate) async fn gateway(redis: &Redis, change: impl FnOnce(&mut Config)) -> TestGateway {
     TestGateway::on(redis, |config| {
         config.access.secret_key = Some(SECRET.to_owned());
-        config.clients.max_connections_per_user = None;
         config.desk.is_on = true;
         change(config);
     })
