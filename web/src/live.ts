@@ -41,8 +41,6 @@ let hasNew = false;
  * together with that: the reply is no news, and the reason for the refusal stays on the page.
  */
 let isRefused = false;
-/** As the page was last drawn. */
-let hadTrades = true;
 /** The day of the last paint. */
 let today = "";
 
@@ -242,8 +240,9 @@ function layout(): void {
   watchlist.layout(names, selected);
   search.refresh();
   for (const box of byId("types").querySelectorAll("input")) box.checked = types.has(box.value);
-  if (byId("desk").classList.toggle("no-trades", !hasTrades()) === hadTrades) {
-    hadTrades = !hadTrades;
+  const { classList } = byId("desk");
+  if (classList.contains("no-trades") === hasTrades()) {
+    classList.toggle("no-trades");
     market.soil();
   }
   const patterns = names.filter(isPattern);
@@ -301,8 +300,10 @@ function isWatched(name: string): boolean {
 /** Resolves with whether they are watched. */
 async function add(wanted: readonly string[]): Promise<boolean> {
   const fresh = [...new Set(wanted)].filter((name) => !isWatched(name));
-  if (!fresh.length) note("Watched already.");
-  if (!fresh.length) return true;
+  if (!fresh.length) {
+    note("Watched already.");
+    return true;
+  }
   isFirstChoice = isFirstVisit = false;
   if (!(await feed.add(fresh, inOrder(types)))) return false;
   const before = new Set(names.map(fold));
