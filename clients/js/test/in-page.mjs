@@ -1,7 +1,8 @@
 // Builds what plays the behaviour table in a page, with the connection as the live page has it: the client behind web/src/tap.ts. The
 // script PAGE leaves two functions behind. `behaviour()` plays the cases with the scripted server, and tells how many were played and what
-// failed. `scenes()` plays those with a gateway, and tells besides which cases of this client none of them shows. For these the page needs
-// a function `outside(scene, verb, value)`, which the module OUTSIDE for Node.js has.
+// failed. `scenes()` begins to play those with a gateway, and tells besides which cases of this client none of them shows. As all of them
+// take long, `another()` tells the same whenever one has been played, and has `isOver` once all have. For these the page needs a function
+// `outside(scene, verb, value)`, which the module OUTSIDE for Node.js has.
 //
 // usage: node in-page.mjs PAGE OUTSIDE
 
@@ -42,12 +43,13 @@ globalThis.behaviour = async () => {
   globalThis.WebSocket = native;
   return told;
 };
-globalThis.scenes = async () => {
-  const told = { played: 0, received: 0, sent: 0, notShown: [], failures: [] };
+globalThis.scenes = () => {
+  const told = { played: 0, received: 0, sent: 0, notShown: [], failures: [], isOver: false };
   const scenes = ${JSON.stringify(gateway)}.flatMap(({ file, scenes }) => scenes.map((scene) => ({ file, scene }))).filter(({ scene }) => isOurs(scene));
   const shown = scenes.flatMap(({ scene }) => scene.shows);
   const ours = tables.filter(isOurs).flatMap(({ cases }) => cases.filter(isOurs));
   told.notShown = ours.filter((one) => !one.only_scripted && !one.not_in_browsers).map(({ name }) => name).filter((name) => !shown.includes(name));
+  let wake = () => {};
   const playOn = async () => {
     for (let next = scenes.shift(); next; next = scenes.shift()) {
       const { file, scene } = next;
@@ -55,11 +57,12 @@ globalThis.scenes = async () => {
       const { WebSocket } = tap({ received: () => told.received++, sent: () => told.sent++ });
       const does = (verb, value) => globalThis.outside(scene.name, verb, value);
       await playScene(file, scene, does, WebSocket).catch((error) => told.failures.push(error.message));
+      wake();
     }
   };
   // They wait more than they work.
-  await Promise.all(Array.from({ length: 6 }, playOn));
-  return told;
+  const over = Promise.all(Array.from({ length: 6 }, playOn)).then(() => (told.isOver = true));
+  globalThis.another = () => Promise.race([new Promise((done) => (wake = done)), over]).then(() => told);
 };`;
 
 // What the cases use of Node's assert.
