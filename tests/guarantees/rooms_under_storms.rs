@@ -19,8 +19,19 @@ use crate::support::talkers::{Addresses, Phase, Records, talk};
 use crate::support::tokens::SECRET;
 use crate::support::{Client, Redis, until};
 
+fn is_full_size() -> bool {
+    std::env::var_os("DESK_FULL_SIZE").is_some()
+}
+
 fn full_or(full: usize, part: usize) -> usize {
-    if std::env::var_os("DESK_FULL_SIZE").is_some() { full } else { part }
+    if is_full_size() { full } else { part }
+}
+
+/// Fails if more than 3 s have passed since the last change. At full size the machine is there for this test alone; beside other tests
+/// any step may take long.
+fn is_within_3_s(changed: Instant) {
+    let took = changed.elapsed();
+    assert!(!is_full_size() || took < Duration::from_secs(3), "{took:?} after the last change");
 }
 
 /// Waits until `more` messages were taken since now.
@@ -168,18 +179,16 @@ async fn everyone_is_known(gateways: &[Process], rooms: usize, members: usize) {
             }
         }
         let asking = if asked == "leave_room" { 1 } else { watchers.len() };
-        let known = async {
-            for watcher in &mut watchers[..asking] {
-                for room in 0..rooms {
-                    let what = format!("{there} to be in room {room} ({asked})");
-                    let is_right = async || {
-                        (count(watcher, &format!("room-{room}")).await as usize == there).then_some(())
-                    };
-                    until(&what, is_right).await;
-                }
+        let changed = Instant::now();
+        for watcher in &mut watchers[..asking] {
+            for room in 0..rooms {
+                let what = format!("{there} to be in room {room} ({asked})");
+                let is_right =
+                    async || (count(watcher, &format!("room-{room}")).await as usize == there).then_some(());
+                until(&what, is_right).await;
             }
-        };
-        tokio::time::timeout(Duration::from_secs(3), known).await.expect("within 3 s of the last change");
+        }
+        is_within_3_s(changed);
     }
 }
 
@@ -270,7 +279,7 @@ async fn is_told(watcher: &mut Client, expected: u64, single: usize) {
             _ => {}
         }
     }
-    assert!(changed.elapsed() < Duration::from_secs(3), "{:?}", changed.elapsed());
+    is_within_3_s(changed);
     assert!(one_by_one <= single, "{one_by_one} were told one by one");
     assert_eq!(count(watcher, "lobby").await, expected);
 }
