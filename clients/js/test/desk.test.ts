@@ -45,7 +45,7 @@ function latch<T>() {
   return { got, put, until };
 }
 
-test("two users talk in a room, see who is there, and write to each other", { ...needsGateway, timeout: 30_000 }, async () => {
+test("two users talk in a room, see who is there, and write to each other", { ...needsGateway, timeout: 60_000 }, async () => {
   const gateway = await Gateway.start(settings);
   const [alice, bob] = [userOf(gateway, "alice"), userOf(gateway, "bob")];
   const members = latch<Members>();
@@ -82,7 +82,7 @@ test("two users talk in a room, see who is there, and write to each other", { ..
   await gateway.stop();
 });
 
-test("a client that only listens gets broadcasts", { ...needsGateway, timeout: 30_000 }, async () => {
+test("a client that only listens gets broadcasts", { ...needsGateway, timeout: 60_000 }, async () => {
   const gateway = await Gateway.start({ DESK: "true" });
   const client = connect(gateway.url, { WebSocket });
   const inbox = deskOf(client).inbox();
@@ -93,7 +93,7 @@ test("a client that only listens gets broadcasts", { ...needsGateway, timeout: 3
   await gateway.stop();
 });
 
-test("after a lost connection the room goes on, and says that something may be missing", { ...needsGateway, timeout: 30_000 }, async () => {
+test("after a lost connection the room goes on, and says that something may be missing", { ...needsGateway, timeout: 60_000 }, async () => {
   const gateway = await Gateway.start(settings);
   const [alice, bob] = [userOf(gateway, "alice"), userOf(gateway, "bob")];
   const losses = latch<Loss>();
@@ -113,7 +113,7 @@ test("after a lost connection the room goes on, and says that something may be m
   await gateway.stop();
 });
 
-test("what the gateway refuses is told in its words", { ...needsGateway, timeout: 30_000 }, async () => {
+test("what the gateway refuses is told in its words", { ...needsGateway, timeout: 60_000 }, async () => {
   const gateway = await Gateway.start({ ...settings, MAX_ROOMS_PER_USER: "1" });
   const { client, desk } = userOf(gateway, "alice", { rooms: ["team-*"] });
   await assert.rejects(desk.join("other").ready, { code: "FORBIDDEN", data: { room_id: "other" } });
@@ -124,7 +124,7 @@ test("what the gateway refuses is told in its words", { ...needsGateway, timeout
   await gateway.stop();
 });
 
-test("a gateway without a desk is told as such", { ...needsGateway, timeout: 30_000 }, async () => {
+test("a gateway without a desk is told as such", { ...needsGateway, timeout: 60_000 }, async () => {
   const gateway = await Gateway.start();
   const client = connect(gateway.url, { WebSocket });
   await assert.rejects(deskOf(client).join("room-123").ready, { code: "NO_DESK" });
@@ -133,7 +133,7 @@ test("a gateway without a desk is told as such", { ...needsGateway, timeout: 30_
   await gateway.stop();
 });
 
-test("a worker is asked, and what none answers ends in time", { ...needsGateway, timeout: 30_000 }, async () => {
+test("a worker is asked, and what none answers ends in time", { ...needsGateway, timeout: 60_000 }, async () => {
   const gateway = await Gateway.start({ DESK: "true", REQUESTS: "true", REQUEST_TIMEOUT: "1s" });
   const client = connect(gateway.url, { WebSocket });
   const desk = deskOf(client);

@@ -59,7 +59,7 @@ class Told {
   }
 }
 
-test("prices flow, and come again after a restart of the gateway", { ...needsGateway, timeout: 30_000 }, async () => {
+test("prices flow, and come again after a restart of the gateway", { ...needsGateway, timeout: 60_000 }, async () => {
   const gateway = await Gateway.start();
   const { url, leadTo, close } = await address(gateway);
   const told = new Told(url, { backoffMaxMs: 200 });
@@ -87,7 +87,7 @@ test("prices flow, and come again after a restart of the gateway", { ...needsGat
   await next.stop();
 });
 
-test("a gateway that stands still is noticed, and what came meanwhile is resumed", { ...needsGateway, timeout: 30_000 }, async () => {
+test("a gateway that stands still is noticed, and what came meanwhile is resumed", { ...needsGateway, timeout: 60_000 }, async () => {
   const gateway = await Gateway.start();
   const other = new Told(gateway.url);
   const told = new Told(gateway.url, { staleAfterMs: 1_500, muteAfterMs: 3_000, connectTimeoutMs: 1_000, backoffMaxMs: 200 });
@@ -111,7 +111,7 @@ test("a gateway that stands still is noticed, and what came meanwhile is resumed
   await gateway.stop();
 });
 
-test("a symbol that the gateway refuses is told in its words", { ...needsGateway, timeout: 30_000 }, async () => {
+test("a symbol that the gateway refuses is told in its words", { ...needsGateway, timeout: 60_000 }, async () => {
   const gateway = await Gateway.start();
   const client = connect(gateway.url, { WebSocket });
   await assert.rejects(client.subscribe("no,good").ready, { code: "INVALID_INPUT", message: /printable ASCII/ });
@@ -119,7 +119,7 @@ test("a symbol that the gateway refuses is told in its words", { ...needsGateway
   await gateway.stop();
 });
 
-test("an open gateway serves a client that has a token", { ...needsGateway, timeout: 30_000 }, async () => {
+test("an open gateway serves a client that has a token", { ...needsGateway, timeout: 60_000 }, async () => {
   const gateway = await Gateway.start();
   const client = connect(gateway.url, { WebSocket, token: () => "token" });
   await client.subscribe("AAPL").ready;
@@ -128,7 +128,7 @@ test("an open gateway serves a client that has a token", { ...needsGateway, time
   await gateway.stop();
 });
 
-test("a gateway with keys serves a client with a good token, and no other", { ...needsGateway, timeout: 30_000 }, async () => {
+test("a gateway with keys serves a client with a good token, and no other", { ...needsGateway, timeout: 60_000 }, async () => {
   const gateway = await Gateway.start({ JWT_SECRET_KEY: SECRET });
   const good = connect(gateway.url, { WebSocket, token: () => tokenOf("user-1") });
   const received = good.subscribe("AAPL");
@@ -143,7 +143,7 @@ test("a gateway with keys serves a client with a good token, and no other", { ..
   await gateway.stop();
 });
 
-test("the README's lines work as printed in an empty project", { ...needsGateway, timeout: 60_000 }, async () => {
+test("the README's lines work as printed in an empty project", { ...needsGateway, timeout: 120_000 }, async () => {
   const gateway = await Gateway.start();
   const project = mkdtempSync(join(tmpdir(), "ws-gateway-client-"));
   try {

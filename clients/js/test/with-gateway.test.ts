@@ -13,7 +13,7 @@ describe("with a gateway", { concurrency: 6 }, () => {
   for (const file of readdirSync(table).filter((name) => name.endsWith(".yaml")).sort()) {
     for (const scene of parse(readFileSync(`${table}/${file}`, "utf8")).scenes as Scene[]) {
       if (!isFor(scene, IN_NODE)) continue;
-      test(scene.name, { ...needsGateway, timeout: 60_000 }, () => {
+      test(scene.name, { ...needsGateway, timeout: 120_000 }, () => {
         const outside = new Outside();
         return playScene(file, scene, (verb, value) => outside.does(verb, value), WebSocket);
       });

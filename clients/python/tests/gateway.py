@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-PATIENCE_S = 30
+PATIENCE_S = 60
 BINARY = os.path.abspath(os.environ["WS_GATEWAY"]) if "WS_GATEWAY" in os.environ else None
 needs_gateway = pytest.mark.skipif(BINARY is None, reason="WS_GATEWAY is not set: scripts/test sets it")
 
@@ -22,13 +22,13 @@ RUNNING: list[asyncio.subprocess.Process] = []
 
 
 def run(scene: Callable[[], Coroutine[Any, Any, None]]) -> None:
-    """Runs it with a limit, so that nothing hangs, and ends the gateways that a failure has left."""
+    """Runs it with a limit of twice what a step may take, so that nothing hangs, and ends the gateways that a failure has left."""
 
     async def bounded() -> None:
         # On a busy machine any step may take long; the log is for faults.
         asyncio.get_running_loop().slow_callback_duration = float("inf")
         try:
-            await asyncio.wait_for(scene(), PATIENCE_S)
+            await asyncio.wait_for(scene(), 2 * PATIENCE_S)
         finally:
             for process in RUNNING:
                 if process.returncode is None:

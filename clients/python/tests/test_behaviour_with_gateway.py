@@ -18,12 +18,11 @@ from websockets.asyncio.client import ClientConnection, connect
 
 from ws_gateway import Client, Status
 
-from .gateway import Gateway, needs_gateway, run
+from .gateway import PATIENCE_S, Gateway, needs_gateway, run
 from .test_behaviour import HAS, TABLE, Loader, Run, assert_includes, names, snake
 from .test_desk import SECRET, token_of
 
 SCENES = TABLE / "gateway"
-PATIENCE_S = 20
 MAY_COME = {
     "expect_state",
     "expect_states",
