@@ -264,9 +264,9 @@ impl Acceptor {
         Ok(())
     }
 
-    /// Accepts the connections that wait, up to a bound.
+    /// Accepts the connections that wait, up to a bound: at most one that there is no place for, because each takes a descriptor.
     fn accept(&mut self, callers: &mut Vec<Caller>) -> Next {
-        for _ in 0..ACCEPTS_PER_TURN {
+        for _ in 0..ACCEPTS_PER_TURN.min(self.places.free() + 1) {
             match self.socket.accept() {
                 Ok((stream, peer)) => {
                     self.backoff.reset();

@@ -33,9 +33,16 @@ async fn with_1024_all_kinds_are_served_at_their_bounds() {
         assert_eq!(read_head(&mut stream).await.status, 503);
         refused.push(stream);
     }
+    // These come while the gateway stands still: it finds them all at once.
+    gateway.signal("STOP");
     let mut others = Vec::new();
     for _ in 0..300 {
-        others.push(TcpStream::connect(gateway.addr()).await.unwrap());
+        let mut stream = TcpStream::connect(gateway.addr()).await.unwrap();
+        stream.write_all(b"GET ").await.unwrap();
+        others.push(stream);
+    }
+    gateway.signal("CONT");
+    for _ in 0..300 {
         others.push(TcpStream::connect(broker).await.unwrap());
     }
 

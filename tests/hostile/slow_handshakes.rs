@@ -33,8 +33,8 @@ async fn hold_no_more_than_their_places() {
                 let _ = peer.try_write(&[*byte]);
             }
             let held = stage.gateway.descriptors() - own;
-            // One for each that is accepted and has no place yet, and two for the newcomer and the check.
-            assert!(held <= PLACES + 64, "{held} descriptors");
+            // One that is accepted and has no place yet, the check, and the twenty newcomers, which may be closing still.
+            assert!(held <= PLACES + 22, "{held} descriptors");
             let mut newcomer = Client::connect(&stage.gateway.url()).await;
             newcomer.send(r#"{"action":"ping"}"#).await;
             assert_eq!(newcomer.json().await["type"], "pong");
