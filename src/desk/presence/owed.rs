@@ -167,7 +167,7 @@ impl Presence {
         }
     }
 
-    /// Members have heard behind another gateway's leave that the user has joined here.
+    /// A join has come back: members who had to hear that the user is here have heard it.
     fn is_told_after_all(&mut self, pair: &(DeskId, DeskId)) {
         if self.owed.get(pair).is_some_and(|owed| owed.believed == Some(false)) {
             self.owed.remove(pair);

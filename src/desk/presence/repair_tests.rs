@@ -1,6 +1,7 @@
 //! What is not confirmed, lost or late between gateways, one case each; `model_tests` tries them all together.
 
-use super::model_tests::{Fate, GRACE_MS, Leaves, World, id};
+use super::model_tests::{Fate, GRACE_MS, Leaves, World, config, id};
+use super::*;
 
 /// Somebody cut off who comes back while the upstream confirms nothing is refused, and has left when the grace is over.
 #[test]
@@ -75,6 +76,28 @@ fn what_has_come_back_is_done() {
     world.agrees().unwrap();
     let moved = |has_joined| (has_joined, id("room", 0), id("user", 0));
     assert_eq!(world.told, [moved(true), moved(false)]);
+}
+
+/// What members are owed is told once it has come back, also while the upstream takes its time to confirm it.
+#[test]
+fn what_is_owed_and_has_come_back_is_done() {
+    let mut presence = Presence::new(GatewayId::of(1), config(200));
+    let (room, user) = (id("room", 0), id("user", 0));
+    presence.join(&room, &user).unwrap();
+    let (connection, asked) = (None, None);
+    let change = Change { room: room.clone(), user, connection, has_joined: true, is_told: true, asked };
+    presence.confirmed(&change);
+    presence.unsaid(&change, false);
+    let mut tells = |now_ms| {
+        let said = presence.tick(now_ms).into_iter().filter_map(|say| match say {
+            Say::Moved { moved, .. } if moved.is_told => Some(moved),
+            _ => None,
+        });
+        let said = said.collect::<Vec<_>>();
+        said.iter().for_each(|moved| presence.heard_moved(&room, moved, now_ms));
+        said.len()
+    };
+    assert_eq!([1, 2, 3].map(|n| tells(n * OWED_MS)), [1, 0, 0]);
 }
 
 /// What is lost between gateways that live is known everywhere 3 s later, whenever in the course of their beats it was lost.
