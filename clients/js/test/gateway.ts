@@ -61,6 +61,13 @@ export class Gateway {
     await ended;
   }
 
+  /** What a counter of its metrics has, over all shards. */
+  async counted(name: string): Promise<number> {
+    const metrics = await (await fetch(`http://127.0.0.1:${this.port}/metrics`)).text();
+    const lines = metrics.split("\n").filter((line) => line.startsWith(name));
+    return lines.reduce((sum, line) => sum + Number(line.split(" ").at(-1)), 0);
+  }
+
   /** Publishes one trade, and waits until the broker has it. */
   async trade(symbol: string, price: number, seq: number): Promise<void> {
     await this.publish(`channel:trade:${symbol}`, { symbol, price, volume: 100, timestamp: seq, seq });

@@ -114,6 +114,7 @@ export class Outside {
     },
     way: (mode) => this.#way.set(mode),
     expect_protocol: (name) => assert(this.#way.answer.includes(`sec-websocket-protocol: ${name}\r\n`), this.#way.answer),
+    expect_counted: async (name) => assert((await this.#gateway.counted(name)) > 0, name),
     other: async ({ user, says = [], leaves }) => {
       let other = this.#others.get(user);
       if (!other) {

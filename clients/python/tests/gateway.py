@@ -92,6 +92,15 @@ class Gateway:
         self.send_signal(number)
         await self.process.communicate()
 
+    async def counted(self, name: str) -> float:
+        """What a counter of its metrics has, over all shards."""
+        reader, writer = await asyncio.open_connection("127.0.0.1", self.port)
+        writer.write(b"GET /metrics HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n")
+        metrics = (await reader.read()).decode()
+        writer.close()
+        await writer.wait_closed()
+        return sum(float(line.split()[-1]) for line in metrics.splitlines() if line.startswith(name))
+
     async def publish(self, channel: str, data: dict[str, Any]) -> None:
         """Publishes, and waits until the broker has it."""
         reader, writer = await asyncio.open_connection("127.0.0.1", self.broker_port)

@@ -33,6 +33,7 @@ MAY_COME = {
     "expect_last_loss",
     "expect_last_loss_on",
     "expect_announced_wait",
+    "expect_counted",
 }
 """What is looked at again until it holds. All else comes as it is, or not at all."""
 FLOOD, FLOOD_BYTES = 200, 50_000
@@ -236,6 +237,9 @@ class Scene(Run):
 
     def step_expect_protocol(self, name: str) -> None:
         assert f"sec-websocket-protocol: {name}\r\n" in self.way.answer
+
+    async def step_expect_counted(self, name: str) -> None:
+        assert await self.gateway.counted(name) > 0, name
 
     def step_expect_last_error(self, want: dict[str, Any]) -> None:
         # Others may have come before.
