@@ -190,7 +190,7 @@ async fn the_token_lets_it_in_and_is_not_shown() {
         page.enter_token(&good).await;
         page.until("#note", "Successfully subscribed to 3").await;
         page.until("#console-open", "").await;
-        if page.texts("#console:visible").await.is_empty() {
+        if page.evaluate("!document.querySelector('#console').checkVisibility()").await == true {
             page.click("#console-open").await;
         }
         for (name, _, request, event) in FORMS {

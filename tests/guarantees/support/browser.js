@@ -38,7 +38,8 @@ async function act(page, { do: what, at, with: text }) {
     case "hover": return void (await page.hover(at));
     case "fill": return void (await page.fill(at, text));
     case "select": return void (await page.selectOption(at, text));
-    case "texts": return page.locator(at).allTextContents();
+    // In one go: what stands in a list moves on as it grows.
+    case "texts": return page.evaluate((at) => [...document.querySelectorAll(at)].map((element) => element.textContent), at);
     case "until": {
       const found = page.locator(at).filter({ hasText: text }).first();
       await found.waitFor();
