@@ -37,8 +37,9 @@ async fn take_a_bounded_amount() {
             };
             let (answer, ()) = tokio::join!(rest(&mut reading), write);
             let pongs = answer.chunks_exact(3).take_while(|frame| frame == b"\x8a\x01x").count();
-            // A pong stands for all the pings before it (RFC 6455, section 5.5.3).
-            assert!((1..=20_000).contains(&pongs), "{pongs}");
+            // A pong stands for all the pings before it (RFC 6455, section 5.5.3), and pings that are read with the close have none.
+            let least = usize::from(!answer.starts_with(b"\x88"));
+            assert!((least..=20_000).contains(&pongs), "{pongs}");
         })
         .await;
         // As much as a message may have, of which the last byte never comes.
