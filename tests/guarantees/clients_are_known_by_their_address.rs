@@ -124,6 +124,7 @@ async fn and_a_header_from_anybody_else_is_answered_400() {
         assert_eq!(Clients::default().status(&gateway, b"", "").await, 101);
         let metrics = gateway.get("/metrics").await.body;
         assert!(metrics.contains(r#"ws_upgrades_refused_total{reason="proxy_header"} 4"#), "{metrics}");
+        gateway.logs("it is answered 400").await;
         let warned =
             gateway.log.lock().unwrap().iter().filter(|line| line.contains("it is answered 400")).count();
         assert_eq!(warned, 1);

@@ -3,6 +3,7 @@
 use std::io::{BufRead, BufReader, Read};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::{Arc, Mutex};
+use std::thread::JoinHandle;
 
 use super::until;
 
@@ -13,6 +14,8 @@ pub(crate) struct ChildProcess {
     end_signal: &'static str,
     /// What it has logged so far, on either output, line by line.
     pub(crate) log: Arc<Mutex<Vec<String>>>,
+    /// The threads that read it.
+    reading: Vec<JoinHandle<()>>,
 }
 
 impl ChildProcess {
@@ -27,11 +30,11 @@ impl ChildProcess {
         let mut child = child
             .unwrap_or_else(|error| panic!("{command:?}: {error}; is it installed (see README: Tests)?"));
         let log = Arc::default();
-        collect(child.stdout.take().expect("piped"), &log);
+        let mut reading = vec![collect(child.stdout.take().expect("piped"), &log)];
         if let Some(stderr) = child.stderr.take() {
-            collect(stderr, &log);
+            reading.push(collect(stderr, &log));
         }
-        Self { child, end_signal, log }
+        Self { child, end_signal, log, reading }
     }
 
     pub(crate) fn id(&self) -> u32 {
@@ -59,9 +62,12 @@ impl ChildProcess {
         self.child.try_wait().expect("a child")
     }
 
-    /// Waits for the end.
+    /// Waits for the end, and for the last line of the log.
     pub(crate) async fn exit(&mut self) -> ExitStatus {
-        until("the program to end", async || self.try_exit()).await
+        let status = until("the program to end", async || self.try_exit()).await;
+        let is_read = || self.reading.iter().all(JoinHandle::is_finished);
+        until("the end of its log", async || is_read().then_some(())).await;
+        status
     }
 }
 
@@ -75,11 +81,11 @@ impl Drop for ChildProcess {
 }
 
 /// Adds each line that comes out of `pipe` to `log`, in a thread of its own.
-pub(crate) fn collect(pipe: impl Read + Send + 'static, log: &Arc<Mutex<Vec<String>>>) {
+pub(crate) fn collect(pipe: impl Read + Send + 'static, log: &Arc<Mutex<Vec<String>>>) -> JoinHandle<()> {
     let log = Arc::clone(log);
     std::thread::spawn(move || {
         for line in BufReader::new(pipe).lines().map_while(Result::ok) {
             log.lock().unwrap().push(line);
         }
-    });
+    })
 }
