@@ -6,8 +6,8 @@ import { type AddressInfo, connect as connectTcp, createServer, type Server, typ
 import WebSocket from "ws";
 import { Gateway, SECRET, tokenOf } from "./gateway.js";
 
-/** Far more than a connection holds. */
-const [FLOOD, FLOOD_BYTES] = [200, 50_000];
+/** Far more than a connection and the kernel's buffers hold. */
+const [FLOOD, FLOOD_BYTES] = [4_000, 50_000];
 
 /** The way to the gateway: an address that stays while gateways come and go, and on which things happen. */
 class Way {
@@ -106,15 +106,16 @@ export class Outside {
     pause: (which) => this.#named(which).signal("SIGSTOP"),
     go_on: (which) => this.#named(which).signal("SIGCONT"),
     publish: ({ on, data }) => (this.#upstream ?? this.#gateway).publish(`channel:${on}`, data),
-    flood: async ({ on }) => {
+    flood: async ({ on, until }) => {
       for (let n = 1; n <= FLOOD; n++) {
         const data = { type: "task", symbol: "AAPL", price: n, volume: 1, timestamp: n, seq: n, pad: "x".repeat(FLOOD_BYTES) };
         await this.#gateway.publish(`channel:${on}`, data);
+        if ((await this.#gateway.counted(until)) > 0) return;
       }
+      assert.fail(`${until} stays 0`);
     },
     way: (mode) => this.#way.set(mode),
     expect_protocol: (name) => assert(this.#way.answer.includes(`sec-websocket-protocol: ${name}\r\n`), this.#way.answer),
-    expect_counted: async (name) => assert((await this.#gateway.counted(name)) > 0, name),
     other: async ({ user, says = [], leaves }) => {
       let other = this.#others.get(user);
       if (!other) {

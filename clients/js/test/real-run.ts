@@ -12,8 +12,8 @@ export type Does = (verb: string, value?: any) => Promise<any>;
 
 const PATIENCE_MS = 60_000;
 /** What is looked at again until it holds. All else comes as it is, or not at all. */
-const MAY_COME = ["expect_state", "expect_states", "expect_latest", "expect_user", "expect_token_left", "expect_last_error", "expect_last_loss", "expect_last_loss_on", "expect_announced_wait", "expect_counted"];
-const OUTSIDE = ["gateway", "upstream", "stop", "pause", "go_on", "publish", "flood", "way", "other", "expect_protocol", "expect_counted"];
+const MAY_COME = ["expect_state", "expect_states", "expect_latest", "expect_user", "expect_token_left", "expect_last_error", "expect_last_loss", "expect_last_loss_on", "expect_announced_wait"];
+const OUTSIDE = ["gateway", "upstream", "stop", "pause", "go_on", "publish", "flood", "way", "other", "expect_protocol"];
 /** Statuses that the client asks for itself. */
 const USUAL = ["heartbeat", "snapshotEnd", "replayEnd"];
 
