@@ -10,8 +10,9 @@ use serde_json::{Value, json};
 
 use crate::support::key_server::{Answer, KeyServer, Signer, set};
 use crate::support::process::Process;
+use crate::support::stats::metric;
 use crate::support::tokens::{from_now, handshake};
-use crate::support::{Redis, TestGateway, http, until};
+use crate::support::{Redis, TestGateway, until};
 
 const KEYS: usize = 10_000;
 /// As many count.
@@ -44,13 +45,6 @@ fn set_of(keys: &[Value]) -> String {
     let body = json!({"keys": keys}).to_string();
     assert!((MIB / 2..MIB).contains(&body.len()), "{}", body.len());
     body
-}
-
-/// What a metric of the key set says.
-async fn metric(gateway: std::net::SocketAddr, name: &str) -> u64 {
-    let metrics = http::get(gateway, "/metrics").await.body;
-    let value = metrics.lines().find_map(|line| line.strip_prefix(name)?.trim().parse::<f64>().ok());
-    value.unwrap_or_else(|| panic!("{name} in {metrics}")) as u64
 }
 
 const KEYS_IN_USE: &str = "ws_jwks_keys ";

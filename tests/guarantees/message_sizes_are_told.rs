@@ -50,8 +50,7 @@ async fn in_stats_and_by_warnings() {
     for _ in 0..1_000 {
         client.json().await;
     }
-    let warnings =
-        gateway.log.lock().unwrap().iter().filter(|line| line.contains("MESSAGE_WARN_SIZE")).count();
+    let warnings = gateway.times_logged("MESSAGE_WARN_SIZE");
     // One a second at most, from the first on.
     let most = 1 + begun.elapsed().as_secs() as usize;
     assert!((1..=most).contains(&warnings), "{warnings} for 1,003 messages, and {most} at most");

@@ -53,9 +53,7 @@ async fn serves_with(redis: &Redis, stderr: Stdio) -> (Process, Client) {
         let reply = gateway.get(path).await;
         assert_eq!(reply.status, 200, "{path}: {}", reply.body);
     }
-    let metrics = gateway.get("/metrics").await.body;
-    let lost = metrics.lines().find_map(|line| line.strip_prefix("ws_log_lines_lost_total "));
-    assert!(lost.expect("the counter").parse::<u64>().unwrap() > 0);
+    assert!(stats::metric(gateway.addr(), "ws_log_lines_lost_total ").await > 0);
     (gateway, client)
 }
 

@@ -9,6 +9,7 @@ use ws_gateway::config::Config;
 use ws_gateway::limits::{CLOSE_TIMEOUT, TURNED_AWAY_MAX};
 
 use crate::support::http::get;
+use crate::support::stats::metric;
 use crate::support::tokens::{SECRET, authenticate, enter, from_now, handshake, token};
 use crate::support::{Client, Redis, TestGateway, raw, trade, until};
 
@@ -239,13 +240,6 @@ async fn newcomers_take_a_quarter_of_the_places() {
     }
 }
 
-/// Those of clients that their shard has not yet taken over included.
-async fn seats_taken(gateway: &TestGateway) -> usize {
-    let metrics = gateway.get("/metrics").await.body;
-    let seats = metrics.lines().find_map(|line| line.strip_prefix("ws_seats_taken "));
-    seats.expect("a gauge").parse::<f64>().expect("a number") as usize
-}
-
 /// Also while they are being closed: who neither reads nor closes takes no place of those that are known.
 #[tokio::test(flavor = "multi_thread")]
 async fn strangers_that_stay_when_they_are_closed_keep_no_places() {
@@ -255,8 +249,10 @@ async fn strangers_that_stay_when_they_are_closed_keep_no_places() {
     for n in 0..40 {
         strangers.push(raw::connect(gateway.addr, "/ws", None).await);
         // The quarter, and the one that has made room for the last.
-        let most = 3 + known.len();
-        until("the places", async || (seats_taken(&gateway).await <= most).then_some(())).await;
+        let most = 3 + known.len() as u64;
+        // Seats, as their shard may not have taken over all who have come.
+        let taken = async || metric(gateway.addr, "ws_seats_taken ").await;
+        until("the places", async || (taken().await <= most).then_some(())).await;
         if n >= 35 {
             known.push(enter(gateway.addr, &format!("?token={}", of("A")), &[]).await);
         }

@@ -46,6 +46,11 @@ impl ChildProcess {
         self.log.lock().unwrap().iter().any(|line| line.contains(part))
     }
 
+    /// How many lines of the log contain `part`.
+    pub(crate) fn times_logged(&self, part: &str) -> usize {
+        self.log.lock().unwrap().iter().filter(|line| line.contains(part)).count()
+    }
+
     /// Waits for a line of the log that contains `part`, and returns it.
     pub(crate) async fn logs(&self, part: &str) -> String {
         let find = || self.log.lock().unwrap().iter().find(|line| line.contains(part)).cloned();

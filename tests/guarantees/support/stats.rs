@@ -1,4 +1,4 @@
-//! What a gateway says of itself in `/stats`.
+//! What a gateway says of itself in `/stats` and `/metrics`.
 
 use std::net::SocketAddr;
 
@@ -11,6 +11,13 @@ pub(crate) async fn number(gateway: SocketAddr, name: &str) -> u64 {
     let stats = http::get(gateway, "/stats").await.json();
     let number = stats.pointer(&format!("/{name}")).and_then(Value::as_u64);
     number.unwrap_or_else(|| panic!("{name} in {stats}"))
+}
+
+/// What a metric says; `line` is its line up to the value, the space before that included.
+pub(crate) async fn metric(gateway: SocketAddr, line: &str) -> u64 {
+    let metrics = http::get(gateway, "/metrics").await.body;
+    let value = metrics.lines().find_map(|found| found.strip_prefix(line)?.trim().parse::<f64>().ok());
+    value.unwrap_or_else(|| panic!("{line} in {metrics}")) as u64
 }
 
 /// Waits until the gateway has taken `events` events.
