@@ -56,11 +56,12 @@ impl Ingest {
     /// Does what the delayed feeds have due, within the budget of a turn, as if it came now.
     pub(super) fn release_due(&mut self) {
         let until = Instant::now() + limits::INGEST_READ_BUDGET;
-        let now_ms = unix_ms();
+        // In this order no event is released with a time that makes it younger than its delay.
+        let (due_ms, now_ms) = (self.state.metrics.uptime_ms(), unix_ms());
         let mut delayed = std::mem::take(&mut self.delayed);
         let (mut are_losses, mut budget_bytes) = (false, limits::INGEST_READ_BUDGET_BYTES);
         while budget_bytes > 0 && Instant::now() < until {
-            let Some((delay, due)) = delayed.next(self.state.metrics.uptime_ms()) else { break };
+            let Some((delay, due)) = delayed.next(due_ms) else { break };
             if are_losses && !matches!(due, Due::Lost { .. } | Due::LostUncounted) {
                 self.handover.tell_losses(&mut self.router);
                 are_losses = false;
