@@ -86,8 +86,10 @@ fn nothing_lost_without_a_word(stay: &Stay, said: &[&Said], owed: &mut Owed) {
             skipped += 1;
             assert!(
                 skipped <= stay.skipped,
-                "{said:?} was lost without a word by user {}: {:?}",
+                "{said:?} was lost without a word by user {}, who joined {:?} before and left {:?} behind it: {:?}",
                 stay.user,
+                said.from - stay.joined,
+                stay.ended - said.until,
                 stay.gaps
             );
         }

@@ -60,9 +60,10 @@ impl View {
 }
 
 impl Stay {
-    fn new(user: usize, now: Instant) -> Self {
+    /// `down_ms` is when the connection was told that the feed is down, if it is down.
+    fn new(user: usize, now: Instant, down_ms: Option<u64>) -> Self {
         let (heard, gaps, view) = (Vec::new(), Vec::new(), View::default());
-        Self { user, joined: now, ended: now, heard, gaps, skipped: 0, down_ms: None, view }
+        Self { user, joined: now, ended: now, heard, gaps, skipped: 0, down_ms, view }
     }
 
     /// What is announced as lost.
@@ -174,6 +175,8 @@ async fn stay(
     phase: &mut watch::Receiver<Phase>,
 ) -> Option<Stay> {
     let mut stay: Option<Stay> = None;
+    // One who joins while the feed is down was told so before.
+    let mut down_ms = None;
     let mut asked: Option<(u64, Instant, u64)> = None;
     let join = json!({"type": "join_room", "payload": {"room_id": room}, "id": "join"}).to_string();
     client.ws.send(Message::text(join.clone())).await.ok()?;
@@ -200,10 +203,12 @@ async fn stay(
             (Some("status"), _) => {
                 if let Some(stay) = member {
                     stay.told(&frame);
+                } else if frame["event"] == "feed" {
+                    down_ms = frame["timestamp"].as_u64().filter(|_| frame["data"]["state"] == "down");
                 }
             }
             (Some("success"), Some("join")) => {
-                stay = Some(Stay::new(user, now));
+                stay = Some(Stay::new(user, now, down_ms));
                 let who = json!({"type": "presence", "payload": {"room_id": room}, "id": "who"}).to_string();
                 client.ws.send(Message::text(who)).await.ok()?;
             }
