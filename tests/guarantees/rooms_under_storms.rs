@@ -41,6 +41,13 @@ async fn after_more(records: &Records, more: usize) {
     until("people to go on talking", async || (taken() >= from + more).then_some(())).await;
 }
 
+/// Waits until a message was taken a second after now.
+async fn a_second_more(records: &Records) {
+    let now = Instant::now();
+    let is_later = || records.lock().unwrap().talked_since(now) > Duration::from_secs(1);
+    until("people to talk for a second", async || is_later().then_some(())).await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn gateways_and_redis_come_and_go_while_everyone_talks() {
     let (rooms, members) = (full_or(50, 6), 6);
@@ -57,6 +64,8 @@ async fn gateways_and_redis_come_and_go_while_everyone_talks() {
         tokio::spawn(talk(user, room, Arc::clone(&addresses), Arc::clone(&records), phase.clone()))
     });
     let talking: Vec<_> = talking.collect();
+    let is_full = || records.lock().unwrap().present.len() == rooms * members;
+    until("everyone to be there", async || is_full().then_some(())).await;
     let some = rooms * members * 40;
     after_more(&records, some).await;
     let mut nest = None;
@@ -66,6 +75,14 @@ async fn gateways_and_redis_come_and_go_while_everyone_talks() {
             nest = Some(Nest::new(gateways[0].addr(), gone).await);
         }
         addresses.lock().unwrap().retain(|address| *address != gone);
+        if signal == "KILL" {
+            records.lock().unwrap().killed.insert(gone, Instant::now());
+        }
+        if at == 0 {
+            // It stands still before it dies: its connections end long after it has sent its last message.
+            gateways[at].signal("STOP");
+            a_second_more(&records).await;
+        }
         gateways[at].signal(signal);
         after_more(&records, some).await;
         gateways[at] = Process::on(&redis, &flags).await;

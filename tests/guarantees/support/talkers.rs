@@ -60,10 +60,9 @@ impl View {
 }
 
 impl Stay {
-    /// `down_ms` is when the connection was told that the feed is down, if it is down.
-    fn new(user: usize, now: Instant, down_ms: Option<u64>) -> Self {
+    fn new(user: usize, now: Instant) -> Self {
         let (heard, gaps, view) = (Vec::new(), Vec::new(), View::default());
-        Self { user, joined: now, ended: now, heard, gaps, skipped: 0, down_ms, view }
+        Self { user, joined: now, ended: now, heard, gaps, skipped: 0, down_ms: None, view }
     }
 
     /// What is announced as lost.
@@ -82,8 +81,8 @@ impl Stay {
         }
     }
 
-    fn end(&mut self, now: Instant) {
-        self.ended = now;
+    fn end(&mut self, ended: Instant) {
+        self.ended = ended;
         // It will not hear when the gap began, nor that it is over.
         self.gaps.extend(self.down_ms.map(|at_ms| (at_ms.saturating_sub(1_000), u64::MAX)));
     }
@@ -106,6 +105,8 @@ pub(crate) struct Record {
     pub(super) stays: Vec<Stay>,
     pub(crate) said: Vec<Said>,
     pub(super) refused: u64,
+    /// The gateways that were killed, and when: a connection may end later, as a process takes its time to die, and a client to read what is under way.
+    pub(crate) killed: HashMap<SocketAddr, Instant>,
     /// Who is in each user's room, as the user's connection was told.
     pub(crate) present: HashMap<usize, BTreeSet<String>>,
     /// Nobody comes or goes any more.
@@ -114,6 +115,13 @@ pub(crate) struct Record {
     pub(crate) told_in_quiet: Vec<String>,
     /// The numbers that users have used.
     last: HashMap<usize, u64>,
+}
+
+impl Record {
+    /// How long after `then` the latest message was taken.
+    pub(crate) fn talked_since(&self, then: Instant) -> Duration {
+        self.said.last().map_or(Duration::ZERO, |said| said.until.saturating_duration_since(then))
+    }
 }
 
 /// What people are asked to do.
@@ -148,8 +156,9 @@ pub(crate) async fn talk(
             continue;
         };
         let mut stay = stay(&mut client, user, &room, &records, &mut phase).await;
-        stay.iter_mut().for_each(|stay| stay.end(Instant::now()));
         let mut records = records.lock().unwrap();
+        let ended = records.killed.get(&address).copied().unwrap_or_else(Instant::now);
+        stay.iter_mut().for_each(|stay| stay.end(ended));
         records.stays.extend(stay);
         records.present.remove(&user);
     }
@@ -175,8 +184,6 @@ async fn stay(
     phase: &mut watch::Receiver<Phase>,
 ) -> Option<Stay> {
     let mut stay: Option<Stay> = None;
-    // One who joins while the feed is down was told so before.
-    let mut down_ms = None;
     let mut asked: Option<(u64, Instant, u64)> = None;
     let join = json!({"type": "join_room", "payload": {"room_id": room}, "id": "join"}).to_string();
     client.ws.send(Message::text(join.clone())).await.ok()?;
@@ -203,12 +210,10 @@ async fn stay(
             (Some("status"), _) => {
                 if let Some(stay) = member {
                     stay.told(&frame);
-                } else if frame["event"] == "feed" {
-                    down_ms = frame["timestamp"].as_u64().filter(|_| frame["data"]["state"] == "down");
                 }
             }
             (Some("success"), Some("join")) => {
-                stay = Some(Stay::new(user, now, down_ms));
+                stay = Some(Stay::new(user, now));
                 let who = json!({"type": "presence", "payload": {"room_id": room}, "id": "who"}).to_string();
                 client.ws.send(Message::text(who)).await.ok()?;
             }
