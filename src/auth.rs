@@ -100,8 +100,10 @@ enum Anonymous {
 /// Whether a token whose key isn't known may wait for it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Patience {
-    /// It may: [`AuthError::KeyWanted`] says that it should.
+    /// It may, and its key is asked for: [`AuthError::KeyWanted`] says that it should.
     Left,
+    /// It may, and whoever gets it next asks for its key: [`AuthError::KeyWanted`] says no more than that the key isn't known.
+    Later,
     /// It has waited, or nobody can wait for it.
     Gone,
 }
@@ -203,8 +205,9 @@ impl Auth {
         let api_keys = self.api_keys.as_ref().map(KeyFile::current);
         let Some(verdict) = api_keys.and_then(|keys| keys.find(token).map(holder)) else {
             // A token that no key can save is not worth a fetch.
-            let may_hold = |_: &&RemoteKeys| patience == Patience::Left && self.tokens.may_hold(token);
-            let is_coming = needs.filter(may_hold).is_some_and(RemoteKeys::want);
+            let may_hold = |_: &&RemoteKeys| patience != Patience::Gone && self.tokens.may_hold(token);
+            let is_coming =
+                needs.filter(may_hold).is_some_and(|keys| patience == Patience::Later || keys.want());
             return Err(if is_coming { AuthError::KeyWanted } else { AuthError::Unknown });
         };
         verdict

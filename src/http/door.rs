@@ -87,8 +87,9 @@ pub(super) fn look(caller: Caller, http: &Http) -> Look {
         return Look::Other(caller, Bytes::copy_from_slice(&buffer[..seen]));
     }
     let accepted = recognise(&buffer[..seen], |handshake, uri, length| {
-        // A refusal needs a body, and a token whose key is being fetched has to wait: hyper gets the request and applies the same rules.
-        match upgrade::accept(&handshake, uri, caller.address, http, Patience::Left) {
+        // A refusal needs a body, and a token whose key isn't known has to wait: hyper gets the request and applies the same rules. If both asked
+        // for the key, one token could have it fetched twice.
+        match upgrade::accept(&handshake, uri, caller.address, http, Patience::Later) {
             Ok(accepted) => Some((accepted, length)),
             Err(refused) => {
                 if refused.is_counted() {

