@@ -117,13 +117,6 @@ pub(crate) struct Record {
     last: HashMap<usize, u64>,
 }
 
-impl Record {
-    /// How long after `then` the latest message was taken.
-    pub(crate) fn talked_since(&self, then: Instant) -> Duration {
-        self.said.last().map_or(Duration::ZERO, |said| said.until.saturating_duration_since(then))
-    }
-}
-
 /// What people are asked to do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Phase {
