@@ -52,7 +52,7 @@ pub enum AuthError {
     /// No key has signed it, and it is no API key.
     #[error("The token is none that this gateway knows: no key fits its signature")]
     Unknown,
-    /// The key that it names is not known yet, and is being fetched.
+    /// The key that it names is not known yet, and is being fetched; with [`Patience::Later`] it may still have to be asked for.
     #[error("The token is none that this gateway knows so far: its key is being fetched")]
     KeyWanted,
     /// There is none, and it can't be sent later.
