@@ -34,9 +34,14 @@ impl Wscat {
         }
     }
 
-    /// The next frame.
+    /// The next frame. The gateway's own pings, which `-P` prints too, may come anywhere between.
     async fn frame(&mut self) -> String {
-        self.printed("< ").await
+        loop {
+            let frame = self.printed("< ").await;
+            if !frame.starts_with("Received ping ") {
+                return frame;
+            }
+        }
     }
 
     async fn json(&mut self) -> Value {
